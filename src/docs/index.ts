@@ -1,0 +1,1 @@
+export { createDocs, INFO } from "./routes.ts";

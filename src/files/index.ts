@@ -1,0 +1,2 @@
+/** Bytes into and out of R2. */
+export { fileRoutes } from "./routes.ts";

@@ -1,0 +1,52 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import { createRouter, json, needs, problems } from "../kernel/app.ts";
+import { defineTask, startTasks, taskLinkSchema } from "../tasks/index.ts";
+
+export const taskA = defineTask({
+  name: "task_a",
+  input: z.object({}),
+  async run(ctx) {
+    await scheduler.wait(2000);
+    ctx.log("info", "Task A completed.");
+    return "Task A completed.";
+  },
+});
+
+export const taskB = defineTask({
+  name: "task_b",
+  input: z.object({}),
+  async run(ctx) {
+    await scheduler.wait(3000);
+    ctx.log("info", "Task B completed.");
+    return "Task B completed.";
+  },
+});
+
+const answer = json(
+  "Both tasks are in the ledger and have begun.",
+  z.object({ message: z.literal("Tasks scheduled"), tasks: z.array(taskLinkSchema) }),
+);
+
+/** `GET` and `POST /run-tasks`: two tasks side by side in the background. */
+export const runTasks = createRouter();
+
+for (const method of ["get", "post"] as const) {
+  runTasks.openapi(
+    createRoute({
+      method,
+      path: "/run-tasks",
+      tags: ["Examples"],
+      summary: "Two background tasks, side by side",
+      ...needs("write"),
+      responses: { 200: answer, ...problems() },
+    }),
+    async (c) => {
+      const ids = await startTasks(c.env, c.executionCtx, [
+        { type: taskA, input: {} },
+        { type: taskB, input: {} },
+      ]);
+      const tasks = ids.map((id) => ({ id, url: new URL(`/tasks/${id}`, c.req.url).href }));
+      return c.json({ message: "Tasks scheduled" as const, tasks }, 200, { "Cache-Control": "no-store" });
+    },
+  );
+}

@@ -1,0 +1,81 @@
+/**
+ * The application that features are mounted on: request ids, security headers, access and problems are settled
+ * here, so that a feature's `routes.ts` holds only its own routes.
+ */
+import { OpenAPIHono, z } from "@hono/zod-openapi";
+import { methodNotAllowed } from "hono/method-not-allowed";
+import { type RequestIdVariables, requestId } from "hono/request-id";
+import { secureHeaders } from "hono/secure-headers";
+import { authenticate, type Principal, requireScope, type Scope } from "./access.ts";
+import { invalid, Problem, problemSchema, renderProblem } from "./problem.ts";
+
+export interface AppEnv {
+  Bindings: Env;
+  Variables: RequestIdVariables & { principal: Principal };
+}
+
+export type Router = OpenAPIHono<AppEnv>;
+
+/** A router for one feature; what its schemas refuse becomes a 422. */
+export function createRouter(): Router {
+  return new OpenAPIHono<AppEnv>({
+    defaultHook: (result) => {
+      if (!result.success) throw invalid(result.target, result.error);
+    },
+  });
+}
+
+/** The whole application: `open` routers answer anybody, `closed` ones only callers that show who they are. */
+export function createApp(routers: { open: Router[]; closed: Router[] }): Router {
+  const app = createRouter();
+  app.use(requestId(), secureHeaders(), async (c, next) => {
+    await next();
+    c.header("X-Request-Id", c.get("requestId")); // once more: a bare `Response` does not have it yet
+  });
+  app.onError(renderProblem);
+  app.notFound((c) => renderProblem(new Problem("not-found", `There is nothing at ${c.req.path}.`), c));
+  app.openAPIRegistry.registerComponent("securitySchemes", "token", {
+    type: "http",
+    scheme: "bearer",
+    description: "A token from the secret SLUICE_TOKENS. Not needed on localhost under `npm run dev`.",
+  });
+
+  for (const router of routers.open) app.route("/", router);
+  app.use(authenticate);
+  app.use(methodNotAllowed({ app, onMethodNotAllowed: refuseMethod }));
+  for (const router of routers.closed) app.route("/", router);
+  return app;
+}
+
+/** OPTIONS on a route that exists is answered (RFC 9110 §9.3.7); any other method it lacks is a 405. */
+function refuseMethod(c: Parameters<typeof renderProblem>[1], methods: string[]): Response {
+  const allow = [...methods, "OPTIONS"].join(", ");
+  if (c.req.method === "OPTIONS") {
+    c.header("Content-Type", undefined);
+    return c.body(null, 204, { Allow: allow });
+  }
+  const detail = `${c.req.method} is not possible here; these are: ${allow}.`;
+  return renderProblem(new Problem("method-not-allowed", detail, { headers: { Allow: allow } }), c);
+}
+
+/** For `createRoute`: the scope that a route needs, in the document and in force. */
+export function needs(scope: Scope) {
+  return { security: [{ token: [scope] }], middleware: requireScope(scope) };
+}
+
+/** For `createRoute`: the error answers of a route, beside the ones that every route can give. */
+export function problems(answers: Record<number, string> = {}) {
+  const content = { "application/problem+json": { schema: problemSchema } };
+  const everywhere = { 401: "No token, or an unknown one.", 403: "The token lacks the scope." };
+  return Object.fromEntries(
+    Object.entries({ ...everywhere, ...answers }).map(([status, description]) => [
+      status,
+      { description, content },
+    ]),
+  );
+}
+
+/** For `createRoute`: a JSON answer. */
+export function json<S extends z.ZodType>(description: string, schema: S) {
+  return { description, content: { "application/json": { schema } } };
+}

@@ -1,0 +1,118 @@
+/**
+ * Everything that Sluice refuses or fails at, as problem details (RFC 9457).
+ *
+ *     Problem
+ *     ├── 400 malformed            the message itself cannot be read
+ *     ├── 401 unauthorized         no token, or an unknown one
+ *     ├── 403 forbidden            the token lacks a scope
+ *     ├── 404 not-found            no such route, task or file
+ *     ├── 405 method-not-allowed   the route exists, for other methods
+ *     ├── 415 unsupported-media    the body is of another type
+ *     ├── 422 invalid              readable, but not what the route takes; `errors` says where
+ *     ├── 500 internal             a bug: the detail is in the log, under the request id
+ *     └── 503 upstream-failed, queue-full, wait-limit
+ *
+ * Whatever is thrown, `renderProblem` is the one place that turns it into an answer.
+ */
+import type { Context } from "hono";
+import { HTTPException } from "hono/http-exception";
+import { z } from "zod";
+import { errorFields, log } from "./log.ts";
+
+const TITLES = {
+  malformed: [400, "Malformed request"],
+  unauthorized: [401, "Unauthorized"],
+  forbidden: [403, "Forbidden"],
+  "not-found": [404, "Not found"],
+  "method-not-allowed": [405, "Method not allowed"],
+  "unsupported-media": [415, "Unsupported media type"],
+  invalid: [422, "Invalid request"],
+  internal: [500, "Internal server error"],
+  "upstream-failed": [503, "Upstream failed"],
+  "queue-full": [503, "Queue full"],
+  "wait-limit": [503, "Wait limit reached"],
+} as const satisfies Record<string, [number, string]>;
+
+export type ProblemKind = keyof typeof TITLES;
+
+interface ProblemOptions extends ErrorOptions {
+  /** Headers of the answer, e.g. `WWW-Authenticate` or `Retry-After`. */
+  headers?: Record<string, string>;
+  /** Where the request was wrong: a JSON pointer or parameter name, and what was expected there. */
+  errors?: { at: string; detail: string }[];
+}
+
+/** An answer that is an error. `detail` is read by the caller: no internals, nothing of another caller. */
+export class Problem extends Error {
+  override readonly name = "Problem";
+
+  readonly kind: ProblemKind;
+  readonly detail: string;
+  readonly options: ProblemOptions;
+
+  constructor(kind: ProblemKind, detail: string, options: ProblemOptions = {}) {
+    super(detail, options);
+    this.kind = kind;
+    this.detail = detail;
+    this.options = options;
+  }
+
+  get status() {
+    return TITLES[this.kind][0];
+  }
+}
+
+/** The body of every error answer, for the OpenAPI document. */
+export const problemSchema = z
+  .object({
+    type: z.string().meta({ example: "urn:sluice:problem:not-found" }),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    requestId: z.string().meta({ description: "Also in the header X-Request-Id, and in the log." }),
+    errors: z.array(z.object({ at: z.string(), detail: z.string() })).optional(),
+  })
+  .meta({ id: "Problem", description: "RFC 9457 problem details." });
+
+/** The answer to whatever was thrown. What is not a `Problem` is a bug: logged whole, told as a bare 500. */
+export function renderProblem(error: unknown, c: Context): Response {
+  const problem = toProblem(error);
+  const requestId: string = c.get("requestId");
+  if (problem.kind === "internal") {
+    log("error", "unhandled error", {
+      requestId,
+      method: c.req.method,
+      path: c.req.path,
+      ...errorFields(error),
+    });
+  }
+  const body: z.output<typeof problemSchema> = {
+    type: `urn:sluice:problem:${problem.kind}`,
+    title: TITLES[problem.kind][1],
+    status: problem.status,
+    detail: problem.detail,
+    requestId,
+  };
+  if (problem.options.errors) body.errors = problem.options.errors;
+  return c.body(JSON.stringify(body), problem.status, {
+    "Content-Type": "application/problem+json",
+    "Cache-Control": "no-store",
+    ...problem.options.headers,
+  });
+}
+
+function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  // Hono throws this one for a body that is not the JSON it claims to be.
+  if (error instanceof HTTPException && error.status === 400) return new Problem("malformed", error.message);
+  return new Problem("internal", "Something went wrong here. The log has the details under this request id.");
+}
+
+/** What zod found wrong with a request, as a 422 that names each place. `target` is json, query, param, … */
+export function invalid(target: string, error: z.core.$ZodError): Problem {
+  const errors = error.issues.map((issue) => ({
+    at: `${target}/${issue.path.map(String).join("/")}`,
+    detail: issue.message,
+  }));
+  return new Problem("invalid", `The request's ${target} is not what this route takes.`, { errors });
+}

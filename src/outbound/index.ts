@@ -1,0 +1,5 @@
+/** Calls to other people's APIs, under a limit that the whole fleet shares. */
+export { DemoUpstream } from "./demo.ts";
+export { outboundRoutes } from "./routes.ts";
+export { Semaphore } from "./semaphore.ts";
+export { readDataSource, readUpstreams } from "./upstreams.ts";

@@ -1,0 +1,127 @@
+/**
+ * The ledger: every background task, in SQLite, in a few Durable Objects (shards).
+ *
+ * A task is written before its caller is answered (an RPC reply waits for the write), and together with its first
+ * claim, so that starting one costs a single round trip. What is in the ledger outlives the Worker that runs it.
+ */
+import { DurableObject } from "cloudflare:workers";
+import { v7 as uuidv7 } from "uuid";
+import { log } from "../kernel/log.ts";
+import { LEASE_MS, mayReport, type Outcome, statusAt } from "./rules.ts";
+import { CREATE_TABLES, type Task, type TaskRow } from "./schema.ts";
+
+export interface NewTask {
+  type: string;
+  /** JSON text. */
+  input: string;
+}
+
+/** The right to run a task: reports are taken only with the latest `token`. */
+export interface Claim {
+  taskId: string;
+  token: number;
+}
+
+export class TaskLedger extends DurableObject<Env> {
+  readonly #sql = this.ctx.storage.sql;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#sql.exec(CREATE_TABLES);
+  }
+
+  /** Writes the tasks, all or none, each already claimed by the caller. */
+  startTasks(tasks: NewTask[]): Claim[] {
+    const nowMs = Date.now();
+    return this.ctx.storage.transactionSync(() =>
+      tasks.map(({ type, input }) => {
+        const taskId = `${this.#shard}-${uuidv7()}`;
+        this.#sql.exec(
+          `INSERT INTO task (id, type, input, status, token, lease_ends_at_ms, created_at_ms, started_at_ms)
+           VALUES (?, ?, ?, 'running', 1, ?, ?, ?)`,
+          taskId,
+          type,
+          input,
+          nowMs + LEASE_MS,
+          nowMs,
+          nowMs,
+        );
+        return { taskId, token: 1 };
+      }),
+    );
+  }
+
+  /** Renews a claim; false if it is not the task's latest any more, so the work is in vain. */
+  heartbeat({ taskId, token }: Claim): boolean {
+    if (!this.#mayReport(taskId, token)) return false;
+    this.#sql.exec(
+      "UPDATE task SET status = 'running', lease_ends_at_ms = ? WHERE id = ?",
+      Date.now() + LEASE_MS,
+      taskId,
+    );
+    return true;
+  }
+
+  /** Ends a task; false if the claim is stale. Repeating a report that was taken is harmless. */
+  finish({ taskId, token }: Claim, outcome: Outcome): boolean {
+    if (!this.#mayReport(taskId, token)) return false;
+    const result = outcome.status === "succeeded" ? outcome.result : null;
+    const error = outcome.status === "failed" ? JSON.stringify(outcome.error) : null;
+    this.#sql.exec(
+      "UPDATE task SET status = ?, finished_at_ms = ?, result = ?, error = ? WHERE id = ?",
+      outcome.status,
+      Date.now(),
+      result,
+      error,
+      taskId,
+    );
+    return true;
+  }
+
+  getTask(taskId: string): Task | undefined {
+    const row = this.#find(taskId);
+    return row && toTask(row, Date.now());
+  }
+
+  /** Marks the tasks whose Worker died, and logs each once. */
+  sweep(): void {
+    const lost = this.#sql.exec<Pick<TaskRow, "id" | "type">>(
+      "UPDATE task SET status = 'lost' WHERE status = 'running' AND lease_ends_at_ms <= ? RETURNING id, type",
+      Date.now(),
+    );
+    for (const { id, type } of lost)
+      log("warn", "task lost: its Worker stopped reporting", { taskId: id, type });
+  }
+
+  #find(taskId: string): TaskRow | undefined {
+    return this.#sql.exec<TaskRow>("SELECT * FROM task WHERE id = ?", taskId).toArray()[0];
+  }
+
+  #mayReport(taskId: string, token: number): boolean {
+    const row = this.#find(taskId);
+    return row !== undefined && mayReport({ ...row, leaseEndsAtMs: row.lease_ends_at_ms }, token);
+  }
+
+  get #shard(): string {
+    const name = this.ctx.id.name;
+    if (name === undefined) throw new Error("A TaskLedger is reached by name: the name is its shard.");
+    return name;
+  }
+}
+
+function toTask(row: TaskRow, nowMs: number): Task {
+  return {
+    id: row.id,
+    type: row.type,
+    status: statusAt({ ...row, leaseEndsAtMs: row.lease_ends_at_ms }, nowMs),
+    attempt: row.token,
+    input: JSON.parse(row.input),
+    createdAt: time(row.created_at_ms),
+    startedAt: time(row.started_at_ms),
+    finishedAt: row.finished_at_ms === null ? null : time(row.finished_at_ms),
+    result: row.result === null ? null : JSON.parse(row.result),
+    error: row.error === null ? null : JSON.parse(row.error),
+  };
+}
+
+const time = (ms: number): string => new Date(ms).toISOString();
