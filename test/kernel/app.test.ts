@@ -1,0 +1,99 @@
+import { createExecutionContext, env } from "cloudflare:test";
+import { expect, test } from "vitest";
+import { createApp, createRouter } from "../../src/kernel/app.ts";
+import { callForJson, callWorker, captureLogs } from "../support/call.ts";
+
+const UUID = /^[0-9a-f-]{36}$/;
+
+test("every answer carries its request id, whatever kind of answer it is", async () => {
+  for (const path of [
+    "/",
+    "/docs",
+    "/docs/swagger-ui.css",
+    "/openapi.json",
+    "/healthz",
+    "/data",
+    "/nowhere",
+    "/files/none",
+  ]) {
+    const { response } = await callWorker(path);
+    await response.arrayBuffer();
+    expect([path, response.headers.get("X-Request-Id")]).toEqual([path, expect.stringMatching(UUID)]);
+  }
+});
+
+test("a well-formed request id of the caller is kept, any other is replaced", async () => {
+  const kept = await callWorker("/healthz", { headers: { "X-Request-Id": "trace-42" } });
+  expect(kept.response.headers.get("X-Request-Id")).toBe("trace-42");
+  const replaced = await callWorker("/healthz", { headers: { "X-Request-Id": 'a"b<c>' } });
+  expect(replaced.response.headers.get("X-Request-Id")).toMatch(UUID);
+});
+
+test("an unknown path is a 404 problem with the request id in it", async () => {
+  const { status, headers, body } = await callForJson("/no/such/route", {
+    headers: { "X-Request-Id": "trace-42" },
+  });
+  expect(status).toBe(404);
+  expect(headers.get("Content-Type")).toBe("application/problem+json");
+  expect(body).toEqual({
+    type: "urn:sluice:problem:not-found",
+    title: "Not found",
+    status: 404,
+    detail: "There is nothing at /no/such/route.",
+    requestId: "trace-42",
+  });
+});
+
+test.each([
+  ["DELETE", "/hello", "GET, HEAD, OPTIONS"],
+  ["PUT", "/run-tasks", "GET, HEAD, POST, OPTIONS"],
+  ["GET", "/upload-file", "POST, OPTIONS"],
+  ["DELETE", "/tasks/s0-x", "GET, HEAD, OPTIONS"],
+])("%s %s is a 405 that names the methods there are", async (method, path, allow) => {
+  const { status, headers, body } = await callForJson(path, { method });
+  expect(status).toBe(405);
+  expect(headers.get("Allow")).toBe(allow);
+  expect(body.type).toBe("urn:sluice:problem:method-not-allowed");
+});
+
+test("OPTIONS is answered with the methods there are", async () => {
+  const { response } = await callWorker("/hello", { method: "OPTIONS" });
+  expect(response.status).toBe(204);
+  expect(response.headers.get("Allow")).toBe("GET, HEAD, OPTIONS");
+  expect(response.headers.get("Content-Type")).toBeNull();
+});
+
+test("HEAD is answered like GET, without a body", async () => {
+  const { response } = await callWorker("/healthz", { method: "HEAD" });
+  expect(response.status).toBe(200);
+  expect(await response.text()).toBe("");
+});
+
+test("a bug is a bare 500; the whole of it is one line in the log, under the request id", async () => {
+  const broken = createRouter();
+  broken.get("/broken", () => {
+    throw new Error("the password is hunter2", { cause: new Error("deeper") });
+  });
+  const app = createApp({ open: [broken], closed: [] });
+  const request = new Request("http://localhost/broken", { headers: { "X-Request-Id": "trace-42" } });
+  const { value: response, lines } = await captureLogs(async () =>
+    app.fetch(request, env, createExecutionContext()),
+  );
+  expect(response.status).toBe(500);
+  const text = await response.text();
+  expect(text).toContain("trace-42");
+  for (const secret of ["hunter2", "deeper", ".ts", "at "])
+    expect(JSON.parse(text).detail).not.toContain(secret);
+  expect(text).not.toContain("hunter2");
+  expect(lines).toEqual([
+    expect.objectContaining({
+      level: "error",
+      requestId: "trace-42",
+      method: "GET",
+      path: "/broken",
+      error: "Error: the password is hunter2",
+      stack: expect.stringContaining("app.test.ts"),
+      cause: expect.objectContaining({ error: "Error: deeper" }),
+    }),
+  ]);
+});

@@ -1,0 +1,44 @@
+/** The front door: one call to the Worker, with its variables as the tests have them, or changed. */
+import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
+import { vi } from "vitest";
+import worker from "../../src/index.ts";
+
+const SITE = "http://localhost";
+
+export interface CallOptions extends RequestInit {
+  /** Variables that differ for this call. */
+  variables?: Record<string, unknown>;
+  site?: string;
+}
+
+/** Calls the Worker. `settled` resolves once everything it left to `waitUntil` is over. */
+export async function callWorker(path: string, { variables, site = SITE, ...init }: CallOptions = {}) {
+  const ctx = createExecutionContext();
+  const request = new Request<unknown, IncomingRequestCfProperties>(`${site}${path}`, init);
+  const response = await worker.fetch(request, { ...env, ...variables }, ctx);
+  return { response, settled: () => waitOnExecutionContext(ctx) };
+}
+
+/** Calls the Worker, reads its JSON answer, and lets what it left behind come to an end. */
+export async function callForJson(path: string, options?: CallOptions) {
+  const { response, settled } = await callWorker(path, options);
+  const body = await response.json<Record<string, unknown>>();
+  await settled();
+  return { status: response.status, headers: response.headers, body };
+}
+
+/** Everything written to the console while `action` runs, parsed. */
+export async function captureLogs<T>(
+  action: () => Promise<T>,
+): Promise<{ value: T; lines: Record<string, unknown>[] }> {
+  const lines: Record<string, unknown>[] = [];
+  const record = (line: unknown) => lines.push(JSON.parse(String(line)));
+  const spies = (["info", "warn", "error"] as const).map((level) =>
+    vi.spyOn(console, level).mockImplementation(record),
+  );
+  try {
+    return { value: await action(), lines };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+}
