@@ -2,12 +2,12 @@
  * Two projects: `workers` runs in workerd, on the bindings of wrangler.toml; `node` holds what must look at the
  * source, or start the Worker as its users do.
  */
-import { fileURLToPath } from "node:url";
+import { dirname } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
 import { TEST_VARIABLES } from "./support/variables.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
+const root = dirname(import.meta.dirname);
 const inNode = ["test/e2e/**/*.test.ts", "test/architecture.test.ts"];
 
 export default defineConfig({

@@ -28,6 +28,7 @@ export interface Caller {
  * Throws `upstreamFailed` when the upstream cannot be reached or takes too long, or 503 when no permit was free.
  */
 export async function callUpstream(caller: Caller, upstream: Upstream, path: string): Promise<Response> {
+  const fetcher = fetcherOf(upstream);
   const permit = await acquirePermit(caller.env, upstream);
   const over = Promise.withResolvers<void>();
   caller.ctx.waitUntil(over.promise.then(() => permit.release()));
@@ -41,7 +42,7 @@ export async function callUpstream(caller: Caller, upstream: Upstream, path: str
     over.resolve();
   };
   try {
-    const response = await fetcherOf(upstream).fetch(new URL(path, upstream.origin ?? EMBEDDED_ORIGIN), {
+    const response = await fetcher.fetch(new URL(path, upstream.origin ?? EMBEDDED_ORIGIN), {
       headers: { Accept: "application/json", "User-Agent": "sluice", "X-Request-Id": caller.requestId },
       redirect: "manual",
       signal: AbortSignal.any([deadline.signal, caller.signal]),

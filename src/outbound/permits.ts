@@ -50,13 +50,14 @@ export class Permits {
   readonly #queue = new Queue();
   #lastFence: number;
   /** No lease ends before this; spares a look at every lease at every step. */
-  #noneEndsBeforeMs = 0;
+  #noneEndsBeforeMs: number;
 
   /** `held` and `lastFence` as they were before a restart. */
   constructor(limits: PermitLimits, held: Lease[] = [], lastFence = 0) {
     this.#limits = limits;
     this.#held = new Map(held.map((lease) => [lease.id, lease]));
     this.#lastFence = lastFence;
+    this.#noneEndsBeforeMs = this.#firstEndMs();
   }
 
   get held(): ReadonlyMap<string, Lease> {
@@ -116,8 +117,12 @@ export class Permits {
   #expire(nowMs: number): Lease[] {
     const expired = [...this.#held.values()].filter((lease) => lease.endsAtMs <= nowMs);
     for (const lease of expired) this.#held.delete(lease.id);
-    this.#noneEndsBeforeMs = Math.min(...[...this.#held.values()].map((lease) => lease.endsAtMs));
+    this.#noneEndsBeforeMs = this.#firstEndMs();
     return expired;
+  }
+
+  #firstEndMs(): number {
+    return Math.min(...[...this.#held.values()].map((lease) => lease.endsAtMs));
   }
 
   #grant({ leaseId, leaseMs }: Waiter, nowMs: number): Lease {

@@ -7,8 +7,8 @@
 import { DurableObject } from "cloudflare:workers";
 import { v7 as uuidv7 } from "uuid";
 import { log } from "../kernel/log.ts";
-import { LEASE_MS, mayReport, type Outcome, statusAt } from "./rules.ts";
-import { CREATE_TABLES, type Task, type TaskRow } from "./schema.ts";
+import { LEASE_MS, mayReport, type Outcome } from "./rules.ts";
+import { CREATE_TABLES, type TaskRow } from "./schema.ts";
 
 export interface NewTask {
   type: string;
@@ -78,9 +78,8 @@ export class TaskLedger extends DurableObject<Env> {
     return true;
   }
 
-  getTask(taskId: string): Task | undefined {
-    const row = this.#find(taskId);
-    return row && toTask(row, Date.now());
+  getTask(taskId: string): TaskRow | undefined {
+    return this.#sql.exec<TaskRow>("SELECT * FROM task WHERE id = ?", taskId).toArray()[0];
   }
 
   /** Marks the tasks whose Worker died, and logs each once. */
@@ -93,13 +92,9 @@ export class TaskLedger extends DurableObject<Env> {
       log("warn", "task lost: its Worker stopped reporting", { taskId: id, type });
   }
 
-  #find(taskId: string): TaskRow | undefined {
-    return this.#sql.exec<TaskRow>("SELECT * FROM task WHERE id = ?", taskId).toArray()[0];
-  }
-
   #mayReport(taskId: string, token: number): boolean {
-    const row = this.#find(taskId);
-    return row !== undefined && mayReport({ ...row, leaseEndsAtMs: row.lease_ends_at_ms }, token);
+    const row = this.getTask(taskId);
+    return row !== undefined && mayReport(row, token);
   }
 
   get #shard(): string {
@@ -108,20 +103,3 @@ export class TaskLedger extends DurableObject<Env> {
     return name;
   }
 }
-
-function toTask(row: TaskRow, nowMs: number): Task {
-  return {
-    id: row.id,
-    type: row.type,
-    status: statusAt({ ...row, leaseEndsAtMs: row.lease_ends_at_ms }, nowMs),
-    attempt: row.token,
-    input: JSON.parse(row.input),
-    createdAt: time(row.created_at_ms),
-    startedAt: time(row.started_at_ms),
-    finishedAt: row.finished_at_ms === null ? null : time(row.finished_at_ms),
-    result: row.result === null ? null : JSON.parse(row.result),
-    error: row.error === null ? null : JSON.parse(row.error),
-  };
-}
-
-const time = (ms: number): string => new Date(ms).toISOString();

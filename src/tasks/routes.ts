@@ -1,7 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems } from "../kernel/app.ts";
 import { Problem } from "../kernel/problem.ts";
-import { taskSchema } from "./schema.ts";
+import { taskSchema, toTask } from "./schema.ts";
 import { ledgerOf } from "./shards.ts";
 
 export const taskRoutes = createRouter();
@@ -18,8 +18,8 @@ taskRoutes.openapi(
   }),
   async (c) => {
     const { id } = c.req.valid("param");
-    const task = await ledgerOf(c.env, id)?.getTask(id);
-    if (!task) throw new Problem("not-found", `There is no task ${id}.`);
-    return c.json(task, 200, { "Cache-Control": "no-store" });
+    const row = await ledgerOf(c.env, id)?.getTask(id);
+    if (!row) throw new Problem("not-found", `There is no task ${id}.`);
+    return c.json(toTask(row, Date.now()), 200, { "Cache-Control": "no-store" });
   },
 );

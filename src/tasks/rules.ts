@@ -25,16 +25,16 @@ export interface TaskError {
   message: string;
 }
 
-/** The part of a task that the rules look at. */
+/** The part of a task, as its row has it, that the rules look at. */
 export interface TaskState {
   status: TaskStatus;
   token: number;
-  leaseEndsAtMs: number;
+  lease_ends_at_ms: number;
 }
 
 /** The status as of `nowMs`: a lease that is over shows at once, before anything has swept the ledger. */
 export function statusAt(task: TaskState, nowMs: number): TaskStatus {
-  return task.status === "running" && task.leaseEndsAtMs <= nowMs ? "lost" : task.status;
+  return task.status === "running" && task.lease_ends_at_ms <= nowMs ? "lost" : task.status;
 }
 
 /** Whether a report with `token` still counts: the task has not ended, and nobody has claimed it since. */

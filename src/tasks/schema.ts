@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { TASK_STATUSES, type TaskStatus } from "./rules.ts";
+import { statusAt, TASK_STATUSES, type TaskStatus } from "./rules.ts";
 
 /** One task as SQLite keeps it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */
 export interface TaskRow {
@@ -55,6 +55,24 @@ export const taskSchema = z
   .meta({ id: "Task" });
 
 export type Task = z.output<typeof taskSchema>;
+
+/** A row as its caller sees it at `nowMs`. */
+export function toTask(row: TaskRow, nowMs: number): Task {
+  return {
+    id: row.id,
+    type: row.type,
+    status: statusAt(row, nowMs),
+    attempt: row.token,
+    input: JSON.parse(row.input),
+    createdAt: time(row.created_at_ms),
+    startedAt: time(row.started_at_ms),
+    finishedAt: row.finished_at_ms === null ? null : time(row.finished_at_ms),
+    result: row.result === null ? null : JSON.parse(row.result),
+    error: row.error === null ? null : JSON.parse(row.error),
+  };
+}
+
+const time = (ms: number): string => new Date(ms).toISOString();
 
 /** What a caller gets for each task that was started. */
 export const taskLinkSchema = z.object({ id: z.string(), url: z.url() }).meta({ id: "TaskLink" });

@@ -5,7 +5,7 @@ import worker from "../../src/index.ts";
 
 const SITE = "http://localhost";
 
-export interface CallOptions extends RequestInit {
+export interface CallOptions extends RequestInit<IncomingRequestCfProperties> {
   /** Variables that differ for this call. */
   variables?: Record<string, unknown>;
   site?: string;

@@ -1,6 +1,7 @@
 import { abortAllDurableObjects, env, runInDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
-import { TaskLedger } from "../../src/tasks/index.ts";
+import type { TaskLedger } from "../../src/tasks/index.ts";
+import { toTask } from "../../src/tasks/schema.ts";
 import { captureLogs } from "../support/call.ts";
 
 const TASK = { type: "example", input: '{"n":1}' };
@@ -16,6 +17,12 @@ async function startOne(ledger: Ledger) {
   return claim;
 }
 
+/** The task as its caller sees it now. */
+async function look(ledger: Ledger, taskId: string) {
+  const row = await ledger.getTask(taskId);
+  return row && toTask(row, Date.now());
+}
+
 /** Makes it as if the Worker that runs the task had not been heard of for longer than its lease. */
 const endLease = (ledger: Ledger, taskId: string) =>
   runInDurableObject(ledger, (_object: TaskLedger, { storage }) => {
@@ -28,7 +35,7 @@ test("a started task is kept, running, under an id that names its shard", async 
   expect(taskId).toMatch(new RegExp(`^s${count}-[0-9a-f-]{36}$`));
   expect(token).toBe(1);
   await abortAllDurableObjects();
-  expect(await env.TASK_LEDGER.getByName(`s${count}`).getTask(taskId)).toMatchObject({
+  expect(await look(env.TASK_LEDGER.getByName(`s${count}`), taskId)).toMatchObject({
     id: taskId,
     type: "example",
     status: "running",
@@ -61,17 +68,17 @@ describe("reports", () => {
       true,
     );
     expect(await ledger.finish(good, { status: "failed", error: { name: "Late", message: "" } })).toBe(false);
-    expect(await ledger.getTask(good.taskId)).toMatchObject({
+    expect(await look(ledger, good.taskId)).toMatchObject({
       status: "succeeded",
       result: { sum: 3 },
       error: null,
     });
-    expect(await ledger.getTask(bad.taskId)).toMatchObject({
+    expect(await look(ledger, bad.taskId)).toMatchObject({
       status: "failed",
       result: null,
       error: { name: "TypeError", message: "no" },
     });
-    expect((await ledger.getTask(good.taskId))?.finishedAt).toMatch(/^\d{4}-.*Z$/);
+    expect((await look(ledger, good.taskId))?.finishedAt).toMatch(/^\d{4}-.*Z$/);
   });
 
   test("a report with a token that is not the latest is refused", async () => {
@@ -80,7 +87,7 @@ describe("reports", () => {
     const stale = { ...claim, token: claim.token - 1 };
     expect(await ledger.heartbeat(stale)).toBe(false);
     expect(await ledger.finish(stale, { status: "succeeded", result: "1" })).toBe(false);
-    expect((await ledger.getTask(claim.taskId))?.status).toBe("running");
+    expect((await look(ledger, claim.taskId))?.status).toBe("running");
   });
 
   test("a report about a task that is not there is refused", async () => {
@@ -93,7 +100,7 @@ describe("a task whose Worker died", () => {
     const ledger = newLedger();
     const { taskId } = await startOne(ledger);
     await endLease(ledger, taskId);
-    expect(await ledger.getTask(taskId)).toMatchObject({ status: "lost", finishedAt: null, result: null });
+    expect(await look(ledger, taskId)).toMatchObject({ status: "lost", finishedAt: null, result: null });
   });
 
   test("is logged by the sweep, once; a living one is left alone", async () => {
@@ -106,7 +113,7 @@ describe("a task whose Worker died", () => {
       await ledger.sweep();
     });
     expect(lines).toEqual([expect.objectContaining({ level: "warn", taskId: dead.taskId, type: "example" })]);
-    expect((await ledger.getTask(alive.taskId))?.status).toBe("running");
+    expect((await look(ledger, alive.taskId))?.status).toBe("running");
   });
 
   test("counts again if it turns out to be alive: its heartbeat and its result are taken", async () => {
@@ -115,16 +122,16 @@ describe("a task whose Worker died", () => {
     await endLease(ledger, claim.taskId);
     await captureLogs(async () => ledger.sweep());
     expect(await ledger.heartbeat(claim)).toBe(true);
-    expect((await ledger.getTask(claim.taskId))?.status).toBe("running");
+    expect((await look(ledger, claim.taskId))?.status).toBe("running");
     await endLease(ledger, claim.taskId);
     expect(await ledger.finish(claim, { status: "succeeded", result: "1" })).toBe(true);
-    expect((await ledger.getTask(claim.taskId))?.status).toBe("succeeded");
+    expect((await look(ledger, claim.taskId))?.status).toBe("succeeded");
   });
 });
 
 test("the per-minute cron sweeps every shard", async () => {
   const { default: worker } = await import("../../src/index.ts");
-  const { createExecutionContext, createScheduledController } = await import("cloudflare:test");
+  const { createScheduledController } = await import("cloudflare:test");
   const shards = ["s0", "s1", "s2", "s3"].map((name) => env.TASK_LEDGER.getByName(name));
   const ids = await Promise.all(
     shards.map(async (ledger) => {
@@ -133,8 +140,6 @@ test("the per-minute cron sweeps every shard", async () => {
       return taskId;
     }),
   );
-  const { lines } = await captureLogs(async () =>
-    worker.scheduled(createScheduledController(), env, createExecutionContext()),
-  );
-  expect(lines.map((line) => line.taskId).toSorted()).toEqual(ids.toSorted());
+  const { lines } = await captureLogs(async () => worker.scheduled(createScheduledController(), env));
+  expect(new Set(lines.map((line) => line.taskId))).toEqual(new Set(ids));
 });

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   HEARTBEAT_MS,
@@ -12,7 +12,7 @@ import {
 const state = fc.record<TaskState>({
   status: fc.constantFrom(...TASK_STATUSES),
   token: fc.integer({ min: 1, max: 5 }),
-  leaseEndsAtMs: fc.integer({ min: 0, max: 100 }),
+  lease_ends_at_ms: fc.integer({ min: 0, max: 100 }),
 });
 const nowMs = fc.integer({ min: 0, max: 100 });
 
@@ -20,7 +20,7 @@ describe("statusAt", () => {
   test("a task that runs is lost exactly when its lease is over", () => {
     fc.assert(
       fc.property(state, nowMs, (task, now) => {
-        const expected = task.leaseEndsAtMs > now ? "running" : "lost";
+        const expected = task.lease_ends_at_ms > now ? "running" : "lost";
         expect(statusAt({ ...task, status: "running" }, now)).toBe(expected);
       }),
     );
@@ -51,7 +51,7 @@ describe("mayReport", () => {
     ["succeeded", false],
     ["failed", false],
   ] as const)("with the latest token, a task that is %s: %s", (status, allowed) => {
-    expect(mayReport({ status, token: 3, leaseEndsAtMs: 0 }, 3)).toBe(allowed);
+    expect(mayReport({ status, token: 3, lease_ends_at_ms: 0 }, 3)).toBe(allowed);
   });
 });
 

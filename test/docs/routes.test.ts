@@ -1,0 +1,77 @@
+import { describe, expect, test } from "vitest";
+import { callForJson, callWorker } from "../support/call.ts";
+
+interface Operation {
+  summary?: string;
+  security?: { token: string[] }[];
+  responses: Record<string, unknown>;
+}
+
+const operations = async () => {
+  const { body } = await callForJson("/openapi.json");
+  return Object.entries(body.paths as Record<string, Record<string, Operation>>).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]) => ({ path, method, operation })),
+  );
+};
+
+describe("the OpenAPI document", () => {
+  test("is of version 3.1 and names every route there is", async () => {
+    const { body } = await callForJson("/openapi.json");
+    expect(body.openapi).toBe("3.1.0");
+    expect(
+      (await operations()).map(({ method, path }) => `${method.toUpperCase()} ${path}`).toSorted(),
+    ).toEqual([
+      "GET /data",
+      "GET /files/{id}",
+      "GET /healthz",
+      "GET /hello",
+      "GET /run-tasks",
+      "GET /tasks/{id}",
+      "POST /run-tasks",
+      "POST /upload-file",
+    ]);
+  });
+
+  test("tells for each closed route its scope, and that it can answer 401 and 403", async () => {
+    for (const { path, operation } of await operations()) {
+      expect([path, operation.summary]).toEqual([path, expect.any(String)]);
+      if (path === "/healthz") continue;
+      expect(operation.security).toEqual([{ token: [expect.stringMatching(/^(read|write|admin)$/)] }]);
+      expect(Object.keys(operation.responses)).toEqual(expect.arrayContaining(["401", "403"]));
+    }
+  });
+
+  test("has no reference that leads nowhere", async () => {
+    const { body } = await callForJson("/openapi.json");
+    const text = JSON.stringify(body);
+    for (const [, name] of text.matchAll(/"#\/components\/schemas\/(\w+)"/g)) {
+      expect(body).toHaveProperty(["components", "schemas", String(name)]);
+    }
+  });
+});
+
+describe("/docs", () => {
+  test("loads nothing but what this Worker serves", async () => {
+    const { response } = await callWorker("/docs");
+    const page = await response.text();
+    const links = [...page.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, link]) => String(link));
+    expect(links.length).toBeGreaterThan(2);
+    for (const link of links) {
+      expect(link).toMatch(/^\/docs\//);
+      const asset = await callWorker(link);
+      expect([link, asset.response.status]).toEqual([link, 200]);
+      expect((await asset.response.arrayBuffer()).byteLength).toBeGreaterThan(50);
+    }
+    expect(response.headers.get("Content-Security-Policy")).toContain("script-src 'self';");
+  });
+
+  test.each([
+    "/docs/index.html",
+    "/docs/package.json",
+    "/docs/..%2Fpackage.json",
+    "/index.html",
+    "/swagger-ui.css",
+  ])("%s is not served: of the package, only what the page needs", async (path) => {
+    expect((await callForJson(path)).status).toBe(404);
+  });
+});

@@ -1,0 +1,191 @@
+import { abortAllDurableObjects, env } from "cloudflare:test";
+import { beforeEach, describe, expect, test } from "vitest";
+import { type CallOptions, callForJson, callWorker, captureLogs } from "../support/call.ts";
+import { upstream } from "../support/scripted-upstream.ts";
+
+const fromUpstream = (name: string): CallOptions => ({ variables: { DATA_UPSTREAM: name } });
+const status = (name = "scripted") => env.SEMAPHORE.getByName(name).status();
+
+/** An answer that comes too late for everybody. */
+async function slowly(): Promise<Response> {
+  await scheduler.wait(20_000);
+  return Response.json({});
+}
+
+beforeEach(() => upstream.reset());
+
+test("GET /data gives the upstream's JSON", async () => {
+  upstream.reset((request) => Response.json({ path: new URL(request.url).pathname, n: 1 }));
+  const { status: code, headers, body } = await callForJson("/data");
+  expect([code, headers.get("Content-Type"), body]).toEqual([
+    200,
+    "application/json",
+    { path: "/todos/1", n: 1 },
+  ]);
+  expect(await status()).toEqual({ held: [], waiting: [] });
+});
+
+test("the demo upstream answers /todos/{n}, a little late", async () => {
+  const { status: code, body } = await callForJson("/data", fromUpstream("demo"));
+  expect([code, body.id, body.title]).toEqual([200, 1, expect.any(String)]);
+  const missing = await captureLogs(async () =>
+    callForJson("/data", { variables: { DATA_UPSTREAM: "demo", DATA_PATH: "/nothing" } }),
+  );
+  expect(missing.value.status).toBe(503);
+});
+
+test("what the caller shows to Sluice does not travel on", async () => {
+  let seen = new Headers();
+  upstream.reset((request) => {
+    seen = request.headers;
+    return Response.json({});
+  });
+  const token = "token-0123456789-0123456789-0123456789";
+  const variables = { SLUICE_TOKENS: [{ name: "t", scopes: ["read"], token }] };
+  const headers = {
+    Authorization: `Bearer ${token}`,
+    Cookie: "a=b",
+    "X-Forwarded-For": "10.0.0.1",
+    "X-Request-Id": "trace-42",
+  };
+  expect((await callForJson("/data", { variables, headers })).status).toBe(200);
+  expect([...seen.keys()].toSorted()).toEqual(["accept", "user-agent", "x-request-id"]);
+  expect(seen.get("X-Request-Id")).toBe("trace-42");
+});
+
+describe("50 calls at once", () => {
+  const names = [...Array(50).keys()].map((n) => `call-${n}`);
+
+  test("never show the upstream more than 5, are served in the order of arrival, and leave nothing behind", async () => {
+    upstream.reset(async () => {
+      await scheduler.wait(5 + Math.random() * 10);
+      return Response.json({});
+    });
+    const calls = names.map((name) => callForJson("/data", { headers: { "X-Request-Id": name } }));
+    const codes = (await Promise.all(calls)).map((answer) => answer.status);
+    expect(codes).toEqual(names.map(() => 200));
+    expect(upstream.mostInFlight).toBe(5);
+    expect(upstream.order).toEqual(names);
+    expect(await status()).toEqual({ held: [], waiting: [] });
+  });
+
+  test("get through, never more than 5 at once, although the semaphore restarts meanwhile", async () => {
+    upstream.reset(async () => {
+      await scheduler.wait(30);
+      return Response.json({});
+    });
+    const calls = names.map(() => callForJson("/data"));
+    for (let restart = 0; restart < 5; restart++) {
+      await scheduler.wait(40);
+      await abortAllDurableObjects();
+    }
+    const codes = (await Promise.all(calls)).map((answer) => answer.status);
+    expect(codes).toEqual(names.map(() => 200));
+    expect(upstream.mostInFlight).toBe(5);
+    expect(await status()).toEqual({ held: [], waiting: [] });
+  });
+});
+
+describe("when the upstream fails, the answer is 503 External API request failed, and the permit is free again", () => {
+  const broken = () =>
+    new ReadableStream({
+      pull(controller) {
+        controller.enqueue(new TextEncoder().encode('{"half":'));
+        controller.error(new Error("broke off"));
+      },
+    });
+
+  test.each<[string, () => Response | Promise<Response>]>([
+    ["404", () => Response.json({}, { status: 404 })],
+    ["500", () => new Response("oops", { status: 500 })],
+    ["a redirect", () => Response.redirect("http://localhost/elsewhere")],
+    ["204, and so no JSON", () => new Response(null, { status: 204 })],
+    ["no JSON", () => new Response("<html>")],
+    ["half a body", () => new Response(broken())],
+    [
+      "an exception",
+      () => {
+        throw new Error("upstream bug");
+      },
+    ],
+  ])("%s", async (_name, answer) => {
+    upstream.reset(answer);
+    const { value, lines } = await captureLogs(async () => callForJson("/data"));
+    expect([value.status, value.body.detail]).toEqual([503, "External API request failed"]);
+    expect(value.headers.get("Content-Type")).toBe("application/problem+json");
+    expect(lines).toEqual([
+      expect.objectContaining({ level: "warn", message: "upstream failed", upstream: "scripted" }),
+    ]);
+    expect(await status()).toEqual({ held: [], waiting: [] });
+  });
+
+  test("nobody listens there", async () => {
+    const { value } = await captureLogs(async () => callForJson("/data", fromUpstream("unreachable")));
+    expect([value.status, value.body.detail]).toEqual([503, "External API request failed"]);
+    expect(await status("unreachable")).toEqual({ held: [], waiting: [] });
+  });
+
+  test.each<[string, () => Response | Promise<Response>]>([
+    ["no answer", slowly],
+    ["no end of the body", () => new Response(new ReadableStream({ pull: () => scheduler.wait(20_000) }))],
+  ])("%s within its timeout", async (_name, answer) => {
+    upstream.reset(answer);
+    const startedAtMs = Date.now();
+    const { value } = await captureLogs(async () => callForJson("/data", fromUpstream("impatient")));
+    expect([value.status, value.body.detail]).toEqual([503, "External API request failed"]);
+    expect(Date.now() - startedAtMs).toBeGreaterThanOrEqual(90);
+    expect(Date.now() - startedAtMs).toBeLessThan(2000);
+    expect(await status("impatient")).toEqual({ held: [], waiting: [] });
+  });
+});
+
+describe("when there is no permit", () => {
+  test("a full queue is a 503 of its own type, with Retry-After", async () => {
+    const gate = Promise.withResolvers<void>();
+    upstream.reset(async () => {
+      await gate.promise;
+      return Response.json({});
+    });
+    const inside = [...Array(3)].map(() => callForJson("/data", fromUpstream("single")));
+    await expect.poll(async () => (await status("single")).waiting.length).toBe(2);
+    const { status: code, headers, body } = await callForJson("/data", fromUpstream("single"));
+    expect([code, body.type, headers.get("Retry-After")]).toEqual([
+      503,
+      "urn:sluice:problem:queue-full",
+      "30",
+    ]);
+    gate.resolve();
+    expect((await Promise.all(inside)).map((answer) => answer.status)).toEqual([200, 200, 200]);
+  });
+
+  test("a wait that takes too long is a 503 of its own type, with Retry-After", async () => {
+    upstream.reset(slowly);
+    const holder = captureLogs(async () => callForJson("/data", fromUpstream("short-wait")));
+    await expect.poll(async () => (await status("short-wait")).held.length).toBe(1);
+    const { status: code, headers, body } = await callForJson("/data", fromUpstream("short-wait"));
+    expect([code, body.type, headers.get("Retry-After")]).toEqual([
+      503,
+      "urn:sluice:problem:wait-limit",
+      "1",
+    ]);
+    await holder;
+  });
+});
+
+test("an entrypoint that is not exported is a bug of the configuration, named in the log", async () => {
+  const { value, lines } = await captureLogs(async () => callForJson("/data", fromUpstream("unexported")));
+  expect(value.status).toBe(500);
+  expect(lines).toEqual([
+    expect.objectContaining({ error: expect.stringContaining("UPSTREAMS.unexported.entrypoint") }),
+  ]);
+});
+
+test("a caller that goes away takes its call with it, and its permit comes free", async () => {
+  const client = new AbortController();
+  upstream.reset(slowly);
+  const call = captureLogs(async () => callWorker("/data", { signal: client.signal }));
+  await expect.poll(async () => (await status()).held.length).toBe(1);
+  client.abort();
+  await call;
+  await expect.poll(async () => (await status()).held.length).toBe(0);
+});
