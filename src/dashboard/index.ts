@@ -1,7 +1,6 @@
 /** `GET /`: an index of the routes, read off the OpenAPI document. */
 import { html } from "hono/html";
-import { requireScope } from "../kernel/access.ts";
-import { createRouter, type Router } from "../kernel/app.ts";
+import { createRouter, describePage, type Router } from "../kernel/app.ts";
 
 type Document = ReturnType<Router["getOpenAPI31Document"]>;
 
@@ -9,7 +8,7 @@ const CSP = "default-src 'none'; style-src 'unsafe-inline'";
 
 export function createDashboard(describe: () => Document): Router {
   const dashboard = createRouter();
-  dashboard.get("/", requireScope("read"), (c) =>
+  dashboard.openapi(describePage("/", "An index of the routes"), (c) =>
     c.html(page(describe()), 200, { "Content-Security-Policy": CSP }),
   );
   return dashboard;

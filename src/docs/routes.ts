@@ -6,7 +6,7 @@
 import packageJson from "../../package.json";
 import { requireScope } from "../kernel/access.ts";
 import type { Router } from "../kernel/app.ts";
-import { createRouter } from "../kernel/app.ts";
+import { createRouter, describePage } from "../kernel/app.ts";
 import { Problem } from "../kernel/problem.ts";
 
 const CSP =
@@ -25,7 +25,7 @@ const PAGE = `<!doctype html>
 </html>
 `;
 
-const START_SCRIPT = `SwaggerUIBundle({ dom_id: "#reference", url: "/openapi.json", deepLinking: true, tryItOutEnabled: true });\n`;
+const START_SCRIPT = `SwaggerUIBundle({ dom_id: "#reference", url: "/openapi.json", deepLinking: true, validatorUrl: null, tryItOutEnabled: true });\n`;
 
 /** What of Swagger UI's package is served. */
 const ASSETS = new Set(["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"]);
@@ -34,8 +34,12 @@ const ASSETS = new Set(["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32
 export function createDocs(describe: () => ReturnType<Router["getOpenAPI31Document"]>): Router {
   const docs = createRouter();
   docs.use("/docs/*", requireScope("read"));
-  docs.get("/openapi.json", requireScope("read"), (c) => c.json(describe()));
-  docs.get("/docs", (c) => c.html(PAGE, 200, { "Content-Security-Policy": CSP }));
+  docs.openapi(describePage("/openapi.json", "This document (OpenAPI 3.1)", "application/json"), (c) =>
+    c.json(describe()),
+  );
+  docs.openapi(describePage("/docs", "The API reference, for people"), (c) =>
+    c.html(PAGE, 200, { "Content-Security-Policy": CSP }),
+  );
   docs.get("/docs/start.js", (c) =>
     c.body(START_SCRIPT, 200, { "Content-Type": "text/javascript; charset=utf-8" }),
   );

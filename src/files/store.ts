@@ -46,7 +46,8 @@ export async function storeFile(bucket: R2Bucket, file: FileToStore): Promise<{ 
     });
     return { id, ...record };
   } catch (error) {
-    await upload?.remove();
+    // The record too: when its put fails, it may have been written all the same.
+    await Promise.allSettled([upload?.remove(), bucket.delete(recordKey(id))]);
     throw error;
   }
 }
@@ -79,10 +80,12 @@ async function* intoParts(chunks: AsyncIterable<Uint8Array>) {
     let rest = chunk;
     while (length + rest.length > PART_SIZE) {
       const cut = PART_SIZE - length;
-      yield { part: Buffer.concat([...gathered, rest.subarray(0, cut)]), isLast: false };
+      const part = Buffer.concat([...gathered, rest.subarray(0, cut)]);
+      // Before the part is handed on, so that its bytes are in memory once.
       gathered = [];
       length = 0;
       rest = rest.subarray(cut);
+      yield { part, isLast: false };
     }
     gathered.push(rest);
     length += rest.length;

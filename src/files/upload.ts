@@ -15,14 +15,14 @@ export async function uploadForm(bucket: R2Bucket, request: Request): Promise<{ 
     checkPart(part);
     if (seen) throw refused("The form has more than one file; send each in a request of its own.");
     seen = true;
-    stored = await storeFile(bucket, part);
+    stored = await storeFile(bucket, { ...part, contentType: mediaType(part.contentType) });
   };
   try {
     await readForm(request, { onFile, onField: checkField });
     if (!stored) throw refused('There is no file in the form; send one in the field "file".');
     return stored;
   } catch (error) {
-    if (stored) await removeFile(bucket, stored.id);
+    if (stored) await Promise.allSettled([removeFile(bucket, stored.id)]);
     throw error;
   }
 }
@@ -33,6 +33,13 @@ function checkPart({ field, filename }: FilePart): void {
   if (Buffer.byteLength(filename) > MAX_FILENAME_LENGTH) {
     throw refused(`The name of the file is longer than ${MAX_FILENAME_LENGTH} bytes.`);
   }
+}
+
+/** The client's word for what the file is, if it can stand in a header; else that nothing is known of it. */
+function mediaType(sent: string): string {
+  return sent.length <= 127 && /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/.test(sent)
+    ? sent
+    : "application/octet-stream";
 }
 
 function checkField(name: string): void {

@@ -41,10 +41,9 @@ for (const method of ["get", "post"] as const) {
       responses: { 200: answer, ...problems() },
     }),
     async (c) => {
-      const ids = await startTasks(c.env, c.executionCtx, [
-        { type: taskA, input: {} },
-        { type: taskB, input: {} },
-      ]);
+      // HEAD asks what GET would say, and starts nothing.
+      const starts = c.req.method === "HEAD" ? [] : [taskA, taskB].map((type) => ({ type, input: {} }));
+      const ids = await startTasks(c.env, c.executionCtx, starts);
       const tasks = ids.map((id) => ({ id, url: new URL(`/tasks/${id}`, c.req.url).href }));
       return c.json({ message: "Tasks scheduled" as const, tasks }, 200, { "Cache-Control": "no-store" });
     },

@@ -29,7 +29,10 @@ const tokensSchema = z
     z.strictObject({
       name: z.string().min(1),
       scopes: z.array(z.enum(SCOPES)).min(1),
-      token: z.string().min(32, "a token has at least 32 characters"),
+      token: z
+        .string()
+        .min(32, "a token has at least 32 characters")
+        .regex(/^[\w.~+/-]+=*$/, "a token is made of letters, digits and -._~+/ (RFC 6750 §2.1)"),
     }),
   )
   .default([]);

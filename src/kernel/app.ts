@@ -2,7 +2,7 @@
  * The application that features are mounted on: request ids, security headers, access and problems are settled
  * here, so that a feature's `routes.ts` holds only its own routes.
  */
-import { OpenAPIHono, z } from "@hono/zod-openapi";
+import { createRoute, OpenAPIHono, type z } from "@hono/zod-openapi";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { type RequestIdVariables, requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
@@ -28,7 +28,8 @@ export function createRouter(): Router {
 /** The whole application: `open` routers answer anybody, `closed` ones only callers that show who they are. */
 export function createApp(routers: { open: Router[]; closed: Router[] }): Router {
   const app = createRouter();
-  app.use(requestId(), secureHeaders(), async (c, next) => {
+  // HSTS is for whoever owns the domain to decide: it would bind all of its subdomains.
+  app.use(requestId(), secureHeaders({ strictTransportSecurity: false }), async (c, next) => {
     await next();
     c.header("X-Request-Id", c.get("requestId")); // once more: a bare `Response` does not have it yet
   });
@@ -78,4 +79,19 @@ export function problems(answers: Record<number, string> = {}) {
 /** For `createRoute`: a JSON answer. */
 export function json<S extends z.ZodType>(description: string, schema: S) {
   return { description, content: { "application/json": { schema } } };
+}
+
+/** A route that answers with a page, or another text that is made for reading as it is. */
+export function describePage<Path extends string>(path: Path, summary: string, type: string = "text/html") {
+  return createRoute({
+    method: "get",
+    path,
+    tags: ["Service"],
+    summary,
+    ...needs("read"),
+    responses: {
+      200: { description: summary, content: { [type]: { schema: { type: "string" } } } },
+      ...problems(),
+    },
+  });
 }

@@ -7,10 +7,22 @@ export function log(level: LogLevel, message: string, fields: Record<string, unk
   console[level](JSON.stringify({ level, message, ...fields }));
 }
 
-/** An error as fields for `log`: its name, message, stack, and the causes behind it. */
-export function errorFields(error: unknown): Record<string, unknown> {
-  if (!(error instanceof Error)) return { error: String(error) };
-  const fields: Record<string, unknown> = { error: `${error.name}: ${error.message}`, stack: error.stack };
-  if (error.cause !== undefined) fields.cause = errorFields(error.cause);
+/** An error's name and message, whatever was thrown, at most so long that they can be kept. */
+export function describeError(error: unknown): { name: string; message: string } {
+  if (error instanceof Error) return { name: error.name, message: error.message.slice(0, 2000) };
+  try {
+    return { name: "Error", message: String(error).slice(0, 2000) };
+  } catch {
+    return { name: "Error", message: "What was thrown cannot be shown." };
+  }
+}
+
+/** An error as fields for `log`: its name, message, stack, and up to three causes behind it. */
+export function errorFields(error: unknown, causes = 3): Record<string, unknown> {
+  const { name, message } = describeError(error);
+  const fields: Record<string, unknown> = { error: `${name}: ${message}` };
+  if (!(error instanceof Error)) return fields;
+  fields.stack = error.stack;
+  if (error.cause !== undefined && causes > 0) fields.cause = errorFields(error.cause, causes - 1);
   return fields;
 }

@@ -10,7 +10,7 @@
  *     ├── 415 unsupported-media    the body is of another type
  *     ├── 422 invalid              readable, but not what the route takes; `errors` says where
  *     ├── 500 internal             a bug: the detail is in the log, under the request id
- *     └── 503 upstream-failed, queue-full, wait-limit
+ *     └── 503 upstream-failed, queue-full, wait-limit, semaphore-unavailable
  *
  * Whatever is thrown, `renderProblem` is the one place that turns it into an answer.
  */
@@ -31,6 +31,7 @@ const TITLES = {
   "upstream-failed": [503, "Upstream failed"],
   "queue-full": [503, "Queue full"],
   "wait-limit": [503, "Wait limit reached"],
+  "semaphore-unavailable": [503, "Semaphore unavailable"],
 } as const satisfies Record<string, [number, string]>;
 
 export type ProblemKind = keyof typeof TITLES;

@@ -4,6 +4,9 @@
  * The permit is held until the last byte of the answer has gone by, or its reader has gone away: an upstream is
  * still at work while it sends. Returning a `Response` ends a function long before that, so the end is watched for
  * on the body. The call as a whole has a deadline, which is over before the lease is.
+ *
+ * A caller that goes away does not take its call back: many an upstream goes on working for nobody, and the permit
+ * says that it works. So the call goes on until the head of the answer is here, or the deadline.
  */
 import { exports } from "cloudflare:workers";
 import { errorFields, log } from "../kernel/log.ts";
@@ -19,7 +22,7 @@ export interface Caller {
   env: Env;
   ctx: Pick<ExecutionContext, "waitUntil">;
   requestId: string;
-  /** Aborted when the client has gone: its call is then of no use any more. */
+  /** Aborted when the client has gone. */
   signal: AbortSignal;
 }
 
@@ -29,8 +32,9 @@ export interface Caller {
  */
 export async function callUpstream(caller: Caller, upstream: Upstream, path: string): Promise<Response> {
   const fetcher = fetcherOf(upstream);
-  const permit = await acquirePermit(caller.env, upstream);
+  const permit = await acquirePermit(caller.env, upstream, caller.signal);
   const over = Promise.withResolvers<void>();
+  // Registered before the call begins: it goes on, and its permit is released, when the client has gone.
   caller.ctx.waitUntil(over.promise.then(() => permit.release()));
   const deadline = new AbortController();
   const timer = setTimeout(() => {
@@ -42,10 +46,10 @@ export async function callUpstream(caller: Caller, upstream: Upstream, path: str
     over.resolve();
   };
   try {
-    const response = await fetcher.fetch(new URL(path, upstream.origin ?? EMBEDDED_ORIGIN), {
+    const response = await fetcher.fetch(urlOf(upstream, path), {
       headers: { Accept: "application/json", "User-Agent": "sluice", "X-Request-Id": caller.requestId },
       redirect: "manual",
-      signal: AbortSignal.any([deadline.signal, caller.signal]),
+      signal: deadline.signal,
     });
     if (!response.body) end();
     return new Response(response.body && watchEnd(response.body, end), response);
@@ -70,11 +74,18 @@ function watchEnd(body: ReadableStream<Uint8Array>, onEnd: () => void): Readable
   return body.pipeThrough(new TransformStream<Uint8Array, Uint8Array>({ flush: onEnd, cancel: onEnd }));
 }
 
-function fetcherOf(upstream: Upstream): Pick<Fetcher, "fetch"> {
-  if (upstream.entrypoint === undefined) return { fetch };
-  const entrypoint: unknown = Reflect.get(exports, upstream.entrypoint);
-  if (isFetcher(entrypoint)) return entrypoint;
-  throw new ConfigurationError(`UPSTREAMS.${upstream.name}.entrypoint is not an export of src/index.ts.`);
+function urlOf({ origin = EMBEDDED_ORIGIN }: Upstream, path: string): URL {
+  const url = new URL(path, origin);
+  if (url.origin !== origin) throw new Error("A path may not lead to another origin.");
+  return url;
+}
+
+function fetcherOf({ name, entrypoint }: Upstream): Pick<Fetcher, "fetch"> {
+  // As a function of its own: the runtime's `fetch` cannot be called as another object's method.
+  if (entrypoint === undefined) return { fetch: async (input, init) => fetch(input, init) };
+  const embedded: unknown = Reflect.get(exports, entrypoint);
+  if (isFetcher(embedded)) return embedded;
+  throw new ConfigurationError(`UPSTREAMS.${name}.entrypoint is not an export of src/index.ts.`);
 }
 
 function isFetcher(value: unknown): value is Pick<Fetcher, "fetch"> {

@@ -1,5 +1,8 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 
+/** The entrypoints of src/index.ts that are upstreams; `entrypoint` in UPSTREAMS names one. */
+export const embeddedUpstreams = new Set(["DemoUpstream"]);
+
 /** An upstream inside this Worker, so that everything can be tried with no internet: `/todos/{n}`, 200 ms late. */
 export class DemoUpstream extends WorkerEntrypoint<Env> {
   override async fetch(request: Request): Promise<Response> {

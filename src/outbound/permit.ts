@@ -18,15 +18,14 @@ export interface Permit {
 }
 
 /**
- * Gets a permit, waiting in line for it if need be. Throws a 503 `Problem` when the line is full or the wait limit
- * is reached. If the caller dies, the runtime disposes its ticket, and its permit or place is free at once.
+ * Gets a permit, waiting in line for it if need be; leaves the line when `signal` aborts. Throws a 503 `Problem` when
+ * the line is full, the wait limit is reached or the semaphore cannot be. If the caller dies, the runtime disposes its
+ * ticket, and its permit or place is free at once.
  */
-export async function acquirePermit(env: Env, upstream: Upstream): Promise<Permit> {
+export async function acquirePermit(env: Env, upstream: Upstream, signal: AbortSignal): Promise<Permit> {
   const leaseId = crypto.randomUUID();
-  const { lease, ticket } = await untilGranted(env, upstream, {
-    leaseId,
-    leaseMs: upstream.timeoutMs + LEASE_MARGIN_MS,
-  });
+  const request = { leaseId, leaseMs: upstream.timeoutMs + LEASE_MARGIN_MS };
+  const { lease, ticket } = await untilGranted(env, upstream, request, signal);
   return {
     fence: lease.fence,
     release: async () => {
@@ -42,35 +41,66 @@ export async function acquirePermit(env: Env, upstream: Upstream): Promise<Permi
   };
 }
 
+interface Granted {
+  lease: Lease;
+  ticket: Disposable;
+}
+
 /** Acquires and waits; after a restart of the object it does so again, under the same id and in the same place. */
 async function untilGranted(
   env: Env,
   upstream: Upstream,
   request: PermitRequest,
-): Promise<{ lease: Lease; ticket: Disposable }> {
+  signal: AbortSignal,
+): Promise<Granted> {
   let arrivedAtMs: number | undefined;
-  const tryOnce = async () => {
+  const tryOnce = async (): Promise<Granted> => {
+    signal.throwIfAborted();
     const semaphore = semaphoreOf(env, upstream);
     const acquired = await semaphore.acquire(
       arrivedAtMs === undefined ? request : { ...request, arrivedAtMs },
     );
-    if (acquired.is === "refused") throw busy("queue-full", upstream, acquired.retryAfterMs);
+    if (acquired.is === "refused") throw busy(acquired.why, upstream);
     if (acquired.is === "granted") return acquired;
     arrivedAtMs = acquired.arrivedAtMs;
-    const waited = await semaphore.wait(request.leaseId);
-    if (waited.is === "gaveUp") throw busy("wait-limit", upstream, upstream.maxWaitMs);
+    const waited = await untilAborted(async () => semaphore.wait(request.leaseId), signal, acquired.ticket);
+    if (waited.is === "gaveUp") throw busy("wait-limit", upstream);
     if (waited.is === "gone") throw new Error("The semaphore restarted before the wait began.");
     return { lease: waited.lease, ticket: acquired.ticket };
   };
-  return retry(tryOnce, RESTART_PAUSES_MS, (error) => error instanceof Problem);
+  try {
+    return await retry(tryOnce, RESTART_PAUSES_MS, (error) => error instanceof Problem || signal.aborted);
+  } catch (error) {
+    if (error instanceof Problem || signal.aborted) throw error;
+    log("error", "semaphore unavailable", { upstream: upstream.name, ...errorFields(error) });
+    throw new Problem("semaphore-unavailable", `The semaphore of "${upstream.name}" does not answer.`, {
+      headers: { "Retry-After": "5" },
+    });
+  }
 }
 
-function busy(kind: "queue-full" | "wait-limit", upstream: Upstream, retryAfterMs: number): Problem {
+/** What `wait` gives; or throws once the caller is gone, having left the line. */
+async function untilAborted<T>(wait: () => Promise<T>, signal: AbortSignal, ticket: Disposable): Promise<T> {
+  const gone = Promise.withResolvers<never>();
+  const leave = () => {
+    ticket[Symbol.dispose]();
+    gone.reject(signal.reason);
+  };
+  signal.addEventListener("abort", leave, { once: true });
+  try {
+    return await Promise.race([wait(), gone.promise]);
+  } finally {
+    signal.removeEventListener("abort", leave);
+  }
+}
+
+function busy(why: "queue-full" | "wait-limit", upstream: Upstream): Problem {
   const detail = {
     "queue-full": `${upstream.maxWaiters} calls wait for "${upstream.name}" already.`,
     "wait-limit": `No permit for "${upstream.name}" came free in ${upstream.maxWaitMs} ms.`,
-  }[kind];
-  return new Problem(kind, detail, { headers: { "Retry-After": String(Math.ceil(retryAfterMs / 1000)) } });
+  }[why];
+  const retryAfter = String(Math.max(1, Math.ceil(upstream.maxWaitMs / 1000)));
+  return new Problem(why, detail, { headers: { "Retry-After": retryAfter } });
 }
 
 function semaphoreOf(env: Env, upstream: Upstream) {

@@ -34,7 +34,7 @@ export interface PermitRequest {
 export type Answer =
   | { is: "granted"; lease: Lease }
   | { is: "queued"; arrivedAtMs: number }
-  | { is: "refused"; retryAfterMs: number };
+  | { is: "refused"; why: "queue-full" | "wait-limit" };
 
 /** What time, or the end of a lease, has brought about. */
 export interface Changes {
@@ -68,17 +68,18 @@ export class Permits {
     return this.#queue;
   }
 
-  /** Asks for a permit. Asking again under the same id gives what that id already has. Call `advance` before. */
+  /** Asks for a permit, or for more time with the one that is held under this id. Call `advance` before. */
   request({ leaseId, leaseMs, arrivedAtMs }: PermitRequest, nowMs: number): Answer {
     const held = this.#held.get(leaseId);
-    if (held) return { is: "granted", lease: held };
+    if (held) return { is: "granted", lease: this.#hold({ ...held, endsAtMs: nowMs + leaseMs }) };
     const queued = this.#queue.get(leaseId);
     if (queued) return { is: "queued", arrivedAtMs: queued.arrivedAtMs };
     const waiter: Waiter = { leaseId, leaseMs, arrivedAtMs: Math.min(arrivedAtMs ?? nowMs, nowMs) };
     if (this.#hasFree && this.#queue.length === 0)
       return { is: "granted", lease: this.#grant(waiter, nowMs) };
-    if (this.#queue.length >= this.#limits.maxWaiters)
-      return { is: "refused", retryAfterMs: this.#limits.maxWaitMs };
+    const { maxWaiters, maxWaitMs } = this.#limits;
+    if (this.#queue.length >= maxWaiters) return { is: "refused", why: "queue-full" };
+    if (waiter.arrivedAtMs + maxWaitMs <= nowMs) return { is: "refused", why: "wait-limit" };
     this.#queue.join(waiter);
     return { is: "queued", arrivedAtMs: waiter.arrivedAtMs };
   }
@@ -126,8 +127,16 @@ export class Permits {
   }
 
   #grant({ leaseId, leaseMs }: Waiter, nowMs: number): Lease {
-    const lease = { id: leaseId, fence: ++this.#lastFence, grantedAtMs: nowMs, endsAtMs: nowMs + leaseMs };
-    this.#held.set(leaseId, lease);
+    return this.#hold({
+      id: leaseId,
+      fence: ++this.#lastFence,
+      grantedAtMs: nowMs,
+      endsAtMs: nowMs + leaseMs,
+    });
+  }
+
+  #hold(lease: Lease): Lease {
+    this.#held.set(lease.id, lease);
     this.#noneEndsBeforeMs = Math.min(this.#noneEndsBeforeMs, lease.endsAtMs);
     return lease;
   }

@@ -36,7 +36,7 @@ class Ticket extends RpcTarget {
 export type Acquired =
   | { is: "granted"; lease: Lease; ticket: Ticket }
   | { is: "queued"; arrivedAtMs: number; ticket: Ticket }
-  | { is: "refused"; retryAfterMs: number };
+  | { is: "refused"; why: "queue-full" | "wait-limit" };
 
 /** How waiting ended. `gone`: nobody waits under this id, e.g. since this object restarted; ask again. */
 export type Waited = { is: "granted"; lease: Lease } | { is: "gaveUp" } | { is: "gone" };
@@ -65,13 +65,12 @@ export class Semaphore extends DurableObject<Env> {
     this.#permits = new Permits(this.#upstream, leases, last?.seq);
   }
 
-  /** Asks for a permit; see above. Asking again under the same id is harmless. */
+  /** Asks for a permit; see above. Asking again under the same id renews the lease, or is harmless. */
   acquire(request: PermitRequest): Acquired {
     this.#advance();
-    const before = this.#permits.held.get(request.leaseId);
     const answer = this.#permits.request(request, Date.now());
     if (answer.is === "refused") return answer;
-    if (answer.is === "granted" && !before) this.#save(answer.lease);
+    if (answer.is === "granted") this.#save(answer.lease);
     this.#setTimer();
     return { ...answer, ticket: this.#issueTicket(request.leaseId) };
   }
@@ -132,7 +131,7 @@ export class Semaphore extends DurableObject<Env> {
   }
 
   #save({ id, fence, grantedAtMs, endsAtMs }: Lease): void {
-    this.#sql.exec("INSERT INTO lease VALUES (?, ?, ?, ?)", fence, id, grantedAtMs, endsAtMs);
+    this.#sql.exec("INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?)", fence, id, grantedAtMs, endsAtMs);
   }
 
   #forget(leaseId: string): void {

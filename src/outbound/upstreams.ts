@@ -1,6 +1,7 @@
 /** The upstreams that the variables name: whom this Worker may call, and how hard. */
 import { z } from "zod";
 import { ConfigurationError, perEnv, readVariable } from "../kernel/variables.ts";
+import { embeddedUpstreams } from "./demo.ts";
 
 const exactOrigin = z.string().refine(isExactOrigin, {
   message: "must be exactly scheme, host and port, like https://api.example.com (http only for localhost)",
@@ -9,7 +10,12 @@ const exactOrigin = z.string().refine(isExactOrigin, {
 const upstreamSchema = z
   .strictObject({
     origin: exactOrigin.optional(),
-    entrypoint: z.string().min(1).optional(),
+    entrypoint: z
+      .string()
+      .refine((name) => embeddedUpstreams.has(name), {
+        message: "is not an embedded upstream (src/outbound/demo.ts)",
+      })
+      .optional(),
     concurrency: z.int().min(1).max(1000).default(5),
     timeout_ms: z.int().min(1).max(300_000).default(5_000),
     max_waiters: z.int().min(0).max(100_000).default(1_000),
@@ -55,7 +61,7 @@ export const readUpstreams = perEnv((env): ReadonlyMap<string, Upstream> => {
 /** What `GET /data` reads. */
 export const readDataSource = perEnv((env): { upstream: Upstream; path: string } => {
   const name = readVariable(env, "DATA_UPSTREAM", z.string());
-  const path = readVariable(env, "DATA_PATH", z.string().startsWith("/", "must begin with /"));
+  const path = readVariable(env, "DATA_PATH", z.string().regex(/^\/(?![/\\])/, "must begin with one slash"));
   const upstream = readUpstreams(env).get(name);
   if (!upstream) throw new ConfigurationError("The variable DATA_UPSTREAM must name one of UPSTREAMS.");
   return { upstream, path };

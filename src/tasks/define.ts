@@ -12,14 +12,16 @@ export interface TaskContext {
 
 /** A kind of background work. The ledger keeps its name and the input: a closure cannot survive, a name can. */
 export interface TaskType<Input extends z.ZodType = z.ZodType> {
-  /** Letters, digits, `_`, `-`, `.`; unique, and kept for as long as tasks of it are. */
+  /** Letters, digits, `_`, `-` and `.`, at most 64. The ledger keeps it: a type that tasks are kept of keeps its name. */
   name: string;
   input: Input;
   /** Does the work. What it returns is kept as the result and must be JSON; what it throws fails the task. */
   run(ctx: TaskContext, input: z.output<Input>): Promise<unknown>;
 }
 
-/** Defines a kind of background work, typed from its input schema. */
+/** Defines a kind of background work, typed from its input schema. Throws if its name cannot be one. */
 export function defineTask<Input extends z.ZodType>(type: TaskType<Input>): TaskType<Input> {
+  if (!/^[\w.-]{1,64}$/.test(type.name))
+    throw new TypeError(`"${type.name}" cannot be the name of a task type.`);
   return type;
 }

@@ -5,7 +5,7 @@
  * it returns or throws is reported to the ledger, more than once if the ledger is restarting just then.
  */
 import type { z } from "zod";
-import { errorFields, log } from "../kernel/log.ts";
+import { describeError, errorFields, log } from "../kernel/log.ts";
 import { RESTART_PAUSES_MS, retry } from "../kernel/retry.ts";
 import type { TaskContext, TaskType } from "./define.ts";
 import type { Claim, NewTask } from "./ledger.ts";
@@ -68,8 +68,7 @@ async function attempt(type: TaskType, context: TaskContext, input: unknown): Pr
     return { status: "succeeded", result: toJson(result ?? null) };
   } catch (error) {
     context.log("error", "task failed", errorFields(error));
-    const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
-    return { status: "failed", error: { name, message } };
+    return { status: "failed", error: describeError(error) };
   }
 }
 

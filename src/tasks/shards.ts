@@ -6,7 +6,7 @@
 /** Each takes a few hundred new tasks a second. Only ever add to them. */
 const SHARDS = ["s0", "s1", "s2", "s3"];
 
-export const TASK_ID_PATTERN = /^(s\d+)-[0-9a-f-]{36}$/;
+const TASK_ID_PATTERN = /^(s\d+)-[0-9a-f-]{36}$/;
 
 type Ledger = DurableObjectStub<import("./ledger.ts").TaskLedger>;
 

@@ -21,10 +21,13 @@ describe("the OpenAPI document", () => {
     expect(
       (await operations()).map(({ method, path }) => `${method.toUpperCase()} ${path}`).toSorted(),
     ).toEqual([
+      "GET /",
       "GET /data",
+      "GET /docs",
       "GET /files/{id}",
       "GET /healthz",
       "GET /hello",
+      "GET /openapi.json",
       "GET /run-tasks",
       "GET /tasks/{id}",
       "POST /run-tasks",

@@ -1,5 +1,7 @@
 /** What the README's quick start promises, over real HTTP, with no internet; and what a kill leaves behind. */
 import { createHash, randomBytes } from "node:crypto";
+import { createServer, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
 
@@ -10,8 +12,10 @@ interface Scheduled {
 
 const storage = temporaryFolder();
 let server: DevServer;
+const stopped: DevServer = { url: "", output: () => "", kill: async () => {} };
 
 beforeAll(async () => {
+  server = stopped;
   server = await startDev(storage.path);
 });
 afterAll(async () => {
@@ -89,6 +93,52 @@ describe("after a kill -9 in the middle of two tasks", () => {
   });
 });
 
-test("with a bad variable it does not start, and says which", async () => {
-  await expect(startDev(storage.path, ["--var", "ACCESS:ajar"])).rejects.toThrow(/The variable ACCESS/);
+test.each([
+  ["ACCESS", "ajar"],
+  ["UPSTREAMS", '{"todos": {"origin": "api.example.com"}}'],
+  ["DATA_UPSTREAM", "nobody"],
+])("with a bad %s it does not start, and says so", async (name, value) => {
+  const elsewhere = temporaryFolder();
+  await expect(startDev(elsewhere.path, ["--var", `${name}:${value}`])).rejects.toThrow(
+    new RegExp(`The variable ${name}`),
+  );
+  elsewhere.remove();
+});
+
+test("as it is deployed: with tokens, and an upstream over HTTP", async () => {
+  const token = "e2e-token-0123456789-0123456789-0123456789";
+  const seen: IncomingMessage[] = [];
+  const upstream = createServer((request, response) => {
+    seen.push(request);
+    response.setHeader("Content-Type", "application/json").end('{"from":"upstream"}');
+  });
+  await new Promise<void>((resolve) => upstream.listen(0, "127.0.0.1", resolve));
+  const { port } = upstream.address() as AddressInfo;
+  const elsewhere = temporaryFolder();
+  const variables = {
+    ACCESS: "tokens",
+    SLUICE_TOKENS: JSON.stringify([{ name: "e2e", scopes: ["read"], token }]),
+    UPSTREAMS: JSON.stringify({ todos: { origin: `http://127.0.0.1:${port}` } }),
+    DATA_UPSTREAM: "todos",
+  };
+  const flags = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
+  const deployed = await startDev(elsewhere.path, flags);
+  try {
+    expect((await fetch(`${deployed.url}/data`)).status).toBe(401);
+    const response = await fetch(`${deployed.url}/data`, {
+      headers: { Authorization: `Bearer ${token}`, Cookie: "a=b" },
+    });
+    expect([response.status, await response.json()]).toEqual([200, { from: "upstream" }]);
+    expect(seen.map(({ url, headers }) => [url, headers.authorization, headers.cookie])).toEqual([
+      ["/todos/1", undefined, undefined],
+    ]);
+    upstream.close();
+    upstream.closeAllConnections();
+    const down = await fetch(`${deployed.url}/data`, { headers: { Authorization: `Bearer ${token}` } });
+    expect([down.status, await down.json()]).toMatchObject([503, { detail: "External API request failed" }]);
+  } finally {
+    upstream.close();
+    await deployed.kill();
+    elsewhere.remove();
+  }
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import worker from "../../src/index.ts";
 import { callForJson, callWorker } from "../support/call.ts";
+import worker from "../support/worker.ts";
 
 const READER = "reader-token-0123456789-0123456789";
 const WRITER = "writer-token-0123456789-0123456789";
@@ -65,8 +65,35 @@ describe("with tokens configured", () => {
   });
 });
 
+test("every route of the document refuses a token that has every scope but the one it names", async () => {
+  const { body } = await callForJson("/openapi.json");
+  const paths = body.paths as Record<string, Record<string, { security?: { token: string[] }[] }>>;
+  let seen = 0;
+  for (const [path, item] of Object.entries(paths)) {
+    for (const [method, { security }] of Object.entries(item)) {
+      const needed = security?.[0]?.token[0];
+      if (path === "/healthz" || needed === undefined) continue;
+      seen++;
+      const scopes = ["read", "write", "admin"].filter((scope) => scope !== needed);
+      const variables = { ACCESS: "tokens", SLUICE_TOKENS: [{ name: "t", scopes, token: READER }] };
+      const options = {
+        ...REMOTE,
+        variables,
+        method: method.toUpperCase(),
+        headers: { Authorization: `Bearer ${READER}` },
+      };
+      const { response } = await callWorker(path.replaceAll(/[{}]/g, ""), options);
+      expect([path, method, response.status]).toEqual([path, method, 403]);
+    }
+  }
+  expect(seen).toBeGreaterThan(8);
+});
+
 describe("closed unless opened", () => {
-  const CLOSED = { site: "https://sluice.example.com", variables: { ACCESS: "tokens" } };
+  const CLOSED = {
+    site: "https://sluice.example.com",
+    variables: { ACCESS: "tokens", SLUICE_TOKENS: undefined },
+  };
 
   test("without any token configured, everything but /healthz is refused, and says why", async () => {
     const document = await callForJson("/openapi.json");

@@ -27,6 +27,10 @@ describe("a bad variable stops the Worker with a message that names it", () => {
     ["SLUICE_TOKENS", [{ ...TOKEN, scope: "read" }], "SLUICE_TOKENS"],
     ["DATA_UPSTREAM", "nobody", "DATA_UPSTREAM must name one of UPSTREAMS"],
     ["DATA_PATH", "todos/1", "DATA_PATH"],
+    ["DATA_PATH", "//evil.example/x", "DATA_PATH"],
+    ["DATA_PATH", "/\\evil.example/x", "DATA_PATH"],
+    ["UPSTREAMS", { scripted: { entrypoint: "NoSuchExport" } }, "UPSTREAMS.scripted.entrypoint"],
+    ["SLUICE_TOKENS", [{ ...TOKEN, token: `${TOKEN.token} ä` }], "SLUICE_TOKENS.0.token"],
     ["UPSTREAMS", { scripted: { origin: "api.example.com" } }, "UPSTREAMS.scripted.origin"],
     ["UPSTREAMS", { scripted: { origin: "https://api.example.com/" } }, "UPSTREAMS.scripted.origin"],
     ["UPSTREAMS", { scripted: { origin: "https://api.example.com/v1" } }, "UPSTREAMS.scripted.origin"],
@@ -34,10 +38,18 @@ describe("a bad variable stops the Worker with a message that names it", () => {
     ["UPSTREAMS", { scripted: { origin: "http://api.example.com" } }, "UPSTREAMS.scripted.origin"],
     ["UPSTREAMS", { scripted: { origin: "ftp://localhost" } }, "UPSTREAMS.scripted.origin"],
     ["UPSTREAMS", { scripted: {} }, "UPSTREAMS.scripted"],
-    ["UPSTREAMS", { scripted: { origin: "https://a.example", entrypoint: "B" } }, "UPSTREAMS.scripted"],
-    ["UPSTREAMS", { scripted: { entrypoint: "B", concurrency: 0 } }, "UPSTREAMS.scripted.concurrency"],
-    ["UPSTREAMS", { scripted: { entrypoint: "B", concurency: 5 } }, "concurency"],
-    ["UPSTREAMS", { "Bad Name": { entrypoint: "B" } }, "UPSTREAMS"],
+    [
+      "UPSTREAMS",
+      { scripted: { origin: "https://a.example", entrypoint: "DemoUpstream" } },
+      "UPSTREAMS.scripted",
+    ],
+    [
+      "UPSTREAMS",
+      { scripted: { entrypoint: "DemoUpstream", concurrency: 0 } },
+      "UPSTREAMS.scripted.concurrency",
+    ],
+    ["UPSTREAMS", { scripted: { entrypoint: "DemoUpstream", concurency: 5 } }, "concurency"],
+    ["UPSTREAMS", { "Bad Name": { entrypoint: "DemoUpstream" } }, "UPSTREAMS"],
   ])("%s = %j", (name, value, message) => {
     expect(() => start({ [name]: value })).toThrow(ConfigurationError);
     expect(() => start({ [name]: value })).toThrow(message);

@@ -41,9 +41,17 @@ describe("a permit", () => {
     expect([ids(expired), ids(granted), granted[0]?.endsAtMs]).toEqual([["a"], ["b"], 100]);
   });
 
-  test("can be asked for twice under one id, and is the same one", () => {
+  test("can be asked for twice under one id: it is the same one, with more time", () => {
     const permits = new Permits(LIMITS);
-    expect(ask(permits, "a", 0)).toEqual(ask(permits, "a", 5));
+    expect(ask(permits, "a", 0)).toMatchObject({
+      is: "granted",
+      lease: { fence: 1, grantedAtMs: 0, endsAtMs: 50 },
+    });
+    expect(ask(permits, "a", 5)).toMatchObject({
+      is: "granted",
+      lease: { fence: 1, grantedAtMs: 0, endsAtMs: 55 },
+    });
+    expect(permits.advance(50).expired).toEqual([]);
     ask(permits, "b", 0);
     expect([ask(permits, "c", 1), ask(permits, "c", 9)]).toEqual([
       { is: "queued", arrivedAtMs: 1 },
@@ -71,6 +79,15 @@ describe("a waiter", () => {
     permits.request({ leaseId: "second", leaseMs: 10, arrivedAtMs: 20 }, 61);
     permits.request({ leaseId: "first", leaseMs: 10, arrivedAtMs: 10 }, 62);
     expect([...permits.waiting].map((waiter) => waiter.leaseId)).toEqual(["first", "second", "newcomer"]);
+  });
+
+  test("that comes back after its wait limit is refused, with that reason", () => {
+    const permits = new Permits(LIMITS, [lease("x"), lease("y")], 2);
+    expect(permits.request({ leaseId: "a", leaseMs: 10, arrivedAtMs: 0 }, 100)).toEqual({
+      is: "refused",
+      why: "wait-limit",
+    });
+    expect(permits.request({ leaseId: "b", leaseMs: 10, arrivedAtMs: 1 }, 100).is).toBe("queued");
   });
 
   test("cannot claim to have come later than now", () => {
@@ -146,7 +163,7 @@ test("in every history: never too many, first come first served, every waiter is
           if (answer.is === "granted" && !isKnown) {
             expect(line).toEqual([]);
             grant(answer.lease);
-          }
+          } else if (answer.is === "granted") held.set(s.id, answer.lease);
           if (answer.is === "queued" && !isKnown)
             line.push({ id: s.id, arrivedAtMs: nowMs, leaseMs: s.leaseMs });
           if (answer.is === "refused") expect(line).toHaveLength(limits.maxWaiters);

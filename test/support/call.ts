@@ -1,7 +1,7 @@
 /** The front door: one call to the Worker, with its variables as the tests have them, or changed. */
 import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
 import { vi } from "vitest";
-import worker from "../../src/index.ts";
+import worker from "./worker.ts";
 
 const SITE = "http://localhost";
 

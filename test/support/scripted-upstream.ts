@@ -1,8 +1,11 @@
 /**
  * An upstream that does what a test tells it, and keeps count of the calls it sees: how many at once, at most, and
- * in which order. It runs in the same isolate as the tests, so that they share `upstream`.
+ * in which order. A call is over when the last byte of its answer has been taken. It runs in the same isolate as the tests, so that they share `upstream`.
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { embeddedUpstreams } from "../../src/outbound/demo.ts";
+
+embeddedUpstreams.add("ScriptedUpstream");
 
 type Answer = (request: Request) => Response | Promise<Response>;
 
@@ -13,27 +16,43 @@ class Script {
   inFlight = 0;
   mostInFlight = 0;
   /** The X-Request-Id of each call, in the order of arrival. */
-  readonly order: string[] = [];
-
-  /** Forgets the calls so far, and answers like this from now on. */
-  reset(answer: Answer = answerAtOnce): void {
-    this.answer = answer;
-    this.mostInFlight = this.inFlight;
-    this.order.length = 0;
-  }
+  order: string[] = [];
 }
 
-export const upstream = new Script();
+/** What it does, and what it has seen since then. Calls from before a `reset` are not counted any more. */
+export let upstream = new Script();
+
+export function resetUpstream(answer: Answer = answerAtOnce): void {
+  upstream = new Script();
+  upstream.answer = answer;
+}
 
 export class ScriptedUpstream extends WorkerEntrypoint {
   override async fetch(request: Request): Promise<Response> {
-    upstream.inFlight++;
-    upstream.mostInFlight = Math.max(upstream.mostInFlight, upstream.inFlight);
-    upstream.order.push(request.headers.get("X-Request-Id") ?? "");
+    const script = upstream;
+    script.inFlight++;
+    script.mostInFlight = Math.max(script.mostInFlight, script.inFlight);
+    script.order.push(request.headers.get("X-Request-Id") ?? "");
+    const end = () => {
+      script.inFlight--;
+    };
     try {
-      return await upstream.answer(request);
-    } finally {
-      upstream.inFlight--;
+      return whileItLasts(await script.answer(request), end);
+    } catch (error) {
+      end();
+      throw error;
     }
   }
+}
+
+/** The answer; `end` is told when the last byte of its body has been taken. */
+function whileItLasts(answer: Response, end: () => void): Response {
+  if (answer.body) {
+    const body = answer.body.pipeThrough(
+      new TransformStream<Uint8Array, Uint8Array>({ flush: end, cancel: end }),
+    );
+    return new Response(body, answer);
+  }
+  end();
+  return answer;
 }

@@ -3,6 +3,8 @@ const SCRIPTED = { entrypoint: "ScriptedUpstream" };
 
 export const TEST_VARIABLES = {
   ACCESS: "local",
+  // Whatever is in a .dev.vars of this machine.
+  SLUICE_TOKENS: "[]",
   DATA_UPSTREAM: "scripted",
   DATA_PATH: "/todos/1",
   UPSTREAMS: {
@@ -11,7 +13,6 @@ export const TEST_VARIABLES = {
     impatient: { ...SCRIPTED, timeout_ms: 100 },
     "short-wait": { ...SCRIPTED, concurrency: 1, max_wait_ms: 100, timeout_ms: 500 },
     unreachable: { origin: "http://127.0.0.1:1" },
-    unexported: { entrypoint: "NoSuchExport" },
     demo: { entrypoint: "DemoUpstream" },
   },
 };

@@ -130,7 +130,7 @@ describe("a task whose Worker died", () => {
 });
 
 test("the per-minute cron sweeps every shard", async () => {
-  const { default: worker } = await import("../../src/index.ts");
+  const { default: worker } = await import("../support/worker.ts");
   const { createScheduledController } = await import("cloudflare:test");
   const shards = ["s0", "s1", "s2", "s3"].map((name) => env.TASK_LEDGER.getByName(name));
   const ids = await Promise.all(
