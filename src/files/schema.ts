@@ -27,7 +27,7 @@ export function toMetadata({
   blob,
 }: FileRecord): Record<string, string> {
   const required = {
-    filename: encodeURIComponent(filename.toWellFormed()),
+    filename: encodeURIComponent(filename),
     size: String(size),
     contentType,
     sha256,

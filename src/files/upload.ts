@@ -1,4 +1,5 @@
 /** `POST /upload-file`: exactly one file, in the field `file`, from a form into R2. */
+import { describeError, log } from "../kernel/log.ts";
 import { Problem } from "../kernel/problem.ts";
 import { type FilePart, readForm } from "./form.ts";
 import type { FileRecord } from "./schema.ts";
@@ -15,7 +16,12 @@ export async function uploadForm(bucket: R2Bucket, request: Request): Promise<{ 
     checkPart(part);
     if (seen) throw refused("The form has more than one file; send each in a request of its own.");
     seen = true;
-    stored = await storeFile(bucket, { ...part, contentType: mediaType(part.contentType) });
+    const { filename, contentType, chunks } = part;
+    stored = await storeFile(bucket, {
+      filename: filename.toWellFormed(),
+      contentType: mediaType(contentType),
+      chunks,
+    });
   };
   try {
     await readForm(request, { onFile, onField: checkField });
@@ -23,6 +29,7 @@ export async function uploadForm(bucket: R2Bucket, request: Request): Promise<{ 
     return stored;
   } catch (error) {
     if (stored) await Promise.allSettled([removeFile(bucket, stored.id)]);
+    log("info", "upload abandoned, and nothing of it kept", { error: describeError(error) });
     throw error;
   }
 }

@@ -1,10 +1,11 @@
-import { env } from "cloudflare:test";
+import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
 import { createHash } from "node:crypto";
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { storedFileSchema } from "../../src/files/schema.ts";
 import { PART_SIZE } from "../../src/files/store.ts";
-import { type CallOptions, callForJson, callWorker } from "../support/call.ts";
+import { type CallOptions, callForJson, callWorker, captureLogs } from "../support/call.ts";
 import { FORM_TYPE, filePart, formBody, streamedForm } from "../support/form.ts";
+import worker from "../support/worker.ts";
 
 const MIB = 1024 * 1024;
 
@@ -20,6 +21,36 @@ async function download(url: unknown) {
 
 const stored = async () => (await env.FILES.list()).objects.map((object) => object.key);
 const sha256 = (bytes: Uint8Array | string) => createHash("sha256").update(bytes).digest("hex");
+
+/** The bucket, with every multipart upload that is begun in it counted until it is completed or aborted. */
+function watchedBucket(change: Partial<R2Bucket> = {}) {
+  const seen = { open: 0, sending: 0, mostSending: 0 };
+  const bucket = new Proxy(env.FILES, {
+    get: (target, key) => {
+      if (key in change) return Reflect.get(change, key);
+      if (key !== "createMultipartUpload") return Reflect.get(target, key).bind(target);
+      return async (name: string) => {
+        const multipart = await target.createMultipartUpload(name);
+        seen.open++;
+        let isOpen = true;
+        const close = () => {
+          if (isOpen) seen.open--;
+          isOpen = false;
+        };
+        return {
+          key: multipart.key,
+          uploadPart: async (n: number, part: Uint8Array) => {
+            seen.mostSending = Math.max(seen.mostSending, ++seen.sending);
+            return multipart.uploadPart(n, part).finally(() => seen.sending--);
+          },
+          complete: async (parts: R2UploadedPart[]) => multipart.complete(parts).finally(close),
+          abort: async () => multipart.abort().finally(close),
+        };
+      };
+    },
+  });
+  return { seen, variables: { FILES: bucket } };
+}
 
 beforeEach(async () => {
   await env.FILES.delete(await stored());
@@ -101,19 +132,30 @@ describe("an upload", () => {
         { highWaterMark: 0 },
       ),
     );
-    const whenFirstPartWasSent: number[] = [];
-    const bucket = new Proxy(env.FILES, {
+    let mostAhead = 0;
+    let taken = 0;
+    const { seen, variables } = watchedBucket();
+    const bucket = new Proxy(variables.FILES, {
       get: (target, key) => {
-        if (key !== "createMultipartUpload") return Reflect.get(target, key).bind(target);
+        if (key !== "createMultipartUpload") return Reflect.get(target, key);
         return async (name: string) => {
-          whenFirstPartWasSent.push(handedOut);
-          return target.createMultipartUpload(name);
+          const multipart = await target.createMultipartUpload(name);
+          const uploadPart = async (n: number, part: Uint8Array) => {
+            await scheduler.wait(50); // slower than its sender, by far
+            const sent = await multipart.uploadPart(n, part);
+            mostAhead = Math.max(mostAhead, handedOut - taken);
+            taken += part.length;
+            return sent;
+          };
+          return { ...multipart, uploadPart };
         };
       },
     });
     const { status } = await upload(source, { variables: { FILES: bucket } });
     expect(status).toBe(201);
-    expect(whenFirstPartWasSent[0]).toBeLessThan(PART_SIZE + MIB);
+    expect(seen.mostSending).toBe(1);
+    expect(mostAhead).toBeGreaterThan(PART_SIZE);
+    expect(mostAhead).toBeLessThan(2 * PART_SIZE + MIB);
   });
 });
 
@@ -197,9 +239,22 @@ describe("a form that is not as it should be is refused, and leaves nothing in R
       422,
     ],
     ["too many files", type, formBody([...Array(101)].map(() => filePart("x"))), 422],
+    [
+      "two boundaries, the first empty",
+      { "Content-Type": "multipart/form-data; boundary=; boundary=x" },
+      good,
+      400,
+    ],
+    [
+      "a boundary inside another parameter",
+      { "Content-Type": 'multipart/form-data; a="b; boundary=x; c=d' },
+      good,
+      400,
+    ],
   ])("%s", async (_name, headers, form, status) => {
-    const answer = await upload(form, { headers });
-    expect(answer.status).toBe(status);
+    const { seen, variables } = watchedBucket();
+    const answer = await upload(form, { headers, variables });
+    expect([answer.status, seen.open]).toEqual([status, 0]);
     if (status === 201) return;
     expect(answer.headers.get("Content-Type")).toBe("application/problem+json");
     expect(answer.body.detail).toEqual(expect.any(String));
@@ -217,32 +272,87 @@ describe("a form that is not as it should be is refused, and leaves nothing in R
         },
       }),
     );
-    const { status } = await upload(source);
-    expect(status).toBe(400);
+    const { seen, variables } = watchedBucket();
+    const { status } = await upload(source, { variables });
+    expect([status, seen.open]).toEqual([400, 0]);
     expect(await stored()).toEqual([]);
   });
+});
+
+test("an upload whose client goes away is kept alive until it is cleared away", async () => {
+  const ctx = createExecutionContext();
+  const waitUntil = vi.spyOn(ctx, "waitUntil");
+  const dead = Promise.withResolvers<never>();
+  const body = new ReadableStream<Uint8Array>({
+    start: (controller) => controller.enqueue(new TextEncoder().encode(formBody([filePart("half")], ""))),
+    pull: () => dead.promise,
+  });
+  const headers = { "Content-Type": FORM_TYPE };
+  const request = new Request<unknown, IncomingRequestCfProperties>("http://localhost/upload-file", {
+    method: "POST",
+    body,
+    headers,
+  });
+  const answer = worker.fetch(request, env, ctx);
+  await expect.poll(() => waitUntil.mock.calls.length).toBe(1);
+  dead.reject(new Error("the line went dead"));
+  expect((await answer).status).toBe(400);
+  await waitOnExecutionContext(ctx);
+});
+
+describe("what the client says the file is", () => {
+  test.each([
+    ["text/plain", "text/plain"],
+    ["image/svg+xml", "image/svg+xml"],
+    ["text/html; charset=utf-8", "text/html"],
+    ["text/\u0000html", "application/octet-stream"],
+    ["text/\u0001html", "application/octet-stream"],
+    ["text/é", "application/octet-stream"],
+    ["nonsense", "application/octet-stream"],
+    [`text/${"x".repeat(9000)}`, "application/octet-stream"],
+  ])("%j is kept as %s, and can be downloaded", async (type, kept) => {
+    const { status, body } = await upload(formBody([{ ...filePart("hello"), type }]));
+    expect([status, body.contentType]).toEqual([201, kept]);
+    expect((await download(body.url)).headers.get("Content-Type")).toBe(kept);
+  });
+});
+
+test("a file name that is no Unicode is mended", async () => {
+  const { status, body } = await uploadText("x", "name=\"file\"; filename*=utf-16le''%00%D8");
+  expect([status, body.filename]).toEqual([201, "\ufffd"]);
+  expect((await download(body.url)).headers.get("Content-Disposition")).toContain(
+    "filename*=UTF-8''%EF%BF%BD",
+  );
 });
 
 test.each(["put", "createMultipartUpload"] as const)(
   "when R2 fails at %s, the answer is a 500 and nothing is left",
   async (method) => {
-    const bucket = new Proxy(env.FILES, {
-      get: (target, key) => {
-        const value: unknown = Reflect.get(target, key);
-        if (key === method)
-          return async () => {
-            throw new Error("R2 is away");
-          };
-        return typeof value === "function" ? value.bind(target) : value;
-      },
-    });
+    const away = async () => Promise.reject(new Error("R2 is away"));
+    const { seen, variables } = watchedBucket({ [method]: away });
     const form = formBody([filePart("x".repeat(2 * PART_SIZE))]);
-    const { status, body } = await upload(form, { variables: { FILES: bucket } });
-    expect(status).toBe(500);
-    expect(body.detail).not.toContain("R2");
+    const { value, lines } = await captureLogs(async () => upload(form, { variables }));
+    expect([value.status, seen.open]).toEqual([500, 0]);
+    expect(lines.map((line) => line.message)).toEqual([
+      "upload abandoned, and nothing of it kept",
+      "unhandled error",
+    ]);
+    expect(value.body.detail).not.toContain("R2");
     expect(await stored()).toEqual([]);
   },
 );
+
+test("when the record was written although its put failed, it is taken back", async () => {
+  const put: R2Bucket["put"] = async (...args: Parameters<R2Bucket["put"]>) => {
+    await env.FILES.put(...args);
+    throw new Error("the answer was lost");
+  };
+  const { value } = await captureLogs(async () =>
+    upload(formBody([filePart("x")]), { variables: watchedBucket({ put }).variables }),
+  );
+  expect(value.status).toBe(500);
+  expect(await stored()).toEqual([]);
+});
 
 describe("a download", () => {
   test("cannot run as a page of this origin, whatever it says it is", async () => {

@@ -42,3 +42,12 @@ test.each(["GET", "POST"])(
     ]);
   },
 );
+
+test("HEAD /run-tasks starts nothing", async () => {
+  const { value, lines } = await captureLogs(async () => {
+    const { response, settled } = await callWorker("/run-tasks", { method: "HEAD" });
+    await settled();
+    return response;
+  });
+  expect([value.status, value.headers.get("Content-Type"), lines]).toEqual([200, "application/json", []]);
+});

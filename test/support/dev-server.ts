@@ -28,8 +28,13 @@ export async function startDev(storage: string, args: string[] = []): Promise<De
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += String(chunk)));
   const server = { url: `http://localhost:${port}`, output: () => output, kill: () => killGroup(child) };
+  const giveUpAtMs = Date.now() + 60_000;
   while (!(await isUp(server.url))) {
     if (child.exitCode !== null) throw new Error(`npm run dev ended:\n${output}`);
+    if (Date.now() > giveUpAtMs) {
+      await server.kill();
+      throw new Error(`npm run dev does not answer:\n${output}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   return server;

@@ -2,6 +2,7 @@ import { abortAllDurableObjects, createExecutionContext, env, waitOnExecutionCon
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { defineTask, type Start, startTasks } from "../../src/tasks/index.ts";
+import { HEARTBEAT_MS } from "../../src/tasks/rules.ts";
 import { MAX_JSON_LENGTH } from "../../src/tasks/run.ts";
 import { callForJson, captureLogs } from "../support/call.ts";
 
@@ -101,6 +102,58 @@ test("an input is given to the task as its schema made it", async () => {
   expect(tasks).toMatchObject([{ input: { n: 21 }, result: 42 }]);
 });
 
+test.each([
+  ["an error that is its own cause", () => Object.assign(new Error("odd"), { cause: undefined })],
+  ["what cannot be shown", () => Object.create(null)],
+  ["nothing", () => undefined],
+  ["a message of three million characters", () => new Error("x".repeat(3_000_000))],
+])("a task that throws %s has failed all the same", async (_name, make) => {
+  const throws = type("throws", async () => {
+    const thrown: unknown = make();
+    if (thrown instanceof Error && thrown.message === "odd") thrown.cause = thrown;
+    throw thrown;
+  });
+  const { tasks } = await runAll([{ type: throws, input: {} }]);
+  expect(tasks).toMatchObject([{ status: "failed", error: { name: "Error", message: expect.any(String) } }]);
+  expect(JSON.stringify(tasks).length).toBeLessThan(10_000);
+});
+
+test("a task that takes longer than a heartbeat renews its claim", async () => {
+  let lease: unknown[] = [];
+  const slow = type("slow", async ({ taskId }) => {
+    const ledger = env.TASK_LEDGER.getByName(taskId.slice(0, 2));
+    const before = await ledger.getTask(taskId);
+    await scheduler.wait(HEARTBEAT_MS + 500);
+    const after = await ledger.getTask(taskId);
+    lease = [before?.lease_ends_at_ms, after?.lease_ends_at_ms];
+  });
+  const { tasks } = await runAll([{ type: slow, input: {} }]);
+  expect(tasks).toMatchObject([{ status: "succeeded" }]);
+  expect(Number(lease[1]) - Number(lease[0])).toBeGreaterThanOrEqual(HEARTBEAT_MS - 100);
+});
+
+test("the end of a task is reported again when the ledger does not take it at first", async () => {
+  let tries = 0;
+  const flaky = {
+    getByName: (name: string) => {
+      const ledger = env.TASK_LEDGER.getByName(name);
+      return {
+        startTasks: (tasks: Parameters<typeof ledger.startTasks>[0]) => ledger.startTasks(tasks),
+        finish: async (...args: Parameters<typeof ledger.finish>) => {
+          if (++tries < 3) throw new Error("the ledger restarts");
+          return ledger.finish(...args);
+        },
+      };
+    },
+  };
+  const ctx = createExecutionContext();
+  const quick = type("quick", async () => "done");
+  const [id] = await startTasks({ ...env, TASK_LEDGER: flaky } as never, ctx, [{ type: quick, input: {} }]);
+  await waitOnExecutionContext(ctx);
+  expect(tries).toBe(3);
+  expect((await callForJson(`/tasks/${id}`)).body).toMatchObject({ status: "succeeded", result: "done" });
+});
+
 test("the end of a task is reported although the ledger restarts meanwhile", async () => {
   const survives = type("survives", async () => {
     await abortAllDurableObjects();
@@ -121,4 +174,8 @@ describe("GET /tasks/{id}", () => {
     expect(status).toBe(404);
     expect(body.type).toBe("urn:sluice:problem:not-found");
   });
+});
+
+test.each(["", "a b", "ä", "x".repeat(65)])("%j cannot be the name of a task type", (name) => {
+  expect(() => type(name, async () => null)).toThrow(TypeError);
 });
