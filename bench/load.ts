@@ -1,0 +1,87 @@
+/**
+ * Requests per second and latency, under a load that keeps a fixed number of clients busy.
+ *
+ * A request that is answered with anything but 2xx ends the bench: an error is quickly given, and would look fast.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import autocannon, { type Result } from "autocannon";
+import { CONCURRENCY, type Contender } from "./contender.ts";
+import type { Upstream } from "./support/upstream.ts";
+import type { Figure } from "./table.ts";
+
+export const CLIENTS = 40;
+const WARM_UP_S = 2;
+const LOAD_S = 10;
+const CEILING_S = 4;
+/** How much of a load's beginning and end is not steady. */
+const EDGE_MS = 1_000;
+/** How long after the last answer every task should be over: the longer one takes 3 s. */
+const TASKS_SETTLE_MS = 5_000;
+
+/** `/run-tasks`: each answer leaves two background tasks, of 2 s and 3 s. */
+export async function measureRunTasks({ server, finishedTasks }: Contender): Promise<Figure[]> {
+  const url = `${server.url}/run-tasks`;
+  const warmUp = await load(url, WARM_UP_S);
+  const result = await load(url, LOAD_S);
+  await sleep(TASKS_SETTLE_MS);
+  const acknowledged = 2 * (warmUp["2xx"] + result["2xx"]);
+  return [
+    ...describeLoad("/run-tasks", result),
+    {
+      what: `/run-tasks: tasks not finished ${TASKS_SETTLE_MS / 1000} s later`,
+      value: Math.max(0, acknowledged - finishedTasks()),
+    },
+  ];
+}
+
+/** `/data`, with an upstream that takes `delayMs`; the upstream itself tells how well its permits were used. */
+export async function measureData(
+  { server }: Contender,
+  upstream: Upstream,
+  delayMs: number,
+): Promise<Figure[]> {
+  const url = `${server.url}/data`;
+  await upstream.reset(delayMs);
+  await load(url, WARM_UP_S);
+  await sleep(EDGE_MS);
+  const [result, steady] = await Promise.all([load(url, LOAD_S), readSteady(upstream, LOAD_S)]);
+  const { maxInFlight } = await upstream.read();
+  const what = `/data, upstream ${delayMs} ms`;
+  return [
+    ...describeLoad(what, result),
+    { what: `${what}: permit utilisation`, value: steady / CONCURRENCY, digits: 3 },
+    { what: `${what}: most calls in flight`, value: maxInFlight },
+  ];
+}
+
+/** What utilisation can be on this machine: that of as many clients as there are permits, and nothing between. */
+export async function measureCeiling(upstream: Upstream, delayMs: number): Promise<number> {
+  await upstream.reset(delayMs);
+  const direct = load(`${upstream.url}/todos/1`, CEILING_S, CONCURRENCY);
+  const [, steady] = await Promise.all([direct, readSteady(upstream, CEILING_S)]);
+  return steady / CONCURRENCY;
+}
+
+async function load(url: string, seconds: number, clients = CLIENTS): Promise<Result> {
+  const result = await autocannon({ url, connections: clients, duration: seconds });
+  if (result.errors > 0 || result.non2xx > 0) {
+    throw new Error(`${url}: ${result.errors} requests failed, ${result.non2xx} were not answered with 2xx.`);
+  }
+  return result;
+}
+
+/** The mean number of calls in flight during the steady part of a load that begins now. */
+async function readSteady(upstream: Upstream, seconds: number): Promise<number> {
+  await sleep(EDGE_MS);
+  await upstream.reset();
+  await sleep(seconds * 1000 - 2 * EDGE_MS);
+  return (await upstream.read()).meanInFlight;
+}
+
+function describeLoad(what: string, result: Result): Figure[] {
+  return [
+    { what: `${what}: requests/s`, value: result["2xx"] / result.duration },
+    { what: `${what}: latency p50, ms`, value: result.latency.p50 },
+    { what: `${what}: latency p99, ms`, value: result.latency.p99 },
+  ];
+}

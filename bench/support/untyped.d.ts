@@ -1,0 +1,30 @@
+/** The parts in use here of packages that come without types. */
+
+declare module "autocannon" {
+  export interface Options {
+    url: string;
+    /** Kept busy: each sends its next request when the answer to the one before has come. */
+    connections: number;
+    /** In seconds. */
+    duration: number;
+  }
+
+  export interface Result {
+    "2xx": number;
+    non2xx: number;
+    /** Connections that failed, and requests that had no answer in time. */
+    errors: number;
+    /** In seconds. */
+    duration: number;
+    /** In milliseconds. */
+    latency: { p50: number; p99: number };
+  }
+
+  export default function autocannon(options: Options): Promise<Result>;
+}
+
+declare module "workerd" {
+  /** `default` is the path of the executable for this machine. */
+  const workerd: { default: string; version: string };
+  export default workerd;
+}

@@ -1,0 +1,126 @@
+/**
+ * Sluice on plain workerd: the built Worker, its Durable Objects on disk, and nothing between a client and it.
+ *
+ * What the Worker needs is read from `wrangler.toml`, and written as a workerd configuration into a temporary
+ * folder. Buckets and assets are not bound: whoever needs those starts Miniflare instead. With a `storageDir` and a
+ * `port` of the caller's, a Worker that was killed can be started again as the same one.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import workerd from "workerd";
+import { unstable_readConfig } from "wrangler";
+import { z } from "zod";
+import { type Child, makeTemporaryFolder, startProcess, untilAnswers } from "./process.ts";
+
+export const ROOT = resolve(import.meta.dirname, "../..");
+/** The folder that `npm run build` writes. */
+export const DIST = join(ROOT, "dist");
+export const WORKERD_VERSION = workerd.version;
+
+export interface WorkerdOptions {
+  /** Variables and secrets, over those of `wrangler.toml`. */
+  vars: Record<string, unknown>;
+  /** On 127.0.0.1; any free one by default. */
+  port?: number;
+  /** Where the Durable Objects are kept; by default in a folder that `stop` removes. */
+  storageDir?: string;
+  /** Called with each line the Worker logs. */
+  onLine?: (line: string) => void;
+}
+
+export interface Workerd extends AsyncDisposable {
+  /** Without a slash at the end. */
+  url: string;
+  pid: number;
+  /** Ends the process, with "SIGKILL" at once, and removes what `startWorkerd` made. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
+}
+
+/** Starts the built Worker. Resolves when /healthz answers; rejects with what workerd said when it does not start. */
+export async function startWorkerd({ vars, port = 0, storageDir, onLine }: WorkerdOptions): Promise<Workerd> {
+  const folder = makeTemporaryFolder();
+  let child: Child | undefined;
+  const stop = async (signal?: NodeJS.Signals) => {
+    await child?.stop(signal);
+    folder.remove();
+  };
+  try {
+    const storage = storageDir ?? join(folder.path, "storage");
+    mkdirSync(storage, { recursive: true });
+    const config = join(folder.path, "config.capnp");
+    writeFileSync(config, describeWorker(vars, storage, port));
+    child = await startProcess({
+      command: workerd.default,
+      args: ["serve", "--control-fd=3", `--import-path=${DIST}`, config],
+      onLine,
+    });
+    const listensAt = await readPort(child);
+    const url = `http://127.0.0.1:${listensAt}`;
+    await untilAnswers(`${url}/healthz`, child);
+    return { url, pid: child.pid, stop, [Symbol.asyncDispose]: () => stop() };
+  } catch (error) {
+    await stop("SIGKILL");
+    throw error;
+  }
+}
+
+/** The part of `wrangler.toml` that workerd is told. */
+const configSchema = z.object({
+  compatibility_date: z.string(),
+  compatibility_flags: z.array(z.string()),
+  migrations: z.array(z.object({ new_sqlite_classes: z.array(z.string()).default([]) })),
+  durable_objects: z.object({ bindings: z.array(z.object({ name: z.string(), class_name: z.string() })) }),
+  vars: z.record(z.string(), z.unknown()),
+});
+
+/** The configuration in Cap'n Proto's text format; the schema is workerd.capnp, in the package `workerd`. */
+function describeWorker(vars: Record<string, unknown>, storage: string, port: number): string {
+  const config = configSchema.parse(unstable_readConfig({ config: join(ROOT, "wrangler.toml") }));
+  const classes = config.migrations.flatMap((migration) => migration.new_sqlite_classes);
+  const objects = config.durable_objects.bindings;
+  const bindings = [
+    ...Object.entries({ ...config.vars, ...vars }).map(([name, value]) => describeVariable(name, value)),
+    ...objects.map((o) => `(name = ${quote(o.name)}, durableObjectNamespace = ${quote(o.class_name)})`),
+  ];
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "sluice", worker = (
+      modules = [(name = "index.js", esModule = embed "/index.js")],
+      compatibilityDate = ${quote(config.compatibility_date)},
+      compatibilityFlags = ${list(config.compatibility_flags.map(quote))},
+      bindings = ${list(bindings)},
+      durableObjectNamespaces = ${list(classes.map(describeClass))},
+      durableObjectStorage = (localDisk = "storage"),
+    )),
+    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+    (name = "storage", disk = (path = ${quote(storage)}, writable = true)),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "sluice")],
+);
+`;
+}
+
+const describeClass = (name: string) =>
+  `(className = ${quote(name)}, uniqueKey = ${quote(`sluice-${name}`)}, enableSql = true)`;
+
+const describeVariable = (name: string, value: unknown) =>
+  typeof value === "string"
+    ? `(name = ${quote(name)}, text = ${quote(value)})`
+    : `(name = ${quote(name)}, json = ${quote(JSON.stringify(value))})`;
+
+const list = (items: string[]) => `[${items.join(", ")}]`;
+
+/** For what is in variables and paths, the escapes of JSON are those of Cap'n Proto. */
+const quote = (text: string) => JSON.stringify(text);
+
+/** The port workerd has opened, from the messages it sends when asked to with `--control-fd`. */
+async function readPort(child: Child): Promise<number> {
+  let text = "";
+  for await (const chunk of child.control.iterator({ destroyOnReturn: false })) {
+    text += String(chunk);
+    const port = /"event":"listen","socket":"http","port":(\d+)/.exec(text)?.[1];
+    if (port !== undefined) return Number(port);
+  }
+  return child.failed; // it has closed the channel, because it is ending
+}

@@ -1,0 +1,84 @@
+/**
+ * How fast a large file goes in through a form, and what it costs the server in memory.
+ *
+ * The form is made while it is sent, from one block again and again, so that the bench holds no file. Each answer
+ * must name the file's size and digest: a server that lost bytes would be fast.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { type IncomingMessage, request } from "node:http";
+import { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
+import type { Contender } from "./contender.ts";
+import { readMemory, resetPeak } from "./support/memory.ts";
+import type { Figure } from "./table.ts";
+
+const MIB = 1024 * 1024;
+const SIZE = 256 * MIB;
+const ROUNDS = 3;
+
+const BLOCK = randomBytes(64 * 1024);
+const BOUNDARY = "sluice-bench-2f1e8c07a94b";
+const HEAD = Buffer.from(
+  `--${BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="large.bin"\r\n` +
+    "Content-Type: application/octet-stream\r\n\r\n",
+);
+const TAIL = Buffer.from(`\r\n--${BOUNDARY}--\r\n`);
+
+/** `/upload-file`, one file at a time: the median speed, and the most memory over all of the files. */
+export async function measureUpload({ uploads: { url, pid } }: Contender): Promise<Figure[]> {
+  await upload(url, MIB); // loads the code
+  const before = pid === undefined ? undefined : readMemory(pid);
+  if (pid !== undefined) resetPeak(pid);
+  const speeds: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) speeds.push(SIZE / 1e6 / (await upload(url, SIZE)));
+  const after = pid === undefined ? undefined : readMemory(pid);
+  const what = `/upload-file, ${ROUNDS} × ${SIZE / MIB} MiB`;
+  const figures = [{ what: `${what}: MB/s`, value: median(speeds) }];
+  if (before && after) {
+    figures.push({ what: `${what}: peak memory, MiB`, value: after.peakBytes / MIB });
+    figures.push({ what: `${what}: growth to it, MiB`, value: (after.peakBytes - before.nowBytes) / MIB });
+  }
+  return figures;
+}
+
+/** Uploads a file of `size` bytes; gives how long that took, in seconds, to the last byte of the answer. */
+async function upload(url: string, size: number): Promise<number> {
+  const expected = { size, sha256: digestOf(size) };
+  const startMs = performance.now();
+  const sending = request(`${url}/upload-file`, {
+    method: "POST",
+    headers: {
+      "Content-Type": `multipart/form-data; boundary=${BOUNDARY}`,
+      "Content-Length": HEAD.length + size + TAIL.length,
+    },
+  });
+  const answered = Promise.withResolvers<IncomingMessage>();
+  sending.once("response", answered.resolve).once("error", answered.reject);
+  const [response] = await Promise.all([answered.promise, pipeline(Readable.from(makeForm(size)), sending)]);
+  const answer = await text(response);
+  const tookMs = performance.now() - startMs;
+  if (!answer.includes(`"size":${size}`) || !answer.includes(expected.sha256)) {
+    throw new Error(`${url}/upload-file did not store the file as it was sent: ${answer}`);
+  }
+  return tookMs / 1000;
+}
+
+function* makeForm(size: number): Generator<Buffer> {
+  yield HEAD;
+  yield* makeFile(size);
+  yield TAIL;
+}
+
+function* makeFile(size: number): Generator<Buffer> {
+  for (let sent = 0; sent < size; sent += BLOCK.length) yield BLOCK.subarray(0, size - sent);
+}
+
+function digestOf(size: number): string {
+  const hash = createHash("sha256");
+  for (const block of makeFile(size)) hash.update(block);
+  return hash.digest("hex");
+}
+
+const median = (values: number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
