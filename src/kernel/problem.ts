@@ -3,6 +3,7 @@
  *
  *     Problem
  *     ├── 400 malformed            the message itself cannot be read
+ *     ├── 400 client-gone          told to nobody
  *     ├── 401 unauthorized         no token, or an unknown one
  *     ├── 403 forbidden            the token lacks a scope
  *     ├── 404 not-found            no such route, task or file
@@ -10,7 +11,10 @@
  *     ├── 415 unsupported-media    the body is of another type
  *     ├── 422 invalid              readable, but not what the route takes; `errors` says where
  *     ├── 500 internal             a bug: the detail is in the log, under the request id
- *     └── 503 upstream-failed, queue-full, wait-limit, semaphore-unavailable
+ *     ├── 502 upstream-unreachable, redirect-refused, response-too-large
+ *     ├── 503 upstream-failed, queue-full, wait-limit, paused, breaker-open, semaphore-unavailable
+ *     ├── 504 upstream-timeout
+ *     └── 508 loop-detected        the call would come back here
  *
  * Whatever is thrown, `renderProblem` is the one place that turns it into an answer.
  */
@@ -21,6 +25,7 @@ import { errorFields, log } from "./log.ts";
 
 const TITLES = {
   malformed: [400, "Malformed request"],
+  "client-gone": [400, "Client gone"],
   unauthorized: [401, "Unauthorized"],
   forbidden: [403, "Forbidden"],
   "not-found": [404, "Not found"],
@@ -28,10 +33,17 @@ const TITLES = {
   "unsupported-media": [415, "Unsupported media type"],
   invalid: [422, "Invalid request"],
   internal: [500, "Internal server error"],
+  "upstream-unreachable": [502, "Upstream unreachable"],
+  "redirect-refused": [502, "Redirect refused"],
+  "response-too-large": [502, "Response too large"],
   "upstream-failed": [503, "Upstream failed"],
   "queue-full": [503, "Queue full"],
   "wait-limit": [503, "Wait limit reached"],
+  paused: [503, "Paused"],
+  "breaker-open": [503, "Circuit breaker open"],
   "semaphore-unavailable": [503, "Semaphore unavailable"],
+  "upstream-timeout": [504, "Upstream timeout"],
+  "loop-detected": [508, "Loop detected"],
 } as const satisfies Record<string, [number, string]>;
 
 export type ProblemKind = keyof typeof TITLES;
@@ -104,8 +116,11 @@ export function renderProblem(error: unknown, c: Context): Response {
 
 function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
-  // Hono throws this one for a body that is not the JSON it claims to be.
+  // The router throws these: for a body that is not the JSON it claims to be, and for one that does not claim to be any.
   if (error instanceof HTTPException && error.status === 400) return new Problem("malformed", error.message);
+  if (error instanceof HTTPException && error.status === 415) {
+    return new Problem("unsupported-media", "Send the body with the Content-Type that this route takes.");
+  }
   return new Problem("internal", "Something went wrong here. The log has the details under this request id.");
 }
 

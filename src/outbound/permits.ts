@@ -1,123 +1,244 @@
 /**
- * Who may call an upstream now: the rules of the semaphore, without clock, storage or network.
+ * Who may call an upstream now: the rules of the semaphore, without clock, storage, chance or network.
  *
- * A permit is a lease. It is granted to whoever asks while fewer than `concurrency` are held and nobody waits;
- * others queue, first come, first served. It ends when it is released, or when its time is over.
+ * A permit is a lease. It is granted to whoever asks while nobody waits and nothing stands in the way; others wait in
+ * line. It ends when it is released, or when its time is over. What can stand in the way, the first that does:
  *
- * Invariants: at most `concurrency` leases are held, save after the limit was lowered under them; nobody is granted
- * a permit while an earlier one waits; a fence is greater than every fence before it.
+ *     restarted     a moment ago, while permits were held: those who waited come back first
+ *     paused        by an operator, or because the upstream said Retry-After
+ *     breaker-open  the upstream fails; half-open, its probe is under way
+ *     concurrency   as many are held as the limit, the ramp and the adaptive limit allow
+ *     rate          too many calls a moment ago
+ *
+ * Invariants: at most `concurrency` leases are held, save after the limit was lowered under them; within a class
+ * nobody is granted a permit while an earlier one waits; a fence is greater than every fence before it.
  */
-import { Queue, type Waiter } from "./queue.ts";
+import { Breaker } from "./breaker.ts";
+import { Line } from "./line.ts";
+import { Pacer } from "./pacer.ts";
+import type { Waiter } from "./queue.ts";
+import { dueAfterCall, rateAllowsAt } from "./rate.ts";
+import { RetryBudget } from "./retry-budget.ts";
+import type {
+  Answer,
+  Changes,
+  Feedback,
+  Lease,
+  Memory,
+  Obstacle,
+  PermitRequest,
+  Refusal,
+  Settings,
+} from "./terms.ts";
 
-export interface Lease {
-  id: string;
-  /** Grows with every grant of this upstream. */
-  fence: number;
-  grantedAtMs: number;
-  endsAtMs: number;
-}
+/** How long nobody new is granted a permit after a restart in the midst of things. */
+const GRACE_MS = 150;
 
-export interface PermitLimits {
-  concurrency: number;
-  maxWaiters: number;
-  maxWaitMs: number;
-}
-
-export interface PermitRequest {
-  leaseId: string;
-  /** How long the permit may be held. */
-  leaseMs: number;
-  /** When the caller first asked, if it asks again after a restart. */
-  arrivedAtMs?: number;
-}
-
-export type Answer =
-  | { is: "granted"; lease: Lease }
-  | { is: "queued"; arrivedAtMs: number }
-  | { is: "refused"; why: "queue-full" | "wait-limit" };
-
-/** What time, or the end of a lease, has brought about. */
-export interface Changes {
-  granted: Lease[];
-  expired: Lease[];
-  /** Waiters that have reached the wait limit. */
-  gaveUp: Waiter[];
+/** What a restart starts from. */
+interface Before {
+  atMs: number;
+  held: Lease[];
+  lastFence: number;
+  memory: Memory | undefined;
 }
 
 export class Permits {
-  readonly #limits: PermitLimits;
-  readonly #held: Map<string, Lease>;
-  readonly #queue = new Queue();
+  #settings: Settings;
+  /** When the next call is due at the rate. */
+  #dueAtMs: number;
   #lastFence: number;
+  readonly #graceUntilMs: number;
   /** No lease ends before this; spares a look at every lease at every step. */
   #noneEndsBeforeMs: number;
+  /** Of the calls so far, the later ones counting for more. */
+  #meanHoldMs = 1000;
+  readonly #held: Map<string, Lease>;
+  readonly #line = new Line();
+  readonly #breaker: Breaker;
+  readonly #pacer: Pacer;
+  readonly #budget = new RetryBudget();
 
-  /** `held` and `lastFence` as they were before a restart. */
-  constructor(limits: PermitLimits, held: Lease[] = [], lastFence = 0) {
-    this.#limits = limits;
+  constructor(settings: Settings, { atMs, held, lastFence, memory }: Before) {
+    this.#settings = settings;
+    this.#graceUntilMs = held.length > 0 ? atMs + GRACE_MS : 0;
+    this.#dueAtMs = memory?.dueAtMs ?? 0;
     this.#held = new Map(held.map((lease) => [lease.id, lease]));
     this.#lastFence = lastFence;
     this.#noneEndsBeforeMs = this.#firstEndMs();
+    this.#breaker = new Breaker(memory?.breaker, (leaseId) => this.#held.has(leaseId));
+    this.#pacer = new Pacer(settings.concurrency, memory?.pace);
+    this.#forgetOldRate(atMs);
   }
 
   get held(): ReadonlyMap<string, Lease> {
     return this.#held;
   }
 
-  get waiting(): Pick<Queue, "has" | typeof Symbol.iterator> {
-    return this.#queue;
+  get line(): Iterable<Waiter> & Pick<Line, "get" | "length"> {
+    return this.#line;
   }
 
-  /** Asks for a permit, or for more time with the one that is held under this id. Call `advance` before. */
-  request({ leaseId, leaseMs, arrivedAtMs }: PermitRequest, nowMs: number): Answer {
+  get memory(): Memory {
+    return { pace: this.#pacer.pace, breaker: this.#breaker.state, dueAtMs: this.#dueAtMs };
+  }
+
+  /** Ends a pause, whoever asked for it. Call `advance` after. */
+  resume(nowMs: number): void {
+    this.#pacer.resume(nowMs);
+  }
+
+  /** Changes what is in force. Call `advance` after. */
+  configure(settings: Settings, nowMs: number): void {
+    if (this.#settings.isPaused && !settings.isPaused) this.#pacer.beginRamp(nowMs);
+    this.#settings = settings;
+    this.#pacer.hardLimit = settings.concurrency;
+    this.#forgetOldRate(nowMs);
+  }
+
+  /** Asks for a permit, or renews the one under this id. Call `advance` before. */
+  request(request: PermitRequest, nowMs: number): Answer {
+    const { leaseId, leaseMs, arrivedAtMs } = request;
     const held = this.#held.get(leaseId);
-    if (held) return { is: "granted", lease: this.#hold({ ...held, endsAtMs: nowMs + leaseMs }) };
-    const queued = this.#queue.get(leaseId);
+    if (held)
+      return { is: "granted", lease: this.#hold({ ...held, endsAtMs: nowMs + leaseMs }), isNew: false };
+    const queued = this.#line.get(leaseId);
     if (queued) return { is: "queued", arrivedAtMs: queued.arrivedAtMs };
-    const waiter: Waiter = { leaseId, leaseMs, arrivedAtMs: Math.min(arrivedAtMs ?? nowMs, nowMs) };
-    if (this.#hasFree && this.#queue.length === 0)
-      return { is: "granted", lease: this.#grant(waiter, nowMs) };
-    const { maxWaiters, maxWaitMs } = this.#limits;
-    if (this.#queue.length >= maxWaiters) return { is: "refused", why: "queue-full" };
-    if (waiter.arrivedAtMs + maxWaitMs <= nowMs) return { is: "refused", why: "wait-limit" };
-    this.#queue.join(waiter);
+
+    const waiter: Waiter = { ...request, arrivedAtMs: Math.min(arrivedAtMs ?? nowMs, nowMs) };
+    const obstacle = this.obstacleAt(nowMs);
+    const mustWait = obstacle !== undefined || this.#line.length > 0;
+    const why = mustWait ? this.#refusalOfNewcomer(waiter, obstacle, nowMs) : undefined;
+    if (why) return { is: "refused", why, retryAfterMs: this.#retryAfterMs(obstacle, nowMs) };
+    if (!request.isRetry && arrivedAtMs === undefined) this.#budget.earn();
+    if (!mustWait) return { is: "granted", lease: this.#grant(waiter, nowMs), isNew: true };
+    this.#line.join(waiter);
     return { is: "queued", arrivedAtMs: waiter.arrivedAtMs };
   }
 
-  /** Gives a permit back, or leaves the queue. Harmless if there is nothing under this id. Call `advance` after. */
-  release(leaseId: string): Lease | undefined {
-    this.#queue.leave(leaseId);
+  /** Gives a permit back, or leaves the line. Harmless if there is nothing under this id. Call `advance` after. */
+  release(
+    leaseId: string,
+    { outcome, retryAfterMs }: Feedback,
+    nowMs: number,
+    jitter: number,
+  ): Lease | undefined {
+    this.#line.leave(leaseId);
     const lease = this.#held.get(leaseId);
+    if (!lease) return undefined;
     this.#held.delete(leaseId);
+    this.#meanHoldMs += (nowMs - lease.grantedAtMs - this.#meanHoldMs) / 16;
+    const failed = outcome === "ok" || outcome === "failed" ? outcome === "failed" : undefined;
+    this.#tellBreaker(leaseId, failed, nowMs);
+    if (outcome === "ok") this.#pacer.raise(this.#held.size + 1);
+    if (outcome === "overloaded" || outcome === "failed") this.#pacer.lower(lease.grantedAtMs, nowMs);
+    if (retryAfterMs !== undefined && retryAfterMs > 0) this.#pacer.pause(retryAfterMs, nowMs, jitter);
     return lease;
   }
 
-  /** Ends what is over at `nowMs`, then grants what is free. */
+  /** Whether a call that failed may be made once more; if so, it is paid for. */
+  allowRetry(): boolean {
+    return this.#budget.spend();
+  }
+
+  /** Ends what is over at `nowMs`, turns away whom it is no use to keep waiting, then grants what can be. */
   advance(nowMs: number): Changes {
-    const changes: Changes = { granted: [], expired: [], gaveUp: [] };
+    const changes: Changes = { granted: [], expired: [], refused: [] };
     if (this.#noneEndsBeforeMs <= nowMs) changes.expired = this.#expire(nowMs);
-    for (let first = this.#queue.first; first; first = this.#queue.first) {
-      if (first.arrivedAtMs + this.#limits.maxWaitMs <= nowMs) changes.gaveUp.push(first);
-      else if (this.#hasFree) changes.granted.push(this.#grant(first, nowMs));
-      else break;
-      this.#queue.leave(first.leaseId);
+    for (let oldest = this.#line.oldest; oldest; oldest = this.#line.oldest) {
+      const obstacle = this.obstacleAt(nowMs);
+      const why = this.#refusalOfWaiter(oldest, obstacle, nowMs);
+      if (why) {
+        this.#line.leave(oldest.leaseId);
+        changes.refused.push({ waiter: oldest, why, retryAfterMs: this.#retryAfterMs(obstacle, nowMs) });
+      } else if (obstacle) break;
+      else changes.granted.push(this.#grant(this.#line.takeNext() ?? oldest, nowMs));
     }
     return changes;
   }
 
   /** When `advance` will next have something to do for those who wait; undefined if nobody waits. */
-  get nextChangeAtMs(): number | undefined {
-    const first = this.#queue.first;
-    return first && Math.min(first.arrivedAtMs + this.#limits.maxWaitMs, this.#noneEndsBeforeMs);
+  nextChangeAtMs(nowMs: number): number | undefined {
+    const oldest = this.#line.oldest;
+    if (!oldest) return undefined;
+    const untilMs = this.obstacleAt(nowMs)?.untilMs ?? nowMs;
+    return Math.min(oldest.arrivedAtMs + this.#settings.maxWaitMs, this.#noneEndsBeforeMs, untilMs);
   }
 
-  get #hasFree(): boolean {
-    return this.#held.size < this.#limits.concurrency;
+  /** What keeps everybody from a permit at `nowMs`, if anything does. */
+  obstacleAt(nowMs: number): Obstacle | undefined {
+    if (this.#settings.isPaused) return { is: "paused", untilMs: Infinity };
+    const { pausedUntilMs } = this.#pacer.pace;
+    if (nowMs < this.#graceUntilMs) return { is: "restarted", untilMs: this.#graceUntilMs };
+    if (nowMs < pausedUntilMs) return { is: "paused", untilMs: pausedUntilMs };
+    const phase = this.#breaker.phaseAt(nowMs);
+    if (phase === "open") return { is: "breaker-open", untilMs: this.#breaker.state.reopensAtMs };
+    if (phase === "half-open" && this.#breaker.hasProbe) return { is: "probe", untilMs: Infinity };
+    if (this.#held.size >= this.limitAt(nowMs))
+      return { is: "concurrency", untilMs: this.#pacer.rampExceedsAtMs(this.#held.size, nowMs) };
+    const { rate } = this.#settings;
+    const rateAtMs = rate ? rateAllowsAt(rate, this.#dueAtMs) : 0;
+    return rateAtMs > nowMs ? { is: "rate", untilMs: rateAtMs } : undefined;
+  }
+
+  /** How many may be held at `nowMs`. */
+  limitAt(nowMs: number): number {
+    const { concurrency, adaptive } = this.#settings;
+    return Math.min(this.#pacer.rampAt(nowMs), adaptive ? this.#pacer.adaptiveLimit : concurrency);
+  }
+
+  get adaptiveLimit(): number | undefined {
+    return this.#settings.adaptive ? this.#pacer.adaptiveLimit : undefined;
+  }
+
+  breakerAt(nowMs: number): ReturnType<Breaker["phaseAt"]> {
+    return this.#breaker.phaseAt(nowMs);
+  }
+
+  /** About how long somebody at a position (from 0) in the line will wait. */
+  estimateWaitMs(position: number, nowMs: number): number {
+    const obstacle = this.obstacleAt(nowMs);
+    const standstillMs = obstacle && Number.isFinite(obstacle.untilMs) ? obstacle.untilMs - nowMs : 0;
+    return Math.ceil(standstillMs + (this.#meanHoldMs * (position + 1)) / this.limitAt(nowMs));
+  }
+
+  #refusalOfNewcomer(waiter: Waiter, obstacle: Obstacle | undefined, nowMs: number): Refusal | undefined {
+    const { maxWaiters, maxWaitMs } = this.#settings;
+    if (obstacle?.is === "paused" && obstacle.untilMs > waiter.arrivedAtMs + maxWaitMs) return "paused";
+    if (this.#line.length >= maxWaiters) return "queue-full";
+    return this.#refusalOfWaiter(waiter, obstacle, nowMs);
+  }
+
+  #refusalOfWaiter(waiter: Waiter, obstacle: Obstacle | undefined, nowMs: number): Refusal | undefined {
+    if (obstacle?.is === "breaker-open") return "breaker-open";
+    if (waiter.arrivedAtMs + this.#settings.maxWaitMs > nowMs) return undefined;
+    return obstacle?.is === "paused" ? "paused" : "wait-limit";
+  }
+
+  #retryAfterMs(obstacle: Obstacle | undefined, nowMs: number): number {
+    const untilMs =
+      obstacle && obstacle.is !== "concurrency" && obstacle.is !== "rate" ? obstacle.untilMs : Infinity;
+    return Number.isFinite(untilMs)
+      ? untilMs - nowMs
+      : Math.max(1000, this.estimateWaitMs(this.#line.length, nowMs));
+  }
+
+  #tellBreaker(leaseId: string, failed: boolean | undefined, nowMs: number): void {
+    const hasClosed = this.#breaker.ended(leaseId, failed, nowMs);
+    if (hasClosed) this.#pacer.beginRamp(nowMs);
+  }
+
+  /** What is due by another rate, which was slower, is due at the latest when this one has seen a whole burst. */
+  #forgetOldRate(nowMs: number): void {
+    const { rate } = this.#settings;
+    if (rate) this.#dueAtMs = Math.min(this.#dueAtMs, nowMs + (rate.burst * 1000) / rate.perSecond);
   }
 
   #expire(nowMs: number): Lease[] {
     const expired = [...this.#held.values()].filter((lease) => lease.endsAtMs <= nowMs);
-    for (const lease of expired) this.#held.delete(lease.id);
+    for (const { id } of expired) {
+      this.#held.delete(id);
+      this.#tellBreaker(id, undefined, nowMs);
+    }
     this.#noneEndsBeforeMs = this.#firstEndMs();
     return expired;
   }
@@ -126,9 +247,13 @@ export class Permits {
     return Math.min(...[...this.#held.values()].map((lease) => lease.endsAtMs));
   }
 
-  #grant({ leaseId, leaseMs }: Waiter, nowMs: number): Lease {
+  #grant({ leaseId, holder, leaseMs }: Waiter, nowMs: number): Lease {
+    const { rate } = this.#settings;
+    if (rate) this.#dueAtMs = dueAfterCall(rate, this.#dueAtMs, nowMs);
+    this.#breaker.granted(leaseId);
     return this.#hold({
       id: leaseId,
+      holder,
       fence: ++this.#lastFence,
       grantedAtMs: nowMs,
       endsAtMs: nowMs + leaseMs,

@@ -4,12 +4,18 @@
  * Joining at the end, leaving from anywhere and taking the first cost the same whatever the length. Only a waiter
  * that comes back after a restart, with an older arrival than the last in line, walks up to its place.
  */
+export const PRIORITIES = ["interactive", "background"] as const;
+export type Priority = (typeof PRIORITIES)[number];
+
 export interface Waiter {
   /** The id of the lease that it waits for. */
   leaseId: string;
   /** When it first asked; kept when it asks again after a restart. */
   arrivedAtMs: number;
   leaseMs: number;
+  /** Whom it waits for, for people to read. */
+  holder: string;
+  priority: Priority;
 }
 
 interface Node {

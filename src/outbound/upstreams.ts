@@ -1,61 +1,114 @@
-/** The upstreams that the variables name: whom this Worker may call, and how hard. */
+/** The upstreams that the variables name: whom this Worker may call, how, and how hard. */
 import { z } from "zod";
 import { ConfigurationError, perEnv, readVariable } from "../kernel/variables.ts";
 import { embeddedUpstreams } from "./demo.ts";
+import type { Rate } from "./rate.ts";
+import type { Settings } from "./terms.ts";
+
+const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] as const;
+export type Method = (typeof METHODS)[number];
+
+const LOCATION_HINTS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
+
+/** Of RFC 9110 §5.5, in ASCII. */
+const HEADER_VALUE = /^[\t\x20-\x7e]*$/;
 
 const exactOrigin = z.string().refine(isExactOrigin, {
   message: "must be exactly scheme, host and port, like https://api.example.com (http only for localhost)",
 });
 
+/** Calls a second, on average and at once. */
+export const rateSchema = z.strictObject({
+  per_second: z.number().positive().max(100_000),
+  burst: z.int().min(1).max(100_000).default(1),
+});
+
+export const concurrencySchema = z.int().min(1).max(1000);
+
 const upstreamSchema = z
   .strictObject({
     origin: exactOrigin.optional(),
+    service: z.string().min(1).optional(),
     entrypoint: z
       .string()
       .refine((name) => embeddedUpstreams.has(name), {
         message: "is not an embedded upstream (src/outbound/demo.ts)",
       })
       .optional(),
-    concurrency: z.int().min(1).max(1000).default(5),
+    concurrency: concurrencySchema.default(5),
+    rate: rateSchema.optional(),
+    adaptive: z.boolean().default(false),
     timeout_ms: z.int().min(1).max(300_000).default(5_000),
     max_waiters: z.int().min(0).max(100_000).default(1_000),
     max_wait_ms: z.int().min(0).max(300_000).default(30_000),
+    methods: z.array(z.enum(METHODS)).min(1).default(["GET", "HEAD"]),
+    path_prefixes: z
+      .array(z.string().regex(/^\/([^%\\?#]*\/)?$/, "must begin and end with /"))
+      .min(1)
+      .default(["/"]),
+    headers: z
+      .record(z.string().regex(/^[\w-]+$/), z.string().regex(HEADER_VALUE, "cannot be a header"))
+      .default({}),
+    redirect_origins: z.array(exactOrigin).default([]),
+    cache_seconds: z.int().min(0).max(31_536_000).optional(),
+    retries: z.int().min(0).max(5).default(2),
+    max_response_bytes: z
+      .int()
+      .min(1)
+      .default(100 * 1024 * 1024),
+    location_hint: z.enum(LOCATION_HINTS).optional(),
   })
-  .refine((u) => (u.origin === undefined) !== (u.entrypoint === undefined), {
-    message: "needs either an origin or an entrypoint, and not both",
+  .refine((u) => [u.origin, u.service, u.entrypoint].filter((target) => target !== undefined).length === 1, {
+    message: "needs exactly one of origin, service and entrypoint",
   });
-
 const upstreamsSchema = z.record(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/), upstreamSchema);
 
-/** One upstream. Exactly one of `origin` and `entrypoint` is there. */
+/** One upstream, as wrangler.toml describes it; what each setting means is told there. */
 export interface Upstream {
   name: string;
-  origin?: string;
-  entrypoint?: string;
-  /** Calls in flight at once, over the whole fleet. */
+  /** Exactly one of the three is there. */
+  target: { origin: string } | { service: string } | { entrypoint: string };
   concurrency: number;
-  /** From the permit to the last byte of the answer. */
+  rate: Rate | undefined;
+  adaptive: boolean;
   timeoutMs: number;
   maxWaiters: number;
   maxWaitMs: number;
+  methods: readonly Method[];
+  pathPrefixes: readonly string[];
+  /** Set on every call; the secrets are filled in. */
+  headers: Readonly<Record<string, string>>;
+  redirectOrigins: readonly string[];
+  cacheSeconds: number | undefined;
+  retries: number;
+  maxResponseBytes: number;
+  locationHint: (typeof LOCATION_HINTS)[number] | undefined;
+}
+
+/** What an operator asks to change; null goes back to the configuration. */
+export const changeSchema = z
+  .strictObject({
+    concurrency: concurrencySchema.nullable(),
+    rate: rateSchema.nullable(),
+    paused: z.boolean().nullable(),
+  })
+  .partial();
+
+export function toOverride({ rate, ...rest }: z.output<typeof changeSchema>): Override {
+  if (!rate) return rate === null ? { ...rest, rate } : rest;
+  return { ...rest, rate: { perSecond: rate.per_second, burst: rate.burst } };
+}
+
+/** What an operator has changed; null is as configured. */
+export interface Override {
+  concurrency?: number | null | undefined;
+  rate?: Rate | null | undefined;
+  paused?: boolean | null | undefined;
 }
 
 export const readUpstreams = perEnv((env): ReadonlyMap<string, Upstream> => {
   const configured = readVariable(env, "UPSTREAMS", upstreamsSchema);
-  return new Map(
-    Object.entries(configured).map(([name, u]) => [
-      name,
-      {
-        name,
-        ...(u.origin === undefined ? {} : { origin: u.origin }),
-        ...(u.entrypoint === undefined ? {} : { entrypoint: u.entrypoint }),
-        concurrency: u.concurrency,
-        timeoutMs: u.timeout_ms,
-        maxWaiters: u.max_waiters,
-        maxWaitMs: u.max_wait_ms,
-      },
-    ]),
-  );
+  return new Map(Object.entries(configured).map(([name, raw]) => [name, toUpstream(env, name, raw)]));
 });
 
 /** What `GET /data` reads. */
@@ -66,6 +119,63 @@ export const readDataSource = perEnv((env): { upstream: Upstream; path: string }
   if (!upstream) throw new ConfigurationError("The variable DATA_UPSTREAM must name one of UPSTREAMS.");
   return { upstream, path };
 });
+
+/** The settings in force: the configuration, save for what an operator has changed. */
+export function settingsOf(upstream: Upstream, override: Override): Settings {
+  return {
+    concurrency: override.concurrency ?? upstream.concurrency,
+    rate: override.rate ?? upstream.rate,
+    isPaused: override.paused ?? false,
+    adaptive: upstream.adaptive,
+    maxWaiters: upstream.maxWaiters,
+    maxWaitMs: upstream.maxWaitMs,
+  };
+}
+
+function toUpstream(env: Env, name: string, raw: z.output<typeof upstreamSchema>): Upstream {
+  return {
+    name,
+    target: targetOf(raw),
+    concurrency: raw.concurrency,
+    rate: raw.rate && { perSecond: raw.rate.per_second, burst: raw.rate.burst },
+    adaptive: raw.adaptive,
+    timeoutMs: raw.timeout_ms,
+    maxWaiters: raw.max_waiters,
+    maxWaitMs: raw.max_wait_ms,
+    methods: raw.methods,
+    pathPrefixes: raw.path_prefixes,
+    headers: Object.fromEntries(
+      Object.entries(raw.headers).map(([header, text]) => [
+        header,
+        fillSecrets(env, `UPSTREAMS.${name}.headers.${header}`, text),
+      ]),
+    ),
+    redirectOrigins: raw.redirect_origins,
+    cacheSeconds: raw.cache_seconds,
+    retries: raw.retries,
+    maxResponseBytes: raw.max_response_bytes,
+    locationHint: raw.location_hint,
+  };
+}
+
+function targetOf({ origin, service, entrypoint }: z.output<typeof upstreamSchema>): Upstream["target"] {
+  if (origin !== undefined) return { origin };
+  return service === undefined ? { entrypoint: entrypoint ?? "" } : { service };
+}
+
+/** Puts secrets where a header's text names them, as in `Bearer ${WEATHER_KEY}`. */
+function fillSecrets(env: Env, at: string, text: string): string {
+  return text.replaceAll(/\$\{(\w+)\}/g, (_match, name: string) => {
+    const secret: unknown = Reflect.get(env, name);
+    if (typeof secret !== "string" || secret === "") {
+      throw new ConfigurationError(`The variable ${at} names the secret ${name}, which is not set.`);
+    }
+    if (HEADER_VALUE.test(secret)) return secret;
+    throw new ConfigurationError(
+      `The variable ${at} names the secret ${name}, which cannot stand in a header.`,
+    );
+  });
+}
 
 function isExactOrigin(text: string): boolean {
   if (!URL.canParse(text)) return false;

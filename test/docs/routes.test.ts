@@ -18,21 +18,30 @@ describe("the OpenAPI document", () => {
   test("is of version 3.1 and names every route there is", async () => {
     const { body } = await callForJson("/openapi.json");
     expect(body.openapi).toBe("3.1.0");
-    expect(
-      (await operations()).map(({ method, path }) => `${method.toUpperCase()} ${path}`).toSorted(),
-    ).toEqual([
-      "GET /",
-      "GET /data",
-      "GET /docs",
-      "GET /files/{id}",
-      "GET /healthz",
-      "GET /hello",
-      "GET /openapi.json",
-      "GET /run-tasks",
-      "GET /tasks/{id}",
-      "POST /run-tasks",
-      "POST /upload-file",
-    ]);
+    const fetched = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"].map(
+      (method) => `${method} /fetch/{upstream}/{path}`,
+    );
+    const named = (await operations()).map(({ method, path }) => `${method.toUpperCase()} ${path}`);
+    expect(new Set(named)).toEqual(
+      new Set([
+        ...fetched,
+        "GET /",
+        "GET /data",
+        "GET /docs",
+        "GET /files/{id}",
+        "GET /healthz",
+        "GET /hello",
+        "GET /openapi.json",
+        "GET /run-tasks",
+        "GET /tasks/{id}",
+        "GET /upstreams",
+        "GET /upstreams/{name}",
+        "GET /upstreams/{name}/events",
+        "PATCH /upstreams/{name}",
+        "POST /run-tasks",
+        "POST /upload-file",
+      ]),
+    );
   });
 
   test("tells for each closed route its scope, and that it can answer 401 and 403", async () => {

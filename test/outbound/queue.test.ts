@@ -18,7 +18,13 @@ test("is a list of waiters sorted by first arrival, in which those who came toge
           expect(queue.leave(s.id)).toBe(isIn);
           model = model.filter((waiter) => waiter.leaseId !== s.id);
         } else if (!isIn) {
-          const waiter = { leaseId: s.id, arrivedAtMs: s.arrivedAtMs, leaseMs: 1 };
+          const waiter: Waiter = {
+            leaseId: s.id,
+            arrivedAtMs: s.arrivedAtMs,
+            leaseMs: 1,
+            holder: "",
+            priority: "interactive",
+          };
           queue.join(waiter);
           model = [...model, waiter].toSorted((a, b) => a.arrivedAtMs - b.arrivedAtMs);
         }

@@ -1,25 +1,20 @@
 /** The Durable Object around the rules: tickets, waits, and what is left after a restart. */
-import { abortAllDurableObjects, env, runInDurableObject } from "cloudflare:test";
+import { abortAllDurableObjects, env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import type { Semaphore } from "../../src/outbound/index.ts";
 import { captureLogs } from "../support/call.ts";
 
 const LEASE_MS = 60_000;
 
 /** The semaphore of an upstream with a concurrency of one, on a stub that no restart has broken. */
 const single = () => env.SEMAPHORE.getByName("single");
-const acquire = (leaseId: string, leaseMs = LEASE_MS) => single().acquire({ leaseId, leaseMs });
+const ABOUT = { holder: "test", priority: "interactive", isRetry: false } as const;
+const acquire = (leaseId: string, leaseMs = LEASE_MS) => single().acquire({ ...ABOUT, leaseId, leaseMs });
 const heldAndWaiting = async () => {
   const { held, waiting } = await single().status();
-  return [held.map((lease) => lease.id), waiting];
+  return [held.leases.map((lease) => lease.id), waiting.callers.map((caller) => caller.id)];
 };
 
-beforeEach(() =>
-  runInDurableObject(single(), (object: Semaphore) => {
-    const { held, waiting } = object.status();
-    for (const id of [...waiting, ...held.map((lease) => lease.id)]) object.release(id);
-  }),
-);
+beforeEach(() => reset());
 
 test("grants at once, then queues, and grants the next when a permit is given back", async () => {
   expect((await acquire("a")).is).toBe("granted");
@@ -49,10 +44,10 @@ test("more than max_waiters are refused", async () => {
 
 test("the wait limit ends a wait", async () => {
   const semaphore = env.SEMAPHORE.getByName("short-wait");
-  await semaphore.acquire({ leaseId: "a", leaseMs: LEASE_MS });
-  await semaphore.acquire({ leaseId: "b", leaseMs: LEASE_MS });
-  expect(await semaphore.wait("b")).toEqual({ is: "gaveUp" });
-  expect((await semaphore.status()).waiting).toEqual([]);
+  await semaphore.acquire({ ...ABOUT, leaseId: "a", leaseMs: LEASE_MS });
+  await semaphore.acquire({ ...ABOUT, leaseId: "b", leaseMs: LEASE_MS });
+  expect(await semaphore.wait("b")).toMatchObject({ is: "refused", why: "wait-limit" });
+  expect((await semaphore.status()).waiting.count).toBe(0);
 });
 
 describe("a ticket that is disposed, as the runtime does when its holder dies,", () => {
@@ -82,6 +77,17 @@ describe("a ticket that is disposed, as the runtime does when its holder dies,",
     first.ticket[Symbol.dispose]();
     await scheduler.wait(50);
     expect(await heldAndWaiting()).toEqual([["a"], []]);
+  });
+});
+
+test("whoever waits is served also when the clock had been set for a lease that is long gone", async () => {
+  await captureLogs(async () => {
+    await acquire("first", 200);
+    await acquire("second", 60_000);
+    await single().release("first");
+    await acquire("second", 300); // renewed, for less
+    await acquire("third");
+    expect((await single().wait("third")).is).toBe("granted");
   });
 });
 
@@ -121,6 +127,7 @@ describe("a restart", () => {
     await abortAllDurableObjects();
     await acquire("newcomer");
     await single().acquire({
+      ...ABOUT,
       leaseId: "b",
       leaseMs: LEASE_MS,
       arrivedAtMs: (b as { arrivedAtMs: number }).arrivedAtMs,

@@ -1,5 +1,6 @@
 /** The variables that the tests run with: open to localhost, and upstreams that behave in every way. */
 const SCRIPTED = { entrypoint: "ScriptedUpstream" };
+const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
 
 export const TEST_VARIABLES = {
   ACCESS: "local",
@@ -7,6 +8,8 @@ export const TEST_VARIABLES = {
   SLUICE_TOKENS: "[]",
   DATA_UPSTREAM: "scripted",
   DATA_PATH: "/todos/1",
+  /** A secret, for the headers of upstreams. */
+  TEST_API_KEY: "key-of-the-tests",
   UPSTREAMS: {
     scripted: { ...SCRIPTED, concurrency: 5 },
     single: { ...SCRIPTED, concurrency: 1, max_waiters: 2 },
@@ -14,5 +17,34 @@ export const TEST_VARIABLES = {
     "short-wait": { ...SCRIPTED, concurrency: 1, max_wait_ms: 100, timeout_ms: 500 },
     unreachable: { origin: "http://127.0.0.1:1" },
     demo: { entrypoint: "DemoUpstream" },
+    "path-open": SCRIPTED,
+    "path-narrow": { ...SCRIPTED, path_prefixes: ["/v1/"] },
+    "proxy-any": { ...SCRIPTED, methods: METHODS, headers: { "X-Api-Key": "${TEST_API_KEY}" } },
+    "proxy-read": SCRIPTED,
+    "proxy-single": { ...SCRIPTED, concurrency: 1 },
+    "proxy-timed": { ...SCRIPTED, concurrency: 1, timeout_ms: 100 },
+    "proxy-small": { ...SCRIPTED, concurrency: 1, max_response_bytes: 1000 },
+    "proxy-nowhere": { origin: "http://127.0.0.1:1", retries: 0 },
+    "call-any": {
+      ...SCRIPTED,
+      methods: METHODS,
+      path_prefixes: ["/api/"],
+      redirect_origins: ["https://files.example.net"],
+      headers: { "X-Api-Key": "${TEST_API_KEY}" },
+    },
+    "client-impatient": { ...SCRIPTED, timeout_ms: 100, retries: 0 },
+    "client-any": { ...SCRIPTED, methods: METHODS },
+    "client-single": { ...SCRIPTED, concurrency: 1 },
+    "client-once": { ...SCRIPTED, retries: 0 },
+    "client-wide": { ...SCRIPTED, concurrency: 50 },
+    "client-hasty": { ...SCRIPTED, max_wait_ms: 1000 },
+    "client-nowhere": { origin: "http://127.0.0.1:1", retries: 1 },
+    "cache-own": { ...SCRIPTED, methods: METHODS, concurrency: 1 },
+    "cache-default": { ...SCRIPTED, cache_seconds: 60 },
+    "cache-off": { ...SCRIPTED, cache_seconds: 0 },
+    "cache-keyed": { ...SCRIPTED, headers: { Authorization: "Bearer ${TEST_API_KEY}" } },
+    watched: { ...SCRIPTED, concurrency: 2 },
+    steered: { ...SCRIPTED, concurrency: 2, rate: { per_second: 1000, burst: 100 } },
+    "steered-single": { ...SCRIPTED, concurrency: 1 },
   },
 };

@@ -1,0 +1,265 @@
+/** The upstreams that the variables name, and what an operator changes of them. */
+
+import { env } from "cloudflare:test";
+import { describe, expect, test } from "vitest";
+import { ConfigurationError } from "../../src/kernel/variables.ts";
+import { changeSchema, readDataSource, settingsOf, toOverride } from "../../src/outbound/upstreams.ts";
+import { parseUpstream, parseUpstreams } from "../support/upstreams.ts";
+
+const ORIGIN = "https://api.example.com";
+
+test("what is not said is as documented", () => {
+  expect(parseUpstream({ origin: ORIGIN })).toEqual({
+    name: "api",
+    target: { origin: ORIGIN },
+    concurrency: 5,
+    rate: undefined,
+    adaptive: false,
+    timeoutMs: 5000,
+    maxWaiters: 1000,
+    maxWaitMs: 30_000,
+    methods: ["GET", "HEAD"],
+    pathPrefixes: ["/"],
+    headers: {},
+    redirectOrigins: [],
+    cacheSeconds: undefined,
+    retries: 2,
+    maxResponseBytes: 104_857_600,
+    locationHint: undefined,
+  });
+});
+
+test("what is said is taken", () => {
+  const said = {
+    service: "BILLING",
+    concurrency: 1000,
+    rate: { per_second: 0.5, burst: 3 },
+    adaptive: true,
+    timeout_ms: 1,
+    max_waiters: 0,
+    max_wait_ms: 0,
+    methods: ["POST"],
+    path_prefixes: ["/v1/", "/v2/x/"],
+    headers: { "X-Version": "1" },
+    redirect_origins: ["https://files.example.com"],
+    cache_seconds: 0,
+    retries: 0,
+    max_response_bytes: 1,
+    location_hint: "weur",
+  };
+  expect(parseUpstream(said)).toEqual({
+    name: "api",
+    target: { service: "BILLING" },
+    concurrency: 1000,
+    rate: { perSecond: 0.5, burst: 3 },
+    adaptive: true,
+    timeoutMs: 1,
+    maxWaiters: 0,
+    maxWaitMs: 0,
+    methods: ["POST"],
+    pathPrefixes: ["/v1/", "/v2/x/"],
+    headers: { "X-Version": "1" },
+    redirectOrigins: ["https://files.example.com"],
+    cacheSeconds: 0,
+    retries: 0,
+    maxResponseBytes: 1,
+    locationHint: "weur",
+  });
+});
+
+describe("accepted:", () => {
+  test.each<[string, object]>([
+    ["an origin", { origin: ORIGIN }],
+    ["an origin with a port", { origin: `${ORIGIN}:8443` }],
+    ["an origin that is an address", { origin: "https://[2001:db8::1]" }],
+    ["http on localhost", { origin: "http://localhost:3000" }],
+    ["http on 127.0.0.1", { origin: "http://127.0.0.1" }],
+    ["http on ::1", { origin: "http://[::1]:80".replace(":80", "") }],
+    ["a service", { service: "API" }],
+    ["an entrypoint", { entrypoint: "DemoUpstream" }],
+    ["a rate with no burst", { origin: ORIGIN, rate: { per_second: 10 } }],
+    [
+      "every method",
+      { origin: ORIGIN, methods: ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] },
+    ],
+    ["the root as a prefix", { origin: ORIGIN, path_prefixes: ["/"] }],
+  ])("%s", (_name, configuration) => {
+    expect(parseUpstream(configuration)).toMatchObject({ name: "api" });
+  });
+});
+
+describe("refused, with a message that names the place:", () => {
+  test.each<[string, object, string]>([
+    ["no target", {}, "UPSTREAMS.api: needs exactly one"],
+    ["two targets", { origin: ORIGIN, service: "API" }, "UPSTREAMS.api: needs exactly one"],
+    [
+      "three targets",
+      { origin: ORIGIN, service: "API", entrypoint: "DemoUpstream" },
+      "UPSTREAMS.api: needs exactly one",
+    ],
+    ["a setting that does not exist", { origin: ORIGIN, timeout: 5 }, "timeout"],
+    ["an origin with a slash", { origin: `${ORIGIN}/` }, "UPSTREAMS.api.origin"],
+    ["an origin with a path", { origin: `${ORIGIN}/v1` }, "UPSTREAMS.api.origin"],
+    ["an origin with a query", { origin: `${ORIGIN}?x` }, "UPSTREAMS.api.origin"],
+    ["an origin with userinfo", { origin: "https://user:pw@api.example.com" }, "UPSTREAMS.api.origin"],
+    ["an origin with its default port", { origin: `${ORIGIN}:443` }, "UPSTREAMS.api.origin"],
+    ["an origin in capitals", { origin: "https://API.example.com" }, "UPSTREAMS.api.origin"],
+    ["an origin in short", { origin: "http://127.1" }, "UPSTREAMS.api.origin"],
+    ["http on the internet", { origin: "http://api.example.com" }, "UPSTREAMS.api.origin"],
+    ["http on what only looks local", { origin: "http://127.0.0.1.evil.example" }, "UPSTREAMS.api.origin"],
+    ["http on a name that ends in localhost", { origin: "http://evil-localhost" }, "UPSTREAMS.api.origin"],
+    ["another scheme", { origin: "ftp://api.example.com" }, "UPSTREAMS.api.origin"],
+    ["a host alone", { origin: "api.example.com" }, "UPSTREAMS.api.origin"],
+    ["an entrypoint that is no upstream", { entrypoint: "Semaphore" }, "UPSTREAMS.api.entrypoint"],
+    ["no concurrency", { origin: ORIGIN, concurrency: 0 }, "UPSTREAMS.api.concurrency"],
+    ["half a concurrency", { origin: ORIGIN, concurrency: 1.5 }, "UPSTREAMS.api.concurrency"],
+    ["too much concurrency", { origin: ORIGIN, concurrency: 1001 }, "UPSTREAMS.api.concurrency"],
+    ["a concurrency in words", { origin: ORIGIN, concurrency: "5" }, "UPSTREAMS.api.concurrency"],
+    ["no rate", { origin: ORIGIN, rate: { per_second: 0 } }, "UPSTREAMS.api.rate.per_second"],
+    ["a rate as a number", { origin: ORIGIN, rate: 5 }, "UPSTREAMS.api.rate"],
+    ["no burst", { origin: ORIGIN, rate: { per_second: 1, burst: 0 } }, "UPSTREAMS.api.rate.burst"],
+    ["no time", { origin: ORIGIN, timeout_ms: 0 }, "UPSTREAMS.api.timeout_ms"],
+    ["a negative wait", { origin: ORIGIN, max_wait_ms: -1 }, "UPSTREAMS.api.max_wait_ms"],
+    ["no method", { origin: ORIGIN, methods: [] }, "UPSTREAMS.api.methods"],
+    ["a method that is not for this", { origin: ORIGIN, methods: ["CONNECT"] }, "UPSTREAMS.api.methods.0"],
+    ["a method in small letters", { origin: ORIGIN, methods: ["get"] }, "UPSTREAMS.api.methods.0"],
+    ["no prefix", { origin: ORIGIN, path_prefixes: [] }, "UPSTREAMS.api.path_prefixes"],
+    [
+      "a prefix that does not begin with /",
+      { origin: ORIGIN, path_prefixes: ["v1/"] },
+      "UPSTREAMS.api.path_prefixes.0",
+    ],
+    [
+      "a prefix that does not end with /",
+      { origin: ORIGIN, path_prefixes: ["/v1"] },
+      "UPSTREAMS.api.path_prefixes.0",
+    ],
+    ["an encoded prefix", { origin: ORIGIN, path_prefixes: ["/a%20b/"] }, "UPSTREAMS.api.path_prefixes.0"],
+    ["a header's name with a colon", { origin: ORIGIN, headers: { "X:": "" } }, "UPSTREAMS.api.headers"],
+    ["a header that is no text", { origin: ORIGIN, headers: { "X-N": 1 } }, "UPSTREAMS.api.headers.X-N"],
+    [
+      "a header with a line break",
+      { origin: ORIGIN, headers: { "X-N": "a\r\nb: c" } },
+      "UPSTREAMS.api.headers.X-N",
+    ],
+    [
+      "a redirect origin with a path",
+      { origin: ORIGIN, redirect_origins: [`${ORIGIN}/x`] },
+      "redirect_origins.0",
+    ],
+    ["a negative time in the cache", { origin: ORIGIN, cache_seconds: -1 }, "UPSTREAMS.api.cache_seconds"],
+    ["too many retries", { origin: ORIGIN, retries: 6 }, "UPSTREAMS.api.retries"],
+    ["no bytes", { origin: ORIGIN, max_response_bytes: 0 }, "UPSTREAMS.api.max_response_bytes"],
+    ["a place that does not exist", { origin: ORIGIN, location_hint: "moon" }, "UPSTREAMS.api.location_hint"],
+  ])("%s", (_name, configuration, message) => {
+    expect(() => parseUpstream(configuration)).toThrow(ConfigurationError);
+    expect(() => parseUpstream(configuration)).toThrow(message);
+  });
+
+  test.each(["API", "1st", "", "a.b", "a/b", "-a", "a".repeat(64)])('the name "%s"', (name) => {
+    expect(() => parseUpstreams({ [name]: { origin: ORIGIN } })).toThrow(ConfigurationError);
+  });
+
+  test.each(["a", "a1", "my_api-2", "a".repeat(63)])('but not the name "%s"', (name) => {
+    expect(parseUpstreams({ [name]: { origin: ORIGIN } }).get(name)?.name).toBe(name);
+  });
+});
+
+test("all of them may be given as JSON text, as a secret is", () => {
+  expect([...parseUpstreams(JSON.stringify({ a: { origin: ORIGIN }, b: { service: "B" } })).keys()]).toEqual([
+    "a",
+    "b",
+  ]);
+  expect(() => parseUpstreams("{broken")).toThrow("UPSTREAMS is not valid JSON");
+});
+
+describe("secrets in headers", () => {
+  const headers = { Authorization: "Bearer ${KEY}", "X-Both": "${USER}:${KEY}", "X-None": "$KEY {KEY} 5$" };
+
+  test("are put where their names stand", () => {
+    const parsed = parseUpstream({ origin: ORIGIN, headers }, { KEY: "k-$&-1", USER: "me" });
+    expect(parsed.headers).toEqual({
+      Authorization: "Bearer k-$&-1",
+      "X-Both": "me:k-$&-1",
+      "X-None": "$KEY {KEY} 5$",
+    });
+  });
+
+  test.each<[string, object]>([
+    ["missing", { USER: "me" }],
+    ["empty", { USER: "me", KEY: "" }],
+    ["no text", { USER: "me", KEY: { a: 1 } }],
+  ])("that are %s stop the Worker, with the names of header and secret", (_name, variables) => {
+    const parse = () => parseUpstream({ origin: ORIGIN, headers }, variables);
+    expect(parse).toThrow(ConfigurationError);
+    expect(parse).toThrow("UPSTREAMS.api.headers.Authorization names the secret KEY");
+  });
+
+  test("cannot be sent on if they have a line break; the message does not tell them", () => {
+    const parse = () =>
+      parseUpstream({ origin: ORIGIN, headers }, { USER: "me", KEY: "secret\r\nHost: evil" });
+    expect(parse).toThrow(ConfigurationError);
+    expect(parse).not.toThrow("secret\r\n");
+  });
+});
+
+describe("what GET /data reads", () => {
+  const read = (variables: object) => readDataSource({ ...env, ...variables });
+
+  test("is an upstream and a path", () => {
+    const { upstream, path } = read({ DATA_UPSTREAM: "demo", DATA_PATH: "/todos/1?x" });
+    expect([upstream.name, path]).toEqual(["demo", "/todos/1?x"]);
+  });
+
+  test.each<[string, object]>([
+    ["an upstream that does not exist", { DATA_UPSTREAM: "nobody" }],
+    ["a path with no slash", { DATA_PATH: "todos" }],
+    ["a path with two slashes", { DATA_PATH: "//evil.example" }],
+    ["a path with a backslash", { DATA_PATH: "/\\evil.example" }],
+  ])("is refused if it is %s", (_name, variables) => {
+    expect(() => read(variables)).toThrow(ConfigurationError);
+  });
+});
+
+describe("an operator's change", () => {
+  const configured = parseUpstream({ origin: ORIGIN, concurrency: 5, rate: { per_second: 10, burst: 2 } });
+  const ofConfigured = (change: unknown) => settingsOf(configured, toOverride(changeSchema.parse(change)));
+
+  test.each<[object, object]>([
+    [{}, { concurrency: 5, rate: { perSecond: 10, burst: 2 }, isPaused: false }],
+    [{ concurrency: 2 }, { concurrency: 2, rate: { perSecond: 10, burst: 2 }, isPaused: false }],
+    [{ rate: { per_second: 1 } }, { concurrency: 5, rate: { perSecond: 1, burst: 1 }, isPaused: false }],
+    [{ paused: true }, { concurrency: 5, rate: { perSecond: 10, burst: 2 }, isPaused: true }],
+    [{ paused: false }, { isPaused: false }],
+    [
+      { concurrency: null, rate: null, paused: null },
+      { concurrency: 5, rate: { perSecond: 10, burst: 2 }, isPaused: false },
+    ],
+  ])("%j is in force", (change, settings) => {
+    expect(ofConfigured(change)).toMatchObject(settings);
+  });
+
+  test("keeps apart what is not mentioned and what is to be reset", () => {
+    const nothing = toOverride(changeSchema.parse({}));
+    expect([Object.keys(nothing), toOverride(changeSchema.parse({ rate: null }))]).toEqual([
+      [],
+      { rate: null },
+    ]);
+  });
+
+  test.each<[unknown]>([
+    [{ concurrency: 0 }],
+    [{ concurrency: 1001 }],
+    [{ concurrency: "5" }],
+    [{ concurrency: 2.5 }],
+    [{ rate: 5 }],
+    [{ rate: { per_second: -1 } }],
+    [{ rate: { per_second: 5, burst: 1, every: 1 } }],
+    [{ paused: "yes" }],
+    [{ max_waiters: 5 }],
+    [[]],
+    [null],
+  ])("%j is none", (change) => {
+    expect(changeSchema.safeParse(change).success).toBe(false);
+  });
+});
