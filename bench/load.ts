@@ -34,19 +34,21 @@ export async function measureRunTasks({ server, finishedTasks }: Contender): Pro
   ];
 }
 
-/** `/data`, with an upstream that takes `delayMs`; the upstream itself tells how well its permits were used. */
-export async function measureData(
-  { server }: Contender,
+/**
+ * A route that calls an upstream that takes `delayMs`; the upstream itself tells how well its permits were used.
+ * `what` is how the table calls it.
+ */
+export async function measureCalls(
+  what: string,
+  url: string,
   upstream: Upstream,
   delayMs: number,
 ): Promise<Figure[]> {
-  const url = `${server.url}/data`;
   await upstream.reset(delayMs);
   await load(url, WARM_UP_S);
   await sleep(EDGE_MS);
   const [result, steady] = await Promise.all([load(url, LOAD_S), readSteady(upstream, LOAD_S)]);
   const { maxInFlight } = await upstream.read();
-  const what = `/data, upstream ${delayMs} ms`;
   return [
     ...describeLoad(what, result),
     { what: `${what}: permit utilisation`, value: steady / CONCURRENCY, digits: 3 },

@@ -12,14 +12,14 @@ export interface Column {
   figures: Figure[];
 }
 
-/** One row for each figure. With two columns there is a third: how many times the second the first is. */
-export function renderTable([first, second]: Column[]): string {
-  if (!first) return "";
-  const heading = ["", first.name, ...(second ? [second.name, "ratio"] : [])];
-  const rows = first.figures.map((figure) => {
-    const other = second?.figures.find((f) => f.what === figure.what);
-    const ratio = other && other.value > 0 ? formatNumber(figure.value / other.value, 2) : "";
-    return [figure.what, formatFigure(figure), ...(second ? [formatFigure(other), ratio] : [])];
+/** One row for each figure of the first column. With two columns there is a third: how many times the second it is. */
+export function renderTable(columns: Column[]): string {
+  const [first] = columns;
+  const hasRatio = columns.length === 2;
+  const heading = ["", ...columns.map(({ name }) => name), ...(hasRatio ? ["ratio"] : [])];
+  const rows = (first?.figures ?? []).map(({ what }) => {
+    const same = columns.map(({ figures }) => figures.find((figure) => figure.what === what));
+    return [what, ...same.map(formatFigure), ...(hasRatio ? [formatRatio(same)] : [])];
   });
   const widths = heading.map((_, i) => Math.max(...[heading, ...rows].map((row) => row[i]?.length ?? 0)));
   const rule = widths.map((width) => "─".repeat(width));
@@ -38,5 +38,11 @@ function formatFigure(figure: Figure | undefined): string {
   return formatNumber(value, digits);
 }
 
+const formatRatio = ([one, other]: (Figure | undefined)[]): string =>
+  one && other && other.value > 0 ? formatNumber(one.value / other.value, 2) : "";
+
 const formatNumber = (value: number, digits: number): string =>
   value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+
+export const median = (values: number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;

@@ -11,7 +11,7 @@ import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import type { Contender } from "./contender.ts";
 import { readMemory, resetPeak } from "./support/memory.ts";
-import type { Figure } from "./table.ts";
+import { type Figure, median } from "./table.ts";
 
 const MIB = 1024 * 1024;
 const SIZE = 256 * MIB;
@@ -79,6 +79,3 @@ function digestOf(size: number): string {
   for (const block of makeFile(size)) hash.update(block);
   return hash.digest("hex");
 }
-
-const median = (values: number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;

@@ -1,4 +1,4 @@
-/** The parts in use here of packages that come without types. */
+/** The parts in use here of packages that come without types, and of the built Worker where it is a module. */
 
 declare module "autocannon" {
   export interface Options {
@@ -28,3 +28,6 @@ declare module "workerd" {
   const workerd: { default: string; version: string };
   export default workerd;
 }
+
+/** Its classes; see outbound/worker.ts. */
+declare module "sluice";

@@ -26,6 +26,19 @@ export interface WorkerdOptions {
   storageDir?: string;
   /** Called with each line the Worker logs. */
   onLine?: (line: string) => void;
+  /** Runs instead of the built Worker, which is the module "sluice" to it. */
+  around?: Wrapper;
+}
+
+export interface Wrapper {
+  /** Its source, in JavaScript. */
+  code: string;
+  /** Its own Durable Objects, and what they are bound as. */
+  objects: DurableObjectBinding[];
+  /** More of the configuration, each in Cap'n Proto's text format. */
+  bindings?: string[];
+  services?: string[];
+  sockets?: string[];
 }
 
 export interface Workerd extends AsyncDisposable {
@@ -37,7 +50,8 @@ export interface Workerd extends AsyncDisposable {
 }
 
 /** Starts the built Worker. Resolves when /healthz answers; rejects with what workerd said when it does not start. */
-export async function startWorkerd({ vars, port = 0, storageDir, onLine }: WorkerdOptions): Promise<Workerd> {
+export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
+  const { vars, port = 0, storageDir, onLine, around } = options;
   const folder = makeTemporaryFolder();
   let child: Child | undefined;
   const stop = async (signal?: NodeJS.Signals) => {
@@ -48,7 +62,8 @@ export async function startWorkerd({ vars, port = 0, storageDir, onLine }: Worke
     const storage = storageDir ?? join(folder.path, "storage");
     mkdirSync(storage, { recursive: true });
     const config = join(folder.path, "config.capnp");
-    writeFileSync(config, describeWorker(vars, storage, port));
+    if (around) writeFileSync(join(folder.path, "around.js"), around.code);
+    writeFileSync(config, describeWorker(vars, storage, port, around));
     child = await startProcess({
       command: workerd.default,
       args: ["serve", "--control-fd=3", `--import-path=${DIST}`, config],
@@ -64,29 +79,50 @@ export async function startWorkerd({ vars, port = 0, storageDir, onLine }: Worke
   }
 }
 
+const bindingSchema = z.object({ name: z.string(), class_name: z.string() });
+type DurableObjectBinding = z.output<typeof bindingSchema>;
+
 /** The part of `wrangler.toml` that workerd is told. */
 const configSchema = z.object({
   compatibility_date: z.string(),
   compatibility_flags: z.array(z.string()),
   migrations: z.array(z.object({ new_sqlite_classes: z.array(z.string()).default([]) })),
-  durable_objects: z.object({ bindings: z.array(z.object({ name: z.string(), class_name: z.string() })) }),
+  durable_objects: z.object({ bindings: z.array(bindingSchema) }),
   vars: z.record(z.string(), z.unknown()),
 });
 
 /** The configuration in Cap'n Proto's text format; the schema is workerd.capnp, in the package `workerd`. */
-function describeWorker(vars: Record<string, unknown>, storage: string, port: number): string {
+function describeWorker(
+  vars: Record<string, unknown>,
+  storage: string,
+  port: number,
+  around?: Wrapper,
+): string {
   const config = configSchema.parse(unstable_readConfig({ config: join(ROOT, "wrangler.toml") }));
-  const classes = config.migrations.flatMap((migration) => migration.new_sqlite_classes);
-  const objects = config.durable_objects.bindings;
+  const migrated = config.migrations.flatMap((migration) => migration.new_sqlite_classes);
+  const added = around?.objects ?? [];
+  const classes = [...migrated, ...added.map((binding) => binding.class_name)];
+  const objects = [...config.durable_objects.bindings, ...added];
+  const modules = around
+    ? [
+        '(name = "around.js", esModule = embed "around.js")',
+        '(name = "sluice", esModule = embed "/index.js")',
+      ]
+    : ['(name = "index.js", esModule = embed "/index.js")'];
   const bindings = [
     ...Object.entries({ ...config.vars, ...vars }).map(([name, value]) => describeVariable(name, value)),
     ...objects.map((o) => `(name = ${quote(o.name)}, durableObjectNamespace = ${quote(o.class_name)})`),
+    ...(around?.bindings ?? []),
+  ];
+  const sockets = [
+    `(name = "http", address = "127.0.0.1:${port}", http = (), service = "sluice")`,
+    ...(around?.sockets ?? []),
   ];
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "sluice", worker = (
-      modules = [(name = "index.js", esModule = embed "/index.js")],
+      modules = ${list(modules)},
       compatibilityDate = ${quote(config.compatibility_date)},
       compatibilityFlags = ${list(config.compatibility_flags.map(quote))},
       bindings = ${list(bindings)},
@@ -95,8 +131,9 @@ const config :Workerd.Config = (
     )),
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
     (name = "storage", disk = (path = ${quote(storage)}, writable = true)),
+    ${(around?.services ?? []).join(", ")}
   ],
-  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "sluice")],
+  sockets = ${list(sockets)},
 );
 `;
 }

@@ -1,0 +1,62 @@
+/**
+ * One process of a fleet that shares a limit through Redis: some clients, each of which calls the upstream again as
+ * soon as its call before is over. It begins at once, and says as one line of JSON how the calls went that began and
+ * ended in a given span of time; then it stays until it is stopped.
+ *
+ *     fleet-member.ts <library> <redis socket> <upstream> <limit> <clients> <from> <until>    (ms since the epoch)
+ */
+import Bottleneck from "bottleneck";
+import { Redis } from "ioredis";
+import { Semaphore } from "redis-semaphore";
+
+/** Runs a call when a permit is there. */
+type Limiter = (call: () => Promise<void>) => Promise<void>;
+
+const LEASE_MS = 15_000;
+const PATIENCE_MS = 60_000;
+
+const [library = "", socket = "", upstream = "", ...numbers] = process.argv.slice(2);
+const [limit = 0, clients = 0, fromMs = 0, untilMs = 0] = numbers.map(Number);
+
+const LIBRARIES: Record<string, () => Promise<Limiter>> = {
+  bottleneck: async () => {
+    const limiter = new Bottleneck({
+      id: "bench",
+      maxConcurrent: limit,
+      datastore: "ioredis",
+      Redis,
+      clientOptions: { path: socket },
+    });
+    await limiter.ready();
+    return async (call) => limiter.schedule(call);
+  },
+  "redis-semaphore": async () => {
+    const redis = new Redis({ path: socket });
+    return async (call) => {
+      const options = { lockTimeout: LEASE_MS, acquireTimeout: PATIENCE_MS };
+      const semaphore = new Semaphore(redis, "bench", limit, options);
+      await semaphore.acquire();
+      try {
+        await call();
+      } finally {
+        await semaphore.release();
+      }
+    };
+  },
+};
+
+const limiter = await LIBRARIES[library]?.();
+if (!limiter) throw new Error(`There is no library "${library}" here.`);
+const latenciesMs: number[] = [];
+await Promise.all(Array.from({ length: clients }, async () => keepBusy(limiter)));
+console.log(JSON.stringify(latenciesMs));
+
+async function keepBusy(limited: Limiter): Promise<void> {
+  for (let beganMs = Date.now(); beganMs < untilMs; beganMs = Date.now()) {
+    const startMs = performance.now();
+    await limited(async () => {
+      await (await fetch(upstream)).arrayBuffer();
+    });
+    if (beganMs >= fromMs && Date.now() <= untilMs) latenciesMs.push(performance.now() - startMs);
+  }
+}

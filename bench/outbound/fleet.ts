@@ -1,0 +1,122 @@
+/**
+ * What a user might pick instead of Sluice: a fleet of Node processes that share a limit through Redis, with
+ * Bottleneck or with redis-semaphore, on the same job. Where Redis or a library is not installed, it is left out:
+ *
+ *     apt-get install redis-server
+ *
+ * Redis runs without persistence here, which is the fastest it can be; Sluice writes every grant to disk.
+ */
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { z } from "zod";
+import { CONCURRENCY } from "../contender.ts";
+import { CLIENTS } from "../load.ts";
+import { makeTemporaryFolder, startProcess } from "../support/process.ts";
+import type { Upstream } from "../support/upstream.ts";
+import type { Column } from "../table.ts";
+
+const PROCESSES = 4;
+/** From the start of the processes until all are at it. */
+const WARM_UP_MS = 4_000;
+const LOAD_MS = 8_000;
+/** How long after the load those who still wait may take. */
+const SETTLE_MS = 10_000;
+
+const latenciesSchema = z.array(z.number());
+
+/** The libraries that can be measured here, and what is missing for the others. */
+export function findLibraries(): { found: string[]; missing: string[] } {
+  const hasRedis = spawnSync("redis-server", ["--version"]).status === 0;
+  if (!hasRedis) return { found: [], missing: ["redis-server"] };
+  const missing = ["ioredis", "bottleneck", "redis-semaphore"].filter((name) => !isInstalled(name));
+  return { found: missing.length > 0 ? [] : ["bottleneck", "redis-semaphore"], missing };
+}
+
+/** A fleet of `CLIENTS` clients in all, kept busy; `what` is the job's name in the table. */
+export async function measureFleet(
+  library: string,
+  upstream: Upstream,
+  delayMs: number,
+  what: string,
+): Promise<Column> {
+  await using redis = await startRedis();
+  await upstream.reset(delayMs);
+  const fromMs = Date.now() + WARM_UP_MS;
+  const untilMs = fromMs + LOAD_MS;
+  const numbers = [CONCURRENCY, CLIENTS / PROCESSES, fromMs, untilMs].map(String);
+  const args = [library, redis.socket, upstream.url, ...numbers];
+  const members = Array.from({ length: PROCESSES }, async () => runMember(args, untilMs + SETTLE_MS));
+  const [latencies, seen] = await Promise.all([Promise.all(members), watch(upstream, fromMs, untilMs)]);
+  const sortedMs = latencies.flat().toSorted((a, b) => a - b);
+  const percentile = (share: number) => sortedMs[Math.floor(share * sortedMs.length)] ?? Number.NaN;
+  return {
+    name: library,
+    figures: [
+      { what: `${what}: requests/s`, value: sortedMs.length / (LOAD_MS / 1000) },
+      { what: `${what}: latency p50, ms`, value: percentile(0.5) },
+      { what: `${what}: latency p99, ms`, value: percentile(0.99) },
+      { what: `${what}: permit utilisation`, value: seen.meanInFlight / CONCURRENCY, digits: 3 },
+      { what: `${what}: most calls in flight`, value: seen.maxInFlight },
+    ],
+  };
+}
+
+async function watch(upstream: Upstream, fromMs: number, untilMs: number) {
+  await sleep(fromMs - Date.now());
+  await upstream.reset();
+  await sleep(untilMs - Date.now());
+  return upstream.read();
+}
+
+/** One process of the fleet; gives the latencies it has measured, in ms. */
+async function runMember(args: string[], deadlineMs: number): Promise<number[]> {
+  const said = Promise.withResolvers<string>();
+  const child = await startProcess({
+    command: process.execPath,
+    args: [join(import.meta.dirname, "fleet-member.ts"), ...args],
+    onLine: (line) => {
+      if (line.startsWith("[")) said.resolve(line);
+    },
+  });
+  const timer = setTimeout(() => {
+    said.reject(new Error(`A process of the fleet (${args[0]}) does not come to its end.`));
+  }, deadlineMs - Date.now());
+  try {
+    return latenciesSchema.parse(JSON.parse(await Promise.race([said.promise, child.failed])));
+  } finally {
+    clearTimeout(timer);
+    await child.stop();
+  }
+}
+
+/** An empty Redis on a socket of its own, which is no network at all. */
+async function startRedis() {
+  const folder = makeTemporaryFolder();
+  const socket = join(folder.path, "redis.sock");
+  const ready = Promise.withResolvers<void>();
+  const child = await startProcess({
+    command: "redis-server",
+    args: ["--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", folder.path],
+    onLine: (line) => {
+      if (line.includes("eady to accept connections")) ready.resolve();
+    },
+  });
+  await Promise.race([ready.promise, child.failed]);
+  return {
+    socket,
+    [Symbol.asyncDispose]: async () => {
+      await child.stop();
+      folder.remove();
+    },
+  };
+}
+
+function isInstalled(name: string): boolean {
+  try {
+    import.meta.resolve(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
