@@ -1,7 +1,7 @@
 /** Redirects: followed by hand, each checked like the first request. */
 import { reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
-import { type CallOptions, callForJson } from "../support/call.ts";
+import { type CallOptions, callForJson, callWorker, captureLogs } from "../support/call.ts";
 import { keepQuiet } from "../support/quiet.ts";
 import { resetUpstream } from "../support/scripted-upstream.ts";
 import { IDLE, loadOf } from "../support/upstreams.ts";
@@ -194,5 +194,19 @@ describe("method and body after a redirect (RFC 9110 §15.4)", () => {
     redirectVia(303, "/api/next");
     const { status } = await callApi({ method: "POST", body: new Response("streamed").body });
     expect([status, seen.map((request) => request.method)]).toEqual([200, ["POST", "GET"]]);
+  });
+});
+
+describe("an upstream that is a service binding", () => {
+  test("is called through it", async () => {
+    const { response, settled } = await callWorker("/fetch/call-bound/swagger-ui.css");
+    expect([response.status, (await response.text()).includes("swagger-ui")]).toEqual([200, true]);
+    await settled();
+  });
+
+  test("is a bug of the configuration if there is no such binding, named in the log", async () => {
+    const { value, lines } = await captureLogs(async () => callForJson("/fetch/call-unbound/x"));
+    expect(value.status).toBe(500);
+    expect(JSON.stringify(lines)).toContain("UPSTREAMS.call-unbound.service");
   });
 });

@@ -25,6 +25,8 @@ export const TEST_VARIABLES = {
     "proxy-timed": { ...SCRIPTED, concurrency: 1, timeout_ms: 100 },
     "proxy-small": { ...SCRIPTED, concurrency: 1, max_response_bytes: 1000 },
     "proxy-nowhere": { origin: "http://127.0.0.1:1", retries: 0 },
+    "call-bound": { service: "ASSETS", cache_seconds: 0 },
+    "call-unbound": { service: "NO_SUCH_BINDING" },
     "call-any": {
       ...SCRIPTED,
       methods: METHODS,
