@@ -37,10 +37,6 @@ export class Queue implements Iterable<Waiter> {
     return this.#first?.waiter;
   }
 
-  has(leaseId: string): boolean {
-    return this.#nodes.has(leaseId);
-  }
-
   get(leaseId: string): Waiter | undefined {
     return this.#nodes.get(leaseId)?.waiter;
   }
