@@ -1,19 +1,17 @@
 /**
- * Form data (RFC 7578), read as a stream.
- *
- * The body is pushed into the parser no faster than the file inside is taken out of it, so that memory stays the
- * same whatever the size. Each file is handed to `onFile` while it arrives; `readForm` settles when the whole form
- * is read and every `onFile` has settled, and rejects with a `Problem` if the form is broken or `onFile` refuses.
+ * Form data (RFC 7578), read as a stream: no faster than the files inside are taken out of it, one after the other,
+ * so that memory stays the same whatever their size and number.
  */
-import { pipeline } from "node:stream/promises";
-import { Busboy, type BusboyInstance } from "@fastify/busboy";
-import { format, parse } from "content-type";
+import { parse as parseType } from "content-type";
 import { Problem } from "../kernel/problem.ts";
+import { parseFormDisposition } from "./disposition.ts";
+import { MultipartReader, type PartHeader } from "./multipart.ts";
+import { readChunks } from "./parts.ts";
 
 export interface FilePart {
   /** The name of the form field. */
   field: string;
-  /** What the client calls the file; may be empty. */
+  /** What the client calls the file, as it was sent; may be empty. */
   filename: string;
   contentType: string;
   chunks: AsyncIterable<Uint8Array>;
@@ -23,81 +21,81 @@ interface FormHandlers {
   /** Must read all the chunks, or reject. */
   onFile: (part: FilePart) => Promise<void>;
   /** A field that is not a file. */
-  onField: (name: string) => void;
+  onField: (name: string, value: string) => void;
 }
 
-/** A generous form; what is larger is not a form but an attack. */
-const LIMITS = {
+/** A generous form; what is larger is not a form but an attack. Sizes are bytes. */
+export const LIMITS = {
+  parts: 200,
+  files: 100,
+  headers: 20,
+  headerSize: 8 * 1024,
   fieldNameSize: 256,
   fieldSize: 64 * 1024,
-  fields: 100,
-  files: 100,
-  parts: 200,
-  headerSize: 16 * 1024,
-  headerPairs: 20,
 };
 
+/** Reads the whole form. Rejects with a `Problem` if it is broken, longer than a limit, or a handler refuses. */
 export async function readForm(request: Request, { onFile, onField }: FormHandlers): Promise<void> {
-  const parser = createParser(request);
-  const handled: Promise<void>[] = [];
-  const files: { destroy(): unknown }[] = [];
-  let refusal: unknown;
-  const refuse = (reason: unknown) => {
-    refusal ??= reason;
-    parser.destroy();
-  };
-  parser.on("file", (field, file, filename, _encoding, contentType) => {
-    files.push(file);
-    handled.push(
-      onFile({ field, filename: filename ?? "", contentType, chunks: readChunks(file) }).catch(refuse),
-    );
-  });
-  parser.on("field", (name) => {
-    try {
-      onField(name);
-    } catch (reason) {
-      refuse(reason);
-    }
-  });
-  for (const limit of ["partsLimit", "filesLimit", "fieldsLimit"] as const) {
-    parser.on(limit, () => refuse(new Problem("invalid", "The form has too many parts.")));
-  }
-
-  const broken = await pipeline(request.body ?? [], parser).then(() => undefined, malformed);
-  if (broken) for (const file of files) file.destroy();
-  await Promise.all(handled);
-  if (refusal ?? broken) throw refusal ?? broken;
-}
-
-/** The file's bytes; where the form breaks off in the middle of them, that is what reading them throws. */
-async function* readChunks(file: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = new MultipartReader(readChunks(request.body), boundaryOf(request), LIMITS);
+  let parts = 0;
+  let files = 0;
   try {
-    yield* file;
-  } catch (error) {
-    throw malformed(error);
+    for (let header = await reader.next(); header; header = await reader.next()) {
+      if (++parts > LIMITS.parts) throw beyond(`more than ${LIMITS.parts} parts`);
+      const { name, filename, contentType } = readHeader(header);
+      if (filename === undefined) {
+        onField(name, await readText(name, reader.content()));
+      } else {
+        if (++files > LIMITS.files) throw beyond(`more than ${LIMITS.files} files`);
+        await onFile({ field: name, filename, contentType, chunks: reader.content() });
+      }
+    }
+  } finally {
+    await reader.close();
   }
 }
 
-/** Of RFC 2046 §5.1.1. A parser that is asked for any other boundary, an empty one say, may never end. */
+async function readText(name: string, chunks: AsyncIterable<Uint8Array>): Promise<string> {
+  const texts: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of chunks) {
+    size += chunk.length;
+    if (size > LIMITS.fieldSize) {
+      throw beyond(`more than ${LIMITS.fieldSize} bytes in the field ${JSON.stringify(name)}`);
+    }
+    texts.push(chunk);
+  }
+  return Buffer.concat(texts).toString("utf8");
+}
+
+/** Of RFC 2046 §5.1.1. */
 const BOUNDARY = /^[\w'()+,./:=? -]{0,69}[\w'()+,./:=?-]$/;
 
-function createParser(request: Request): BusboyInstance {
-  const { type, parameters } = parse(request.headers.get("Content-Type") ?? "");
+function boundaryOf(request: Request): string {
+  const { type, parameters } = parseType(request.headers.get("Content-Type") ?? "");
   if (type !== "multipart/form-data") {
     throw new Problem("unsupported-media", "Send the form as multipart/form-data.", {
       headers: { "Accept-Post": "multipart/form-data" },
     });
   }
   const { boundary = "" } = parameters;
-  if (!BOUNDARY.test(boundary))
-    throw new Problem("malformed", "The Content-Type names no boundary, or one that cannot be.");
-  // Written anew, so that the parser reads in it just what was checked here.
-  return new Busboy({
-    headers: { "content-type": format({ type, parameters: { boundary } }) },
-    limits: LIMITS,
-  });
+  if (BOUNDARY.test(boundary)) return boundary;
+  throw new Problem("malformed", "The Content-Type names no boundary, or one that cannot be.");
 }
 
-function malformed(cause: unknown): Problem {
-  return new Problem("malformed", "The form data is broken off or malformed.", { cause });
+/** What the header of a part says, which is bytes of UTF-8. `filename` is undefined for what is no file. */
+function readHeader(header: PartHeader): { name: string; filename?: string; contentType: string } {
+  const disposition = Buffer.from(header.get("content-disposition") ?? "", "latin1").toString("utf8");
+  const { name, filename } = parseFormDisposition(disposition);
+  if (Buffer.byteLength(name) > LIMITS.fieldNameSize) {
+    throw beyond(`a field whose name is longer than ${LIMITS.fieldNameSize} bytes`);
+  }
+  const contentType = header.get("content-type") ?? "text/plain";
+  if (filename !== undefined) return { name, filename, contentType };
+  // Without a name, still a file, by what it says of itself.
+  return contentType.toLowerCase() === "application/octet-stream"
+    ? { name, filename: "", contentType }
+    : { name, contentType };
 }
+
+const beyond = (limit: string) => new Problem("too-large", `The form has ${limit}.`);

@@ -1,2 +1,8 @@
 /** Bytes into and out of R2. */
-export { fileRoutes } from "./routes.ts";
+export { FileCatalogue } from "./catalogue.ts";
+export { findFile, openFile } from "./open.ts";
+export { fileRoutes, linkRoutes } from "./routes.ts";
+export { UploadSession } from "./session.ts";
+export { readFileSettings } from "./settings.ts";
+export { storeRoutes } from "./store-routes.ts";
+export { uploadPreface, uploadRoutes } from "./upload-routes.ts";

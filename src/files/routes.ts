@@ -1,51 +1,75 @@
+/** Reading, listing, sharing and removing files. */
 import { createRoute, z } from "@hono/zod-openapi";
-import { create as contentDisposition } from "content-disposition";
-import { createRouter, json, needs, problems } from "../kernel/app.ts";
-import { Problem } from "../kernel/problem.ts";
-import { type FileRecord, storedFileSchema } from "./schema.ts";
-import { findFile, openFile } from "./store.ts";
-import { uploadForm } from "./upload.ts";
+import { createRouter, json, needs, problems, RESOURCE_POLICY } from "../kernel/app.ts";
+import { readConditions } from "./conditions.ts";
+import { download } from "./download.ts";
+import { notFound, preconditionFailed } from "./errors.ts";
+import { checkLink, MAX_LINK_LIFE, signLink } from "./links.ts";
+import { listFiles } from "./list.ts";
+import { fileIdSchema } from "./names.ts";
+import { BYTES, fileSchema, fileUrl } from "./schema.ts";
+import { catalogueOf } from "./shards.ts";
 
 export const fileRoutes = createRouter();
+/** For anybody: a link needs no token. */
+export const linkRoutes = createRouter();
 
-const FORM_SCHEMA = {
-  type: "object" as const,
-  required: ["file"],
-  properties: { file: { type: "string" as const, contentMediaType: "application/octet-stream" } },
-};
+const fileParams = z.object({ id: fileIdSchema });
+const readQuery = z.object({
+  disposition: z.enum(["attachment", "inline"]).default("attachment").meta({
+    description: "`inline`: a browser may show it, if it is an image, audio, video or plain text.",
+  }),
+});
 
 fileRoutes.openapi(
   createRoute({
-    method: "post",
-    path: "/upload-file",
+    method: "get",
+    path: "/files",
     tags: ["Files"],
-    summary: "Upload a file from a form",
-    ...needs("write"),
+    summary: "Which files there are",
+    ...needs("read"),
     request: {
-      body: {
-        required: true,
-        // Not a zod schema: with one, the whole form would be read into memory before the handler runs.
-        content: { "multipart/form-data": { schema: FORM_SCHEMA } },
-      },
+      query: z.object({
+        prefix: z
+          .union([z.literal(""), fileIdSchema])
+          .default("")
+          .meta({ description: "Of the id." }),
+        limit: z.coerce.number().int().min(1).max(1000).default(100),
+        cursor: z.string().max(200).optional().meta({ description: "`next` of the page before." }),
+      }),
     },
     responses: {
-      201: json("The file is stored whole.", storedFileSchema),
-      ...problems({
-        400: "The form is broken off, malformed, or names no boundary.",
-        415: "The body is not multipart/form-data.",
-        422: 'There is not exactly one file, in the field "file", with a name.',
-      }),
+      200: json(
+        "A page of files, in the order of their ids.",
+        z
+          .object({
+            files: z.array(fileSchema),
+            next: z
+              .string()
+              .nullable()
+              .meta({ description: "The cursor of the next page; null on the last." }),
+          })
+          .meta({ id: "FileList" }),
+      ),
+      ...problems({ 422: "A query parameter is wrong." }),
     },
   }),
   async (c) => {
-    const upload = uploadForm(c.env.FILES, c.req.raw);
-    // A client that goes away ends this handler; what it leaves behind is then still cleared away.
-    c.executionCtx.waitUntil(Promise.allSettled([upload]));
-    const { id, filename, size, contentType, sha256 } = await upload;
-    const url = new URL(`/files/${id}`, c.req.url).href;
-    return c.json({ filename, id, url, size, contentType, sha256 }, 201, { Location: url });
+    const { prefix, limit, cursor } = c.req.valid("query");
+    const page = await listFiles(c.env, { prefix, limit, cursor, base: c.req.url });
+    return c.json(page, 200, { "Cache-Control": "no-store" });
   },
 );
+
+const DOWNLOADS = {
+  200: { description: "The bytes, as they were uploaded.", content: BYTES },
+  206: { description: "The range that was asked for.", content: BYTES },
+  304: { description: "Not modified." },
+};
+const DOWNLOAD_PROBLEMS = {
+  412: "A precondition does not hold.",
+  416: "The range begins after the end.",
+};
 
 fileRoutes.openapi(
   createRoute({
@@ -53,35 +77,99 @@ fileRoutes.openapi(
     path: "/files/{id}",
     tags: ["Files"],
     summary: "Download a file",
+    description:
+      "With `Range`, one range of it; several are answered with the whole file (RFC 9110 §14.2). Conditional by " +
+      "`If-Match`, `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since` and `If-Range`.",
     ...needs("read"),
-    request: { params: z.object({ id: z.string().max(128) }) },
+    request: { params: fileParams, query: readQuery },
+    responses: { ...DOWNLOADS, ...problems({ 404: "No such file.", ...DOWNLOAD_PROBLEMS }) },
+  }),
+  async (c) => {
+    const { disposition } = c.req.valid("query");
+    return download(c.env, c.req.raw, c.req.valid("param").id, disposition === "inline");
+  },
+);
+
+fileRoutes.openapi(
+  createRoute({
+    method: "delete",
+    path: "/files/{id}",
+    tags: ["Files"],
+    summary: "Remove a file",
+    ...needs("write"),
+    request: { params: fileParams },
     responses: {
-      200: {
-        description: "The bytes, as they were uploaded.",
-        content: { "application/octet-stream": { schema: z.string().meta({ format: "binary" }) } },
-      },
-      ...problems({ 404: "No such file." }),
+      204: { description: "It is gone." },
+      ...problems({ 404: "No such file.", 412: "A precondition does not hold." }),
     },
   }),
   async (c) => {
     const { id } = c.req.valid("param");
-    const record = await findFile(c.env.FILES, id);
-    if (!record) throw new Problem("not-found", `There is no file ${id}.`);
-    if (c.req.method === "HEAD") return c.body(null, 200, fileHeaders(record));
-    const body = await openFile(c.env.FILES, id, record);
-    if (!body) throw new Problem("not-found", `The file ${id} has just been removed.`);
-    return c.body(body, 200, fileHeaders(record));
+    const outcome = await catalogueOf(c.env, id).remove(id, readConditions(c.req.raw.headers));
+    if (outcome === "missing") throw notFound(id);
+    if (outcome === "precondition-failed") throw preconditionFailed(id);
+    return c.body(null, 204);
   },
 );
 
-/** Whatever the bytes are, a browser saves them: they can run neither in this origin nor anywhere else. */
-function fileHeaders({ filename, contentType, size, sha256 }: FileRecord): Record<string, string> {
-  return {
-    "Content-Type": contentType,
-    "Content-Length": String(size),
-    "Content-Disposition": contentDisposition(filename),
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-    ETag: `"${sha256}"`,
-    "Cache-Control": "private, no-cache",
-  };
-}
+fileRoutes.openapi(
+  createRoute({
+    method: "post",
+    path: "/files/{id}/links",
+    tags: ["Files"],
+    summary: "A link that needs no token",
+    description: "Whoever has the URL can read this file, and nothing else, until then.",
+    ...needs("write"),
+    request: {
+      params: fileParams,
+      body: {
+        required: true,
+        content: {
+          "application/json": {
+            schema: z.strictObject({
+              expires_in: z.int().min(1).max(MAX_LINK_LIFE).meta({ description: "Seconds; at most 7 days." }),
+            }),
+          },
+        },
+      },
+    },
+    responses: {
+      201: json("The link.", z.object({ url: z.url(), expiresAt: z.iso.datetime() }).meta({ id: "Link" })),
+      ...problems({
+        404: "No such file.",
+        422: "`expires_in` is wrong.",
+        503: "There is no secret LINK_KEYS.",
+      }),
+    },
+  }),
+  async (c) => {
+    const { id } = c.req.valid("param");
+    if (!(await catalogueOf(c.env, id).find(id))) throw notFound(id);
+    const expiresAt = Math.floor(Date.now() / 1000) + c.req.valid("json").expires_in;
+    const url = `${fileUrl(id, c.req.url)}/links/${signLink(c.env, id, expiresAt)}`;
+    return c.json({ url, expiresAt: new Date(expiresAt * 1000).toISOString() }, 201, { Location: url });
+  },
+);
+
+linkRoutes.openapi(
+  createRoute({
+    method: "get",
+    path: "/files/{id}/links/{token}",
+    tags: ["Files"],
+    summary: "Download a file by a link",
+    description: "As `GET /files/{id}`, without a token.",
+    request: { params: fileParams.extend({ token: z.string() }), query: readQuery },
+    responses: {
+      ...DOWNLOADS,
+      ...problems({ 403: "The link is not valid, or is over.", 404: "No such file.", ...DOWNLOAD_PROBLEMS }),
+    },
+  }),
+  async (c) => {
+    const { id, token } = c.req.valid("param");
+    checkLink(c.env, id, token, Date.now());
+    const response = await download(c.env, c.req.raw, id, c.req.valid("query").disposition === "inline");
+    // A link may be put into the page of any site.
+    response.headers.set(RESOURCE_POLICY, "cross-origin");
+    return response;
+  },
+);

@@ -1,2 +1,3 @@
-/** The built-in task types, and the routes that start them: where tasks, files and outbound meet. */
+/** The built-in task types, and what starts them: where tasks, files and outbound meet. */
+export { FileTasks } from "./file-tasks.ts";
 export { runTasks as jobRoutes } from "./run-tasks.ts";

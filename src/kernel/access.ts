@@ -6,7 +6,8 @@
  * (RFC 7617; any user name). `ACCESS=local` lets requests to a loopback name in without one.
  *
  * What a browser adds by itself (Basic, or being on this machine) is ambient: a page of another site could
- * make use of it, so such a request is refused when the browser says that it comes from another site.
+ * make use of it, so such a request is refused when the browser says that it comes from another site, unless
+ * `CORS_ORIGINS` names that site.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { MiddlewareHandler } from "hono";
@@ -24,6 +25,12 @@ export interface Principal {
   scopes: readonly Scope[];
 }
 
+const originSchema = z
+  .url()
+  .refine((text) => URL.canParse(text) && new URL(text).origin === text && !text.includes("*"), {
+    message: "an origin is scheme, host and port, and nothing more: https://app.example.com",
+  });
+
 const tokensSchema = z
   .array(
     z.strictObject({
@@ -39,6 +46,8 @@ const tokensSchema = z
 
 interface Access {
   localIsOpen: boolean;
+  /** The sites whose pages may call. */
+  corsOrigins: string[];
   tokens: (Principal & { digest: Buffer })[];
 }
 
@@ -46,6 +55,7 @@ export const readAccess = perEnv((env): Access => {
   const tokens = readVariable(env, "SLUICE_TOKENS", tokensSchema);
   return {
     localIsOpen: readVariable(env, "ACCESS", z.enum(["tokens", "local"])) === "local",
+    corsOrigins: readVariable(env, "CORS_ORIGINS", z.array(originSchema).default([])),
     tokens: tokens.map(({ token, name, scopes }) => ({ name, scopes, digest: sha256(token) })),
   };
 });
@@ -73,7 +83,7 @@ export const requireScope =
 function identify(access: Access, request: Request): Principal {
   const { token, ambient } = shownToken(request.headers.get("Authorization"));
   if (token === undefined && access.localIsOpen && isLoopback(new URL(request.url).hostname)) {
-    refuseOtherSites(request);
+    refuseOtherSites(access, request);
     return { name: "local", scopes: SCOPES };
   }
   if (access.tokens.length === 0) {
@@ -85,7 +95,7 @@ function identify(access: Access, request: Request): Principal {
   if (token === undefined) throw unauthorized("Send a token: `Authorization: Bearer …`.");
   const principal = findToken(access, token);
   if (!principal) throw unauthorized("This token is not known here.", ', error="invalid_token"');
-  if (ambient) refuseOtherSites(request);
+  if (ambient) refuseOtherSites(access, request);
   return principal;
 }
 
@@ -109,9 +119,10 @@ function findToken(access: Access, token: string): Principal | undefined {
   return found;
 }
 
-function refuseOtherSites(request: Request): void {
+function refuseOtherSites({ corsOrigins }: Access, request: Request): void {
   const site = request.headers.get("Sec-Fetch-Site") ?? "none";
   if (site === "same-origin" || site === "none") return;
+  if (corsOrigins.includes(request.headers.get("Origin") ?? "")) return;
   throw new Problem(
     "forbidden",
     "A page of another site cannot call this without a Bearer token of its own.",

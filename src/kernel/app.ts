@@ -3,10 +3,12 @@
  * here, so that a feature's `routes.ts` holds only its own routes.
  */
 import { createRoute, OpenAPIHono, type z } from "@hono/zod-openapi";
+import type { MiddlewareHandler } from "hono";
+import { cors } from "hono/cors";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { type RequestIdVariables, requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
-import { authenticate, type Principal, requireScope, type Scope } from "./access.ts";
+import { authenticate, type Principal, readAccess, requireScope, type Scope } from "./access.ts";
 import { invalid, Problem, problemSchema, renderProblem } from "./problem.ts";
 
 export interface AppEnv {
@@ -29,10 +31,13 @@ export function createRouter(): Router {
 export function createApp(routers: { open: Router[]; closed: Router[] }): Router {
   const app = createRouter();
   // HSTS is for whoever owns the domain to decide: it would bind all of its subdomains.
-  app.use(requestId(), secureHeaders({ strictTransportSecurity: false }), async (c, next) => {
+  const headers = { strictTransportSecurity: false, crossOriginResourcePolicy: false };
+  app.use(requestId(), secureHeaders(headers), async (c, next) => {
     await next();
     c.header("X-Request-Id", c.get("requestId")); // once more: a bare `Response` does not have it yet
+    if (!c.res.headers.has(RESOURCE_POLICY)) c.header(RESOURCE_POLICY, "same-origin");
   });
+  app.use(allowOrigins);
   app.onError(renderProblem);
   app.notFound((c) => renderProblem(new Problem("not-found", `There is nothing at ${c.req.path}.`), c));
   app.openAPIRegistry.registerComponent("securitySchemes", "token", {
@@ -47,6 +52,69 @@ export function createApp(routers: { open: Router[]; closed: Router[] }): Router
   for (const router of routers.closed) app.route("/", router);
   return app;
 }
+
+/** A route whose answers are for the pages of every site says so itself (Fetch §3.7). */
+export const RESOURCE_POLICY = "Cross-Origin-Resource-Policy";
+
+/**
+ * Lets the pages of `CORS_ORIGINS` call, and read every header of the answer (Fetch §3.2). Only a preflight is
+ * answered here; any other OPTIONS request goes on to its route.
+ */
+const allowOrigins: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const { corsOrigins } = readAccess(c.env);
+  if (corsOrigins.length === 0) return next();
+  const origin = c.req.header("Origin");
+  const isNamed = origin !== undefined && corsOrigins.includes(origin);
+  const isPreflight =
+    c.req.method === "OPTIONS" && c.req.header("Access-Control-Request-Method") !== undefined;
+  if (isNamed && isPreflight) return preflight(c, next);
+  await next();
+  c.header("Vary", "Origin", { append: true });
+  if (!isNamed) return;
+  c.header("Access-Control-Allow-Origin", origin);
+  c.header("Access-Control-Expose-Headers", EXPOSED_HEADERS.join(","));
+};
+
+/** For an origin that is named. */
+const preflight = cors({
+  origin: (origin) => origin,
+  allowMethods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+  maxAge: 7200,
+});
+
+/** What a page may read beside what it always may. `*` would not do for a request with credentials. */
+const EXPOSED_HEADERS = [
+  "Accept-Patch",
+  "Accept-Post",
+  "Allow",
+  "Server-Timing",
+  "WWW-Authenticate",
+  "Location",
+  "Content-Location",
+  "Link",
+  "ETag",
+  "Accept-Ranges",
+  "Content-Range",
+  "Content-Disposition",
+  "Repr-Digest",
+  "Retry-After",
+  "X-Request-Id",
+  "Upload-Offset",
+  "Upload-Length",
+  "Upload-Complete",
+  "Upload-Incomplete",
+  "Upload-Limit",
+  "Upload-Draft-Interop-Version",
+  "Upload-Metadata",
+  "Upload-Expires",
+  "Upload-Defer-Length",
+  "Upload-Concat",
+  "Tus-Resumable",
+  "Tus-Version",
+  "Tus-Extension",
+  "Tus-Max-Size",
+  "Tus-Checksum-Algorithm",
+];
 
 /** OPTIONS on a route that exists is answered (RFC 9110 §9.3.7); any other method it lacks is a 405. */
 function refuseMethod(c: Parameters<typeof renderProblem>[1], methods: string[]): Response {

@@ -4,15 +4,26 @@
  *     Problem
  *     ├── 400 malformed            the message itself cannot be read
  *     ├── 400 client-gone          told to nobody
+ *     ├── 400 digest-mismatch      the bytes are not those that a digest was sent for
+ *     ├── 400 completed-upload, inconsistent-upload-length
  *     ├── 401 unauthorized         no token, or an unknown one
  *     ├── 403 forbidden            the token lacks a scope
  *     ├── 404 not-found            no such route, task or file
  *     ├── 405 method-not-allowed   the route exists, for other methods
+ *     ├── 409 conflict             not now: something else stands against it
+ *     ├── 409 mismatching-upload-offset
+ *     ├── 410 upload-gone
+ *     ├── 412 precondition-failed  an If-… header does not hold; 412 unsupported-version: of a protocol
+ *     ├── 413 too-large            longer than a limit
  *     ├── 415 unsupported-media    the body is of another type
+ *     ├── 416 range-not-satisfiable
  *     ├── 422 invalid              readable, but not what the route takes; `errors` says where
+ *     ├── 460 checksum-mismatch    of a chunk (tus)
  *     ├── 500 internal             a bug: the detail is in the log, under the request id
  *     ├── 502 upstream-unreachable, redirect-refused, response-too-large
  *     ├── 503 upstream-failed, queue-full, wait-limit, paused, breaker-open, semaphore-unavailable
+ *     ├── 503 no-link-key          nothing to sign a link with
+ *     ├── 503 task-not-started     the file is kept, but its task could not be started
  *     ├── 504 upstream-timeout
  *     └── 508 loop-detected        the call would come back here
  *
@@ -26,12 +37,23 @@ import { errorFields, log } from "./log.ts";
 const TITLES = {
   malformed: [400, "Malformed request"],
   "client-gone": [400, "Client gone"],
+  "digest-mismatch": [400, "Digest mismatch"],
+  "completed-upload": [400, "upload is already completed"],
+  "inconsistent-upload-length": [400, "inconsistent length values for upload"],
   unauthorized: [401, "Unauthorized"],
   forbidden: [403, "Forbidden"],
   "not-found": [404, "Not found"],
   "method-not-allowed": [405, "Method not allowed"],
+  conflict: [409, "Conflict"],
+  "mismatching-upload-offset": [409, "offset from request does not match offset of resource"],
+  "upload-gone": [410, "upload is already completed"],
+  "precondition-failed": [412, "Precondition failed"],
+  "unsupported-version": [412, "Unsupported protocol version"],
+  "too-large": [413, "Too large"],
   "unsupported-media": [415, "Unsupported media type"],
+  "range-not-satisfiable": [416, "Range not satisfiable"],
   invalid: [422, "Invalid request"],
+  "checksum-mismatch": [460, "Checksum mismatch"],
   internal: [500, "Internal server error"],
   "upstream-unreachable": [502, "Upstream unreachable"],
   "redirect-refused": [502, "Redirect refused"],
@@ -42,17 +64,36 @@ const TITLES = {
   paused: [503, "Paused"],
   "breaker-open": [503, "Circuit breaker open"],
   "semaphore-unavailable": [503, "Semaphore unavailable"],
+  "no-link-key": [503, "No link key"],
+  "task-not-started": [503, "Task not started"],
   "upstream-timeout": [504, "Upstream timeout"],
   "loop-detected": [508, "Loop detected"],
 } as const satisfies Record<string, [number, string]>;
 
 export type ProblemKind = keyof typeof TITLES;
 
+/** The kinds whose type others have registered; every other one is `urn:sluice:problem:{kind}`. */
+const REGISTERED = new Map<ProblemKind, string>([
+  ["mismatching-upload-offset", "mismatching-upload-offset"],
+  ["completed-upload", "completed-upload"],
+  ["upload-gone", "completed-upload"],
+  ["inconsistent-upload-length", "inconsistent-upload-length"],
+]);
+
+function typeOf(kind: ProblemKind): string {
+  const registered = REGISTERED.get(kind);
+  return registered === undefined
+    ? `urn:sluice:problem:${kind}`
+    : `https://iana.org/assignments/http-problem-types#${registered}`;
+}
+
 interface ProblemOptions extends ErrorOptions {
   /** Headers of the answer, e.g. `WWW-Authenticate` or `Retry-After`. */
   headers?: Record<string, string>;
   /** Where the request was wrong: a JSON pointer or parameter name, and what was expected there. */
   errors?: { at: string; detail: string }[];
+  /** Further members of the problem, which its registered type asks for (RFC 9457 §3.2). */
+  members?: Record<string, number>;
 }
 
 /** An answer that is an error. `detail` is read by the caller: no internals, nothing of another caller. */
@@ -84,6 +125,8 @@ export const problemSchema = z
     detail: z.string(),
     requestId: z.string().meta({ description: "Also in the header X-Request-Id, and in the log." }),
     errors: z.array(z.object({ at: z.string(), detail: z.string() })).optional(),
+    "expected-offset": z.int().optional().meta({ description: "Of `mismatching-upload-offset`." }),
+    "provided-offset": z.int().optional(),
   })
   .meta({ id: "Problem", description: "RFC 9457 problem details." });
 
@@ -100,18 +143,21 @@ export function renderProblem(error: unknown, c: Context): Response {
     });
   }
   const body: z.output<typeof problemSchema> = {
-    type: `urn:sluice:problem:${problem.kind}`,
+    ...problem.options.members,
+    type: typeOf(problem.kind),
     title: TITLES[problem.kind][1],
     status: problem.status,
     detail: problem.detail,
     requestId,
   };
   if (problem.options.errors) body.errors = problem.options.errors;
-  return c.body(JSON.stringify(body), problem.status, {
+  const headers = {
     "Content-Type": "application/problem+json",
     "Cache-Control": "no-store",
     ...problem.options.headers,
-  });
+  };
+  // Not `c.body`: Hono does not know of 460, which is tus's own.
+  return new Response(JSON.stringify(body), { status: problem.status, headers });
 }
 
 function toProblem(error: unknown): Problem {

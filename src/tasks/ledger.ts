@@ -5,7 +5,7 @@
  * claim, so that starting one costs a single round trip. What is in the ledger outlives the Worker that runs it.
  */
 import { DurableObject } from "cloudflare:workers";
-import { v7 as uuidv7 } from "uuid";
+import { v5 as uuidv5, v7 as uuidv7 } from "uuid";
 import { log } from "../kernel/log.ts";
 import { LEASE_MS, mayReport, type Outcome } from "./rules.ts";
 import { CREATE_TABLES, type TaskRow } from "./schema.ts";
@@ -14,6 +14,8 @@ export interface NewTask {
   type: string;
   /** JSON text. */
   input: string;
+  /** Of two tasks with the same key, only the first is written. */
+  key?: string;
 }
 
 /** The right to run a task: reports are taken only with the latest `token`. */
@@ -21,6 +23,9 @@ export interface Claim {
   taskId: string;
   token: number;
 }
+
+/** The namespace of ids that are made from keys (RFC 9562 §5.5). */
+const KEYS = "b1a5a2c6-6b0e-4f0c-9d57-0f3f0f7f4a11";
 
 export class TaskLedger extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
@@ -30,15 +35,15 @@ export class TaskLedger extends DurableObject<Env> {
     this.#sql.exec(CREATE_TABLES);
   }
 
-  /** Writes the tasks, all or none, each already claimed by the caller. */
-  startTasks(tasks: NewTask[]): Claim[] {
+  /** Writes the tasks, all or none, each already claimed by the caller. One that is there by its key is left alone. */
+  startTasks(tasks: NewTask[]): (Claim & { isNew: boolean })[] {
     const nowMs = Date.now();
     return this.ctx.storage.transactionSync(() =>
-      tasks.map(({ type, input }) => {
-        const taskId = `${this.#shard}-${uuidv7()}`;
-        this.#sql.exec(
+      tasks.map(({ type, input, key }) => {
+        const taskId = `${this.#shard}-${key === undefined ? uuidv7() : uuidv5(key, KEYS)}`;
+        const inserted = this.#sql.exec(
           `INSERT INTO task (id, type, input, status, token, lease_ends_at_ms, created_at_ms, started_at_ms)
-           VALUES (?, ?, ?, 'running', 1, ?, ?, ?)`,
+           VALUES (?, ?, ?, 'running', 1, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
           taskId,
           type,
           input,
@@ -46,7 +51,7 @@ export class TaskLedger extends DurableObject<Env> {
           nowMs,
           nowMs,
         );
-        return { taskId, token: 1 };
+        return { taskId, token: 1, isNew: inserted.rowsWritten > 0 };
       }),
     );
   }

@@ -10,7 +10,7 @@ import { RESTART_PAUSES_MS, retry } from "../kernel/retry.ts";
 import type { TaskContext, TaskType } from "./define.ts";
 import type { Claim, NewTask } from "./ledger.ts";
 import { HEARTBEAT_MS, type Outcome } from "./rules.ts";
-import { anyLedger, ledgerOf } from "./shards.ts";
+import { anyLedger, type Ledger, ledgerForKey, ledgerOf } from "./shards.ts";
 
 /** The most JSON text that a task's input or result may be, in characters. */
 export const MAX_JSON_LENGTH = 512 * 1024;
@@ -25,17 +25,37 @@ export interface Start<Input extends z.ZodType = z.ZodType> {
  * Writes tasks to the ledger (all or none), begins to run them side by side, and gives their ids. Once it has
  * answered, the tasks are kept. Throws if an input does not fit its type; nothing is started then.
  */
-export async function startTasks(
+export async function startTasks(env: Env, ctx: Waiting, starts: Start[]): Promise<string[]> {
+  return startOn(anyLedger(env), env, ctx, starts);
+}
+
+/** The same for one task, which is started once for each `key`, however often this is called; gives its id. */
+export async function startTaskOnce(env: Env, ctx: Waiting, start: Start, key: string): Promise<string> {
+  const [id = ""] = await startOn(ledgerForKey(env, key), env, ctx, [start], key);
+  return id;
+}
+
+type Waiting = Pick<ExecutionContext, "waitUntil">;
+
+async function startOn(
+  ledger: Ledger,
   env: Env,
-  ctx: Pick<ExecutionContext, "waitUntil">,
+  ctx: Waiting,
   starts: Start[],
+  key?: string,
 ): Promise<string[]> {
   const prepared = starts.map(({ type, input }) => ({ type, input: type.input.parse(input) }));
-  const rows = prepared.map(({ type, input }): NewTask => ({ type: type.name, input: toJson(input) }));
-  const claims = await anyLedger(env).startTasks(rows);
+  const rows = prepared.map(
+    ({ type, input }): NewTask => ({
+      type: type.name,
+      input: toJson(input),
+      ...(key === undefined ? {} : { key }),
+    }),
+  );
+  const claims = await ledger.startTasks(rows);
   for (const [i, { type, input }] of prepared.entries()) {
     const claim = claims[i];
-    if (claim) ctx.waitUntil(runTask(env, type, input, claim));
+    if (claim?.isNew) ctx.waitUntil(runTask(env, type, input, claim));
   }
   return claims.map((claim) => claim.taskId);
 }

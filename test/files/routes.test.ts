@@ -1,398 +1,224 @@
-import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
-import { createHash } from "node:crypto";
-import { beforeEach, describe, expect, test, vi } from "vitest";
-import { storedFileSchema } from "../../src/files/schema.ts";
-import { PART_SIZE } from "../../src/files/store.ts";
-import { type CallOptions, callForJson, callWorker, captureLogs } from "../support/call.ts";
-import { FORM_TYPE, filePart, formBody, streamedForm } from "../support/form.ts";
-import worker from "../support/worker.ts";
+/** Removing, expiring and sharing files, by the front door. */
+import { reset } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { callForJson } from "../support/call.ts";
+import { etagFor, fetchText, putFile } from "../support/files.ts";
+import { keepQuiet } from "../support/quiet.ts";
+import { NOTHING, objectKeys, whatIsLeft } from "../support/stored.ts";
 
-const MIB = 1024 * 1024;
+const remove = (id: string, headers: Record<string, string> = {}) =>
+  fetchText(`/files/${id}`, { method: "DELETE", headers });
+const read = (id: string) => fetchText(`/files/${id}`);
 
-const upload = (body: BodyInit | null, options: CallOptions = {}) =>
-  callForJson("/upload-file", { method: "POST", body, headers: { "Content-Type": FORM_TYPE }, ...options });
+keepQuiet();
+beforeEach(() => reset());
+afterEach(() => {
+  vi.useRealTimers();
+});
 
-const uploadText = (text: string, disposition?: string) => upload(formBody([filePart(text, disposition)]));
+/** So many seconds later. */
+const later = (seconds: number) => vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + seconds * 1000 });
 
-async function download(url: unknown) {
-  const { response } = await callWorker(new URL(String(url)).pathname);
-  return { headers: response.headers, bytes: new Uint8Array(await response.arrayBuffer()) };
+describe("DELETE", () => {
+  test("removes a file: gone at once, its bytes by and by", async () => {
+    await putFile("a", "one");
+    const { status, text } = await remove("a");
+    expect([status, text]).toEqual([204, ""]);
+    expect([(await read("a")).status, (await remove("a")).status]).toEqual([404, 404]);
+    expect(await whatIsLeft()).toEqual(NOTHING);
+  });
+
+  test.each<[string, Record<string, string>, number]>([
+    ["If-Match with its ETag", { "If-Match": etagFor("one") }, 204],
+    ["If-Match: *", { "If-Match": "*" }, 204],
+    ["If-Match with another", { "If-Match": '"x"' }, 412],
+    ["If-Match with its ETag, weak", { "If-Match": `W/${etagFor("one")}` }, 412],
+    ["If-None-Match: *", { "If-None-Match": "*" }, 412],
+    ["If-Unmodified-Since long ago", { "If-Unmodified-Since": "Sun, 06 Nov 1994 08:49:37 GMT" }, 412],
+  ])("under the condition %s", async (_name, headers, status) => {
+    await putFile("a", "one");
+    expect((await remove("a", headers)).status).toBe(status);
+    expect((await read("a")).status).toBe(status === 204 ? 404 : 200);
+  });
+
+  test("of what cannot be an id is refused", async () => {
+    expect((await remove(".a")).status).toBe(422);
+  });
+});
+
+describe("a file that has expired", () => {
+  beforeEach(async () => {
+    await callForJson("/files/a?expires_in=60", { method: "PUT", body: "one" });
+    await putFile("b", "two");
+  });
+
+  test("was there until then", async () => {
+    later(59);
+    expect((await read("a")).status).toBe(200);
+  });
+
+  test("is gone at once, for everybody; its bytes are collected by themselves", async () => {
+    later(60);
+    expect([(await read("a")).status, (await remove("a")).status]).toEqual([404, 404]);
+    expect((await fetchText("/files/a/links", LINK_REQUEST)).status).toBe(404);
+    expect((await callForJson("/files")).body.files).toMatchObject([{ id: "b" }]);
+    expect(await objectKeys()).toHaveLength(2);
+    expect(await whatIsLeft()).toMatchObject({ files: ["b"], objects: [expect.any(String)], strays: [] });
+  });
+
+  test("leaves its id to the next, whom nothing takes away", async () => {
+    later(60);
+    const next = await putFile("a", "three", { headers: { "If-None-Match": "*" } });
+    expect([next.status, next.body.expiresAt]).toEqual([201, null]);
+    expect((await whatIsLeft()).objects).toHaveLength(2);
+    expect((await read("a")).text).toBe("three");
+  });
+
+  test("says beforehand when that is", async () => {
+    const { body } = await callForJson("/files/c?expires_in=60", { method: "PUT", body: "x" });
+    const lifeMs = Date.parse(String(body.expiresAt)) - Date.parse(String(body.modifiedAt));
+    expect(lifeMs).toBeGreaterThan(58_000);
+    expect(lifeMs).toBeLessThanOrEqual(60_000);
+  });
+});
+
+const KEYS = {
+  old: "old-key-of-the-links-0123456789-0123456789",
+  new: "new-key-of-the-links-0123456789-0123456789",
+};
+const LINK_REQUEST = {
+  method: "POST",
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify({ expires_in: 60 }),
+  variables: { LINK_KEYS: KEYS.old },
+};
+/** Somebody without a token, far away. */
+const STRANGER = { site: "https://sluice.example.com", variables: { ACCESS: "tokens", LINK_KEYS: KEYS.old } };
+
+/** The path of a new link. */
+async function share(id: string, variables: object = {}): Promise<string> {
+  const request = { ...LINK_REQUEST, variables: { ...LINK_REQUEST.variables, ...variables } };
+  const { status, body } = await callForJson(`/files/${id}/links`, request);
+  expect(status).toBe(201);
+  return new URL(String(body.url)).pathname;
 }
 
-const stored = async () => (await env.FILES.list()).objects.map((object) => object.key);
-const sha256 = (bytes: Uint8Array | string) => createHash("sha256").update(bytes).digest("hex");
+const follow = async (path: string, options: object = {}) => fetchText(path, { ...STRANGER, ...options });
 
-/** The bucket, with every multipart upload that is begun in it counted until it is completed or aborted. */
-function watchedBucket(change: Partial<R2Bucket> = {}) {
-  const seen = { open: 0, sending: 0, mostSending: 0 };
-  const bucket = new Proxy(env.FILES, {
-    get: (target, key) => {
-      if (key in change) return Reflect.get(change, key);
-      if (key !== "createMultipartUpload") return Reflect.get(target, key).bind(target);
-      return async (name: string) => {
-        const multipart = await target.createMultipartUpload(name);
-        seen.open++;
-        let isOpen = true;
-        const close = () => {
-          if (isOpen) seen.open--;
-          isOpen = false;
-        };
-        return {
-          key: multipart.key,
-          uploadPart: async (n: number, part: Uint8Array) => {
-            seen.mostSending = Math.max(seen.mostSending, ++seen.sending);
-            return multipart.uploadPart(n, part).finally(() => seen.sending--);
-          },
-          complete: async (parts: R2UploadedPart[]) => multipart.complete(parts).finally(close),
-          abort: async () => multipart.abort().finally(close),
-        };
-      };
-    },
+describe("a link", () => {
+  beforeEach(async () => {
+    await putFile("a", "0123456789", { headers: { "Content-Type": "text/plain" } });
+    await putFile("b", "two");
   });
-  return { seen, variables: { FILES: bucket } };
-}
 
-beforeEach(async () => {
-  await env.FILES.delete(await stored());
-});
+  test("is a URL of the file, with its time", async () => {
+    const { status, headers, body } = await callForJson("/files/a/links", LINK_REQUEST);
+    expect([status, headers.get("Location")]).toEqual([201, body.url]);
+    expect(body.url).toMatch(/^http:\/\/localhost\/files\/a\/links\/\d{10}\.[\w-]{43}$/);
+    const lifeMs = Date.parse(String(body.expiresAt)) - Date.now();
+    expect(lifeMs).toBeGreaterThan(55_000);
+    expect(lifeMs).toBeLessThanOrEqual(60_000);
+  });
 
-describe("an upload", () => {
-  test("is answered with what was stored, and where it is", async () => {
-    const { status, headers, body } = await uploadText("hello\r\nworld");
-    expect(status).toBe(201);
-    expect(storedFileSchema.parse(body)).toEqual(body);
-    expect(body).toMatchObject({
-      filename: "a.txt",
-      size: 12,
-      contentType: "text/plain",
-      sha256: sha256("hello\r\nworld"),
+  test("lets a stranger read this file, whole, in part, its head, or not again; and nothing else", async () => {
+    const path = await share("a");
+    const whole = await follow(path);
+    expect([whole.status, whole.text]).toEqual([200, "0123456789"]);
+    expect(whole.headers.get("Content-Security-Policy")).toBe("default-src 'none'; sandbox");
+    const part = await follow(path, { headers: { Range: "bytes=-3" } });
+    expect([part.status, part.text, part.headers.get("Content-Range")]).toEqual([206, "789", "bytes 7-9/10"]);
+    const head = await follow(path, { method: "HEAD" });
+    expect([head.status, head.text, head.headers.get("Content-Length")]).toEqual([200, "", "10"]);
+    const again = await follow(path, { headers: { "If-None-Match": etagFor("0123456789") } });
+    expect(again.status).toBe(304);
+    const shown = await follow(`${path}?disposition=inline`);
+    expect(shown.headers.get("Content-Disposition")).toMatch(/^inline/);
+
+    expect((await follow("/files/a")).status).toBe(401);
+    expect((await follow(path.replace("/files/a/", "/files/b/"))).status).toBe(403);
+    for (const method of ["PUT", "POST", "PATCH", "DELETE"])
+      expect([method, (await follow(path, { method })).status]).toEqual([method, 401]);
+    expect((await follow(path)).status).toBe(200);
+  });
+
+  test.each<[string, (path: string) => string]>([
+    [
+      "its signature changed",
+      (path) =>
+        path
+          .replace(/.$/, (last) => (last === "A" ? "B" : "A"))
+          .replace(/\.(.)/, ".-$1")
+          .slice(0, path.length),
+    ],
+    ["its time changed", (path) => path.replace(/links\/(\d+)/, (_, time) => `links/${Number(time) + 1}`)],
+    ["no signature", (path) => path.replace(/\..*$/, ".")],
+    ["nothing but letters", (path) => path.replace(/links\/.*$/, "links/x")],
+  ])("with %s is refused", async (_name, tamper) => {
+    const path = await share("a");
+    const tampered = tamper(path);
+    expect(tampered).not.toBe(path);
+    const { status, text } = await follow(tampered);
+    expect([status, JSON.parse(text).type]).toEqual([403, "urn:sluice:problem:forbidden"]);
+  });
+
+  test("is over at its time, or with its file; a new version of the file it shows", async () => {
+    const path = await share("a");
+    await putFile("a", "replaced");
+    expect((await follow(path)).text).toBe("replaced");
+    await remove("b");
+    expect((await follow(path)).status).toBe(200);
+    await remove("a");
+    expect((await follow(path)).status).toBe(404);
+    await putFile("a", "new");
+    later(61);
+    expect((await follow(path)).status).toBe(403);
+  });
+
+  test("outlives its key for as long as that is kept behind the new one", async () => {
+    const path = await share("a");
+    const withKeys = async (shown: string, LINK_KEYS: string) =>
+      (await follow(shown, { variables: { ...STRANGER.variables, LINK_KEYS } })).status;
+    const both = `${KEYS.new} ${KEYS.old}`;
+    const newer = await share("a", { LINK_KEYS: both });
+    expect([await withKeys(path, both), await withKeys(path, KEYS.new)]).toEqual([200, 403]);
+    expect([await withKeys(newer, KEYS.new), await withKeys(newer, KEYS.old)]).toEqual([200, 403]);
+  });
+
+  test("cannot be made without a key: 503; and without one, none is valid", async () => {
+    const { status, body } = await callForJson("/files/a/links", {
+      ...LINK_REQUEST,
+      variables: { LINK_KEYS: "" },
     });
-    expect(headers.get("Location")).toBe(body.url);
-    expect(body.url).toBe(`http://localhost/files/${String(body.id)}`);
-    expect(new TextDecoder().decode((await download(body.url)).bytes)).toBe("hello\r\nworld");
-  });
-
-  test("may come from a form of the platform's own making", async () => {
-    const form = new FormData();
-    form.set("comment", "a field beside the file is no matter");
-    form.set("file", new File(["x".repeat(1000)], "x.bin"));
-    const { status, body } = await upload(form, { headers: {} });
-    expect([status, body.filename, body.size, body.contentType]).toEqual([
-      201,
-      "x.bin",
-      1000,
-      "application/octet-stream",
+    expect([status, body.type, body.detail]).toEqual([
+      503,
+      "urn:sluice:problem:no-link-key",
+      expect.stringContaining("LINK_KEYS"),
     ]);
+    const path = await share("a");
+    expect((await follow(path, { variables: { ACCESS: "tokens", LINK_KEYS: "" } })).status).toBe(403);
   });
 
-  test("of an empty file is an empty file", async () => {
-    const { status, body } = await uploadText("");
-    expect([status, body.size, body.sha256]).toEqual([201, 0, sha256("")]);
-    const { headers, bytes } = await download(body.url);
-    expect([headers.get("Content-Length"), bytes.length]).toEqual(["0", 0]);
+  test.each<[string, unknown, number]>([
+    ["/files/a/links", { expires_in: 1 }, 201],
+    ["/files/a/links", { expires_in: 604_800 }, 201],
+    ["/files/a/links", { expires_in: 604_801 }, 422],
+    ["/files/a/links", { expires_in: 0 }, 422],
+    ["/files/a/links", { expires_in: 1.5 }, 422],
+    ["/files/a/links", { expires_in: "60" }, 422],
+    ["/files/a/links", { expires_in: 60, more: 1 }, 422],
+    ["/files/a/links", {}, 422],
+    ["/files/none/links", { expires_in: 60 }, 404],
+    ["/files/.a/links", { expires_in: 60 }, 422],
+  ])("%s %o: %i", async (path, request, status) => {
+    expect((await callForJson(path, { ...LINK_REQUEST, body: JSON.stringify(request) })).status).toBe(status);
   });
 
-  test.each([PART_SIZE - 1, PART_SIZE, PART_SIZE + 1, 2 * PART_SIZE, 2 * PART_SIZE + 1])(
-    "of %i bytes comes back byte for byte",
-    async (size) => {
-      const bytes = new Uint8Array(size).map((_, i) => (i * 31) % 251);
-      const form = new FormData();
-      form.set("file", new File([bytes], "x.bin"));
-      const { body } = await upload(form, { headers: {} });
-      expect([body.size, body.sha256]).toEqual([size, sha256(bytes)]);
-      expect(sha256((await download(body.url)).bytes)).toBe(sha256(bytes));
-    },
-  );
-
-  test("of 64 MiB streams through", async () => {
-    const chunk = crypto.getRandomValues(new Uint8Array(64 * 1024));
-    const { status, body } = await upload(streamedForm(chunk, (64 * MIB) / chunk.length));
-    const hash = createHash("sha256");
-    for (let i = 0; i < 1024; i++) hash.update(chunk);
-    expect([status, body.size]).toEqual([201, 64 * MIB]);
-    expect(body.sha256).toBe(hash.digest("hex"));
-    const { response } = await callWorker(new URL(String(body.url)).pathname);
-    const digest = new crypto.DigestStream("SHA-256");
-    await response.body?.pipeTo(digest);
-    expect(Buffer.from(await digest.digest).toString("hex")).toBe(body.sha256);
-  });
-
-  test("takes from its sender no faster than it stores: little is read ahead", async () => {
-    const chunk = new Uint8Array(64 * 1024);
-    let handedOut = 0;
-    const source = streamedForm(chunk, (32 * MIB) / chunk.length).pipeThrough(
-      new TransformStream<Uint8Array, Uint8Array>(
-        {
-          transform: (c, controller) => {
-            handedOut += c.length;
-            controller.enqueue(c);
-          },
-        },
-        undefined,
-        { highWaterMark: 0 },
-      ),
-    );
-    let mostAhead = 0;
-    let taken = 0;
-    const { seen, variables } = watchedBucket();
-    const bucket = new Proxy(variables.FILES, {
-      get: (target, key) => {
-        if (key !== "createMultipartUpload") return Reflect.get(target, key);
-        return async (name: string) => {
-          const multipart = await target.createMultipartUpload(name);
-          const uploadPart = async (n: number, part: Uint8Array) => {
-            await scheduler.wait(50); // slower than its sender, by far
-            const sent = await multipart.uploadPart(n, part);
-            mostAhead = Math.max(mostAhead, handedOut - taken);
-            taken += part.length;
-            return sent;
-          };
-          return { ...multipart, uploadPart };
-        };
-      },
-    });
-    const { status } = await upload(source, { variables: { FILES: bucket } });
-    expect(status).toBe(201);
-    expect(seen.mostSending).toBe(1);
-    expect(mostAhead).toBeGreaterThan(PART_SIZE);
-    expect(mostAhead).toBeLessThan(2 * PART_SIZE + MIB);
-  });
-});
-
-describe("a form that is not as it should be is refused, and leaves nothing in R2", () => {
-  const good = formBody([filePart("hello")]);
-  const type = { "Content-Type": FORM_TYPE };
-
-  test.each<[string, Record<string, string>, string | null, number]>([
-    ["(a good one, to compare)", type, good, 201],
-    ["no Content-Type", { "Content-Type": "" }, good, 415],
-    ["another Content-Type", { "Content-Type": "application/json" }, "{}", 415],
-    [
-      "a Content-Type that only begins like it",
-      { "Content-Type": "multipart/form-data-x; boundary=x" },
-      good,
-      415,
-    ],
-    ["no boundary", { "Content-Type": "multipart/form-data" }, good, 400],
-    ["an empty boundary", { "Content-Type": "multipart/form-data; boundary=" }, good, 400],
-    [
-      "a boundary that is too long",
-      { "Content-Type": `multipart/form-data; boundary=${"x".repeat(71)}` },
-      good,
-      400,
-    ],
-    [
-      "a quoted boundary that is not closed",
-      { "Content-Type": 'multipart/form-data; boundary="x' },
-      good,
-      400,
-    ],
-    ["a good boundary in quotes", { "Content-Type": FORM_TYPE.replace(/=(.*)/, '="$1"') }, good, 201],
-    ["another boundary", { "Content-Type": "multipart/form-data; boundary=other" }, good, 400],
-    ["no body", type, null, 400],
-    ["an empty body", type, "", 400],
-    ["a body that is no form", type, "hello", 400],
-    ["a body cut inside the file", type, good.slice(0, good.indexOf("hello") + 3), 400],
-    ["a body cut inside a header", type, good.slice(0, 60), 400],
-    ["a body without its last boundary", type, formBody([filePart("hello")], ""), 400],
-    ["a large file cut short", type, formBody([filePart("x".repeat(3 * PART_SIZE))], "").slice(0, -9), 400],
-    ["no part at all", type, formBody([]), 422],
-    ["no file, only fields", type, formBody([{ disposition: 'name="a"', body: "1" }]), 422],
-    [
-      "the file in another field",
-      type,
-      formBody([filePart("hello", 'name="document"; filename="a.txt"')]),
-      422,
-    ],
-    ["the field, but as text", type, formBody([{ disposition: 'name="file"', body: "hello" }]), 422],
-    ["an empty file name", type, formBody([filePart("", 'name="file"; filename=""')]), 422],
-    [
-      "no file name",
-      type,
-      formBody([{ disposition: 'name="file"', type: "application/octet-stream", body: "x" }]),
-      422,
-    ],
-    [
-      "a file name of 256 bytes",
-      type,
-      formBody([filePart("x", `name="file"; filename="${"é".repeat(128)}"`)]),
-      422,
-    ],
-    ["two files", type, formBody([filePart("one"), filePart("two")]), 422],
-    [
-      "a large file, and then a second one",
-      type,
-      formBody([filePart("x".repeat(2 * PART_SIZE)), filePart("two")]),
-      422,
-    ],
-    [
-      "a good file, and then a broken end",
-      type,
-      formBody([filePart("hello"), filePart("x")], "").slice(0, -4),
-      400,
-    ],
-    ["no name", type, formBody([filePart("hello", 'filename="a.txt"')]), 422],
-    [
-      "too many fields",
-      type,
-      formBody([...Array(101)].map(() => ({ disposition: 'name="a"', body: "1" }))),
-      422,
-    ],
-    ["too many files", type, formBody([...Array(101)].map(() => filePart("x"))), 422],
-    [
-      "two boundaries, the first empty",
-      { "Content-Type": "multipart/form-data; boundary=; boundary=x" },
-      good,
-      400,
-    ],
-    [
-      "a boundary inside another parameter",
-      { "Content-Type": 'multipart/form-data; a="b; boundary=x; c=d' },
-      good,
-      400,
-    ],
-  ])("%s", async (_name, headers, form, status) => {
-    const { seen, variables } = watchedBucket();
-    const answer = await upload(form, { headers, variables });
-    expect([answer.status, seen.open]).toEqual([status, 0]);
-    if (status === 201) return;
-    expect(answer.headers.get("Content-Type")).toBe("application/problem+json");
-    expect(answer.body.detail).toEqual(expect.any(String));
-    expect(await stored()).toEqual([]);
-  });
-
-  test("when its sender breaks off", async () => {
-    const chunk = new Uint8Array(MIB);
-    let sent = 0;
-    const source = streamedForm(chunk, 64).pipeThrough(
-      new TransformStream<Uint8Array, Uint8Array>({
-        transform: (c, controller) => {
-          if ((sent += c.length) > 12 * MIB) throw new Error("the line went dead");
-          controller.enqueue(c);
-        },
-      }),
-    );
-    const { seen, variables } = watchedBucket();
-    const { status } = await upload(source, { variables });
-    expect([status, seen.open]).toEqual([400, 0]);
-    expect(await stored()).toEqual([]);
-  });
-});
-
-test("an upload whose client goes away is kept alive until it is cleared away", async () => {
-  const ctx = createExecutionContext();
-  const waitUntil = vi.spyOn(ctx, "waitUntil");
-  const dead = Promise.withResolvers<never>();
-  const body = new ReadableStream<Uint8Array>({
-    start: (controller) => controller.enqueue(new TextEncoder().encode(formBody([filePart("half")], ""))),
-    pull: () => dead.promise,
-  });
-  const headers = { "Content-Type": FORM_TYPE };
-  const request = new Request<unknown, IncomingRequestCfProperties>("http://localhost/upload-file", {
-    method: "POST",
-    body,
-    headers,
-  });
-  const answer = worker.fetch(request, env, ctx);
-  await expect.poll(() => waitUntil.mock.calls.length).toBe(1);
-  dead.reject(new Error("the line went dead"));
-  expect((await answer).status).toBe(400);
-  await waitOnExecutionContext(ctx);
-});
-
-describe("what the client says the file is", () => {
-  test.each([
-    ["text/plain", "text/plain"],
-    ["image/svg+xml", "image/svg+xml"],
-    ["text/html; charset=utf-8", "text/html"],
-    ["text/\u0000html", "application/octet-stream"],
-    ["text/\u0001html", "application/octet-stream"],
-    ["text/é", "application/octet-stream"],
-    ["nonsense", "application/octet-stream"],
-    [`text/${"x".repeat(9000)}`, "application/octet-stream"],
-  ])("%j is kept as %s, and can be downloaded", async (type, kept) => {
-    const { status, body } = await upload(formBody([{ ...filePart("hello"), type }]));
-    expect([status, body.contentType]).toEqual([201, kept]);
-    expect((await download(body.url)).headers.get("Content-Type")).toBe(kept);
-  });
-});
-
-test("a file name that is no Unicode is mended", async () => {
-  const { status, body } = await uploadText("x", "name=\"file\"; filename*=utf-16le''%00%D8");
-  expect([status, body.filename]).toEqual([201, "\ufffd"]);
-  expect((await download(body.url)).headers.get("Content-Disposition")).toContain(
-    "filename*=UTF-8''%EF%BF%BD",
-  );
-});
-
-test.each(["put", "createMultipartUpload"] as const)(
-  "when R2 fails at %s, the answer is a 500 and nothing is left",
-  async (method) => {
-    const away = async () => Promise.reject(new Error("R2 is away"));
-    const { seen, variables } = watchedBucket({ [method]: away });
-    const form = formBody([filePart("x".repeat(2 * PART_SIZE))]);
-    const { value, lines } = await captureLogs(async () => upload(form, { variables }));
-    expect([value.status, seen.open]).toEqual([500, 0]);
-    expect(lines.map((line) => line.message)).toEqual([
-      "upload abandoned, and nothing of it kept",
-      "unhandled error",
+  test("is asked for in JSON", async () => {
+    const ask = async (body: string | null, type: string) =>
+      (await callForJson("/files/a/links", { ...LINK_REQUEST, body, headers: { "Content-Type": type } }))
+        .status;
+    expect([await ask("{", "application/json"), await ask("expires_in=60", "text/plain")]).toEqual([
+      400, 415,
     ]);
-    expect(value.body.detail).not.toContain("R2");
-    expect(await stored()).toEqual([]);
-  },
-);
-
-test("when the record was written although its put failed, it is taken back", async () => {
-  const put: R2Bucket["put"] = async (...args: Parameters<R2Bucket["put"]>) => {
-    await env.FILES.put(...args);
-    throw new Error("the answer was lost");
-  };
-  const { value } = await captureLogs(async () =>
-    upload(formBody([filePart("x")]), { variables: watchedBucket({ put }).variables }),
-  );
-  expect(value.status).toBe(500);
-  expect(await stored()).toEqual([]);
-});
-
-describe("a download", () => {
-  test("cannot run as a page of this origin, whatever it says it is", async () => {
-    const part = {
-      disposition: 'name="file"; filename="evil.html"',
-      type: "text/html",
-      body: "<script>alert(1)</script>",
-    };
-    const { body } = await upload(formBody([part]));
-    const { headers } = await download(body.url);
-    expect(headers.get("X-Content-Type-Options")).toBe("nosniff");
-    expect(headers.get("Content-Security-Policy")).toBe("default-src 'none'; sandbox");
-    expect(headers.get("Content-Disposition")).toBe("attachment; filename=evil.html");
-  });
-
-  test.each([
-    ["naïve 😀.pdf", "naïve 😀.pdf", "filename*=UTF-8''na%C3%AFve%20%F0%9F%98%80.pdf"],
-    ["../../etc/passwd", "passwd", "filename=passwd"],
-    ["C:\\\\temp\\\\report.doc", "report.doc", "filename=report.doc"],
-    ["مرحبا.txt", "مرحبا.txt", "filename*=UTF-8''%D9%85"],
-    ["a%0d%0aSet-Cookie: x.txt", "a%0d%0aSet-Cookie: x.txt", "filename*=UTF-8''a%250d%250aSet"],
-  ])("is saved under the name it was sent with: %s", async (sent, kept, header) => {
-    const { body } = await uploadText("x", `name="file"; filename="${sent}"`);
-    expect(body.filename).toBe(kept);
-    expect((await download(body.url)).headers.get("Content-Disposition")).toContain(header);
-    expect(await stored()).toEqual([`files/${String(body.id)}`]);
-  });
-
-  test("HEAD tells the same without the bytes", async () => {
-    const { body } = await uploadText("hello");
-    const { response } = await callWorker(new URL(String(body.url)).pathname, { method: "HEAD" });
-    expect([response.status, response.headers.get("Content-Length"), await response.text()]).toEqual([
-      200,
-      "5",
-      "",
-    ]);
-  });
-
-  test.each(["none", "..%2Fblobs%2Fx", "x".repeat(129)])("of %s is refused", async (id) => {
-    const { status } = await callForJson(`/files/${id}`);
-    expect(status).toBe(id.length > 128 ? 422 : 404);
   });
 });

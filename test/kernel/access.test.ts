@@ -1,4 +1,6 @@
+import { env } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
+import { readAccess } from "../../src/kernel/access.ts";
 import { callForJson, callWorker } from "../support/call.ts";
 import worker from "../support/worker.ts";
 
@@ -65,6 +67,9 @@ describe("with tokens configured", () => {
   });
 });
 
+/** For anybody; a link is its own token. */
+const OPEN = ["get /healthz", "get /files/{id}/links/{token}", "options /uploads", "options /uploads/{id}"];
+
 test("every route of the document refuses a token that has every scope but the one it names", async () => {
   const { body } = await callForJson("/openapi.json");
   const paths = body.paths as Record<string, Record<string, { security?: { token: string[] }[] }>>;
@@ -72,7 +77,10 @@ test("every route of the document refuses a token that has every scope but the o
   for (const [path, item] of Object.entries(paths)) {
     for (const [method, { security }] of Object.entries(item)) {
       const needed = security?.[0]?.token[0];
-      if (path === "/healthz" || needed === undefined) continue;
+      if (needed === undefined) {
+        expect(OPEN).toContain(`${method} ${path}`);
+        continue;
+      }
       seen++;
       const scopes = ["read", "write", "admin"].filter((scope) => scope !== needed);
       const variables = { ACCESS: "tokens", SLUICE_TOKENS: [{ name: "t", scopes, token: READER }] };
@@ -95,7 +103,17 @@ describe("closed unless opened", () => {
     variables: { ACCESS: "tokens", SLUICE_TOKENS: undefined },
   };
 
-  test("without any token configured, everything but /healthz is refused, and says why", async () => {
+  /** What anybody is answered; whatever else there is, is a 401. */
+  const answers: Record<string, number> = {
+    "GET /healthz": 200,
+    // No key has signed this link.
+    "GET /files/id/links/token": 403,
+    // What the server speaks, as tus says; nothing of any upload.
+    "OPTIONS /uploads": 204,
+    "OPTIONS /uploads/id": 204,
+  };
+
+  test("without any token configured, all but what is for anybody is refused, and says why", async () => {
     const document = await callForJson("/openapi.json");
     const paths = [
       ...Object.keys(document.body.paths as object),
@@ -105,13 +123,16 @@ describe("closed unless opened", () => {
       "/openapi.json",
       "/no/such/route",
     ];
+    const seen = new Set<string>();
     for (const path of paths) {
       for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
-        const { response } = await callWorker(path, { ...CLOSED, method });
-        const expected = path === "/healthz" && method === "GET" ? 200 : 401;
-        expect([method, path, response.status]).toEqual([method, path, expected]);
+        const shown = `${method} ${path.replaceAll(/[{}]/g, "")}`;
+        const { response } = await callWorker(shown.slice(method.length + 1), { ...CLOSED, method });
+        expect([shown, response.status]).toEqual([shown, answers[shown] ?? 401]);
+        seen.add(shown);
       }
     }
+    expect([...seen]).toEqual(expect.arrayContaining(Object.keys(answers)));
     const { body } = await callForJson("/data", CLOSED);
     expect(body.detail).toContain("SLUICE_TOKENS");
   });
@@ -136,6 +157,67 @@ describe("ACCESS=local", () => {
   ])("%s %o", async (site, headers, status) => {
     const { response } = await callWorker("/openapi.json", { site, headers });
     expect(response.status).toBe(status);
+  });
+});
+
+describe("what a browser adds by itself, when a page of another site calls", () => {
+  const CORS_ORIGINS = ["https://app.example.com"];
+  const call = async (site: string, headers: Record<string, string>) => {
+    const variables = { CORS_ORIGINS, ...(site.includes("localhost") ? {} : REMOTE.variables) };
+    const { response } = await callWorker("/openapi.json", {
+      site,
+      variables,
+      headers: { "Sec-Fetch-Site": "cross-site", ...headers },
+    });
+    return response.status;
+  };
+
+  test.each([
+    ["a site that CORS_ORIGINS names", "https://app.example.com", 200],
+    ["a site that begins the same", "https://app.example.com.evil.example", 403],
+    ["the same name by another scheme", "http://app.example.com", 403],
+    ["the same name on another port", "https://app.example.com:444", 403],
+    ["a page without an origin", "null", 403],
+  ])("%s", async (_name, Origin, status) => {
+    expect(await call("http://localhost:8787", { Origin })).toBe(status);
+    expect(await call("https://sluice.example.com", { Origin, Authorization: basic(READER) })).toBe(status);
+  });
+
+  test("no Origin at all", async () => {
+    expect(await call("http://localhost:8787", {})).toBe(403);
+  });
+});
+
+describe("CORS_ORIGINS", () => {
+  const read = (CORS_ORIGINS: unknown) =>
+    readAccess({ ...env, CORS_ORIGINS: CORS_ORIGINS as unknown[] }).corsOrigins;
+
+  test.each([
+    [undefined, []],
+    [[], []],
+    [
+      ["https://app.example.com", "http://localhost:3000"],
+      ["https://app.example.com", "http://localhost:3000"],
+    ],
+    ['["https://app.example.com"]', ["https://app.example.com"]],
+  ])("%j", (variable, origins) => {
+    expect(read(variable)).toEqual(origins);
+  });
+
+  test.each([
+    ["*"],
+    ["null"],
+    [""],
+    ["app.example.com"],
+    ["https://app.example.com/"],
+    ["https://app.example.com:443"],
+    ["https://app.example.com/page"],
+    ["https://*.example.com"],
+    ["https://APP.example.com"],
+    ["https://user@app.example.com"],
+    ["file:///tmp"],
+  ])("%s is no origin: the Worker does not start", (origin) => {
+    expect(() => read([origin])).toThrow("CORS_ORIGINS.0");
   });
 });
 

@@ -1,5 +1,5 @@
 import { createExecutionContext, env } from "cloudflare:test";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createApp, createRouter } from "../../src/kernel/app.ts";
 import { callForJson, callWorker, captureLogs } from "../support/call.ts";
 
@@ -49,6 +49,8 @@ test.each([
   ["PUT", "/run-tasks", "GET, HEAD, POST, OPTIONS"],
   ["GET", "/upload-file", "POST, OPTIONS"],
   ["DELETE", "/tasks/s0-x", "GET, HEAD, OPTIONS"],
+  ["PATCH", "/files/x", "GET, HEAD, DELETE, PUT, OPTIONS"],
+  ["DELETE", "/files", "GET, HEAD, POST, OPTIONS"],
 ])("%s %s is a 405 that names the methods there are", async (method, path, allow) => {
   const { status, headers, body } = await callForJson(path, { method });
   expect(status).toBe(405);
@@ -96,4 +98,95 @@ test("a bug is a bare 500; the whole of it is one line in the log, under the req
       cause: expect.objectContaining({ error: "Error: deeper" }),
     }),
   ]);
+});
+
+describe("a page of another site", () => {
+  const Origin = "https://app.example.com";
+  const variables = { CORS_ORIGINS: [Origin, "https://other.example.com"] };
+  const preflight = { Origin, "Access-Control-Request-Method": "PATCH" };
+
+  /** The headers of CORS in an answer. */
+  const cors = ({ headers }: Response) =>
+    Object.fromEntries([...headers].filter(([name]) => name.startsWith("access-control-")));
+
+  test("that CORS_ORIGINS names may ask what it may do, without a token", async () => {
+    const { response } = await callWorker("/uploads/x", {
+      method: "OPTIONS",
+      site: "https://sluice.example.com",
+      variables: { ...variables, ACCESS: "tokens" },
+      headers: { ...preflight, "Access-Control-Request-Headers": "authorization,upload-offset" },
+    });
+    expect([response.status, cors(response), response.headers.has("Tus-Version")]).toEqual([
+      204,
+      {
+        "access-control-allow-origin": Origin,
+        "access-control-allow-methods": "GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS",
+        "access-control-allow-headers": "authorization,upload-offset",
+        "access-control-max-age": "7200",
+      },
+      false,
+    ]);
+    expect(response.headers.get("Vary")).toContain("Origin");
+  });
+
+  test.each([
+    ["/files", 200],
+    ["/files/none", 404],
+    ["/files?limit=0", 422],
+    ["/nowhere", 404],
+    ["/healthz", 200],
+  ])("that CORS_ORIGINS names can read the answer of %s, whatever it is", async (path, status) => {
+    const { response } = await callWorker(path, { variables, headers: { Origin } });
+    expect([response.status, response.headers.get("Access-Control-Allow-Origin")]).toEqual([status, Origin]);
+    expect(response.headers.get("Vary")).toContain("Origin");
+    const exposed = response.headers.get("Access-Control-Expose-Headers")?.split(",") ?? [];
+    for (const name of [
+      "Location",
+      "ETag",
+      "Upload-Offset",
+      "Tus-Resumable",
+      "X-Request-Id",
+      "Content-Range",
+    ])
+      expect(exposed).toContain(name);
+  });
+
+  test("that CORS_ORIGINS names can also read that it needs a token", async () => {
+    const { response } = await callWorker("/files", {
+      site: "https://sluice.example.com",
+      variables: { ...variables, ACCESS: "tokens" },
+      headers: { Origin },
+    });
+    expect([response.status, response.headers.get("Access-Control-Allow-Origin")]).toEqual([401, Origin]);
+  });
+
+  test("is told what tus there is when its OPTIONS is no preflight", async () => {
+    const { response } = await callWorker("/uploads", { method: "OPTIONS", variables, headers: { Origin } });
+    expect([response.status, response.headers.get("Tus-Version"), cors(response)]).toEqual([
+      204,
+      "1.0.0",
+      {
+        "access-control-allow-origin": Origin,
+        "access-control-expose-headers": expect.stringContaining("Tus-Version"),
+      },
+    ]);
+  });
+
+  test.each([
+    ["another", "https://app.example.com.evil.example"],
+    ["one without an origin", "null"],
+  ])("that is not named, as %s, may nothing", async (_name, other) => {
+    const asked = await callWorker("/files", {
+      method: "OPTIONS",
+      variables,
+      headers: { ...preflight, Origin: other },
+    });
+    const got = await callWorker("/files", { variables, headers: { Origin: other } });
+    expect([cors(asked.response), cors(got.response)]).toEqual([{}, {}]);
+  });
+
+  test("may nothing at all where CORS_ORIGINS is empty", async () => {
+    const { response } = await callWorker("/files", { method: "OPTIONS", headers: preflight });
+    expect(cors(response)).toEqual({});
+  });
 });

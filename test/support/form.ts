@@ -16,6 +16,8 @@ export const filePart = (body: string, disposition = 'name="file"; filename="a.t
   body,
 });
 
+export const fieldPart = (name: string, body: string): Part => ({ disposition: `name="${name}"`, body });
+
 export function formBody(parts: Part[], end = `--${BOUNDARY}--\r\n`): string {
   return parts.map((part) => `${partHead(part)}${part.body}\r\n`).join("") + end;
 }
@@ -25,19 +27,42 @@ function partHead({ disposition, type }: Part): string {
   return `--${BOUNDARY}\r\nContent-Disposition: form-data; ${disposition}\r\n${contentType}\r\n`;
 }
 
+/** A part whose header is exactly these lines. */
+export const rawForm = (lines: string[], body: string) =>
+  `--${BOUNDARY}\r\n${lines.map((line) => `${line}\r\n`).join("")}\r\n${body}\r\n--${BOUNDARY}--\r\n`;
+
 /** A form with one file, `chunkCount` times `chunk`, made while it is read. */
-export function streamedForm(chunk: Uint8Array, chunkCount: number): ReadableStream<Uint8Array> {
+export function streamedForm(
+  chunk: Uint8Array,
+  chunkCount: number,
+  onPull?: (handedOut: number) => void | Promise<void>,
+): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
-  let next = -1;
+  const head = encoder.encode(partHead(filePart("")));
+  const end = encoder.encode(`\r\n--${BOUNDARY}--\r\n`);
+  return streamOf([head, ...Array.from({ length: chunkCount }, () => chunk), end], onPull);
+}
+
+/** A body of these chunks, each handed out when it is asked for. `onPull` is told which; what it throws breaks it off. */
+export function streamOf(
+  chunks: Iterable<Uint8Array>,
+  onPull: (handedOut: number) => void | Promise<void> = () => {},
+): ReadableStream<Uint8Array> {
+  const iterator = chunks[Symbol.iterator]();
+  let handedOut = 0;
   return new ReadableStream({
-    pull(controller) {
-      if (next === -1) controller.enqueue(encoder.encode(partHead(filePart(""))));
-      else if (next < chunkCount) controller.enqueue(chunk);
-      else {
-        controller.enqueue(encoder.encode(`\r\n--${BOUNDARY}--\r\n`));
+    type: "bytes",
+    async pull(controller) {
+      await onPull(handedOut);
+      const { done, value } = iterator.next();
+      if (done) {
         controller.close();
+        controller.byobRequest?.respond(0);
+      } else {
+        handedOut += value.length;
+        // A copy: what is handed out is taken away.
+        controller.enqueue(new Uint8Array(value));
       }
-      next++;
     },
   });
 }

@@ -2,5 +2,13 @@
 // By itself, and first: with it the upstream is known by the time the Worker reads its variables.
 import "./scripted-upstream.ts";
 
-export { DemoUpstream, default, Semaphore, TaskLedger } from "../../src/index.ts";
+export {
+  DemoUpstream,
+  default,
+  FileCatalogue,
+  FileTasks,
+  Semaphore,
+  TaskLedger,
+  UploadSession,
+} from "../../src/index.ts";
 export { ScriptedUpstream } from "./scripted-upstream.ts";

@@ -58,6 +58,18 @@ test("tasks that are started together are all kept, or none", async () => {
   });
 });
 
+test("of tasks with the same key, the first is kept, and the others are told so", async () => {
+  const ledger = newLedger();
+  const keyed = (key: string, n: number) => ({ type: "example", input: JSON.stringify({ n }), key });
+  const [first, again, other] = await ledger.startTasks([keyed("a", 1), keyed("a", 2), keyed("b", 3)]);
+  const [later] = await ledger.startTasks([keyed("a", 4)]);
+  expect([first, again, other, later].map((claim) => claim?.isNew)).toEqual([true, false, true, false]);
+  expect([again?.taskId, later?.taskId]).toEqual([first?.taskId, first?.taskId]);
+  expect(other?.taskId).not.toBe(first?.taskId);
+  expect(first?.taskId).toMatch(new RegExp(`^s${count}-[0-9a-f-]{36}$`));
+  expect(await look(ledger, first?.taskId ?? "")).toMatchObject({ status: "running", input: { n: 1 } });
+});
+
 describe("reports", () => {
   test("a success keeps the result, a failure the error; both are final", async () => {
     const ledger = newLedger();

@@ -1,9 +1,16 @@
-import { abortAllDurableObjects, createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
+import {
+  abortAllDurableObjects,
+  createExecutionContext,
+  env,
+  runInDurableObject,
+  waitOnExecutionContext,
+} from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { defineTask, type Start, startTasks } from "../../src/tasks/index.ts";
+import { defineTask, type Start, startTaskOnce, startTasks } from "../../src/tasks/index.ts";
 import { HEARTBEAT_MS } from "../../src/tasks/rules.ts";
 import { MAX_JSON_LENGTH } from "../../src/tasks/run.ts";
+import { allLedgers } from "../../src/tasks/shards.ts";
 import { callForJson, captureLogs } from "../support/call.ts";
 
 const anything = z.unknown();
@@ -161,6 +168,93 @@ test("the end of a task is reported although the ledger restarts meanwhile", asy
   });
   const { tasks } = await runAll([{ type: survives, input: {} }]);
   expect(tasks).toMatchObject([{ status: "succeeded", result: "made it" }]);
+});
+
+describe("a task that is started once for a key", () => {
+  /** Counts how often it runs, with what. */
+  function counted() {
+    const inputs: unknown[] = [];
+    const counts = type("counts", async (_ctx, input) => {
+      inputs.push(input);
+      return inputs.length;
+    });
+    const start = async (key: string, input: unknown = {}) => {
+      const ctx = createExecutionContext();
+      const id = await startTaskOnce(env, ctx, { type: counts, input }, key);
+      await waitOnExecutionContext(ctx);
+      return id;
+    };
+    return { inputs, start };
+  }
+
+  const taskIds = async () => {
+    const shards = allLedgers(env).map(async (ledger) =>
+      runInDurableObject(ledger, (_, { storage }) =>
+        storage.sql.exec<{ id: string }>("SELECT id FROM task").toArray(),
+      ),
+    );
+    return (await Promise.all(shards)).flat().map(({ id }) => id);
+  };
+
+  const newKey = () => crypto.randomUUID();
+
+  test("is one task, which runs once, and has the same id for all", async () => {
+    const before = (await taskIds()).length;
+    const { inputs, start } = counted();
+    const key = newKey();
+    const first = await start(key, { n: 1 });
+    // Neither the end of the task nor that of the ledger's instance makes it another.
+    await abortAllDurableObjects();
+    expect([await start(key, { n: 2 }), await start(key, { n: 3 })]).toEqual([first, first]);
+    expect(inputs).toEqual([{ n: 1 }]);
+    expect(await taskIds()).toHaveLength(before + 1);
+    expect((await callForJson(`/tasks/${first}`)).body).toMatchObject({
+      id: first,
+      status: "succeeded",
+      attempt: 1,
+      input: { n: 1 },
+      result: 1,
+    });
+  });
+
+  test("is one task, also if all start it at once, or while it runs", async () => {
+    const { promise: gate, resolve: goOn } = Promise.withResolvers<void>();
+    let runs = 0;
+    const waits = type("waits", async () => {
+      runs++;
+      await gate;
+    });
+    const ctx = createExecutionContext();
+    const [key, start] = [newKey(), { type: waits, input: {} }];
+    const ids = await Promise.all(
+      Array.from({ length: 10 }, async () => startTaskOnce(env, ctx, start, key)),
+    );
+    ids.push(await startTaskOnce(env, ctx, start, key));
+    goOn();
+    await waitOnExecutionContext(ctx);
+    expect([new Set(ids).size, runs]).toEqual([1, 1]);
+  });
+
+  test("is another one for another key", async () => {
+    const { inputs, start } = counted();
+    const keys = Array.from({ length: 20 }, newKey);
+    const ids = await Promise.all(keys.map(async (key) => start(key, key)));
+    expect(new Set(ids).size).toBe(keys.length);
+    expect([inputs.length, new Set(inputs)]).toEqual([keys.length, new Set(keys)]);
+    expect(new Set(ids.map((id) => id.slice(0, 2))).size).toBeGreaterThan(1);
+    expect(await Promise.all(keys.map(async (key) => start(key, key)))).toEqual(ids);
+  });
+
+  test("can be started again for its key if its input did not fit", async () => {
+    const strict = defineTask({ name: "strict", input: z.object({ n: z.int() }), run: async () => null });
+    const [ctx, key] = [createExecutionContext(), newKey()];
+    await expect(startTaskOnce(env, ctx, { type: strict, input: { n: "one" } }, key)).rejects.toThrow(
+      z.ZodError,
+    );
+    const id = await startTaskOnce(env, ctx, { type: strict, input: { n: 1 } }, key);
+    await waitOnExecutionContext(ctx);
+    expect((await callForJson(`/tasks/${id}`)).body).toMatchObject({ status: "succeeded", input: { n: 1 } });
+  });
 });
 
 describe("GET /tasks/{id}", () => {

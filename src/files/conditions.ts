@@ -1,0 +1,96 @@
+/**
+ * Preconditions (RFC 9110 §13): what a request says of the file it expects to find, in the order of §13.2.2.
+ *
+ * Pure; the catalogue asks this again in the step in which it changes a file, so that nobody comes in between.
+ */
+
+/** The headers, as they were sent. Plain data: it travels to the catalogue. */
+export interface Conditions {
+  ifMatch: string | null;
+  ifNoneMatch: string | null;
+  ifModifiedSince: string | null;
+  ifUnmodifiedSince: string | null;
+}
+
+/** The version that is there: its ETag, strong, and when it was written. */
+export interface Validators {
+  etag: string;
+  modifiedAtMs: number;
+}
+
+export type Verdict = "go-on" | "not-modified" | "failed";
+
+export const NO_CONDITIONS: Conditions = {
+  ifMatch: null,
+  ifNoneMatch: null,
+  ifModifiedSince: null,
+  ifUnmodifiedSince: null,
+};
+
+export function readConditions(headers: Headers): Conditions {
+  return {
+    ifMatch: headers.get("If-Match"),
+    ifNoneMatch: headers.get("If-None-Match"),
+    ifModifiedSince: headers.get("If-Modified-Since"),
+    ifUnmodifiedSince: headers.get("If-Unmodified-Since"),
+  };
+}
+
+export const hasConditions = (conditions: Conditions) =>
+  Object.values(conditions).some((header) => header !== null);
+
+/** `current` is undefined where there is no file. `isRead` for GET and HEAD, which may be answered 304. */
+export function judge(conditions: Conditions, current: Validators | undefined, isRead: boolean): Verdict {
+  const { ifMatch, ifNoneMatch, ifModifiedSince, ifUnmodifiedSince } = conditions;
+  if (ifMatch !== null) {
+    if (!matches(ifMatch, current, false)) return "failed";
+  } else if (ifUnmodifiedSince !== null && isModifiedSince(current, ifUnmodifiedSince) === true) {
+    return "failed";
+  }
+  if (ifNoneMatch !== null) {
+    if (matches(ifNoneMatch, current, true)) return isRead ? "not-modified" : "failed";
+  } else if (isRead && ifModifiedSince !== null && isModifiedSince(current, ifModifiedSince) === false) {
+    return "not-modified";
+  }
+  return "go-on";
+}
+
+/** Whether a Range is to be honoured: If-Range names this very version (§13.1.5), by its ETag or its date. */
+export function isSameVersion(ifRange: string | null, current: Validators): boolean {
+  if (ifRange === null) return true;
+  const text = ifRange.trim();
+  if (text.startsWith('"') || text.startsWith("W/")) return text === current.etag;
+  const sinceMs = parseHttpDate(text);
+  return sinceMs !== undefined && sinceMs === wholeSeconds(current.modifiedAtMs);
+}
+
+/** `*`, or a list of entity tags. A weak tag matches only in the weak comparison (§8.8.3.2). */
+function matches(header: string, current: Validators | undefined, isWeak: boolean): boolean {
+  if (current === undefined) return false;
+  if (header.trim() === "*") return true;
+  const tags = header.matchAll(/(W\/)?("[\x21\x23-\x7e\x80-\xff]*")/g);
+  return [...tags].some(([, weak, tag]) => tag === current.etag && (isWeak || weak === undefined));
+}
+
+/** Undefined where the date cannot be read, or there is no file: the header is then ignored (§13.1.3, §13.1.4). */
+function isModifiedSince(current: Validators | undefined, date: string): boolean | undefined {
+  const sinceMs = parseHttpDate(date);
+  return current && sinceMs !== undefined ? wholeSeconds(current.modifiedAtMs) > sinceMs : undefined;
+}
+
+const MONTHS = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)";
+/** The three forms of §5.6.7: IMF-fixdate, RFC 850, asctime. */
+const HTTP_DATES = [
+  new RegExp(String.raw`^\w{3}, \d{2} ${MONTHS} \d{4} \d{2}:\d{2}:\d{2} GMT$`),
+  new RegExp(String.raw`^\w{6,9}, \d{2}-${MONTHS}-\d{2} \d{2}:\d{2}:\d{2} GMT$`),
+  new RegExp(String.raw`^\w{3} ${MONTHS} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}$`),
+];
+
+function parseHttpDate(text: string): number | undefined {
+  const isAsctime = HTTP_DATES[2]?.test(text) === true;
+  if (!isAsctime && !HTTP_DATES.some((form) => form.test(text))) return undefined;
+  const ms = Date.parse(isAsctime ? `${text} GMT` : text);
+  return Number.isNaN(ms) ? undefined : ms;
+}
+
+const wholeSeconds = (ms: number) => Math.floor(ms / 1000) * 1000;

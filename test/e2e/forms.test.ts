@@ -1,0 +1,49 @@
+/** Form data with everything wrong about it that can be; `npm run chaos -- forms` does it by the hundred thousand. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { attack, type Findings, removeFiles } from "../chaos/forms/attack.ts";
+import { readHoldings } from "../chaos/forms/storage.ts";
+import { type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
+
+const SEED = 4;
+const COUNT = 1500;
+
+const storage = temporaryFolder();
+let server: DevServer = { url: "", output: () => "", kill: async () => {} };
+let findings: Findings;
+
+beforeAll(async () => {
+  server = await startDev(storage.path);
+  findings = await attack({ url: server.url, seed: SEED, count: COUNT, inFlight: 8, breaksHttp: false });
+});
+afterAll(async () => {
+  await server.kill();
+  storage.remove();
+});
+
+test("each is answered in time, and rightly: what is valid is stored as it was sent, what is not is refused", () => {
+  expect(findings.broken).toEqual([]);
+});
+
+test("among them are accepted ones, and each kind of refusal", () => {
+  const statuses = [...findings.outcomes.keys()].filter((end) => /^\d+$/.test(end));
+  expect(statuses).toEqual(expect.arrayContaining(["201", "400", "413", "415", "422"]));
+  expect([...findings.outcomes.values()].reduce((sum, times) => sum + times, 0)).toBe(COUNT);
+  expect(findings.filesRead).toBeGreaterThan(20);
+});
+
+test("the catalogue and the bucket hold what was acknowledged, and nothing else; and nothing, once that is removed", async () => {
+  const count = findings.kept.length;
+  const read = () => readHoldings(storage.path);
+  const options = { timeout: 20_000, interval: 200 };
+  await expect
+    .poll(read, options)
+    .toMatchObject({ files: count, strays: 0, objects: count, unfinishedUploads: 0 });
+  expect(await removeFiles(server.url, findings.kept)).toBe(0);
+  await expect
+    .poll(read, options)
+    .toEqual({ files: 0, strays: 0, objects: 0, unfinishedUploads: 0, blobs: 0 });
+});
+
+test("nothing failed inside", () => {
+  expect(server.output()).not.toMatch(/uncaught|unhandled|"level":"error"/i);
+});

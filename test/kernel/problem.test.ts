@@ -1,0 +1,94 @@
+import { createExecutionContext, env } from "cloudflare:test";
+import { HTTPException } from "hono/http-exception";
+import { expect, test } from "vitest";
+import { createApp, createRouter } from "../../src/kernel/app.ts";
+import { Problem, type ProblemKind } from "../../src/kernel/problem.ts";
+import { keepQuiet } from "../support/quiet.ts";
+
+keepQuiet();
+
+/** What a route that throws this answers. */
+async function answerTo(thrown: Error) {
+  const router = createRouter();
+  router.get("/x", () => {
+    throw thrown;
+  });
+  const app = createApp({ open: [router], closed: [] });
+  const request = new Request("http://localhost/x", { headers: { "X-Request-Id": "r-1" } });
+  const response = await app.fetch(request, env, createExecutionContext());
+  return { status: response.status, headers: response.headers, body: await response.json() };
+}
+
+test.each<[ProblemKind, number]>([
+  ["malformed", 400],
+  ["client-gone", 400],
+  ["digest-mismatch", 400],
+  ["not-found", 404],
+  ["conflict", 409],
+  ["precondition-failed", 412],
+  ["unsupported-version", 412],
+  ["too-large", 413],
+  ["unsupported-media", 415],
+  ["range-not-satisfiable", 416],
+  ["invalid", 422],
+  ["checksum-mismatch", 460],
+  ["internal", 500],
+  ["no-link-key", 503],
+  ["task-not-started", 503],
+])("%s is a %i, of a type of this service", async (kind, status) => {
+  const { body, headers, ...answer } = await answerTo(new Problem(kind, "Why."));
+  expect([answer.status, body]).toEqual([
+    status,
+    {
+      type: `urn:sluice:problem:${kind}`,
+      title: expect.any(String),
+      status,
+      detail: "Why.",
+      requestId: "r-1",
+    },
+  ]);
+  expect([headers.get("Content-Type"), headers.get("Cache-Control"), headers.get("X-Request-Id")]).toEqual([
+    "application/problem+json",
+    "no-store",
+    "r-1",
+  ]);
+});
+
+test.each<[ProblemKind, number, string]>([
+  ["mismatching-upload-offset", 409, "offset from request does not match offset of resource"],
+  ["completed-upload", 400, "upload is already completed"],
+  ["inconsistent-upload-length", 400, "inconsistent length values for upload"],
+])("%s is of the type that others have registered", async (kind, status, title) => {
+  const { body } = await answerTo(new Problem(kind, "Why."));
+  expect(body).toMatchObject({
+    type: `https://iana.org/assignments/http-problem-types#${kind}`,
+    title,
+    status,
+  });
+});
+
+test("further members, places, and headers are told; but no member hides what every problem has", async () => {
+  const options = {
+    headers: { "Retry-After": "5" },
+    errors: [{ at: "query/x", detail: "no" }],
+    members: { "expected-offset": 100, status: 1 },
+  };
+  const { body, headers } = await answerTo(new Problem("mismatching-upload-offset", "Why.", options));
+  expect(body).toMatchObject({
+    "expected-offset": 100,
+    status: 409,
+    errors: [{ at: "query/x", detail: "no" }],
+  });
+  expect(headers.get("Retry-After")).toBe("5");
+});
+
+test.each([
+  [new HTTPException(400, { message: "no JSON" }), 400, "urn:sluice:problem:malformed"],
+  [new HTTPException(415), 415, "urn:sluice:problem:unsupported-media"],
+  [new HTTPException(418), 500, "urn:sluice:problem:internal"],
+  [new Error("secret"), 500, "urn:sluice:problem:internal"],
+])("%s, thrown by others, is a %i", async (thrown, status, type) => {
+  const { body } = await answerTo(thrown);
+  expect(body).toMatchObject({ status, type });
+  expect(JSON.stringify(body)).not.toContain("secret");
+});

@@ -1,0 +1,22 @@
+/** Files, by the front door. */
+import { createHash } from "node:crypto";
+import { type CallOptions, callForJson, callWorker } from "./call.ts";
+import { FORM_TYPE } from "./form.ts";
+
+export const sha256 = (bytes: Uint8Array | string) => createHash("sha256").update(bytes).digest("hex");
+export const etagFor = (bytes: Uint8Array | string) => `"${sha256(bytes)}"`;
+
+export const putFile = (id: string, body: BodyInit | null, options: CallOptions = {}) =>
+  callForJson(`/files/${id}`, { method: "PUT", body, ...options });
+
+export const postForm = (path: string, body: BodyInit | null, options: CallOptions = {}) =>
+  callForJson(path, { method: "POST", body, headers: { "Content-Type": FORM_TYPE }, ...options });
+
+/** Any call, its answer as text; `path` may be a whole URL. */
+export async function fetchText(path: unknown, options?: CallOptions) {
+  const url = new URL(String(path), "http://localhost");
+  const { response, settled } = await callWorker(`${url.pathname}${url.search}`, options);
+  const text = await response.text();
+  await settled();
+  return { status: response.status, headers: response.headers, text };
+}

@@ -1,0 +1,107 @@
+/** What is stored, in R2 and in the catalogue; and both of them as a test may want them: watched, slow or failing. */
+import { env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import type { FileCatalogue } from "../../src/files/catalogue.ts";
+import type { FileRow } from "../../src/files/schema.ts";
+import { allCatalogues } from "../../src/files/shards.ts";
+
+export type StrayRow = { blob: string; upload_id: string | null; due_at_ms: number };
+
+export const objectKeys = async () => (await env.FILES.list()).objects.map((object) => object.key);
+
+/** The rows of all shards. */
+export async function catalogueRows(): Promise<{ files: FileRow[]; strays: StrayRow[] }> {
+  const shards = await Promise.all(allCatalogues(env).map(async (catalogue) => rowsOf(catalogue)));
+  return { files: shards.flatMap(({ files }) => files), strays: shards.flatMap(({ strays }) => strays) };
+}
+
+export const rowsOf = async (catalogue: DurableObjectStub<FileCatalogue>) =>
+  runInDurableObject(catalogue, (_, { storage }) => ({
+    files: storage.sql.exec<FileRow>("SELECT * FROM file ORDER BY id").toArray(),
+    strays: storage.sql.exec<StrayRow>("SELECT * FROM stray ORDER BY blob").toArray(),
+  }));
+
+/** Has each shard remove what is due, as its alarm does. */
+export async function collect(): Promise<void> {
+  for (const catalogue of allCatalogues(env)) await runDurableObjectAlarm(catalogue);
+}
+
+/** All there is, after what is due has been removed; `NOTHING`, if there is nothing. */
+export async function whatIsLeft() {
+  await collect();
+  const { files, strays } = await catalogueRows();
+  return { objects: await objectKeys(), files: files.map(({ id }) => id), strays };
+}
+
+export const NOTHING = { objects: [], files: [], strays: [] };
+
+/** The bucket, counting the multipart uploads that are open, and the parts on their way; or changed. */
+export function watchedBucket(
+  change: Partial<R2Bucket> & { uploadPart?: UploadPart; complete?: Complete } = {},
+) {
+  const seen = { open: 0, sending: 0, mostSending: 0, partSizes: [] as number[] };
+  const create = async (key: string) => {
+    const upload = await env.FILES.createMultipartUpload(key);
+    seen.open++;
+    return {
+      key: upload.key,
+      uploadId: upload.uploadId,
+      uploadPart: async (number: number, part: Uint8Array) => {
+        seen.mostSending = Math.max(seen.mostSending, ++seen.sending);
+        seen.partSizes.push(part.length);
+        const send = async () => upload.uploadPart(number, part);
+        return (change.uploadPart ? change.uploadPart(number, send) : send()).finally(() => seen.sending--);
+      },
+      complete: async (parts: R2UploadedPart[]) => {
+        const complete = async () => upload.complete(parts);
+        const object = await (change.complete ? change.complete(complete) : complete());
+        seen.open--;
+        return object;
+      },
+      abort: async () => {
+        await upload.abort();
+        seen.open--;
+      },
+    };
+  };
+  const bucket = changed(env.FILES, { createMultipartUpload: create, ...change });
+  return { seen, variables: { FILES: bucket } };
+}
+
+type UploadPart = (number: number, send: () => Promise<R2UploadedPart>) => Promise<R2UploadedPart>;
+type Complete = (complete: () => Promise<R2Object>) => Promise<R2Object>;
+
+/** A binding, some of whose methods are others. */
+export function changed<T extends object>(binding: T, methods: object): T {
+  return new Proxy(binding, {
+    get: (target, key): unknown => {
+      if (Object.hasOwn(methods, key)) return Reflect.get(methods, key);
+      const member: unknown = Reflect.get(target, key);
+      return typeof member === "function" ? member.bind(target) : member;
+    },
+  });
+}
+
+type Calls = {
+  [M in "find" | "reserve" | "commit" | "remove" | "discard"]?: (call: Call) => Promise<unknown>;
+};
+/** The call as it would have been. */
+type Call = () => Promise<unknown>;
+
+/** The catalogue, some of whose methods do something instead of the call, or around it. */
+export function changedCatalogue(calls: Calls) {
+  const getByName = (name: string) => {
+    const stub = env.FILE_CATALOGUE.getByName(name);
+    return new Proxy(stub, {
+      get: (_, key): unknown => {
+        const method = Reflect.get(stub, key) as unknown;
+        if (!(key in calls) || typeof method !== "function") return method;
+        // Not `bind` or `apply`: a stub would take these for methods of the object.
+        const rpc = (stub as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>)[
+          String(key)
+        ];
+        return async (...args: unknown[]) => calls[key as keyof Calls]?.(async () => rpc?.(...args));
+      },
+    });
+  };
+  return { variables: { FILE_CATALOGUE: { getByName } } };
+}

@@ -1,0 +1,216 @@
+/** Resumable uploads, as their clients send them, and a look at what they leave in the storages. */
+import { env, listDurableObjectIds, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { createHash } from "node:crypto";
+import { expect, vi } from "vitest";
+import type { UploadSession } from "../../src/files/index.ts";
+import { Intake } from "../../src/files/intake.ts";
+import type { SessionRecord } from "../../src/files/session-record.ts";
+import { type CallOptions, callWorker } from "./call.ts";
+
+export const MIB = 1024 * 1024;
+export const TUS = { "Tus-Resumable": "1.0.0" };
+export const CHUNK = { ...TUS, "Content-Type": "application/offset+octet-stream" };
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  /** The names and values of these headers; null where one is missing. */
+  has(...names: string[]): Record<string, string | null>;
+  text: string;
+  /** The body as JSON; undefined if it is empty. */
+  // oxlint-disable-next-line typescript/no-explicit-any
+  body: Record<string, any> | undefined;
+}
+
+type Options = Omit<CallOptions, "headers" | "method"> & { headers?: Record<string, string | number> };
+
+/** One call to the Worker, answered in full, with whatever it left behind over. */
+export async function send(method: string, path: string, { headers = {}, ...rest }: Options = {}) {
+  const init: CallOptions = { ...rest, method, headers: toStrings(headers) };
+  const { response, settled } = await callWorker(path, init);
+  const text = await response.text();
+  await settled();
+  const answer: Answer = {
+    status: response.status,
+    headers: response.headers,
+    text,
+    has: (...names) => Object.fromEntries(names.map((name) => [name, response.headers.get(name)])),
+    body:
+      text !== "" && /json/.test(response.headers.get("Content-Type") ?? "") ? JSON.parse(text) : undefined,
+  };
+  return answer;
+}
+
+const toStrings = (headers: Record<string, string | number>) =>
+  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
+
+/** Where an upload is, by the answer to its creation. */
+export const pathOf = ({ headers }: Pick<Answer, "headers">) =>
+  new URL(headers.get("Location") ?? "none:").pathname;
+export const idOf = (path: string) => path.slice(path.lastIndexOf("/") + 1);
+
+/** Begins an upload in tus; gives its path. */
+export async function createTus(headers: Record<string, string | number>, options: Options = {}) {
+  const answer = await send("POST", "/uploads", { ...options, headers: { ...TUS, ...headers } });
+  expect(answer.status, answer.text).toBe(201);
+  return pathOf(answer);
+}
+
+/** Adds bytes to an upload in tus. */
+export const patchTus = async (
+  path: string,
+  offset: number | string,
+  body: BodyInit | null,
+  { headers = {}, ...rest }: Options = {},
+) => send("PATCH", path, { body, headers: { ...CHUNK, "Upload-Offset": offset, ...headers }, ...rest });
+
+export const headTus = async (path: string) => send("HEAD", path, { headers: TUS });
+
+/** A whole upload in tus, in two requests; gives its path. */
+export async function uploadTus(
+  body: Uint8Array<ArrayBuffer> | string,
+  headers: Record<string, string> = {},
+) {
+  const path = await createTus({ "Upload-Length": Buffer.byteLength(body), ...headers });
+  expect((await patchTus(path, 0, body)).status).toBe(204);
+  return path;
+}
+
+/** The same bytes for the same seed. */
+export function bytesOf(size: number, seed = 1): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(size);
+  for (let i = 0, state = seed; i < size; i++) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    bytes[i] = state >>> 24;
+  }
+  return bytes;
+}
+
+export const digest = (
+  algorithm: string,
+  bytes: Uint8Array | string,
+  encoding: "hex" | "base64" = "base64",
+) => createHash(algorithm).update(bytes).digest(encoding);
+export const sha256 = (bytes: Uint8Array | string) => digest("sha256", bytes, "hex");
+
+/** The file that an upload has become: its status, and the sha256 of its bytes. */
+export async function fileOf(path: string) {
+  const { response } = await callWorker(`/files/${idOf(path)}`);
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  return { status: response.status, headers: response.headers, size: bytes.length, sha256: sha256(bytes) };
+}
+
+/** A body that brings the bytes, and then neither more nor an end, until it is broken off or cancelled. */
+export function stalledBody(bytes: Uint8Array | string) {
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  writer.write(typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes).catch(() => {});
+  return {
+    body: readable,
+    breakOff: () => writer.abort(new Error("the connection is reset")).catch(() => {}),
+    end: () => writer.close().catch(() => {}),
+  };
+}
+
+/** A stream has no Content-Length. */
+export function streamOf(bytes: Uint8Array | string): ReadableStream<Uint8Array> {
+  const { body } = new Response(bytes);
+  if (!body) throw new Error("there is a body");
+  return body.pipeThrough(new TransformStream());
+}
+
+/** Counts the bytes that uploads take from now on, kept or not: what is on its way in a stream is not there yet. */
+export function countIntake() {
+  let count = 0;
+  // oxlint-disable-next-line typescript/unbound-method -- it is called with its `this` below
+  const { take } = Intake.prototype;
+  const spy = vi.spyOn(Intake.prototype, "take").mockImplementation(async function (this: Intake, chunk) {
+    // Now: its buffer is used again for the next one.
+    count += chunk.length;
+    return take.call(this, chunk);
+  });
+  return {
+    /** Resolves, and counts no more, when that many have come. */
+    untilTaken: async (least: number) => {
+      await expect.poll(() => count, { interval: 5, timeout: 5000 }).toBeGreaterThanOrEqual(least);
+      spy.mockRestore();
+    },
+  };
+}
+
+// ---------------------------------------------------------------- a look inside
+
+export const sessionOf = (path: string) => env.UPLOAD_SESSION.getByName(idOf(path));
+
+export const inSession = async <R>(
+  path: string,
+  look: (state: DurableObjectState, session: UploadSession) => R | Promise<R>,
+): Promise<R> =>
+  runInDurableObject(sessionOf(path), async (session: UploadSession, state) => look(state, session));
+
+export const recordOf = async (path: string) =>
+  inSession(path, (state) => state.storage.kv.get<SessionRecord>("session"));
+
+/** Ends the instance of the object at once, whatever it is doing; the next call finds a new one. */
+export async function kill(path: string): Promise<void> {
+  await inSession(path, (state) => state.abort("killed")).catch(() => {});
+}
+
+/** Writes into the record of an upload behind its back. */
+export const changeRecord = async (path: string, change: Partial<SessionRecord>) =>
+  inSession(path, (state) => {
+    const record = state.storage.kv.get<SessionRecord>("session");
+    state.storage.kv.put("session", { ...record, ...change });
+  });
+
+/** Everything that the object of an upload keeps, its alarm included. */
+export const storageOf = async (path: string) =>
+  inSession(path, async ({ storage }) => ({
+    keys: [...storage.kv.list()].map(([key]) => key),
+    alarm: await storage.getAlarm(),
+  }));
+
+export const NOTHING = { keys: [], alarm: null };
+
+/** Has the object of an upload find another bucket, until it is evicted. */
+export const replaceBucket = async (path: string, change: (bucket: R2Bucket) => Partial<R2Bucket>) =>
+  inSession(path, (_state, session) => {
+    const changed = change(env.FILES);
+    const bucket = new Proxy(env.FILES, {
+      get: (target, key) =>
+        key in changed ? Reflect.get(changed, key) : Reflect.get(target, key).bind(target),
+    });
+    Object.defineProperty(session, "env", { value: { ...env, FILES: bucket }, configurable: true });
+  });
+
+/** Lets every alarm ring of what is due in the catalogue. */
+export async function collect(): Promise<void> {
+  for (const id of await listDurableObjectIds(env.FILE_CATALOGUE)) {
+    await runDurableObjectAlarm(env.FILE_CATALOGUE.get(id));
+  }
+}
+
+export const objectsInR2 = async () => (await env.FILES.list()).objects.map(({ key }) => key);
+
+/** How many blobs the catalogue has reserved, or is still to remove. */
+export async function straysInCatalogue(): Promise<number> {
+  let count = 0;
+  for (const id of await listDurableObjectIds(env.FILE_CATALOGUE)) {
+    count += await runInDurableObject(
+      env.FILE_CATALOGUE.get(id),
+      (_instance, { storage }) => storage.sql.exec("SELECT blob FROM stray").toArray().length,
+    );
+  }
+  return count;
+}
+
+/** Whether R2 still takes parts for the multipart upload of the session. */
+export async function isMultipartOpen({ blob, uploadId }: SessionRecord): Promise<boolean> {
+  if (uploadId === null) return false;
+  return env.FILES.resumeMultipartUpload(blob, uploadId)
+    .uploadPart(9_999, "x")
+    .then(
+      () => true,
+      () => false,
+    );
+}
