@@ -2,6 +2,7 @@
  * `npm run bench`: measures everything; `npm run bench -- outbound` one part of it.
  *
  *     examples   the four examples, and beside them the FastAPI program that a user would write instead
+ *     files      how fast files go in, each way, and how much memory grows with their size
  *     outbound   the semaphore: what it costs, how well permits are used, and the same job through Redis
  *
  * Figures of one machine and one minute say little; the ratio of two things that were measured one after the
@@ -10,6 +11,7 @@
 import { availableParallelism, cpus } from "node:os";
 import { CONCURRENCY } from "./contender.ts";
 import { benchExamples } from "./examples.ts";
+import { benchFiles } from "./files/run.ts";
 import { CLIENTS } from "./load.ts";
 import { benchOutbound } from "./outbound/run.ts";
 import { WORKERD_VERSION } from "./support/workerd.ts";
@@ -17,6 +19,7 @@ import { WORKERD_VERSION } from "./support/workerd.ts";
 const PARTS = new Map([
   ["examples", benchExamples],
   ["outbound", benchOutbound],
+  ["files", benchFiles],
 ]);
 
 // Leaves by way of "exit", where everything that was started is ended.

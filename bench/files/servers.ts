@@ -1,0 +1,58 @@
+/** Who takes files: Sluice; a Worker that does nothing but `R2.put`; tus's own server for Node; FastAPI. */
+import { join } from "node:path";
+import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import type { Server } from "../contender.ts";
+import { findChildren } from "../support/memory.ts";
+import { startMiniflare } from "../support/miniflare.ts";
+import { makeTemporaryFolder, startProcess } from "../support/process.ts";
+
+export interface RunningServer extends Server, AsyncDisposable {}
+
+export const startSluice = async (): Promise<RunningServer> => startMiniflare({ ACCESS: "local" });
+
+const PLAIN = `export default {
+  async fetch(request, env) {
+    const { size } = await env.FILES.put("file", request.body);
+    return new Response(String(size));
+  },
+};`;
+
+/** The least that anything built on R2 has to do. */
+export async function startPlainR2(): Promise<RunningServer> {
+  const others = new Set(findChildren("workerd"));
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      cf: false,
+      workers: [
+        { modules: true, script: PLAIN, compatibilityDate: "2026-10-30", r2Buckets: { FILES: "files" } },
+      ],
+    }),
+  );
+  const url = await miniflare.ready;
+  return {
+    url: url.origin,
+    pid: findChildren("workerd").find((pid) => !others.has(pid)),
+    [Symbol.asyncDispose]: () => miniflare.dispose(),
+  };
+}
+
+export async function startTusServer(): Promise<RunningServer> {
+  const folder = makeTemporaryFolder();
+  const listening = Promise.withResolvers<string>();
+  const child = await startProcess({
+    command: process.execPath,
+    args: [join(import.meta.dirname, "tus-server.ts"), folder.path],
+    onLine: (line) => {
+      if (line.startsWith("http://")) listening.resolve(line);
+    },
+  });
+  const url = await Promise.race([listening.promise, child.failed]);
+  return {
+    url,
+    pid: child.pid,
+    async [Symbol.asyncDispose]() {
+      await child.stop();
+      folder.remove();
+    },
+  };
+}
