@@ -8,7 +8,7 @@
  */
 import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
 import * as built from "sluice";
-import type * as source from "../../src/index.ts";
+import type * as source from "../../../src/index.ts";
 
 export * from "sluice";
 

@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { startWorkerd, type Workerd } from "../../bench/support/workerd.ts";
+import { startWorkerd, type Workerd } from "../../../bench/support/workerd.ts";
 
 /** Any name, the same on both ends: a CONNECT to it begins an RPC connection. */
 const RPC_HOST = "chaos";

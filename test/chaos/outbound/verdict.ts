@@ -1,4 +1,5 @@
 /** What was promised, and what came of it. */
+import type { Promised } from "../promised.ts";
 import type { Call } from "./clients.ts";
 import type { OrderCount } from "./order.ts";
 import type { Seen } from "./upstream.ts";
@@ -23,12 +24,6 @@ export interface Record {
   seen: Seen;
   /** What the semaphore said at the end, and how long after the last call it said so first. */
   left: { held: number; waiting: number; afterMs: number };
-}
-
-export interface Promised {
-  what: string;
-  isKept: boolean;
-  measured: string;
 }
 
 /** Answers with which Sluice turns a call away, and may. */

@@ -11,7 +11,7 @@
  */
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 
 const RESET_SHARE = 0.25;
 const STREAM_SHARE = 0.2;

@@ -10,8 +10,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { z } from "zod";
-import { startProcess } from "../../bench/support/process.ts";
-import { CallMeter } from "../../bench/support/upstream.ts";
+import { startProcess } from "../../../bench/support/process.ts";
+import { CallMeter } from "../../../bench/support/upstream.ts";
 
 const CHUNK_MS = 20;
 /** How many moments over the limit are told of in detail. */

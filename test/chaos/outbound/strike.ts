@@ -4,10 +4,10 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
+import { Random } from "../random.ts";
 import { type Call, type Client, keepCalling } from "./clients.ts";
 import { Fleet } from "./fleet.ts";
 import { Order } from "./order.ts";
-import { Random } from "./random.ts";
 import { type ChaosUpstream, startChaosUpstream } from "./upstream.ts";
 import type { Blow, Record } from "./verdict.ts";
 

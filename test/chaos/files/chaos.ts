@@ -1,0 +1,122 @@
+/**
+ * Chaos for resumable uploads. Clients of many kinds upload at the same time, and the runtime is killed and started
+ * again, at random moments and at those that matter most. Then the clients finish, and what nobody waits for any more
+ * has to finish by itself. At last all is removed through the API, and nothing may be left.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { checkFile, listFiles, type Sightings, watch } from "./check.ts";
+import { Crowd, type Finished } from "./crowd.ts";
+import { type Disk, readDisk } from "./disk.ts";
+import { removeAll } from "./remove.ts";
+import { breakSomething, type Damage } from "./sabotage.ts";
+import { type Kill, Server } from "./server.ts";
+import { strike } from "./strike.ts";
+import { World } from "./world.ts";
+
+/** For clients to finish when there are no more kills. */
+const FINISH_MS = { chaos: 90_000, control: 5_000 };
+/** As in src/files/session.ts, and the time that an overdue alarm takes. */
+const SEAL_AGAIN_MS = 15_000 + 3_000;
+/** For the catalogue to collect what has been removed. */
+const COLLECT_MS = 5_000;
+
+export interface ChaosOptions {
+  kills: number;
+  seed: number;
+  /** Damage is done to what Sluice keeps: the check must find it. */
+  isControl: boolean;
+  onLine: (line: string) => void;
+}
+
+export interface Record {
+  world: World;
+  kills: Kill[];
+  /** Kills by what they waited for. */
+  aims: Map<string, number>;
+  uploads: Finished[];
+  /** Uploads that clients gave up, or had not finished in time. */
+  unfinished: string[];
+  seen: Sightings;
+  /** Before anything was removed at the end. */
+  settled: Disk;
+  /** Files that their clients do not know of: an answer was lost. */
+  orphanFiles: number;
+  /** Keys in the bucket when all was removed, and how long that took. */
+  collected: { left: string[]; afterMs: number };
+  left: Disk;
+  tookMs: number;
+}
+
+export async function runChaos(options: ChaosOptions): Promise<Record> {
+  const startedAtMs = performance.now();
+  await using server = new Server({ isForgetful: options.isControl, onLine: options.onLine });
+  await server.start();
+  const world = new World(() => server.url);
+  const crowd = new Crowd(world, options.seed);
+  const watching = new AbortController();
+  const seeing = watch(world, crowd.sources, watching.signal);
+  const working = crowd.work();
+  const aims = await strike(server, world, { ...options, isAimed: !options.isControl });
+  crowd.close();
+  await Promise.race([
+    working,
+    sleep(FINISH_MS[options.isControl ? "control" : "chaos"], undefined, { ref: false }),
+  ]);
+  if (!options.isControl) await untilSealed(server);
+  const damage: Damage = options.isControl ? await breakSomething(server, world, crowd.sources) : {};
+  watching.abort();
+  const seen = await seeing;
+  const settled = await lookAtDisk(server);
+  const orphanFiles = await checkAll(world, crowd);
+  const found = settled.sessions.map(({ id }) => id);
+  await removeAll(world, found, damage.spared ?? []);
+  const collected = await untilCollected(server);
+  await server.stop();
+  return {
+    world,
+    kills: server.kills,
+    aims,
+    uploads: crowd.finished,
+    unfinished: crowd.unfinished,
+    seen,
+    settled,
+    orphanFiles,
+    collected,
+    left: readDisk(server.storage),
+    tookMs: performance.now() - startedAtMs,
+  };
+}
+
+/** Waits until all that nobody waits for has had the time to finish. */
+async function untilSealed({ kills }: Server): Promise<void> {
+  const lastMs = kills.at(-1)?.atMs ?? 0;
+  await sleep(Math.max(0, lastMs + SEAL_AGAIN_MS - performance.now()));
+}
+
+async function lookAtDisk(server: Server): Promise<Disk> {
+  await server.stop();
+  const disk = readDisk(server.storage);
+  await server.start();
+  return disk;
+}
+
+/** Reads every file that there is; tells how many of them no client knows. */
+async function checkAll(world: World, { sources, known }: Crowd): Promise<number> {
+  const files = await listFiles(world);
+  for (const { id, filename } of files) {
+    const source = sources.get(filename);
+    if (source) await checkFile(world, id, source);
+  }
+  return files.filter(({ id }) => !known.has(id)).length;
+}
+
+async function untilCollected(server: Server): Promise<Record["collected"]> {
+  const bucket = await server.bucket();
+  const beganAtMs = performance.now();
+  for (;;) {
+    const left = (await bucket.list()).objects.map(({ key }) => key);
+    const afterMs = performance.now() - beganAtMs;
+    if (left.length === 0 || afterMs > COLLECT_MS) return { left, afterMs };
+    await sleep(100);
+  }
+}

@@ -1,0 +1,104 @@
+/** Clients of all kinds, each of which makes one upload after the other, and reads the file when it is there. */
+import { Random } from "../random.ts";
+import { checkFile } from "./check.ts";
+import { draft, tus } from "./dialect.ts";
+import { uploadByRealClient, type Way } from "./real-client.ts";
+import { remove } from "./remove.ts";
+import { RoughClient, uploadInPieces } from "./rough-client.ts";
+import { type Facts, makeSource, type Source } from "./source.ts";
+import type { World } from "./world.ts";
+
+/** How many upload at a time. */
+const AT_ONCE = 7;
+/** How many files are removed as soon as they are found right. */
+const REMOVED_SHARE = 0.7;
+
+/** Gives the id of the upload, unless the client has gone away without having heard that it is complete. */
+type Uploading = (source: Source, world: World, random: Random) => Promise<string | undefined>;
+
+const real = (way: Way): [string, Uploading] => [
+  `tus-js-client, ${way}`,
+  async (source, world, random) => uploadByRealClient(source, way, world, random),
+];
+
+/** The first are there in every run, however short. */
+const CLIENTS: [string, Uploading][] = [
+  real("plain"),
+  ["rough, tus", async (source, world, random) => new RoughClient(source, tus, world, random).upload()],
+  real("parallel"),
+  ["rough, in pieces", uploadInPieces],
+  real("draft 05"),
+  ["rough, draft", async (source, world, random) => new RoughClient(source, draft, world, random).upload()],
+  real("deferred"),
+  real("chunks"),
+  ["rough, leaves", async (source, world, random) => new RoughClient(source, tus, world, random).leave()],
+  real("at creation"),
+  real("draft 05, chunks"),
+  real("draft 03"),
+];
+
+export interface Finished {
+  way: string;
+  bytes: number;
+}
+
+export class Crowd {
+  readonly finished: Finished[] = [];
+  /** Ids of which a client has heard that they are complete. */
+  readonly known = new Set<string>();
+  /** All that was ever begun, by name. */
+  readonly sources = new Map<string, Facts>();
+  /** What became of an upload that is not finished, by its name. */
+  readonly #unfinished = new Map<string, string>();
+  readonly #world: World;
+  readonly #seed: number;
+  #isClosing = false;
+
+  constructor(world: World, seed: number) {
+    this.#world = world;
+    this.#seed = seed;
+  }
+
+  get unfinished(): string[] {
+    return [...this.#unfinished].map(([name, why]) => `${name}: ${why}`);
+  }
+
+  /** Resolves after `close`, when all is finished. */
+  async work(): Promise<void> {
+    await Promise.all(Array.from({ length: AT_ONCE }, async (_, client) => this.#workAs(client)));
+  }
+
+  /** What is under way is still finished. */
+  close(): void {
+    this.#isClosing = true;
+  }
+
+  async #workAs(client: number): Promise<void> {
+    for (let count = 0; !this.#isClosing; count++) {
+      const name = `client-${client}-${count}`;
+      // The number of kinds and that of clients have no common divisor: each client is of each kind in turn.
+      const [way, upload] = CLIENTS[(client + count * AT_ONCE) % CLIENTS.length] ?? [];
+      if (way === undefined || upload === undefined) throw new Error("There is always a kind of client.");
+      this.#unfinished.set(name, way);
+      try {
+        await this.#perform(name, way, upload);
+        this.#unfinished.delete(name);
+      } catch (error) {
+        this.#unfinished.set(name, `${way}: ${String(error)}`);
+      }
+    }
+  }
+
+  async #perform(name: string, way: string, upload: Uploading): Promise<void> {
+    const random = new Random(this.#seed, name);
+    const source = makeSource(this.#seed, name, random);
+    const { size, sha256 } = source;
+    this.sources.set(name, { name, size, sha256 });
+    const id = await upload(source, this.#world, random);
+    this.finished.push({ way, bytes: size });
+    if (id === undefined) return;
+    this.known.add(id);
+    await checkFile(this.#world, id, source);
+    if (random.chance(REMOVED_SHARE)) await remove(this.#world, random.chance(0.5) ? "file" : "upload", id);
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * Uploads by tus-js-client, as an application does them: it resumes by itself, or it has given up and a new instance
+ * goes on from the URL that the one before has stored.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import * as tus from "tus-js-client";
+import type { Random } from "../random.ts";
+import type { Source } from "./source.ts";
+import { uploadIdOf, type World } from "./world.ts";
+
+const MIB = 1024 * 1024;
+const CHUNK = [100_000, 6 * MIB] as const;
+const RETRY_MS = 80;
+const RETRIES = 300;
+
+const WAYS = {
+  plain: () => ({}),
+  chunks: (random: Random) => ({ chunkSize: random.between(...CHUNK) }),
+  parallel: (random: Random) => ({ parallelUploads: random.between(2, 4) }),
+  deferred: (random: Random) => ({ uploadLengthDeferred: true, chunkSize: random.between(...CHUNK) }),
+  "at creation": () => ({ uploadDataDuringCreation: true }),
+  "draft 03": (random: Random) => ({ protocol: "ietf-draft-03", chunkSize: random.between(...CHUNK) }),
+  "draft 05": () => ({ protocol: "ietf-draft-05" }),
+  "draft 05, chunks": (random: Random) => ({
+    protocol: "ietf-draft-05",
+    chunkSize: random.between(...CHUNK),
+  }),
+} satisfies Record<string, (random: Random) => object>;
+
+export type Way = keyof typeof WAYS;
+
+/** Gives the id of the upload when the client says that it is done. */
+export async function uploadByRealClient(
+  source: Source,
+  way: Way,
+  world: World,
+  random: Random,
+): Promise<string> {
+  const storage = new Storage();
+  const retryDelays = random.chance(0.5) ? Array.from({ length: RETRIES }, () => RETRY_MS) : null;
+  const options = { ...WAYS[way](random), ...commonOptions(source, world), urlStorage: storage, retryDelays };
+  for (let tries = 1; ; tries++) {
+    const [previous] = await storage.findAllUploads();
+    try {
+      return await attempt(source.bytes, options, previous);
+    } catch (error) {
+      if (tries === RETRIES) throw error;
+      await sleep(RETRY_MS);
+    }
+  }
+}
+
+async function attempt(
+  bytes: Buffer,
+  options: tus.UploadOptions,
+  previous: tus.PreviousUpload | undefined,
+): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const upload = new tus.Upload(bytes, { ...options, onSuccess: () => resolve(), onError: reject });
+  if (previous) upload.resumeFromPreviousUpload(previous);
+  upload.start();
+  await promise;
+  const id = uploadIdOf(upload.url ?? "");
+  if (id === undefined) throw new Error(`An upload that is done has the URL ${upload.url}.`);
+  return id;
+}
+
+function commonOptions({ name, bytes }: Source, world: World): tus.UploadOptions {
+  const beganAtMs = new WeakMap<tus.HttpRequest, number>();
+  return {
+    endpoint: `${world.url()}/uploads`,
+    metadata: { filename: name },
+    fingerprint: async () => name,
+    onBeforeRequest(request) {
+      beganAtMs.set(request, performance.now());
+      if (request.getHeader("Upload-Concat")?.startsWith("final")) world.announce("assembling");
+    },
+    onAfterResponse(request, response) {
+      const endedAtMs = performance.now();
+      world.noteAnswer({
+        method: request.getMethod(),
+        url: request.getURL(),
+        status: response.getStatus(),
+        header: (header) => response.getHeader(header),
+        beganAtMs: beganAtMs.get(request) ?? endedAtMs,
+        endedAtMs,
+      });
+    },
+    onProgress(sent) {
+      if (sent === bytes.length) world.announce("sealing");
+    },
+  };
+}
+
+/** Where tus-js-client notes the URL of an upload, as in a browser's local storage. */
+class Storage implements tus.UrlStorage {
+  readonly #uploads = new Map<string, tus.PreviousUpload>();
+
+  async findAllUploads(): Promise<tus.PreviousUpload[]> {
+    return [...this.#uploads].map(([urlStorageKey, upload]) => ({ ...upload, urlStorageKey }));
+  }
+
+  async findUploadsByFingerprint(): Promise<tus.PreviousUpload[]> {
+    return this.findAllUploads();
+  }
+
+  async removeUpload(urlStorageKey: string): Promise<void> {
+    this.#uploads.delete(urlStorageKey);
+  }
+
+  async addUpload(fingerprint: string, upload: tus.PreviousUpload): Promise<string> {
+    this.#uploads.set(fingerprint, upload);
+    return fingerprint;
+  }
+}

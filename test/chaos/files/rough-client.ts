@@ -1,0 +1,195 @@
+/**
+ * Uploads by a client of our own, which does what no good client does. It asks how far the upload is, and then either
+ *
+ *     chunk       sends some of the rest, perhaps with a checksum
+ *     half-open   sends some, and then nothing more on a connection that stays open; a HEAD on another must be
+ *                 answered at once. Perhaps the first one wakes up in that moment, and sends its rest
+ *     rivals      sends the rest twice at the same time
+ *     reset       sends some, and resets the connection
+ *
+ * until it is told that all is there. All that it sends are the true bytes of their place.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Random } from "../random.ts";
+import { type Dialect, type Headers, tus } from "./dialect.ts";
+import type { Source } from "./source.ts";
+import {
+  BrokenOff,
+  type Exchange,
+  headerOf,
+  open,
+  type Request,
+  untilAnswered,
+  type WireAnswer,
+} from "./wire.ts";
+import { pick, uploadIdOf, type World } from "./world.ts";
+
+const MOVES = ["chunk", "half-open", "rivals", "reset"] as const;
+type Move = (typeof MOVES)[number];
+const CHUNK = 7 * 1024 * 1024;
+const REST_SHARE = 0.3;
+const CHECKSUM_SHARE = 0.3;
+const WAKE_SHARE = 0.3;
+const HANG_MS = [0, 200] as const;
+const HEAD_START_MS = [0, 60] as const;
+/** Between the pieces of two that race, so that they meet. */
+const RIVAL_PAUSE_MS = [0, 10] as const;
+const ASSEMBLY_POLL_MS = 100;
+
+export class RoughClient {
+  readonly #source: Source;
+  readonly #dialect: Dialect;
+  readonly #world: World;
+  readonly #random: Random;
+  /** Of the creation. */
+  readonly #extra: Headers;
+  #id = "";
+
+  constructor(source: Source, dialect: Dialect, world: World, random: Random, extra: Headers = {}) {
+    this.#source = source;
+    this.#dialect = dialect;
+    this.#world = world;
+    this.#random = random;
+    this.#extra = extra;
+  }
+
+  /** Gives the id of the upload when all is there. */
+  async upload(): Promise<string> {
+    const planned: Move[] = ["half-open", "rivals", "reset", "chunk"];
+    await this.#create();
+    for (;;) {
+      const now = await this.#look();
+      if (now.status === 404) {
+        await this.#create(); // noted; the history has its opinion of it
+      } else if (this.#dialect.isComplete(now)) {
+        return this.#id;
+      } else {
+        const move = planned.shift() ?? pick(this.#random, MOVES);
+        this.#world.count(move);
+        await this.#try(move, Number(headerOf(now, "Upload-Offset")));
+      }
+    }
+  }
+
+  /** Sends all of it, and does not wait for the answer. Nobody will ever ask how far it is. */
+  async leave(): Promise<undefined> {
+    await this.#create();
+    const exchange = this.#open(0, this.#source.bytes);
+    await exchange.write(this.#source.bytes);
+    this.#world.announce("sealing");
+  }
+
+  get #url(): string {
+    return `${this.#world.url()}/uploads/${this.#id}`;
+  }
+
+  async #create(): Promise<void> {
+    const { name, bytes } = this.#source;
+    const headers = { ...this.#dialect.create(name, bytes.length), ...this.#extra };
+    const request = { method: "POST", url: `${this.#world.url()}/uploads`, headers };
+    const answer = await untilAnswered(async () => this.#world.send(request));
+    this.#id = uploadIdOf(headerOf(answer, "Location") ?? "") ?? "";
+    if (this.#id === "") throw new Error(`A creation was answered ${answer.status}: ${String(answer.body)}`);
+  }
+
+  async #look(): Promise<WireAnswer> {
+    const request = { method: "HEAD", url: this.#url, headers: this.#dialect.look };
+    return untilAnswered(async () => this.#world.send(request));
+  }
+
+  async #try(move: Move, offset: number): Promise<void> {
+    try {
+      await this.#perform(move, offset);
+    } catch (error) {
+      if (!(error instanceof BrokenOff)) throw error;
+    }
+  }
+
+  async #perform(move: Move, offset: number): Promise<void> {
+    const rest = this.#source.bytes.subarray(offset);
+    const isAll = rest.length === 0 || this.#random.chance(REST_SHARE);
+    const bytes = isAll ? rest : rest.subarray(0, this.#random.between(1, Math.min(rest.length, CHUNK)));
+    if (move === "chunk" || rest.length === 0) return this.#sendChunk(offset, bytes);
+    if (move === "rivals") return this.#sendTwice(offset, bytes);
+    const exchange = this.#open(offset, bytes);
+    const cut = this.#random.between(0, bytes.length - 1);
+    await exchange.write(bytes.subarray(0, cut));
+    if (move === "reset") {
+      await sleep(this.#random.between(...HANG_MS));
+      return exchange.reset();
+    }
+    return this.#leaveHanging(exchange, bytes.subarray(cut), offset);
+  }
+
+  async #sendChunk(offset: number, bytes: Buffer): Promise<void> {
+    const checksum = this.#random.chance(CHECKSUM_SHARE) ? this.#dialect.checksum(bytes) : {};
+    const exchange = this.#open(offset, bytes, checksum);
+    await exchange.write(bytes);
+    if (offset + bytes.length === this.#source.bytes.length) this.#world.announce("sealing");
+    await exchange.answer;
+  }
+
+  async #sendTwice(offset: number, bytes: Buffer): Promise<void> {
+    const race = async (headStartMs: number) => {
+      await sleep(headStartMs);
+      const exchange = this.#open(offset, bytes);
+      await exchange.write(bytes, this.#random.between(...RIVAL_PAUSE_MS));
+      await exchange.answer;
+    };
+    const headStarts = [0, this.#random.between(...HEAD_START_MS)];
+    await Promise.allSettled(headStarts.map(race));
+  }
+
+  async #leaveHanging(exchange: Exchange, rest: Buffer, acknowledged: number): Promise<void> {
+    await sleep(this.#random.between(...HANG_MS));
+    if (this.#random.chance(WAKE_SHARE)) exchange.write(rest).catch(() => {}); // never rejects
+    const now = await this.#look();
+    exchange.reset();
+    if (now.status >= 300) return;
+    const headMs = now.endedAtMs - now.beganAtMs;
+    this.#world.looks.push({ headMs, acknowledged, offset: Number(headerOf(now, "Upload-Offset")) });
+  }
+
+  #open(offset: number, bytes: Buffer, checksum: Headers = {}): Exchange {
+    const isLast = offset + bytes.length === this.#source.bytes.length;
+    const headers = {
+      ...this.#dialect.append(offset, isLast),
+      ...checksum,
+      "Content-Length": bytes.length,
+    };
+    const request: Request = { method: "PATCH", url: this.#url, headers };
+    const exchange = open(request);
+    exchange.answer.then(
+      (answer) => this.#world.note(request, answer),
+      () => {},
+    );
+    return exchange;
+  }
+}
+
+/** Uploads the pieces of a file at the same time, and has them put together (tus's concatenation). */
+export async function uploadInPieces(source: Source, world: World, random: Random): Promise<string> {
+  const cuts = [0, ...sortedCuts(random, source.bytes.length), source.bytes.length];
+  const uploading = cuts.slice(1).map(async (end, i) => {
+    const bytes = source.bytes.subarray(cuts[i], end);
+    const piece = { ...source, bytes, size: bytes.length };
+    return new RoughClient(piece, tus, world, random, { "Upload-Concat": "partial" }).upload();
+  });
+  const ids = await Promise.all(uploading);
+  const { "Upload-Length": _, ...said } = tus.create(source.name, 0);
+  const concat = `final;${ids.map((id) => `/uploads/${id}`).join(" ")}`;
+  const url = `${world.url()}/uploads`;
+  const created = await untilAnswered(async () => {
+    setTimeout(() => world.announce("assembling"), 5);
+    return world.send({ method: "POST", url, headers: { ...said, "Upload-Concat": concat } });
+  });
+  const id = uploadIdOf(headerOf(created, "Location") ?? "");
+  if (id === undefined)
+    throw new Error(`A final upload was answered ${created.status}: ${String(created.body)}`);
+  const look = { method: "HEAD", url: `${url}/${id}`, headers: tus.look };
+  while (!tus.isComplete(await untilAnswered(async () => world.send(look)))) await sleep(ASSEMBLY_POLL_MS);
+  return id;
+}
+
+const sortedCuts = (random: Random, length: number): number[] =>
+  Array.from({ length: random.between(1, 2) }, () => random.between(1, length - 1)).toSorted((a, b) => a - b);

@@ -1,0 +1,62 @@
+/**
+ * For the negative control: damage to what Sluice keeps, such as no kill must do. Besides, its server forgets, at each
+ * kill, what came after the first (server.ts).
+ */
+import { globSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Random } from "../random.ts";
+import { tus } from "./dialect.ts";
+import type { Server } from "./server.ts";
+import { type Facts, makeSource } from "./source.ts";
+import { headerOf, send } from "./wire.ts";
+import { uploadIdOf, type World } from "./world.ts";
+
+export interface Damage {
+  /** A file and an upload that are not removed at the end. */
+  spared?: string[];
+}
+
+export async function breakSomething(
+  server: Server,
+  world: World,
+  sources: Map<string, Facts>,
+): Promise<Damage> {
+  const whole = makeSource(0, "half", new Random(0, "half"));
+  sources.set(whole.name, whole);
+  // Visible, and not whole.
+  await store(world, "half", whole.bytes.subarray(0, whole.bytes.length / 2));
+  // Whole, and in the bucket with one byte changed.
+  await store(world, "changed", whole.bytes);
+  const begun = await begin(world);
+  await server.stop();
+  changeByte(server.storage);
+  await server.start();
+  return { spared: ["half", begun] };
+}
+
+async function store(world: World, id: string, body: Buffer): Promise<void> {
+  const headers = { "Content-Disposition": 'attachment; filename="half"' };
+  const { status } = await send({ method: "PUT", url: `${world.url()}/files/${id}`, headers, body });
+  if (status !== 201) throw new Error(`PUT answered ${status}`);
+}
+
+/** Gives the id of an upload of which nothing is there yet. */
+async function begin(world: World): Promise<string> {
+  const request = { method: "POST", url: `${world.url()}/uploads`, headers: tus.create("begun", 1) };
+  const answer = await send(request);
+  const id = uploadIdOf(headerOf(answer, "Location") ?? "");
+  if (id === undefined) throw new Error(`A creation was answered ${answer.status}.`);
+  return id;
+}
+
+/** In one of the simulator's files, whichever is the last that is not empty. */
+function changeByte(storage: string): void {
+  const paths = globSync(join(storage, "r2/*/blobs/*")).toSorted(
+    (a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs,
+  );
+  const path = paths.at(-1);
+  if (path === undefined) throw new Error("There is nothing in the bucket.");
+  const bytes = readFileSync(path);
+  bytes[0] = (bytes[0] ?? 0) ^ 1;
+  writeFileSync(path, bytes);
+}

@@ -1,0 +1,175 @@
+/** Form data as its parts, before it is bytes; and valid forms of every kind that a client may send. */
+import { createHash } from "node:crypto";
+import type { Random } from "../random.ts";
+
+/** Text here is bytes, one for each character (latin1), so that it can be anything. */
+export interface Form {
+  boundary: string;
+  contentType: string;
+  preamble: string;
+  parts: Part[];
+  /** What comes after the last part: the closing delimiter, and an epilogue. */
+  end: string;
+}
+
+export interface Part {
+  /** Its header, line by line. */
+  header: string[];
+  body: Buffer;
+}
+
+/** What is in a valid form, to be found in the answer to it. */
+export interface Content {
+  files: { field: string; filename: string; size: number; sha256: string }[];
+  fields: { name: string; value: string }[];
+}
+
+export const ROUTES = ["/files", "/upload-file"] as const;
+export type Route = (typeof ROUTES)[number];
+
+export const bytesOf = (text: string): string => Buffer.from(text).toString("latin1");
+
+export function pick<T>(random: Random, [first, ...others]: readonly [T, ...T[]]): T {
+  return others[random.between(0, others.length) - 1] ?? first;
+}
+
+/** The form as it is sent. */
+export function toBytes({ boundary, preamble, parts, end }: Form): Buffer {
+  const pieces = parts.flatMap(({ header, body }) => [
+    Buffer.from(`--${boundary}\r\n${header.map((line) => `${line}\r\n`).join("")}\r\n`, "latin1"),
+    body,
+    Buffer.from("\r\n"),
+  ]);
+  return Buffer.concat([Buffer.from(preamble, "latin1"), ...pieces, Buffer.from(end, "latin1")]);
+}
+
+const LETTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+/** Those that need quoting too. */
+const BOUNDARY_CHARACTERS = `${LETTERS}'()+_,-./:=?`;
+
+const FIELD_NAMES = [
+  "a",
+  "upload[]",
+  "félicité",
+  "字段",
+  "__proto__",
+  "constructor",
+  "a b",
+  'a"b',
+  "a;b=c",
+  "",
+] as const;
+const FILENAMES = [
+  "report.pdf",
+  "röntgen bild.png",
+  "報告書.docx",
+  "👩‍💻 émoji.txt",
+  "תמונה‮gnp.exe",
+  'a "quoted" one.txt',
+  "semi;colon=equals.txt",
+  "back\\slash.txt",
+  "100%.txt",
+  "__proto__",
+  ".htaccess",
+  `${"long".repeat(60)}.bin`,
+] as const;
+const TYPES = [
+  "text/plain",
+  "application/octet-stream",
+  "image/png",
+  "text/html; charset=utf-8",
+  "made/up",
+] as const;
+
+/** A valid form for the route, and what is in it. */
+export function makeForm(random: Random, route: Route): { form: Form; content: Content } {
+  const boundary = makeBoundary(random);
+  const content: Content = { files: [], fields: [] };
+  const parts: Part[] = [];
+  const onlyFile = route === "/upload-file" ? random.between(0, 2) : -1;
+  const count = route === "/upload-file" ? random.between(onlyFile + 1, 4) : random.between(0, 5);
+  for (let i = 0; i < count; i++) {
+    const isFile = onlyFile === -1 ? random.chance(0.35) : i === onlyFile;
+    const field = onlyFile === i ? "file" : pick(random, FIELD_NAMES);
+    parts.push(
+      isFile ? makeFile(random, boundary, field, content) : makeField(random, boundary, field, content),
+    );
+  }
+  const quoted = /^[\w-]+$/.test(boundary) && random.chance(0.8) ? boundary : `"${boundary}"`;
+  const form = {
+    boundary,
+    contentType: `multipart/form-data; boundary=${quoted}`,
+    preamble: random.chance(0.05) ? "This is for clients that know no forms.\r\n" : "",
+    parts,
+    end: `--${boundary}--${pick(random, ["\r\n", "\r\n", "", "\r\nAn epilogue.\r\n"])}`,
+  };
+  return { form, content };
+}
+
+function makeBoundary(random: Random): string {
+  const draw = (from: string, length: number) =>
+    Array.from({ length }, () => from[random.between(0, from.length - 1)]).join("");
+  const kinds = [
+    () => `----WebKitFormBoundary${draw(LETTERS, 16)}`,
+    () => `------------------------${draw(LETTERS, 22)}`,
+    () => `-----------------------------${random.between(1e9, 2e9)}`,
+    () => draw(LETTERS, 1),
+    () => draw(BOUNDARY_CHARACTERS, random.between(1, 70)),
+    () => draw(BOUNDARY_CHARACTERS, 70),
+  ] as const;
+  return pick(random, kinds)();
+}
+
+function makeFile(random: Random, boundary: string, field: string, content: Content): Part {
+  const filename = pick(random, FILENAMES);
+  const body = makeBody(random, boundary);
+  const sha256 = createHash("sha256").update(body).digest("hex");
+  content.files.push({ field, filename, size: body.length, sha256 });
+  const named = random.chance(0.2)
+    ? `filename="fallback.bin"; filename*=UTF-8''${encodeURIComponent(filename).replaceAll("'", "%27")}`
+    : `filename="${quote(filename)}"`;
+  const header = [`Content-Disposition: form-data; name="${quote(field)}"; ${named}`];
+  if (random.chance(0.9)) header.push(`Content-Type: ${pick(random, TYPES)}`);
+  if (random.chance(0.1)) header.push("Content-Transfer-Encoding: binary");
+  if (random.chance(0.1)) header.reverse();
+  return { header: random.chance(0.1) ? header.map(lowerName) : header, body };
+}
+
+function makeField(random: Random, boundary: string, name: string, content: Content): Part {
+  const value = random.chance(0.3)
+    ? pick(random, FILENAMES)
+    : makeBody(random, boundary).toString("hex").slice(0, 999);
+  content.fields.push({ name, value });
+  const header = [`Content-Disposition: form-data; name="${quote(name)}"`];
+  if (random.chance(0.2)) header.push("Content-Type: text/plain; charset=utf-8");
+  return { header, body: Buffer.from(value) };
+}
+
+/** As browsers do (WHATWG HTML §4.10.22.8). */
+const quote = (name: string) => bytesOf(name.replaceAll('"', "%22"));
+
+const lowerName = (line: string) => line.replace(/^[^:]+/, (name) => name.toLowerCase());
+
+const KIB = 1024;
+
+/** Bytes without a delimiter in them, though often with almost one. */
+function makeBody(random: Random, boundary: string): Buffer {
+  const kinds = [
+    () => makeBytes(random, random.between(0, 2 * KIB)),
+    () => makeBytes(random, random.between(0, 64)),
+    () => Buffer.from("\r\n-".repeat(random.between(0, 300)).slice(0, -1)),
+    () =>
+      Buffer.from(Array.from({ length: random.between(0, 500) }, () => pick(random, ["\r", "\n"])).join("")),
+    () => Buffer.from(`\r\n--${boundary.slice(0, -1)}`.repeat(random.between(1, 9)) + "\r\n", "latin1"),
+  ] as const;
+  if (random.chance(0.002)) return makeBytes(random, random.between(64 * KIB, 600 * KIB));
+  // Longer than one part in R2.
+  if (random.chance(0.0001)) return makeBytes(random, random.between(5 * KIB, 11 * KIB) * KIB);
+  return pick(random, kinds)();
+}
+
+export function makeBytes(random: Random, size: number): Buffer {
+  const bytes = Buffer.alloc(Math.ceil(size / 4) * 4);
+  for (let i = 0; i < bytes.length; i += 4) bytes.writeUInt32LE(random.between(0, 0xffffffff), i);
+  return bytes.subarray(0, size);
+}

@@ -1,0 +1,148 @@
+/** The requests of a run: each follows from the seed and its number alone. */
+import { Random } from "../random.ts";
+import { type Content, makeForm, pick, ROUTES, type Route, toBytes } from "./form.ts";
+import { BYTE_MUTATIONS, FORM_MUTATIONS, HEAD_MUTATIONS, type Head, mutate } from "./mutate.ts";
+
+export interface FormRequest {
+  number: number;
+  route: Route;
+  /** What was done to it; nothing: it is valid. */
+  mutations: string[];
+  /** What a valid one contains. */
+  content: Content;
+  /** As it goes over the wire, in the pieces in which it is written. */
+  pieces: Buffer[];
+  /** What is wrong is its framing as HTTP: then there need not be an answer, and nothing else can follow it. */
+  isBrokenHttp: boolean;
+  /** Whether the client then says that no more comes. */
+  endsEarly: boolean;
+}
+
+const VALID_SHARE = 0.15;
+const BROKEN_HTTP_SHARE = 0.02;
+const CHUNKED_SHARE = 0.25;
+const PIECES_SHARE = 0.15;
+
+interface Target {
+  host: string;
+  breaksHttp: boolean;
+}
+
+export function makeRequest(seed: number, number: number, { host, breaksHttp }: Target): FormRequest {
+  const random = new Random(seed, String(number));
+  const route = pick(random, ROUTES);
+  const { form: valid, content } = makeForm(random, route);
+  const isValid = random.chance(VALID_SHARE);
+  const mutations: string[] = [];
+  const apply = <T>(target: T, most: number, choices: Parameters<typeof mutate<T>>[2]): T => {
+    let changed = target;
+    for (let times = isValid ? 0 : random.between(0, most); times > 0; times--) {
+      const [next, name] = mutate(changed, random, choices);
+      changed = next;
+      mutations.push(name);
+    }
+    return changed;
+  };
+  const form = apply(valid, 2, FORM_MUTATIONS);
+  const { body } = apply({ body: toBytes(form), boundary: form.boundary }, 3, BYTE_MUTATIONS);
+  const plainHead: Head = [
+    ["Host", host],
+    ["Content-Type", form.contentType],
+  ];
+  const head = random.chance(0.3) ? apply(plainHead, 1, HEAD_MUTATIONS) : plainHead;
+  const base = { number, route, mutations, content };
+  if (!isValid && random.chance(BROKEN_HTTP_SHARE) && breaksHttp) {
+    const { name, lines, sent, endsEarly } = breakFraming(random, body);
+    mutations.push(name);
+    const start = writeHead(route, head, lines);
+    return { ...base, pieces: [start, sent], isBrokenHttp: true, endsEarly };
+  }
+  const pieces = random.chance(CHUNKED_SHARE)
+    ? [writeHead(route, head, ["Transfer-Encoding: chunked"]), ...writeChunks(random, body)]
+    : [writeHead(route, head, [`Content-Length: ${body.length}`]), body];
+  return {
+    ...base,
+    pieces: random.chance(PIECES_SHARE) ? tear(random, pieces) : [Buffer.concat(pieces)],
+    isBrokenHttp: false,
+    endsEarly: false,
+  };
+}
+
+function writeHead(route: Route, head: Head, framing: string[]): Buffer {
+  const lines = [...head.map(([name, value]) => `${name}: ${value}`), ...framing];
+  return Buffer.from(`POST ${route} HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n`, "latin1");
+}
+
+/** RFC 9112 §7.1, in chunks of odd sizes. */
+function writeChunks(random: Random, body: Buffer): Buffer[] {
+  const most = pick(random, [1, 7, 100, 4000, 70_000]);
+  const chunks: Buffer[] = [];
+  // Not thousands of chunks: those tell no more than a hundred, and each costs a turn of a busy loop.
+  const least = Math.ceil(body.length / 100);
+  for (let from = 0; from < body.length; ) {
+    const to = Math.min(body.length, from + Math.max(least, random.between(1, most)));
+    const extension = random.chance(0.02) ? ";x=y" : "";
+    chunks.push(
+      Buffer.from(`${(to - from).toString(16)}${extension}\r\n`),
+      body.subarray(from, to),
+      Buffer.from("\r\n"),
+    );
+    from = to;
+  }
+  return [...chunks, Buffer.from("0\r\n\r\n")];
+}
+
+/** The same bytes, in a few pieces that come one after the other. */
+function tear(random: Random, pieces: Buffer[]): Buffer[] {
+  const bytes = Buffer.concat(pieces);
+  const cuts = Array.from({ length: random.between(1, 5) }, () => random.between(0, bytes.length)).toSorted(
+    (a, b) => a - b,
+  );
+  return [...cuts, bytes.length].map((cut, i) => bytes.subarray(cuts[i - 1] ?? 0, cut));
+}
+
+function breakFraming(random: Random, body: Buffer) {
+  const chunked = "Transfer-Encoding: chunked";
+  const length = `Content-Length: ${body.length}`;
+  const nothing = Buffer.alloc(0);
+  const cut = body.subarray(0, random.between(0, body.length));
+  return pick(random, [
+    {
+      name: "breaks off",
+      lines: [`Content-Length: ${body.length + random.between(1, 9999)}`],
+      sent: body,
+      endsEarly: true,
+    },
+    { name: "breaks off early", lines: [length], sent: cut, endsEarly: cut.length < body.length },
+    {
+      name: "chunks break off",
+      lines: [chunked],
+      sent: Buffer.concat([Buffer.from("fffff\r\n"), cut]),
+      endsEarly: true,
+    },
+    { name: "length too short", lines: [`Content-Length: ${cut.length}`], sent: body, endsEarly: false },
+    { name: "length negative", lines: ["Content-Length: -1"], sent: body, endsEarly: true },
+    { name: "length no number", lines: ["Content-Length: 0x10"], sent: body, endsEarly: true },
+    {
+      name: "length beyond all",
+      lines: ["Content-Length: 99999999999999999999"],
+      sent: body,
+      endsEarly: true,
+    },
+    { name: "two lengths", lines: [length, "Content-Length: 1"], sent: body, endsEarly: true },
+    { name: "length and chunks", lines: [length, chunked], sent: body, endsEarly: true },
+    {
+      name: "chunk of no size",
+      lines: [chunked],
+      sent: Buffer.concat([Buffer.from("zz\r\n"), body]),
+      endsEarly: true,
+    },
+    { name: "unknown coding", lines: ["Transfer-Encoding: made-up"], sent: body, endsEarly: true },
+    { name: "no framing", lines: [], sent: body, endsEarly: true },
+    { name: "folded field", lines: ["X-Folded: a\r\n b", length], sent: body, endsEarly: true },
+    { name: "NUL in a field", lines: ["X-Nul: a\0b", length], sent: body, endsEarly: true },
+    { name: "no name", lines: [": x", length], sent: body, endsEarly: true },
+    { name: "huge field", lines: [`X-Huge: ${"h".repeat(200_000)}`, length], sent: body, endsEarly: true },
+    { name: "nothing but a head", lines: [length], sent: nothing, endsEarly: body.length > 0 },
+  ]);
+}

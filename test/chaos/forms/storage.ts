@@ -1,0 +1,43 @@
+/**
+ * What lies in the storage of a local Sluice, beside what it says itself: rows of the catalogues, objects and
+ * unfinished multipart uploads of the bucket, and the files on disk that hold their bytes. Miniflare keeps them in
+ * SQLite and in folders; nothing promises that it always will, so whoever looks here must have seen something there
+ * before believing that there is nothing.
+ */
+import { readdirSync } from "node:fs";
+import { join, sep } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+
+export interface Holdings {
+  files: number;
+  strays: number;
+  objects: number;
+  unfinishedUploads: number;
+  blobs: number;
+}
+
+/** Looks into the folder that Miniflare, or `wrangler dev --persist-to`, was given. */
+export function readHoldings(folder: string): Holdings {
+  const paths = readdirSync(folder, { recursive: true, encoding: "utf8" });
+  const databases = paths.filter((path) => path.endsWith(".sqlite") && !path.endsWith("metadata.sqlite"));
+  const count = (within: string, table: string) =>
+    databases
+      .filter((path) => path.includes(within))
+      .reduce((sum, path) => sum + countRows(join(folder, path), table), 0);
+  return {
+    files: count("FileCatalogue", "file"),
+    strays: count("FileCatalogue", "stray"),
+    objects: count("R2BucketObject", "_mf_objects"),
+    unfinishedUploads: count("R2BucketObject", "_mf_multipart_uploads WHERE state = 0"),
+    blobs: paths.filter((path) => path.includes(`${sep}blobs${sep}`)).length,
+  };
+}
+
+function countRows(path: string, table: string): number {
+  const database = new DatabaseSync(path, { readOnly: true });
+  try {
+    return Number(database.prepare(`SELECT COUNT(*) AS count FROM ${table}`).get()?.count);
+  } finally {
+    database.close();
+  }
+}
