@@ -19,8 +19,8 @@ export async function checkTaskType(type: string | undefined): Promise<void> {
 }
 
 /**
- * Starts the task for a file, once for each `key`, and gives its id; null if there is no such type any more. Throws a `Problem` 503 if that cannot be done
- * now; the file is there all the same.
+ * Starts the task for a file, once for each `key`, and gives its id; null if there is no such type any more. Throws
+ * a `Problem` 503 if that cannot be done now; the file is there all the same.
  */
 export async function startTask(type: string, fileId: string, key: string): Promise<string | null> {
   try {
