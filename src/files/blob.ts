@@ -62,7 +62,7 @@ export async function writeBlob(env: Env, { id, chunks, length, expected }: Inco
       const sha256 = isLast ? digests.finish() : undefined;
       await reserved;
       if (!upload) await env.FILES.put(blob, part);
-      else if (part.length > 0) await upload.write(part);
+      else await upload.write(part);
       if (sha256 !== undefined) {
         await upload?.complete();
         return { id, blob, size, sha256 };

@@ -136,7 +136,7 @@ export class FileCatalogue extends DurableObject<Env> {
       return { is: rows.some((row) => row.is_replacement === 1) ? "replaced" : "created", rows };
     }
     if (!files.every(({ blob }) => this.#isReserved(blob, nowMs))) return { is: "unreserved" };
-    if (before.some((row) => judge(conditions, validators(row), false) === "failed")) {
+    if (before.some((row) => judge(conditions, row && validators(row), false) === "failed")) {
       return { is: "precondition-failed" };
     }
     const rows = files.map((file) => this.#put(file, nowMs));

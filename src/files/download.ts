@@ -6,7 +6,7 @@ import { reprDigest } from "./digests.ts";
 import { notFound, preconditionFailed } from "./errors.ts";
 import { openVersion } from "./open.ts";
 import { contentRange, parseRange } from "./range.ts";
-import { etagOf, type FileRow } from "./schema.ts";
+import { etagOf, type FileRow, validators } from "./schema.ts";
 
 /**
  * What a browser may show in its window when it is asked to (`?disposition=inline`). None of these can run a script
@@ -44,7 +44,7 @@ async function respond(
   isInline: boolean,
 ): Promise<Response | null> {
   const { headers, method } = request;
-  const current = { etag: etagOf(row), modifiedAtMs: row.modified_at_ms };
+  const current = validators(row);
   const verdict = judge(readConditions(headers), current, true);
   if (verdict === "failed") throw preconditionFailed(row.id);
   if (verdict === "not-modified") return new Response(null, { status: 304, headers: validatorHeaders(row) });

@@ -1,6 +1,6 @@
 /** Bytes into and out of R2. */
 export { FileCatalogue } from "./catalogue.ts";
-export { findFile, openFile } from "./open.ts";
+export { openFile } from "./open.ts";
 export { fileRoutes, linkRoutes } from "./routes.ts";
 export { UploadSession } from "./session.ts";
 export { readFileSettings } from "./settings.ts";

@@ -8,11 +8,12 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { SHA256 } from "@stablelib/sha256";
+import { Problem } from "../kernel/problem.ts";
 import { retry } from "../kernel/retry.ts";
 import type { Expected } from "./digests.ts";
 import { PartBuffer, READ_SIZE } from "./parts.ts";
 import type { SessionRecord, SessionStorage } from "./session-record.ts";
-import { expiryOf } from "./session-rules.ts";
+import { type BodyEnd, expiryOf } from "./session-rules.ts";
 
 /** A part that R2 refuses is sent again. */
 const SEND_AGAIN_MS = [200, 1_000];
@@ -149,5 +150,26 @@ export class Intake {
     const { uploadId } = this.#kept;
     this.#kept = { ...record, uploadId, expiresAtMs: expiryOf(record.createdAtMs, this.#heardAtMs) };
     return this.#kept;
+  }
+}
+
+/** Puts the chunks into the intake, up to `most` bytes of the whole; tells how they ended. */
+export async function receive(
+  intake: Intake,
+  most: number,
+  chunks: AsyncIterable<Uint8Array>,
+  stopped: AbortSignal,
+): Promise<BodyEnd> {
+  try {
+    for await (const chunk of chunks) {
+      const room = most - intake.offset;
+      await intake.take(chunk.subarray(0, room));
+      if (chunk.length > room) return "overflow";
+    }
+    return stopped.aborted ? "preempted" : "ended";
+  } catch (error) {
+    if (stopped.aborted) return "preempted";
+    if (error instanceof Problem) return "interrupted";
+    throw error;
   }
 }

@@ -1,5 +1,5 @@
 /** Files, for the code of this Worker. */
-import { etagOf, type FileRow } from "./schema.ts";
+import type { FileRow } from "./schema.ts";
 import { catalogueOf } from "./shards.ts";
 
 export interface StoredFileInfo {
@@ -10,13 +10,6 @@ export interface StoredFileInfo {
   size: number;
   /** Hexadecimal. */
   sha256: string;
-  etag: string;
-}
-
-/** What is known of a file; undefined if there is none. */
-export async function findFile(env: Env, id: string): Promise<StoredFileInfo | undefined> {
-  const row = await catalogueOf(env, id).find(id);
-  return row && toInfo(row);
 }
 
 /** A file and its bytes, as a stream; undefined if there is none. */
@@ -56,5 +49,4 @@ const toInfo = (row: FileRow): StoredFileInfo => ({
   contentType: row.content_type,
   size: row.size,
   sha256: row.sha256,
-  etag: etagOf(row),
 });

@@ -86,9 +86,11 @@ export function toFile(row: FileRow, base: string): z.output<typeof fileSchema> 
 
 export const fileUrl = (id: string, base: string) => new URL(`/files/${id}`, base).href;
 
-/** What preconditions look at; undefined where there is no file. */
-export const validators = (row: FileRow | undefined): Validators | undefined =>
-  row && { etag: etagOf(row), modifiedAtMs: row.modified_at_ms };
+/** What preconditions look at. */
+export const validators = (row: FileRow): Validators => ({
+  etag: etagOf(row),
+  modifiedAtMs: row.modified_at_ms,
+});
 
 export const etagOf = ({ sha256 }: Pick<FileRow, "sha256">) => `"${sha256}"`;
 

@@ -7,10 +7,12 @@
  *
  * Offset, parts and tail change together, in one transaction.
  */
-import type { SavedState } from "@stablelib/sha256";
-import type { Progress } from "./session-rules.ts";
+import { type SavedState, SHA256 } from "@stablelib/sha256";
+import { newBlobKey } from "./blob.ts";
+import { partSizeFor } from "./parts.ts";
+import { expiryOf, type Lifetime, type Progress } from "./session-rules.ts";
 
-export interface SessionRecord extends Progress {
+export interface SessionRecord extends Progress, Lifetime {
   id: string;
   filename: string;
   contentType: string;
@@ -26,8 +28,6 @@ export interface SessionRecord extends Progress {
   /** The uploads that a final one is made of. */
   sources: string[];
 
-  createdAtMs: number;
-  expiresAtMs: number;
   blob: string;
   partSize: number;
   partCount: number;
@@ -37,9 +37,41 @@ export interface SessionRecord extends Progress {
   /** Hexadecimal, once it is sealed. */
   sha256: string | null;
   taskId: string | null;
-  /** Of a partial upload: final ones that are being made of it, and until when its bytes stay for each at least. */
-  pins: Record<string, number>;
 }
+
+/** What of it the creation says. */
+export type UploadSpec = Pick<
+  SessionRecord,
+  | "id"
+  | "kind"
+  | "length"
+  | "endsAtLength"
+  | "filename"
+  | "contentType"
+  | "expiresIn"
+  | "task"
+  | "expected"
+  | "metadata"
+  | "concat"
+  | "sources"
+>;
+
+export const newRecord = (spec: UploadSpec, nowMs: number): SessionRecord => ({
+  ...spec,
+  phase: "receiving",
+  offset: 0,
+  createdAtMs: nowMs,
+  expiresAtMs: expiryOf(nowMs, nowMs),
+  blob: newBlobKey(spec.id),
+  partSize: partSizeFor(spec.length),
+  partCount: 0,
+  uploadId: null,
+  // A partial upload is no file: its bytes are hashed only to be checked.
+  hash: spec.kind === "partial" && !spec.expected ? null : new SHA256().saveState(),
+  sha256: null,
+  taskId: null,
+  pins: {},
+});
 
 const BLOCK = 256 * 1024;
 

@@ -107,3 +107,24 @@ export const MAX_LIFE_MS = 6 * DAY_MS;
 /** When an upload is given up that was active at `nowMs`. */
 export const expiryOf = (createdAtMs: number, nowMs: number): number =>
   Math.min(nowMs + IDLE_MS, createdAtMs + MAX_LIFE_MS);
+
+/** What decides how long an upload stays; times are ms since the epoch. */
+export interface Lifetime {
+  createdAtMs: number;
+  expiresAtMs: number;
+  /** Of a partial upload: final ones that are being made of it, and until when its bytes stay for each at least. */
+  pins: Record<string, number>;
+}
+
+/** All the bytes are here, and it is not yet a file. */
+export const isSealing = (state: Progress): boolean =>
+  state.phase === "sealing" ||
+  state.phase === "publishing" ||
+  (state.phase === "receiving" && isWhole(state));
+
+/** Whether it is to be given up; what has all its bytes, not before it must be. */
+export const isOver = (state: Progress & Lifetime, nowMs: number): boolean =>
+  (isSealing(state) ? state.createdAtMs + MAX_LIFE_MS : state.expiresAtMs) <= nowMs;
+
+/** Until when it is pinned; 0 if it never was. */
+export const lastPin = ({ pins }: Pick<Lifetime, "pins">): number => Math.max(0, ...Object.values(pins));

@@ -1,23 +1,6 @@
 /** An upload session, as the rest of Sluice sees it: how it is begun, how far it is, how a request to it has ended. */
-import type { SessionRecord } from "./session-record.ts";
+import type { SessionRecord, UploadSpec } from "./session-record.ts";
 import type { BodyEndRefusal } from "./session-rules.ts";
-
-/** What an upload is to be, as its creation says. */
-export type UploadSpec = Pick<
-  SessionRecord,
-  | "id"
-  | "kind"
-  | "length"
-  | "endsAtLength"
-  | "filename"
-  | "contentType"
-  | "expiresIn"
-  | "task"
-  | "expected"
-  | "metadata"
-  | "concat"
-  | "sources"
->;
 
 /** An upload, as seen from outside. */
 export type Snapshot = Omit<UploadSpec, "expected" | "sources"> &

@@ -9,27 +9,16 @@
  * The alarm also ends what has been abandoned.
  */
 import { DurableObject } from "cloudflare:workers";
-import { SHA256 } from "@stablelib/sha256";
 import { errorFields, log } from "../kernel/log.ts";
-import { Problem } from "../kernel/problem.ts";
 import { MissingPiece, type Piece, readPieces, unpinPieces } from "./assembly.ts";
-import { newBlobKey } from "./blob.ts";
 import type { Expected } from "./digests.ts";
-import { Intake } from "./intake.ts";
-import { dropBody, partSizeFor, readChunks } from "./parts.ts";
+import { Intake, receive } from "./intake.ts";
+import { dropBody, readChunks } from "./parts.ts";
 import { PreemptiveLock } from "./preemptive-lock.ts";
 import { completeInR2, digestOf, discard, openMultipart, publish } from "./seal.ts";
-import { type SessionRecord, SessionStorage } from "./session-record.ts";
-import {
-  type Addition,
-  admit,
-  type BodyEnd,
-  conclude,
-  expiryOf,
-  isWhole,
-  MAX_LIFE_MS,
-} from "./session-rules.ts";
-import { type Outcome, type Snapshot, toSnapshot, type UploadSpec } from "./session-view.ts";
+import { newRecord, type SessionRecord, SessionStorage, type UploadSpec } from "./session-record.ts";
+import { type Addition, admit, conclude, isOver, isSealing, lastPin } from "./session-rules.ts";
+import { type Outcome, type Snapshot, toSnapshot } from "./session-view.ts";
 
 interface AppendRequest extends Addition {
   /** Of what this request brings; nothing of it is kept if it is another. */
@@ -52,22 +41,7 @@ export class UploadSession extends DurableObject<Env> {
   /** Begins an upload; the object must be a new one. */
   async create(spec: UploadSpec): Promise<Snapshot> {
     const nowMs = Date.now();
-    const record: SessionRecord = {
-      ...spec,
-      phase: "receiving",
-      offset: 0,
-      createdAtMs: nowMs,
-      expiresAtMs: expiryOf(nowMs, nowMs),
-      blob: newBlobKey(spec.id),
-      partSize: partSizeFor(spec.length),
-      partCount: 0,
-      uploadId: null,
-      // A partial upload is no file: its bytes are hashed only to be checked.
-      hash: spec.kind === "partial" && !spec.expected ? null : new SHA256().saveState(),
-      sha256: null,
-      taskId: null,
-      pins: {},
-    };
+    const record = newRecord(spec, nowMs);
     this.#records.save(record);
     // A final upload needs no further request to go on.
     await this.ctx.storage.setAlarm(spec.kind === "final" ? nowMs + ATTEND_MS : record.expiresAtMs);
@@ -306,40 +280,6 @@ export class UploadSession extends DurableObject<Env> {
     return this.#load();
   }
 }
-
-/** Puts the chunks into the intake, up to `most` bytes of the whole; tells how they ended. */
-async function receive(
-  intake: Intake,
-  most: number,
-  chunks: AsyncIterable<Uint8Array>,
-  stopped: AbortSignal,
-): Promise<BodyEnd> {
-  try {
-    for await (const chunk of chunks) {
-      const room = most - intake.offset;
-      await intake.take(chunk.subarray(0, room));
-      if (chunk.length > room) return "overflow";
-    }
-    return stopped.aborted ? "preempted" : "ended";
-  } catch (error) {
-    if (stopped.aborted) return "preempted";
-    if (error instanceof Problem) return "interrupted";
-    throw error;
-  }
-}
-
-/** All the bytes are here, and it is not yet a file. */
-const isSealing = (record: SessionRecord) =>
-  record.phase === "sealing" ||
-  record.phase === "publishing" ||
-  (record.phase === "receiving" && isWhole(record));
-
-/** Until when it is pinned, ms since the epoch. */
-const lastPin = ({ pins }: SessionRecord) => Math.max(0, ...Object.values(pins));
-
-/** What has all its bytes is not given up before it must be. */
-const isOver = (record: SessionRecord, nowMs: number) =>
-  (isSealing(record) ? record.createdAtMs + MAX_LIFE_MS : record.expiresAtMs) <= nowMs;
 
 const logFailure = (error: unknown) =>
   log("error", "a final upload could not be put together; the alarm tries again", errorFields(error));

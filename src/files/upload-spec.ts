@@ -7,7 +7,7 @@ import { rfc9530Digests } from "./digests.ts";
 import { checkTaskType } from "./follow-up.ts";
 import { checkFilename, cleanFilename, mediaType } from "./names.ts";
 import { uploadQuerySchema } from "./schema.ts";
-import type { UploadSpec } from "./session-view.ts";
+import type { UploadSpec } from "./session-record.ts";
 
 /** Said by the client, none of it checked. */
 export interface Said {

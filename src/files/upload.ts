@@ -132,7 +132,7 @@ function toNewFile(
 
 async function checkConditions(env: Env, id: string, conditions: Conditions): Promise<void> {
   const row = await catalogueOf(env, id).find(id);
-  if (judge(conditions, validators(row), false) === "failed") throw preconditionFailed(id);
+  if (judge(conditions, row && validators(row), false) === "failed") throw preconditionFailed(id);
 }
 
 async function toStoredFile(row: FileRow, base: string, { task }: UploadQuery): Promise<StoredFile> {

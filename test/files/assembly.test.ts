@@ -261,6 +261,39 @@ describe("a final upload is what its pieces are", () => {
   });
 });
 
+test("a DELETE that comes while a final upload becomes a file removes that file, too", async () => {
+  const path = await createFinal(5, [await pieceOf("hello")]);
+  const { promise: gate, resolve: goOn } = Promise.withResolvers<void>();
+  let puts = 0;
+  const put = async (key: string, value: ArrayBufferView) => {
+    puts++;
+    await gate;
+    return env.FILES.put(key, value);
+  };
+  await replaceBucket(path, () => ({ put: put as R2Bucket["put"] }));
+  await assemble(path);
+  await expect.poll(() => puts).toBe(1);
+  const steps: string[] = [];
+  const session = sessionOf(path);
+  const watched = {
+    status: async () => {
+      const now = await session.status();
+      steps.push(`saw it ${now?.phase}`);
+      return now;
+    },
+    terminate: async () => {
+      steps.push("waits for the lock");
+      return session.terminate();
+    },
+  };
+  const variables = { UPLOAD_SESSION: { getByName: () => watched } };
+  const removed = send("DELETE", path, { headers: TUS, variables });
+  await expect.poll(() => steps).toEqual(["saw it sealing", "waits for the lock"]);
+  goOn();
+  expect((await removed).status).toBe(204);
+  expect([(await headTus(path)).status, (await fileOf(path)).status]).toEqual([404, 404]);
+});
+
 describe("a final upload that cannot be put together any more", () => {
   const untilGone = async (path: string) =>
     expect.poll(async () => (await headTus(path)).status, { timeout: 5000 }).toBe(404);

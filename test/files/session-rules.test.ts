@@ -6,7 +6,10 @@ import {
   conclude,
   expiryOf,
   IDLE_MS,
+  isOver,
+  isSealing,
   isWhole,
+  lastPin,
   MAX_LIFE_MS,
   type Progress,
 } from "../../src/files/session-rules.ts";
@@ -197,5 +200,33 @@ describe("the expiry", () => {
         expect(then).toBeLessThan(createdAtMs + 7 * IDLE_MS);
       }),
     );
+  });
+});
+
+describe("the life of an upload", () => {
+  const life = { createdAtMs: 0, expiresAtMs: IDLE_MS, pins: {} };
+
+  test.each<[string, Partial<Progress>, boolean]>([
+    ["that receives", {}, false],
+    ["whose last byte came, and was not answered", { offset: 10 }, true],
+    ["that needs the client's word", { offset: 10, endsAtLength: false }, false],
+    ["that is sealed", { phase: "sealing" }, true],
+    ["that is published", { phase: "publishing" }, true],
+    ["that is complete", { phase: "complete", offset: 10 }, false],
+    ["that is ended", { phase: "ended", offset: 10 }, false],
+  ])("%s: whether it is on its way to a file", (_name, progress, expected) => {
+    expect(isSealing({ ...state, ...progress })).toBe(expected);
+    // What is on its way is not given up with those that are idle.
+    expect(isOver({ ...state, ...life, ...progress }, IDLE_MS)).toBe(!expected);
+    expect(isOver({ ...state, ...life, ...progress }, IDLE_MS - 1)).toBe(false);
+    expect(isOver({ ...state, ...life, ...progress }, MAX_LIFE_MS)).toBe(true);
+  });
+
+  test.each([
+    [{}, 0],
+    [{ a: 5 }, 5],
+    [{ a: 5, b: 7, c: 6 }, 7],
+  ])("pinned by %o, it is pinned until %i", (pins, until) => {
+    expect(lastPin({ pins })).toBe(until);
   });
 });

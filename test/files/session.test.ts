@@ -1,7 +1,6 @@
 import { evictDurableObject, reset, runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { SessionRecord } from "../../src/files/session-record.ts";
-import type { UploadSpec } from "../../src/files/session-view.ts";
+import type { SessionRecord, UploadSpec } from "../../src/files/session-record.ts";
 import { keepQuiet } from "../support/quiet.ts";
 import {
   bytesOf,

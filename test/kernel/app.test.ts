@@ -151,6 +151,20 @@ describe("a page of another site", () => {
       expect(exposed).toContain(name);
   });
 
+  test.each([
+    ["OPTIONS", "/uploads", "Accept-Patch"],
+    ["OPTIONS", "/uploads", "Allow"],
+    ["PUT", "/hello", "Allow"],
+    ["POST", "/upload-file", "Accept-Post"],
+    ["GET", "/fetch/demo/todos/1", "Server-Timing"],
+  ])("that CORS_ORIGINS names can read what %s %s says in %s", async (method, path, name) => {
+    const { response, settled } = await callWorker(path, { method, variables, headers: { Origin } });
+    await response.text();
+    await settled();
+    expect(response.headers.has(name)).toBe(true);
+    expect(response.headers.get("Access-Control-Expose-Headers")?.split(",")).toContain(name);
+  });
+
   test("that CORS_ORIGINS names can also read that it needs a token", async () => {
     const { response } = await callWorker("/files", {
       site: "https://sluice.example.com",

@@ -2,8 +2,8 @@
 import type { Promised } from "../promised.ts";
 import type { Record } from "./chaos.ts";
 
-/** In which a HEAD is to be answered while another request for the upload hangs. Idle machines need a hundredth of it. */
-const PROMPT_MS = 5_000;
+/** In which a HEAD is to be answered while another request for the upload hangs. */
+const PROMPT_MS = 2_000;
 
 export function judge(record: Record): Promised[] {
   const { world, uploads, unfinished, seen, settled, left, collected } = record;
