@@ -7,6 +7,7 @@ import { keepQuiet } from "../support/quiet.ts";
 import {
   bytesOf,
   collect,
+  createFinal,
   createTus,
   fileOf,
   headTus,
@@ -50,26 +51,6 @@ async function record(path: string): Promise<SessionRecord> {
   const found = await recordOf(path);
   if (!found) throw new Error(`there is no upload at ${path}`);
   return found;
-}
-
-/** A final upload that nobody has begun to put together; gives its path. */
-async function createFinal(length: number, pieces: string[]): Promise<string> {
-  const id = crypto.randomUUID();
-  await sessionOf(id).create({
-    id,
-    kind: "final",
-    length,
-    endsAtLength: true,
-    filename: "x",
-    contentType: "text/plain",
-    expiresIn: null,
-    task: null,
-    expected: null,
-    metadata: null,
-    concat: `final;${pieces.join(" ")}`,
-    sources: pieces.map(idOf),
-  });
-  return `/uploads/${id}`;
 }
 
 /** Begins to put it together, as the alarm does; which does not wait for it. */

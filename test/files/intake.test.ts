@@ -3,7 +3,7 @@ import { SHA256 } from "@stablelib/sha256";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Intake } from "../../src/files/intake.ts";
-import { type SessionRecord, SessionStorage } from "../../src/files/session-record.ts";
+import { newRecord, type SessionRecord, SessionStorage } from "../../src/files/session-record.ts";
 import { keepQuiet } from "../support/quiet.ts";
 import {
   bytesOf,
@@ -20,6 +20,7 @@ import {
   patchTus,
   recordOf,
   sha256,
+  specOf,
   stalledBody,
   straysInCatalogue,
   streamOf,
@@ -59,32 +60,7 @@ class MadeUpR2 {
   });
 }
 
-const newRecord = (length: number | null, partSize: number): SessionRecord => ({
-  id: "id",
-  kind: "whole",
-  phase: "receiving",
-  offset: 0,
-  length,
-  endsAtLength: true,
-  filename: "x",
-  contentType: "text/plain",
-  expiresIn: null,
-  task: null,
-  expected: null,
-  metadata: null,
-  concat: null,
-  sources: [],
-  createdAtMs: Date.now(),
-  expiresAtMs: Date.now(),
-  blob: "key",
-  partSize,
-  partCount: 0,
-  uploadId: null,
-  hash: new SHA256().saveState(),
-  sha256: null,
-  taskId: null,
-  pins: {},
-});
+const emptyRecord = (partSize: number): SessionRecord => ({ ...newRecord(specOf(), Date.now()), partSize });
 
 /** What is kept: the parts, in their order, and the tail. */
 function keptBytes(storage: SessionStorage, r2: MadeUpR2): Buffer {
@@ -112,9 +88,9 @@ test("whatever comes, in whatever pieces: what is kept are the first bytes, thei
         await runInDurableObject(stub, async (_session, state) => {
           const storage = new SessionStorage(state.storage);
           const r2 = new MadeUpR2(refuses);
-          storage.save(newRecord(null, partSize));
+          storage.save(emptyRecord(partSize));
           for (const { size, cut, checksum, end } of steps) {
-            const before = storage.load() ?? newRecord(null, partSize);
+            const before = storage.load() ?? emptyRecord(partSize);
             const bytes = all.slice(before.offset, before.offset + size);
             const value = Buffer.from(digest("sha1", bytes), "base64");
             const expected = checksum === "none" ? null : { algorithm: "sha1" as const, value, header: "" };
@@ -131,7 +107,7 @@ test("whatever comes, in whatever pieces: what is kept are the first bytes, thei
               expect(error).toMatchObject({ message: "R2 is busy" });
             }
             await intake.settle();
-            const after = storage.load() ?? newRecord(null, partSize);
+            const after = storage.load() ?? emptyRecord(partSize);
             if (isKept) expect(after.offset).toBe(before.offset + size);
             else if (checksum !== "none") expect(after.offset).toBe(before.offset);
             expect(after.offset).toBeGreaterThanOrEqual(before.offset);

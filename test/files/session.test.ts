@@ -1,11 +1,12 @@
 import { evictDurableObject, reset, runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { SessionRecord, UploadSpec } from "../../src/files/session-record.ts";
+import type { SessionRecord } from "../../src/files/session-record.ts";
 import { keepQuiet } from "../support/quiet.ts";
 import {
   bytesOf,
   collect,
   countIntake,
+  createFinal,
   createTus,
   digest,
   fileOf,
@@ -274,27 +275,10 @@ describe("a final upload", () => {
   const c = bytesOf(1000, 3);
   const whole = sha256(Buffer.concat([a, b, c]));
 
-  /** One that nobody has begun to put together yet. */
-  async function createFinal(): Promise<string> {
-    const sources: string[] = [];
-    for (const piece of [a, b, c]) sources.push(idOf(await uploadTus(piece, { "Upload-Concat": "partial" })));
-    const id = crypto.randomUUID();
-    const spec: UploadSpec = {
-      id,
-      kind: "final",
-      length: a.length + b.length + c.length,
-      endsAtLength: true,
-      filename: "x",
-      contentType: "text/plain",
-      expiresIn: null,
-      task: null,
-      expected: null,
-      metadata: null,
-      concat: `final;${sources.join(" ")}`,
-      sources,
-    };
-    await sessionOf(id).create(spec);
-    return `/uploads/${id}`;
+  async function begin(): Promise<string> {
+    const pieces: string[] = [];
+    for (const piece of [a, b, c]) pieces.push(await uploadTus(piece, { "Upload-Concat": "partial" }));
+    return createFinal(a.length + b.length + c.length, pieces);
   }
 
   /** Lets the assembly begin, and come to a stop in its second piece: R2 does not take the first part. */
@@ -320,7 +304,7 @@ describe("a final upload", () => {
     expect.poll(async () => (await record(path)).phase, { timeout: 10_000 }).toBe("complete");
 
   test("is put together by the alarm, wherever it has stopped, also in another instance", async () => {
-    const path = await createFinal();
+    const path = await begin();
     let reads = 0;
     await replaceBucket(path, (bucket) => ({
       get: async (key: string, options?: R2GetOptions) => {
@@ -339,7 +323,7 @@ describe("a final upload", () => {
   });
 
   test("that a PATCH comes to while it is put together refuses it, and is what its pieces are", async () => {
-    const path = await createFinal();
+    const path = await begin();
     const { goOn } = await stallAssembly(path);
     const abort = vi.spyOn(AbortController.prototype, "abort");
     const patch = patchTus(path, 0, "x");
@@ -356,7 +340,7 @@ describe("a final upload", () => {
   });
 
   test("can be looked at while it is put together, which does not stop it", async () => {
-    const path = await createFinal();
+    const path = await begin();
     const { goOn } = await stallAssembly(path);
     const head = await headTus(path);
     expect([head.status, head.headers.get("Upload-Offset")]).toEqual([200, null]);
@@ -367,7 +351,7 @@ describe("a final upload", () => {
   });
 
   test("can be removed while it is put together", async () => {
-    const path = await createFinal();
+    const path = await begin();
     const { goOn } = await stallAssembly(path);
     const abort = vi.spyOn(AbortController.prototype, "abort");
     const removed = send("DELETE", path, { headers: TUS });
@@ -378,7 +362,7 @@ describe("a final upload", () => {
   });
 
   test("that takes long is answered before it is together, and goes on by itself", async () => {
-    const { sources } = await record(await createFinal());
+    const { sources } = await record(await begin());
     vi.spyOn(scheduler, "wait").mockResolvedValue();
     const headers = { ...TUS, "Upload-Concat": `final;${sources.map((id) => `/uploads/${id}`).join(" ")}` };
     const { status, headers: told } = await send("POST", "/uploads", { headers });

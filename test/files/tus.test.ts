@@ -14,6 +14,7 @@ import {
   MIB,
   patchTus,
   pathOf,
+  postTus,
   send,
   sha256,
   stalledBody,
@@ -24,8 +25,6 @@ import {
 
 keepQuiet();
 
-const create = async (headers: Record<string, string | number>, body: BodyInit | null = null) =>
-  send("POST", "/uploads", { body, headers: { ...TUS, ...headers } });
 const chunkType = { "Content-Type": CHUNK["Content-Type"] };
 const MAX_5 = { variables: { MAX_FILE_BYTES: 5 } };
 const nowhere = "/uploads/0190a2b4-0000-7000-8000-000000000000";
@@ -64,7 +63,7 @@ describe("the version", () => {
     ["1.0.1", 412],
     ["", 412],
   ])("of a creation: %j gives %i", async (version, status) => {
-    const answer = await create({ "Tus-Resumable": version, "Upload-Length": 1 });
+    const answer = await postTus({ "Tus-Resumable": version, "Upload-Length": 1 });
     expectTus(answer, status);
     expect(answer.headers.get("Tus-Version")).toBe(status === 412 ? "1.0.0" : null);
     expect(answer.headers.has("Location")).toBe(status === 201);
@@ -86,7 +85,7 @@ describe("the version", () => {
 
 describe("creation", () => {
   test("answers 201 with where the upload is, which then is at byte 0", async () => {
-    const answer = await create({ "Upload-Length": 5, "Upload-Metadata": "filename YS50eHQ=,empty" });
+    const answer = await postTus({ "Upload-Length": 5, "Upload-Metadata": "filename YS50eHQ=,empty" });
     expectTus(answer, 201);
     expect(answer.has("Upload-Offset", "Content-Location")).toEqual({
       "Upload-Offset": "0",
@@ -122,7 +121,7 @@ describe("creation", () => {
     ["metadata with no key", { "Upload-Length": 5, "Upload-Metadata": "a YQ==,, b YQ==" }, 400],
     ["metadata with two values", { "Upload-Length": 5, "Upload-Metadata": "a YQ== YQ==" }, 400],
   ])("with %s", async (_name, headers, status) => {
-    expectTus(await create(headers), status);
+    expectTus(await postTus(headers), status);
   });
 
   test("of more than the maximum is refused, exactly that much is not", async () => {
@@ -133,7 +132,7 @@ describe("creation", () => {
   });
 
   test("of no bytes is complete at once", async () => {
-    const answer = await create({ "Upload-Length": 0 });
+    const answer = await postTus({ "Upload-Length": 0 });
     expectTus(answer, 201);
     expect(await fileOf(pathOf(answer))).toMatchObject({ status: 200, size: 0 });
     await expectOffset(pathOf(answer), 0);
@@ -145,7 +144,7 @@ describe("creation with upload", () => {
     ["part", "hel", "3", 404],
     ["the whole", "hello", "5", 200],
   ])("takes %s of the bytes along", async (_name, body, offset, fileStatus) => {
-    const answer = await create({ "Upload-Length": 5, ...chunkType }, body);
+    const answer = await postTus({ "Upload-Length": 5, ...chunkType }, body);
     expectTus(answer, 201);
     expect(answer.headers.get("Upload-Offset")).toBe(offset);
     expect((await fileOf(pathOf(answer))).status).toBe(fileStatus);
@@ -163,7 +162,7 @@ describe("creation with upload", () => {
     ],
     ["of a checksum nobody knows", "hello", { ...chunkType, "Upload-Checksum": "crc32 AAAA" }, 400],
   ])("with a body %s", async (_name, body, headers, status) => {
-    const answer = await create({ "Upload-Length": 5, ...headers }, body);
+    const answer = await postTus({ "Upload-Length": 5, ...headers }, body);
     expectTus(answer, status);
     expect(answer.headers.has("Location")).toBe(status === 201);
   });
@@ -350,7 +349,7 @@ describe("checksum", () => {
 
 describe("expiration", () => {
   test("is told with every answer that leaves an upload unfinished", async () => {
-    const created = await create({ "Upload-Length": 5 });
+    const created = await postTus({ "Upload-Length": 5 });
     const path = pathOf(created);
     const answers = [
       created,

@@ -13,6 +13,7 @@ import {
   idOf,
   patchTus,
   pathOf,
+  postTus,
   send,
   sha256,
   TUS,
@@ -21,21 +22,19 @@ import {
 
 keepQuiet();
 
-const create = async (headers: Record<string, string | number>, body: BodyInit | null = null) =>
-  send("POST", "/uploads", { body, headers: { ...TUS, ...headers } });
 const chunkType = { "Content-Type": CHUNK["Content-Type"] };
 const base64 = (text: string) => Buffer.from(text).toString("base64");
 const nowhere = "/uploads/0190a2b4-0000-7000-8000-000000000000";
 
 describe("concatenation", () => {
   const partial = { "Upload-Concat": "partial" };
-  const final = (...urls: string[]) => create({ "Upload-Concat": `final;${urls.join(" ")}` });
+  const final = (...urls: string[]) => postTus({ "Upload-Concat": `final;${urls.join(" ")}` });
   const absolute = (path: string) => `http://localhost${path}`;
 
   test("puts partial uploads together, in the order they are named", async () => {
     const [a, b] = [await uploadTus("hello ", partial), await uploadTus("world", partial)];
     const concat = `final;${absolute(b)} ${a} ${absolute(b)}`;
-    const answer = await create({
+    const answer = await postTus({
       "Upload-Concat": concat,
       "Upload-Metadata": `filename ${base64("x.txt")}`,
     });
@@ -112,12 +111,12 @@ describe("concatenation", () => {
     const done = await uploadTus("hello", partial);
     const open = await createTus({ ...partial, "Upload-Length": 5 });
     const whole = await uploadTus("hello");
-    expect((await create(headers({ done, open, whole }))).status).toBe(status);
+    expect((await postTus(headers({ done, open, whole }))).status).toBe(status);
   });
 
   test("with bytes of its own is refused", async () => {
     const part = await uploadTus("hello", partial);
-    expect((await create({ "Upload-Concat": `final;${part}`, ...chunkType }, "more")).status).toBe(400);
+    expect((await postTus({ "Upload-Concat": `final;${part}`, ...chunkType }, "more")).status).toBe(400);
   });
 
   test("of more than the maximum is refused", async () => {

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { expect, vi } from "vitest";
 import type { UploadSession } from "../../src/files/index.ts";
 import { Intake } from "../../src/files/intake.ts";
-import type { SessionRecord } from "../../src/files/session-record.ts";
+import type { SessionRecord, UploadSpec } from "../../src/files/session-record.ts";
 import { type CallOptions, callWorker } from "./call.ts";
 
 export const MIB = 1024 * 1024;
@@ -45,6 +45,39 @@ const toStrings = (headers: Record<string, string | number>) =>
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
 
 /** Where an upload is, by the answer to its creation. */
+/** Asks for a new tus upload. */
+export const postTus = async (headers: Record<string, string | number>, body: BodyInit | null = null) =>
+  send("POST", "/uploads", { body, headers: { ...TUS, ...headers } });
+
+/** What the creation of an upload says, where it says nothing in particular. */
+export const specOf = (more: Partial<UploadSpec> = {}): UploadSpec => ({
+  id: crypto.randomUUID(),
+  kind: "whole",
+  length: null,
+  endsAtLength: true,
+  filename: "x",
+  contentType: "text/plain",
+  expiresIn: null,
+  task: null,
+  expected: null,
+  metadata: null,
+  concat: null,
+  sources: [],
+  ...more,
+});
+
+/** Begins a final upload that nobody has begun to put together; gives its path. */
+export async function createFinal(length: number, pieces: string[]): Promise<string> {
+  const spec = specOf({
+    kind: "final",
+    length,
+    concat: `final;${pieces.join(" ")}`,
+    sources: pieces.map(idOf),
+  });
+  await sessionOf(spec.id).create(spec);
+  return `/uploads/${spec.id}`;
+}
+
 export const pathOf = ({ headers }: Pick<Answer, "headers">) =>
   new URL(headers.get("Location") ?? "none:").pathname;
 export const idOf = (path: string) => path.slice(path.lastIndexOf("/") + 1);
