@@ -10,20 +10,28 @@ import {
   uploadRoutes,
 } from "./files/index.ts";
 import { hello } from "./hello.ts";
-import { jobRoutes } from "./jobs/index.ts";
+import { jobRoutes, readCallbackTargets } from "./jobs/index.ts";
 import { readAccess } from "./kernel/access.ts";
 import { createApp, type Router } from "./kernel/app.ts";
 import { health } from "./kernel/health.ts";
 import { outboundRoutes, readDataSource } from "./outbound/index.ts";
-import { sweepTasks, taskRoutes } from "./tasks/index.ts";
+import {
+  readTaskSettings,
+  scheduleRoutes,
+  steeringRoutes,
+  submitRoutes,
+  taskRoutes,
+  tendTasks,
+} from "./tasks/index.ts";
 
 export { FileCatalogue, UploadSession } from "./files/index.ts";
 export { FileTasks } from "./jobs/index.ts";
 export { DemoUpstream, Semaphore } from "./outbound/index.ts";
-export { TaskLedger } from "./tasks/index.ts";
+export { Scheduler, TaskLedger, TaskRunner } from "./tasks/index.ts";
 
 // Throws, so that the Worker does not start, when a variable is wrong.
-for (const read of [readAccess, readFileSettings, readDataSource]) read(startEnv);
+for (const read of [readAccess, readFileSettings, readDataSource, readTaskSettings, readCallbackTargets])
+  read(startEnv);
 
 const app: Router = createApp({
   open: [health, uploadPreface, linkRoutes],
@@ -33,6 +41,9 @@ const app: Router = createApp({
     hello,
     jobRoutes,
     taskRoutes,
+    submitRoutes,
+    steeringRoutes,
+    scheduleRoutes,
     fileRoutes,
     storeRoutes,
     uploadRoutes,
@@ -42,7 +53,7 @@ const app: Router = createApp({
 
 export default {
   fetch: app.fetch,
-  async scheduled(_controller, env) {
-    await sweepTasks(env);
+  async scheduled({ scheduledTime }, env) {
+    await tendTasks(env, scheduledTime);
   },
 } satisfies ExportedHandler<Env>;

@@ -13,6 +13,8 @@ const inNode = ["test/e2e/**/*.test.ts", "test/architecture.test.ts"];
 export default defineConfig({
   root,
   test: {
+    // By default one less than there are cores, which on a small machine is one.
+    maxWorkers: 2,
     projects: [
       {
         root,

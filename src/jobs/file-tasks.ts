@@ -3,11 +3,15 @@
  * so that neither it nor the tasks need know of the other.
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { z } from "zod";
 import { startTaskOnce, type TaskType } from "../tasks/index.ts";
-import { verifyFile } from "./verify-file.ts";
+import { TASK_TYPES } from "./task-types.ts";
 
-/** Every type whose input is `{ fileId: string }`. */
-const FILE_TASKS: TaskType[] = [verifyFile];
+/** Every type whose input is `{ fileId: string }`, or can be. */
+const FILE_TASKS: TaskType[] = TASK_TYPES.filter(
+  ({ input }) =>
+    input instanceof z.ZodObject && "fileId" in input.shape && input.safeParse({ fileId: "any" }).success,
+);
 
 export class FileTasks extends WorkerEntrypoint<Env> {
   /** The names of the types that an upload may start. */

@@ -1,3 +1,11 @@
 /** The built-in task types, and what starts them: where tasks, files and outbound meet. */
+import { registerSchedules, registerTaskTypes } from "../tasks/index.ts";
+import { SCHEDULES } from "./schedules.ts";
+import { TASK_TYPES } from "./task-types.ts";
+
+export { readCallbackTargets } from "./callback-targets.ts";
 export { FileTasks } from "./file-tasks.ts";
 export { runTasks as jobRoutes } from "./run-tasks.ts";
+
+registerTaskTypes(TASK_TYPES);
+registerSchedules(SCHEDULES);

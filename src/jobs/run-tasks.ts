@@ -1,6 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems } from "../kernel/app.ts";
-import { defineTask, startTasks, taskLinkSchema } from "../tasks/index.ts";
+import { defineTask, startTasks, taskLink, taskLinkSchema } from "../tasks/index.ts";
 
 export const taskA = defineTask({
   name: "task_a",
@@ -44,7 +44,7 @@ for (const method of ["get", "post"] as const) {
       // HEAD asks what GET would say, and starts nothing.
       const starts = c.req.method === "HEAD" ? [] : [taskA, taskB].map((type) => ({ type, input: {} }));
       const ids = await startTasks(c.env, c.executionCtx, starts);
-      const tasks = ids.map((id) => ({ id, url: new URL(`/tasks/${id}`, c.req.url).href }));
+      const tasks = ids.map((id) => taskLink(id, c.req.url));
       return c.json({ message: "Tasks scheduled" as const, tasks }, 200, { "Cache-Control": "no-store" });
     },
   );

@@ -1,7 +1,7 @@
 import { env } from "cloudflare:workers";
 import { z } from "zod";
 import { openFile } from "../files/index.ts";
-import { defineTask } from "../tasks/index.ts";
+import { defineTask, NonRetryableError } from "../tasks/index.ts";
 
 /** Reads a file back from R2, and fails if it is not, byte for byte, what was uploaded. */
 export const verifyFile = defineTask({
@@ -9,12 +9,13 @@ export const verifyFile = defineTask({
   input: z.object({ fileId: z.string() }),
   async run(ctx, { fileId }) {
     const file = await openFile(env, fileId);
-    if (!file) throw new Error(`there is no file ${fileId}`);
+    if (!file) throw new NonRetryableError(`there is no file ${fileId}`);
     const digest = new crypto.DigestStream("SHA-256");
     await file.body.pipeTo(digest);
     const sha256 = Buffer.from(await digest.digest).toString("hex");
     const { size, filename } = file.info;
-    if (sha256 !== file.info.sha256) throw new Error(`its sha256 is ${sha256}, and was ${file.info.sha256}`);
+    if (sha256 !== file.info.sha256)
+      throw new NonRetryableError(`its sha256 is ${sha256}, and was ${file.info.sha256}`);
     ctx.log("info", "File verified.", { fileId, size });
     return { fileId, filename, size, sha256 };
   },

@@ -34,8 +34,10 @@ export function createApp(routers: { open: Router[]; closed: Router[] }): Router
   const headers = { strictTransportSecurity: false, crossOriginResourcePolicy: false };
   app.use(requestId(), secureHeaders(headers), async (c, next) => {
     await next();
-    c.header("X-Request-Id", c.get("requestId")); // once more: a bare `Response` does not have it yet
-    if (!c.res.headers.has(RESOURCE_POLICY)) c.header(RESOURCE_POLICY, "same-origin");
+    // Not by `c.header`, which makes the whole response anew each time.
+    const { headers: answered } = c.res;
+    answered.set("X-Request-Id", c.get("requestId")); // once more: a bare `Response` does not have it yet
+    if (!answered.has(RESOURCE_POLICY)) answered.set(RESOURCE_POLICY, "same-origin");
   });
   app.use(allowOrigins);
   app.onError(renderProblem);
@@ -90,6 +92,7 @@ const EXPOSED_HEADERS = [
   "Server-Timing",
   "WWW-Authenticate",
   "Location",
+  "Preference-Applied",
   "Content-Location",
   "Link",
   "ETag",

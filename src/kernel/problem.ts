@@ -18,12 +18,14 @@
  *     ├── 415 unsupported-media    the body is of another type
  *     ├── 416 range-not-satisfiable
  *     ├── 422 invalid              readable, but not what the route takes; `errors` says where
+ *     ├── 422 idempotency-key-reused  with another payload
  *     ├── 460 checksum-mismatch    of a chunk (tus)
  *     ├── 500 internal             a bug: the detail is in the log, under the request id
  *     ├── 502 upstream-unreachable, redirect-refused, response-too-large
  *     ├── 503 upstream-failed, queue-full, wait-limit, paused, breaker-open, semaphore-unavailable
  *     ├── 503 no-link-key          nothing to sign a link with
  *     ├── 503 task-not-started     the file is kept, but its task could not be started
+ *     ├── 503 ledger-unavailable   the tasks cannot be written down, so they are not taken
  *     ├── 504 upstream-timeout
  *     └── 508 loop-detected        the call would come back here
  *
@@ -53,6 +55,7 @@ const TITLES = {
   "unsupported-media": [415, "Unsupported media type"],
   "range-not-satisfiable": [416, "Range not satisfiable"],
   invalid: [422, "Invalid request"],
+  "idempotency-key-reused": [422, "Idempotency-Key is already used"],
   "checksum-mismatch": [460, "Checksum mismatch"],
   internal: [500, "Internal server error"],
   "upstream-unreachable": [502, "Upstream unreachable"],
@@ -66,6 +69,7 @@ const TITLES = {
   "semaphore-unavailable": [503, "Semaphore unavailable"],
   "no-link-key": [503, "No link key"],
   "task-not-started": [503, "Task not started"],
+  "ledger-unavailable": [503, "Ledger unavailable"],
   "upstream-timeout": [504, "Upstream timeout"],
   "loop-detected": [508, "Loop detected"],
 } as const satisfies Record<string, [number, string]>;
@@ -172,9 +176,21 @@ function toProblem(error: unknown): Problem {
 
 /** What zod found wrong with a request, as a 422 that names each place. `target` is json, query, param, … */
 export function invalid(target: string, error: z.core.$ZodError): Problem {
-  const errors = error.issues.map((issue) => ({
+  const errors = error.issues.flatMap(withinUnion).map((issue) => ({
     at: `${target}/${issue.path.map(String).join("/")}`,
     detail: issue.message,
   }));
   return new Problem("invalid", `The request's ${target} is not what this route takes.`, { errors });
 }
+
+/** Of what none of the alternatives takes: what is wrong by the one that it is most like. */
+function withinUnion(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code !== "invalid_union") return [issue];
+  const nearest = issue.errors.find(isAlike);
+  if (!nearest) return [issue];
+  return nearest.flatMap(withinUnion).map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }));
+}
+
+/** Whether these are faults of something of the right kind. */
+const isAlike = (issues: z.core.$ZodIssue[]) =>
+  !issues.some(({ code, path }) => code === "invalid_type" && path.length === 0);

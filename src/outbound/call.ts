@@ -18,6 +18,8 @@ export interface Ask {
   headers: Headers;
   /** Bytes can be sent again, a stream cannot. */
   body: ReadableStream<Uint8Array> | Uint8Array | null;
+  /** Follow none, and refuse an answer that is one. */
+  redirect?: "error";
 }
 
 export interface Called {
@@ -39,6 +41,7 @@ export async function call(env: Env, upstream: Upstream, ask: Ask, watch: Watch)
     if (!REDIRECTS.has(response.status) || location === null)
       return { response: await check(response, upstream), isRedirected: redirects > 0 };
     await response.body?.cancel();
+    if (ask.redirect === "error") throw refused("The upstream redirects, and this call follows none.");
     if (redirects === MOST_REDIRECTS)
       throw refused(`The upstream redirects more than ${MOST_REDIRECTS} times.`);
     hop = afterRedirect(upstream, hop, response.status, location);

@@ -4,4 +4,4 @@ export { DemoUpstream } from "./demo.ts";
 export { proxy } from "./proxy.ts";
 export { outboundRoutes } from "./routes.ts";
 export { Semaphore } from "./semaphore.ts";
-export { readDataSource, readUpstreams } from "./upstreams.ts";
+export { readDataSource, readUpstreams, type Upstream } from "./upstreams.ts";

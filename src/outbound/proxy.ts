@@ -17,6 +17,7 @@ export async function proxy(
   upstream: Upstream,
   path: string,
   request: Request,
+  options: Pick<Ask, "redirect"> = {},
 ): Promise<Response> {
   checkMethod(upstream, request.method);
   targetOf(upstream, path);
@@ -24,6 +25,7 @@ export async function proxy(
   if (hasPassed(request.headers, via))
     throw upstreamProblem("loop-detected", "This request has come through this Sluice before.");
   const ask: Ask = {
+    ...options,
     method: request.method,
     path,
     headers: toUpstream(request.headers, upstream, caller.requestId, via),

@@ -3,103 +3,332 @@
  *
  * A task is written before its caller is answered (an RPC reply waits for the write), and together with its first
  * claim, so that starting one costs a single round trip. What is in the ledger outlives the Worker that runs it.
+ *
+ * By itself, the ledger acts only in its alarm: it looks at the tasks that are due, and gives those in the line to
+ * runners. The alarm awaits no work and never throws: the runtime abandons one that does. A task that cannot be read
+ * is passed over, so that it holds up no other.
  */
 import { DurableObject } from "cloudflare:workers";
-import { v5 as uuidv5, v7 as uuidv7 } from "uuid";
-import { log } from "../kernel/log.ts";
-import { LEASE_MS, mayReport, type Outcome } from "./rules.ts";
-import { CREATE_TABLES, type TaskRow } from "./schema.ts";
+import { errorFields, log } from "../kernel/log.ts";
+import { Alarm } from "./alarm.ts";
+import { Book, type Page } from "./book.ts";
+import type { Assignment, Claim, NewTask, Report } from "./claim.ts";
+import { CALLBACK_TYPE, DEFAULT_RETRY } from "./define.ts";
+import { feed } from "./feed.ts";
+import { Keys, type Reservation } from "./keys.ts";
+import { isFree, nextInLine } from "./line.ts";
+import { queuedSinceMs, rankOf } from "./rank.ts";
+import { findTaskType } from "./registry.ts";
+import {
+  type Change,
+  cancel,
+  claim,
+  isFinal,
+  mayReport,
+  renewed,
+  report,
+  retry,
+  submit,
+  type Terms,
+  tick,
+} from "./rules.ts";
+import { Runners } from "./runners.ts";
+import type { TaskRow } from "./schema.ts";
+import { readTaskSettings } from "./settings.ts";
+import { taskIdOfKey } from "./shards.ts";
+import { Watchers } from "./watchers.ts";
 
-export interface NewTask {
-  type: string;
-  /** JSON text. */
-  input: string;
-  /** Of two tasks with the same key, only the first is written. */
-  key?: string;
-}
-
-/** The right to run a task: reports are taken only with the latest `token`. */
-export interface Claim {
-  taskId: string;
-  token: number;
-}
-
-/** The namespace of ids that are made from keys (RFC 9562 §5.5). */
-const KEYS = "b1a5a2c6-6b0e-4f0c-9d57-0f3f0f7f4a11";
+/** How many due tasks one alarm looks at, and removes; for the rest, another follows at once. */
+const BATCH = 200;
+const REMOVAL_BATCH = 50;
+/** When to look again at a task that could not be handled. */
+const UNREADABLE_PAUSE_MS = 60_000;
+/** An alarm that is so late has been lost. */
+const OVERDUE_MS = 5_000;
 
 export class TaskLedger extends DurableObject<Env> {
-  readonly #sql = this.ctx.storage.sql;
+  readonly #watchers = new Watchers();
+  readonly #book = new Book(this.ctx.storage.sql, (taskId) => this.#watchers.notify(taskId));
+  readonly #keys = new Keys(this.ctx.storage.sql);
+  readonly #runners = new Runners(this.env);
+  readonly #alarm = new Alarm(this.ctx);
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#sql.exec(CREATE_TABLES);
+    // An alarm that is set already must not be put off by the first that is asked for.
+    this.#arm(Date.now());
   }
 
-  /** Writes the tasks, all or none, each already claimed by the caller. One that is there by its key is left alone. */
-  startTasks(tasks: NewTask[]): (Claim & { isNew: boolean })[] {
+  /**
+   * Writes tasks, all or none, and says which of them the caller is to run now. One that is there already stays as it
+   * is. Takes `reports` along, which saves each a call of its own.
+   */
+  submit(tasks: NewTask[], reports: Report[] = []): (Claim | null)[] {
+    this.report(reports);
     const nowMs = Date.now();
-    return this.ctx.storage.transactionSync(() =>
-      tasks.map(({ type, input, key }) => {
-        const taskId = `${this.#shard}-${key === undefined ? uuidv7() : uuidv5(key, KEYS)}`;
-        const inserted = this.#sql.exec(
-          `INSERT INTO task (id, type, input, status, token, lease_ends_at_ms, created_at_ms, started_at_ms)
-           VALUES (?, ?, ?, 'running', 1, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-          taskId,
-          type,
-          input,
-          nowMs + LEASE_MS,
-          nowMs,
-          nowMs,
-        );
-        return { taskId, token: 1, isNew: inserted.rowsWritten > 0 };
-      }),
-    );
+    const enter = () => tasks.map((task) => this.#enter(task, nowMs));
+    // What one turn of an object writes is committed together anyway; a savepoint costs a third of the whole call.
+    const entered = tasks.length === 1 ? enter() : this.ctx.storage.transactionSync(enter);
+    this.#alarm.wakeAt(Math.min(...entered.map(({ dueAtMs }) => dueAtMs)));
+    return entered.map(({ given }) => given);
   }
 
-  /** Renews a claim; false if it is not the task's latest any more, so the work is in vain. */
-  heartbeat({ taskId, token }: Claim): boolean {
-    if (!this.#mayReport(taskId, token)) return false;
-    this.#sql.exec(
-      "UPDATE task SET status = 'running', lease_ends_at_ms = ? WHERE id = ?",
-      Date.now() + LEASE_MS,
-      taskId,
-    );
+  /** Takes what has become of claims. One that does not count any more is ignored, and so is one taken before. */
+  report(reports: Report[]): void {
+    for (const { taskId, token, outcome } of reports) {
+      this.#guard(taskId, () => {
+        const task = this.#book.find(taskId);
+        const change = task && report(task, token, outcome, this.#termsOf(task));
+        if (change) this.#apply(change);
+      });
+    }
+    if (reports.length > 0 && this.#book.isWaiting()) this.#alarm.wakeAt(Date.now());
+  }
+
+  /** Renews a claim. `cancel`: the code should end. `stale`: the task is no longer the caller's. */
+  heartbeat({ taskId, token }: Claim): "ok" | "cancel" | "stale" {
+    const task = this.#book.find(taskId);
+    if (!task || !mayReport(task, token)) return "stale";
+    this.#book.renew(taskId, renewed(task, Date.now()));
+    return task.status === "cancelling" ? "cancel" : "ok";
+  }
+
+  /** Notes how far a task is; false if the claim is stale, as below. */
+  progress({ taskId, token }: Claim, ratio: number, message: string | null): boolean {
+    const task = this.#book.find(taskId);
+    if (!task || !mayReport(task, token)) return false;
+    this.#book.progress(task, ratio, message, Date.now());
     return true;
   }
 
-  /** Ends a task; false if the claim is stale. Repeating a report that was taken is harmless. */
-  finish({ taskId, token }: Claim, outcome: Outcome): boolean {
-    if (!this.#mayReport(taskId, token)) return false;
-    const result = outcome.status === "succeeded" ? outcome.result : null;
-    const error = outcome.status === "failed" ? JSON.stringify(outcome.error) : null;
-    this.#sql.exec(
-      "UPDATE task SET status = ?, finished_at_ms = ?, result = ?, error = ? WHERE id = ?",
-      outcome.status,
-      Date.now(),
-      result,
-      error,
-      taskId,
-    );
+  /** Records the result of a step, as JSON text. */
+  step({ taskId, token }: Claim, name: string, result: string): boolean {
+    const task = this.#book.find(taskId);
+    if (!task || !mayReport(task, token)) return false;
+    this.ctx.storage.transactionSync(() => this.#book.recordStep(task, name, result, Date.now()));
     return true;
   }
 
-  getTask(taskId: string): TaskRow | undefined {
-    return this.#sql.exec<TaskRow>("SELECT * FROM task WHERE id = ?", taskId).toArray()[0];
+  /** What there is to do for a claim, whose lease begins anew; null if it is stale, or the task cancelled meanwhile. */
+  open({ taskId, token }: Claim): Assignment | null {
+    const task = this.#book.read(taskId);
+    if (!task || !mayReport(task, token)) return null;
+    if (task.status === "cancelling") {
+      this.report([{ taskId, token, outcome: { kind: "not-begun" } }]);
+      return null;
+    }
+    this.#runners.noteOpened(taskId);
+    this.#book.renew(taskId, renewed(task, Date.now()));
+    const { type, input, attempt, attempt_started_at_ms } = task;
+    const attemptStartedAtMs = attempt_started_at_ms ?? Date.now();
+    return { type, input, attempt, attemptStartedAtMs, steps: this.#book.steps(taskId) };
   }
 
-  /** Marks the tasks whose Worker died, and logs each once. */
-  sweep(): void {
-    const lost = this.#sql.exec<Pick<TaskRow, "id" | "type">>(
-      "UPDATE task SET status = 'lost' WHERE status = 'running' AND lease_ends_at_ms <= ? RETURNING id, type",
-      Date.now(),
-    );
-    for (const { id, type } of lost)
-      log("warn", "task lost: its Worker stopped reporting", { taskId: id, type });
+  getTask(taskId: string): TaskRow | null {
+    return this.#book.read(taskId) ?? null;
   }
 
-  #mayReport(taskId: string, token: number): boolean {
-    const row = this.getTask(taskId);
-    return row !== undefined && mayReport(row, token);
+  list(page: Page): TaskRow[] {
+    return this.#book.list(page);
+  }
+
+  /** The task once it has ended, or as it is `ms` from now. */
+  async wait(taskId: string, ms: number): Promise<TaskRow | null> {
+    const untilMs = Date.now() + ms;
+    for (;;) {
+      const task = this.#book.read(taskId);
+      const leftMs = untilMs - Date.now();
+      if (!task || isFinal(task.status) || leftMs <= 0) return task ?? null;
+      await this.#watchers.next(taskId, leftMs);
+    }
+  }
+
+  /** Its events after number `after`, as a stream; "over" if there will be none, null if there is no such task. */
+  watch(taskId: string, after: number): ReadableStream<Uint8Array> | "over" | null {
+    const history = {
+      read: (last: number, limit: number) => this.#book.events(taskId, last, limit),
+      endsWith: (last: number) => {
+        const task = this.#book.find(taskId);
+        return !task || (isFinal(task.status) && task.events <= last);
+      },
+      changed: async (ms: number) => this.#watchers.next(taskId, ms),
+    };
+    if (!this.#book.find(taskId)) return null;
+    return history.endsWith(after) ? "over" : feed(history, after);
+  }
+
+  /** Cancels a task, for good; "ended" if it has ended otherwise. */
+  cancel(taskId: string): TaskRow | "ended" | null {
+    const task = this.#book.find(taskId);
+    if (!task) return null;
+    const change = cancel(task, this.#termsOf(task));
+    if (change === undefined) return "ended";
+    if (change !== "already") {
+      this.#apply(change);
+      if (change.task.lane === "long")
+        this.ctx.waitUntil(this.#runners.cancel({ taskId, token: change.task.token }));
+    }
+    return this.getTask(taskId);
+  }
+
+  /** Begins another life of a task that failed or was cancelled; "refused" for any other. */
+  retry(taskId: string): TaskRow | "refused" | null {
+    const task = this.#book.find(taskId);
+    if (!task) return null;
+    if (!this.#tryAgain(task)) return "refused";
+    return this.getTask(taskId);
+  }
+
+  /** Retries at most `limit` dead letters of a type, of those that were so before a time; how many there were. */
+  retryFailed(type: string, beforeMs: number, limit: number): number {
+    const failed = this.#book.failed(type, beforeMs, limit);
+    for (const task of failed) this.#guard(task.id, () => void this.#tryAgain(task));
+    return failed.length;
+  }
+
+  /** Removes a task that has ended; "active" for any other. */
+  remove(taskId: string): "removed" | "active" | null {
+    const task = this.#book.find(taskId);
+    if (!task) return null;
+    if (!isFinal(task.status)) return "active";
+    this.ctx.storage.transactionSync(() => this.#book.remove(taskId));
+    return "removed";
+  }
+
+  reserveKey(key: string, fingerprint: string, taskIds: string[]): Reservation {
+    return this.#keys.reserve(key, fingerprint, taskIds, Date.now());
+  }
+
+  /** Whether the tasks of a key are there now, or could not be made. */
+  settleKey(key: string, areMade: boolean): void {
+    if (areMade) this.#keys.settle(key);
+    else this.#keys.release(key);
+  }
+
+  /** Sets the alarm anew, in case it was lost; how late the earliest task is that it should have looked at, in ms. */
+  tend(): number {
+    const nowMs = Date.now();
+    this.#keys.removeExpired(nowMs, BATCH);
+    const [next] = nextInLine(this.#book, 1);
+    const queuedMs = next ? queuedSinceMs(next.priority, next.rank_ms ?? nowMs) : nowMs;
+    const lateMs = nowMs - Math.min(queuedMs, this.#book.nextDueAtMs() ?? nowMs);
+    this.#alarm.forget();
+    this.#arm(nowMs);
+    return lateMs > OVERDUE_MS ? lateMs : 0;
+  }
+
+  override alarm(): void {
+    const nowMs = Date.now();
+    this.#alarm.hold();
+    try {
+      const due = [...this.#book.due(nowMs, BATCH), ...this.#book.expired(nowMs, REMOVAL_BATCH)];
+      for (const task of due) this.#guard(task.id, () => this.#tick(task));
+      for (const given of this.#dispatch(nowMs)) this.ctx.waitUntil(this.#hand(given));
+      this.#alarm.forget();
+      this.#arm(nowMs);
+    } catch (error) {
+      log("error", "the ledger's alarm failed", { shard: this.#shard, ...errorFields(error) });
+      this.#alarm.forget();
+      this.#alarm.wakeAt(nowMs + OVERDUE_MS);
+    }
+  }
+
+  /** Gives the claim, if there is one, and when the ledger has to look at the task. */
+  #enter({ lane, priority, ...entry }: NewTask, nowMs: number): { given: Claim | null; dueAtMs: number } {
+    const mayStart = lane !== null && isFree(this.#book, entry.type, rankOf(priority, nowMs));
+    const change = submit(priority, entry.runAtMs, mayStart ? lane : null, nowMs);
+    if (!this.#book.enter(entry, change, nowMs)) return { given: null, dueAtMs: Number.POSITIVE_INFINITY };
+    const { status, token, due_at_ms } = change.task;
+    const given = status === "running" ? { taskId: entry.id, token } : null;
+    return { given, dueAtMs: due_at_ms ?? nowMs };
+  }
+
+  #tryAgain(task: TaskRow): boolean {
+    const change = retry(task, Date.now());
+    if (!change) return false;
+    this.#book.clearProgress(task.id);
+    this.#apply(change);
+    return true;
+  }
+
+  #tick(task: TaskRow): void {
+    const change = tick(task, this.#termsOf(task));
+    if (change === "remove") return this.ctx.storage.transactionSync(() => this.#book.remove(task.id));
+    if (change) this.#apply(change);
+  }
+
+  /** Claims what there is room for. */
+  #dispatch(nowMs: number): Claim[] {
+    const given: Claim[] = [];
+    for (const task of nextInLine(this.#book)) {
+      this.#guard(task.id, () => {
+        const change = claim(task, "long", nowMs);
+        this.#apply(change);
+        given.push({ taskId: task.id, token: change.task.token });
+      });
+    }
+    return given;
+  }
+
+  /** Gives a claim to the object that will run it; if that cannot be reached, takes it back. */
+  async #hand(given: Claim): Promise<void> {
+    const isTaken = await this.#runners.start(given);
+    if (!isTaken) this.report([{ ...given, outcome: { kind: "not-begun" } }]);
+  }
+
+  /** Writes a change, and what follows from it: a callback, if the task has ended, and the next alarm. */
+  #apply(change: Change<TaskRow>): void {
+    const nowMs = Date.now();
+    const { id, status, callback_url, due_at_ms } = change.task;
+    if (status !== "running") this.#runners.forget(id);
+    const callsBack = isFinal(status) && callback_url !== null;
+    if (callsBack)
+      this.ctx.storage.transactionSync(() => {
+        this.#book.save(change, nowMs);
+        this.#callBack(change.task, callback_url, nowMs);
+      });
+    else this.#book.save(change, nowMs);
+    this.#alarm.wakeAt(callsBack ? nowMs : (due_at_ms ?? nowMs));
+  }
+
+  /** One for each end of a task: it may have several, if it is retried by hand. */
+  #callBack({ id: taskId, events, finished_at_ms }: TaskRow, url: string, nowMs: number): void {
+    const finishedAt = new Date(finished_at_ms ?? nowMs).toISOString();
+    const entry = {
+      id: taskIdOfKey(this.#shard, `callback:${taskId}:${events}`),
+      type: CALLBACK_TYPE,
+      input: JSON.stringify({ taskId, finishedAt, url }),
+      runAtMs: nowMs,
+      callbackUrl: null,
+    };
+    this.#book.enter(entry, submit(0, nowMs, null, nowMs), nowMs);
+  }
+
+  #arm(nowMs: number): void {
+    const nextMs = this.#book.nextDueAtMs();
+    if (nextMs !== null) this.#alarm.wakeAt(Math.max(nextMs, nowMs));
+    if (nextInLine(this.#book, 1).length > 0) this.#alarm.wakeAt(nowMs);
+  }
+
+  /** Keeps what is wrong with one task from the others. */
+  #guard(taskId: string, action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      log("error", "a task could not be handled", { taskId, ...errorFields(error) });
+      const againAtMs = Date.now() + UNREADABLE_PAUSE_MS;
+      this.#book.setAside(taskId, againAtMs);
+      this.#alarm.wakeAt(againAtMs);
+    }
+  }
+
+  #termsOf(task: TaskRow): Terms {
+    return {
+      nowMs: Date.now(),
+      random: Math.random(),
+      retry: findTaskType(task.type)?.retry ?? DEFAULT_RETRY,
+      retentionMs: readTaskSettings(this.env).retentionMs,
+    };
   }
 
   get #shard(): string {

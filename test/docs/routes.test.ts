@@ -4,6 +4,7 @@ import { callForJson, callWorker } from "../support/call.ts";
 interface Operation {
   summary?: string;
   security?: { token: string[] }[];
+  requestBody?: unknown;
   responses: Record<string, unknown>;
 }
 
@@ -26,6 +27,8 @@ describe("the OpenAPI document", () => {
       new Set([
         ...fetched,
         "DELETE /files/{id}",
+        "DELETE /schedules/{id}",
+        "DELETE /tasks/{id}",
         "DELETE /uploads/{id}",
         "GET /",
         "GET /data",
@@ -37,7 +40,12 @@ describe("the OpenAPI document", () => {
         "GET /hello",
         "GET /openapi.json",
         "GET /run-tasks",
+        "GET /schedules",
+        "GET /schedules/{id}",
+        "GET /task-types",
+        "GET /tasks",
         "GET /tasks/{id}",
+        "GET /tasks/{id}/events",
         "GET /uploads/{id}",
         "GET /upstreams",
         "GET /upstreams/{name}",
@@ -49,6 +57,11 @@ describe("the OpenAPI document", () => {
         "POST /files",
         "POST /files/{id}/links",
         "POST /run-tasks",
+        "POST /schedules",
+        "POST /tasks",
+        "POST /tasks/retry",
+        "POST /tasks/{id}/cancel",
+        "POST /tasks/{id}/retry",
         "POST /upload-file",
         "POST /uploads",
         "POST /uploads/{id}",
@@ -71,10 +84,28 @@ describe("the OpenAPI document", () => {
     }
   });
 
+  test("tells that every route of tasks and schedules can answer 503, and those that take JSON 400, 413, 415 and 422", async () => {
+    const routes = (await operations()).filter(({ path }) => /^\/(tasks|schedules)(\/|$)/.test(path));
+    expect(routes).toHaveLength(12);
+    for (const { path, method, operation } of routes) {
+      const takesJson = operation.requestBody !== undefined;
+      const answers = takesJson ? ["400", "413", "415", "422", "503"] : ["503"];
+      expect([method, path, Object.keys(operation.responses)]).toEqual([
+        method,
+        path,
+        expect.arrayContaining(answers),
+      ]);
+    }
+    const taking = routes.filter(({ operation }) => operation.requestBody !== undefined);
+    expect(taking.map(({ path }) => path).toSorted()).toEqual(["/schedules", "/tasks", "/tasks/retry"]);
+  });
+
   test("has no reference that leads nowhere", async () => {
     const { body } = await callForJson("/openapi.json");
     const text = JSON.stringify(body);
-    for (const [, name] of text.matchAll(/"#\/components\/schemas\/(\w+)"/g)) {
+    const references = [...text.matchAll(/"#\/components\/schemas\/(\w+)"/g)];
+    expect(references.length).toBeGreaterThan(10);
+    for (const [, name] of references) {
       expect(body).toHaveProperty(["components", "schemas", String(name)]);
     }
   });

@@ -1,8 +1,8 @@
-/** What the README's quick start promises, over real HTTP, with no internet; and what a kill leaves behind. */
+/** What the README's quick start promises, over real HTTP, with no internet. */
 import { createHash, randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
 
 interface Scheduled {
@@ -69,28 +69,6 @@ test("POST /upload-file, and the same bytes back", async () => {
 
 test("GET /data, with no internet", async () => {
   expect(await getJson(`${server.url}/data`)).toMatchObject({ id: 1, title: expect.any(String) });
-});
-
-describe("after a kill -9 in the middle of two tasks", () => {
-  test("the tasks are still there, and are seen not to have finished", async () => {
-    const { tasks } = await getJson<Scheduled>(`${server.url}/run-tasks`);
-    await server.kill();
-    server = await startDev(storage.path);
-    for (const { id } of tasks) {
-      const task = await getJson<Record<string, unknown>>(`${server.url}/tasks/${id}`);
-      expect(task).toMatchObject({
-        id,
-        status: expect.stringMatching(/^(running|lost)$/),
-        finishedAt: null,
-        result: null,
-      });
-    }
-    const statuses = async () =>
-      Promise.all(
-        tasks.map(async ({ id }) => (await getJson<{ status: string }>(`${server.url}/tasks/${id}`)).status),
-      );
-    await expect.poll(statuses, { timeout: 20_000, interval: 500 }).toEqual(["lost", "lost"]);
-  });
 });
 
 test.each([

@@ -2,6 +2,8 @@
 import { reset } from "cloudflare:test";
 import { exports } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
+import { TASK_TYPES } from "../../src/jobs/task-types.ts";
+import type { TaskType } from "../../src/tasks/index.ts";
 import { callForJson } from "../support/call.ts";
 import { putFile } from "../support/files.ts";
 import { FORM_TYPE, filePart, formBody } from "../support/form.ts";
@@ -82,6 +84,14 @@ describe("an upload with ?task=", () => {
 describe("the entrypoint", () => {
   test("names the types that take a file", async () => {
     expect(await exports.FileTasks.types()).toEqual(["verify_file"]);
+  });
+
+  test("names each type that can do with the id of a file, and cannot do without", async () => {
+    const takes = ({ input }: TaskType) =>
+      input.safeParse({ fileId: "any" }).success && !input.safeParse({}).success;
+    const names = TASK_TYPES.filter(takes).map(({ name }) => name);
+    expect(await exports.FileTasks.types()).toEqual(expect.arrayContaining(names));
+    expect(names).toContain("verify_file");
   });
 
   test("starts a task once for each key", async () => {

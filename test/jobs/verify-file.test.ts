@@ -3,9 +3,10 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { verifyFile } from "../../src/jobs/verify-file.ts";
 import { putFile, sha256 } from "../support/files.ts";
 import { objectKeys } from "../support/stored.ts";
+import { taskContext } from "../support/task-context.ts";
 
 const lines: unknown[] = [];
-const context = { taskId: "t", attempt: 1, log: (...line: unknown[]) => void lines.push(line) };
+const context = taskContext({ log: (...line) => void lines.push(line) });
 const verify = async (fileId: string) => verifyFile.run(context, { fileId });
 
 beforeEach(async () => {

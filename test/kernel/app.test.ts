@@ -48,7 +48,7 @@ test.each([
   ["DELETE", "/hello", "GET, HEAD, OPTIONS"],
   ["PUT", "/run-tasks", "GET, HEAD, POST, OPTIONS"],
   ["GET", "/upload-file", "POST, OPTIONS"],
-  ["DELETE", "/tasks/s0-x", "GET, HEAD, OPTIONS"],
+  ["PUT", "/tasks/s0-x", "GET, HEAD, DELETE, OPTIONS"],
   ["PATCH", "/files/x", "GET, HEAD, DELETE, PUT, OPTIONS"],
   ["DELETE", "/files", "GET, HEAD, POST, OPTIONS"],
 ])("%s %s is a 405 that names the methods there are", async (method, path, allow) => {

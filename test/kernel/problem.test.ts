@@ -1,8 +1,9 @@
 import { createExecutionContext, env } from "cloudflare:test";
 import { HTTPException } from "hono/http-exception";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
 import { createApp, createRouter } from "../../src/kernel/app.ts";
-import { Problem, type ProblemKind } from "../../src/kernel/problem.ts";
+import { invalid, Problem, type ProblemKind } from "../../src/kernel/problem.ts";
 import { keepQuiet } from "../support/quiet.ts";
 
 keepQuiet();
@@ -31,10 +32,12 @@ test.each<[ProblemKind, number]>([
   ["unsupported-media", 415],
   ["range-not-satisfiable", 416],
   ["invalid", 422],
+  ["idempotency-key-reused", 422],
   ["checksum-mismatch", 460],
   ["internal", 500],
   ["no-link-key", 503],
   ["task-not-started", 503],
+  ["ledger-unavailable", 503],
 ])("%s is a %i, of a type of this service", async (kind, status) => {
   const { body, headers, ...answer } = await answerTo(new Problem(kind, "Why."));
   expect([answer.status, body]).toEqual([
@@ -91,4 +94,32 @@ test.each([
   const { body } = await answerTo(thrown);
   expect(body).toMatchObject({ status, type });
   expect(JSON.stringify(body)).not.toContain("secret");
+});
+
+describe("of what no alternative takes, that is told which is wrong with the one it is most like", () => {
+  const one = z.strictObject({ name: z.string(), more: z.object({ n: z.int() }).optional() });
+  const either = z.union([one, z.array(one).min(1)]);
+  const nested = z.object({ within: z.union([z.object({ is: z.union([z.number(), one]) }), z.null()]) });
+
+  test.each<[string, z.ZodType, unknown, string[]]>([
+    ["an object", either, { name: 1 }, ["json/name"]],
+    ["deep in an object", either, { name: "a", more: { n: "1" } }, ["json/more/n"]],
+    ["several faults of it", either, { name: 1, more: 1 }, ["json/name", "json/more"]],
+    ["a member that it has too much", either, { name: "a", other: 1 }, ["json/"]],
+    ["an array", either, [{ name: "a" }, { name: 1 }], ["json/1/name"]],
+    ["an item that is no object", either, [1], ["json/0"]],
+    ["an empty array", either, [], ["json/"]],
+    ["like none of them", either, "text", ["json/"]],
+    ["a union in a union", nested, { within: { is: { name: 1 } } }, ["json/within/is/name"]],
+    ["nothing like either of the inner", nested, { within: { is: "text" } }, ["json/within/is"]],
+    ["nothing like either of the outer", nested, { within: 1 }, ["json/within"]],
+    ["no union", one, { name: 1 }, ["json/name"]],
+  ])("%s", (_name, schema, value, places) => {
+    const { error } = schema.safeParse(value);
+    if (!error) throw new Error("it was taken");
+    const problem = invalid("json", error);
+    expect(problem.kind).toBe("invalid");
+    expect(problem.options.errors?.map(({ at }) => at)).toEqual(places);
+    for (const { detail } of problem.options.errors ?? []) expect(detail).not.toBe("");
+  });
 });

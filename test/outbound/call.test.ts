@@ -1,10 +1,12 @@
 /** Redirects: followed by hand, each checked like the first request. */
-import { reset } from "cloudflare:test";
+import { env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
+import { call } from "../../src/outbound/call.ts";
+import { startWatch } from "../../src/outbound/watch.ts";
 import { type CallOptions, callForJson, callWorker, captureLogs } from "../support/call.ts";
 import { keepQuiet } from "../support/quiet.ts";
 import { resetUpstream } from "../support/scripted-upstream.ts";
-import { IDLE, loadOf } from "../support/upstreams.ts";
+import { IDLE, loadOf, parseUpstream } from "../support/upstreams.ts";
 
 const ORIGIN = "http://upstream.internal";
 const ELSEWHERE = "https://files.example.net";
@@ -125,6 +127,18 @@ describe("a redirect is refused, with 502 and Proxy-Status,", () => {
     expect([status, problem.type]).toEqual([502, "urn:sluice:problem:redirect-refused"]);
     expect(seen.map((request) => request.body)).toEqual(["streamed"]);
   });
+});
+
+test.each([301, 302, 303, 307, 308])("a %d is refused by a call that follows none", async (status) => {
+  redirectVia(status, "/api/next");
+  const watch = startWatch(5_000, []);
+  const ask = { method: "GET", path: "/api/start", headers: new Headers(), body: null };
+  const api = parseUpstream({ entrypoint: "ScriptedUpstream", path_prefixes: ["/api/"] });
+  await expect(call(env, api, { ...ask, redirect: "error" }, watch)).rejects.toThrow("follows none");
+  expect(seen).toHaveLength(1);
+  redirectVia(status, "/api/next");
+  expect(await call(env, api, ask, watch)).toMatchObject({ isRedirected: true });
+  watch.stop();
 });
 
 test.each([

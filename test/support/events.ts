@@ -14,14 +14,14 @@ export class EventReader {
     this.#reader = stream.getReader();
   }
 
-  /** The next event, comments left out; undefined once the stream has ended. */
+  /** The next event, whatever is without data left out; undefined once the stream has ended. */
   async next(): Promise<ServerSentEvent | undefined> {
     for (;;) {
       const end = this.#text.indexOf("\n\n");
       if (end !== -1) {
         const block = this.#text.slice(0, end);
         this.#text = this.#text.slice(end + 2);
-        if (!block.startsWith(":")) return parse(block);
+        if (/^data:/m.test(block)) return parse(block);
         continue;
       }
       const { done, value } = await this.#reader.read();

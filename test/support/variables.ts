@@ -10,6 +10,13 @@ export const TEST_VARIABLES = {
   DATA_PATH: "/todos/1",
   /** A secret, for the headers of upstreams. */
   TEST_API_KEY: "key-of-the-tests",
+  /** For callbacks: one key, and the one it replaces. */
+  CALLBACK_KEYS: `whsec_${btoa("new key, of the tests, 32 bytes.")} whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw`,
+  CALLBACK_ORIGINS: {
+    "https://app.example.com": "callback-app",
+    "https://slow.example.com": "callback-slow",
+    "http://127.0.0.1:1": "callback-nowhere",
+  },
   UPSTREAMS: {
     scripted: { ...SCRIPTED, concurrency: 5 },
     single: { ...SCRIPTED, concurrency: 1, max_waiters: 2 },
@@ -48,5 +55,8 @@ export const TEST_VARIABLES = {
     watched: { ...SCRIPTED, concurrency: 2 },
     steered: { ...SCRIPTED, concurrency: 2, rate: { per_second: 1000, burst: 100 } },
     "steered-single": { ...SCRIPTED, concurrency: 1 },
+    "callback-app": { ...SCRIPTED, methods: METHODS, path_prefixes: ["/hooks/"], concurrency: 1 },
+    "callback-slow": { ...SCRIPTED, methods: ["POST"], timeout_ms: 100 },
+    "callback-nowhere": { origin: "http://127.0.0.1:1", methods: ["POST"] },
   },
 };

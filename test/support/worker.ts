@@ -7,8 +7,10 @@ export {
   default,
   FileCatalogue,
   FileTasks,
+  Scheduler,
   Semaphore,
   TaskLedger,
+  TaskRunner,
   UploadSession,
 } from "../../src/index.ts";
 export { ScriptedUpstream } from "./scripted-upstream.ts";

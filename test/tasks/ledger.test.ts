@@ -1,157 +1,265 @@
-import { abortAllDurableObjects, env, runInDurableObject } from "cloudflare:test";
-import { describe, expect, test } from "vitest";
-import type { TaskLedger } from "../../src/tasks/index.ts";
-import { toTask } from "../../src/tasks/schema.ts";
+/** What comes into the ledger, and whom it gives to whom to run. */
+import { evictDurableObject, runDurableObjectAlarm } from "cloudflare:test";
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import { z } from "zod";
+import type { Claim } from "../../src/tasks/claim.ts";
+import { defineTask } from "../../src/tasks/define.ts";
+import { PRIORITY_HEAD_START_MS } from "../../src/tasks/rank.ts";
+import { registerTaskTypes } from "../../src/tasks/registry.ts";
+import { LEASE_MS, RELEASE_PAUSE_MS } from "../../src/tasks/rules.ts";
 import { captureLogs } from "../support/call.ts";
+import {
+  inLedger,
+  ledgerCalled,
+  newLedgerName,
+  newTask,
+  pass,
+  SUCCESS,
+  T0,
+  useClock,
+} from "../support/ledgers.ts";
+import { keepQuiet } from "../support/quiet.ts";
 
-const TASK = { type: "example", input: '{"n":1}' };
+const body = { input: z.unknown(), run: async () => null };
+registerTaskTypes([
+  defineTask({ ...body, name: "ledger-free" }),
+  defineTask({ ...body, name: "ledger-one", concurrency: 1 }),
+]);
 
-/** A ledger of its own for each test. */
-let count = 0;
-const newLedger = () => env.TASK_LEDGER.getByName(`s${++count}`);
-type Ledger = ReturnType<typeof newLedger>;
+useClock();
+keepQuiet();
 
-async function startOne(ledger: Ledger) {
-  const [claim] = await ledger.startTasks([TASK]);
-  if (!claim) throw new Error("nothing was started");
-  return claim;
-}
+let name: string;
+beforeEach(() => {
+  name = newLedgerName();
+});
 
-/** The task as its caller sees it now. */
-async function look(ledger: Ledger, taskId: string) {
-  const row = await ledger.getTask(taskId);
-  return row && toTask(row, Date.now());
-}
+const free = (id: string, more = {}) => newTask("ledger-free", id, more);
+const one = (id: string, more = {}) => newTask("ledger-one", id, more);
+const FAST = { lane: "fast" } as const;
 
-/** Makes it as if the Worker that runs the task had not been heard of for longer than its lease. */
-const endLease = (ledger: Ledger, taskId: string) =>
-  runInDurableObject(ledger, (_object: TaskLedger, { storage }) => {
-    storage.sql.exec("UPDATE task SET lease_ends_at_ms = 0 WHERE id = ?", taskId);
+describe("submitting", () => {
+  test("writes a task with its first claim, if it is to be run at once", async () => {
+    await inLedger(name, (inside) => {
+      expect(inside.object.submit([free("a", FAST), free("b")])).toEqual([{ taskId: "a", token: 1 }, null]);
+      expect(inside.statuses()).toEqual({ a: "running", b: "queued" });
+      expect(inside.object.getTask("a")).toMatchObject({
+        attempt: 1,
+        lane: "fast",
+        due_at_ms: T0 + LEASE_MS,
+      });
+      expect(inside.events("a")).toEqual([
+        { number: 1, name: "status", data: JSON.stringify({ status: "running", attempt: 1 }) },
+      ]);
+    });
   });
 
-test("a started task is kept, running, under an id that names its shard", async () => {
-  const ledger = newLedger();
-  const { taskId, token } = await startOne(ledger);
-  expect(taskId).toMatch(new RegExp(`^s${count}-[0-9a-f-]{36}$`));
-  expect(token).toBe(1);
-  await abortAllDurableObjects();
-  expect(await look(env.TASK_LEDGER.getByName(`s${count}`), taskId)).toMatchObject({
-    id: taskId,
-    type: "example",
-    status: "running",
-    attempt: 1,
-    input: { n: 1 },
-    finishedAt: null,
-    result: null,
-    error: null,
+  test("writes all of the tasks, or none", async () => {
+    await inLedger(name, (inside) => {
+      const broken = free("b", { input: null as unknown as string });
+      expect(() => inside.object.submit([free("a"), broken, free("c")])).toThrow("NOT NULL");
+      expect([inside.sql("SELECT * FROM task"), inside.sql("SELECT * FROM event")]).toEqual([[], []]);
+      inside.object.submit([free("a"), free("b"), free("c")]);
+      expect(Object.keys(inside.statuses())).toEqual(["a", "b", "c"]);
+    });
+  });
+
+  test("with an id that is there changes nothing, and gives nobody a claim", async () => {
+    await inLedger(name, (inside) => {
+      expect(inside.object.submit([free("a", FAST), free("a", FAST)])).toEqual([
+        { taskId: "a", token: 1 },
+        null,
+      ]);
+      const before = inside.object.getTask("a");
+      expect(inside.object.submit([free("a", { ...FAST, input: "2" })])).toEqual([null]);
+      expect(inside.object.getTask("a")).toEqual(before);
+      expect(inside.events("a")).toHaveLength(1);
+    });
+  });
+
+  test("takes reports along, and what they make room for is there at once", async () => {
+    await inLedger(name, ({ object }) => {
+      const [claim] = object.submit([one("a", FAST)]);
+      if (!claim) throw new Error("nothing was claimed");
+      const claims = object.submit([one("b", FAST)], [{ ...claim, outcome: SUCCESS }]);
+      expect(claims).toEqual([{ taskId: "b", token: 1 }]);
+      expect(object.getTask("a")?.status).toBe("succeeded");
+    });
   });
 });
 
-test("tasks that are started together are all kept, or none", async () => {
-  const ledger = newLedger();
-  const broken = { type: "example", input: null as unknown as string };
-  await runInDurableObject(ledger, (object: TaskLedger, { storage }) => {
-    expect(() => object.startTasks([TASK, broken, TASK])).toThrow("NOT NULL");
-    expect(storage.sql.exec("SELECT * FROM task").toArray()).toEqual([]);
-    object.startTasks([TASK, TASK]);
-    expect(storage.sql.exec("SELECT * FROM task").toArray()).toHaveLength(2);
+describe("the alarm", () => {
+  test("begins nothing before its time, and then at once", async () => {
+    await inLedger(name, async (inside) => {
+      inside.object.submit([free("a", { ...FAST, runAtMs: T0 + 5_000 })]);
+      expect(await inside.storage.getAlarm()).toBe(T0 + 5_000);
+      pass(4_999);
+      expect(inside.alarm()).toEqual([]);
+      pass(1);
+      expect(inside.alarm()).toEqual([{ taskId: "a", token: 1 }]);
+    });
+  });
+
+  test("looks at 200 due tasks at once, and goes off again for the rest", async () => {
+    await inLedger(name, async (inside) => {
+      inside.object.submit(Array.from({ length: 250 }, (_, n) => free(`t${n}`, { runAtMs: T0 + 1 })));
+      pass(10);
+      inside.alarm();
+      expect(inside.sql("SELECT 1 FROM task WHERE status = 'scheduled'")).toHaveLength(50);
+      expect(await inside.storage.getAlarm()).toBeLessThanOrEqual(Date.now());
+    });
+  });
+
+  test("goes off by itself", async () => {
+    await inLedger(name, ({ object }) => object.submit([free("a")]));
+    expect(await runDurableObjectAlarm(ledgerCalled(name))).toBe(true);
+    expect((await ledgerCalled(name).getTask("a"))?.status).toBe("running");
+  });
+
+  test("takes a claim back that no runner could be found for, and tries again later", async () => {
+    await inLedger(name, async (inside) => {
+      const unreachable = { start: async () => Promise.reject(new Error("no")) };
+      const restore = inside.scriptRunners(() => unreachable);
+      inside.object.submit([free("a")]);
+      inside.alarm();
+      await vi.waitFor(() => expect(inside.status("a")).toBe("scheduled"), { timeout: 5_000 });
+      expect(inside.object.getTask("a")).toMatchObject({ attempt: 1, crashes: 0, is_resuming: 1 });
+      restore();
+      pass(RELEASE_PAUSE_MS);
+      expect(inside.alarm()).toEqual([{ taskId: "a", token: 2 }]);
+      expect(inside.given).toEqual([{ taskId: "a", token: 2 }]);
+    });
+  });
+
+  test("leaves a claim to the runner that has opened it, though nobody was told so", async () => {
+    await inLedger(name, async (inside) => {
+      let tries = 0;
+      const start = async (claim: Claim) => {
+        if (++tries === 2) expect(inside.object.open(claim)).toMatchObject({ attempt: 1 });
+        throw new Error("the answer is lost");
+      };
+      inside.scriptRunners(() => ({ start }));
+      const { lines } = await captureLogs(async () => {
+        inside.object.submit([free("opened")]);
+        inside.alarm();
+        await vi.waitFor(() => expect(tries).toBe(3), { timeout: 5_000 });
+        await scheduler.wait(5);
+      });
+      expect(lines.filter(({ taskId }) => taskId === "opened")).toMatchObject([
+        { message: "no runner could be reached", error: "Error: the answer is lost" },
+      ]);
+      expect(inside.object.getTask("opened")).toMatchObject({ status: "running", token: 1, is_resuming: 0 });
+      expect(inside.object.heartbeat({ taskId: "opened", token: 1 })).toBe("ok");
+    });
+  });
+
+  test("never throws, whatever is wrong, and goes off again", async () => {
+    await inLedger(name, async (inside) => {
+      inside.object.submit([free("a")]);
+      inside.sql("ALTER TABLE task RENAME TO gone");
+      await inside.storage.deleteAlarm();
+      expect(() => inside.object.alarm()).not.toThrow();
+      expect(await inside.storage.getAlarm()).toBe(T0 + 5_000);
+      inside.sql("ALTER TABLE gone RENAME TO task");
+      pass(5_000);
+      expect(inside.alarm()).toEqual([{ taskId: "a", token: 1 }]);
+    });
   });
 });
 
-test("of tasks with the same key, the first is kept, and the others are told so", async () => {
-  const ledger = newLedger();
-  const keyed = (key: string, n: number) => ({ type: "example", input: JSON.stringify({ n }), key });
-  const [first, again, other] = await ledger.startTasks([keyed("a", 1), keyed("a", 2), keyed("b", 3)]);
-  const [later] = await ledger.startTasks([keyed("a", 4)]);
-  expect([first, again, other, later].map((claim) => claim?.isNew)).toEqual([true, false, true, false]);
-  expect([again?.taskId, later?.taskId]).toEqual([first?.taskId, first?.taskId]);
-  expect(other?.taskId).not.toBe(first?.taskId);
-  expect(first?.taskId).toMatch(new RegExp(`^s${count}-[0-9a-f-]{36}$`));
-  expect(await look(ledger, first?.taskId ?? "")).toMatchObject({ status: "running", input: { n: 1 } });
-});
-
-describe("reports", () => {
-  test("a success keeps the result, a failure the error; both are final", async () => {
-    const ledger = newLedger();
-    const [good, bad] = await ledger.startTasks([TASK, TASK]);
-    if (!good || !bad) throw new Error("nothing was started");
-    expect(await ledger.finish(good, { status: "succeeded", result: '{"sum":3}' })).toBe(true);
-    expect(await ledger.finish(bad, { status: "failed", error: { name: "TypeError", message: "no" } })).toBe(
-      true,
+describe("after a restart", () => {
+  test("leases, the line and caps are as before", async () => {
+    await inLedger(name, ({ object }) =>
+      object.submit([one("a", FAST), one("b"), one("c", { priority: 3 })]),
     );
-    expect(await ledger.finish(good, { status: "failed", error: { name: "Late", message: "" } })).toBe(false);
-    expect(await look(ledger, good.taskId)).toMatchObject({
-      status: "succeeded",
-      result: { sum: 3 },
-      error: null,
+    pass(1_000);
+    await evictDurableObject(ledgerCalled(name));
+    await inLedger(name, (inside) => {
+      expect(inside.object.heartbeat({ taskId: "a", token: 1 })).toBe("ok");
+      expect(inside.object.submit([one("d", FAST)])).toEqual([null]);
+      expect(inside.object.getTask("b")?.rank_ms).toBe(T0);
+      expect(inside.object.getTask("c")?.rank_ms).toBe(T0 - 3 * PRIORITY_HEAD_START_MS);
+      expect(inside.alarm()).toEqual([]);
+      inside.report("a", SUCCESS);
+      expect(inside.alarm()).toEqual([{ taskId: "c", token: 1 }]);
     });
-    expect(await look(ledger, bad.taskId)).toMatchObject({
-      status: "failed",
-      result: null,
-      error: { name: "TypeError", message: "no" },
-    });
-    expect((await look(ledger, good.taskId))?.finishedAt).toMatch(/^\d{4}-.*Z$/);
   });
 
-  test("a report with a token that is not the latest is refused", async () => {
-    const ledger = newLedger();
-    const claim = await startOne(ledger);
-    const stale = { ...claim, token: claim.token - 1 };
-    expect(await ledger.heartbeat(stale)).toBe(false);
-    expect(await ledger.finish(stale, { status: "succeeded", result: "1" })).toBe(false);
-    expect((await look(ledger, claim.taskId))?.status).toBe("running");
-  });
-
-  test("a report about a task that is not there is refused", async () => {
-    expect(await newLedger().heartbeat({ taskId: "s0-none", token: 1 })).toBe(false);
+  test("the alarm is not put off by what is due later than it", async () => {
+    await inLedger(name, ({ object }) => object.submit([free("lost", FAST)]));
+    await evictDurableObject(ledgerCalled(name));
+    await inLedger(name, async ({ object, storage }) => {
+      object.submit([free("later", { runAtMs: T0 + 3_600_000 })]);
+      expect(await storage.getAlarm()).toBe(T0 + LEASE_MS);
+    });
   });
 });
 
-describe("a task whose Worker died", () => {
-  test("shows as lost at once, before any sweep", async () => {
-    const ledger = newLedger();
-    const { taskId } = await startOne(ledger);
-    await endLease(ledger, taskId);
-    expect(await look(ledger, taskId)).toMatchObject({ status: "lost", finishedAt: null, result: null });
-  });
-
-  test("is logged by the sweep, once; a living one is left alone", async () => {
-    const ledger = newLedger();
-    const [dead, alive] = await ledger.startTasks([TASK, TASK]);
-    if (!dead || !alive) throw new Error("nothing was started");
-    await endLease(ledger, dead.taskId);
-    const { lines } = await captureLogs(async () => {
-      await ledger.sweep();
-      await ledger.sweep();
+describe("an alarm that was lost", () => {
+  test.each([
+    ["for what is due", { runAtMs: T0 + 1_000 }, T0 + 1_000],
+    ["for who waits in the line", {}, T0 + 500],
+  ])("%s is set again by a restart", async (_, more, atMs) => {
+    await inLedger(name, async ({ object, storage }) => {
+      object.submit([free("a", more)]);
+      await storage.deleteAlarm();
     });
-    expect(lines).toEqual([expect.objectContaining({ level: "warn", taskId: dead.taskId, type: "example" })]);
-    expect((await look(ledger, alive.taskId))?.status).toBe("running");
-  });
-
-  test("counts again if it turns out to be alive: its heartbeat and its result are taken", async () => {
-    const ledger = newLedger();
-    const claim = await startOne(ledger);
-    await endLease(ledger, claim.taskId);
-    await captureLogs(async () => ledger.sweep());
-    expect(await ledger.heartbeat(claim)).toBe(true);
-    expect((await look(ledger, claim.taskId))?.status).toBe("running");
-    await endLease(ledger, claim.taskId);
-    expect(await ledger.finish(claim, { status: "succeeded", result: "1" })).toBe(true);
-    expect((await look(ledger, claim.taskId))?.status).toBe("succeeded");
+    pass(500);
+    await evictDurableObject(ledgerCalled(name));
+    await inLedger(name, async ({ storage }) => expect(await storage.getAlarm()).toBe(atMs));
   });
 });
 
-test("the per-minute cron sweeps every shard", async () => {
-  const { default: worker } = await import("../support/worker.ts");
-  const { createScheduledController } = await import("cloudflare:test");
-  const shards = ["s0", "s1", "s2", "s3"].map((name) => env.TASK_LEDGER.getByName(name));
-  const ids = await Promise.all(
-    shards.map(async (ledger) => {
-      const { taskId } = await startOne(ledger);
-      await endLease(ledger, taskId);
-      return taskId;
-    }),
-  );
-  const { lines } = await captureLogs(async () => worker.scheduled(createScheduledController(), env));
-  expect(new Set(lines.map((line) => line.taskId))).toEqual(new Set(ids));
+describe("tending", () => {
+  test("sets an alarm that was lost, and says how late it is", async () => {
+    await inLedger(name, async ({ object, storage }) => {
+      object.submit([free("a", { runAtMs: T0 + 1_000 })]);
+      await storage.deleteAlarm();
+      expect(object.tend()).toBe(0);
+      expect(await storage.getAlarm()).toBe(T0 + 1_000);
+      await storage.deleteAlarm();
+      pass(61_000);
+      expect(object.tend()).toBe(60_000);
+      expect(await storage.getAlarm()).toBe(T0 + 61_000);
+    });
+  });
+
+  test.each([0, 3])("says how late whoever waits in the line is, of priority %i", async (priority) => {
+    await inLedger(name, async (inside) => {
+      inside.object.submit([free("a", { priority })]);
+      await inside.storage.deleteAlarm();
+      pass(5_000);
+      expect(inside.object.tend()).toBe(0);
+      pass(1);
+      expect(inside.object.tend()).toBe(5_001);
+      pass(60_000);
+      expect(inside.object.tend()).toBe(65_001);
+      inside.alarm();
+      expect(inside.object.tend()).toBe(0);
+    });
+  });
+
+  test("does not call late who waits for room", async () => {
+    await inLedger(name, async (inside) => {
+      inside.object.submit([one("a", FAST), one("b")]);
+      pass(LEASE_MS - 1);
+      expect(inside.object.tend()).toBe(0);
+      inside.object.heartbeat({ taskId: "a", token: 1 });
+      pass(LEASE_MS - 1);
+      expect(inside.object.tend()).toBe(0);
+      inside.report("a", SUCCESS);
+      expect(inside.object.tend()).toBe(2 * LEASE_MS - 2);
+    });
+  });
+
+  test("sets an alarm for whoever waits in the line, and none where nothing does", async () => {
+    await inLedger(name, async (inside) => {
+      inside.object.tend();
+      expect(await inside.storage.getAlarm()).toBeNull();
+      inside.object.submit([free("a")]);
+      await inside.storage.deleteAlarm();
+      inside.object.tend();
+      expect(await inside.storage.getAlarm()).toBe(T0);
+    });
+  });
 });

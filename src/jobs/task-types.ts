@@ -1,0 +1,7 @@
+/** Every task type that there is. One that is not in this list cannot be submitted, and is not run. */
+import type { TaskType } from "../tasks/index.ts";
+import { callback } from "./callback.ts";
+import { taskA, taskB } from "./run-tasks.ts";
+import { verifyFile } from "./verify-file.ts";
+
+export const TASK_TYPES: readonly TaskType[] = [callback, taskA, taskB, verifyFile];

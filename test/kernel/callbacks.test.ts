@@ -1,0 +1,108 @@
+import { env } from "cloudflare:test";
+import { describe, expect, test } from "vitest";
+import { callbackFaultOf, readCallbackKeys, readCallbackOrigins } from "../../src/kernel/callbacks.ts";
+import { ConfigurationError } from "../../src/kernel/variables.ts";
+
+const ORIGIN = "https://app.example.com";
+const keyOf = (bytes: number) => `whsec_${Buffer.alloc(bytes, 7).toString("base64")}`;
+const using = (variables: object): Env => ({ ...env, ...variables });
+
+describe("CALLBACK_ORIGINS", () => {
+  test.each([
+    [undefined, []],
+    [{}, []],
+    [{ [ORIGIN]: "app" }, [[ORIGIN, "app"]]],
+    [`{"${ORIGIN}:8443": "app"}`, [[`${ORIGIN}:8443`, "app"]]],
+    [{ "http://localhost:3000": "app" }, [["http://localhost:3000", "app"]]],
+  ])("%j is %j", (CALLBACK_ORIGINS, origins) => {
+    expect([...readCallbackOrigins(using({ CALLBACK_ORIGINS }))]).toEqual(origins);
+  });
+
+  test.each([
+    [[ORIGIN], "which upstream leads there"],
+    ["{", "not valid JSON"],
+    [{ [ORIGIN]: 1 }, ORIGIN],
+    ...[
+      "app.example.com",
+      `${ORIGIN}/`,
+      `${ORIGIN}/hooks`,
+      `${ORIGIN}:443`,
+      "https://App.example.com",
+      "https://me@app.example.com",
+      "https://*.example.com",
+      "ftp://app.example.com",
+      "*",
+      "null",
+      "",
+    ].map((origin): [unknown, string] => [
+      { [ORIGIN]: "app", [origin]: "app" },
+      `CALLBACK_ORIGINS.${origin}: an origin`,
+    ]),
+  ])("%j stops the Worker with a message that names it", (CALLBACK_ORIGINS, message) => {
+    const read = () => readCallbackOrigins(using({ CALLBACK_ORIGINS }));
+    expect(read).toThrow(ConfigurationError);
+    expect(read).toThrow("CALLBACK_ORIGINS");
+    expect(read).toThrow(message);
+  });
+});
+
+describe("CALLBACK_KEYS", () => {
+  test.each([
+    [undefined, []],
+    ["", []],
+    [" ", []],
+    [keyOf(24), [keyOf(24)]],
+    [` ${keyOf(25)}\n${keyOf(64)} `, [keyOf(25), keyOf(64)]],
+  ])("%j is %j", (CALLBACK_KEYS, keys) => {
+    expect(readCallbackKeys(using({ CALLBACK_KEYS }))).toEqual(keys);
+  });
+
+  test.each([
+    ["too short", keyOf(23)],
+    ["too long", keyOf(65)],
+    ["without whsec_", keyOf(32).slice(6)],
+    ["with nothing after it", "whsec_"],
+    ["without its padding", keyOf(32).replace("=", "")],
+    ["with characters that are not base64's", keyOf(30).replace("BwcH", "Bw-H")],
+    ["behind one that is good", `${keyOf(32)} ${keyOf(32)}BwcH`],
+    ["with a comma between them", `${keyOf(32)},${keyOf(32)}`],
+  ])("one %s stops the Worker with a message that names it, and does not show it", (_name, CALLBACK_KEYS) => {
+    const read = () => readCallbackKeys(using({ CALLBACK_KEYS }));
+    expect(read).toThrow(ConfigurationError);
+    expect(read).toThrow(/CALLBACK_KEYS\.\d: each key(?!.*Bw)/s);
+  });
+});
+
+describe("a callback's URL", () => {
+  const variables = { CALLBACK_KEYS: keyOf(32), CALLBACK_ORIGINS: { [ORIGIN]: "app" } };
+  const faultOf = (url: string, changed: object = {}) =>
+    callbackFaultOf(using({ ...variables, ...changed }), url);
+
+  test.each([ORIGIN, `${ORIGIN}/`, `${ORIGIN}:443/hooks?a=b`, "HTTPS://APP.example.com/x"])(
+    "%s will do",
+    (url) => {
+      expect(faultOf(url)).toBeUndefined();
+    },
+  );
+
+  test.each([
+    ["/hooks", "absolute"],
+    ["", "absolute"],
+    ["https://", "absolute"],
+    ["https://evil.example/", `${ORIGIN} only`],
+    ["http://app.example.com/", `${ORIGIN} only`],
+    [`${ORIGIN}.evil.example/`, `${ORIGIN} only`],
+    ["https://app.example.com@evil.example/", "no user"],
+    ["https://me:pw@app.example.com/", "no user"],
+    [`${ORIGIN}/#part`, "no fragment"],
+    ["javascript:alert(1)", `${ORIGIN} only`],
+    ["data:,x", `${ORIGIN} only`],
+  ])("%s will not", (url, why) => {
+    expect(faultOf(url)).toContain(why);
+  });
+
+  test("will not where there are no origins, or is no key", () => {
+    expect(faultOf(ORIGIN, { CALLBACK_ORIGINS: {} })).toContain("CALLBACK_ORIGINS");
+    expect(faultOf(ORIGIN, { CALLBACK_KEYS: "" })).toContain("CALLBACK_KEYS");
+  });
+});

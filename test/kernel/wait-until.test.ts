@@ -1,0 +1,41 @@
+import { describe, expect, test } from "vitest";
+import { cutWaiting } from "../../src/kernel/wait-until.ts";
+
+/** What the platform is told to wait for. */
+function platform() {
+  const awaited: Promise<unknown>[] = [];
+  return { awaited, waitUntil: (promise: Promise<unknown>) => void awaited.push(promise) };
+}
+
+const never = new Promise<never>(() => {});
+
+test("with no limit, the platform gets the very promise", () => {
+  const ctx = platform();
+  cutWaiting(ctx, 0).waitUntil(never);
+  expect(ctx.awaited).toEqual([never]);
+  expect(ctx.awaited[0]).toBe(never);
+});
+
+describe("with a limit, the platform waits", () => {
+  test("until the limit, counted from the call, for what does not end", async () => {
+    const ctx = platform();
+    const waiting = cutWaiting(ctx, 60);
+    await scheduler.wait(40);
+    const calledAtMs = performance.now();
+    waiting.waitUntil(never);
+    await ctx.awaited[0];
+    expect(performance.now() - calledAtMs).toBeGreaterThanOrEqual(55);
+  });
+
+  test("no longer than for what ends before", async () => {
+    const ctx = platform();
+    cutWaiting(ctx, 3_600_000).waitUntil(Promise.resolve("done"));
+    expect(await ctx.awaited[0]).toBe("done");
+  });
+
+  test("and hears of what fails, as without one", async () => {
+    const ctx = platform();
+    cutWaiting(ctx, 3_600_000).waitUntil(Promise.reject(new RangeError("too far")));
+    await expect(ctx.awaited[0]).rejects.toThrow(RangeError);
+  });
+});

@@ -1,0 +1,126 @@
+/** Ledgers of a test's own, under a clock of its own: far ahead of the real one, so that no alarm goes off by itself. */
+import { env, runInDurableObject } from "cloudflare:test";
+import { afterEach, beforeEach, vi } from "vitest";
+import { Book } from "../../src/tasks/book.ts";
+import type { Claim, NewTask, Report } from "../../src/tasks/claim.ts";
+import type { TaskLedger } from "../../src/tasks/ledger.ts";
+import type { Outcome } from "../../src/tasks/rules.ts";
+
+export const T0 = Date.UTC(2100, 0, 1);
+export const DAY_MS = 86_400_000;
+
+export function useClock(): void {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ["Date"], now: T0 });
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+}
+
+export function pass(ms: number): void {
+  vi.setSystemTime(Date.now() + ms);
+}
+
+let count = 1_000;
+export const newLedgerName = () => `s${++count}`;
+export const ledgerCalled = (name: string) => env.TASK_LEDGER.getByName(name);
+
+/** A task of a type for the ledger to run, as soon as it may; what is different about it. */
+export function newTask(type: string, id: string, more: Partial<NewTask> = {}): NewTask {
+  return { id, type, input: '{"n":1}', priority: 0, runAtMs: 0, callbackUrl: null, lane: null, ...more };
+}
+
+interface ScriptedRunner {
+  start: (claim: Claim) => Promise<void>;
+  cancel?: () => Promise<void>;
+}
+
+/** What a test sees of a ledger from inside. */
+export class Inside {
+  readonly object: TaskLedger;
+  readonly storage: DurableObjectStorage;
+  /** What was given to runners, and which runners were told to end. */
+  readonly given: Claim[] = [];
+  readonly told: string[] = [];
+
+  constructor(object: TaskLedger, { storage }: DurableObjectState) {
+    this.object = object;
+    this.storage = storage;
+  }
+
+  /** Variables that differ, until the object is evicted. */
+  setVariables(variables: Record<string, unknown>): void {
+    const inside = this.object as unknown as { env: Env };
+    inside.env = { ...inside.env, ...variables };
+  }
+
+  /** Replaces the runners, in the very bindings that the object has had from the start; gives what undoes it. */
+  scriptRunners(getByName: (name: string) => ScriptedRunner): () => void {
+    const { env: bindings } = this.object as unknown as { env: { TASK_RUNNER: unknown } };
+    const before = bindings.TASK_RUNNER;
+    bindings.TASK_RUNNER = { getByName };
+    return () => {
+      bindings.TASK_RUNNER = before;
+    };
+  }
+
+  sql(query: string, ...values: SqlStorageValue[]) {
+    return this.storage.sql.exec(query, ...values).toArray();
+  }
+
+  status(taskId: string): string | undefined {
+    return this.object.getTask(taskId)?.status;
+  }
+
+  statuses(): Record<string, unknown> {
+    return Object.fromEntries(
+      this.sql("SELECT id, status FROM task ORDER BY id").map(({ id, status }) => [id, status]),
+    );
+  }
+
+  /** Its history, as those who watch it are given it. */
+  events(taskId: string) {
+    const rows = new Book(this.storage.sql, () => undefined).events(taskId, 0, 10_000);
+    return rows.map(({ number, name, data }) => ({ number, name, data }));
+  }
+
+  /** Runs the alarm now; gives what it claimed. */
+  alarm(): Claim[] {
+    const before = this.sql("SELECT id, token FROM task");
+    this.object.alarm();
+    const tokens = new Map(before.map(({ id, token }) => [id, token]));
+    const running =
+      "SELECT id AS taskId, token FROM task WHERE status = 'running' ORDER BY started_at_ms, id";
+    return this.storage.sql
+      .exec<{ taskId: string; token: number }>(running)
+      .toArray()
+      .filter(({ taskId, token }) => token !== (tokens.get(taskId) ?? 0));
+  }
+
+  /** The latest claim of a task comes to this. */
+  report(taskId: string, outcome: Outcome): void {
+    const token = this.object.getTask(taskId)?.token ?? -1;
+    const reports: Report[] = [{ taskId, token, outcome }];
+    this.object.report(reports);
+  }
+}
+
+/** Within a ledger whose runners only keep what they are given. */
+export async function inLedger<T>(name: string, action: (inside: Inside) => T | Promise<T>): Promise<T> {
+  return runInDurableObject(ledgerCalled(name), async (object: TaskLedger, state) => {
+    const inside = new Inside(object, state);
+    const restore = inside.scriptRunners((runner) => ({
+      start: async (claim) => void inside.given.push(claim),
+      cancel: async () => void inside.told.push(runner),
+    }));
+    try {
+      return await action(inside);
+    } finally {
+      restore();
+    }
+  });
+}
+
+export const SUCCESS: Outcome = { kind: "succeeded", result: '"done"' };
+export const FAILURE: Outcome = { kind: "failed", error: { name: "Error", message: "no" }, isFinal: true };

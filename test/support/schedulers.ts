@@ -1,0 +1,131 @@
+/** A scheduler of a test's own, under a clock of its own, beside a ledger that the test stands in for. */
+import { env, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { afterEach, beforeEach, vi } from "vitest";
+import { z } from "zod";
+import { defineTask } from "../../src/tasks/index.ts";
+import { registerTaskTypes } from "../../src/tasks/registry.ts";
+import { registerSchedules, type ScheduleSpec } from "../../src/tasks/schedule-registry.ts";
+import type { ScheduleRow } from "../../src/tasks/schedule-schema.ts";
+import { runs, type Scheduler } from "../../src/tasks/scheduler.ts";
+import type { Task } from "../../src/tasks/schema.ts";
+import { keepQuiet } from "./quiet.ts";
+
+/** The ledger, as far as a scheduler can tell: one task for each key, which ends when a test says so. */
+type FakeTask = { status: string; type: string; input: unknown };
+export const ledger = {
+  tasks: new Map<string, FakeTask>(),
+  /** The keys, as often as they were enqueued. */
+  calls: [] as string[],
+  isDown: false,
+  mostActive: 0,
+  onEnqueue: async (_key: string): Promise<void> => {},
+};
+
+function standInForLedger(): void {
+  ledger.tasks.clear();
+  ledger.calls.length = 0;
+  ledger.isDown = false;
+  ledger.mostActive = 0;
+  ledger.onEnqueue = async () => {};
+  vi.spyOn(runs, "enqueueOnce").mockImplementation(async (_env, type, input, key) => {
+    ledger.calls.push(key);
+    if (ledger.isDown) throw new Error("restarting");
+    if (!ledger.tasks.has(key)) ledger.tasks.set(key, { status: "queued", type: type.name, input });
+    const active = [...ledger.tasks.values()].filter(({ status }) => status === "queued");
+    ledger.mostActive = Math.max(ledger.mostActive, active.length);
+    await ledger.onEnqueue(key);
+    return key;
+  });
+  vi.spyOn(runs, "getTask").mockImplementation(async (_env, id) => ledger.tasks.get(id) as Task | undefined);
+}
+
+export const NOW = Date.UTC(2030, 0, 1, 12);
+export const MINUTE = 60_000;
+
+export const work = defineTask({
+  name: "scheduler_work",
+  input: z.object({ n: z.int() }),
+  run: async () => null,
+});
+registerTaskTypes([work]);
+
+export const scheduler = () => env.SCHEDULER.getByName("schedules");
+export const specOf = (id: string, more: Partial<ScheduleSpec> = {}): ScheduleSpec => ({
+  id,
+  cron: "* * * * *",
+  timeZone: "UTC",
+  type: "scheduler_work",
+  input: '{"n":1}',
+  overlap: "skip",
+  missed: "run_once",
+  ...more,
+});
+
+export const create = async (id: string, more: Partial<ScheduleSpec> = {}) =>
+  scheduler().create(specOf(id, more));
+export const alarmAt = () =>
+  runInDurableObject(scheduler(), (_: Scheduler, { storage }) => storage.getAlarm());
+export const change = (id: string, row: Partial<ScheduleRow>) =>
+  runInDurableObject(scheduler(), (_: Scheduler, { storage }) => {
+    for (const [column, value] of Object.entries(row)) {
+      storage.sql.exec(`UPDATE schedule SET ${column} = ? WHERE id = ?`, value ?? null, id);
+    }
+  });
+
+/** The alarm rings at that time; false if none is set. */
+export async function ring(atMs: number): Promise<boolean> {
+  vi.setSystemTime(atMs);
+  return runDurableObjectAlarm(scheduler());
+}
+
+/** Ends the run of the tick. */
+export const finish = (id: string, tickAtMs: number, status = "succeeded") => {
+  const task = ledger.tasks.get(keyOf(id, tickAtMs));
+  if (!task) throw new Error("there is no such run");
+  task.status = status;
+};
+export const finishAll = () => {
+  for (const task of ledger.tasks.values()) task.status = "succeeded";
+};
+
+export const keyOf = (id: string, tickAtMs: number) => `schedule:${id}@${tickAtMs}`;
+/** The ticks that have had a run, in minutes from the start. */
+export const runsOf = (id: string) =>
+  [...ledger.tasks.keys()]
+    .filter((key) => key.startsWith(`schedule:${id}@`))
+    .map((key) => (Number(key.split("@")[1]) - NOW) / MINUTE);
+
+type SchedulerCall = (...args: unknown[]) => Promise<unknown>;
+
+/** A scheduler that cannot be reached for what is called `method`, or whose `answer` is lost, while `isBroken` says so. */
+export function brokenScheduler(method: string, isBroken: () => boolean, lost: "call" | "answer" = "call") {
+  const getByName = (name: string) => {
+    const stub = env.SCHEDULER.getByName(name);
+    return new Proxy(stub, {
+      get: (_, key): unknown => {
+        // Not `bind` or `apply`: a stub would take these for methods of the object.
+        const rpc = stub as unknown as Record<string, SchedulerCall>;
+        return async (...args: unknown[]) => {
+          const breaks = key === method && isBroken();
+          const answer = breaks && lost === "call" ? undefined : await rpc[String(key)]?.(...args);
+          if (breaks) throw new Error("the scheduler cannot be reached");
+          return answer;
+        };
+      },
+    });
+  };
+  return { SCHEDULER: { getByName } };
+}
+
+export function useScheduler(): void {
+  keepQuiet();
+  beforeEach(async () => {
+    await reset();
+    standInForLedger();
+    registerSchedules([]);
+    vi.useFakeTimers({ toFake: ["Date"], now: NOW });
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+}

@@ -1,0 +1,291 @@
+/**
+ * A ledger in memory that is driven by the rules, and beside it what has really happened to each task, kept apart from
+ * what the rules say of it: who holds it, since when it waits, not before which time it may begin, how often it was
+ * begun and why. Every step compares the two, and throws where they differ or an invariant of the ledger is broken.
+ */
+import { PRIORITY_HEAD_START_MS } from "../../src/tasks/rank.ts";
+import {
+  CANCEL_GRACE_MS,
+  type Change,
+  cancel,
+  claim,
+  type FinalStatus,
+  isFinal,
+  type Lane,
+  LEASE_MS,
+  MOST_CRASHES,
+  mayReport,
+  type Outcome,
+  RELEASE_PAUSE_MS,
+  type RetryPolicy,
+  renewed,
+  report,
+  retry,
+  submit,
+  type Terms,
+  tick,
+} from "../../src/tasks/rules.ts";
+import { type Item, must, newLife, statusOf } from "./task-history.ts";
+
+export interface WorldType {
+  cap?: number;
+  retry: RetryPolicy;
+}
+
+export class World {
+  readonly items = new Map<string, Item>();
+  nowMs: number;
+  random = 0.5;
+  readonly #types: Record<string, WorldType>;
+  readonly #retentionMs: Record<FinalStatus, number>;
+
+  constructor(nowMs: number, types: Record<string, WorldType>, retentionMs: Record<FinalStatus, number>) {
+    this.nowMs = nowMs;
+    this.#types = types;
+    this.#retentionMs = retentionMs;
+  }
+
+  /** The token of a claim, if the caller is to run it at once. */
+  submit(id: string, type: string, priority: number, runAtMs: number, lane: Lane | null): number | null {
+    if (this.items.has(id)) return null;
+    const rankMs = this.nowMs - priority * PRIORITY_HEAD_START_MS;
+    const [first] = this.#line(type);
+    const isNext = first === undefined || rankMs < this.#rankOf(first);
+    const { cap } = this.#typeOf(type);
+    const hasRoom = cap === undefined || (isNext && this.running(type).length < cap);
+    const change = submit(priority, runAtMs, hasRoom ? lane : null, this.nowMs);
+    const item: Item = {
+      id,
+      type,
+      state: change.task,
+      events: 0,
+      life: newLife(),
+      holder: undefined,
+      heardAtMs: 0,
+      tokens: [],
+      runAtMs,
+      claimedAtMs: 0,
+      ranMs: 0,
+      earliestMs: runAtMs,
+      waitsSinceMs: runAtMs > this.nowMs ? undefined : this.nowMs,
+    };
+    this.items.set(id, item);
+    if (change.task.status === "running") this.#begin(item);
+    this.#accept(item, change);
+    return item.holder ?? null;
+  }
+
+  heartbeat(item: Item, token: number): "ok" | "cancel" | "stale" {
+    const isHeld = mayReport(item.state, token);
+    must(isHeld === (token === item.holder), "only the holder's heartbeat counts");
+    if (!isHeld) return "stale";
+    item.state = { ...item.state, due_at_ms: renewed(item.state, this.nowMs) };
+    if (item.life.cancelledAtMs === undefined) item.heardAtMs = this.nowMs;
+    must(item.state.due_at_ms === this.nextMs(item), "a heartbeat renews a lease, but no cancelled one");
+    return item.life.cancelledAtMs === undefined ? "ok" : "cancel";
+  }
+
+  report(item: Item, token: number, outcome: Outcome): boolean {
+    const change = report(item.state, token, outcome, this.#termsOf(item));
+    must((change !== undefined) === (token === item.holder), "only the holder's report counts");
+    if (!change) return false;
+    item.holder = undefined;
+    if (item.life.cancelledAtMs !== undefined) this.#end(item, "cancelled");
+    else this.#conclude(item, outcome);
+    this.#accept(item, change);
+    return true;
+  }
+
+  cancel(item: Item): "ended" | "already" | "done" {
+    const { life } = item;
+    const change = cancel(item.state, this.#termsOf(item));
+    if (life.cancelledAtMs !== undefined) {
+      must(change === "already", "what was cancelled is not cancelled again");
+      return "already";
+    }
+    must((change === undefined) === (life.ended !== undefined), "what has ended cannot be cancelled");
+    if (change === undefined || change === "already") return "ended";
+    life.cancelledAtMs = this.nowMs;
+    if (item.holder === undefined) this.#end(item, "cancelled");
+    this.#accept(item, change);
+    return "done";
+  }
+
+  retry(item: Item): boolean {
+    const change = retry(item.state, this.nowMs);
+    const as = item.life.ended?.as;
+    must((change !== undefined) === (as === "failed" || as === "cancelled"), "only those may live again");
+    if (!change) return false;
+    item.life = newLife();
+    item.earliestMs = item.runAtMs;
+    item.ranMs = 0;
+    this.#queueAt(item, item.runAtMs);
+    this.#accept(item, change);
+    return true;
+  }
+
+  /** As the alarm does: time, then the lines. Gives what was claimed. */
+  alarm(): { id: string; token: number }[] {
+    for (const item of this.items.values()) this.#tick(item);
+    const given = [];
+    for (const type of Object.keys(this.#types)) {
+      const room = (this.#typeOf(type).cap ?? Number.POSITIVE_INFINITY) - this.running(type).length;
+      for (const item of this.#line(type).slice(0, Math.max(0, room))) {
+        const change = claim(item.state, "long", this.nowMs);
+        this.#begin(item);
+        this.#accept(item, change);
+        given.push({ id: item.id, token: change.task.token });
+      }
+    }
+    return given;
+  }
+
+  /** When time does something to a task, if nobody else does; undefined if it waits for room. */
+  nextMs(item: Item): number | undefined {
+    const { life, holder } = item;
+    if (life.ended) return life.ended.atMs + this.#retentionMs[life.ended.as];
+    if (life.cancelledAtMs !== undefined) return life.cancelledAtMs + CANCEL_GRACE_MS;
+    if (holder !== undefined) return item.heardAtMs + LEASE_MS;
+    return item.waitsSinceMs === undefined ? item.earliestMs : undefined;
+  }
+
+  running(type: string): Item[] {
+    return [...this.items.values()].filter((item) => item.type === type && item.holder !== undefined);
+  }
+
+  /** Whether somebody waits who could be served. */
+  hasRoom(): boolean {
+    return Object.entries(this.#types).some(
+      ([type, { cap = Number.POSITIVE_INFINITY }]) =>
+        this.#line(type).length > 0 && this.running(type).length < cap,
+    );
+  }
+
+  #tick(item: Item): void {
+    const change = tick(item.state, this.#termsOf(item));
+    const nextMs = this.nextMs(item);
+    const isDue = nextMs !== undefined && nextMs <= this.nowMs;
+    must((change !== undefined) === isDue, `time acts on a ${item.state.status} task just when it is due`);
+    if (change === undefined) return;
+    must((change === "remove") === (item.life.ended !== undefined), "just what has ended is removed");
+    if (change === "remove") return void this.items.delete(item.id);
+    if (item.life.cancelledAtMs !== undefined) this.#end(item, "cancelled");
+    else if (item.holder !== undefined) this.#conclude(item, { kind: "crashed" });
+    else this.#queue(item, item.earliestMs);
+    item.holder = undefined;
+    this.#accept(item, change);
+  }
+
+  /** What an outcome leads to, told without the rules. */
+  #conclude(item: Item, outcome: Outcome): void {
+    const { life } = item;
+    const { retries, minDelayMs, maxDelayMs, factor } = this.#typeOf(item.type).retry;
+    item.ranMs += this.nowMs - item.claimedAtMs;
+    switch (outcome.kind) {
+      case "succeeded":
+        return this.#end(item, "succeeded");
+      case "failed": {
+        if (outcome.isFinal || life.failures === retries) return this.#end(item, "failed");
+        life.isFresh = true;
+        item.ranMs = 0;
+        const fullMs = Math.min(maxDelayMs, minDelayMs * factor ** life.failures++);
+        const pauseEndsAtMs = this.nowMs + Math.round(fullMs * (1 - this.random / 2));
+        return this.#queueAt(item, Math.max(outcome.notBeforeMs ?? 0, pauseEndsAtMs));
+      }
+      case "handed-over":
+        life.resumptions++;
+        return this.#queueAt(item, outcome.notBeforeMs);
+      case "not-begun":
+        life.resumptions++;
+        return this.#queueAt(item, this.nowMs + RELEASE_PAUSE_MS);
+      case "crashed":
+        item.ranMs = 0;
+        return ++life.crashes === MOST_CRASHES ? this.#end(item, "failed") : this.#queueAt(item, this.nowMs);
+    }
+  }
+
+  #begin(item: Item): void {
+    const { life, tokens } = item;
+    must(item.holder === undefined, "a task has one live token at most");
+    must(item.earliestMs <= this.nowMs, "nothing begins before its time");
+    must(!life.ended && life.cancelledAtMs === undefined, "what has ended, or is cancelled, does not begin");
+    const { retries } = this.#typeOf(item.type).retry;
+    life.starts++;
+    if (life.isFresh) life.attempts++;
+    life.isFresh = false;
+    must(
+      life.starts <= 1 + Math.min(life.failures, retries) + life.crashes + life.resumptions,
+      "each execution has its reason",
+    );
+    item.holder = (tokens.at(-1) ?? 0) + 1;
+    tokens.push(item.holder);
+    item.heardAtMs = this.nowMs;
+    item.claimedAtMs = this.nowMs;
+    item.waitsSinceMs = undefined;
+    const { cap = Number.POSITIVE_INFINITY } = this.#typeOf(item.type);
+    must(this.running(item.type).length <= cap, "no more run than the cap allows");
+  }
+
+  #end(item: Item, as: FinalStatus): void {
+    must(item.life.ended === undefined, "a life has one end");
+    item.life.ended = { as, atMs: this.nowMs };
+    item.waitsSinceMs = undefined;
+  }
+
+  #queueAt(item: Item, timeMs: number): void {
+    if (timeMs <= this.nowMs) return this.#queue(item, this.nowMs);
+    item.earliestMs = timeMs;
+    item.waitsSinceMs = undefined;
+  }
+
+  #queue(item: Item, sinceMs: number): void {
+    item.waitsSinceMs = sinceMs;
+  }
+
+  /** Takes what a rule has made of a task, if it is what has happened to it. */
+  #accept(item: Item, { task, event }: Change): void {
+    const { life, type, tokens } = item;
+    item.state = task;
+    item.events++;
+    const status = statusOf(item);
+    must(task.status === status, `a task is ${status}, not ${task.status}`);
+    must(event.name === "status" && event.data.status === status, "each change is told");
+    must(isFinal(status) === (task.finished_at_ms !== null), "what has ended says when");
+    must(task.token === (tokens.at(-1) ?? 0), "each claim has a token of its own");
+    must(task.attempt === life.attempts, "attempts count failures only");
+    must(task.attempt <= 1 + this.#typeOf(type).retry.retries, "there are no more attempts than allowed");
+    must(task.crashes === life.crashes && task.crashes <= MOST_CRASHES, "crashes are counted, and capped");
+    must((task.lane !== null) === (item.holder !== undefined), "what nobody runs takes no room");
+    must(tokens.filter((token) => mayReport(task, token)).length <= 1, "a task has one live token at most");
+    const sinceMs = item.holder === undefined ? undefined : item.claimedAtMs - item.ranMs;
+    must(
+      sinceMs === undefined || task.attempt_started_at_ms === sinceMs,
+      "only running takes of an attempt's time",
+    );
+    must(task.due_at_ms === (this.nextMs(item) ?? null), "time will act on it when it has to");
+    const rankMs = item.waitsSinceMs === undefined ? null : this.#rankOf(item);
+    must(task.rank_ms === rankMs, "its place in the line is by its priority and since when it waits");
+  }
+
+  #line(type: string): Item[] {
+    const waiting = [...this.items.values()].filter(
+      (item) => item.type === type && item.waitsSinceMs !== undefined && item.holder === undefined,
+    );
+    return waiting.toSorted((a, b) => this.#rankOf(a) - this.#rankOf(b) || (a.id < b.id ? -1 : 1));
+  }
+
+  #rankOf({ waitsSinceMs = 0, state }: Item): number {
+    return waitsSinceMs - state.priority * PRIORITY_HEAD_START_MS;
+  }
+
+  #typeOf(name: string): WorldType {
+    const type = this.#types[name];
+    must(type !== undefined, `there is a type ${name}`);
+    return type;
+  }
+
+  #termsOf({ type }: Item): Terms {
+    const { nowMs, random } = this;
+    return { nowMs, random, retry: this.#typeOf(type).retry, retentionMs: this.#retentionMs };
+  }
+}
