@@ -4,6 +4,7 @@
  *     examples   the four examples, and beside them the FastAPI program that a user would write instead
  *     files      how fast files go in, each way, and how much memory grows with their size
  *     outbound   the semaphore: what it costs, how well permits are used, and the same job through Redis
+ *     tasks      how soon they start and how many do, beside queues and workflows; what a full ledger costs
  *
  * Figures of one machine and one minute say little; the ratio of two things that were measured one after the
  * other, under the same load and against the same upstream, says more. All traffic stays on 127.0.0.1.
@@ -15,11 +16,13 @@ import { benchFiles } from "./files/run.ts";
 import { CLIENTS } from "./load.ts";
 import { benchOutbound } from "./outbound/run.ts";
 import { WORKERD_VERSION } from "./support/workerd.ts";
+import { benchTasks } from "./tasks/run.ts";
 
 const PARTS = new Map([
   ["examples", benchExamples],
   ["outbound", benchOutbound],
   ["files", benchFiles],
+  ["tasks", benchTasks],
 ]);
 
 // Leaves by way of "exit", where everything that was started is ended.

@@ -6,7 +6,21 @@ declare module "autocannon" {
     /** Kept busy: each sends its next request when the answer to the one before has come. */
     connections: number;
     /** In seconds. */
-    duration: number;
+    duration?: number;
+    /** Of requests, instead of a duration; each of them is answered. */
+    amount?: number;
+    /** In milliseconds: how often it counts, and sees whether it is done. */
+    sampleInt?: number;
+    method?: string;
+    headers?: Record<string, string>;
+    requests?: Request[];
+  }
+
+  export interface Request {
+    body?: string;
+    /** Called for each request, right before it is sent. */
+    setupRequest?: (request: Request) => Request;
+    onResponse?: () => void;
   }
 
   export interface Result {

@@ -1,0 +1,123 @@
+/**
+ * Sluice's ledger as the bench needs it: one that can be counted, and one that can be filled and asked from within.
+ *
+ * This is the only file of the bench that knows the ledger's table and methods.
+ */
+import { Book, type Page } from "../../src/tasks/book.ts";
+import { TaskLedger as Ledger } from "../../src/tasks/index.ts";
+import { nextInLine } from "../../src/tasks/line.ts";
+import { claim } from "../../src/tasks/rules.ts";
+
+/** How many rows are written before they are committed. */
+const CHUNK = 50_000;
+const PAGE = 50;
+
+/** In place of Sluice's own. */
+export class TaskLedger extends Ledger {
+  countSucceeded(): number {
+    const found = this.ctx.storage.sql.exec<{ count: number }>(
+      "SELECT count(*) AS count FROM task WHERE status = 'succeeded'",
+    );
+    return found.one().count;
+  }
+}
+
+const TASK = {
+  type: "bench",
+  input: '{"ticket":0}',
+  priority: 0,
+  runAtMs: 0,
+  callbackUrl: null,
+  lane: "fast" as const,
+};
+
+interface Action {
+  run: () => void;
+  /** Then it is committed each time, and taken back by `restore`. */
+  writes: boolean;
+}
+
+/** Takes back what the actions have written. */
+const RESTORE = [
+  "DELETE FROM task WHERE type = 'bench'",
+  "DELETE FROM event",
+  `UPDATE task SET status = 'queued', rank_ms = created_at_ms, token = 0, attempt = 0, lane = NULL, due_at_ms = NULL,
+     started_at_ms = NULL, attempt_started_at_ms = NULL, events = 1 WHERE status = 'running'`,
+];
+
+/** Every other one waits to be run, one in twenty has failed, and the others have succeeded; ten types. */
+const FILL = `
+  WITH RECURSIVE number (i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM number WHERE i < ?2 - 1),
+  made (i, at, status) AS (
+    SELECT i, ?4 + i * 1000,
+      CASE WHEN i % 2 = 0 THEN 'queued' WHEN i % 20 = 11 THEN 'failed' ELSE 'succeeded' END FROM number
+  )
+  INSERT INTO task (id, type, input, status, priority, rank_ms, token, attempt, crashes, is_resuming, spent_ms, due_at_ms,
+    run_at_ms, created_at_ms, finished_at_ms, first_event, events, result)
+  SELECT
+    printf('%s-%08x-%04x-7000-8000-%012x', ?3, at >> 16, at & 65535, i),
+    'type-' || (i / 7 % 10),
+    '{"ticket":0}', status, 0, iif(status = 'queued', at, NULL), 0, 0, 0, 0, 0,
+    iif(status = 'queued', NULL, at + 1000000000000), at, at, iif(status = 'queued', NULL, at + 5),
+    '{"status":"queued","attempt":0}', 1, 'null'
+  FROM made`;
+
+/** A ledger beside Sluice's own, which leaves its tasks alone. */
+export class FilledLedger extends Ledger {
+  /** The same tables as its own. */
+  readonly #book = new Book(this.ctx.storage.sql, () => {});
+  readonly #actions: Record<string, Action> = {
+    nothing: { run: () => {}, writes: true },
+    "submit and claim": {
+      run: () => void this.submit([{ ...TASK, id: `s0-${crypto.randomUUID()}` }]),
+      writes: true,
+    },
+    "claim the next": {
+      run: () => {
+        const nowMs = Date.now();
+        for (const task of nextInLine(this.#book, 1)) this.#book.save(claim(task, "long", nowMs), nowMs);
+      },
+      writes: true,
+    },
+    "list a page": { run: () => this.#list([], undefined), writes: false },
+    "list a page of a status": { run: () => this.#list(["failed"], undefined), writes: false },
+    "list a page of a type and a status": {
+      run: () => this.#list(["failed"], "type-3"),
+      writes: false,
+    },
+    "list a page that is empty": { run: () => this.#list(["cancelled"], undefined), writes: false },
+  };
+
+  /** The last one has been created now, and each of the others a second before the next. */
+  async fill(count: number): Promise<void> {
+    const firstMs = Date.now() - count * 1000;
+    for (let from = 0; from < count; from += CHUNK) {
+      const to = Math.min(from + CHUNK, count);
+      this.ctx.storage.sql.exec(FILL, from, to, this.ctx.id.name ?? "", firstMs);
+      await this.ctx.storage.sync();
+    }
+  }
+
+  async repeat(name: string, times: number): Promise<void> {
+    const action = this.#actions[name];
+    if (!action) throw new Error(`Nobody can ${name}.`);
+    for (let done = 0; done < times; done++) {
+      action.run();
+      if (action.writes) await this.ctx.storage.sync();
+    }
+  }
+
+  async restore(): Promise<void> {
+    for (const statement of RESTORE) this.ctx.storage.sql.exec(statement);
+    await this.ctx.storage.sync();
+  }
+
+  override alarm(): void {
+    // What is due stays due.
+  }
+
+  #list(statuses: Page["statuses"], type: string | undefined): void {
+    const before = { createdAtMs: Number.MAX_SAFE_INTEGER, id: "" };
+    this.#book.list({ statuses, type, fromMs: 0, before, limit: PAGE });
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * Tasks: how soon they start and how many do in a second, beside everything else that could start them; what
+ * `/run-tasks` gives beside FastAPI; and what the ledger's work costs when it keeps many tasks.
+ */
+import { findPython, PACKAGES, startFastApi } from "../fastapi/start.ts";
+import { measureRunTasks } from "../load.ts";
+import { startSluice as startExamples } from "../sluice.ts";
+import { type Column, renderTable } from "../table.ts";
+import { CLAIMS, measureDepth, SIZES } from "./depth.ts";
+import { startRivals, startSluice } from "./servers.ts";
+import { CLIENTS, compareStarts, RATE, UNFINISHED, type Way } from "./start.ts";
+
+const MIN_SHARE_OF_INSERTS = 0.6;
+const MAX_START_MS = 10;
+const MAX_GROWTH = 2;
+
+const INSERT = "one insert";
+
+const MEANING = [
+  "All of these run on Miniflare, over a socket that leads straight to the Worker, past Miniflare's proxy: Sluice in",
+  "one workerd, the workflow in one, the rest in a third. A start is the time from the sending of a request to the",
+  "first line of the task's code, seen from outside as the line it logs; that of waitUntil, which keeps nothing, is the",
+  "floor. Done/s counts until every acknowledged task has come to its end. One insert is a call to an object that",
+  "inserts a row like a task's, and runs nothing. The queues are Miniflare's, in memory, with max_batch_timeout 0 (5 s",
+  "is the platform's default) and max_batch_size 10 and 1; they take messages faster than they hand them on, so that",
+  "under load their starts say how long the load was. The workflow has one step. What is kept is kept on this machine's",
+  "disk, in TMPDIR.",
+].join("\n");
+
+/** Measures everything about tasks, and gives what is to be printed. */
+export async function benchTasks(): Promise<string> {
+  return [await benchStarts(), await benchExample(), await benchDepth()].join("\n\n");
+}
+
+async function benchStarts(): Promise<string> {
+  await using stack = new AsyncDisposableStack();
+  const sluice = stack.use(await startSluice());
+  const rivals = stack.use(await startRivals());
+  const workflows = stack.use(await startRivals());
+  const rival = (name: string, path: string, server = rivals): Way => ({
+    name,
+    server,
+    path,
+    finishedPath: path,
+  });
+  const { columns, ratioTo } = await compareStarts([
+    { name: "Sluice", server: sluice, path: "/tasks", finishedPath: "/bench/finished" },
+    rival("waitUntil", "/wait-until"),
+    rival(INSERT, "/insert"),
+    rival("Queue", "/queue"),
+    rival("Queue, 1", "/queue-1"),
+    rival("Workflow", "/workflow", workflows),
+  ]);
+  const figure = (what: string) => columns[0]?.figures.find((f) => f.what === what)?.value ?? Number.NaN;
+  const startMs = figure(`${RATE} requests/s: start p50, ms`);
+  const busyStartMs = figure(`${CLIENTS} clients: start p50, ms`);
+  return [
+    renderTable(columns),
+    "",
+    atLeast(
+      "POST /tasks ÷ one insert, requests/s",
+      ratioTo(INSERT, "requestsPerSecond"),
+      MIN_SHARE_OF_INSERTS,
+    ),
+    atLeast("POST /tasks ÷ one insert, done/s", ratioTo(INSERT, "finishedPerSecond"), MIN_SHARE_OF_INSERTS),
+    atMost(`start p50 at ${RATE} requests/s, ms`, startMs, MAX_START_MS),
+    atMost(`start p50 with ${CLIENTS} clients kept busy, ms`, busyStartMs, MAX_START_MS),
+    atMost(UNFINISHED, figure(UNFINISHED), 0),
+    "",
+    MEANING,
+  ].join("\n");
+}
+
+/** The example that FastAPI has with its BackgroundTasks, on both. */
+async function benchExample(): Promise<string> {
+  const python = findPython();
+  const upstreamUrl = "http://127.0.0.1:9"; // never called
+  await using sluice = await startExamples(upstreamUrl);
+  await using fastApi = python && (await startFastApi(python, upstreamUrl));
+  const columns: Column[] = [];
+  for (const contender of fastApi ? [sluice, fastApi] : [sluice]) {
+    console.error(`measuring /run-tasks on ${contender.name} …`);
+    columns.push({ name: contender.name, figures: await measureRunTasks(contender) });
+  }
+  const missing = `not measured: Python 3 has not all of ${PACKAGES.join(", ")} here`;
+  return [renderTable(columns), "", `FastAPI: ${python?.description ?? missing}`].join("\n");
+}
+
+async function benchDepth(): Promise<string> {
+  await using sluice = await startSluice();
+  const { columns, growth } = await measureDepth(sluice);
+  const [smallest, largest] = [SIZES[0], SIZES.at(-1)].map((size) => size?.toLocaleString("en"));
+  return [
+    "Tasks in one ledger:",
+    renderTable(columns),
+    "",
+    ...CLAIMS.map((action) =>
+      atMost(`${action}, ${largest} tasks ÷ ${smallest} tasks`, growth(action), MAX_GROWTH),
+    ),
+  ].join("\n");
+}
+
+const atLeast = (what: string, value: number, least: number): string =>
+  `${what}: ${format(value)} (target ≥ ${least}: ${value >= least ? "met" : "missed"})`;
+
+const atMost = (what: string, value: number, most: number): string =>
+  `${what}: ${format(value)} (target ≤ ${most}: ${value <= most ? "met" : "missed"})`;
+
+const format = (value: number): string => value.toFixed(Number.isInteger(value) ? 0 : 2);
