@@ -6,7 +6,7 @@
  * `port` of the caller's, a Worker that was killed can be started again as the same one.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import workerd from "workerd";
 import { unstable_readConfig } from "wrangler";
 import { z } from "zod";
@@ -18,6 +18,8 @@ export const DIST = join(ROOT, "dist");
 export const WORKERD_VERSION = workerd.version;
 
 export interface WorkerdOptions {
+  /** The built Worker; by default the one of `npm run build`. */
+  main?: string;
   /** Variables and secrets, over those of `wrangler.toml`. */
   vars: Record<string, unknown>;
   /** On 127.0.0.1; any free one by default. */
@@ -51,7 +53,7 @@ export interface Workerd extends AsyncDisposable {
 
 /** Starts the built Worker. Resolves when /healthz answers; rejects with what workerd said when it does not start. */
 export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
-  const { vars, port = 0, storageDir, onLine, around } = options;
+  const { main = join(DIST, "index.js"), vars, port = 0, storageDir, onLine, around } = options;
   const folder = makeTemporaryFolder();
   let child: Child | undefined;
   const stop = async (signal?: NodeJS.Signals) => {
@@ -63,10 +65,10 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
     mkdirSync(storage, { recursive: true });
     const config = join(folder.path, "config.capnp");
     if (around) writeFileSync(join(folder.path, "around.js"), around.code);
-    writeFileSync(config, describeWorker(vars, storage, port, around));
+    writeFileSync(config, describeWorker(basename(main), vars, storage, port, around));
     child = await startProcess({
       command: workerd.default,
-      args: ["serve", "--control-fd=3", `--import-path=${DIST}`, config],
+      args: ["serve", "--control-fd=3", `--import-path=${dirname(main)}`, config],
       onLine,
     });
     const listensAt = await readPort(child);
@@ -93,6 +95,7 @@ const configSchema = z.object({
 
 /** The configuration in Cap'n Proto's text format; the schema is workerd.capnp, in the package `workerd`. */
 function describeWorker(
+  main: string,
   vars: Record<string, unknown>,
   storage: string,
   port: number,
@@ -103,12 +106,10 @@ function describeWorker(
   const added = around?.objects ?? [];
   const classes = [...migrated, ...added.map((binding) => binding.class_name)];
   const objects = [...config.durable_objects.bindings, ...added];
+  const built = `esModule = embed ${quote(`/${main}`)}`;
   const modules = around
-    ? [
-        '(name = "around.js", esModule = embed "around.js")',
-        '(name = "sluice", esModule = embed "/index.js")',
-      ]
-    : ['(name = "index.js", esModule = embed "/index.js")'];
+    ? ['(name = "around.js", esModule = embed "around.js")', `(name = "sluice", ${built})`]
+    : [`(name = ${quote(main)}, ${built})`];
   const bindings = [
     ...Object.entries({ ...config.vars, ...vars }).map(([name, value]) => describeVariable(name, value)),
     ...objects.map((o) => `(name = ${quote(o.name)}, durableObjectNamespace = ${quote(o.class_name)})`),

@@ -5,9 +5,10 @@
 import { run as files } from "./files/run.ts";
 import { run as forms } from "./forms/run.ts";
 import { run as outbound } from "./outbound/run.ts";
+import { run as tasks } from "./tasks/run.ts";
 
 /** Each resolves to whether all promises were kept. */
-const parts: Record<string, (args: string[]) => Promise<boolean>> = { outbound, files, forms };
+const parts: Record<string, (args: string[]) => Promise<boolean>> = { outbound, files, forms, tasks };
 
 // Leaves by way of "exit", where everything that was started is ended.
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(130));

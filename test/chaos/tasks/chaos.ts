@@ -1,0 +1,129 @@
+/**
+ * Chaos for tasks. Clients submit tasks of many kinds and steer some of them, while the runtime is killed, reloaded
+ * and made to crash, and rows are spoilt. Then all is left alone and must come to its end by itself; and then
+ * everything that there is to read is read.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { Random } from "../random.ts";
+import { makeOrder, retryTheDead, runClients, submit } from "./clients.ts";
+import { follow } from "./follow.ts";
+import { emptyHistory, type History, taskSchema } from "./history.ts";
+import { KINDS, kindOf, MARATHON } from "./kinds.ts";
+import { Server } from "./server.ts";
+import { strike } from "./strike.ts";
+import { startWitness } from "./witness.ts";
+import { listTasks, World } from "./world.ts";
+
+/** For what is left to end. What is crashed by the last kill waits for its lease, and may then wait for room. */
+const SETTLE_MS = 120_000;
+const SETTLE_LOOK_MS = 1_000;
+/** For clients, once there are no more kills. */
+const CLIENTS_MS = 60_000;
+const LIST_EVERY_MS = 1_500;
+const READERS = 12;
+const CROWD = 8;
+/** Short runs do without the long task. */
+const KILLS_WITH_MARATHON = 20;
+
+export interface ChaosOptions {
+  kills: number;
+  seed: number;
+  /** The negative control: the ledger and the tasks do not do what they should. */
+  isSabotaged: boolean;
+  onLine: (line: string) => void;
+}
+
+export async function runChaos(options: ChaosOptions): Promise<History> {
+  const startedAtMs = Date.now();
+  const history = emptyHistory();
+  const world = new World(history, () => server.url);
+  await using witness = await startWitness((what) => world.announce(what));
+  const { isSabotaged, onLine } = options;
+  await using server = new Server({ witness: witness.url, lives: history.lives, isSabotaged, onLine });
+  await server.build();
+  await server.start();
+
+  const clients = Promise.all([runClients(world, options.seed), retryTheDead(world), keepListing(world)]);
+  await submitCrowds(world);
+  await strike(server, world, options);
+  if (options.kills >= KILLS_WITH_MARATHON) await submitMarathon(world, options.seed);
+  world.isClosed = true;
+  const quietAtMs = Date.now();
+  await Promise.race([clients, sleep(CLIENTS_MS, undefined, { ref: false })]);
+  await untilSettled(world);
+  history.settledInMs = Date.now() - quietAtMs;
+  await readBack(world);
+  world.isOver = true;
+  await clients;
+  history.executions = witness.executions;
+  await server.stop("SIGTERM");
+  history.tookMs = Date.now() - startedAtMs;
+  return history;
+}
+
+/** Many more of each capped type at once than its cap. */
+async function submitCrowds(world: World): Promise<void> {
+  for (const kind of KINDS.filter(({ cap }) => cap !== undefined)) {
+    const crowd = Array.from({ length: CROWD }, () => ({ type: kind.name, input: plainInput }));
+    await submit(world, crowd);
+  }
+}
+
+async function submitMarathon(world: World, seed: number): Promise<void> {
+  const kind = kindOf(MARATHON);
+  const random = new Random(seed, "marathon");
+  if (kind)
+    await submit(
+      world,
+      [0, 1].map(() => ({ ...makeOrder(random, kind), input: plainInput })),
+    );
+}
+
+const plainInput = { n: 0, notBeforeMs: 0, failures: 0 };
+
+/** The newest page again and again: a spoilt row, or a restart, must not hide the others. */
+async function keepListing(world: World): Promise<void> {
+  while (!world.isClosed) {
+    await listTasks(world, "", 1);
+    await sleep(LIST_EVERY_MS);
+  }
+}
+
+/** Until nothing is left that has not ended, or for as long as that may take. */
+async function untilSettled(world: World): Promise<void> {
+  const deadlineMs = Date.now() + SETTLE_MS;
+  const { badPages } = world.history;
+  while (Date.now() < deadlineMs) {
+    const before = badPages.length;
+    const left = await Promise.all(
+      ["scheduled", "queued", "running", "cancelling"].map((status) =>
+        listTasks(world, `&status=${status}`, 1),
+      ),
+    );
+    if (left.flat().length === 0 && badPages.length === before) return;
+    await sleep(SETTLE_LOOK_MS);
+  }
+}
+
+/** Every task that was acknowledged or is listed, by itself and with its events. */
+async function readBack(world: World): Promise<void> {
+  const { history } = world;
+  history.listed = (await listTasks(world)).map(({ id }) => id);
+  const ids = [...new Set([...history.acknowledged, ...history.listed])];
+  await Promise.all(
+    Array.from({ length: READERS }, async () => {
+      for (let id = ids.pop(); id !== undefined; id = ids.pop()) await readTask(world, id);
+    }),
+  );
+}
+
+async function readTask(world: World, id: string): Promise<void> {
+  const { history } = world;
+  const answer = await world.callUntilAnswered({ method: "GET", path: `/tasks/${id}` });
+  world.see(answer);
+  const task = taskSchema.safeParse(answer?.json);
+  if (answer?.status !== 200 || !task.success) return;
+  history.tasks.set(id, task.data);
+  // What has not ended has a stream that does not end.
+  if (task.data.finishedAt !== null) await follow(world, id, history.streams);
+}

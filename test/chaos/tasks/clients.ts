@@ -1,0 +1,148 @@
+/**
+ * The clients: each submits one thing after another, in every way there is, hears what it is told, and does something
+ * with some of what it has submitted: waits, follows, cancels, retries, deletes.
+ */
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { z } from "zod";
+import { Random } from "../random.ts";
+import { follow } from "./follow.ts";
+import { DEAD, type Input, KINDS, type Kind } from "./kinds.ts";
+import { steer } from "./steer.ts";
+import type { Answer, World } from "./world.ts";
+
+const CLIENTS = 6;
+const PAUSE_MS = [150, 900] as const;
+/** Of those submissions that have a key: made once more although they were answered. */
+const REPEAT_SHARE = 0.35;
+const AGAIN_MS = 80;
+/** The dead letters. */
+const RETRY_EVERY_MS = 12_000;
+
+export interface Order {
+  type: string;
+  input: Input;
+  delay?: number;
+  run_at?: string;
+  priority?: number;
+}
+
+const linkSchema = z.object({ id: z.string() });
+const batchSchema = z.object({ tasks: z.array(z.union([linkSchema, z.object({ error: z.unknown() })])) });
+
+/** Resolves when the world is closed, and what they have begun is done. */
+export async function runClients(world: World, seed: number): Promise<void> {
+  await Promise.all(
+    Array.from({ length: CLIENTS }, (_, n) => runClient(world, new Random(seed, `client ${n}`))),
+  );
+}
+
+async function runClient(world: World, random: Random): Promise<void> {
+  const asides: Promise<void>[] = [];
+  while (!world.isClosed) {
+    const ids = await submitSomething(world, random);
+    for (const id of ids) {
+      if (random.chance(0.12)) asides.push(follow(world, id, world.history.followed));
+      asides.push(steer(world, id, new Random(random.between(0, 1e9), "steer")));
+    }
+    await sleep(random.between(...PAUSE_MS));
+  }
+  await Promise.all(asides);
+}
+
+/** Gives the ids that were acknowledged. */
+async function submitSomething(world: World, random: Random): Promise<string[]> {
+  const way = random.next();
+  if (way < 0.4) return submit(world, makeOrder(random));
+  if (way < 0.68) return submitUnderKey(world, random);
+  if (way < 0.85)
+    return submit(
+      world,
+      Array.from({ length: random.between(2, 8) }, () => makeOrder(random)),
+    );
+  return submit(world, makeOrder(random), { Prefer: `wait=${random.between(1, 4)}` });
+}
+
+/** Once: if no answer comes, nobody knows whether there is such a task. */
+export async function submit(
+  world: World,
+  body: Order | Order[],
+  headers: Record<string, string> = {},
+): Promise<string[]> {
+  world.history.submissions++;
+  const answering = world.call({ method: "POST", path: "/tasks", headers, body });
+  world.announce("submit");
+  return acknowledge(world, await answering);
+}
+
+/** The same request again and again until it is answered, and some even then. */
+async function submitUnderKey(world: World, random: Random): Promise<string[]> {
+  const key = randomUUID();
+  const body = random.chance(0.2)
+    ? Array.from({ length: random.between(2, 4) }, () => makeOrder(random))
+    : makeOrder(random);
+  const heard: string[] = [];
+  world.history.submissions++;
+  world.history.keys.set(key, heard);
+  for (let isAgain = true; isAgain && !world.isOver; ) {
+    const headers = { "Idempotency-Key": `"${key}"` };
+    const answering = world.call({ method: "POST", path: "/tasks", headers, body });
+    world.announce("submit");
+    const answer = await answering;
+    const ids = acknowledge(world, answer);
+    if (ids.length > 0) heard.push(ids.join(" "));
+    isAgain = ids.length === 0 || random.chance(REPEAT_SHARE);
+    if (isAgain) await sleep(AGAIN_MS);
+  }
+  return heard[0]?.split(" ") ?? [];
+}
+
+/** Takes note of what the answer promises. */
+function acknowledge(world: World, answer: Answer | undefined): string[] {
+  if (!answer || (answer.status !== 202 && answer.status !== 200)) return [];
+  world.see(answer);
+  const batch = batchSchema.safeParse(answer.json);
+  const links = batch.success ? batch.data.tasks : [linkSchema.parse(answer.json)];
+  const ids = links.flatMap((link) => ("id" in link ? [link.id] : []));
+  for (const id of ids) world.history.acknowledged.add(id);
+  return ids;
+}
+
+let orders = 0;
+
+export function makeOrder(random: Random, kind: Kind = chooseKind(random)): Order {
+  const failures = random.chance(0.15) ? random.between(1, kind.retries + 1) : 0;
+  const order = { type: kind.name, input: { n: ++orders, notBeforeMs: 0, failures } };
+  const priority = random.chance(0.3) ? { priority: random.between(0, 9) } : {};
+  if (!random.chance(0.15)) return { ...order, ...priority };
+  const delay = random.between(1, 6);
+  const notBeforeMs = Date.now() + delay * 1000;
+  const when = random.chance(0.5) ? { delay } : { run_at: new Date(notBeforeMs).toISOString() };
+  return { ...order, ...priority, ...when, input: { ...order.input, notBeforeMs } };
+}
+
+function chooseKind(random: Random): Kind {
+  let left = random.next();
+  const kind = KINDS.find(({ share }) => {
+    left -= share;
+    return left < 0;
+  });
+  const [first] = KINDS;
+  if (kind) return kind;
+  if (!first) throw new Error("There are no kinds.");
+  return first;
+}
+
+/** Retries all dead letters of a type, from time to time, until the world is closed. */
+export async function retryTheDead(world: World): Promise<void> {
+  while (!world.isClosed) {
+    await sleep(RETRY_EVERY_MS);
+    if (world.isClosed) return;
+    const sentAtMs = Date.now();
+    const steering = { of: DEAD, sentAtMs, answeredAtMs: Infinity, httpStatus: 0 };
+    world.history.retries.push(steering);
+    const answer = await world.call({ method: "POST", path: "/tasks/retry", body: { type: DEAD } });
+    steering.httpStatus = answer?.status ?? 0;
+    if (answer) steering.answeredAtMs = answer.answeredAtMs;
+  }
+}

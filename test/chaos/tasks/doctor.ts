@@ -1,0 +1,102 @@
+/**
+ * The negative control: for each promise a copy of the history in which it is broken. A check that does not see it
+ * would have shown nothing.
+ */
+import type { History } from "./history.ts";
+import { KINDS, kindOf } from "./kinds.ts";
+import { findRecoveries } from "./recovery.ts";
+
+/** Each changes the history that it is given; in the order of the promises (verdict.ts). */
+export const DAMAGES: ((history: History) => void)[] = [
+  // An acknowledged task is not there.
+  (history) => {
+    const removed = new Set(history.deletions.map(({ of }) => of));
+    history.tasks.delete(
+      the([...history.acknowledged].find((id) => history.tasks.has(id) && !removed.has(id))),
+    );
+  },
+  // An event is missing in the middle.
+  (history) => {
+    the(history.streams.find(({ events }) => events.length > 2)).events.splice(1, 1);
+  },
+  // A reader got an event twice when it came back.
+  (history) => {
+    const streams = new Set(history.streams.map(({ taskId }) => taskId));
+    const { events } = the(
+      history.followed.find(({ taskId, end }) => end === "whole" && streams.has(taskId)),
+    );
+    events.push(the(events.at(-1)));
+  },
+  // A task was executed once more than it may be.
+  (history) => {
+    const one = the(
+      history.executions.find(({ taskId, type }) => history.tasks.has(taskId) && kindOf(type)?.retries === 0),
+    );
+    const { crashes } = the(history.tasks.get(one.taskId));
+    for (let i = 0; i < crashes + 2; i++) history.executions.push({ ...one, beganAtMs: Date.now() });
+  },
+  // A task is said to have succeeded that nobody saw at its end.
+  (history) => {
+    const { id } = the([...history.tasks.values()].find(({ status }) => status === "succeeded"));
+    history.executions = history.executions.filter(({ taskId }) => taskId !== id);
+  },
+  // A step was done again after its record.
+  (history) => {
+    const spoilt = new Set(history.spoilt.map(({ taskId }) => taskId));
+    const one = the(
+      history.executions.find(({ taskId, recorded }) => recorded.length > 0 && !spoilt.has(taskId)),
+    );
+    one.steps.push({ ...the(one.recorded[0]), atMs: Date.now() });
+  },
+  // One more than the cap, at once.
+  (history) => {
+    const { name, cap = 0 } = the(KINDS.find((kind) => kind.cap !== undefined));
+    const one = the(history.executions.find(({ type, end }) => type === name && end !== undefined));
+    for (let i = 0; i < cap; i++) history.executions.push({ ...one });
+  },
+  // A task with a time began a millisecond before.
+  (history) => {
+    const one = the(history.executions.find(({ notBeforeMs }) => notBeforeMs > 0));
+    one.beganAtMs = one.notBeforeMs - 1;
+    history.retries = [];
+  },
+  // A key was answered with two ids.
+  (history) => {
+    the([...history.keys.values()].find((answers) => answers.length > 1)).push("s0-another");
+  },
+  // A cancelled task has succeeded all the same.
+  (history) => {
+    const retried = new Set(history.retries.map(({ of }) => of));
+    const { of: id } = the(
+      history.cancels.find(
+        ({ of, became }) =>
+          became !== undefined && !retried.has(of) && history.tasks.get(of)?.status === "cancelled",
+      ),
+    );
+    the(history.tasks.get(id)).status = "succeeded";
+  },
+  // A spoilt task is stuck.
+  (history) => {
+    const { taskId } = the(history.spoilt.find((spoilt) => history.tasks.has(spoilt.taskId)));
+    the(history.tasks.get(taskId)).status = "running";
+  },
+  // Recovery took half a minute more.
+  (history) => {
+    const recovered = new Set(findRecoveries(history).map(({ taskId }) => taskId));
+    const lastUpAtMs = the(history.lives.at(-1)).upAtMs;
+    for (const execution of history.executions) {
+      if (recovered.has(execution.taskId) && execution.life > 0)
+        execution.beganAtMs = Math.max(execution.beganAtMs, lastUpAtMs) + 60_000;
+    }
+    the(history.lives.at(-1)).endedAtMs = Infinity;
+  },
+  // Something went wrong inside.
+  (history) => {
+    history.answers.set("GET /tasks 500", 1);
+  },
+];
+
+function the<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error("The history has nothing to be doctored.");
+  return value;
+}

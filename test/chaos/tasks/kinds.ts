@@ -1,0 +1,101 @@
+/**
+ * The types of tasks that the chaos submits, as a table: the Worker makes task types of it (worker.ts), the check
+ * knows from it what each may do. Nothing here is of Node or of Workers.
+ */
+
+export interface Kind {
+  name: string;
+  /** Of all tasks. */
+  share: number;
+  lane: "fast" | "long";
+  retries: number;
+  /** Not more than so many at once. */
+  cap?: number;
+  timeoutMs?: number;
+  /** Each is recorded, and takes so long. */
+  steps: number;
+  stepMs: number;
+  /** Slept with `ctx.sleep` after the steps. For more than 10 s, another execution goes on with it. */
+  sleepMs?: number;
+  /** `refuse`: throws what is not to be tried again. `hang`: until it is told to stop. */
+  ending: "return" | "throw" | "refuse" | "hang";
+}
+
+export const KINDS: readonly Kind[] = [
+  { name: "chaos_quick", share: 0.24, lane: "fast", retries: 0, steps: 0, stepMs: 0, ending: "return" },
+  { name: "chaos_steps", share: 0.18, lane: "fast", retries: 3, steps: 3, stepMs: 150, ending: "return" },
+  { name: "chaos_long", share: 0.18, lane: "long", retries: 2, steps: 3, stepMs: 300, ending: "return" },
+  { name: "chaos_slow", share: 0.08, lane: "long", retries: 1, steps: 2, stepMs: 1_500, ending: "return" },
+  {
+    name: "chaos_pair",
+    share: 0.08,
+    lane: "long",
+    retries: 1,
+    cap: 2,
+    steps: 1,
+    stepMs: 200,
+    ending: "return",
+  },
+  {
+    name: "chaos_only",
+    share: 0.06,
+    lane: "fast",
+    retries: 1,
+    cap: 1,
+    steps: 1,
+    stepMs: 120,
+    ending: "return",
+  },
+  {
+    name: "chaos_sleep",
+    share: 0.03,
+    lane: "fast",
+    retries: 1,
+    steps: 1,
+    stepMs: 100,
+    sleepMs: 1_500,
+    ending: "return",
+  },
+  {
+    name: "chaos_sleep_long",
+    share: 0.02,
+    lane: "fast",
+    retries: 1,
+    steps: 1,
+    stepMs: 100,
+    sleepMs: 11_000,
+    ending: "return",
+  },
+  { name: "chaos_dead", share: 0.05, lane: "fast", retries: 1, steps: 1, stepMs: 50, ending: "throw" },
+  { name: "chaos_refuse", share: 0.04, lane: "long", retries: 3, steps: 0, stepMs: 0, ending: "refuse" },
+  {
+    name: "chaos_hang",
+    share: 0.04,
+    lane: "long",
+    retries: 1,
+    timeoutMs: 800,
+    steps: 0,
+    stepMs: 0,
+    ending: "hang",
+  },
+  // Longer than the fast lane's budget of 25 s: it is handed over.
+  { name: "chaos_marathon", share: 0, lane: "fast", retries: 1, steps: 9, stepMs: 3_000, ending: "return" },
+];
+
+/** What comes from it is submitted once, when no more kills are to come. */
+export const MARATHON = "chaos_marathon";
+/** Always fails, and its dead letters are retried all at once. */
+export const DEAD = "chaos_dead";
+
+/** Attempts that failed are made again after so long. */
+export const RETRY_DELAYS = { minDelayMs: 100, maxDelayMs: 1_000, factor: 2 } as const;
+
+export interface Input {
+  n: number;
+  /** Ms since the epoch; 0: whenever it likes. */
+  notBeforeMs: number;
+  /** So many attempts throw, though the kind would return. */
+  failures: number;
+}
+
+export const kindOf = (name: string): Kind | undefined => KINDS.find((kind) => kind.name === name);

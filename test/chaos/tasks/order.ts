@@ -1,0 +1,131 @@
+/** The promises about time and about those beside: caps, times, keys, cancels, spoilt rows, recovery. */
+import type { Finding } from "./checks.ts";
+import { statusOf } from "./follow.ts";
+import { type Execution, type History, isTerminal, retriesOf } from "./history.ts";
+import { KINDS } from "./kinds.ts";
+
+/** What a begin may be heard of late: the code had begun, and told so, before. */
+const HEARD_LATE_MS = 500;
+
+export function checkCaps(history: History): Finding {
+  const capped = KINDS.flatMap(({ name, cap }) => (cap === undefined ? [] : [{ name, cap }]));
+  const measured = capped.map(({ name, cap }) => {
+    const most = countMost(history.executions.filter(({ type }) => type === name));
+    return { name, cap, ...most };
+  });
+  return {
+    what: "no more of a type at once than its cap",
+    of: history.executions.filter(({ type }) => capped.some(({ name }) => name === type)).length,
+    measured: measured.map(({ name, cap, most }) => `${most} of ${cap} ${name}`).join(", "),
+    faults: measured.flatMap(({ name, cap, most, ids }) =>
+      most > cap ? [`${name}: ${most} at once: ${ids.join(", ")}`] : [],
+    ),
+  };
+}
+
+/** Each lives from its begin to the last that was heard of it, and surely for as long. */
+function countMost(executions: Execution[]): { most: number; ids: string[] } {
+  let most: Execution[] = [];
+  for (const { beganAtMs: atMs } of executions) {
+    const alive = executions.filter(
+      (other) => other.beganAtMs <= atMs && (other.end?.atMs ?? other.heardAtMs) > atMs,
+    );
+    if (alive.length > most.length) most = alive;
+  }
+  return { most: most.length, ids: most.map(({ taskId }) => taskId) };
+}
+
+export function checkTimes(history: History): Finding {
+  // What is retried by hand begins at once.
+  const timed = history.executions.filter(
+    ({ notBeforeMs, taskId, type, beganAtMs }) =>
+      notBeforeMs > 0 && !retriesOf(history, taskId, type).some(({ sentAtMs }) => sentAtMs < beganAtMs),
+  );
+  const early = timed.filter(({ beganAtMs, notBeforeMs }) => beganAtMs < notBeforeMs);
+  return {
+    what: "nothing begins before its time",
+    of: timed.length,
+    measured: `${early.length} did, of ${timed.length} executions of tasks with a time`,
+    faults: early.map(
+      ({ taskId, type, beganAtMs, notBeforeMs }) => `${taskId} ${type}: ${notBeforeMs - beganAtMs} ms early`,
+    ),
+  };
+}
+
+export function checkKeys(history: History): Finding {
+  const repeated = [...history.keys].filter(([, answers]) => answers.length > 1);
+  const faults = repeated.filter(([, answers]) => new Set(answers).size > 1);
+  return {
+    what: "the same key, the same task",
+    of: repeated.length,
+    measured: `${faults.length} otherwise, of ${repeated.length} answered more than once, ${history.keys.size} keys in all`,
+    faults: faults.map(([key, answers]) => `${key}: ${answers.join(" and ")}`),
+  };
+}
+
+export function checkCancels(history: History): Finding {
+  const taken = history.cancels.filter(
+    ({ became, httpStatus }) => httpStatus === 200 && (became === "cancelled" || became === "cancelling"),
+  );
+  const streams = new Map(history.streams.map((reading) => [reading.taskId, reading.events]));
+  const faults = taken.flatMap(({ of: id, sentAtMs, answeredAtMs, became }) => {
+    const task = history.tasks.get(id);
+    if (!task || retriesOf(history, id, task.type).some((retry) => retry.sentAtMs > sentAtMs)) return [];
+    const last = streams.get(id)?.findLast((event) => statusOf(event) === "cancelled");
+    const endedAtMs = became === "cancelled" ? answeredAtMs : readTime(last?.data) + HEARD_LATE_MS;
+    const begun = history.executions.filter(
+      ({ taskId, beganAtMs }) => taskId === id && beganAtMs > endedAtMs,
+    );
+    return [
+      ...(task.status === "cancelled" ? [] : [`${id} ${task.type}: was ${became}, and is ${task.status}`]),
+      ...begun.map(
+        (one) => `${id} ${task.type}: begins ${one.beganAtMs - endedAtMs} ms after it was ${became}`,
+      ),
+    ];
+  });
+  const atOnce = taken.filter(({ became }) => became === "cancelled").length;
+  return {
+    what: "a cancel is final",
+    of: taken.length,
+    measured: `${faults.length} are not, of ${taken.length}, ${atOnce} of which took effect at once`,
+    faults,
+  };
+}
+
+function readTime(data: string | undefined): number {
+  const [, at] = /"at":"([^"]+)"/.exec(data ?? "") ?? [];
+  return at === undefined ? Infinity : Date.parse(at);
+}
+
+export function checkSpoilt(history: History): Finding {
+  const removed = new Set(history.deletions.map(({ of }) => of));
+  const ids = [...new Set(history.spoilt.map(({ taskId }) => taskId))].filter((id) => !removed.has(id));
+  const faults = [
+    ...ids.flatMap((id) => {
+      const status = history.tasks.get(id)?.status ?? "not readable";
+      const columns = history.spoilt
+        .filter(({ taskId }) => taskId === id)
+        .map((spoilt) => `${spoilt.column} while ${spoilt.status}`);
+      return isTerminal(status) ? [] : [`${id}: ${columns.join(", ")}: is ${status}`];
+    }),
+    ...history.badPages,
+  ];
+  return {
+    what: "a spoilt row comes to an end, and hides no other",
+    of: Math.min(ids.length, history.pages),
+    measured: `${faults.length} otherwise, of ${ids.length} spoilt tasks and ${history.pages} pages of GET /tasks`,
+    faults,
+  };
+}
+
+export function checkAnswers(history: History): Finding {
+  // 503 is an answer that a restart may give: it asks to come again.
+  const bad = [...history.answers].filter(([what]) => / 5\d\d$/.test(what) && !what.endsWith(" 503"));
+  const sum = (some: [string, number][]) => some.reduce((total, [, count]) => total + count, 0);
+  return {
+    what: "no answer of 500 or more, but 503",
+    of: history.answers.size,
+    measured: `${sum(bad)} of ${sum([...history.answers])}`,
+    faults: bad.map(([what, count]) => `${count} × ${what}`),
+  };
+}

@@ -1,0 +1,111 @@
+/**
+ * The blows. Most are SIGKILLs, at any moment or closely after something has happened; between them objects are made
+ * to crash and the runtime is reloaded, and after some kills rows are spoilt before it starts again.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { Random } from "../random.ts";
+import type { Server } from "./server.ts";
+import { spoilSomeRows } from "./spoil.ts";
+import type { Moment, World } from "./world.ts";
+
+/** From one start to the next blow, at least. */
+const PAUSE_MS = [100, 3_500] as const;
+/** How long a kill waits for its moment. */
+const MOMENT_MS = 1_500;
+/** Without kills, so that what was interrupted can be seen to recover: for each so many kills, so long. */
+const REST_EVERY = 25;
+const REST_MS = 20_000;
+const CRASH_SHARE = 0.4;
+/** Of the crashes: no kill for so long, in which the runtime tries the object's alarm again. */
+const LEFT_SHARE = 0.5;
+const LEFT_MS = 4_000;
+const RELOAD_SHARE = 0.08;
+const SPOIL_SHARE = 0.12;
+
+interface Aim {
+  name: string;
+  moment: Moment;
+  /** Of all kills. */
+  share: number;
+  /** How long after the moment the kill can come. */
+  withinMs: number;
+}
+
+const AIMS: Aim[] = [
+  { name: "just after a submission", moment: "submit", share: 0.25, withinMs: 25 },
+  { name: "as a task begins", moment: "begin", share: 0.1, withinMs: 30 },
+  { name: "mid-task", moment: "begin", share: 0.15, withinMs: 600 },
+  { name: "as a step is recorded", moment: "step", share: 0.05, withinMs: 320 },
+  { name: "before the finish", moment: "end", share: 0.2, withinMs: 12 },
+  { name: "at a cancel", moment: "cancel", share: 0.05, withinMs: 25 },
+];
+
+export interface Strikes {
+  kills: number;
+  seed: number;
+}
+
+/** Does it all, and notes each blow in the history of the world. */
+export async function strike(server: Server, world: World, { kills, seed }: Strikes): Promise<void> {
+  const random = new Random(seed, "strike");
+  for (let kill = 1; kill <= kills; kill++) {
+    await sleep(random.between(...PAUSE_MS));
+    if (random.chance(CRASH_SHARE)) await crashSomething(server, world, random);
+    if (random.chance(RELOAD_SHARE)) await reload(server, world);
+    const aim = await untilMoment(world, random);
+    note(world, `kill ${aim}`);
+    await server.stop("SIGKILL");
+    const [chance, spoilSeed] = [random.next(), random.between(0, 1e9)];
+    // In a short run as well.
+    if (chance < SPOIL_SHARE || kill === Math.min(2, kills)) spoil(server, world, spoilSeed);
+    await server.start();
+    if (kill % REST_EVERY === 0 && kill < kills) await sleep(REST_MS);
+  }
+  // At least one of each.
+  await crashSomething(server, world, random);
+  await reload(server, world);
+}
+
+/** Gives the name of the moment. */
+async function untilMoment(world: World, random: Random): Promise<string> {
+  const [chance, share] = [random.next(), random.next()];
+  let left = chance;
+  const aim = AIMS.find((candidate) => {
+    left -= candidate.share;
+    return left < 0;
+  });
+  if (!aim || !(await world.awaitMoment(aim.moment, MOMENT_MS))) return "at any moment";
+  await sleep(share * aim.withinMs);
+  return aim.name;
+}
+
+async function crashSomething(server: Server, world: World, random: Random): Promise<void> {
+  const [isLedger, isLeft] = [random.chance(0.5), random.chance(LEFT_SHARE)];
+  const shard = `s${random.between(0, 3)}`;
+  const atMs = Date.now();
+  if (isLedger) {
+    await server.crashLedger(shard);
+    note(world, "crash of a ledger", atMs);
+  } else {
+    const taskId = await server.crashRunner();
+    if (taskId !== undefined) world.history.blows.push({ is: "crash of a runner", atMs, taskId });
+  }
+  if (isLeft) await sleep(LEFT_MS);
+}
+
+async function reload(server: Server, world: World): Promise<void> {
+  note(world, "reload");
+  await server.stop("SIGTERM");
+  await server.start();
+}
+
+/** A few rows of every shard. */
+function spoil(server: Server, world: World, seed: number): void {
+  const spoilt = server.ledgers.flatMap((path) => spoilSomeRows(path, seed));
+  if (spoilt.length > 0) note(world, "rows spoilt");
+  world.history.spoilt.push(...spoilt);
+}
+
+function note(world: World, is: string, atMs = Date.now()): void {
+  world.history.blows.push({ is, atMs });
+}

@@ -1,0 +1,134 @@
+/**
+ * Sluice with the task types of the chaos, and with objects that can be made to crash: what a restart by the platform
+ * is to a Durable Object. The code of each task tells the witness, who is outside of it all, what it does.
+ *
+ * With SABOTAGE it is the negative control: there are no caps, steps are not recorded, tasks with a time begin at once,
+ * and a ledger forgets what was running whenever it starts.
+ */
+import { env } from "cloudflare:workers";
+import { z } from "zod";
+import worker, * as sluice from "../../../src/index.ts";
+import {
+  defineTask,
+  NonRetryableError,
+  registerTaskTypes,
+  type TaskContext,
+} from "../../../src/tasks/index.ts";
+import { type Input, KINDS, type Kind, RETRY_DELAYS } from "./kinds.ts";
+
+export * from "../../../src/index.ts";
+
+const { WITNESS, LIFE, SABOTAGE } = z
+  .object({ WITNESS: z.url(), LIFE: z.coerce.number(), SABOTAGE: z.stringbool() })
+  .parse(env);
+const TICK_MS = 100;
+
+registerTaskTypes(
+  KINDS.map((kind) =>
+    defineTask({
+      name: kind.name,
+      input: z.object({ n: z.number(), notBeforeMs: z.number(), failures: z.number() }),
+      run: (ctx, input) => execute(kind, ctx, input),
+      retry: { retries: kind.retries, ...RETRY_DELAYS },
+      lane: kind.lane,
+      ...(kind.timeoutMs === undefined ? {} : { timeoutMs: kind.timeoutMs }),
+      ...(kind.cap === undefined || SABOTAGE ? {} : { concurrency: kind.cap }),
+    }),
+  ),
+);
+
+type Tell = (what: string, more?: Record<string, unknown>) => Promise<void>;
+
+/** One execution, from its begin to its end, as the witness hears of it. */
+async function execute(kind: Kind, ctx: TaskContext, input: Input): Promise<{ n: number }> {
+  const execution = crypto.randomUUID();
+  const tell: Tell = async (what, more = {}) => {
+    const body = JSON.stringify({ execution, taskId: ctx.taskId, ...more });
+    const answer = await fetch(`${WITNESS}/${what}`, { method: "POST", body });
+    await answer.body?.cancel();
+  };
+  const { notBeforeMs } = input;
+  await tell("begin", { type: kind.name, attempt: ctx.attempt, life: LIFE, notBeforeMs });
+  try {
+    await work(kind, ctx, input, tell);
+  } catch (error) {
+    await tell("end", { outcome: "threw" });
+    throw error;
+  }
+  await tell("end", { outcome: "returned" });
+  return { n: input.n };
+}
+
+async function work(kind: Kind, ctx: TaskContext, input: Input, tell: Tell): Promise<void> {
+  for (let step = 1; step <= kind.steps; step++) {
+    const name = `step ${step}`;
+    const doStep = async () => {
+      await tell("step", { name });
+      await passTime(kind.stepMs, ctx.signal, tell);
+      return { step };
+    };
+    await (SABOTAGE ? doStep() : ctx.step(name, doStep));
+    await tell("recorded", { name });
+    ctx.progress(step / kind.steps, name);
+  }
+  if (kind.sleepMs !== undefined) await ctx.sleep(kind.sleepMs);
+  if (kind.ending === "refuse") throw new NonRetryableError("chaos: not to be tried again");
+  if (kind.ending === "throw" || ctx.attempt <= input.failures) throw new Error("chaos: failed");
+  if (kind.ending === "hang") await passTime(Infinity, ctx.signal, tell);
+}
+
+/** So that the witness hears of it while it lives. */
+async function passTime(ms: number, signal: AbortSignal, tell: Tell): Promise<void> {
+  for (let leftMs = ms; leftMs > 0; leftMs -= TICK_MS) {
+    signal.throwIfAborted();
+    await scheduler.wait(Math.min(leftMs, TICK_MS));
+    await tell("tick");
+  }
+}
+
+/** The names of the runners that are at work in this process. */
+const working = new Set<string>();
+
+export class TaskLedger extends sluice.TaskLedger {
+  constructor(ctx: DurableObjectState, own: Env) {
+    super(ctx, own);
+    if (SABOTAGE) ctx.storage.sql.exec("DELETE FROM task WHERE status = 'running'");
+  }
+
+  override submit(...[tasks, reports]: Parameters<sluice.TaskLedger["submit"]>) {
+    return super.submit(SABOTAGE ? tasks.map((task) => ({ ...task, runAtMs: 0 })) : tasks, reports);
+  }
+
+  crash(): void {
+    this.ctx.abort("chaos");
+  }
+}
+
+export class TaskRunner extends sluice.TaskRunner {
+  override async alarm(): Promise<void> {
+    const { name = "" } = this.ctx.id;
+    working.add(name);
+    await super.alarm();
+    working.delete(name);
+  }
+
+  crash(): void {
+    working.delete(this.ctx.id.name ?? "");
+    this.ctx.abort("chaos");
+  }
+}
+
+export default {
+  ...worker,
+  async fetch(request, own, ctx) {
+    const [, command, kind, shard = ""] = new URL(request.url).pathname.split("/");
+    if (command !== "~crash") return worker.fetch(request, own, ctx);
+    const [runner] = working;
+    const name = kind === "runner" ? runner : shard;
+    if (name === undefined) return new Response(null, { status: 404 });
+    const object = kind === "runner" ? own.TASK_RUNNER.getByName(name) : own.TASK_LEDGER.getByName(name);
+    // It breaks the very call that asks for it.
+    await Promise.resolve(Reflect.get(object, "crash")()).catch(() => {});
+    return new Response(name);
+  },
+} satisfies ExportedHandler<Env>;
