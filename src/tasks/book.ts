@@ -13,7 +13,6 @@ export interface Entry {
   type: string;
   /** JSON text. */
   input: string;
-  runAtMs: number;
   callbackUrl: string | null;
 }
 

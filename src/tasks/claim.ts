@@ -4,6 +4,8 @@ import type { Lane, Outcome } from "./rules.ts";
 
 export interface NewTask extends Entry {
   priority: number;
+  /** Not before. */
+  runAtMs: number;
   /** Whoever submits it would run it at once, if it may. */
   lane: Lane | null;
 }

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { LogLevel } from "../kernel/log.ts";
-import type { Lane, RetryPolicy } from "./rules.ts";
+import type { RetryPolicy } from "./backoff.ts";
+import type { Lane } from "./rules.ts";
 
 /** What a task's code is given while it runs. */
 export interface TaskContext {

@@ -13,36 +13,19 @@ import { errorFields, log } from "../kernel/log.ts";
 import { Alarm } from "./alarm.ts";
 import { Book, type Page } from "./book.ts";
 import type { Assignment, Claim, NewTask, Report } from "./claim.ts";
-import { CALLBACK_TYPE, DEFAULT_RETRY } from "./define.ts";
 import { feed } from "./feed.ts";
+import { Journal } from "./journal.ts";
 import { Keys, type Reservation } from "./keys.ts";
 import { isFree, nextInLine } from "./line.ts";
 import { queuedSinceMs, rankOf } from "./rank.ts";
-import { findTaskType } from "./registry.ts";
-import {
-  type Change,
-  cancel,
-  claim,
-  isFinal,
-  mayReport,
-  renewed,
-  report,
-  retry,
-  submit,
-  type Terms,
-  tick,
-} from "./rules.ts";
+import { cancel, claim, isFinal, mayReport, renewed, report, retry, submit, tick } from "./rules.ts";
 import { Runners } from "./runners.ts";
 import type { TaskRow } from "./schema.ts";
-import { readTaskSettings } from "./settings.ts";
-import { taskIdOfKey } from "./shards.ts";
 import { Watchers } from "./watchers.ts";
 
 /** How many due tasks one alarm looks at, and removes; for the rest, another follows at once. */
 const BATCH = 200;
 const REMOVAL_BATCH = 50;
-/** When to look again at a task that could not be handled. */
-const UNREADABLE_PAUSE_MS = 60_000;
 /** An alarm that is so late has been lost. */
 const OVERDUE_MS = 5_000;
 
@@ -52,6 +35,11 @@ export class TaskLedger extends DurableObject<Env> {
   readonly #keys = new Keys(this.ctx.storage.sql);
   readonly #runners = new Runners(this.env);
   readonly #alarm = new Alarm(this.ctx);
+  readonly #journal = new Journal(this.ctx, this.env, {
+    book: this.#book,
+    alarm: this.#alarm,
+    runners: this.#runners,
+  });
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -76,10 +64,10 @@ export class TaskLedger extends DurableObject<Env> {
   /** Takes what has become of claims. One that does not count any more is ignored, and so is one taken before. */
   report(reports: Report[]): void {
     for (const { taskId, token, outcome } of reports) {
-      this.#guard(taskId, () => {
+      this.#journal.guard(taskId, () => {
         const task = this.#book.find(taskId);
-        const change = task && report(task, token, outcome, this.#termsOf(task));
-        if (change) this.#apply(change);
+        const change = task && report(task, token, outcome, this.#journal.termsOf(task));
+        if (change) this.#journal.apply(change);
       });
     }
     if (reports.length > 0 && this.#book.isWaiting()) this.#alarm.wakeAt(Date.now());
@@ -161,10 +149,10 @@ export class TaskLedger extends DurableObject<Env> {
   cancel(taskId: string): TaskRow | "ended" | null {
     const task = this.#book.find(taskId);
     if (!task) return null;
-    const change = cancel(task, this.#termsOf(task));
+    const change = cancel(task, this.#journal.termsOf(task));
     if (change === undefined) return "ended";
     if (change !== "already") {
-      this.#apply(change);
+      this.#journal.apply(change);
       if (change.task.lane === "long")
         this.ctx.waitUntil(this.#runners.cancel({ taskId, token: change.task.token }));
     }
@@ -182,7 +170,7 @@ export class TaskLedger extends DurableObject<Env> {
   /** Retries at most `limit` dead letters of a type, of those that were so before a time; how many there were. */
   retryFailed(type: string, beforeMs: number, limit: number): number {
     const failed = this.#book.failed(type, beforeMs, limit);
-    for (const task of failed) this.#guard(task.id, () => void this.#tryAgain(task));
+    for (const task of failed) this.#journal.guard(task.id, () => void this.#tryAgain(task));
     return failed.length;
   }
 
@@ -222,21 +210,24 @@ export class TaskLedger extends DurableObject<Env> {
     this.#alarm.hold();
     try {
       const due = [...this.#book.due(nowMs, BATCH), ...this.#book.expired(nowMs, REMOVAL_BATCH)];
-      for (const task of due) this.#guard(task.id, () => this.#tick(task));
+      for (const task of due) this.#journal.guard(task.id, () => this.#tick(task));
       for (const given of this.#dispatch(nowMs)) this.ctx.waitUntil(this.#hand(given));
       this.#alarm.forget();
       this.#arm(nowMs);
     } catch (error) {
-      log("error", "the ledger's alarm failed", { shard: this.#shard, ...errorFields(error) });
+      log("error", "the ledger's alarm failed", { shard: this.ctx.id.name, ...errorFields(error) });
       this.#alarm.forget();
       this.#alarm.wakeAt(nowMs + OVERDUE_MS);
     }
   }
 
   /** Gives the claim, if there is one, and when the ledger has to look at the task. */
-  #enter({ lane, priority, ...entry }: NewTask, nowMs: number): { given: Claim | null; dueAtMs: number } {
+  #enter(
+    { lane, priority, runAtMs, ...entry }: NewTask,
+    nowMs: number,
+  ): { given: Claim | null; dueAtMs: number } {
     const mayStart = lane !== null && isFree(this.#book, entry.type, rankOf(priority, nowMs));
-    const change = submit(priority, entry.runAtMs, mayStart ? lane : null, nowMs);
+    const change = submit(priority, runAtMs, mayStart ? lane : null, nowMs);
     if (!this.#book.enter(entry, change, nowMs)) return { given: null, dueAtMs: Number.POSITIVE_INFINITY };
     const { status, token, due_at_ms } = change.task;
     const given = status === "running" ? { taskId: entry.id, token } : null;
@@ -247,23 +238,23 @@ export class TaskLedger extends DurableObject<Env> {
     const change = retry(task, Date.now());
     if (!change) return false;
     this.#book.clearProgress(task.id);
-    this.#apply(change);
+    this.#journal.apply(change);
     return true;
   }
 
   #tick(task: TaskRow): void {
-    const change = tick(task, this.#termsOf(task));
+    const change = tick(task, this.#journal.termsOf(task));
     if (change === "remove") return this.ctx.storage.transactionSync(() => this.#book.remove(task.id));
-    if (change) this.#apply(change);
+    if (change) this.#journal.apply(change);
   }
 
   /** Claims what there is room for. */
   #dispatch(nowMs: number): Claim[] {
     const given: Claim[] = [];
     for (const task of nextInLine(this.#book)) {
-      this.#guard(task.id, () => {
+      this.#journal.guard(task.id, () => {
         const change = claim(task, "long", nowMs);
-        this.#apply(change);
+        this.#journal.apply(change);
         given.push({ taskId: task.id, token: change.task.token });
       });
     }
@@ -276,64 +267,9 @@ export class TaskLedger extends DurableObject<Env> {
     if (!isTaken) this.report([{ ...given, outcome: { kind: "not-begun" } }]);
   }
 
-  /** Writes a change, and what follows from it: a callback, if the task has ended, and the next alarm. */
-  #apply(change: Change<TaskRow>): void {
-    const nowMs = Date.now();
-    const { id, status, callback_url, due_at_ms } = change.task;
-    if (status !== "running") this.#runners.forget(id);
-    const callsBack = isFinal(status) && callback_url !== null;
-    if (callsBack)
-      this.ctx.storage.transactionSync(() => {
-        this.#book.save(change, nowMs);
-        this.#callBack(change.task, callback_url, nowMs);
-      });
-    else this.#book.save(change, nowMs);
-    this.#alarm.wakeAt(callsBack ? nowMs : (due_at_ms ?? nowMs));
-  }
-
-  /** One for each end of a task: it may have several, if it is retried by hand. */
-  #callBack({ id: taskId, events, finished_at_ms }: TaskRow, url: string, nowMs: number): void {
-    const finishedAt = new Date(finished_at_ms ?? nowMs).toISOString();
-    const entry = {
-      id: taskIdOfKey(this.#shard, `callback:${taskId}:${events}`),
-      type: CALLBACK_TYPE,
-      input: JSON.stringify({ taskId, finishedAt, url }),
-      runAtMs: nowMs,
-      callbackUrl: null,
-    };
-    this.#book.enter(entry, submit(0, nowMs, null, nowMs), nowMs);
-  }
-
   #arm(nowMs: number): void {
     const nextMs = this.#book.nextDueAtMs();
     if (nextMs !== null) this.#alarm.wakeAt(Math.max(nextMs, nowMs));
     if (nextInLine(this.#book, 1).length > 0) this.#alarm.wakeAt(nowMs);
-  }
-
-  /** Keeps what is wrong with one task from the others. */
-  #guard(taskId: string, action: () => void): void {
-    try {
-      action();
-    } catch (error) {
-      log("error", "a task could not be handled", { taskId, ...errorFields(error) });
-      const againAtMs = Date.now() + UNREADABLE_PAUSE_MS;
-      this.#book.setAside(taskId, againAtMs);
-      this.#alarm.wakeAt(againAtMs);
-    }
-  }
-
-  #termsOf(task: TaskRow): Terms {
-    return {
-      nowMs: Date.now(),
-      random: Math.random(),
-      retry: findTaskType(task.type)?.retry ?? DEFAULT_RETRY,
-      retentionMs: readTaskSettings(this.env).retentionMs,
-    };
-  }
-
-  get #shard(): string {
-    const name = this.ctx.id.name;
-    if (name === undefined) throw new Error("A TaskLedger is reached by name: the name is its shard.");
-    return name;
   }
 }

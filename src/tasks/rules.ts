@@ -13,7 +13,7 @@
  * `due_at_ms` is when the ledger has to look at a task by itself: when it is to be queued, its lease is over, or it is
  * to be removed. What is queued has none: it waits for room.
  */
-
+import { backoffMs, type RetryPolicy } from "./backoff.ts";
 import { rankOf } from "./rank.ts";
 
 export const TASK_STATUSES = [
@@ -43,15 +43,6 @@ export const RELEASE_PAUSE_MS = 1_000;
 
 /** `fast`: in the invocation that submitted it. `long`: in a `TaskRunner`. */
 export type Lane = "fast" | "long";
-
-export interface RetryPolicy {
-  /** Attempts after the first. */
-  retries: number;
-  minDelayMs: number;
-  maxDelayMs: number;
-  /** Each delay is so many times the one before. */
-  factor: number;
-}
 
 export interface TaskError {
   name: string;
@@ -229,12 +220,6 @@ export function retry<State extends TaskState>(task: State, nowMs: number): Chan
   const ended = { finished_at_ms: null, error: null };
   const life = { ...task, ...ended, attempt: 0, crashes: 0, started_at_ms: null };
   return changed({ ...goOn(life, task.run_at_ms, nowMs), ...FRESH_ATTEMPT });
-}
-
-/** The delay after the `attempt`th failed: exponential, with up to half of it cut off at random. */
-export function backoffMs(policy: RetryPolicy, attempt: number, random: number): number {
-  const full = Math.min(policy.maxDelayMs, policy.minDelayMs * policy.factor ** (attempt - 1));
-  return Math.round(full * (1 - random / 2));
 }
 
 /** Of a task whose next claim begins an attempt, with all of its time. */

@@ -3,6 +3,8 @@
  * what the rules say of it: who holds it, since when it waits, not before which time it may begin, how often it was
  * begun and why. Every step compares the two, and throws where they differ or an invariant of the ledger is broken.
  */
+
+import { type RetryPolicy } from "../../src/tasks/backoff.ts";
 import { PRIORITY_HEAD_START_MS } from "../../src/tasks/rank.ts";
 import {
   CANCEL_GRACE_MS,
@@ -17,7 +19,6 @@ import {
   mayReport,
   type Outcome,
   RELEASE_PAUSE_MS,
-  type RetryPolicy,
   renewed,
   report,
   retry,

@@ -24,7 +24,7 @@ function enter(
   { type = "t", atMs = T0, priority = 0, runAtMs = 0, input = "1" } = {},
 ) {
   const change = submit(priority, runAtMs, null, atMs);
-  return book.enter({ id, type, input, runAtMs, callbackUrl: null }, change, atMs);
+  return book.enter({ id, type, input, callbackUrl: null }, change, atMs);
 }
 
 const found = (book: Book, id: string): TaskRow => book.find(id) ?? expect.fail(`there is no task ${id}`);
