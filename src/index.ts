@@ -21,7 +21,7 @@ import {
   steeringRoutes,
   submitRoutes,
   taskRoutes,
-  tendTasks,
+  wakeOverdue,
 } from "./tasks/index.ts";
 
 export { FileCatalogue, UploadSession } from "./files/index.ts";
@@ -54,6 +54,6 @@ const app: Router = createApp({
 export default {
   fetch: app.fetch,
   async scheduled({ scheduledTime }, env) {
-    await tendTasks(env, scheduledTime);
+    await wakeOverdue(env, scheduledTime);
   },
 } satisfies ExportedHandler<Env>;

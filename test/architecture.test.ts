@@ -1,57 +1,86 @@
-/** The shape of the house (see "The house" in the README): what may import what, and what must be bound. */
+/** The shape of the house (src/README.md): what may import what, and what must be bound. */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { unstable_readConfig } from "wrangler";
+import { type Arrow, arrowsOf, circlesIn, FLOORS, pastTheFrontDoor, upward } from "./support/house.ts";
 
 const root = dirname(import.meta.dirname);
-const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
-  .filter((path) => /\.tsx?$/.test(path) && !path.endsWith(".d.ts"))
-  .map((path) => ({ path, text: readFileSync(join(root, "src", path), "utf8") }));
 
-/** For each folder of src, the folders that it may import; a file directly in src counts as a folder. */
-const PILLARS = ["tasks", "files", "outbound"];
-const MAY_IMPORT: Record<string, string[]> = {
-  "index.ts": ["hello.ts", "dashboard", "docs", "jobs", ...PILLARS, "kernel"],
-  "hello.ts": ["kernel"],
-  dashboard: ["jobs", ...PILLARS, "kernel"],
-  docs: ["jobs", ...PILLARS, "kernel"],
-  jobs: [...PILLARS, "kernel"],
-  tasks: ["kernel"],
-  files: ["kernel"],
-  outbound: ["kernel"],
-  kernel: [],
-};
+function filesIn(folder: string): { path: string; text: string }[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+    .filter((path) => /\.tsx?$/.test(path) && !path.endsWith(".d.ts"))
+    .map((path) => ({ path, text: readFileSync(join(root, folder, path), "utf8") }));
+}
 
-const folderOf = (path: string) => path.split("/")[0] ?? "";
+const sources = filesIn("src");
+const arrows = arrowsOf(sources);
 
-const imports = sources.flatMap(({ path, text }) =>
-  [...text.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map(([, target]) => ({
-    from: path,
-    to: normalize(join(dirname(path), String(target))),
-  })),
-);
-
-test("the rule sees the imports there are", () => {
-  expect(imports.length).toBeGreaterThan(40);
-  expect(imports).toContainEqual({ from: "jobs/run-tasks.ts", to: "tasks/index.ts" });
-});
-
-test("imports point down, and no pillar imports another", () => {
-  const wrong = imports.filter(({ from, to }) => {
-    if (to.startsWith("..")) return to !== "../package.json";
-    const [above, below] = [folderOf(from), folderOf(to)];
-    return above !== below && !MAY_IMPORT[above]?.includes(below);
+describe("imports", () => {
+  test("are seen, also those of types, of several lines, and of whole modules", () => {
+    expect(arrows.length).toBeGreaterThan(400);
+    expect(arrows).toContainEqual({ from: "jobs/run-tasks.ts", to: "tasks/index.ts" });
+    const text = `import type { A } from "./a.ts";\nimport {\n  b,\n} from "../b.ts";\nexport * from "./c.ts";\nimport("./d.ts");`;
+    const seen = arrowsOf([{ path: "x/y.ts", text }]).map(({ to }) => to);
+    expect(seen).toEqual(["x/a.ts", "b.ts", "x/c.ts", "x/d.ts"]);
   });
-  expect(wrong).toEqual([]);
+
+  test("point down, from floor to floor and from room to room", () => {
+    expect(upward(arrows)).toEqual([]);
+  });
+
+  test("form no circle, types included", () => {
+    expect(circlesIn(arrows)).toEqual([]);
+  });
+
+  test("reach a pillar through its index.ts", () => {
+    expect(pastTheFrontDoor(arrows)).toEqual([]);
+  });
+
+  test("stay inside src, save for the version in package.json", () => {
+    const outside = arrows.filter(({ to }) => to.startsWith(".."));
+    expect(outside).toEqual([{ from: "docs/routes.ts", to: "../package.json" }]);
+  });
+
+  test("leave no folder out of the order", () => {
+    const placed = new Set(FLOORS.flat());
+    const places = sources.map(({ path }) => path.split("/").slice(0, -1).join("/") || path);
+    expect([...new Set(places)].filter((place) => !placed.has(place))).toEqual([]);
+  });
 });
 
-test("a pillar is reached through its index.ts", () => {
-  const wrong = imports.filter(
-    ({ from, to }) =>
-      PILLARS.includes(folderOf(to)) && folderOf(from) !== folderOf(to) && !to.endsWith("/index.ts"),
-  );
-  expect(wrong).toEqual([]);
+describe("the rules find", () => {
+  const finds = (arrow: Arrow) => upward([arrow]).length === 1;
+
+  test.each([
+    ["tasks/ledger/rules.ts", "tasks/run/submit.ts"],
+    ["tasks/types/define.ts", "tasks/ledger/backoff.ts"],
+    ["files/store/blob.ts", "files/upload/form.ts"],
+    ["outbound/upstreams.ts", "outbound/semaphore/rate.ts"],
+    ["kernel/app.ts", "tasks/index.ts"],
+    ["tasks/run/submit.ts", "files/index.ts"],
+    ["jobs/callback.ts", "docs/index.ts"],
+  ])("an arrow that runs up: %s → %s", (from, to) => {
+    expect(finds({ from, to })).toBe(true);
+    expect(finds({ from: to, to: from })).toBe(from.startsWith("tasks/run") && to.startsWith("files"));
+  });
+
+  test("rooms that never meet", () => {
+    expect(finds({ from: "files/upload/upload.ts", to: "files/download/range.ts" })).toBe(true);
+    expect(finds({ from: "files/download/range.ts", to: "files/resumable/tus.ts" })).toBe(true);
+  });
+
+  test("a circle, and who is on it", () => {
+    const circle = ["a.ts", "b.ts", "c.ts"].map((from, i, all) => ({ from, to: all[(i + 1) % 3] ?? "" }));
+    expect(circlesIn([...circle, { from: "d.ts", to: "a.ts" }])).toEqual([["a.ts", "b.ts", "c.ts"]]);
+    expect(circlesIn(circle.slice(1))).toEqual([]);
+  });
+
+  test("a side door", () => {
+    const arrow = { from: "jobs/callback.ts", to: "outbound/proxy/proxy.ts" };
+    expect(pastTheFrontDoor([arrow])).toEqual([arrow]);
+    expect(pastTheFrontDoor([{ ...arrow, to: "outbound/index.ts" }])).toEqual([]);
+  });
 });
 
 test("every Durable Object class is exported, bound in wrangler.toml, and in a migration", () => {
@@ -73,16 +102,12 @@ test("every Durable Object class is exported, bound in wrangler.toml, and in a m
 
 /** `ledger-ends.test.ts` holds a part of what there is to test of `ledger.ts`. */
 test("tests mirror the source: each test file stands where the file does that it tests, or a part of it", () => {
-  const tests = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" }).filter((path) =>
-    path.endsWith(".test.ts"),
-  );
+  const tests = filesIn("test").filter(({ path }) => path.endsWith(".test.ts"));
   const known = new Set(sources.map(({ path }) => path));
-  const elsewhere = (path: string) => path.startsWith("e2e/") || path === "architecture.test.ts";
-  const wrong = tests.filter(
-    (path) =>
-      !elsewhere(path) &&
-      !known.has(path.replace(".test.ts", ".ts")) &&
-      !known.has(path.replace(/-\w+\.test\.ts$/, ".ts")),
-  );
-  expect(wrong).toEqual([]);
+  const isOfTheWhole = (path: string) => path.startsWith("e2e/") || !path.includes("/");
+  const mirrors = (path: string) =>
+    [/\.test\.ts$/, /-\w+\.test\.ts$/, /-\w+-\w+\.test\.ts$/].some((end) =>
+      known.has(normalize(path.replace(end, ".ts"))),
+    );
+  expect(tests.map(({ path }) => path).filter((path) => !isOfTheWhole(path) && !mirrors(path))).toEqual([]);
 });

@@ -5,8 +5,8 @@
  * nobody waits. A long line that is drained alternates with as many short ones as make the same number of grants;
  * the figures are medians.
  */
-import { Permits } from "../../src/outbound/permits.ts";
-import type { PermitRequest } from "../../src/outbound/terms.ts";
+import { Permits } from "../../src/outbound/semaphore/permits.ts";
+import type { PermitRequest } from "../../src/outbound/semaphore/protocol.ts";
 import { type Figure, median } from "../table.ts";
 
 const SHORT_LINE = 10;

@@ -3,10 +3,11 @@
  *
  * This is the only file of the bench that knows the ledger's table and methods.
  */
-import { Book, type Page } from "../../src/tasks/book.ts";
+
 import { TaskLedger as Ledger } from "../../src/tasks/index.ts";
-import { nextInLine } from "../../src/tasks/line.ts";
-import { claim } from "../../src/tasks/rules.ts";
+import { nextToDispatch } from "../../src/tasks/ledger/dispatch.ts";
+import { claim } from "../../src/tasks/ledger/rules.ts";
+import { type Page, TaskTable } from "../../src/tasks/ledger/task-table.ts";
 
 /** How many rows are written before they are committed. */
 const CHUNK = 50_000;
@@ -65,7 +66,7 @@ const FILL = `
 /** A ledger beside Sluice's own, which leaves its tasks alone. */
 export class FilledLedger extends Ledger {
   /** The same tables as its own. */
-  readonly #book = new Book(this.ctx.storage.sql, () => {});
+  readonly #tasks = new TaskTable(this.ctx.storage.sql, () => {});
   readonly #actions: Record<string, Action> = {
     nothing: { run: () => {}, writes: true },
     "submit and claim": {
@@ -75,7 +76,8 @@ export class FilledLedger extends Ledger {
     "claim the next": {
       run: () => {
         const nowMs = Date.now();
-        for (const task of nextInLine(this.#book, 1)) this.#book.save(claim(task, "long", nowMs), nowMs);
+        for (const task of nextToDispatch(this.#tasks, 1))
+          this.#tasks.save(claim(task, "long", nowMs), nowMs);
       },
       writes: true,
     },
@@ -118,6 +120,6 @@ export class FilledLedger extends Ledger {
 
   #list(statuses: Page["statuses"], type: string | undefined): void {
     const before = { createdAtMs: Number.MAX_SAFE_INTEGER, id: "" };
-    this.#book.list({ statuses, type, fromMs: 0, before, limit: PAGE });
+    this.#tasks.list({ statuses, type, fromMs: 0, before, limit: PAGE });
   }
 }

@@ -1,8 +1,9 @@
 /** Bytes into and out of R2. */
-export { FileCatalogue } from "./catalogue.ts";
-export { openFile } from "./open.ts";
-export { fileRoutes, linkRoutes } from "./routes.ts";
-export { UploadSession } from "./session.ts";
-export { readFileSettings } from "./settings.ts";
-export { storeRoutes } from "./store-routes.ts";
-export { uploadPreface, uploadRoutes } from "./upload-routes.ts";
+
+export { fileRoutes, linkRoutes } from "./download/routes.ts";
+export { uploadPreface, uploadRoutes } from "./resumable/routes.ts";
+export { UploadSession } from "./resumable/session.ts";
+export { FileCatalogue } from "./store/catalogue.ts";
+export { openFile } from "./store/open.ts";
+export { readFileSettings } from "./store/settings.ts";
+export { storeRoutes } from "./upload/routes.ts";

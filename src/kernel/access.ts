@@ -12,18 +12,9 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { MiddlewareHandler } from "hono";
 import { z } from "zod";
-import type { AppEnv } from "./app.ts";
+import { type AppEnv, type Principal, SCOPES, type Scope } from "./app-env.ts";
 import { Problem } from "./problem.ts";
 import { perEnv, readVariable } from "./variables.ts";
-
-export const SCOPES = ["read", "write", "admin"] as const;
-export type Scope = (typeof SCOPES)[number];
-
-/** Who is calling: the token's name, for the log, and what it may do. */
-export interface Principal {
-  name: string;
-  scopes: readonly Scope[];
-}
 
 const originSchema = z
   .url()

@@ -6,15 +6,11 @@ import { createRoute, OpenAPIHono, type z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
 import { methodNotAllowed } from "hono/method-not-allowed";
-import { type RequestIdVariables, requestId } from "hono/request-id";
+import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
-import { authenticate, type Principal, readAccess, requireScope, type Scope } from "./access.ts";
+import { authenticate, readAccess, requireScope } from "./access.ts";
+import type { AppEnv, Scope } from "./app-env.ts";
 import { invalid, Problem, problemSchema, renderProblem } from "./problem.ts";
-
-export interface AppEnv {
-  Bindings: Env;
-  Variables: RequestIdVariables & { principal: Principal };
-}
 
 export type Router = OpenAPIHono<AppEnv>;
 

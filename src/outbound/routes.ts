@@ -1,13 +1,14 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { requireScope } from "../kernel/access.ts";
-import { type AppEnv, createRouter, json, needs, problems } from "../kernel/app.ts";
+import { createRouter, json, needs, problems } from "../kernel/app.ts";
+import { type AppEnv } from "../kernel/app-env.ts";
 import { Problem } from "../kernel/problem.ts";
-import type { Caller } from "./client.ts";
-import { readData } from "./data.ts";
-import { semaphoreOf } from "./permit.ts";
-import { proxy } from "./proxy.ts";
-import { statusSchema } from "./status.ts";
+import type { Caller } from "./client/client.ts";
+import { semaphoreOf } from "./client/permit.ts";
+import { readData } from "./proxy/data.ts";
+import { proxy } from "./proxy/proxy.ts";
+import { statusSchema } from "./semaphore/status.ts";
 import { changeSchema, readUpstreams, toOverride, type Upstream } from "./upstreams.ts";
 
 export const outboundRoutes = createRouter();

@@ -2,8 +2,6 @@
 import { z } from "zod";
 import { ConfigurationError, perEnv, readVariable } from "../kernel/variables.ts";
 import { embeddedUpstreams } from "./demo.ts";
-import type { Rate } from "./rate.ts";
-import type { Settings } from "./terms.ts";
 
 const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] as const;
 export type Method = (typeof METHODS)[number];
@@ -62,6 +60,22 @@ const upstreamSchema = z
     message: "needs exactly one of origin, service and entrypoint",
   });
 const upstreamsSchema = z.record(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/), upstreamSchema);
+
+/** How fast calls may begin: so many a second on average, and so many at once. */
+export interface Rate {
+  perSecond: number;
+  burst: number;
+}
+
+/** What is in force: the configuration, and what an operator has changed of it. */
+export interface Settings {
+  concurrency: number;
+  rate: Rate | undefined;
+  adaptive: boolean;
+  isPaused: boolean;
+  maxWaiters: number;
+  maxWaitMs: number;
+}
 
 /** One upstream, as wrangler.toml describes it; what each setting means is told there. */
 export interface Upstream {

@@ -1,15 +1,22 @@
 /** Work that outlives its request. */
-export { CALLBACK_TYPE, defineTask, NonRetryableError, type TaskContext, type TaskType } from "./define.ts";
-export { TaskLedger } from "./ledger.ts";
-export { registerTaskTypes } from "./registry.ts";
-export { taskRoutes } from "./routes.ts";
-export { TaskRunner } from "./runner.ts";
-export { defineSchedule, registerSchedules, type ScheduleSpec } from "./schedule-registry.ts";
-export { scheduleRoutes } from "./schedule-routes.ts";
-export { Scheduler } from "./scheduler.ts";
-export { type Task, taskLink, taskLinkSchema } from "./schema.ts";
-export { readTaskSettings } from "./settings.ts";
-export { steeringRoutes } from "./steering-routes.ts";
-export { enqueueOnce, getTask, type Start, startTaskOnce, startTasks } from "./submit.ts";
-export { submitRoutes } from "./submit-routes.ts";
-export { tendTasks } from "./tend.ts";
+
+export { taskRoutes } from "./http/routes.ts";
+export { steeringRoutes } from "./http/steering-routes.ts";
+export { submitRoutes } from "./http/submit-routes.ts";
+export { TaskLedger } from "./ledger/ledger.ts";
+export { type Task, taskLink, taskLinkSchema } from "./ledger/schema.ts";
+export { readTaskSettings } from "./ledger/settings.ts";
+export { TaskRunner } from "./run/runner.ts";
+export { enqueueOnce, getTask, type Start, startTaskOnce, startTasks } from "./run/submit.ts";
+export { defineSchedule, registerSchedules, type ScheduleSpec } from "./schedules/registry.ts";
+export { scheduleRoutes } from "./schedules/routes.ts";
+export { Scheduler } from "./schedules/scheduler.ts";
+export { wakeOverdue } from "./schedules/watchdog.ts";
+export {
+  CALLBACK_TYPE,
+  defineTask,
+  NonRetryableError,
+  type TaskContext,
+  type TaskType,
+} from "./types/define.ts";
+export { registerTaskTypes } from "./types/registry.ts";

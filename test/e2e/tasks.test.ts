@@ -1,7 +1,7 @@
 /** What becomes of tasks when the time of their request is over, and when everything dies: on the real runtime. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { LEASE_MS } from "../../src/tasks/rules.ts";
+import { LEASE_MS } from "../../src/tasks/ledger/rules.ts";
 import { type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
 
 /** `waitUntil` is cut after 3 s, and so the fast lane hands over after 2.5 s. */

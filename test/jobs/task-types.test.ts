@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { TASK_TYPES } from "../../src/jobs/task-types.ts";
 import type { TaskType } from "../../src/tasks/index.ts";
-import { findTaskType } from "../../src/tasks/registry.ts";
+import { findTaskType } from "../../src/tasks/types/registry.ts";
 
 const modules = import.meta.glob<Record<string, unknown>>("../../src/jobs/*.ts", { eager: true });
 

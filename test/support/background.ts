@@ -1,10 +1,10 @@
 /** Running tasks: on the real ledger, seen through the front door; and on a ledger that a test scripts. */
 import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
 import { z } from "zod";
-import type { Claim, Report } from "../../src/tasks/claim.ts";
-import type { TaskContext, TaskType } from "../../src/tasks/define.ts";
 import { defineTask, type Start, startTasks } from "../../src/tasks/index.ts";
-import { registerTaskTypes } from "../../src/tasks/registry.ts";
+import type { Claim, Report } from "../../src/tasks/ledger/claim.ts";
+import type { TaskContext, TaskType } from "../../src/tasks/types/define.ts";
+import { registerTaskTypes } from "../../src/tasks/types/registry.ts";
 import { callForJson } from "./call.ts";
 
 type Options = Partial<Omit<TaskType, "retry">> & { retry?: Partial<TaskType["retry"]> };

@@ -1,10 +1,10 @@
 /** Ledgers of a test's own, under a clock of its own: far ahead of the real one, so that no alarm goes off by itself. */
 import { env, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, vi } from "vitest";
-import { Book } from "../../src/tasks/book.ts";
-import type { Claim, NewTask, Report } from "../../src/tasks/claim.ts";
-import type { TaskLedger } from "../../src/tasks/ledger.ts";
-import type { Outcome } from "../../src/tasks/rules.ts";
+import type { Claim, NewTask, Report } from "../../src/tasks/ledger/claim.ts";
+import type { TaskLedger } from "../../src/tasks/ledger/ledger.ts";
+import type { Outcome } from "../../src/tasks/ledger/rules.ts";
+import { TaskTable } from "../../src/tasks/ledger/task-table.ts";
 
 export const T0 = Date.UTC(2100, 0, 1);
 export const DAY_MS = 86_400_000;
@@ -81,7 +81,7 @@ export class Inside {
 
   /** Its history, as those who watch it are given it. */
   events(taskId: string) {
-    const rows = new Book(this.storage.sql, () => undefined).events(taskId, 0, 10_000);
+    const rows = new TaskTable(this.storage.sql, () => undefined).events(taskId, 0, 10_000);
     return rows.map(({ number, name, data }) => ({ number, name, data }));
   }
 

@@ -3,11 +3,11 @@ import { env, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflar
 import { afterEach, beforeEach, vi } from "vitest";
 import { z } from "zod";
 import { defineTask } from "../../src/tasks/index.ts";
-import { registerTaskTypes } from "../../src/tasks/registry.ts";
-import { registerSchedules, type ScheduleSpec } from "../../src/tasks/schedule-registry.ts";
-import type { ScheduleRow } from "../../src/tasks/schedule-schema.ts";
-import { runs, type Scheduler } from "../../src/tasks/scheduler.ts";
-import type { Task } from "../../src/tasks/schema.ts";
+import type { Task } from "../../src/tasks/ledger/schema.ts";
+import { registerSchedules, type ScheduleSpec } from "../../src/tasks/schedules/registry.ts";
+import { runs, type Scheduler } from "../../src/tasks/schedules/scheduler.ts";
+import type { ScheduleRow } from "../../src/tasks/schedules/schema.ts";
+import { registerTaskTypes } from "../../src/tasks/types/registry.ts";
 import { keepQuiet } from "./quiet.ts";
 
 /** The ledger, as far as a scheduler can tell: one task for each key, which ends when a test says so. */

@@ -1,8 +1,8 @@
 /** What is stored, in R2 and in the catalogue; and both of them as a test may want them: watched, slow or failing. */
 import { env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
-import type { FileCatalogue } from "../../src/files/catalogue.ts";
-import type { FileRow } from "../../src/files/schema.ts";
-import { allCatalogues } from "../../src/files/shards.ts";
+import type { FileCatalogue } from "../../src/files/store/catalogue.ts";
+import type { FileRow } from "../../src/files/store/schema.ts";
+import { allCatalogues } from "../../src/files/store/shards.ts";
 
 export type StrayRow = { blob: string; upload_id: string | null; due_at_ms: number };
 

@@ -1,8 +1,10 @@
 /** Submitting tasks by the front door, and looking at what has become of them. */
+
 import { env, runInDurableObject } from "cloudflare:test";
 import { expect } from "vitest";
-import type { TaskRow } from "../../src/tasks/schema.ts";
-import { ledgerOn, SHARDS } from "../../src/tasks/shards.ts";
+import type { TaskRow } from "../../src/tasks/ledger/schema.ts";
+import { ledgerOn } from "../../src/tasks/ledger/shards.ts";
+import { SHARDS } from "../../src/tasks/ledger/task-id.ts";
 import { type CallOptions, callForJson, callWorker } from "./call.ts";
 
 export interface Link {

@@ -4,8 +4,7 @@
  * begun and why. Every step compares the two, and throws where they differ or an invariant of the ledger is broken.
  */
 
-import { type RetryPolicy } from "../../src/tasks/backoff.ts";
-import { PRIORITY_HEAD_START_MS } from "../../src/tasks/rank.ts";
+import { PRIORITY_HEAD_START_MS } from "../../src/tasks/ledger/rank.ts";
 import {
   CANCEL_GRACE_MS,
   type Change,
@@ -13,7 +12,6 @@ import {
   claim,
   type FinalStatus,
   isFinal,
-  type Lane,
   LEASE_MS,
   MOST_CRASHES,
   mayReport,
@@ -25,7 +23,8 @@ import {
   submit,
   type Terms,
   tick,
-} from "../../src/tasks/rules.ts";
+} from "../../src/tasks/ledger/rules.ts";
+import { type Lane, type RetryPolicy } from "../../src/tasks/types/define.ts";
 import { type Item, must, newLife, statusOf } from "./task-history.ts";
 
 export interface WorldType {
@@ -50,7 +49,7 @@ export class World {
   submit(id: string, type: string, priority: number, runAtMs: number, lane: Lane | null): number | null {
     if (this.items.has(id)) return null;
     const rankMs = this.nowMs - priority * PRIORITY_HEAD_START_MS;
-    const [first] = this.#line(type);
+    const [first] = this.#queueOf(type);
     const isNext = first === undefined || rankMs < this.#rankOf(first);
     const { cap } = this.#typeOf(type);
     const hasRoom = cap === undefined || (isNext && this.running(type).length < cap);
@@ -131,7 +130,7 @@ export class World {
     const given = [];
     for (const type of Object.keys(this.#types)) {
       const room = (this.#typeOf(type).cap ?? Number.POSITIVE_INFINITY) - this.running(type).length;
-      for (const item of this.#line(type).slice(0, Math.max(0, room))) {
+      for (const item of this.#queueOf(type).slice(0, Math.max(0, room))) {
         const change = claim(item.state, "long", this.nowMs);
         this.#begin(item);
         this.#accept(item, change);
@@ -158,7 +157,7 @@ export class World {
   hasRoom(): boolean {
     return Object.entries(this.#types).some(
       ([type, { cap = Number.POSITIVE_INFINITY }]) =>
-        this.#line(type).length > 0 && this.running(type).length < cap,
+        this.#queueOf(type).length > 0 && this.running(type).length < cap,
     );
   }
 
@@ -268,7 +267,7 @@ export class World {
     must(task.rank_ms === rankMs, "its place in the line is by its priority and since when it waits");
   }
 
-  #line(type: string): Item[] {
+  #queueOf(type: string): Item[] {
     const waiting = [...this.items.values()].filter(
       (item) => item.type === type && item.waitsSinceMs !== undefined && item.holder === undefined,
     );

@@ -3,8 +3,8 @@ import { env, listDurableObjectIds, runDurableObjectAlarm, runInDurableObject } 
 import { createHash } from "node:crypto";
 import { expect, vi } from "vitest";
 import type { UploadSession } from "../../src/files/index.ts";
-import { Intake } from "../../src/files/intake.ts";
-import type { SessionRecord, UploadSpec } from "../../src/files/session-record.ts";
+import { Intake } from "../../src/files/resumable/intake.ts";
+import type { SessionRecord, UploadSpec } from "../../src/files/resumable/record.ts";
 import { type CallOptions, callWorker } from "./call.ts";
 
 export const MIB = 1024 * 1024;

@@ -1,7 +1,8 @@
 /** The public face of the tasks: which scope each of its routes needs. */
+
 import { reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
-import { newTaskId } from "../../src/tasks/shards.ts";
+import { newTaskId } from "../../src/tasks/ledger/task-id.ts";
 import { callWorker } from "../support/call.ts";
 import { submit, taskRows } from "../support/submissions.ts";
 

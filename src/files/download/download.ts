@@ -1,0 +1,91 @@
+/** Reading a file: `GET` and `HEAD`, whole or a range of it (RFC 9110 §13, §14). */
+import { create as contentDisposition } from "content-disposition";
+import { Problem } from "../../kernel/problem.ts";
+import { isSameVersion, judge, readConditions } from "../store/conditions.ts";
+import { reprDigest } from "../store/digests.ts";
+import { notFound, preconditionFailed } from "../store/errors.ts";
+import { openVersion } from "../store/open.ts";
+import { etagOf, type FileRow, validators } from "../store/schema.ts";
+import { contentRange, parseRange } from "./range.ts";
+
+/**
+ * What a browser may show in its window when it is asked to (`?disposition=inline`). None of these can run a script
+ * or a plug-in; HTML, SVG, XML and PDF can.
+ */
+const INLINE_TYPES = new Set([
+  "text/plain",
+  "image/png",
+  "image/jpeg",
+  "image/gif",
+  "image/webp",
+  "image/avif",
+  "audio/mpeg",
+  "audio/mp4",
+  "audio/ogg",
+  "audio/wav",
+  "audio/webm",
+  "video/mp4",
+  "video/ogg",
+  "video/webm",
+]);
+
+/** Answers a GET or HEAD. Throws a `Problem` if there is no such file, or a precondition does not hold. */
+export async function download(env: Env, request: Request, id: string, isInline: boolean): Promise<Response> {
+  const opened = await openVersion(env, id, async (row) => respond(env, request, row, isInline));
+  if (!opened) throw notFound(id);
+  return opened.value;
+}
+
+/** Null if the bytes are not there (any more). */
+async function respond(
+  env: Env,
+  request: Request,
+  row: FileRow,
+  isInline: boolean,
+): Promise<Response | null> {
+  const { headers, method } = request;
+  const current = validators(row);
+  const verdict = judge(readConditions(headers), current, true);
+  if (verdict === "failed") throw preconditionFailed(row.id);
+  if (verdict === "not-modified") return new Response(null, { status: 304, headers: validatorHeaders(row) });
+  const all = { ...validatorHeaders(row), ...contentHeaders(row, isInline) };
+  // Ranges are defined for GET alone (§14.2).
+  if (method === "HEAD")
+    return new Response(null, { headers: { ...all, "Content-Length": String(row.size) } });
+  const rangeApplies = isSameVersion(headers.get("If-Range"), current);
+  const range = rangeApplies ? parseRange(headers.get("Range"), row.size) : undefined;
+  if (range === "unsatisfiable") {
+    throw new Problem("range-not-satisfiable", `The file ${row.id} has ${row.size} bytes.`, {
+      headers: { "Content-Range": `bytes */${row.size}`, "Accept-Ranges": "bytes" },
+    });
+  }
+  const object = await env.FILES.get(row.blob, range ? { range } : {});
+  if (!object) return null;
+  const length = String(range?.length ?? row.size);
+  const partial = range ? { "Content-Range": contentRange(range, row.size) } : {};
+  return new Response(object.body, {
+    status: range ? 206 : 200,
+    headers: { ...all, ...partial, "Content-Length": length },
+  });
+}
+
+function validatorHeaders(row: FileRow): Record<string, string> {
+  return {
+    ETag: etagOf(row),
+    "Last-Modified": new Date(row.modified_at_ms).toUTCString(),
+    "Cache-Control": "private, no-cache",
+  };
+}
+
+/** Whatever the bytes are, they can run neither in this origin nor anywhere else. */
+function contentHeaders(row: FileRow, isInline: boolean): Record<string, string> {
+  const type = isInline && INLINE_TYPES.has(row.content_type) ? "inline" : "attachment";
+  return {
+    "Content-Type": row.content_type === "text/plain" ? "text/plain; charset=utf-8" : row.content_type,
+    "Content-Disposition": contentDisposition(row.filename, { type }),
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+    "Accept-Ranges": "bytes",
+    "Repr-Digest": reprDigest(row.sha256),
+  };
+}

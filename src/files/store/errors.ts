@@ -1,0 +1,10 @@
+/** What more than one module of this pillar refuses with. */
+import { Problem } from "../../kernel/problem.ts";
+
+export const notFound = (id: string) => new Problem("not-found", `There is no file ${id}.`);
+
+export const preconditionFailed = (id: string) =>
+  new Problem("precondition-failed", `The file ${id} is not, or is no longer, as the request expects it.`);
+
+export const tooLarge = (maxBytes: number, headers: Record<string, string> = {}) =>
+  new Problem("too-large", `A file can be at most ${maxBytes} bytes here.`, { headers });

@@ -1,0 +1,41 @@
+/**
+ * Work that an upload starts: `?task=<type>`.
+ *
+ * Nothing here knows what a task is. `src/jobs/` provides the entrypoint `FileTasks`, and it is called through the
+ * Worker's own exports: each call is an invocation of its own, whose `waitUntil` the task then has for itself.
+ */
+import { exports } from "cloudflare:workers";
+import { errorFields, log } from "../../kernel/log.ts";
+import { Problem } from "../../kernel/problem.ts";
+import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
+
+/** Throws a `Problem` 422 if there is no such type, or none that takes a file. */
+export async function checkTaskType(type: string | undefined): Promise<void> {
+  if (type === undefined) return;
+  const types = await exports.FileTasks.types();
+  if (types.includes(type)) return;
+  const detail = `There is no task type of this name that takes a file; these do: ${types.join(", ")}.`;
+  throw new Problem("invalid", detail, { errors: [{ at: "query/task", detail }] });
+}
+
+/**
+ * Starts the task for a file, once for each `key`, and gives its id; null if there is no such type any more. Throws
+ * a `Problem` 503 if that cannot be done now; the file is there all the same.
+ */
+export async function startTask(type: string, fileId: string, key: string): Promise<string | null> {
+  try {
+    const id = await retry(async () => exports.FileTasks.start(type, fileId, key), RESTART_PAUSES_MS);
+    if (id === null) log("error", "there is no such task type any more", { fileId, type });
+    return id;
+  } catch (error) {
+    log("error", "the task of an upload was not started", { fileId, type, ...errorFields(error) });
+    throw taskNotStarted(fileId);
+  }
+}
+
+export const taskNotStarted = (fileId: string) =>
+  new Problem("task-not-started", `The file ${fileId} is stored, but its task could not be started.`, {
+    headers: { "Retry-After": "5" },
+  });
+
+export const taskLink = (id: string, base: string) => ({ id, url: new URL(`/tasks/${id}`, base).href });

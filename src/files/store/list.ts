@@ -1,0 +1,39 @@
+/** `GET /files`: the files of all shards, in one order, page by page. */
+import { Problem } from "../../kernel/problem.ts";
+import { fileIdSchema } from "./names.ts";
+import { type FileRow, toFile } from "./schema.ts";
+import { allCatalogues } from "./shards.ts";
+
+interface Page {
+  prefix: string;
+  limit: number;
+  /** `next` of the page before. */
+  cursor: string | undefined;
+  /** Any URL of this Worker. */
+  base: string;
+}
+
+/**
+ * The cursor names the last file of its page, so that pages neither repeat nor miss a file that was there all the
+ * while, whatever else comes and goes. Throws a `Problem` 422 at one that this did not give out.
+ */
+export async function listFiles(env: Env, { prefix, limit, cursor, base }: Page) {
+  const after = cursor === undefined ? "" : readCursor(cursor);
+  // One more than the page, to see whether there is a next.
+  const shards = await Promise.all(
+    allCatalogues(env).map(async (catalogue): Promise<FileRow[]> => catalogue.list(prefix, after, limit + 1)),
+  );
+  // By code units, as SQLite does: ids are ASCII.
+  const rows = shards.flat().toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  const page = rows.slice(0, limit);
+  const last = page.at(-1);
+  const next = rows.length > limit && last ? Buffer.from(last.id).toString("base64url") : null;
+  return { files: page.map((row) => toFile(row, base)), next };
+}
+
+function readCursor(cursor: string): string {
+  const id = Buffer.from(cursor, "base64url").toString();
+  if (fileIdSchema.safeParse(id).success) return id;
+  const detail = "This is no cursor that a page has given.";
+  throw new Problem("invalid", detail, { errors: [{ at: "query/cursor", detail }] });
+}

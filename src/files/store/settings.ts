@@ -1,0 +1,29 @@
+/** The variables and secrets of the files pillar. */
+import { z } from "zod";
+import { perEnv, readVariable } from "../../kernel/variables.ts";
+import { MAX_LENGTH, MAX_UNKNOWN_LENGTH } from "./parts.ts";
+
+export interface FileSettings {
+  maxBytes: number;
+  /** For a file whose length is not known beforehand. */
+  maxUnknownBytes: number;
+  /** Keys that links are signed with: the first signs, all are honoured. */
+  linkKeys: string[];
+}
+
+export const readFileSettings = perEnv((env): FileSettings => {
+  const maxBytes = readVariable(env, "MAX_FILE_BYTES", z.int().min(1).max(MAX_LENGTH));
+  return {
+    maxBytes,
+    maxUnknownBytes: Math.min(maxBytes, MAX_UNKNOWN_LENGTH),
+    linkKeys: readVariable(env, "LINK_KEYS", linkKeysSchema),
+  };
+});
+
+const linkKeysSchema = z
+  .string()
+  .default("")
+  .transform((text) => text.split(/\s+/).filter(Boolean))
+  .pipe(
+    z.array(z.string().min(32, "each key has at least 32 characters; more than one are separated by spaces")),
+  );

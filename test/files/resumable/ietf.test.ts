@@ -1,0 +1,403 @@
+import { describe, expect, test } from "vitest";
+import { keepQuiet } from "../../support/quiet.ts";
+import {
+  type Answer,
+  changeRecord,
+  countIntake,
+  digest,
+  fileOf,
+  idOf,
+  pathOf,
+  send,
+  sha256,
+  stalledBody,
+  streamOf,
+} from "../../support/uploads.ts";
+
+keepQuiet();
+
+const VERSIONS = [3, 4, 5, 6, 7, 8];
+const [UP_TO_6, FROM_7] = [VERSIONS.slice(0, 4), VERSIONS.slice(4)];
+const PARTIAL = "application/partial-upload";
+const PROBLEMS = "https://iana.org/assignments/http-problem-types";
+
+const MAX_5 = { MAX_FILE_BYTES: 5 };
+
+type Extra = Record<string, string | number>;
+
+/** The header that tells whether this is all, as the version has it. */
+const whole = (version: number, isWhole: boolean): Extra =>
+  version === 3
+    ? { "Upload-Incomplete": isWhole ? "?0" : "?1" }
+    : { "Upload-Complete": isWhole ? "?1" : "?0" };
+
+const create = async (version: number, isWhole: boolean, body: BodyInit | null, extra: Extra = {}) =>
+  send("POST", "/uploads", {
+    body,
+    headers: { "Upload-Draft-Interop-Version": version, ...whole(version, isWhole), ...extra },
+  });
+
+const begin = async (version: number, extra: Extra = {}) => pathOf(await create(version, false, null, extra));
+
+const append = async (
+  version: number,
+  path: string,
+  offset: number,
+  isWhole: boolean,
+  body: BodyInit | null,
+  extra: Extra = {},
+) =>
+  send("PATCH", path, {
+    body,
+    headers: {
+      "Upload-Draft-Interop-Version": version,
+      "Upload-Offset": offset,
+      ...whole(version, isWhole),
+      ...(version >= 6 ? { "Content-Type": PARTIAL } : {}),
+      ...extra,
+    },
+  });
+
+const head = async (version: number, path: string, extra: Extra = {}) =>
+  send("HEAD", path, { headers: { "Upload-Draft-Interop-Version": version, ...extra } });
+
+const remove = async (version: number, path: string, extra: Extra = {}) =>
+  send("DELETE", path, { headers: { "Upload-Draft-Interop-Version": version, ...extra } });
+
+/** What the answer says of the upload: how far it is, and whether that is all, whichever header says so. */
+function progress({ headers }: Answer) {
+  const incomplete = headers.get("Upload-Incomplete");
+  const flag = incomplete === null ? headers.get("Upload-Complete") : { "?1": "?0", "?0": "?1" }[incomplete];
+  return [headers.get("Upload-Offset"), flag];
+}
+
+const length = (bytes: string): Extra => ({ "Content-Length": Buffer.byteLength(bytes) });
+
+describe.each(VERSIONS)("version %i", (version) => {
+  test("a creation with part of the bytes is a 201 that tells where to go on", async () => {
+    const answer = await create(version, false, "hel");
+    expect([answer.status, ...progress(answer)]).toEqual([201, "3", "?0"]);
+    expect(answer.has("Upload-Draft-Interop-Version", "Tus-Resumable", "Content-Location")).toEqual({
+      "Upload-Draft-Interop-Version": String(version),
+      "Tus-Resumable": null,
+      "Content-Location": null,
+    });
+    expect(answer.headers.has(version === 3 ? "Upload-Complete" : "Upload-Incomplete")).toBe(false);
+    expect((await fileOf(pathOf(answer))).status).toBe(404);
+  });
+
+  test("a creation with all the bytes is the file", async () => {
+    const answer = await create(version, true, "hello", { "Content-Type": "text/plain" });
+    expect([answer.status, ...progress(answer)]).toEqual([201, "5", "?1"]);
+    const id = idOf(pathOf(answer));
+    const url = `http://localhost/files/${id}`;
+    expect(answer.headers.get("Content-Location")).toBe(url);
+    expect(answer.body).toEqual({
+      filename: id,
+      id,
+      url,
+      size: 5,
+      contentType: "text/plain",
+      sha256: sha256("hello"),
+    });
+    expect((await fileOf(pathOf(answer))).sha256).toBe(sha256("hello"));
+  });
+
+  test("a creation with all of nothing is an empty file", async () => {
+    const answer = await create(version, true, null);
+    expect([answer.status, ...progress(answer)]).toEqual([201, "0", "?1"]);
+    expect(await fileOf(pathOf(answer))).toMatchObject({ status: 200, size: 0 });
+  });
+
+  test("bytes are added at the offset, and the last ones complete the upload", async () => {
+    const path = await begin(version);
+    const first = await append(version, path, 0, false, "hel");
+    expect([first.status, ...progress(first)]).toEqual([version <= 6 ? 201 : 204, "3", "?0"]);
+    const last = await append(version, path, 3, true, "lo");
+    expect([last.status, ...progress(last)]).toEqual([version <= 6 ? 201 : 200, "5", "?1"]);
+    expect(last.body).toMatchObject({ size: 5, sha256: sha256("hello") });
+    expect((await fileOf(path)).sha256).toBe(sha256("hello"));
+  });
+
+  test("HEAD tells how far it is, also of a complete one, and is not to be cached", async () => {
+    const path = await begin(version);
+    await append(version, path, 0, false, "hel");
+    const before = await head(version, path);
+    expect([before.status, before.headers.get("Cache-Control"), ...progress(before)]).toEqual([
+      204,
+      "no-store",
+      "3",
+      "?0",
+    ]);
+    expect(before.headers.get("Upload-Length")).toBeNull();
+    await append(version, path, 3, true, "lo");
+    const after = await head(version, path);
+    expect([after.status, ...progress(after)]).toEqual([204, "5", "?1"]);
+    expect(after.has("Upload-Length", "Content-Location")).toEqual({
+      "Upload-Length": "5",
+      "Content-Location": `http://localhost/files/${idOf(path)}`,
+    });
+  });
+
+  test("at a wrong offset nothing is added, and both offsets are told", async () => {
+    const path = await begin(version);
+    await append(version, path, 0, false, "hel");
+    const answer = await append(version, path, 2, false, "llo");
+    expect([answer.status, ...progress(answer)]).toEqual([409, "3", "?0"]);
+    expect(answer.body).toMatchObject({
+      type: `${PROBLEMS}#mismatching-upload-offset`,
+      title: "offset from request does not match offset of resource",
+      "expected-offset": 3,
+      "provided-offset": 2,
+    });
+    expect(progress(await head(version, path))[0]).toBe("3");
+  });
+
+  test("nothing is added to a complete upload", async () => {
+    const path = pathOf(await create(version, true, "hello"));
+    const answer = await append(version, path, 5, true, "!", length("!"));
+    const type = version <= 6 ? "completed-upload" : "inconsistent-upload-length";
+    expect([answer.status, answer.body?.type]).toEqual([400, `${PROBLEMS}#${type}`]);
+    expect((await fileOf(path)).sha256).toBe(sha256("hello"));
+  });
+
+  test("a body that breaks off is kept, and is not the whole, whatever it said", async () => {
+    const { untilTaken } = countIntake();
+    const path = await begin(version);
+    const { body, breakOff } = stalledBody("hel");
+    const answer = append(version, path, 0, true, body);
+    await untilTaken(3);
+    await breakOff();
+    expect([(await answer).status, ...progress(await answer)]).toEqual([400, "3", "?0"]);
+    expect((await fileOf(path)).status).toBe(404);
+    expect((await append(version, path, 3, true, "lo")).body?.sha256).toBe(sha256("hello"));
+  });
+
+  test("DELETE ends the upload; a file that it has become stays", async () => {
+    const [open, done] = [await begin(version), pathOf(await create(version, true, "hello"))];
+    for (const path of [open, done]) {
+      expect((await remove(version, path)).status).toBe(204);
+      expect((await head(version, path)).status).toBe(404);
+      expect((await remove(version, path)).status).toBe(404);
+      expect((await append(version, path, 0, true, "hello")).status).toBe(404);
+    }
+    expect((await fileOf(done)).sha256).toBe(sha256("hello"));
+  });
+
+  test.each<[string, Extra, number]>([
+    ["as it should be", {}, 201],
+    ["that is silent on whether it is all", { "Upload-Complete": "", "Upload-Incomplete": "" }, 400],
+    ["whose word on that is no boolean", { "Upload-Complete": "1", "Upload-Incomplete": "1" }, 400],
+    ["with an offset", { "Upload-Offset": 0 }, 400],
+    ["of an unknown version", { "Upload-Draft-Interop-Version": 2 }, 400],
+    ["of the next version", { "Upload-Draft-Interop-Version": 9 }, 400],
+    ["of a version that is no number", { "Upload-Draft-Interop-Version": "?1" }, 400],
+    ["with metadata that cannot be read", { "Upload-Metadata": "a b c" }, 400],
+    ["with a Content-Digest", { "Content-Digest": `sha-256=:${digest("sha256", "hel")}:` }, 201],
+    ["with a wrong Content-Digest", { "Content-Digest": `sha-256=:${digest("sha256", "x")}:` }, 400],
+    ["with a Content-Digest nobody can read", { "Content-Digest": "sha-256=x" }, 400],
+  ])("a creation %s", async (_name, extra, status) => {
+    const answer = await create(version, false, "hel", extra);
+    expect(answer.status, answer.text).toBe(status);
+    expect(answer.headers.has("Location")).toBe(status === 201);
+  });
+
+  test("more than the maximum is refused, exactly that much is not", async () => {
+    const headers = { "Upload-Draft-Interop-Version": version, ...whole(version, true) };
+    const statusOf = async (body: string) =>
+      (await send("POST", "/uploads", { variables: MAX_5, body, headers: { ...headers, ...length(body) } }))
+        .status;
+    expect([await statusOf("hello"), await statusOf("hello!")]).toEqual([201, 413]);
+  });
+
+  test("a wrong Content-Digest of a chunk leaves no byte; the right one is kept", async () => {
+    const path = await begin(version);
+    for (const name of ["sha-256", "sha-512"]) {
+      const wrong = { "Content-Digest": `${name}=:${digest(name.replace("-", ""), "HEL")}:` };
+      const { status, body } = await append(version, path, 0, false, "hel", wrong);
+      expect([status, body?.type]).toEqual([400, "urn:sluice:problem:digest-mismatch"]);
+      expect(progress(await head(version, path))).toEqual(["0", "?0"]);
+    }
+    const right = { "Content-Digest": `md5=:AA==:, sha-512=:${digest("sha512", "hel")}:` };
+    expect(progress(await append(version, path, 0, false, "hel", right))[0]).toBe("3");
+  });
+
+  test("a wrong Repr-Digest of the whole ends the upload, and there is no file", async () => {
+    const path = await begin(version, { "Repr-Digest": `sha-256=:${digest("sha256", "hello")}:` });
+    await append(version, path, 0, false, "hel");
+    const answer = await append(version, path, 3, true, "lO");
+    expect([answer.status, answer.body?.type]).toEqual([400, "urn:sluice:problem:digest-mismatch"]);
+    // From version 7 on, that says that it is over.
+    expect(answer.headers.get("Upload-Complete")).toBe(version >= 7 ? "?1" : null);
+    expect([(await head(version, path)).status, (await fileOf(path)).status]).toEqual([404, 404]);
+  });
+
+  test("a right Repr-Digest is no hindrance; one that is not sha-256 cannot be kept", async () => {
+    const path = await begin(version, { "Repr-Digest": `sha-256=:${digest("sha256", "hello")}:` });
+    await append(version, path, 0, false, "hel");
+    expect((await append(version, path, 3, true, "lo")).body?.sha256).toBe(sha256("hello"));
+    const other = await create(version, false, null, {
+      "Repr-Digest": `sha-512=:${digest("sha512", "hello")}:`,
+    });
+    expect(other.status).toBe(400);
+  });
+
+  test("the length that is known binds", async () => {
+    const path = await begin(version, { "Upload-Length": 5 });
+    expect((await head(version, path)).headers.get("Upload-Length")).toBe("5");
+    const other = await append(version, path, 0, true, "hell", length("hell"));
+    expect([other.status, other.body?.type]).toEqual([400, `${PROBLEMS}#inconsistent-upload-length`]);
+    expect(progress(await head(version, path))).toEqual(["0", "?0"]);
+    expect((await append(version, path, 0, true, "hello")).body?.sha256).toBe(sha256("hello"));
+  });
+
+  test("a creation whose lengths contradict each other is refused", async () => {
+    const answer = await create(version, true, "hello", { ...length("hello"), "Upload-Length": 6 });
+    expect([answer.status, answer.body?.type]).toEqual([400, `${PROBLEMS}#inconsistent-upload-length`]);
+  });
+
+  test("a chunk that goes beyond the length is refused", async () => {
+    for (const [body, headers] of [
+      ["hello!", length("hello!")],
+      [streamOf("hello!"), {}],
+    ] as const) {
+      const path = await begin(version, { "Upload-Length": 5 });
+      const answer = await append(version, path, 0, false, body, headers);
+      expect([answer.status, answer.body?.type]).toEqual([400, `${PROBLEMS}#inconsistent-upload-length`]);
+      // From version 7 on, such an upload cannot be used any more.
+      expect((await head(version, path)).status).toBe(version >= 7 ? 404 : 204);
+    }
+  });
+});
+
+describe("up to version 6", () => {
+  test.each(UP_TO_6)("%i: the byte at Upload-Length completes the upload", async (version) => {
+    const path = await begin(version, { "Upload-Length": 5 });
+    const answer = await append(version, path, 0, false, "hello");
+    expect([answer.status, ...progress(answer)]).toEqual([201, "5", "?1"]);
+    // The client's word, which comes later.
+    const word = await append(version, path, 5, true, null);
+    expect([word.status, ...progress(word)]).toEqual([201, "5", "?1"]);
+  });
+
+  test.each(UP_TO_6)("%i: nothing said of an upload has a place in HEAD and DELETE", async (version) => {
+    const path = await begin(version);
+    for (const stray of [
+      { "Upload-Offset": 0 },
+      { "Upload-Complete": "?0" },
+      { "Upload-Incomplete": "?1" },
+    ]) {
+      expect((await head(version, path, stray)).status).toBe(400);
+      expect((await remove(version, path, stray)).status).toBe(400);
+    }
+    expect((await head(version, path)).status).toBe(204);
+  });
+
+  test("6: nor has Upload-Length in HEAD", async () => {
+    expect((await head(6, await begin(6), { "Upload-Length": 5 })).status).toBe(400);
+  });
+
+  test.each([
+    [3, "?1"],
+    [4, "?0"],
+    [5, "?0"],
+    [6, "?0"],
+  ])("%i: silence on whether this is all means %s", async (version, flag) => {
+    const path = await begin(version);
+    const silence = { "Upload-Complete": "", "Upload-Incomplete": "" };
+    expect(progress(await append(version, path, 0, true, "hello", silence))).toEqual(["5", flag]);
+  });
+});
+
+describe("from version 7 on", () => {
+  test.each(FROM_7)("%i: only a request that says so completes an upload", async (version) => {
+    const path = await begin(version, { "Upload-Length": 5 });
+    const all = await append(version, path, 0, false, "hello");
+    expect([all.status, ...progress(all)]).toEqual([204, "5", "?0"]);
+    expect((await fileOf(path)).status).toBe(404);
+    const word = await append(version, path, 5, true, null);
+    expect([word.status, ...progress(word)]).toEqual([200, "5", "?1"]);
+  });
+
+  test.each(FROM_7)("%i: a chunk must say whether it is the last", async (version) => {
+    const answer = await append(version, await begin(version), 0, true, "hello", { "Upload-Complete": "" });
+    expect(answer.status).toBe(400);
+  });
+
+  test.each(FROM_7)("%i: what is said in HEAD and DELETE is ignored", async (version) => {
+    const path = await begin(version);
+    const stray = { "Upload-Offset": 3, "Upload-Complete": "?0" };
+    expect((await head(version, path, stray)).status).toBe(204);
+    expect((await remove(version, path, stray)).status).toBe(204);
+  });
+
+  test.each(FROM_7)(
+    "%i: nothing, sent to a complete upload, is told that it is complete",
+    async (version) => {
+      const path = pathOf(await create(version, true, "hello"));
+      const answer = await append(version, path, 5, true, null);
+      expect(answer.body?.type).toBe(`${PROBLEMS}#completed-upload`);
+      expect(progress(answer)).toEqual(["5", "?1"]);
+    },
+  );
+
+  test("a request that names no version speaks the latest", async () => {
+    const answer = await send("POST", "/uploads", { headers: { "Upload-Complete": "?0" } });
+    expect([answer.status, answer.headers.get("Upload-Draft-Interop-Version")]).toEqual([201, "8"]);
+  });
+
+  test("one with Upload-Incomplete can only be of version 3", async () => {
+    const answer = await send("POST", "/uploads", { headers: { "Upload-Incomplete": "?1" } });
+    expect([answer.status, answer.headers.get("Upload-Draft-Interop-Version")]).toEqual([201, "3"]);
+  });
+});
+
+test.each([
+  [5, "", 201],
+  [5, "text/plain", 201],
+  [6, PARTIAL, 201],
+  [6, "Application/Partial-Upload", 201],
+  [6, "application/octet-stream", 415],
+  [8, PARTIAL, 204],
+  [8, "application/offset+octet-stream", 415],
+])("version %i takes a chunk of the type %j with %i", async (version, type, status) => {
+  const answer = await append(version, await begin(version), 0, false, "hel", { "Content-Type": type });
+  expect([answer.status, answer.headers.get("Accept-Patch")]).toEqual([
+    status,
+    status === 415 ? PARTIAL : null,
+  ]);
+});
+
+test.each([
+  [5, null],
+  [6, /^max-size=50000000000, max-append-size=100000000, expires=(\d+)$/],
+  [7, /^max-size=50000000000, max-append-size=100000000, max-age=(\d+)$/],
+  [8, /^max-size=50000000000, max-append-size=100000000, max-age=(\d+)$/],
+])("version %i tells its limits: %s", async (version, limit) => {
+  const path = await begin(version);
+  await changeRecord(path, { expiresAtMs: Date.now() + 100_000 });
+  const text = (await head(version, path)).headers.get("Upload-Limit");
+  if (limit === null) return expect(text).toBeNull();
+  const seconds = Number(limit.exec(text ?? "")?.[1]);
+  expect(seconds).toBeGreaterThan(90);
+  expect(seconds).toBeLessThan(101);
+});
+
+test("what is too large for a limit is told the limit", async () => {
+  const headers = { "Upload-Draft-Interop-Version": 8, "Upload-Complete": "?0", "Upload-Length": 6 };
+  const answer = await send("POST", "/uploads", { variables: MAX_5, headers });
+  expect([answer.status, answer.headers.get("Upload-Limit")]).toEqual([
+    413,
+    "max-size=5, max-append-size=100000000",
+  ]);
+});
+
+test.each(["-1", "5.5", "five", '"5"', "?1"])("Upload-Length: %s counts as absent", async (text) => {
+  const answer = await create(8, false, null, { "Upload-Length": text });
+  expect([answer.status, answer.headers.get("Upload-Length")]).toEqual([201, null]);
+});
+
+test.each(["-1", "0.5", "zero", '"0"', ""])("a chunk at Upload-Offset: %s has none", async (text) => {
+  const answer = await append(8, await begin(8), 0, false, "hel", { "Upload-Offset": text });
+  expect(answer.status).toBe(400);
+});

@@ -1,0 +1,232 @@
+import { env, reset, runInDurableObject } from "cloudflare:test";
+import { SHA256 } from "@stablelib/sha256";
+import * as fc from "fast-check";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Intake } from "../../../src/files/resumable/intake.ts";
+import { newRecord, type SessionRecord, SessionStorage } from "../../../src/files/resumable/record.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+import {
+  bytesOf,
+  collect,
+  countIntake,
+  createTus,
+  digest,
+  fileOf,
+  headTus,
+  idOf,
+  kill,
+  MIB,
+  objectsInR2,
+  patchTus,
+  recordOf,
+  sha256,
+  specOf,
+  stalledBody,
+  straysInCatalogue,
+  streamOf,
+} from "../../support/uploads.ts";
+
+keepQuiet();
+
+beforeEach(() => {
+  // Pauses before a part is sent again.
+  vi.spyOn(scheduler, "wait").mockResolvedValue();
+});
+
+const corrupted = (bytes: Uint8Array<ArrayBuffer>) => bytes.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
+
+// ------------------------------------------------- parts of a few bytes, and an R2 that is made up
+
+/** Keeps the parts that it is given; refuses one where `refuses` says so. */
+class MadeUpR2 {
+  readonly parts = new Map<string, Uint8Array>();
+  readonly #refuses: boolean[];
+
+  constructor(refuses: boolean[]) {
+    this.#refuses = refuses;
+  }
+
+  readonly open = async (uploadId: string | null): Promise<R2MultipartUpload> => ({
+    key: "key",
+    uploadId: uploadId ?? "the only one",
+    uploadPart: async (partNumber, bytes) => {
+      if (this.#refuses.shift() === true) throw new Error("R2 is busy");
+      const etag = crypto.randomUUID();
+      this.parts.set(etag, (bytes as Uint8Array).slice());
+      return { partNumber, etag };
+    },
+    abort: async () => {},
+    complete: async () => Promise.reject(new Error("nobody completes here")),
+  });
+}
+
+const emptyRecord = (partSize: number): SessionRecord => ({ ...newRecord(specOf(), Date.now()), partSize });
+
+/** What is kept: the parts, in their order, and the tail. */
+function keptBytes(storage: SessionStorage, r2: MadeUpR2): Buffer {
+  const parts = storage.loadParts().map(({ etag }) => r2.parts.get(etag) ?? new Uint8Array(0));
+  return Buffer.concat([...parts, ...storage.loadTail()]);
+}
+
+const step = fc.record({
+  size: fc.nat(200),
+  /** Of the chunks that it comes in. */
+  cut: fc.integer({ min: 1, max: 60 }),
+  checksum: fc.constantFrom("none", "none", "right", "wrong"),
+  end: fc.constantFrom("kept", "kept", "lost"),
+});
+
+test("whatever comes, in whatever pieces: what is kept are the first bytes, their number and their hash", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { maxLength: 12 }),
+      fc.integer({ min: 1, max: 64 }),
+      fc.array(fc.boolean(), { maxLength: 10 }),
+      async (steps, partSize, refuses) => {
+        const stub = env.UPLOAD_SESSION.getByName(crypto.randomUUID());
+        const all = bytesOf(12 * 200);
+        await runInDurableObject(stub, async (_session, state) => {
+          const storage = new SessionStorage(state.storage);
+          const r2 = new MadeUpR2(refuses);
+          storage.save(emptyRecord(partSize));
+          for (const { size, cut, checksum, end } of steps) {
+            const before = storage.load() ?? emptyRecord(partSize);
+            const bytes = all.slice(before.offset, before.offset + size);
+            const value = Buffer.from(digest("sha1", bytes), "base64");
+            const expected = checksum === "none" ? null : { algorithm: "sha1" as const, value, header: "" };
+            const intake = new Intake(storage, before, r2.open, expected, null);
+            const sent = checksum === "wrong" ? corrupted(bytes) : bytes;
+            let isKept = false;
+            try {
+              for (let i = 0; i < sent.length; i += cut) await intake.take(sent.slice(i, i + cut));
+              const isRight = intake.isRight();
+              expect(isRight).toBe(checksum !== "wrong" || size === 0);
+              if (isRight && end === "kept") await intake.keep({ phase: "receiving", length: null });
+              isKept = isRight && end === "kept";
+            } catch (error) {
+              expect(error).toMatchObject({ message: "R2 is busy" });
+            }
+            await intake.settle();
+            const after = storage.load() ?? emptyRecord(partSize);
+            if (isKept) expect(after.offset).toBe(before.offset + size);
+            else if (checksum !== "none") expect(after.offset).toBe(before.offset);
+            expect(after.offset).toBeGreaterThanOrEqual(before.offset);
+            const prefix = all.subarray(0, after.offset);
+            expect(keptBytes(storage, r2).equals(prefix)).toBe(true);
+            const hash = after.hash && new SHA256().restoreState(after.hash).digest();
+            expect(Buffer.from(hash ?? []).toString("hex")).toBe(sha256(prefix));
+            expect(storage.loadParts().map(({ partNumber }) => partNumber)).toEqual(
+              Array.from({ length: Math.floor(after.offset / partSize) }, (_, i) => i + 1).slice(
+                0,
+                after.partCount,
+              ),
+            );
+          }
+        });
+      },
+    ),
+    { numRuns: 100 },
+  );
+});
+
+// ------------------------------------------------------------------ the whole, through the front door
+
+const chunk = fc.record({
+  /** Of the whole, in thousandths. */
+  part: fc.nat(600),
+  how: fc.constantFrom("plain", "streamed", "right", "wrong", "broken", "taken over", "at a wrong offset"),
+  isKilled: fc.boolean(),
+});
+type Chunk = typeof chunk extends fc.Arbitrary<infer T> ? T : never;
+
+/** Sends what one chunk is to bring; gives the offset that the client then knows of. */
+async function sendChunk(path: string, all: Uint8Array<ArrayBuffer>, offset: number, { part, how }: Chunk) {
+  const bytes = all.slice(offset, offset + Math.floor((part / 1000) * all.length));
+  const checksum = { headers: { "Upload-Checksum": `sha256 ${digest("sha256", bytes)}` } };
+  const end = offset + bytes.length;
+  const expectAnswer = async (answer: ReturnType<typeof patchTus>, status: number, expected: number) => {
+    const { status: given, headers } = await answer;
+    expect([given, headers.get("Upload-Offset")]).toEqual([status, String(expected)]);
+    return expected;
+  };
+  switch (how) {
+    case "plain":
+      return expectAnswer(patchTus(path, offset, bytes), 204, end);
+    case "streamed":
+      return expectAnswer(patchTus(path, offset, streamOf(bytes)), 204, end);
+    case "right":
+      return expectAnswer(patchTus(path, offset, bytes, checksum), 204, end);
+    case "wrong":
+      if (bytes.length === 0) return offset;
+      return expectAnswer(patchTus(path, offset, corrupted(bytes), checksum), 460, offset);
+    case "at a wrong offset":
+      return expectAnswer(patchTus(path, offset + 1, bytes), 409, offset);
+    case "broken":
+    case "taken over": {
+      if (bytes.length === 0 || end === all.length) return offset;
+      const { untilTaken } = countIntake();
+      const { body, breakOff } = stalledBody(bytes);
+      const answer = patchTus(path, offset, body);
+      await untilTaken(bytes.length);
+      if (how === "broken") await breakOff();
+      else expect((await headTus(path)).headers.get("Upload-Offset")).toBe(String(end));
+      return expectAnswer(answer, how === "broken" ? 400 : 409, end);
+    }
+  }
+}
+
+async function uploadInChunks(
+  all: Uint8Array<ArrayBuffer>,
+  chunks: Chunk[],
+  isDeferred: boolean,
+): Promise<void> {
+  const length = { "Upload-Length": all.length };
+  const path = await createTus(isDeferred ? { "Upload-Defer-Length": 1 } : length);
+  let offset = 0;
+  for (const next of chunks) {
+    if (offset === all.length) break;
+    offset = await sendChunk(path, all, offset, next);
+    if (next.isKilled) await kill(path);
+    expect((await headTus(path)).headers.get("Upload-Offset")).toBe(String(offset));
+  }
+  expect((await fileOf(path)).status).toBe(offset === all.length && !isDeferred ? 200 : 404);
+  const rest = offset < all.length ? all.slice(offset) : null;
+  const last = await patchTus(path, offset, rest, { headers: length });
+  expect([last.status, last.headers.get("Upload-Offset")]).toEqual([204, String(all.length)]);
+  expect(await fileOf(path)).toMatchObject({ status: 200, size: all.length, sha256: sha256(all) });
+  await collect();
+  const objects = (await objectsInR2()).filter((key) => key.includes(idOf(path)));
+  expect([objects, await straysInCatalogue()]).toEqual([[(await recordOf(path))?.blob], 0]);
+}
+
+const uploads = (minSize: number, maxSize: number) =>
+  fc.asyncProperty(
+    fc.integer({ min: minSize, max: maxSize }),
+    fc.array(chunk, { maxLength: 8 }),
+    fc.boolean(),
+    async (size, chunks, isDeferred) => uploadInChunks(bytesOf(size), chunks, isDeferred),
+  );
+
+afterEach(async () => {
+  await reset();
+});
+
+test("an upload in random pieces, broken off, taken over and killed at random, is what was sent", async () => {
+  await fc.assert(uploads(1, 700_000), { numRuns: 30 });
+}, 60_000);
+
+test("so it is across the borders of parts", async () => {
+  await fc.assert(uploads(5 * MIB - 2, 12 * MIB), { numRuns: 6 });
+}, 60_000);
+
+test.each([5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 10 * MIB, 10 * MIB + 1])(
+  "%i bytes with a checksum over all of them",
+  async (size) => {
+    const all = bytesOf(size);
+    const path = await createTus({ "Upload-Length": size });
+    const headers = { "Upload-Checksum": `md5 ${digest("md5", all)}` };
+    expect((await patchTus(path, 0, corrupted(all), { headers })).status).toBe(460);
+    expect((await patchTus(path, 0, all, { headers })).status).toBe(204);
+    expect((await fileOf(path)).sha256).toBe(sha256(all));
+  },
+);

@@ -1,0 +1,393 @@
+import { describe, expect, test } from "vitest";
+import { callForJson } from "../../support/call.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+import {
+  CHUNK,
+  createTus,
+  fileOf,
+  headTus,
+  idOf,
+  patchTus,
+  pathOf,
+  send,
+  sha256,
+  storageOf,
+  TUS,
+  uploadTus,
+} from "../../support/uploads.ts";
+
+keepQuiet();
+
+const IETF = { "Upload-Draft-Interop-Version": 8 };
+const WHOLE = { ...IETF, "Upload-Complete": "?1" };
+const nowhere = "/uploads/0190a2b4-0000-7000-8000-000000000000";
+const base64 = (text: string) => Buffer.from(text).toString("base64");
+const metadata = (entries: Record<string, string>) => ({
+  "Upload-Metadata": Object.entries(entries)
+    .map(([key, value]) => `${key} ${base64(value)}`)
+    .join(","),
+});
+
+/** The file in the list of files; undefined if it is not there. */
+async function listed(path: string) {
+  const { body } = await send("GET", `/files?prefix=${idOf(path)}`);
+  return body?.files[0];
+}
+
+describe("OPTIONS", () => {
+  test.each([
+    ["/uploads", "POST, OPTIONS"],
+    [nowhere, "GET, HEAD, PATCH, DELETE, POST, OPTIONS"],
+  ])("of %s tells, in both protocols, what can be done", async (path, allow) => {
+    const answer = await send("OPTIONS", path);
+    expect([answer.status, answer.text]).toEqual([204, ""]);
+    expect(answer.has("Allow", "Accept-Patch", "Upload-Limit", "Tus-Version")).toEqual({
+      Allow: allow,
+      "Accept-Patch": "application/offset+octet-stream, application/partial-upload",
+      "Upload-Limit": "max-size=50000000000, max-append-size=100000000",
+      "Tus-Version": "1.0.0",
+    });
+  });
+
+  test("is for anybody: it tells nothing of any upload", async () => {
+    const answer = await send("OPTIONS", "/uploads", { site: "https://sluice.example.com" });
+    expect([answer.status, answer.headers.get("Tus-Version")]).toEqual([204, "1.0.0"]);
+  });
+
+  test("tells the maximum that is configured", async () => {
+    const answer = await send("OPTIONS", "/uploads", { variables: { MAX_FILE_BYTES: 1000 } });
+    expect(answer.has("Tus-Max-Size", "Upload-Limit")).toEqual({
+      "Tus-Max-Size": "1000",
+      "Upload-Limit": "max-size=1000, max-append-size=100000000",
+    });
+  });
+});
+
+describe("a page of another site", () => {
+  const ORIGIN = "https://app.example.com";
+  const cors = { variables: { CORS_ORIGINS: [ORIGIN] } };
+  const preflight = {
+    "Access-Control-Request-Method": "PATCH",
+    "Access-Control-Request-Headers": "tus-resumable,upload-offset",
+  };
+
+  test.each([
+    [ORIGIN, ORIGIN],
+    ["https://evil.example.com", null],
+  ])("%s is told by a preflight what it may send", async (origin, allowed) => {
+    const answer = await send("OPTIONS", nowhere, { ...cors, headers: { Origin: origin, ...preflight } });
+    expect([answer.status, answer.headers.get("Access-Control-Allow-Origin")]).toEqual([204, allowed]);
+    if (allowed === null) return expect(answer.headers.has("Access-Control-Allow-Methods")).toBe(false);
+    const methods = answer.headers.get("Access-Control-Allow-Methods")?.split(",");
+    expect(methods).toEqual(expect.arrayContaining(["POST", "HEAD", "PATCH", "DELETE"]));
+    expect(answer.headers.get("Access-Control-Allow-Headers")).toBe("tus-resumable,upload-offset");
+  });
+
+  test("may read every header that the protocols answer with, also of a refusal", async () => {
+    const headers = { ...TUS, Origin: ORIGIN };
+    const created = await send("POST", "/uploads", { ...cors, headers: { ...headers, "Upload-Length": 5 } });
+    const refused = await patchTus(pathOf(created), 3, "lo", { ...cors, headers });
+    const head = await send("HEAD", pathOf(created), { ...cors, headers });
+    const draft = await send("POST", "/uploads", {
+      ...cors,
+      body: "x",
+      headers: { ...WHOLE, Origin: ORIGIN },
+    });
+    expect([created, refused, head, draft].map(({ status }) => status)).toEqual([201, 409, 200, 201]);
+    for (const answer of [created, refused, head, draft]) {
+      expect(answer.headers.get("Access-Control-Allow-Origin")).toBe(ORIGIN);
+      const exposed = answer.headers.get("Access-Control-Expose-Headers")?.split(",") ?? [];
+      const told = [...answer.headers.keys()].filter((name) =>
+        /^(upload|tus|location|content-location)/.test(name),
+      );
+      expect(told.length).toBeGreaterThan(0);
+      expect(exposed.map((name) => name.toLowerCase())).toEqual(expect.arrayContaining(told));
+    }
+  });
+
+  test("asking without a preflight gets the protocol's own answer", async () => {
+    const answer = await send("OPTIONS", "/uploads", { ...cors, headers: { Origin: ORIGIN } });
+    expect(answer.has("Access-Control-Allow-Origin", "Tus-Version")).toEqual({
+      "Access-Control-Allow-Origin": ORIGIN,
+      "Tus-Version": "1.0.0",
+    });
+  });
+});
+
+describe("the protocol", () => {
+  test.each<[string, Record<string, string | number>, "tus" | "ietf"]>([
+    ["the version of tus", { ...TUS, "Upload-Length": 5 }, "tus"],
+    ["the version of the draft", { ...IETF, "Upload-Complete": "?0" }, "ietf"],
+    ["both versions", { ...TUS, ...IETF, "Upload-Complete": "?0", "Upload-Length": 5 }, "ietf"],
+    ["only what the draft has", { "Upload-Complete": "?0", "Upload-Length": 5 }, "ietf"],
+    ["only what early drafts had", { "Upload-Incomplete": "?1" }, "ietf"],
+  ])("follows from %s", async (_name, headers, protocol) => {
+    const answer = await send("POST", "/uploads", { headers });
+    expect(answer.status).toBe(201);
+    expect(answer.headers.has("Tus-Resumable")).toBe(protocol === "tus");
+    expect(answer.headers.has("Upload-Draft-Interop-Version")).toBe(protocol === "ietf");
+  });
+
+  test("of an upload may change: one on the way in tus is looked at and completed in the draft", async () => {
+    const path = await createTus({ "Upload-Length": 5 });
+    await patchTus(path, 0, "hel");
+    const head = await send("HEAD", path, { headers: IETF });
+    expect([head.status, head.headers.get("Upload-Offset"), head.headers.get("Upload-Complete")]).toEqual([
+      204,
+      "3",
+      "?0",
+    ]);
+    const headers = { ...WHOLE, "Upload-Offset": 3, "Content-Type": "application/partial-upload" };
+    expect((await send("PATCH", path, { body: "lo", headers })).status).toBe(200);
+    expect((await headTus(path)).headers.get("Upload-Offset")).toBe("5");
+    expect((await fileOf(path)).sha256).toBe(sha256("hello"));
+  });
+
+  test("of an upload may change: one begun in the draft is completed in tus", async () => {
+    const headers = { ...IETF, "Upload-Complete": "?0", "Upload-Length": 5 };
+    const path = pathOf(await send("POST", "/uploads", { headers }));
+    expect((await patchTus(path, 0, "hello")).status).toBe(204);
+    expect((await fileOf(path)).status).toBe(200);
+  });
+});
+
+describe("X-HTTP-Method-Override on POST", () => {
+  const override = async (path: string, method: string, options: Parameters<typeof send>[2] = {}) =>
+    send("POST", path, {
+      ...options,
+      headers: { ...TUS, ...options.headers, "X-HTTP-Method-Override": method },
+    });
+
+  test("adds bytes, looks and removes, as the method itself would", async () => {
+    const path = await createTus({ "Upload-Length": 5 });
+    const headers = { ...CHUNK, "Upload-Offset": 0 };
+    const patched = await override(path, "PATCH", { body: "hel", headers });
+    expect([patched.status, patched.headers.get("Upload-Offset")]).toEqual([204, "3"]);
+    const head = await override(path, "head");
+    expect([head.status, head.headers.get("Upload-Offset"), head.text]).toEqual([200, "3", ""]);
+    expect((await override(path, "DELETE")).status).toBe(204);
+    expect((await headTus(path)).status).toBe(404);
+  });
+
+  test.each([
+    ["/uploads", "POST", 201],
+    ["/uploads", "PATCH", 405],
+    ["/uploads", "DELETE", 405],
+    [nowhere, "PUT", 405],
+    [nowhere, "POST", 405],
+    [nowhere, "PATCH", 404],
+  ])("to %s with %s gives %i", async (path, method, status) => {
+    const headers = { ...CHUNK, "Upload-Length": 5, "Upload-Offset": 0 };
+    const answer = await override(path, method, { headers });
+    expect([answer.status, answer.headers.has("Allow")]).toEqual([status, status === 405]);
+  });
+
+  test("a POST to an upload without it is refused", async () => {
+    expect((await send("POST", await createTus({ "Upload-Length": 5 }), { headers: TUS })).status).toBe(405);
+  });
+
+  test("PUT is no method of an upload", async () => {
+    expect((await send("PUT", nowhere, { headers: TUS })).status).toBe(405);
+  });
+});
+
+describe("GET", () => {
+  test("tells how far an upload is, as JSON", async () => {
+    const path = await createTus({
+      "Upload-Length": 5,
+      ...metadata({ filename: "a.txt", filetype: "text/plain" }),
+    });
+    await patchTus(path, 0, "hel");
+    const { status, headers, body } = await callForJson(path);
+    expect([status, headers.get("Upload-Offset"), headers.get("Cache-Control")]).toEqual([
+      200,
+      "3",
+      "no-store",
+    ]);
+    expect(body).toEqual({
+      id: idOf(path),
+      offset: 3,
+      length: 5,
+      isComplete: false,
+      filename: "a.txt",
+      contentType: "text/plain",
+      expiresAt: expect.stringMatching(/^\d{4}-.*Z$/),
+    });
+    await patchTus(path, 3, "lo");
+    expect((await callForJson(path)).body).toMatchObject({ offset: 5, isComplete: true });
+  });
+
+  test("of an upload of unknown length says so", async () => {
+    const path = await createTus({ "Upload-Defer-Length": 1 });
+    expect((await callForJson(path)).body).toMatchObject({ offset: 0, length: null });
+  });
+});
+
+describe("access", () => {
+  const READER = "reader-token-0123456789-0123456789";
+  const WRITER = "writer-token-0123456789-0123456789";
+  const SLUICE_TOKENS = [
+    { name: "reader", scopes: ["read"], token: READER },
+    { name: "writer", scopes: ["write"], token: WRITER },
+  ];
+  const remote = { site: "https://sluice.example.com", variables: { ACCESS: "tokens", SLUICE_TOKENS } };
+
+  test.each([
+    ["POST", "/uploads", 201],
+    ["GET", nowhere, 404],
+    ["HEAD", nowhere, 404],
+    ["PATCH", nowhere, 404],
+    ["POST", nowhere, 405],
+    ["DELETE", nowhere, 404],
+  ])("%s %s needs a token that may write, and answers in tus without one", async (method, path, status) => {
+    const request = async (token?: string) => {
+      const headers = { ...CHUNK, "Upload-Length": 5, "Upload-Offset": 0 };
+      const shown = token === undefined ? headers : { ...headers, Authorization: `Bearer ${token}` };
+      const answer = await send(method, path, { ...remote, headers: shown });
+      expect(answer.headers.get("Tus-Resumable")).toBe("1.0.0");
+      return answer.status;
+    };
+    expect([await request(), await request(READER), await request(WRITER)]).toEqual([401, 403, status]);
+  });
+});
+
+describe("what the creation says of the file", () => {
+  test.each<[string, Record<string, string>, Record<string, string>]>([
+    [
+      "filename and filetype",
+      { filename: "ä b.txt", filetype: "text/plain" },
+      { filename: "ä b.txt", contentType: "text/plain" },
+    ],
+    ["name and type", { name: "a.png", type: "image/png" }, { filename: "a.png", contentType: "image/png" }],
+    [
+      "a path",
+      { filename: "../../etc/passwd" },
+      { filename: "passwd", contentType: "application/octet-stream" },
+    ],
+    [
+      "a type that is none",
+      { filename: "x", filetype: "x\r\nEvil: 1" },
+      { filename: "x", contentType: "application/octet-stream" },
+    ],
+  ])("in tus, metadata: %s", async (_name, entries, expected) => {
+    const path = await uploadTus("hello", metadata(entries));
+    expect(await listed(path)).toMatchObject(expected);
+  });
+
+  test.each<[string, Record<string, string>, Record<string, string>]>([
+    [
+      "Content-Disposition and Content-Type",
+      {
+        "Content-Disposition": "attachment; filename*=UTF-8''%C3%A4.txt",
+        "Content-Type": "text/plain; charset=x",
+      },
+      { filename: "ä.txt", contentType: "text/plain" },
+    ],
+    [
+      "metadata, as tus-js-client sends them in the draft",
+      {
+        ...metadata({ filename: "a.png", filetype: "image/png" }),
+        "Content-Type": "application/partial-upload",
+      },
+      { filename: "a.png", contentType: "image/png" },
+    ],
+  ])("in the draft, %s", async (_name, headers, expected) => {
+    const { body } = await send("POST", "/uploads", { body: "hello", headers: { ...WHOLE, ...headers } });
+    expect(body).toMatchObject(expected);
+  });
+
+  test("without a name, the file has that of its id", async () => {
+    const path = await uploadTus("hello");
+    expect(await listed(path)).toMatchObject({ filename: idOf(path) });
+  });
+
+  test.each([
+    ["of 255 bytes", "x".repeat(255), 201],
+    ["that is too long", "x".repeat(256), 422],
+  ])("a name %s", async (_name, filename, status) => {
+    const headers = { ...TUS, "Upload-Length": 5, ...metadata({ filename }) };
+    expect((await send("POST", "/uploads", { headers })).status).toBe(status);
+  });
+});
+
+describe("expires_in", () => {
+  test.each<[string, string, Record<string, string>]>([
+    ["as a query parameter", "?expires_in=60", {}],
+    ["as metadata", "", metadata({ expires_in: "60" })],
+    ["as metadata, which weigh more", "?expires_in=9999", metadata({ expires_in: "60" })],
+  ])("%s is how long the file stays from its completion on", async (_name, query, headers) => {
+    const created = await send("POST", `/uploads${query}`, {
+      headers: { ...TUS, "Upload-Length": 5, ...headers },
+    });
+    await patchTus(pathOf(created), 0, "hello");
+    const { modifiedAt, expiresAt } = await listed(pathOf(created));
+    const seconds = (Date.parse(expiresAt) - Date.parse(modifiedAt)) / 1000;
+    expect(seconds).toBeGreaterThan(55);
+    expect(seconds).toBeLessThanOrEqual(60);
+  });
+
+  test.each(["0", "-1", "soon", "99999999999"])("of %s is refused", async (text) => {
+    const asQuery = await send("POST", `/uploads?expires_in=${text}`, { body: "x", headers: WHOLE });
+    const headers = { ...TUS, "Upload-Length": 5, ...metadata({ expires_in: text }) };
+    const asMetadata = await send("POST", "/uploads", { headers });
+    expect([asQuery.status, asMetadata.status]).toEqual([422, 422]);
+    expect(asMetadata.body?.errors[0].at).toBe("query/expires_in");
+  });
+});
+
+describe("task", () => {
+  test("starts with the file, once it is complete, and its URL is told", async () => {
+    const path = await createTus({ "Upload-Length": 5, ...metadata({ task: "verify_file" }) });
+    await patchTus(path, 0, "hel");
+    expect((await headTus(path)).headers.get("Link")).toBeNull();
+    const link = (await patchTus(path, 3, "lo")).headers.get("Link");
+    expect(link).toMatch(/^<http:\/\/localhost\/tasks\/[^>]+>; rel="monitor"$/);
+    expect((await headTus(path)).headers.get("Link")).toBe(link);
+    const task = new URL(String(link?.slice(1, link.indexOf(">")))).pathname;
+    await expect.poll(async () => (await callForJson(task)).body.status).toBe("succeeded");
+    expect((await callForJson(task)).body).toMatchObject({
+      input: { fileId: idOf(path) },
+      result: { size: 5, sha256: sha256("hello") },
+    });
+  });
+
+  test("is told in the draft's answer too", async () => {
+    const answer = await send("POST", "/uploads?task=verify_file", { body: "hello", headers: WHOLE });
+    expect(answer.headers.get("Link")).toBe(`<${answer.body?.task.url}>; rel="monitor"`);
+  });
+
+  test("that no file can start is refused before there is an upload", async () => {
+    const answer = await send("POST", "/uploads?task=no_such_task", { body: "hello", headers: WHOLE });
+    expect([answer.status, answer.body?.errors[0].at]).toEqual([422, "query/task"]);
+    expect(answer.headers.has("Location")).toBe(false);
+  });
+});
+
+test.each(["not-a-uuid", "0190a2b4", "%00", "x".repeat(500)])(
+  "of the id %j there is no upload",
+  async (id) => {
+    for (const headers of [TUS, IETF]) {
+      for (const method of ["HEAD", "GET", "DELETE"]) {
+        expect((await send(method, `/uploads/${id}`, { headers })).status).toBe(404);
+      }
+    }
+  },
+);
+
+test("a request that finds no upload leaves no state behind", async () => {
+  for (const method of ["HEAD", "DELETE"]) await send(method, nowhere, { headers: TUS });
+  await patchTus(nowhere, 0, "hello");
+  expect(await storageOf(nowhere)).toEqual({ keys: [], alarm: null });
+});
+
+test("two uploads side by side do not meet", async () => {
+  const [a, b] = [await createTus({ "Upload-Length": 6 }), await createTus({ "Upload-Length": 6 })];
+  for (const [offset, ofA, ofB] of [
+    [0, "aaa", "bbb"],
+    [3, "AAA", "BBB"],
+  ] as const) {
+    const answers = await Promise.all([patchTus(a, offset, ofA), patchTus(b, offset, ofB)]);
+    expect(answers.map(({ status }) => status)).toEqual([204, 204]);
+  }
+  expect([(await fileOf(a)).sha256, (await fileOf(b)).sha256]).toEqual([sha256("aaaAAA"), sha256("bbbBBB")]);
+});

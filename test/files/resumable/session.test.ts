@@ -1,0 +1,374 @@
+import { evictDurableObject, reset, runDurableObjectAlarm } from "cloudflare:test";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import type { SessionRecord } from "../../../src/files/resumable/record.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+import {
+  bytesOf,
+  collect,
+  countIntake,
+  createFinal,
+  createTus,
+  digest,
+  fileOf,
+  headTus,
+  idOf,
+  inSession,
+  isMultipartOpen,
+  kill,
+  MIB,
+  NOTHING,
+  objectsInR2,
+  patchTus,
+  recordOf,
+  replaceBucket,
+  send,
+  sessionOf,
+  sha256,
+  stalledBody,
+  storageOf,
+  straysInCatalogue,
+  streamOf,
+  TUS,
+  uploadTus,
+} from "../../support/uploads.ts";
+
+keepQuiet();
+
+afterEach(async () => {
+  vi.useRealTimers();
+  await reset();
+});
+
+const HOUR_MS = 3_600_000;
+
+async function record(path: string): Promise<SessionRecord> {
+  const found = await recordOf(path);
+  if (!found) throw new Error(`there is no upload at ${path}`);
+  return found;
+}
+
+/** A PATCH that has brought these bytes, and neither goes on nor ends. */
+async function stuckPatch(path: string, bytes: Uint8Array | string, headers: Record<string, string> = {}) {
+  const { untilTaken } = countIntake();
+  const stalled = stalledBody(bytes);
+  const answer = patchTus(path, 0, stalled.body, { headers });
+  await untilTaken(bytes.length);
+  return { answer, ...stalled };
+}
+
+/** Neither the object of the upload, nor R2, nor the catalogue keeps anything of it. */
+async function expectNothingLeft(path: string): Promise<void> {
+  expect(await storageOf(path)).toEqual(NOTHING);
+  await collect();
+  expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[], 0]);
+}
+
+describe("while a PATCH is stuck half-way", () => {
+  const requests: Record<string, (path: string) => Promise<{ status: number; headers: Headers }>> = {
+    HEAD: headTus,
+    GET: async (path) => send("GET", path, { headers: TUS }),
+    PATCH: async (path) => patchTus(path, 3, "lo"),
+    DELETE: async (path) => send("DELETE", path, { headers: TUS }),
+  };
+
+  test.each([
+    ["HEAD", 200, "3"],
+    ["GET", 200, "3"],
+    ["PATCH", 204, "5"],
+    ["DELETE", 204, null],
+  ])("a %s takes over, and the stuck one keeps what it has received", async (method, status, offset) => {
+    const path = await createTus({ "Upload-Length": 5 });
+    const stuck = await stuckPatch(path, "hel");
+    const newcomer = await requests[method]?.(path);
+    expect([newcomer?.status, newcomer?.headers.get("Upload-Offset")]).toEqual([status, offset]);
+    const answer = await stuck.answer;
+    expect([answer.status, answer.headers.get("Upload-Offset")]).toEqual([409, "3"]);
+    if (method === "PATCH") expect((await fileOf(path)).sha256).toBe(sha256("hello"));
+    if (method === "DELETE") await expectNothingLeft(path);
+  });
+
+  test("one with a checksum keeps nothing when it is taken over", async () => {
+    const path = await createTus({ "Upload-Length": 5 });
+    const stuck = await stuckPatch(path, "hel", { "Upload-Checksum": `sha1 ${digest("sha1", "hello")}` });
+    expect((await headTus(path)).headers.get("Upload-Offset")).toBe("0");
+    expect([(await stuck.answer).status, (await patchTus(path, 0, "hello")).status]).toEqual([409, 204]);
+  });
+
+  test("the newest of many has precedence, and all of them are answered", async () => {
+    const path = await createTus({ "Upload-Length": 5 });
+    const stuck = await stuckPatch(path, "hel");
+    const later = Array.from({ length: 5 }, async () => patchTus(path, 3, stalledBody("l").body));
+    const head = await headTus(path);
+    const offset = Number(head.headers.get("Upload-Offset"));
+    expect([3, 4]).toContain(offset);
+    expect((await patchTus(path, offset, "hello".slice(offset))).status).toBe(204);
+    const answers = await Promise.all([stuck.answer, ...later]);
+    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 6 }, () => 409));
+    expect((await fileOf(path)).sha256).toBe(sha256("hello"));
+  });
+
+  test("what it has brought beyond a part is kept too", async () => {
+    const bytes = bytesOf(6 * MIB);
+    const path = await createTus({ "Upload-Length": bytes.length + 1 });
+    const stuck = await stuckPatch(path, bytes);
+    expect((await headTus(path)).headers.get("Upload-Offset")).toBe(String(bytes.length));
+    expect((await stuck.answer).status).toBe(409);
+    await patchTus(path, bytes.length, "!");
+    expect((await fileOf(path)).sha256).toBe(sha256(Buffer.concat([bytes, Buffer.from("!")])));
+  });
+
+  test("what is acknowledged survives the death of the object", async () => {
+    const bytes = bytesOf(6 * MIB);
+    const path = await createTus({ "Upload-Length": bytes.length });
+    await patchTus(path, 0, bytes.slice(0, 1000));
+    const { untilTaken } = countIntake();
+    const { body } = stalledBody(bytes.slice(1000, 5.5 * MIB));
+    const stuck = patchTus(path, 1000, body);
+    await untilTaken(5.5 * MIB - 1000);
+    await expect.poll(async () => (await record(path)).offset).toBe(5 * MIB);
+    await kill(path);
+    expect((await stuck).status).toBe(500);
+    expect((await headTus(path)).headers.get("Upload-Offset")).toBe(String(5 * MIB));
+    expect((await patchTus(path, 5 * MIB, bytes.slice(5 * MIB))).status).toBe(204);
+    expect((await fileOf(path)).sha256).toBe(sha256(bytes));
+  });
+});
+
+test("writers that all send the same at once: each byte is there once", async () => {
+  const bytes = bytesOf(300_000);
+  const path = await createTus({ "Upload-Length": bytes.length });
+  const answers = await Promise.all(
+    Array.from({ length: 6 }, async () => patchTus(path, 0, streamOf(bytes))),
+  );
+  for (const { status } of answers) expect([204, 409, 413]).toContain(status);
+  const offset = Number((await headTus(path)).headers.get("Upload-Offset"));
+  if (offset < bytes.length) await patchTus(path, offset, bytes.slice(offset));
+  expect(await fileOf(path)).toMatchObject({ size: bytes.length, sha256: sha256(bytes) });
+});
+
+test("nothing of an upload is visible before it is complete", async () => {
+  const path = await createTus({ "Upload-Length": 6 * MIB });
+  const id = idOf(path);
+  await patchTus(path, 0, bytesOf(6 * MIB - 1));
+  expect((await send("GET", `/files/${id}`)).status).toBe(404);
+  expect((await send("GET", `/files?prefix=${id}`)).body?.files).toEqual([]);
+  await patchTus(path, 6 * MIB - 1, "!");
+  expect((await send("GET", `/files?prefix=${id}`)).body?.files).toHaveLength(1);
+});
+
+test("an upload goes on in a new instance of its object, between any two chunks", async () => {
+  const bytes = bytesOf(5.5 * MIB);
+  const path = await createTus({ "Upload-Length": bytes.length });
+  const cuts = [0, 1, 300_000, 3 * MIB, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, bytes.length];
+  for (const [i, start] of cuts.slice(0, -1).entries()) {
+    const answer = await patchTus(path, start, bytes.slice(start, cuts[i + 1]));
+    expect([answer.status, answer.headers.get("Upload-Offset")]).toEqual([204, String(cuts[i + 1])]);
+    await evictDurableObject(sessionOf(path));
+  }
+  expect(await fileOf(path)).toMatchObject({ size: bytes.length, sha256: sha256(bytes) });
+});
+
+describe("parts", () => {
+  test.each([
+    [1, 5],
+    [52_428_800_000, 5],
+    [52_428_800_001, 6],
+    [167_772_160_000, 16],
+  ])("of an upload of %i bytes have %i MiB, so that 10,000 suffice", async (length, mebibytes) => {
+    const variables = { MAX_FILE_BYTES: 167_772_160_000 };
+    const path = await createTus({ "Upload-Length": length }, { variables });
+    const { partSize } = await record(path);
+    expect(partSize).toBe(mebibytes * MIB);
+    expect(length / partSize).toBeLessThanOrEqual(10_000);
+  });
+});
+
+describe("a length that was not known at first", () => {
+  const max = { variables: { MAX_FILE_BYTES: 5 } };
+  test.each([
+    ["up to the maximum", "hello", { "Content-Length": 5 }, 204],
+    ["beyond it, and says so", "hello!", { "Content-Length": 6 }, 413],
+    ["up to it, without saying so", streamOf("hello"), {}, 204],
+    ["beyond it, without saying so", streamOf("hello!"), {}, 413],
+  ])("may go %s", async (_name, body, headers, status) => {
+    const path = await createTus({ "Upload-Defer-Length": 1 }, max);
+    expect((await patchTus(path, 0, body, { headers, ...max })).status).toBe(status);
+    expect((await record(path)).offset).toBeLessThanOrEqual(5);
+  });
+
+  test("has a cap of its own: the parts have the least size", async () => {
+    const variables = { MAX_FILE_BYTES: 167_772_160_000 };
+    const path = await createTus({ "Upload-Defer-Length": 1 }, { variables });
+    const lengthOf = async (length: number) =>
+      (await patchTus(path, 0, null, { variables, headers: { "Upload-Length": length } })).status;
+    expect([await lengthOf(52_428_800_001), await lengthOf(52_428_800_000)]).toEqual([413, 204]);
+  });
+});
+
+describe("the alarm", () => {
+  const later = (ms: number) => vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + ms });
+
+  test.each([
+    ["no bytes", 0],
+    ["a tail", 1000],
+    ["a part, a tail and an open multipart upload", 5 * MIB + 1000],
+  ])("removes an abandoned upload with %s, and all its state", async (_name, size) => {
+    const path = await createTus({ "Upload-Length": 6 * MIB });
+    await patchTus(path, 0, bytesOf(size));
+    const before = await record(path);
+    expect(await isMultipartOpen(before)).toBe(size > 5 * MIB);
+    later(24 * HOUR_MS + 1000);
+    expect(await runDurableObjectAlarm(sessionOf(path))).toBe(true);
+    expect([(await headTus(path)).status, await isMultipartOpen(before)]).toEqual([404, false]);
+    await expectNothingLeft(path);
+  });
+
+  test("leaves alone what was active since it was set, and rings again when that is over", async () => {
+    const path = await createTus({ "Upload-Length": 6 });
+    later(23 * HOUR_MS);
+    await patchTus(path, 0, "hello");
+    later(2 * HOUR_MS);
+    await runDurableObjectAlarm(sessionOf(path));
+    expect((await storageOf(path)).alarm).toBe((await record(path)).expiresAtMs);
+    expect((await patchTus(path, 5, "!")).status).toBe(204);
+  });
+
+  test("forgets a complete upload, whose file stays", async () => {
+    const path = await uploadTus("hello");
+    later(25 * HOUR_MS);
+    await runDurableObjectAlarm(sessionOf(path));
+    expect([(await headTus(path)).status, await storageOf(path)]).toEqual([404, NOTHING]);
+    await collect();
+    expect((await fileOf(path)).sha256).toBe(sha256("hello"));
+  });
+
+  test("removes a partial upload and its bytes, which are no file's", async () => {
+    const path = await uploadTus("hello", { "Upload-Concat": "partial" });
+    expect(await objectsInR2()).toHaveLength(1);
+    later(6 * 24 * HOUR_MS + 1);
+    await runDurableObjectAlarm(sessionOf(path));
+    await expectNothingLeft(path);
+  });
+
+  test("leaves a request alone whose upload is not over", async () => {
+    const path = await createTus({ "Upload-Length": 5 });
+    const stuck = await stuckPatch(path, "hel");
+    await runDurableObjectAlarm(sessionOf(path));
+    expect(await Promise.race([stuck.answer, scheduler.wait(200)])).toBeUndefined();
+    // Until somebody comes for it.
+    expect((await headTus(path)).headers.get("Upload-Offset")).toBe("3");
+    expect((await stuck.answer).status).toBe(409);
+  });
+
+  test("stops a request that is stuck for so long", async () => {
+    const path = await createTus({ "Upload-Length": 5 });
+    const stuck = await stuckPatch(path, "hel");
+    later(25 * HOUR_MS);
+    await runDurableObjectAlarm(sessionOf(path));
+    expect((await stuck.answer).status).toBe(409);
+    await expectNothingLeft(path);
+  });
+});
+
+describe("a final upload", () => {
+  const [a, b] = [bytesOf(5.5 * MIB, 1), bytesOf(5.5 * MIB, 2)];
+  const c = bytesOf(1000, 3);
+  const whole = sha256(Buffer.concat([a, b, c]));
+
+  async function begin(): Promise<string> {
+    const pieces: string[] = [];
+    for (const piece of [a, b, c]) pieces.push(await uploadTus(piece, { "Upload-Concat": "partial" }));
+    return createFinal(a.length + b.length + c.length, pieces);
+  }
+
+  /** Lets the assembly begin, and come to a stop in its second piece: R2 does not take the first part. */
+  async function stallAssembly(path: string) {
+    const { untilTaken } = countIntake();
+    const { promise: gate, resolve: goOn } = Promise.withResolvers<void>();
+    await replaceBucket(path, (bucket) => ({
+      createMultipartUpload: async (key) => {
+        const multipart = await bucket.createMultipartUpload(key);
+        const uploadPart: R2MultipartUpload["uploadPart"] = async (number, bytes) => {
+          await gate;
+          return multipart.uploadPart(number, bytes);
+        };
+        return { ...multipart, uploadId: multipart.uploadId, uploadPart };
+      },
+    }));
+    await runDurableObjectAlarm(sessionOf(path));
+    await untilTaken(10 * MIB);
+    return { goOn };
+  }
+
+  const untilComplete = async (path: string) =>
+    expect.poll(async () => (await record(path)).phase, { timeout: 10_000 }).toBe("complete");
+
+  test("is put together by the alarm, wherever it has stopped, also in another instance", async () => {
+    const path = await begin();
+    let reads = 0;
+    await replaceBucket(path, (bucket) => ({
+      get: async (key: string, options?: R2GetOptions) => {
+        if (++reads === 2) throw new Error("R2 is not there");
+        return bucket.get(key, options);
+      },
+    }));
+    await inSession(path, async (_state, session) => {
+      await expect(session.assemble()).rejects.toThrow("R2 is not there");
+    });
+    expect(await record(path)).toMatchObject({ phase: "receiving", offset: 5 * MIB });
+    await evictDurableObject(sessionOf(path));
+    expect(await runDurableObjectAlarm(sessionOf(path))).toBe(true);
+    await untilComplete(path);
+    expect((await fileOf(path)).sha256).toBe(whole);
+  });
+
+  test("that a PATCH comes to while it is put together refuses it, and is what its pieces are", async () => {
+    const path = await begin();
+    const { goOn } = await stallAssembly(path);
+    const abort = vi.spyOn(AbortController.prototype, "abort");
+    const patch = patchTus(path, 0, "x");
+    // Long enough for it to stop the assembly, if it does.
+    await expect
+      .poll(() => abort.mock.calls.length, { timeout: 500 })
+      .toBeGreaterThan(0)
+      .catch(() => {});
+    goOn();
+    expect((await patch).status).toBe(403);
+    await runDurableObjectAlarm(sessionOf(path));
+    await untilComplete(path);
+    expect((await fileOf(path)).sha256).toBe(whole);
+  });
+
+  test("can be looked at while it is put together, which does not stop it", async () => {
+    const path = await begin();
+    const { goOn } = await stallAssembly(path);
+    const head = await headTus(path);
+    expect([head.status, head.headers.get("Upload-Offset")]).toEqual([200, null]);
+    expect(head.headers.get("Upload-Length")).toBe(String(a.length + b.length + c.length));
+    goOn();
+    await untilComplete(path);
+    expect((await fileOf(path)).sha256).toBe(whole);
+  });
+
+  test("can be removed while it is put together", async () => {
+    const path = await begin();
+    const { goOn } = await stallAssembly(path);
+    const abort = vi.spyOn(AbortController.prototype, "abort");
+    const removed = send("DELETE", path, { headers: TUS });
+    await expect.poll(() => abort.mock.calls.length).toBeGreaterThan(0);
+    goOn();
+    expect((await removed).status).toBe(204);
+    expect(await storageOf(path)).toEqual(NOTHING);
+  });
+
+  test("that takes long is answered before it is together, and goes on by itself", async () => {
+    const { sources } = await record(await begin());
+    vi.spyOn(scheduler, "wait").mockResolvedValue();
+    const headers = { ...TUS, "Upload-Concat": `final;${sources.map((id) => `/uploads/${id}`).join(" ")}` };
+    const { status, headers: told } = await send("POST", "/uploads", { headers });
+    const path = new URL(String(told.get("Location"))).pathname;
+    expect([status, told.get("Upload-Offset")]).toEqual([201, null]);
+    await untilComplete(path);
+    expect((await fileOf(path)).sha256).toBe(whole);
+  });
+});

@@ -1,0 +1,220 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  type Conditions,
+  hasConditions,
+  isSameVersion,
+  judge,
+  NO_CONDITIONS,
+  readConditions,
+  type Validators,
+} from "../../../src/files/store/conditions.ts";
+
+/** 1994-11-06 08:49:37.500: the date of RFC 9110 §5.6.7, and half a second that no header can say. */
+const MODIFIED_AT = Date.UTC(1994, 10, 6, 8, 49, 37, 500);
+const CURRENT: Validators = { etag: '"a"', modifiedAtMs: MODIFIED_AT };
+
+const IMF = "Sun, 06 Nov 1994 08:49:37 GMT";
+const RFC_850 = "Sunday, 06-Nov-94 08:49:37 GMT";
+const ASCTIME = "Sun Nov  6 08:49:37 1994";
+const EARLIER = "Sun, 06 Nov 1994 08:49:36 GMT";
+const LATER = "Sun, 06 Nov 1994 08:49:38 GMT";
+
+const conditions = (some: Partial<Conditions>): Conditions => ({ ...NO_CONDITIONS, ...some });
+
+test("are read from the four headers, and nothing else", () => {
+  const headers = new Headers({
+    "If-Match": "1",
+    "If-None-Match": "2",
+    "If-Modified-Since": "3",
+    "If-Unmodified-Since": "4",
+  });
+  expect(readConditions(headers)).toEqual({
+    ifMatch: "1",
+    ifNoneMatch: "2",
+    ifModifiedSince: "3",
+    ifUnmodifiedSince: "4",
+  });
+  expect(readConditions(new Headers({ "If-Range": '"a"' }))).toEqual(NO_CONDITIONS);
+  expect([hasConditions(NO_CONDITIONS), hasConditions(conditions({ ifMatch: "" }))]).toEqual([false, true]);
+});
+
+describe("one header alone", () => {
+  test.each<[string, Partial<Conditions>, string, string, string]>([
+    // header, value                                      reading          writing     writing where nothing is
+    ["nothing", {}, "go-on", "go-on", "go-on"],
+    ["If-Match *", { ifMatch: "*" }, "go-on", "go-on", "failed"],
+    ["If-Match, the same", { ifMatch: '"a"' }, "go-on", "go-on", "failed"],
+    ["If-Match, another", { ifMatch: '"b"' }, "failed", "failed", "failed"],
+    ["If-Match, one of several", { ifMatch: '"b", "a"' }, "go-on", "go-on", "failed"],
+    ["If-Match, one of several, packed", { ifMatch: ',"b",,"a",' }, "go-on", "go-on", "failed"],
+    ["If-Match, weak: the comparison is strong", { ifMatch: 'W/"a"' }, "failed", "failed", "failed"],
+    ["If-Match, a comma in another tag", { ifMatch: '"x,y", "a"' }, "go-on", "go-on", "failed"],
+    ["If-Match, the tag inside another", { ifMatch: '"xay"' }, "failed", "failed", "failed"],
+    ["If-Match, without quotes", { ifMatch: "a" }, "failed", "failed", "failed"],
+    ["If-Match, empty", { ifMatch: "" }, "failed", "failed", "failed"],
+    ["If-None-Match *", { ifNoneMatch: "*" }, "not-modified", "failed", "go-on"],
+    ["If-None-Match * with blanks", { ifNoneMatch: " * " }, "not-modified", "failed", "go-on"],
+    ["If-None-Match, the same", { ifNoneMatch: '"a"' }, "not-modified", "failed", "go-on"],
+    [
+      "If-None-Match, weak: the comparison is too",
+      { ifNoneMatch: 'W/"a"' },
+      "not-modified",
+      "failed",
+      "go-on",
+    ],
+    ["If-None-Match, one of several", { ifNoneMatch: 'W/"b", W/"a"' }, "not-modified", "failed", "go-on"],
+    ["If-None-Match, another", { ifNoneMatch: '"b"' }, "go-on", "go-on", "go-on"],
+    ["If-Modified-Since, the same second", { ifModifiedSince: IMF }, "not-modified", "go-on", "go-on"],
+    ["If-Modified-Since, later", { ifModifiedSince: LATER }, "not-modified", "go-on", "go-on"],
+    ["If-Modified-Since, earlier", { ifModifiedSince: EARLIER }, "go-on", "go-on", "go-on"],
+    ["If-Modified-Since, RFC 850", { ifModifiedSince: RFC_850 }, "not-modified", "go-on", "go-on"],
+    ["If-Modified-Since, asctime", { ifModifiedSince: ASCTIME }, "not-modified", "go-on", "go-on"],
+    ["If-Modified-Since, unreadable: ignored", { ifModifiedSince: "tomorrow" }, "go-on", "go-on", "go-on"],
+    ["If-Unmodified-Since, the same second", { ifUnmodifiedSince: IMF }, "go-on", "go-on", "go-on"],
+    ["If-Unmodified-Since, later", { ifUnmodifiedSince: LATER }, "go-on", "go-on", "go-on"],
+    ["If-Unmodified-Since, earlier", { ifUnmodifiedSince: EARLIER }, "failed", "failed", "go-on"],
+    ["If-Unmodified-Since, unreadable: ignored", { ifUnmodifiedSince: "0" }, "go-on", "go-on", "go-on"],
+  ])("%s", (_name, some, reading, writing, creating) => {
+    expect(judge(conditions(some), CURRENT, true)).toBe(reading);
+    expect(judge(conditions(some), CURRENT, false)).toBe(writing);
+    expect(judge(conditions(some), undefined, false)).toBe(creating);
+  });
+});
+
+test.each([
+  "1994-11-06T08:49:37Z",
+  "784111777",
+  "Sun, 06 Nov 1994 08:49:37",
+  "Sun, 06 Nov 1994 08:49:37 UTC",
+  "Sun, 06 Nov 1994 08:49:37 +0000",
+  "Sun, 6 Nov 1994 08:49:37 GMT",
+  "Sun, 06 nov 1994 08:49:37 GMT",
+  "06 Nov 1994 08:49:37 GMT",
+  "Sun, 06 Nov 1994 25:49:37 GMT",
+  "Sun, 06 Nov 94 08:49:37 GMT",
+  "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
+])("%s is no date of HTTP", (date) => {
+  expect(judge(conditions({ ifModifiedSince: date }), CURRENT, true)).toBe("go-on");
+});
+
+const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+const two = (n: number) => String(n).padStart(2, "0");
+
+/** The three forms of §5.6.7, written by hand. */
+function formsOf(ms: number): string[] {
+  const date = new Date(ms);
+  const [, dayOfMonth = "", month = "", year = "", time = ""] = date.toUTCString().split(" ");
+  const day = DAYS[date.getUTCDay()] ?? "";
+  return [
+    `${day.slice(0, 3)}, ${dayOfMonth} ${month} ${year} ${time} GMT`,
+    `${day}, ${dayOfMonth}-${month}-${two(date.getUTCFullYear() % 100)} ${time} GMT`,
+    `${day.slice(0, 3)} ${month} ${dayOfMonth.replace(/^0/, " ")} ${time} ${year}`,
+  ];
+}
+
+test("all three forms of a date say the same second", () => {
+  expect(formsOf(MODIFIED_AT)).toEqual([IMF, RFC_850, ASCTIME]);
+  const seconds = fc.integer({ min: Date.UTC(1977) / 1000, max: Date.UTC(2049) / 1000 });
+  fc.assert(
+    fc.property(seconds, fc.nat(999), (second, ms) => {
+      const current = { etag: '"a"', modifiedAtMs: second * 1000 + ms };
+      for (const form of formsOf(second * 1000)) {
+        expect(judge(conditions({ ifModifiedSince: form }), current, true)).toBe("not-modified");
+        expect(isSameVersion(form, current)).toBe(true);
+      }
+      for (const form of formsOf((second - 1) * 1000)) {
+        expect(judge(conditions({ ifUnmodifiedSince: form }), current, true)).toBe("failed");
+        expect(isSameVersion(form, current)).toBe(false);
+      }
+    }),
+  );
+});
+
+type Tag = { isWeak: boolean; is: string };
+type Sent = { tags: "none" | "*" | Tag[]; header: string | null };
+
+const tag = fc.record({ isWeak: fc.boolean(), is: fc.constantFrom("a", "b", "c,d", "é") });
+const tagHeader: fc.Arbitrary<Sent> = fc.oneof(
+  fc.constant<Sent>({ tags: "none", header: null }),
+  fc.constant<Sent>({ tags: "*", header: "*" }),
+  fc.tuple(fc.array(tag, { maxLength: 3 }), fc.constantFrom(",", ", ", " ,\t")).map(
+    ([tags, comma]): Sent => ({
+      tags,
+      header: tags.map(({ isWeak, is }) => `${isWeak ? "W/" : ""}"${is}"`).join(comma),
+    }),
+  ),
+);
+const dateHeader = fc.constantFrom(
+  { is: "none" as const, header: null },
+  { is: "unreadable" as const, header: "then" },
+  { is: -1, header: EARLIER },
+  { is: 0, header: RFC_850 },
+  { is: 1, header: LATER },
+);
+
+/** §13.2.2, step by step, for the version "a". */
+function oracle(
+  match: Sent,
+  noneMatch: Sent,
+  modified: number | string,
+  unmodified: number | string,
+  exists: boolean,
+  isRead: boolean,
+) {
+  const has = ({ tags }: Sent, weakly: boolean) =>
+    exists &&
+    (tags === "*" || (Array.isArray(tags) && tags.some((t) => t.is === "a" && (weakly || !t.isWeak))));
+  // 1
+  if (match.tags !== "none" && !has(match, false)) return "failed";
+  // 2
+  if (match.tags === "none" && exists && typeof unmodified === "number" && unmodified < 0) return "failed";
+  // 3
+  if (noneMatch.tags !== "none" && has(noneMatch, true)) return isRead ? "not-modified" : "failed";
+  // 4
+  if (noneMatch.tags === "none" && isRead && exists && typeof modified === "number" && modified >= 0)
+    return "not-modified";
+  return "go-on";
+}
+
+test("together, they are judged in the order of RFC 9110 §13.2.2", () => {
+  const seen = new Set<string>();
+  fc.assert(
+    fc.property(
+      fc.tuple(tagHeader, tagHeader, dateHeader, dateHeader, fc.boolean(), fc.boolean()),
+      ([match, noneMatch, modified, unmodified, exists, isRead]) => {
+        const sent = {
+          ifMatch: match.header,
+          ifNoneMatch: noneMatch.header,
+          ifModifiedSince: modified.header,
+          ifUnmodifiedSince: unmodified.header,
+        };
+        const right = oracle(match, noneMatch, modified.is, unmodified.is, exists, isRead);
+        expect(judge(sent, exists ? CURRENT : undefined, isRead)).toBe(right);
+        seen.add(right);
+      },
+    ),
+    { numRuns: 5000 },
+  );
+  expect(seen.size).toBe(3);
+});
+
+test.each([
+  [null, true],
+  ['"a"', true],
+  [' "a" ', true],
+  ['"b"', false],
+  ['W/"a"', false],
+  ['"a", "b"', false],
+  ["*", false],
+  ["a", false],
+  ["", false],
+  [IMF, true],
+  [RFC_850, true],
+  [ASCTIME, true],
+  [EARLIER, false],
+  [LATER, false],
+  ["then", false],
+])("If-Range %j: this very version? %s", (header, isSame) => {
+  expect(isSameVersion(header, CURRENT)).toBe(isSame);
+});

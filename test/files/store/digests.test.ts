@@ -1,0 +1,178 @@
+import { createHash } from "node:crypto";
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  contentDigests,
+  Digests,
+  mismatch,
+  reprDigest,
+  rfc9530Digests,
+  TUS_ALGORITHMS,
+  tusChecksum,
+} from "../../../src/files/store/digests.ts";
+import { Problem } from "../../../src/kernel/problem.ts";
+
+const HELLO = new TextEncoder().encode("hello");
+const base64 = (algorithm: string) => createHash(algorithm).update(HELLO).digest("base64");
+const [SHA256, SHA512, SHA1, MD5] = [base64("sha256"), base64("sha512"), base64("sha1"), base64("md5")];
+
+/** What was thrown, which must be a problem. */
+function problemOf(action: () => unknown): { kind: string; detail: string } {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof Problem) return { kind: error.kind, detail: error.detail };
+    throw error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+const read = (headers: Record<string, string>) =>
+  contentDigests(new Headers(headers)).map(({ algorithm, header }) => [header, algorithm]);
+
+describe("the digests of a request", () => {
+  test.each<[string, Record<string, string>, string[][]]>([
+    ["none", {}, []],
+    ["sha-256", { "Content-Digest": `sha-256=:${SHA256}:` }, [["Content-Digest", "sha256"]]],
+    ["sha-512", { "Repr-Digest": `sha-512=:${SHA512}:` }, [["Repr-Digest", "sha512"]]],
+    [
+      "two in one header, and parameters that mean nothing",
+      { "Content-Digest": `sha-256=:${SHA256}:;a=1, sha-512=:${SHA512}:` },
+      [
+        ["Content-Digest", "sha256"],
+        ["Content-Digest", "sha512"],
+      ],
+    ],
+    [
+      "in all headers",
+      {
+        "Content-Digest": `sha-256=:${SHA256}:`,
+        "Repr-Digest": `sha-256=:${SHA256}:`,
+        "Content-MD5": ` ${MD5} `,
+      },
+      [
+        ["Content-Digest", "sha256"],
+        ["Repr-Digest", "sha256"],
+        ["Content-MD5", "md5"],
+      ],
+    ],
+    ["an algorithm that is not known or not safe: ignored", { "Repr-Digest": "md5=:AAAA:, x=1, y" }, []],
+    ["a name of every object", { "Repr-Digest": `constructor=:${SHA256}:` }, []],
+    ["an empty header", { "Repr-Digest": "" }, []],
+  ])("%s", (_name, headers, expected) => {
+    expect(read(headers)).toEqual(expected);
+  });
+
+  test.each<[string, Record<string, string>]>([
+    ["not a dictionary", { "Content-Digest": "sha-256=:" }],
+    ["not a dictionary, the other header", { "Repr-Digest": "=" }],
+    ["the old syntax of RFC 3230", { "Content-Digest": `SHA-256=${SHA256}` }],
+    ["a string instead of bytes", { "Content-Digest": `sha-256="${SHA256}"` }],
+    ["a flag instead of bytes", { "Content-Digest": "sha-256" }],
+    ["a list instead of bytes", { "Content-Digest": `sha-256=(:${SHA256}:)` }],
+    ["too short", { "Content-Digest": "sha-256=:AAAA:" }],
+    ["of another length", { "Repr-Digest": `sha-512=:${SHA256}:` }],
+    ["empty", { "Repr-Digest": "sha-256=::" }],
+    ["no base64", { "Content-MD5": "not base64!" }],
+    ["hexadecimal", { "Content-MD5": createHash("md5").update(HELLO).digest("hex") }],
+    ["empty, of MD5", { "Content-MD5": "" }],
+  ])("%s is malformed, and says in which header", (_name, headers) => {
+    const { kind, detail } = problemOf(() => read(headers));
+    expect(kind).toBe("malformed");
+    expect(detail).toContain(Object.keys(headers)[0]);
+  });
+});
+
+test("Repr-Digest can be read alone", () => {
+  const headers = new Headers({ "Content-Digest": "?", "Repr-Digest": `sha-256=:${SHA256}:` });
+  expect(rfc9530Digests(headers, "Repr-Digest")).toEqual([
+    { algorithm: "sha256", value: new Uint8Array(Buffer.from(SHA256, "base64")), header: "Repr-Digest" },
+  ]);
+});
+
+describe("the checksum of tus", () => {
+  test.each([
+    [`sha1 ${SHA1}`, "sha1"],
+    [`md5 ${MD5}`, "md5"],
+    [`sha256 ${SHA256}`, "sha256"],
+    [`sha512 ${SHA512}`, "sha512"],
+  ])("%s", (header, algorithm) => {
+    expect(tusChecksum(new Headers({ "Upload-Checksum": header }))?.algorithm).toBe(algorithm);
+    expect(TUS_ALGORITHMS).toContain(algorithm);
+  });
+
+  test.each([
+    "",
+    "sha1",
+    "sha1 ",
+    `crc32 ${SHA1}`,
+    `constructor ${SHA1}`,
+    `sha1  ${SHA1}`,
+    `sha1 ${SHA1} x`,
+    `sha1 ${MD5}`,
+    "sha1 ?",
+  ])("%j is malformed", (header) => {
+    const headers = new Headers({ "Upload-Checksum": header });
+    expect(problemOf(() => tusChecksum(headers)).kind).toBe("malformed");
+  });
+
+  test("may be left out", () => {
+    expect(tusChecksum(new Headers())).toBeNull();
+  });
+});
+
+const expecting = (header: Record<string, string>) => new Digests(contentDigests(new Headers(header)));
+
+describe("hashing", () => {
+  test.each<[Record<string, string>]>([
+    [{}],
+    [{ "Content-Digest": `sha-256=:${SHA256}:` }],
+    [{ "Content-Digest": `sha-512=:${SHA512}:` }],
+    [{ "Content-MD5": MD5 }],
+    [{ "Repr-Digest": `sha-256=:${SHA256}:`, "Content-Digest": `sha-512=:${SHA512}:`, "Content-MD5": MD5 }],
+  ])("%o: what is right is given its sha256", (headers) => {
+    const digests = expecting(headers);
+    digests.update(HELLO.subarray(0, 2));
+    digests.update(HELLO.subarray(2));
+    expect(digests.finish()).toBe(createHash("sha256").update(HELLO).digest("hex"));
+  });
+
+  test.each<[Record<string, string>, string]>([
+    [{ "Content-Digest": `sha-256=:${SHA256}:` }, "Content-Digest"],
+    [{ "Repr-Digest": `sha-512=:${SHA512}:` }, "Repr-Digest"],
+    [{ "Content-MD5": MD5 }, "Content-MD5"],
+  ])("%o: what is wrong is named", (headers, name) => {
+    const digests = expecting(headers);
+    digests.update(HELLO.subarray(1));
+    const { kind, detail } = problemOf(() => digests.finish());
+    expect(kind).toBe("digest-mismatch");
+    expect(detail).toContain(name);
+  });
+
+  test("all of several must be right", () => {
+    const wrong = createHash("sha512").update("other").digest("base64");
+    const digests = expecting({ "Content-Digest": `sha-256=:${SHA256}:, sha-512=:${wrong}:` });
+    digests.update(HELLO);
+    expect(problemOf(() => digests.finish()).kind).toBe("digest-mismatch");
+  });
+
+  test("does not depend on how the bytes are cut", () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 20 })), (chunks) => {
+        const digests = new Digests([]);
+        for (const chunk of chunks) digests.update(chunk);
+        expect(digests.finish()).toBe(createHash("sha256").update(Buffer.concat(chunks)).digest("hex"));
+      }),
+    );
+  });
+});
+
+test("a mismatch can carry headers of a protocol", () => {
+  expect(mismatch("X", { "X-Y": "1" }).options.headers).toEqual({ "X-Y": "1" });
+});
+
+test("Repr-Digest of a file is what RFC 9530 gives as its example", () => {
+  // Appendix B.1: {"hello": "world"} and a line feed.
+  const sha256 = createHash("sha256").update('{"hello": "world"}\n').digest("hex");
+  expect(reprDigest(sha256)).toBe("sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:");
+});

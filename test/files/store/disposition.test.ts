@@ -1,0 +1,54 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { parseFormDisposition } from "../../../src/files/store/disposition.ts";
+
+describe("a Content-Disposition of a form", () => {
+  test.each<[string, string, string | undefined]>([
+    ['form-data; name="a"', "a", undefined],
+    ["form-data; name=a", "a", undefined],
+    ['Form-Data ;NAME="a" ; FileName="b.txt" ;', "a", "b.txt"],
+    ['form-data; name="a"; filename=""', "a", ""],
+    ['form-data; name="a"; filename="naïve 😀.pdf"', "a", "naïve 😀.pdf"],
+    ['form-data; name="a"; filename="x%22y%0D%0Az%25.txt"', "a", 'x"y\r\nz%25.txt'],
+    ['form-data; name="a"; filename="x\\\\y"', "a", "x\\\\y"],
+    ['form-data; name="a"; filename="C:\\a.txt"', "a", "C:\\a.txt"],
+    ['form-data; name="a"; filename="x\\"y.txt"', "a", 'x"y.txt'],
+    ['form-data; name="a"; filename="x\\"y;z.txt"', "a", 'x"y;z.txt'],
+    ['form-data; name="a;b"; filename="c; d=e"', "a;b", "c; d=e"],
+    [`form-data; name="a"; filename="e.txt"; filename*=UTF-8''%e2%82%ac.txt`, "a", "€.txt"],
+    [`form-data; name="a"; filename*=utf-8'en'%e2%82%ac.txt; filename="e.txt"`, "a", "€.txt"],
+    [`form-data; name="a"; filename="e.txt"; filename*=UTF-8''%ff`, "a", "e.txt"],
+    [`form-data; name="a"; filename*=utf-16''x`, "a", ""],
+  ])("%s", (text, name, filename) => {
+    expect(parseFormDisposition(text)).toEqual({ name, filename });
+  });
+
+  test.each([
+    ["", "is not form-data"],
+    ["attachment; name=a", "is not form-data"],
+    ["form-data", "has no name"],
+    ['form-data; filename="a"', "has no name"],
+    ['form-data; name="a"; filename="b.txt', "quotes do not end"],
+    ['form-data; name="a"; filename="b" c"', "quotes do not end"],
+    ['form-data; name="a" filename="b"', "quotes do not end"],
+    ['form-data; name="a"; filename', "cannot be read"],
+    ['form-data; name="a"; filename="b\\";c"', "cannot be read"],
+    ['form-data; name="a"; name="b"', "says name twice"],
+    ['form-data; name="a"; filename="b"; FILENAME="c"', "says FILENAME twice"],
+  ])("%s is refused", (text, fault) => {
+    expect(() => parseFormDisposition(text)).toThrow(fault);
+  });
+
+  test("as a browser writes it, whatever the names are, is what was meant", () => {
+    const escape = (text: string) =>
+      text.replaceAll('"', "%22").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
+    const name = fc.string({ unit: "binary", maxLength: 20 }).filter((text) => !/%(?:22|0d|0a)/i.test(text));
+    fc.assert(
+      fc.property(name, name, (field, filename) => {
+        const text = `form-data; name="${escape(field)}"; filename="${escape(filename)}"`;
+        expect(parseFormDisposition(text)).toEqual({ name: field, filename });
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});

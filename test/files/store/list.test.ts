@@ -1,0 +1,183 @@
+/** `GET /files`: one order over all shards, page by page. */
+import { reset } from "cloudflare:test";
+import * as fc from "fast-check";
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import { callForJson } from "../../support/call.ts";
+import { putFile } from "../../support/files.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+
+interface Page {
+  files: { id: string }[];
+  next: string | null;
+}
+
+async function list(query: Record<string, string | number> = {}) {
+  const text = new URLSearchParams(
+    Object.entries(query).map(([key, value]) => [key, String(value)]),
+  ).toString();
+  const { status, body } = await callForJson(`/files?${text}`);
+  const { files, next } = body as unknown as Page;
+  return { status, body, ids: status === 200 ? files.map(({ id }) => id) : [], next };
+}
+
+/** All pages, `between` them something happens. */
+async function pages(
+  query: Record<string, string | number>,
+  between: () => Promise<unknown> = async () => {},
+) {
+  const all: string[][] = [];
+  for (let cursor: string | null = ""; cursor !== null; ) {
+    const page = await list(cursor === "" ? query : { ...query, cursor });
+    expect(page.status).toBe(200);
+    all.push(page.ids);
+    cursor = page.next;
+    await between();
+  }
+  return all;
+}
+
+const store = async (ids: string[]) => Promise.all(ids.map(async (id) => putFile(id, id)));
+const remove = async (id: string) => callForJson(`/files/${id}`, { method: "DELETE" }).catch(() => {});
+/** By the bytes of the ids. */
+const sorted = (ids: string[]) => ids.toSorted((a, b) => (a < b ? -1 : 1));
+
+keepQuiet();
+beforeEach(() => reset());
+
+test("a file is listed as its uploader was told of it, and nothing else is", async () => {
+  expect(await list()).toMatchObject({ ids: [], next: null });
+  const { body } = await putFile("a", "hello", { headers: { "Content-Type": "text/plain" } });
+  expect((await list()).body).toEqual({ files: [body], next: null });
+});
+
+test("pages of any size hold every file once, in the order of the ids, whatever shard they are on", async () => {
+  const ids = Array.from({ length: 40 }, (_, i) => `f${String(i * 7919)}`);
+  await store(ids);
+  for (const limit of [1, 3, 39, 40, 41, 1000]) {
+    const all = await pages({ limit });
+    expect(all.flat()).toEqual(sorted(ids));
+    expect(all.length).toBe(Math.ceil(ids.length / limit));
+    for (const page of all.slice(0, -1)) expect(page).toHaveLength(limit);
+  }
+});
+
+const AWKWARD = [
+  "-",
+  "--",
+  "-a",
+  "_",
+  "__",
+  "_a",
+  "0",
+  "A",
+  "AB",
+  "Z",
+  "a",
+  "a-",
+  "a.",
+  "a..b",
+  "a.b",
+  "a_",
+  "aA",
+  "aa",
+  "az",
+  "azz",
+  "b",
+  "z",
+  "zz",
+  "zzz",
+];
+
+test("a prefix names the ids that begin with it, and no others", async () => {
+  await store(AWKWARD);
+  const prefixes = [...AWKWARD, "", "a.b.c", "c", "zzzz"];
+  for (const prefix of prefixes) {
+    const right = sorted(AWKWARD.filter((id) => id.startsWith(prefix)));
+    expect([prefix, (await list({ prefix })).ids]).toEqual([prefix, right]);
+    expect([prefix, (await pages({ prefix, limit: 2 })).flat()]).toEqual([prefix, right]);
+  }
+});
+
+test("while files come and go, those that stay are listed once each", async () => {
+  const stay = ["b", "d", "f", "h", "j"];
+  await store([...stay, "c", "e", "i"]);
+  const steps = [
+    // Before the cursor, at it, and after it; and a replacement.
+    async () => store(["a", "b2", "g"]),
+    async () => remove("c"),
+    async () => Promise.all([remove("d2"), store(["d"]), remove("i")]),
+    async () => store(["k"]),
+  ];
+  const all = (await pages({ limit: 2 }, async () => steps.shift()?.())).flat();
+  expect(all.filter((id) => stay.includes(id))).toEqual(stay);
+  expect(all).toEqual(sorted([...new Set(all)]));
+});
+
+test("a page goes on after its last file also when that has gone", async () => {
+  await store(["a", "b", "c"]);
+  const { next } = await list({ limit: 2 });
+  await remove("b");
+  expect((await list({ limit: 2, cursor: String(next) })).ids).toEqual(["c"]);
+});
+
+test("a file is not listed once it has expired", async () => {
+  await store(["a"]);
+  await callForJson("/files/b?expires_in=60", { method: "PUT", body: "x" });
+  expect((await list()).ids).toEqual(["a", "b"]);
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 60_000 });
+  try {
+    expect((await list()).ids).toEqual(["a"]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+describe("what cannot be asked is refused, and says where", () => {
+  test.each<[string, Record<string, string>, string | null]>([
+    [
+      "(good ones, to compare)",
+      { prefix: "a", limit: "1000", cursor: Buffer.from("a").toString("base64url") },
+      null,
+    ],
+    ["no file at all", { limit: "0" }, "query/limit"],
+    ["too many", { limit: "1001" }, "query/limit"],
+    ["a fraction", { limit: "1.5" }, "query/limit"],
+    ["no number", { limit: "all" }, "query/limit"],
+    ["a prefix that no id has", { prefix: "é" }, "query/prefix"],
+    ["a prefix with a dot in front", { prefix: ".a" }, "query/prefix"],
+    ["a prefix with a path", { prefix: "a/b" }, "query/prefix"],
+    ["a cursor of its own making", { cursor: "?" }, "query/cursor"],
+    ["an empty cursor", { cursor: "" }, "query/cursor"],
+    [
+      "a cursor with more than an id in it",
+      { cursor: Buffer.from("a' OR 1").toString("base64url") },
+      "query/cursor",
+    ],
+    ["a cursor that is too long", { cursor: "x".repeat(201) }, "query/cursor"],
+  ])("%s", async (_name, query, at) => {
+    const { status, body } = await list(query);
+    expect(status).toBe(at === null ? 200 : 422);
+    if (at !== null) expect(body.errors).toMatchObject([{ at }]);
+  });
+});
+
+test("any set of ids, any prefix, any page size", async () => {
+  const letters = fc.constantFrom("a", "b", "_", "-", "Z");
+  const word = (minLength: number) =>
+    fc.array(letters, { minLength, maxLength: 3 }).map((all) => all.join(""));
+  const stored = new Set<string>();
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(word(1), { maxLength: 4 }),
+      word(0),
+      fc.integer({ min: 1, max: 9 }),
+      async (ids, prefix, limit) => {
+        await store(ids.filter((id) => !stored.has(id)));
+        for (const id of ids) stored.add(id);
+        const right = sorted([...stored].filter((id) => id.startsWith(prefix)));
+        expect((await pages({ prefix, limit })).flat()).toEqual(right);
+      },
+    ),
+    { numRuns: 25 },
+  );
+});

@@ -1,0 +1,144 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  checkFilename,
+  cleanFilename,
+  fileIdSchema,
+  filenameOf,
+  mediaType,
+} from "../../../src/files/store/names.ts";
+
+test.each([
+  ["report.pdf", "report.pdf"],
+  ["naïve 😀.pdf", "naïve 😀.pdf"],
+  ["مرحبا.txt", "مرحبا.txt"],
+  ["שלום", "שלום"],
+  ["e\u0301", "e\u0301"],
+  ["../../etc/passwd", "passwd"],
+  ["/etc/passwd", "passwd"],
+  ["a/", ""],
+  [".", ""],
+  ["..", ""],
+  ["a/..", ""],
+  ["...", "..."],
+  [".htaccess", ".htaccess"],
+  ["C:\\temp\\report.doc", "report.doc"],
+  ["c:\\report.doc", "report.doc"],
+  ["C:/temp/report.doc", "report.doc"],
+  ["\\\\server\\share\\report.doc", "report.doc"],
+  ["C:\\temp\\..", ""],
+  ["AC\\DC.mp3", "AC\\DC.mp3"],
+  ["C:report.doc", "C:report.doc"],
+  ['say "hi".txt', 'say "hi".txt'],
+  ["a\r\nSet-Cookie: x", "aSet-Cookie: x"],
+  ["a\u0000b\u007fc\u0085d", "abcd"],
+  [".\u0000.", ""],
+  ["a/\u0000", ""],
+  ["", ""],
+])("%j is kept as %j", (sent, kept) => {
+  expect(cleanFilename(sent)).toBe(kept);
+});
+
+test("whatever is sent, what is kept is one part of a path, in Unicode, and cleaning it again changes nothing", () => {
+  const pieces = fc.constantFrom(
+    "/",
+    "\\",
+    "C:",
+    ".",
+    "..",
+    "\r\n",
+    "\0",
+    "a",
+    "é",
+    "😀",
+    "\u202e",
+    "\ud800",
+  );
+  const anything = fc.oneof(
+    fc.string({ unit: "binary" }),
+    fc.array(pieces, { maxLength: 12 }).map((all) => all.join("")),
+  );
+  fc.assert(
+    fc.property(anything, (sent) => {
+      const kept = cleanFilename(sent);
+      expect(kept.isWellFormed()).toBe(true);
+      expect(/[/\p{Cc}]/u.test(kept)).toBe(false);
+      expect([".", ".."]).not.toContain(kept);
+      expect(cleanFilename(kept) === kept).toBe(true);
+    }),
+    { numRuns: 5000 },
+  );
+});
+
+test.each([
+  ["x".repeat(255), true],
+  ["x".repeat(256), false],
+  ["é".repeat(127), true],
+  ["é".repeat(128), false],
+])("a name is at most 255 bytes of UTF-8: %s", (name, isGood) => {
+  const check = expect(() => checkFilename(name));
+  if (isGood) check.not.toThrow();
+  else check.toThrow("longer than 255 bytes");
+});
+
+describe("an id", () => {
+  test.each(["a", "A-1_b.c", "-", "_", "report.pdf", "a..b", "a.", "x".repeat(128)])("can be %j", (id) => {
+    expect(fileIdSchema.safeParse(id).success).toBe(true);
+  });
+
+  test.each([
+    "",
+    ".",
+    "..",
+    ".htaccess",
+    "a/b",
+    "a b",
+    "a%2Fb",
+    "é",
+    "a\n",
+    "a\0",
+    "a~",
+    "{",
+    "x".repeat(129),
+  ])("cannot be %j", (id) => {
+    expect(fileIdSchema.safeParse(id).success).toBe(false);
+  });
+});
+
+test.each([
+  [undefined, undefined],
+  ["attachment", undefined],
+  ["attachment; filename=a.txt", "a.txt"],
+  ['attachment; filename="a b.txt"', "a b.txt"],
+  ['attachment; filename="a \\"b\\".txt"', 'a "b".txt'],
+  ["attachment; filename*=UTF-8''na%C3%AFve.txt", "naïve.txt"],
+  ["attachment; filename*=utf-8'en'%F0%9F%98%80", "😀"],
+  ["attachment; filename*=ISO-8859-1''%E9", "é"],
+  ["attachment; filename=\"a.txt\"; filename*=UTF-8''b.txt", "b.txt"],
+  ["attachment; filename*=UTF-8''b.txt; filename=\"a.txt\"", "b.txt"],
+  ["attachment; filename=\"a.txt\"; filename*=UTF-8''%E9", "a.txt"],
+  ['attachment; filename="a.txt"; filename*=nonsense', "a.txt"],
+])("Content-Disposition: %s names the file %j", (header, name) => {
+  const headers = new Headers(header === undefined ? {} : { "Content-Disposition": header });
+  expect(filenameOf(headers)).toBe(name);
+});
+
+test.each([
+  ["text/plain", "text/plain"],
+  ["Image/SVG+XML", "image/svg+xml"],
+  ["text/html; charset=utf-8", "text/html"],
+  [" text/plain ", "text/plain"],
+  ["application/vnd.a-b_c.d+json", "application/vnd.a-b_c.d+json"],
+  [undefined, "application/octet-stream"],
+  [null, "application/octet-stream"],
+  ["", "application/octet-stream"],
+  ["nonsense", "application/octet-stream"],
+  ["text/", "application/octet-stream"],
+  ["text/a/b", "application/octet-stream"],
+  ["text/é", "application/octet-stream"],
+  ["text/a\r\nb", "application/octet-stream"],
+  [`text/${"x".repeat(123)}`, "application/octet-stream"],
+  [`text/${"x".repeat(122)}`, `text/${"x".repeat(122)}`],
+])("the type %j is kept as %s", (sent, kept) => {
+  expect(mediaType(sent)).toBe(kept);
+});

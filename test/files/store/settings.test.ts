@@ -1,0 +1,49 @@
+import { env } from "cloudflare:test";
+import { describe, expect, test } from "vitest";
+import { MAX_LENGTH, MAX_UNKNOWN_LENGTH } from "../../../src/files/store/parts.ts";
+import { readFileSettings } from "../../../src/files/store/settings.ts";
+
+const read = (variables: object) => readFileSettings({ ...env, ...variables });
+const KEY = "0123456789abcdef0123456789abcdef";
+
+test("of wrangler.toml are valid: a file as long as a file of unknown length can nearly be, and no key", () => {
+  expect(read({ LINK_KEYS: undefined })).toEqual({
+    maxBytes: 50_000_000_000,
+    maxUnknownBytes: 50_000_000_000,
+    linkKeys: [],
+  });
+});
+
+test.each([
+  [1, 1],
+  [MAX_UNKNOWN_LENGTH - 1, MAX_UNKNOWN_LENGTH - 1],
+  [MAX_UNKNOWN_LENGTH, MAX_UNKNOWN_LENGTH],
+  [MAX_UNKNOWN_LENGTH + 1, MAX_UNKNOWN_LENGTH],
+  [MAX_LENGTH, MAX_UNKNOWN_LENGTH],
+])("with MAX_FILE_BYTES=%i, a file of unknown length can be %i bytes", (MAX_FILE_BYTES, maxUnknownBytes) => {
+  expect(read({ MAX_FILE_BYTES })).toMatchObject({ maxBytes: MAX_FILE_BYTES, maxUnknownBytes });
+});
+
+test.each([0, -1, 1.5, MAX_LENGTH + 1, "many", null, undefined])(
+  "MAX_FILE_BYTES=%s stops the Worker with a message that names it",
+  (MAX_FILE_BYTES) => {
+    expect(() => read({ MAX_FILE_BYTES })).toThrow("MAX_FILE_BYTES");
+  },
+);
+
+describe("LINK_KEYS", () => {
+  test.each([
+    [undefined, []],
+    ["", []],
+    ["  ", []],
+    [KEY, [KEY]],
+    [`${KEY}1 ${KEY}2`, [`${KEY}1`, `${KEY}2`]],
+    [` ${KEY}1\n${KEY}2 `, [`${KEY}1`, `${KEY}2`]],
+  ])("%j is %j", (LINK_KEYS, linkKeys) => {
+    expect(read({ LINK_KEYS }).linkKeys).toEqual(linkKeys);
+  });
+
+  test.each([KEY.slice(1), `${KEY} short`])("%j is refused, and not shown", (LINK_KEYS) => {
+    expect(() => read({ LINK_KEYS })).toThrow(/LINK_KEYS(?!.*(?:short$|0123))/s);
+  });
+});

@@ -1,0 +1,234 @@
+/** Which headers travel on to an upstream, and back to the caller. */
+import { describe, expect, test } from "vitest";
+import { hasPassed, retryAfterMs, toCaller, toUpstream } from "../../../src/outbound/client/headers.ts";
+import { parseUpstream } from "../../support/upstreams.ts";
+
+const plain = parseUpstream({ origin: "https://api.example.com" });
+const sent = (received: HeadersInit, to = plain) => toUpstream(new Headers(received), to, "request-1", "me");
+
+describe("to the upstream", () => {
+  test.each([
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "Proxy-Connection",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+    "Authorization",
+    "Cookie",
+    "Host",
+    "Origin",
+    "Referer",
+    "Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Real-IP",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "CF-Ray",
+    "CF-Access-Jwt-Assertion",
+    "CDN-Loop",
+    "Sec-Fetch-Site",
+    "Sec-WebSocket-Key",
+    "Content-Length",
+  ])("%s does not travel", (name) => {
+    expect(sent({ [name]: "x", "X-Other": "y" }).get(name)).toBeNull();
+    expect(sent({ [name]: "x", "X-Other": "y" }).get("X-Other")).toBe("y");
+  });
+
+  test.each([
+    "Accept",
+    "Accept-Language",
+    "Content-Type",
+    "Content-Encoding",
+    "Range",
+    "If-None-Match",
+    "If-Match",
+    "Idempotency-Key",
+    "Cache-Control",
+    "User-Agent",
+    "Traceparent",
+    "X-Custom",
+    "CFX",
+    "Secret",
+  ])("%s travels", (name) => {
+    expect(sent({ [name]: "x" }).get(name)).toBe("x");
+  });
+
+  test("what Connection names does not travel either", () => {
+    const headers = sent({
+      Connection: "close, X-Hop,  x-other-hop",
+      "X-Hop": "1",
+      "X-Other-Hop": "2",
+      "X-End": "3",
+    });
+    expect([headers.get("X-Hop"), headers.get("X-Other-Hop"), headers.get("X-End")]).toEqual([
+      null,
+      null,
+      "3",
+    ]);
+  });
+
+  test("a header that comes twice travels twice", () => {
+    const headers = sent([
+      ["X-List", "a"],
+      ["X-List", "b"],
+    ]);
+    expect(headers.get("X-List")).toBe("a, b");
+  });
+
+  test("nothing but Via, User-Agent and the request id is added", () => {
+    expect([...sent({})]).toEqual([
+      ["user-agent", "sluice"],
+      ["via", "1.1 me"],
+      ["x-request-id", "request-1"],
+    ]);
+  });
+
+  test("the request id is this request's, not what the caller's header says", () => {
+    expect(sent({ "X-Request-Id": "spoofed" }).get("X-Request-Id")).toBe("request-1");
+  });
+
+  describe("configured headers", () => {
+    const keyed = parseUpstream(
+      {
+        origin: "https://api.example.com",
+        headers: { Authorization: "Bearer ${KEY}", "X-Api-Version": "2" },
+      },
+      { KEY: "secret-1" },
+    );
+
+    test("are set, with their secrets", () => {
+      const headers = sent({}, keyed);
+      expect([headers.get("Authorization"), headers.get("X-Api-Version")]).toEqual(["Bearer secret-1", "2"]);
+    });
+
+    test("win over the caller's, in whatever case, and over Connection", () => {
+      const headers = sent(
+        { AUTHORIZATION: "Bearer mine", "x-api-version": "1", Connection: "x-api-version" },
+        keyed,
+      );
+      expect([headers.get("Authorization"), headers.get("X-Api-Version")]).toEqual(["Bearer secret-1", "2"]);
+    });
+  });
+
+  test("Via is appended to", () => {
+    expect(sent({ Via: "1.0 fred, 1.1 p.example.net (Apache)" }).get("Via")).toBe(
+      "1.0 fred, 1.1 p.example.net (Apache), 1.1 me",
+    );
+  });
+});
+
+describe("a call has passed through here before", () => {
+  test.each<[string | undefined, boolean]>([
+    [undefined, false],
+    ["1.1 other", false],
+    ["1.1 me-too", false],
+    ["1.1 not-me", false],
+    ["me 1.1", false],
+    ["1.1 other (me)", false],
+    ["1.1 me", true],
+    ["1.1 me, 1.1 other", true],
+    ["1.0 fred,1.1 me,1.1 other", true],
+    ["HTTP/2  me (comment)", true],
+  ])("with Via: %s: %s", (via, expected) => {
+    expect(hasPassed(new Headers(via === undefined ? {} : { via }), "me")).toBe(expected);
+  });
+});
+
+describe("to the caller", () => {
+  test.each([
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Authenticate",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+    "Set-Cookie",
+    "Clear-Site-Data",
+    "Strict-Transport-Security",
+    "Alt-Svc",
+    "NEL",
+    "Report-To",
+    "WWW-Authenticate",
+    "Refresh",
+    "Access-Control-Allow-Origin",
+    "Server-Timing",
+    "X-Request-Id",
+  ])("%s does not travel: it would be Sluice's", (name) => {
+    expect(toCaller(new Headers({ [name]: "x" })).get(name)).toBeNull();
+  });
+
+  test.each([
+    "Content-Type",
+    "Content-Length",
+    "Content-Range",
+    "Content-Disposition",
+    "Cache-Control",
+    "ETag",
+    "Last-Modified",
+    "Link",
+    "Location",
+    "Retry-After",
+    "Vary",
+    "X-RateLimit-Remaining",
+  ])("%s travels", (name) => {
+    expect(toCaller(new Headers({ [name]: "x" })).get(name)).toBe("x");
+  });
+
+  test("no cookie gets through, however many there are", () => {
+    const received = new Headers([
+      ["Set-Cookie", "a=1"],
+      ["Set-Cookie", "b=2"],
+    ]);
+    expect(toCaller(received).getSetCookie()).toEqual([]);
+  });
+
+  test("what Connection names does not travel", () => {
+    const headers = toCaller(new Headers({ Connection: "X-Hop", "X-Hop": "1", "X-End": "2" }));
+    expect([headers.get("X-Hop"), headers.get("X-End")]).toEqual([null, "2"]);
+  });
+
+  test("a page of the upstream cannot run in Sluice's origin, whatever its own policy is", () => {
+    const headers = toCaller(
+      new Headers({
+        "Content-Type": "text/html",
+        "Content-Security-Policy": "script-src *",
+        "X-Content-Type-Options": "none",
+      }),
+    );
+    expect(headers.get("Content-Security-Policy")).toBe("default-src 'none'; sandbox");
+    expect(headers.get("X-Content-Type-Options")).toBe("nosniff");
+  });
+});
+
+describe("Retry-After", () => {
+  const nowMs = Date.parse("2026-11-01T12:00:00Z");
+  test.each<[string | undefined, number | undefined]>([
+    ["0", 0],
+    ["1", 1000],
+    [" 120 ", 120_000],
+    ["Sun, 01 Nov 2026 12:00:30 GMT", 30_000],
+    ["Sun, 01 Nov 2026 11:59:00 GMT", 0],
+    [undefined, undefined],
+    ["", undefined],
+    ["-1", undefined],
+    ["+1", undefined],
+    ["1.5", undefined],
+    ["1e3", undefined],
+    ["0x10", undefined],
+    ["120 s", undefined],
+    ["soon", undefined],
+    ["GMT", undefined],
+    ["2026-11-01", undefined],
+    ["2027", 2_027_000],
+  ])("%s is %s ms", (text, expected) => {
+    expect(retryAfterMs(new Headers(text === undefined ? {} : { "Retry-After": text }), nowMs)).toBe(
+      expected,
+    );
+  });
+});

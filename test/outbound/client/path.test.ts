@@ -1,0 +1,241 @@
+/** Where a call goes: on the upstream's origin, under one of its prefixes, whatever the path tries. */
+
+import * as fc from "fast-check";
+import { beforeEach, describe, expect, test } from "vitest";
+import { Problem } from "../../../src/kernel/problem.ts";
+import { originOf, targetOf } from "../../../src/outbound/client/path.ts";
+import { callForJson, callWorker } from "../../support/call.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+import { resetUpstream, upstream } from "../../support/scripted-upstream.ts";
+import { parseUpstream } from "../../support/upstreams.ts";
+
+const ORIGIN = "https://api.example.com:8443";
+const open = parseUpstream({ origin: ORIGIN });
+const PREFIXES = ["/v1/", "/open/data/"];
+const narrow = parseUpstream({ origin: ORIGIN, path_prefixes: PREFIXES });
+
+/** The URL, or the kind of the problem. */
+function outcome(to: typeof open, path: string): string {
+  try {
+    return targetOf(to, path).href;
+  } catch (error) {
+    if (error instanceof Problem) return error.kind;
+    throw error;
+  }
+}
+
+describe("a path that every server reads alike is called as it is written:", () => {
+  test.each([
+    "/",
+    "/todos/1",
+    "/todos/",
+    "/.well-known/security.txt",
+    "/a..b/...",
+    "/file.tar.gz",
+    "/@evil.example/",
+    "/user:password@evil.example/",
+    "/:9000/",
+    "/127.0.0.1/[::1]",
+    "/https:/evil.example",
+    "/a;b=c,d",
+    "/a%20b",
+    "/%C3%A9t%c3%a9",
+    "/100%25",
+    "/~tilde/!$&'()*+,;=:@-._",
+  ])("%s", (path) => {
+    expect(outcome(open, path)).toBe(ORIGIN + path);
+  });
+});
+
+describe("a path that another server could read otherwise is malformed:", () => {
+  test.each([
+    ["nothing", ""],
+    ["no slash to begin with", "todos"],
+    ["userinfo", "@evil.example/"],
+    ["a port", ":9000/"],
+    ["the rest of a host name", ".evil.example/"],
+    ["another origin", "https://evil.example/"],
+    ["two slashes to begin with", "//evil.example/"],
+    ["two slashes", "/a//b"],
+    ["two slashes at the end", "/a//"],
+    ["a backslash to begin with", "/\\evil.example/"],
+    ["a backslash", "/a\\..\\b"],
+    ["a dot segment", "/./a"],
+    ["a dot segment at the end", "/a/."],
+    ["two dots", "/a/../b"],
+    ["two dots to begin with", "/.."],
+    ["two dots at the end", "/a/.."],
+    ["encoded dots", "/a/%2e%2e/b"],
+    ["encoded dots in capitals", "/a/%2E%2E/b"],
+    ["half-encoded dots", "/a/.%2e/b"],
+    ["an encoded dot segment", "/a/%2e"],
+    ["dots encoded twice", "/a/%252e%252e/b"],
+    ["dots encoded three times", "/a/%25252e%25252e/b"],
+    ["dots encoded twice, beside an encoded percent sign", "/a/%252e%252e/b%25"],
+    ["dots encoded twice, beside what is no UTF-8 when decoded twice", "/a/%252e%252e/b%25ff"],
+    ["dots with a path parameter, which some servers cut off first", "/a/..;/b"],
+    ["dots with a path parameter, encoded", "/a/%2e%2e%3bx=y/b"],
+    ["an encoded slash", "/a%2fb"],
+    ["an encoded slash in capitals", "/a%2Fb"],
+    ["a slash encoded twice", "/a%252fb"],
+    ["a slash encoded twice, beside an encoded percent sign", "/a%252fb%25"],
+    ["an encoded backslash", "/a%5cb"],
+    ["a backslash encoded twice", "/a%255Cb"],
+    ["dots and an encoded slash", "/..%2fb"],
+    ["a NUL", "/a\0"],
+    ["an encoded NUL", "/a%00"],
+    ["an encoded line break", "/a%0d%0aHost:%20evil.example"],
+    ["a line break encoded twice", "/a%250a"],
+    ["an encoded DEL", "/a%7f"],
+    ["a tab", "/a\tb"],
+    ["a space", "/a b"],
+    ["a letter that is not ASCII", "/é"],
+    ["full-width dots", "/．．/b"],
+    ["a fragment", "/a#b"],
+    ["a bare percent sign", "/100%"],
+    ["a percent sign with one digit", "/a%2"],
+    ["a percent sign with no digits", "/a%zz"],
+    ["what is no UTF-8", "/%ff"],
+    ["dots in overlong UTF-8", "/%c0%ae%c0%ae/b"],
+  ])("%s", (_name, path) => {
+    expect(outcome(open, path)).toBe("malformed");
+  });
+});
+
+describe("with prefixes", () => {
+  test.each(["/v1/", "/v1", "/v1/todos", "/v1/..a", "/open/data/1", "/open/data"])(
+    "%s is allowed",
+    (path) => {
+      expect(outcome(narrow, path)).toBe(ORIGIN + path);
+    },
+  );
+
+  test.each([
+    ["/", "forbidden"],
+    ["/v2/", "forbidden"],
+    ["/v1x", "forbidden"],
+    ["/v1;x=/", "forbidden"],
+    ["/v1.json", "forbidden"],
+    ["/V1/todos", "forbidden"],
+    ["/%76%31/todos", "forbidden"],
+    ["/v1%20/todos", "forbidden"],
+    ["/open/", "forbidden"],
+    ["/open/database", "forbidden"],
+    ["/x/v1/", "forbidden"],
+    ["/v1/../admin", "malformed"],
+    ["/v1/%2e%2e/admin", "malformed"],
+    ["/v1/..%2fadmin", "malformed"],
+    ["/v1/..%5cadmin", "malformed"],
+    ["/v1%2f..%2fadmin", "malformed"],
+    ["//v1/", "malformed"],
+  ])("%s is %s", (path, kind) => {
+    expect(outcome(narrow, path)).toBe(kind);
+  });
+
+  test("the query does not count as path", () => {
+    expect(outcome(narrow, "/?/v1/")).toBe("forbidden");
+    expect(outcome(narrow, "/v1?/../")).toBe(`${ORIGIN}/v1?/../`);
+  });
+});
+
+test("the query is kept as it is written, whatever is in it", () => {
+  const query = "?a=../..&b=//x&c=%2e%2e%2f&d=%zz&e=a+b%20c&f=\\&g=?&h=é&empty=&a=again";
+  // The one thing that a URL must do to it.
+  expect(outcome(open, `/a${query}`)).toBe(`${ORIGIN}/a${query.replace("é", "%C3%A9")}`);
+});
+
+describe("for any string", () => {
+  const bit = fc.constantFrom(
+    ..."/ // .. . ; \\ @ : ? # % %2e %2f %5c %25 %00 %252e a v1 /v1/ open/data evil.example http:// 127.0.0.1 é".split(
+      " ",
+    ),
+    "\n",
+  );
+  const path = fc.oneof(
+    fc.array(bit, { maxLength: 12 }).map((bits) => bits.join("")),
+    fc.array(bit, { maxLength: 8 }).map((bits) => `/v1/${bits.join("")}`),
+    fc.string({ unit: "binary" }),
+    fc.webPath(),
+  );
+
+  test("the target is on the exact origin and under a prefix, or there is a Problem", () => {
+    let accepted = 0;
+    fc.assert(
+      fc.property(path, (written) => {
+        const href = outcome(narrow, written);
+        if (href === "malformed" || href === "forbidden") return;
+        accepted++;
+        const url = new URL(href);
+        expect([url.origin, url.username, url.password]).toEqual([ORIGIN, "", ""]);
+        expect(PREFIXES.some((prefix) => `${url.pathname}/`.startsWith(prefix))).toBe(true);
+        expect(url.pathname).toBe(written.split("?")[0]);
+      }),
+      { numRuns: 20_000 },
+    );
+    expect(accepted).toBeGreaterThan(100);
+  });
+
+  test("a server that decodes it as often as it can, and cuts parameters off, still finds it under a prefix", () => {
+    fc.assert(
+      fc.property(path, (written) => {
+        const href = outcome(narrow, written);
+        if (href === "malformed" || href === "forbidden") return;
+        const read = new URL(`x:${asLenientServer(new URL(href).pathname)}`).pathname;
+        expect(PREFIXES.some((prefix) => `${read}/`.startsWith(prefix))).toBe(true);
+      }),
+      { numRuns: 20_000 },
+    );
+  });
+
+  /** Decodes what can be decoded, until nothing can be, and drops `;parameters`. */
+  function asLenientServer(text: string): string {
+    const decoded = text.replaceAll(/%([0-7][0-9a-f])/gi, (_all, hex: string) =>
+      String.fromCharCode(Number.parseInt(hex, 16)),
+    );
+    if (decoded !== text) return asLenientServer(decoded);
+    return decoded.replaceAll("\\", "/").replaceAll(/;[^/]*/g, "");
+  }
+});
+
+test("an upstream that is bound sees its calls under an origin that exists nowhere", () => {
+  const bound = parseUpstream({ entrypoint: "DemoUpstream" });
+  expect(originOf(bound)).toBe("http://upstream.internal");
+  expect(outcome(bound, "/todos/1?x")).toBe("http://upstream.internal/todos/1?x");
+});
+
+describe("through the front door", () => {
+  keepQuiet();
+  beforeEach(() => resetUpstream((request) => Response.json({ url: request.url })));
+
+  test("path and query arrive as they were sent", async () => {
+    const { body } = await callForJson("/fetch/path-open/a%20b/@x;y?q=%2e%2e&q=//&z");
+    expect(body.url).toBe("http://upstream.internal/a%20b/@x;y?q=%2e%2e&q=//&z");
+  });
+
+  test("the path of the upstream alone is its root", async () => {
+    const { body } = await callForJson("/fetch/path-open/");
+    expect(body.url).toBe("http://upstream.internal/");
+  });
+
+  test.each([
+    ["/fetch/path-open/..%2fx", 400],
+    ["/fetch/path-open//evil.example/", 400],
+    ["/fetch/path-open/a%5cb", 400],
+    ["/fetch/path-open/%252e%252e/", 400],
+    ["/fetch/path-narrow/v2/x", 403],
+    ["/fetch/path-narrow/v1/../v2", 403],
+    ["/fetch/path-narrow/v1/x", 200],
+  ])("%s is a %d, and what is refused takes no permit", async (path, status) => {
+    const { response, settled } = await callWorker(path);
+    await response.body?.cancel();
+    await settled();
+    expect(response.status).toBe(status);
+    expect(upstream.order).toHaveLength(status === 200 ? 1 : 0);
+  });
+
+  test("dots that lead out of an upstream lead to no other", async () => {
+    const { status } = await callForJson("/fetch/path-narrow/%2e%2e/path-open/x");
+    expect(status).toBe(200); // what the client asked for is /fetch/path-open/x, by the rules of URLs
+    expect((await callForJson("/fetch/path-narrow/%2e%2e%2fpath-open/x")).status).toBe(400);
+  });
+});

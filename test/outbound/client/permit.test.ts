@@ -1,0 +1,42 @@
+/** The caller's side of a permit: kept for as long as the call lasts, and no longer than it is really held. */
+import { env, reset } from "cloudflare:test";
+import { beforeEach, expect, test } from "vitest";
+import { acquirePermit } from "../../../src/outbound/client/permit.ts";
+import { readUpstreams } from "../../../src/outbound/upstreams.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+
+/** A lease is renewed every three seconds. */
+const PAST_A_RENEWAL_MS = 3_500;
+
+keepQuiet();
+beforeEach(() => reset());
+
+async function acquire() {
+  const upstream = readUpstreams(env).get("single");
+  if (!upstream) throw new Error("no such upstream");
+  const { signal } = new AbortController();
+  return acquirePermit(env, upstream, { holder: "test", priority: "background", isRetry: false, signal });
+}
+
+const heldNow = async () => (await env.SEMAPHORE.getByName("single").status()).held;
+
+test("a permit is renewed while its call lasts, and is the same one", async () => {
+  const permit = await acquire();
+  const before = (await heldNow()).leases[0];
+  await scheduler.wait(PAST_A_RENEWAL_MS);
+  const after = (await heldNow()).leases[0];
+  expect([after?.id, after?.fence]).toEqual([before?.id, permit.fence]);
+  expect(Date.parse(String(after?.until)) - Date.parse(String(before?.until))).toBeGreaterThanOrEqual(2_900);
+  expect(permit.signal.aborted).toBe(false);
+  await permit.release({ outcome: "ok" });
+  expect((await heldNow()).count).toBe(0);
+});
+
+test("a permit that is lost ends its call, and takes no other permit in its place", async () => {
+  const permit = await acquire();
+  const [lease] = (await heldNow()).leases;
+  await env.SEMAPHORE.getByName("single").release(String(lease?.id));
+  await expect.poll(() => permit.signal.aborted, { timeout: 5_000 }).toBe(true);
+  await expect.poll(async () => (await heldNow()).count).toBe(0);
+  await permit.release({ outcome: "unknown" });
+});

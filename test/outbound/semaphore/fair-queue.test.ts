@@ -1,0 +1,102 @@
+/** Who is next: first come, first served within a class, and neither class starves the other. */
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { FairQueue } from "../../../src/outbound/semaphore/fair-queue.ts";
+import { PRIORITIES, type Priority, type Waiter } from "../../../src/outbound/semaphore/wait-queue.ts";
+
+const waiterOf = (leaseId: string, priority: Priority, arrivedAtMs = 0): Waiter => ({
+  leaseId,
+  priority,
+  arrivedAtMs,
+  leaseMs: 1,
+  holder: "",
+});
+
+/** A line in which these stand; `i` is interactive, `b` is background, in the order of arrival. */
+function lineOf(classes: string): FairQueue {
+  const line = new FairQueue();
+  for (const [n, c] of classes.split("").entries())
+    line.join(waiterOf(`${c}${n}`, c === "i" ? "interactive" : "background", n));
+  return line;
+}
+
+function takeAll(line: FairQueue): string {
+  let order = "";
+  for (let next = line.takeNext(); next; next = line.takeNext()) order += next.leaseId[0];
+  return order;
+}
+
+describe("of those who wait", () => {
+  test.each([
+    ["", ""],
+    ["iii", "iii"],
+    ["bbb", "bbb"],
+    ["bi", "ib"],
+    ["iiiiiiiiiibb", "iiiibiiiibii"],
+    ["bbbiiiiiiiiii", "iiiibiiiibiib"],
+    ["iiiiiiiib", "iiiibiiii"],
+    ["bbbbbbi", "ibbbbbb"],
+  ])("%s are taken in the order %s", (classes, order) => {
+    expect(takeAll(lineOf(classes))).toBe(order);
+  });
+});
+
+test("the oldest is whoever came first, of either class", () => {
+  expect(lineOf("").oldest).toBeUndefined();
+  expect(lineOf("bi").oldest?.leaseId).toBe("b0");
+  expect(lineOf("ib").oldest?.leaseId).toBe("i0");
+  expect(lineOf("bbb").oldest?.leaseId).toBe("b0");
+});
+
+const step = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant("join" as const),
+      priority: fc.constantFrom(...PRIORITIES),
+      lateMs: fc.nat({ max: 3 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("leave" as const), pick: fc.nat() }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("take" as const) }) },
+);
+
+test("whatever happens: within a class in order; while both wait, one of any five in a row is background's", () => {
+  let windows = 0;
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 20, maxLength: 120 }), (steps) => {
+      const line = new FairQueue();
+      let model: Waiter[] = [];
+      /** The classes that were taken in a row while both waited. */
+      let row: Priority[] = [];
+      for (const [n, s] of steps.entries()) {
+        if (s.do === "join") {
+          // A little out of order, as after a restart.
+          const waiter = waiterOf(`w${n}`, s.priority, Math.max(0, n - s.lateMs));
+          line.join(waiter);
+          model = [...model, waiter].toSorted((a, b) => a.arrivedAtMs - b.arrivedAtMs);
+        } else if (s.do === "leave") {
+          const leaseId = model[s.pick % model.length]?.leaseId ?? "nobody";
+          line.leave(leaseId);
+          model = model.filter((waiter) => waiter.leaseId !== leaseId);
+        } else {
+          const firsts = PRIORITIES.map((priority) => model.find((waiter) => waiter.priority === priority));
+          const taken = line.takeNext();
+          expect(taken === undefined ? firsts.every((first) => !first) : firsts.includes(taken)).toBe(true);
+          model = model.filter((waiter) => waiter !== taken);
+          row = taken && firsts.every(Boolean) ? [...row, taken.priority].slice(-5) : [];
+          if (row.length === 5) {
+            windows++;
+            expect(row.filter((priority) => priority === "background")).toHaveLength(1);
+          }
+        }
+        expect(line.length).toBe(model.length);
+        expect([...line]).toEqual(PRIORITIES.flatMap((p) => model.filter(({ priority }) => priority === p)));
+        expect(line.oldest?.arrivedAtMs).toBe(model[0]?.arrivedAtMs);
+        for (const waiter of model) expect(line.get(waiter.leaseId)).toBe(waiter);
+      }
+    }),
+    { numRuns: 500 },
+  );
+  expect(windows).toBeGreaterThan(100);
+});

@@ -1,0 +1,62 @@
+/** The retry budget: a tenth of the calls, and a reserve of ten. */
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import { RetryBudget } from "../../../src/outbound/semaphore/retry-budget.ts";
+
+const spendAll = (budget: RetryBudget): number => {
+  let spent = 0;
+  while (budget.spend()) spent++;
+  return spent;
+};
+
+test("there is a reserve of ten to begin with, and no more", () => {
+  const budget = new RetryBudget();
+  expect(budget.left).toBe(10);
+  expect(spendAll(budget)).toBe(10);
+  expect(budget.left).toBe(0);
+});
+
+test("ten calls pay for one retry; nine do not", () => {
+  const budget = new RetryBudget();
+  spendAll(budget);
+  for (let call = 0; call < 9; call++) budget.earn();
+  expect(budget.spend()).toBe(false);
+  budget.earn();
+  expect(budget.left).toBe(1);
+  expect([budget.spend(), budget.spend()]).toEqual([true, false]);
+});
+
+test("a quiet time saves up no more than the reserve", () => {
+  const budget = new RetryBudget();
+  for (let call = 0; call < 10_000; call++) budget.earn();
+  expect(spendAll(budget)).toBe(10);
+});
+
+test("when every call fails and wants retries, a tenth of the calls gets one, exactly", () => {
+  const budget = new RetryBudget();
+  spendAll(budget);
+  let retries = 0;
+  for (let call = 0; call < 1000; call++) {
+    budget.earn();
+    retries += spendAll(budget);
+  }
+  expect(retries).toBe(100);
+});
+
+test("over any stretch of any history, retries are at most a tenth of the calls and the reserve", () => {
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom("call", "retry"), { maxLength: 500 }), (history) => {
+      const budget = new RetryBudget();
+      let worst = 0; // of retries minus a tenth of the calls, over the stretches that end here
+      for (const step of history) {
+        if (step === "call") {
+          budget.earn();
+          worst = Math.max(0, worst - 0.1);
+        } else if (budget.spend()) worst += 1;
+        expect(worst).toBeLessThanOrEqual(10 + 1e-6);
+        expect(budget.left).toBeGreaterThanOrEqual(0);
+      }
+    }),
+    { numRuns: 1000 },
+  );
+});

@@ -1,0 +1,363 @@
+/** To see and to steer: GET and PATCH /upstreams. */
+import { abortAllDurableObjects, env, reset } from "cloudflare:test";
+import { beforeEach, describe, expect, test } from "vitest";
+import { statusSchema } from "../../../src/outbound/semaphore/status.ts";
+import { type CallOptions, callForJson, callWorker } from "../../support/call.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+import { resetUpstream, upstream } from "../../support/scripted-upstream.ts";
+import { TEST_VARIABLES } from "../../support/variables.ts";
+
+const semaphore = (name = "steered") => env.SEMAPHORE.getByName(name);
+const acquire = async (
+  leaseId: string,
+  priority: "interactive" | "background" = "interactive",
+  name = "steered",
+) =>
+  semaphore(name).acquire({
+    leaseId,
+    holder: `holder of ${leaseId}`,
+    priority,
+    isRetry: false,
+    leaseMs: 60_000,
+  });
+
+async function statusOf(name = "steered") {
+  const { status, body } = await callForJson(`/upstreams/${name}`);
+  expect(status).toBe(200);
+  return statusSchema.parse(body);
+}
+
+const patch = async (change: unknown, name = "steered", options?: CallOptions) =>
+  callForJson(`/upstreams/${name}`, {
+    method: "PATCH",
+    body: typeof change === "string" ? change : JSON.stringify(change),
+    headers: { "Content-Type": "application/json" },
+    ...options,
+  });
+
+keepQuiet();
+beforeEach(async () => {
+  await reset();
+  resetUpstream();
+});
+
+describe("GET /upstreams", () => {
+  test("lists all of them, as they are configured", async () => {
+    const { status, headers, body } = await callForJson("/upstreams");
+    expect([status, headers.get("Cache-Control")]).toEqual([200, "no-store"]);
+    const listed = statusSchema.array().parse(body.upstreams);
+    expect(listed.map(({ name }) => name)).toEqual(Object.keys(TEST_VARIABLES.UPSTREAMS));
+  });
+
+  test("shows neither origins nor headers", async () => {
+    const { response, settled } = await callWorker("/upstreams");
+    const text = await response.text();
+    await settled();
+    expect(text).not.toContain(TEST_VARIABLES.TEST_API_KEY);
+    expect(text).not.toContain("127.0.0.1");
+  });
+});
+
+describe("GET /upstreams/{name}", () => {
+  test("of one that nobody has called yet", async () => {
+    expect(await statusOf()).toEqual({
+      name: "steered",
+      concurrency: 2,
+      limitNow: 2,
+      adaptiveLimit: null,
+      rate: { per_second: 1000, burst: 100 },
+      paused: false,
+      overridden: [],
+      obstacle: null,
+      breaker: "closed",
+      held: { count: 0, leases: [] },
+      waiting: { count: 0, callers: [] },
+      totals: {
+        since: expect.any(String),
+        granted: 0,
+        expired: 0,
+        retries: 0,
+        retriesRefused: 0,
+        outcomes: { ok: 0, overloaded: 0, failed: 0, unknown: 0 },
+        refused: { "queue-full": 0, "wait-limit": 0, paused: 0, "breaker-open": 0 },
+      },
+      latencyMs: null,
+    });
+  });
+
+  test("of one that does not exist is a 404", async () => {
+    const { status, body } = await callForJson("/upstreams/nobody");
+    expect([status, body.type]).toEqual([404, "urn:sluice:problem:not-found"]);
+  });
+
+  test("tells who holds a permit: token, request id, fence, since when and until when", async () => {
+    const gate = Promise.withResolvers<void>();
+    resetUpstream(async () => {
+      await gate.promise;
+      return Response.json({});
+    });
+    const fromMs = Date.now();
+    const call = callForJson("/fetch/steered/x", { headers: { "X-Request-Id": "trace-1" } });
+    await expect.poll(() => upstream.inFlight).toBe(1);
+    const { held, waiting } = await statusOf();
+    expect(held.count).toBe(1);
+    const [lease] = held.leases;
+    expect([lease?.holder, lease?.fence]).toEqual(["local trace-1", 1]);
+    expect(Date.parse(lease?.since ?? "")).toBeGreaterThanOrEqual(fromMs);
+    expect(Date.parse(lease?.since ?? "")).toBeLessThanOrEqual(Date.now());
+    expect(Date.parse(lease?.until ?? "")).toBeGreaterThan(Date.now());
+    expect(waiting).toEqual({ count: 0, callers: [] });
+    gate.resolve();
+    await call;
+    expect((await statusOf()).held).toEqual({ count: 0, leases: [] });
+  });
+
+  test("tells who waits, class by class: position, since when, and about how long still", async () => {
+    for (const id of ["a", "b"]) await acquire(id);
+    await acquire("later", "background");
+    for (const id of ["first", "second"]) await acquire(id);
+    const { waiting, obstacle } = await statusOf();
+    expect(obstacle).toEqual({ is: "concurrency", until: null });
+    expect(waiting.count).toBe(3);
+    expect(
+      waiting.callers.map(({ position, id, holder, priority }) => [position, id, holder, priority]),
+    ).toEqual([
+      [1, "first", "holder of first", "interactive"],
+      [2, "second", "holder of second", "interactive"],
+      [3, "later", "holder of later", "background"],
+    ]);
+    const estimates = waiting.callers.map(({ estimatedWaitMs }) => estimatedWaitMs);
+    expect(estimates).toEqual(estimates.toSorted((a, b) => a - b));
+    expect(estimates[0]).toBeGreaterThan(0);
+    for (const { since } of waiting.callers) expect(Date.now() - Date.parse(since)).toBeLessThan(5000);
+  });
+
+  test("lists no more than a hundred of those who wait, and counts them all", async () => {
+    for (let n = 0; n < 120; n++) await acquire(`w${n}`);
+    const { waiting } = await statusOf();
+    expect([waiting.count, waiting.callers.length, waiting.callers.at(-1)?.id]).toEqual([118, 100, "w101"]);
+  });
+
+  test("counts how calls went, and how long they took", async () => {
+    resetUpstream(async () => {
+      await scheduler.wait(20);
+      return Response.json({}, { status: upstream.order.length === 3 ? 500 : 200 });
+    });
+    for (let n = 0; n < 3; n++) await callForJson("/fetch/steered/x");
+    const { totals, latencyMs } = await statusOf();
+    expect(totals).toMatchObject({ granted: 3, outcomes: { ok: 2, overloaded: 0, failed: 1, unknown: 0 } });
+    expect(latencyMs?.p50).toBeGreaterThanOrEqual(15);
+    expect(latencyMs?.p99).toBeGreaterThanOrEqual(latencyMs?.p50 ?? Infinity);
+    expect(latencyMs?.p99).toBeLessThan(5000);
+  });
+
+  test("tells of a pause that the upstream asked for, until when, and of the ramp after it", async () => {
+    await acquire("a");
+    await semaphore().release("a", { outcome: "overloaded", retryAfterMs: 20_000 });
+    const { obstacle, limitNow, paused } = await statusOf();
+    expect([obstacle?.is, limitNow, paused]).toEqual(["paused", 1, false]);
+    const untilMs = Date.parse(obstacle?.until ?? "") - Date.now();
+    expect(untilMs).toBeGreaterThan(18_000);
+    expect(untilMs).toBeLessThanOrEqual(21_000);
+  });
+
+  test("tells that the breaker is open, and until when", async () => {
+    for (let n = 0; n < 10; n++) {
+      await acquire(`a${n}`);
+      await semaphore().release(`a${n}`, { outcome: "failed" });
+    }
+    const { breaker, obstacle } = await statusOf();
+    expect([breaker, obstacle?.is]).toEqual(["open", "breaker-open"]);
+    expect(Date.parse(obstacle?.until ?? "")).toBeGreaterThan(Date.now());
+  });
+
+  test("counts what was refused, and why", async () => {
+    await patch({ paused: true });
+    await acquire("a", "interactive");
+    expect((await statusOf()).totals.refused).toEqual({
+      "queue-full": 0,
+      "wait-limit": 0,
+      paused: 1,
+      "breaker-open": 0,
+    });
+  });
+});
+
+describe("PATCH /upstreams/{name}", () => {
+  test("answers with the status, the change in force", async () => {
+    const { status, headers, body } = await patch({ concurrency: 7, rate: { per_second: 3 } });
+    expect([status, headers.get("Cache-Control")]).toEqual([200, "no-store"]);
+    expect(statusSchema.parse(body)).toMatchObject({
+      concurrency: 7,
+      limitNow: 7,
+      rate: { per_second: 3, burst: 1 },
+      overridden: ["concurrency", "rate"],
+    });
+    expect(await statusOf()).toMatchObject({ concurrency: 7, rate: { per_second: 3, burst: 1 } });
+    expect((await statusOf("watched")).concurrency).toBe(2);
+  });
+
+  test("changes only what it names", async () => {
+    await patch({ concurrency: 7 });
+    await patch({ rate: { per_second: 3, burst: 4 } });
+    await patch({});
+    expect(await statusOf()).toMatchObject({ concurrency: 7, rate: { per_second: 3, burst: 4 } });
+  });
+
+  test("raises the limit at once: those who wait get their permits", async () => {
+    for (const id of ["a", "b", "c", "d", "e"]) await acquire(id);
+    const waits = ["c", "d"].map(async (id) => semaphore().wait(id));
+    await patch({ concurrency: 4 });
+    expect((await Promise.all(waits)).map(({ is }) => is)).toEqual(["granted", "granted"]);
+    expect(await statusOf()).toMatchObject({ held: { count: 4 }, waiting: { count: 1 } });
+  });
+
+  test("lowers the limit at once: holders finish, and none is granted until fewer hold one", async () => {
+    await patch({ concurrency: 3 });
+    for (const id of ["a", "b", "c", "d"]) await acquire(id);
+    const { body } = await patch({ concurrency: 1 });
+    expect(body).toMatchObject({ concurrency: 1, held: { count: 3 }, waiting: { count: 1 } });
+    for (const id of ["a", "b"]) {
+      await semaphore().release(id, { outcome: "ok" });
+      expect(await statusOf()).toMatchObject({ waiting: { count: 1 } });
+    }
+    await semaphore().release("c", { outcome: "ok" });
+    expect(await statusOf()).toMatchObject({
+      held: { count: 1, leases: [{ id: "d" }] },
+      waiting: { count: 0 },
+    });
+  });
+
+  test("changes the rate at once", async () => {
+    await patch({ concurrency: 10, rate: { per_second: 0.1 } });
+    const answers = [await acquire("a"), await acquire("b")];
+    expect(answers.map(({ is }) => is)).toEqual(["granted", "queued"]);
+    expect((await statusOf()).obstacle?.is).toBe("rate");
+  });
+
+  test("pauses at once: calls are refused with Retry-After, and go on when it ends, slowly at first", async () => {
+    expect((await patch({ paused: true })).body).toMatchObject({
+      paused: true,
+      obstacle: { is: "paused", until: null },
+    });
+    const { status, body, headers } = await callForJson("/fetch/steered/x");
+    expect([status, body.type]).toEqual([503, "urn:sluice:problem:paused"]);
+    expect(Number(headers.get("Retry-After"))).toBeGreaterThanOrEqual(1);
+    expect(upstream.order).toEqual([]);
+    expect((await patch({ paused: false })).body).toMatchObject({
+      paused: false,
+      obstacle: null,
+      limitNow: 1,
+    });
+    expect((await callForJson("/fetch/steered/x")).status).toBe(200);
+  });
+
+  test("pauses for calls to come: those under way finish", async () => {
+    const gate = Promise.withResolvers<void>();
+    resetUpstream(async () => {
+      await gate.promise;
+      return Response.json({});
+    });
+    const call = callForJson("/fetch/steered/x");
+    await expect.poll(() => upstream.inFlight).toBe(1);
+    await patch({ paused: true });
+    gate.resolve();
+    expect((await call).status).toBe(200);
+  });
+
+  test("holds after a restart", async () => {
+    await patch({ concurrency: 9, rate: { per_second: 3, burst: 2 }, paused: true });
+    await abortAllDurableObjects();
+    const after = await statusOf();
+    expect(after).toMatchObject({ concurrency: 9, rate: { per_second: 3, burst: 2 }, paused: true });
+    expect(after.overridden.toSorted()).toEqual(["concurrency", "paused", "rate"]);
+    expect((await callForJson("/fetch/steered/x")).body.type).toBe("urn:sluice:problem:paused");
+  });
+
+  test("with null goes back to the configuration, also after a restart", async () => {
+    await patch({ concurrency: 9, rate: { per_second: 3 }, paused: true });
+    const asConfigured = {
+      concurrency: 2,
+      rate: { per_second: 1000, burst: 100 },
+      paused: false,
+      overridden: [],
+    };
+    expect((await patch({ concurrency: null, rate: null, paused: null })).body).toMatchObject(asConfigured);
+    await abortAllDurableObjects();
+    expect(await statusOf()).toMatchObject(asConfigured);
+  });
+
+  test("can reset one and leave the others", async () => {
+    await patch({ concurrency: 9, paused: true });
+    expect((await patch({ concurrency: null })).body).toMatchObject({
+      concurrency: 2,
+      paused: true,
+      overridden: ["paused"],
+    });
+  });
+
+  test("of an upstream that does not exist is a 404", async () => {
+    expect((await patch({ concurrency: 1 }, "nobody")).status).toBe(404);
+  });
+
+  test.each<[string, number]>([
+    ["{}", 200],
+    ['{"concurrency":1000}', 200],
+    ['{"concurrency":0}', 422],
+    ['{"concurrency":1001}', 422],
+    ['{"concurrency":"5"}', 422],
+    ['{"rate":{"per_second":0}}', 422],
+    ['{"rate":5}', 422],
+    ['{"paused":"yes"}', 422],
+    ['{"concurency":5}', 422],
+    ["[]", 422],
+    ["null", 422],
+    ["{concurrency:5}", 400],
+    ["", 400],
+  ])("with %s is a %d", async (text, expected) => {
+    const { status, headers, body } = await patch(text);
+    expect(status).toBe(expected);
+    if (expected === 200) return;
+    expect(headers.get("Content-Type")).toBe("application/problem+json");
+    expect(body.type).toBe(`urn:sluice:problem:${expected === 422 ? "invalid" : "malformed"}`);
+    expect(await statusOf()).toMatchObject({ concurrency: 2, overridden: [] });
+  });
+
+  test("that is not said to be JSON changes nothing, and says so", async () => {
+    const { status } = await patch({ paused: true }, "steered", {
+      headers: { "Content-Type": "text/plain" },
+    });
+    expect(status).toBeGreaterThanOrEqual(400);
+    expect((await statusOf()).paused).toBe(false);
+  });
+});
+
+describe("the scope", () => {
+  const tokenOf = (scope: string) => `${scope}-token-0123456789-0123456789`;
+  const tokens = ["read", "write", "admin"].map((scope) => ({
+    name: scope,
+    scopes: [scope],
+    token: tokenOf(scope),
+  }));
+  const variables = { ACCESS: "tokens", SLUICE_TOKENS: tokens };
+
+  test.each([
+    ["GET", "/upstreams", "read", 200],
+    ["GET", "/upstreams/steered", "read", 200],
+    ["GET", "/upstreams/steered/events", "read", 200],
+    ["PATCH", "/upstreams/steered", "admin", 200],
+    ["GET", "/upstreams", "write", 403],
+    ["GET", "/upstreams/steered", "admin", 403],
+    ["GET", "/upstreams/steered/events", "write", 403],
+    ["PATCH", "/upstreams/steered", "read", 403],
+    ["PATCH", "/upstreams/steered", "write", 403],
+    ["PATCH", "/upstreams/steered", "no", 401],
+  ])("%s %s with a token for %s is a %d", async (method, path, scope, expected) => {
+    const headers = { Authorization: `Bearer ${tokenOf(scope)}`, "Content-Type": "application/json" };
+    const body = method === "PATCH" ? '{"paused":true}' : null;
+    const { response } = await callWorker(path, { method, headers, body, variables });
+    await response.body?.cancel();
+    expect(response.status).toBe(expected);
+    expect((await semaphore().status()).paused).toBe(method === "PATCH" && expected === 200);
+  });
+});

@@ -1,0 +1,169 @@
+/** Those who watch an upstream: the whole status at once, and again after each change. */
+import { env, reset } from "cloudflare:test";
+import { beforeEach, describe, expect, test } from "vitest";
+import { Subscribers } from "../../../src/outbound/semaphore/subscribers.ts";
+import { callForJson, callWorker } from "../../support/call.ts";
+import { EventReader } from "../../support/events.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+import { resetUpstream } from "../../support/scripted-upstream.ts";
+
+/** More than the least time between two events. */
+const A_WHILE_MS = 600;
+
+describe("subscribers", () => {
+  const watch = () => {
+    const state = { n: 0 };
+    const subscribers = new Subscribers(() => ({ ...state }));
+    const change = () => {
+      state.n++;
+      subscribers.changed();
+    };
+    return { subscribers, change };
+  };
+  const numberOf = async (reader: EventReader) => (await reader.next())?.data.n;
+
+  test("are told the status at once", async () => {
+    const { subscribers } = watch();
+    const reader = new EventReader(subscribers.subscribe());
+    expect(await reader.next()).toEqual({ id: 1, event: "status", data: { n: 0 } });
+    await reader.cancel();
+  });
+
+  test("are told once of many changes that come together, with what came of them", async () => {
+    const { subscribers, change } = watch();
+    const reader = new EventReader(subscribers.subscribe());
+    await reader.next();
+    for (let n = 0; n < 100; n++) change();
+    expect(await numberOf(reader)).toBe(100);
+    change();
+    expect(await numberOf(reader)).toBe(101);
+    await reader.cancel();
+  });
+
+  test("are told with ids that grow", async () => {
+    const { subscribers, change } = watch();
+    const reader = new EventReader(subscribers.subscribe());
+    const ids = [(await reader.next())?.id ?? 0];
+    for (let n = 0; n < 3; n++) {
+      change();
+      ids.push((await reader.next())?.id ?? 0);
+    }
+    expect(ids).toEqual(ids.toSorted((a, b) => a - b));
+    expect(new Set(ids).size).toBe(4);
+    await reader.cancel();
+  });
+
+  test("are all told", async () => {
+    const { subscribers, change } = watch();
+    const readers = [1, 2, 3].map(() => new EventReader(subscribers.subscribe()));
+    expect(await Promise.all(readers.map(numberOf))).toEqual([0, 0, 0]);
+    change();
+    expect(await Promise.all(readers.map(numberOf))).toEqual([1, 1, 1]);
+    await Promise.all(readers.map(async (reader) => reader.cancel()));
+  });
+
+  test("are told although another has gone, or does not read", async () => {
+    const { subscribers, change } = watch();
+    const [gone, reader] = [
+      new EventReader(subscribers.subscribe()),
+      new EventReader(subscribers.subscribe()),
+    ];
+    const idle = subscribers.subscribe();
+    await Promise.all([gone.next(), reader.next()]);
+    await gone.cancel();
+    for (let n = 1; n <= 3; n++) {
+      change();
+      expect(await numberOf(reader)).toBe(n);
+    }
+    await reader.cancel();
+    await idle.cancel();
+  });
+
+  test("that were slow are told of the latest change when they read again, and of none in between", async () => {
+    const { subscribers, change } = watch();
+    const [slow, quick] = [
+      new EventReader(subscribers.subscribe()),
+      new EventReader(subscribers.subscribe()),
+    ];
+    await quick.next();
+    for (let n = 1; n <= 3; n++) {
+      change();
+      expect(await numberOf(quick)).toBe(n);
+    }
+    expect(await numberOf(slow)).toBe(0);
+    expect(await Promise.race([numberOf(slow), scheduler.wait(A_WHILE_MS)])).toBe(3);
+    await Promise.all([slow.cancel(), quick.cancel()]);
+  });
+});
+
+describe("GET /upstreams/{name}/events", () => {
+  keepQuiet();
+  beforeEach(async () => {
+    await reset();
+    resetUpstream();
+  });
+
+  const subscribe = async () => {
+    const { response } = await callWorker("/upstreams/watched/events");
+    if (!response.body) throw new Error("There is no body.");
+    return { headers: response.headers, reader: new EventReader(response.body) };
+  };
+  const semaphore = () => env.SEMAPHORE.getByName("watched");
+  const acquire = async (leaseId: string) =>
+    semaphore().acquire({
+      leaseId,
+      holder: "test",
+      priority: "interactive",
+      isRetry: false,
+      leaseMs: 60_000,
+    });
+
+  test("is an event stream that nobody keeps", async () => {
+    const { headers, reader } = await subscribe();
+    expect(headers.get("Content-Type")).toMatch(/^text\/event-stream/);
+    expect(headers.get("Cache-Control")).toBe("no-store");
+    await reader.cancel();
+  });
+
+  test("tells the whole status at once, the same as GET /upstreams/{name}", async () => {
+    const { reader } = await subscribe();
+    const first = await reader.next();
+    expect([first?.id, first?.event]).toEqual([1, "status"]);
+    expect(first?.data).toEqual((await callForJson("/upstreams/watched")).body);
+    await reader.cancel();
+  });
+
+  test("tells of a permit that is granted, and of one that is given back", async () => {
+    const { reader } = await subscribe();
+    const first = await reader.next();
+    await acquire("a");
+    const second = await reader.next();
+    expect(second?.data).toMatchObject({ held: { count: 1, leases: [{ id: "a" }] } });
+    await semaphore().release("a", { outcome: "ok" });
+    const third = await reader.next();
+    expect(third?.data).toMatchObject({ held: { count: 0 }, totals: { outcomes: { ok: 1 } } });
+    const ids = [first, second, third].map((event) => event?.id ?? 0);
+    expect(ids).toEqual([...new Set(ids)].toSorted((a, b) => a - b));
+    await reader.cancel();
+  });
+
+  test("tells of an operator's change", async () => {
+    const { reader } = await subscribe();
+    await reader.next();
+    await semaphore().configure({ paused: true });
+    expect((await reader.next())?.data).toMatchObject({ paused: true, overridden: ["paused"] });
+    await reader.cancel();
+  });
+
+  test("is silent while nothing changes", async () => {
+    const { reader } = await subscribe();
+    await reader.next();
+    await callForJson("/upstreams/watched"); // to look is no change
+    expect(await Promise.race([reader.next(), scheduler.wait(A_WHILE_MS)])).toBeUndefined();
+    await reader.cancel();
+  });
+
+  test("of an upstream that does not exist is a 404", async () => {
+    expect((await callForJson("/upstreams/nobody/events")).status).toBe(404);
+  });
+});

@@ -1,0 +1,210 @@
+/** `GET /tasks`: one order over all shards, page by page. */
+
+import { env, reset, runInDurableObject } from "cloudflare:test";
+import * as fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { z } from "zod";
+import {
+  defineTask,
+  NonRetryableError,
+  registerTaskTypes,
+  type TaskLedger,
+} from "../../../src/tasks/index.ts";
+import { ledgerOn } from "../../../src/tasks/ledger/shards.ts";
+import { newTaskId, SHARDS } from "../../../src/tasks/ledger/task-id.ts";
+import { toEntry } from "../../../src/tasks/run/submit.ts";
+import { callForJson } from "../../support/call.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+import { submitted } from "../../support/submissions.ts";
+
+const fails = defineTask({
+  name: "list_fails",
+  input: z.unknown(),
+  run: async () => {
+    throw new NonRetryableError("no");
+  },
+});
+const works = defineTask({ name: "list_works", input: z.unknown(), run: async () => "the result" });
+registerTaskTypes([fails, works]);
+
+type Query = Record<string, string | number>;
+interface Line {
+  id: string;
+  createdAt: string;
+}
+
+async function list(query: Query = {}) {
+  const pairs = Object.entries(query).map(([name, value]) => [name, String(value)]);
+  const { status, headers, body } = await callForJson(`/tasks?${new URLSearchParams(pairs).toString()}`);
+  const { tasks = [], next = null } = body as { tasks?: Line[]; next?: string | null };
+  return { status, headers, body, tasks, ids: tasks.map(({ id }) => id), next };
+}
+
+/** All pages; `between` them something happens. */
+async function pages(query: Query, between: () => Promise<unknown> = async () => {}) {
+  const all: string[][] = [];
+  for (let cursor: string | null = ""; cursor !== null; ) {
+    const page = await list(cursor === "" ? query : { ...query, cursor });
+    expect(page.status).toBe(200);
+    all.push(page.ids);
+    cursor = page.next;
+    await between();
+  }
+  return all;
+}
+
+const START_MS = Date.parse("2030-01-01T00:00:00Z");
+
+/** A task that waits, created at a time of its own, on any shard. Gives its id. */
+async function create(createdAtMs: number, shard = SHARDS[Math.floor(Math.random() * SHARDS.length)] ?? "") {
+  const id = newTaskId(shard);
+  vi.setSystemTime(createdAtMs);
+  // Within the object: a call over RPC might be made at another time.
+  await runInDurableObject(ledgerOn(env, shard), (ledger: TaskLedger) =>
+    ledger.submit([{ ...toEntry(works, "{}", id), runAtMs: createdAtMs + 1e9 }]),
+  );
+  return { id, createdAtMs };
+}
+type Created = Awaited<ReturnType<typeof create>>;
+
+const newestFirst = (tasks: Created[]) =>
+  tasks.toSorted((a, b) => b.createdAtMs - a.createdAtMs || (a.id < b.id ? 1 : -1)).map(({ id }) => id);
+
+keepQuiet();
+beforeEach(async () => {
+  await reset();
+  vi.useFakeTimers({ toFake: ["Date"], now: START_MS });
+});
+afterEach(() => vi.useRealTimers());
+
+test("a task is listed as it can be read, but for its input and its result", async () => {
+  expect((await list()).body).toEqual({ tasks: [], next: null });
+  const id = await submitted({ type: "list_works", input: { secret: 1 } });
+  const { input, result, ...line } = (await callForJson(`/tasks/${id}`)).body;
+  expect([input, result]).toEqual([{ secret: 1 }, "the result"]);
+  const { headers, body } = await list();
+  expect(body).toEqual({ tasks: [line], next: null });
+  expect(headers.get("Cache-Control")).toBe("no-store");
+});
+
+test("pages of any size hold every task once, newest first, whatever shard they are on", async () => {
+  const created: Created[] = [];
+  // Several of the same millisecond, on every shard.
+  for (let i = 0; i < 40; i++) created.push(await create(START_MS + Math.floor(i / 5), SHARDS[i % 4]));
+  for (const limit of [2, 7, 39, 40, 41, 500]) {
+    const all = await pages({ limit });
+    expect(all.flat()).toEqual(newestFirst(created));
+    expect(all.length).toBe(Math.ceil(created.length / limit));
+  }
+  expect((await list()).ids).toHaveLength(40);
+});
+
+test("while tasks come and go, those that stay are listed once each", async () => {
+  const stay: Created[] = [];
+  for (let i = 0; i < 20; i++) stay.push(await create(START_MS + i));
+  let laterMs = START_MS + 19;
+  const added = new Set<string>();
+  const all = await pages({ limit: 3 }, async () => {
+    // Also in the millisecond of the newest that was there.
+    for (const shard of SHARDS) added.add((await create(laterMs, shard)).id);
+    laterMs += 5;
+  });
+  expect(all.flat().filter((id) => !added.has(id))).toEqual(newestFirst(stay));
+  expect(new Set(all.flat()).size).toBe(all.flat().length);
+});
+
+test("a page goes on after its last task also when that has gone", async () => {
+  const created = [await create(START_MS), await create(START_MS + 1), await create(START_MS + 2)];
+  const [, second, last] = newestFirst(created);
+  const { next } = await list({ limit: 2 });
+  await callForJson(`/tasks/${second}/cancel`, { method: "POST" });
+  await callForJson(`/tasks/${second}`, { method: "DELETE" }).catch(() => {});
+  expect((await list({ limit: 2, cursor: String(next) })).ids).toEqual([last]);
+});
+
+describe("of all tasks, those are listed", () => {
+  async function some() {
+    const later = (await create(START_MS)).id;
+    vi.setSystemTime(START_MS + 1000);
+    const failed = await submitted({ type: "list_fails" });
+    vi.setSystemTime(START_MS + 2000);
+    const succeeded = await submitted({ type: "list_works" });
+    vi.setSystemTime(START_MS + 3000);
+    const cancelled = await submitted({ type: "list_fails", delay: 60 });
+    await callForJson(`/tasks/${cancelled}/cancel`, { method: "POST" });
+    return { later, failed, succeeded, cancelled };
+  }
+  const at = (ms: number) => new Date(START_MS + ms).toISOString();
+
+  test.each<[string, Query, ("later" | "failed" | "succeeded" | "cancelled")[]]>([
+    ["all", {}, ["cancelled", "succeeded", "failed", "later"]],
+    ["of a status", { status: "failed" }, ["failed"]],
+    ["of several", { status: "scheduled,cancelled,failed" }, ["cancelled", "failed", "later"]],
+    ["of one, named twice", { status: "failed,failed" }, ["failed"]],
+    ["of one that none has", { status: "running" }, []],
+    ["of a type", { type: "list_fails" }, ["cancelled", "failed"]],
+    ["of a type that there is not", { type: "constructor" }, []],
+    ["of a type and a status", { type: "list_fails", status: "cancelled,succeeded" }, ["cancelled"]],
+    ["created at a time or later", { created_after: at(2000) }, ["cancelled", "succeeded"]],
+    ["created earlier", { created_before: at(2000) }, ["failed", "later"]],
+    ["created between", { created_after: at(1000), created_before: at(3000) }, ["succeeded", "failed"]],
+    ["of a time with another offset", { created_after: "2030-01-01T02:00:03+02:00" }, ["cancelled"]],
+  ])("%s", async (_name, query, wanted) => {
+    const tasks = await some();
+    const ids = wanted.map((name) => tasks[name]);
+    expect((await list(query)).ids).toEqual(ids);
+    expect((await pages({ ...query, limit: 1 })).flat()).toEqual(ids);
+  });
+});
+
+const cursor = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
+
+describe("what cannot be asked is refused, and says where", () => {
+  test.each<[string, Query, string | null]>([
+    [
+      "(good ones, to compare)",
+      {
+        limit: 500,
+        type: "a",
+        status: "failed",
+        created_after: "2030-01-01T00:00:00Z",
+        cursor: cursor([1, newTaskId("s0")]),
+      },
+      null,
+    ],
+    ["no task at all", { limit: 0 }, "query/limit"],
+    ["too many", { limit: 501 }, "query/limit"],
+    ["a fraction", { limit: 1.5 }, "query/limit"],
+    ["no number", { limit: "all" }, "query/limit"],
+    ["a status that there is not", { status: "failed,lost" }, "query/status/1"],
+    ["no status", { status: "" }, "query/status/0"],
+    ["a type with too long a name", { type: "x".repeat(65) }, "query/type"],
+    ["a time without an offset", { created_after: "2030-01-01T00:00:00" }, "query/created_after"],
+    ["a date alone", { created_before: "2030-01-01" }, "query/created_before"],
+    ["a cursor of its own making", { cursor: "?" }, "query/cursor"],
+    ["an empty cursor", { cursor: "" }, "query/cursor"],
+    ["a cursor of no task", { cursor: cursor([1, "s9-x"]) }, "query/cursor"],
+    ["a cursor of a time that was not", { cursor: cursor([-1, newTaskId("s0")]) }, "query/cursor"],
+    ["a cursor with more in it", { cursor: cursor([1, newTaskId("s0"), 1]) }, "query/cursor"],
+    ["a cursor that is too long", { cursor: "x".repeat(201) }, "query/cursor"],
+  ])("%s", async (_name, query, place) => {
+    const { status, body } = await list(query);
+    expect(status).toBe(place === null ? 200 : 422);
+    if (place !== null) expect(body.errors).toMatchObject([{ at: place }]);
+  });
+});
+
+test("any times, any page size", async () => {
+  const created: Created[] = [];
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.integer({ min: 0, max: 5 }), { maxLength: 4 }),
+      fc.integer({ min: 1, max: 9 }),
+      async (times, limit) => {
+        for (const time of times) created.push(await create(START_MS + time));
+        expect((await pages({ limit })).flat()).toEqual(newestFirst(created));
+      },
+    ),
+    { numRuns: 12 },
+  );
+});

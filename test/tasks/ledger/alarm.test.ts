@@ -1,0 +1,115 @@
+/** The one alarm of an object: never later than what it is for. */
+import { runInDurableObject } from "cloudflare:test";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { Alarm } from "../../../src/tasks/ledger/alarm.ts";
+import { LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
+import { defineTask } from "../../../src/tasks/types/define.ts";
+import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
+import {
+  inLedger,
+  ledgerCalled,
+  newLedgerName,
+  newTask,
+  SUCCESS,
+  T0,
+  useClock,
+} from "../../support/ledgers.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+
+registerTaskTypes([defineTask({ name: "alarm", input: z.unknown(), run: async () => null })]);
+
+useClock();
+keepQuiet();
+
+const task = (id: string, more = {}) => newTask("alarm", id, more);
+
+/** An alarm in an object that has none yet, and what it is set to. */
+const withAlarm = async (action: (alarm: Alarm, set: () => Promise<number | null>) => Promise<void>) =>
+  runInDurableObject(ledgerCalled(newLedgerName()), async (_object, state) =>
+    action(new Alarm(state), async () => state.storage.getAlarm()),
+  );
+
+describe("an alarm", () => {
+  test("is set to the earliest time that was asked for", async () => {
+    await withAlarm(async (alarm, set) => {
+      for (const [askedMs, setMs] of [
+        [50, 50],
+        [70, 50],
+        [50, 50],
+        [30, 30],
+      ] as const) {
+        alarm.wakeAt(T0 + askedMs);
+        expect(await set()).toBe(T0 + setMs);
+      }
+    });
+  });
+
+  test("that nobody asks for is not set", async () => {
+    await withAlarm(async (alarm, set) => {
+      alarm.wakeAt(Number.POSITIVE_INFINITY);
+      expect(await set()).toBeNull();
+    });
+  });
+
+  test("that has rung stays as it is until that is over, and then is set to whatever is asked for first", async () => {
+    await withAlarm(async (alarm, set) => {
+      alarm.wakeAt(T0 + 50);
+      alarm.hold();
+      alarm.wakeAt(T0 + 10);
+      expect(await set()).toBe(T0 + 50);
+      alarm.forget();
+      alarm.wakeAt(T0 + 90);
+      expect(await set()).toBe(T0 + 90);
+      alarm.wakeAt(T0 + 95);
+      expect(await set()).toBe(T0 + 90);
+    });
+  });
+});
+
+describe("a submission that is rolled back", () => {
+  const SPOIL = `CREATE TRIGGER no BEFORE INSERT ON task WHEN NEW.id = 'bad'
+    BEGIN SELECT RAISE(ABORT, 'no'); END`;
+  const SOON = { runAtMs: T0 + 1_000 };
+  const LATE = { runAtMs: T0 + 60_000 };
+
+  test.each([
+    ["one", [task("bad", SOON)]],
+    ["a batch, of which the first could be written", [task("good", SOON), task("bad", SOON)]],
+    ["a batch, of which the last could be written", [task("bad", SOON), task("good", SOON)]],
+  ])("of %s sets no alarm, and keeps none from being set", async (_, tasks) => {
+    await inLedger(newLedgerName(), async ({ object, storage }) => {
+      storage.sql.exec(SPOIL);
+      expect(() => object.submit(tasks)).toThrow("no");
+      expect(storage.sql.exec("SELECT id FROM task").toArray()).toEqual([]);
+      expect(await storage.getAlarm()).toBeNull();
+      object.submit([task("next", LATE)]);
+      expect(await storage.getAlarm()).toBe(T0 + 60_000);
+    });
+  });
+
+  test("leaves the alarm of those that are there", async () => {
+    await inLedger(newLedgerName(), async ({ object, storage }) => {
+      object.submit([task("there", { lane: "fast" })]);
+      storage.sql.exec(SPOIL);
+      expect(() => object.submit([task("good", SOON), task("bad", SOON)])).toThrow("no");
+      expect(await storage.getAlarm()).toBe(T0 + LEASE_MS);
+      object.submit([task("next", SOON)]);
+      expect(await storage.getAlarm()).toBe(T0 + 1_000);
+    });
+  });
+});
+
+test("an end that is rolled back, since its callback cannot be written, leaves an alarm for another try", async () => {
+  await inLedger(newLedgerName(), async (inside) => {
+    const callbackUrl = "https://app.example.com/hooks/a";
+    inside.object.submit([task("a", { lane: "fast", callbackUrl })]);
+    inside.sql("CREATE TRIGGER no BEFORE INSERT ON task BEGIN SELECT RAISE(ABORT, 'no'); END");
+    inside.report("a", SUCCESS);
+    expect(inside.status("a")).toBe("running");
+    inside.sql("DROP TRIGGER no");
+    expect(await inside.storage.getAlarm()).toBeLessThanOrEqual(T0 + 60_000);
+    inside.object.submit([task("b")]);
+    expect(await inside.storage.getAlarm()).toBe(T0);
+  });
+});

@@ -1,0 +1,207 @@
+/** The stream of a task's history: each event once, in its order, to the end, whoever reads it and how slowly. */
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { eventStream, type History } from "../../../src/tasks/ledger/event-stream.ts";
+import { inLedger, newLedgerName, newTask, pass, SUCCESS, T0, useClock } from "../../support/ledgers.ts";
+
+useClock();
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+/** A history that a test writes. */
+class Script implements History {
+  length = 0;
+  isOver = false;
+  reads = 0;
+  waits = 0;
+  #wake: (() => void) | undefined;
+
+  add(count: number): void {
+    this.length += count;
+    this.wake();
+  }
+  end(): void {
+    this.isOver = true;
+    this.wake();
+  }
+  wake(): void {
+    this.#wake?.();
+  }
+  read(after: number, limit: number) {
+    this.reads++;
+    return Array.from({ length: Math.min(limit, Math.max(0, this.length - after)) }, (_, n) => {
+      const number = after + n + 1;
+      return { task_id: "a", number, at_ms: T0 + number, name: "status", data: `{"n":${number}}` };
+    });
+  }
+  endsWith(number: number): boolean {
+    return this.isOver && number >= this.length;
+  }
+  async changed(): Promise<void> {
+    this.waits++;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    await promise;
+  }
+}
+
+const textOf = async (stream: ReadableStream<Uint8Array>) => new Response(stream).text();
+const idsIn = (text: string) => [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
+const upTo = (last: number, first = 1) => Array.from({ length: last - first + 1 }, (_, n) => first + n);
+
+test("an event has its number, its name, and when and what it was", async () => {
+  const script = new Script();
+  script.add(1);
+  script.end();
+  expect(await textOf(eventStream(script, 0))).toBe(
+    `retry: 1000\n\nid: 1\nevent: status\ndata: {"at":"2100-01-01T00:00:00.001Z","n":1}\n\n`,
+  );
+});
+
+test.each([0, 1, 99, 100, 101, 249, 250])(
+  "a reader that has had %i events gets all others, once",
+  async (after) => {
+    const script = new Script();
+    script.add(250);
+    script.end();
+    expect(idsIn(await textOf(eventStream(script, after)))).toEqual(upTo(250, after + 1));
+  },
+);
+
+test("what comes while it is read follows, and it ends after the last", async () => {
+  const script = new Script();
+  script.add(2);
+  let text = "";
+  const reading = eventStream(script, 1)
+    .pipeThrough(new TextDecoderStream())
+    .pipeTo(new WritableStream({ write: (part) => void (text += part) }));
+  for (const [n, count] of [1, 2].entries()) {
+    await vi.waitFor(() => expect(script.waits).toBe(n + 1));
+    script.add(count);
+  }
+  await vi.waitFor(() => expect(idsIn(text)).toEqual([2, 3, 4, 5]));
+  script.end();
+  await reading;
+  expect(idsIn(text)).toEqual([2, 3, 4, 5]);
+});
+
+test("being woken for nothing tells nothing; a long silence is broken by a comment", async () => {
+  const script = new Script();
+  const text = textOf(eventStream(script, 0));
+  const untilItWaits = async (times: number) => vi.waitFor(() => expect(script.waits).toBe(times));
+  await untilItWaits(1);
+  // Not to the millisecond: waiting for a condition lets this clock go on as well.
+  pass(10_000);
+  script.wake();
+  await untilItWaits(2);
+  pass(15_000);
+  script.wake();
+  await untilItWaits(3);
+  script.add(1);
+  await untilItWaits(4);
+  script.end();
+  expect((await text).split("\n\n").map((block) => block.split("\n")[0])).toEqual([
+    "retry: 1000",
+    ": still here",
+    "id: 1",
+    "",
+  ]);
+});
+
+test("a reader that is slow is read for no further than it has come", async () => {
+  const script = new Script();
+  script.add(100_000);
+  const reader = eventStream(script, 0).getReader();
+  for (let n = 0; n < 3; n++) await reader.read();
+  expect(script.reads).toBeLessThan(5);
+  await reader.cancel();
+});
+
+test("a reader that has gone away ends the reading, and is nobody's error", async () => {
+  const script = new Script();
+  script.add(100_000);
+  const reader = eventStream(script, 0).getReader();
+  await reader.read();
+  await reader.cancel();
+  await vi.waitFor(() => expect(script.reads).toBeGreaterThan(0));
+  const { reads } = script;
+  script.add(1);
+  await scheduler.wait(0);
+  expect(script.reads).toBe(reads);
+});
+
+test("a history that cannot be read any more breaks the stream off", async () => {
+  const script = new Script();
+  script.add(1);
+  vi.spyOn(script, "endsWith").mockImplementation(() => {
+    throw new Error("no");
+  });
+  await expect(textOf(eventStream(script, 0))).rejects.toThrow();
+});
+
+describe("the eventStream of the ledger", () => {
+  test("follows a task to its end, and is over for whoever has had that", async () => {
+    await inLedger(newLedgerName(), async ({ object }) => {
+      object.submit([newTask("feed", "a", { lane: "fast" })]);
+      const stream = object.watch("a", 0);
+      if (!(stream instanceof ReadableStream)) throw new Error("there is no stream");
+      const text = textOf(stream);
+      object.progress({ taskId: "a", token: 1 }, 0.5, "half");
+      object.step({ taskId: "a", token: 1 }, "one", "1");
+      object.report([{ taskId: "a", token: 1, outcome: SUCCESS }]);
+      expect(idsIn(await text)).toEqual([1, 2, 3, 4]);
+      expect([object.watch("a", 4), object.watch("a", 9), object.watch("none", 0)]).toEqual([
+        "over",
+        "over",
+        null,
+      ]);
+      expect(object.watch("a", 3)).toBeInstanceOf(ReadableStream);
+    });
+  });
+
+  test("goes on after a restart where it was broken off", async () => {
+    await inLedger(newLedgerName(), async ({ object }) => {
+      object.submit([newTask("feed", "a", { lane: "fast" })]);
+      object.report([{ taskId: "a", token: 1, outcome: { kind: "crashed" } }]);
+      object.cancel("a");
+      const stream = object.watch("a", 2);
+      expect(idsIn(stream instanceof ReadableStream ? await textOf(stream) : "")).toEqual([3]);
+    });
+  });
+
+  test("ends when its task is removed", async () => {
+    await inLedger(newLedgerName(), async ({ object }) => {
+      object.submit([newTask("feed", "a")]);
+      const stream = object.watch("a", 1);
+      const text = stream instanceof ReadableStream ? textOf(stream) : expect.fail();
+      await scheduler.wait(0);
+      object.cancel("a");
+      object.remove("a");
+      expect(await text).toContain("retry");
+    });
+  });
+});
+
+describe("waiting in the ledger", () => {
+  test("ends with the task, whatever else happens to it before", async () => {
+    await inLedger(newLedgerName(), async ({ object }) => {
+      object.submit([newTask("feed", "a", { lane: "fast" })]);
+      const waiting = object.wait("a", 60_000);
+      object.progress({ taskId: "a", token: 1 }, 0.5, null);
+      await scheduler.wait(0);
+      object.report([{ taskId: "a", token: 1, outcome: SUCCESS }]);
+      expect(await waiting).toMatchObject({ status: "succeeded", result: '"done"' });
+      expect(await object.wait("a", 60_000)).toMatchObject({ status: "succeeded" });
+      expect(await object.wait("none", 60_000)).toBeNull();
+    });
+  });
+
+  test("ends with its time, with the task as it is then", async () => {
+    vi.useRealTimers();
+    await inLedger(newLedgerName(), async ({ object }) => {
+      object.submit([newTask("feed", "a", { runAtMs: T0 })]);
+      expect(await object.wait("a", 0)).toMatchObject({ status: "scheduled" });
+      expect(await object.wait("a", 20)).toMatchObject({ status: "scheduled" });
+    });
+  });
+});

@@ -1,0 +1,68 @@
+/** When more is due than one alarm of the ledger looks at. */
+import { expect, test } from "vitest";
+import { z } from "zod";
+import { defineTask } from "../../../src/tasks/types/define.ts";
+import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
+import {
+  DAY_MS,
+  type Inside,
+  inLedger,
+  newLedgerName,
+  newTask,
+  pass,
+  T0,
+  useClock,
+} from "../../support/ledgers.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+
+registerTaskTypes([defineTask({ name: "ledger-backlog", input: z.unknown(), run: async () => null })]);
+
+useClock();
+keepQuiet();
+
+const KEPT_MS = 7 * DAY_MS;
+const many = (count: number, prefix: string, more = {}) =>
+  Array.from({ length: count }, (_, n) => newTask("ledger-backlog", `${prefix}${n}`, more));
+
+/** How many there are of each status; those that run count as queued, as they have been. */
+function counted({ storage }: Inside) {
+  const count = (where: string) =>
+    storage.sql.exec<{ n: number }>(`SELECT count(*) AS n FROM task WHERE ${where}`).one().n;
+  return {
+    cancelled: count("status = 'cancelled'"),
+    scheduled: count("status = 'scheduled'"),
+    queued: count("status IN ('queued', 'running')"),
+  };
+}
+
+test("what has ended is removed 50 at a time, and the rest follows at once", async () => {
+  await inLedger(newLedgerName(), async (inside) => {
+    inside.object.submit(many(120, "t"));
+    for (let n = 0; n < 120; n++) inside.object.cancel(`t${n}`);
+    pass(KEPT_MS);
+    for (const left of [70, 20]) {
+      inside.alarm();
+      expect(counted(inside)).toEqual({ cancelled: left, scheduled: 0, queued: 0 });
+      expect(await inside.storage.getAlarm()).toBe(Date.now());
+    }
+    await inside.storage.deleteAlarm();
+    inside.alarm();
+    expect([...inside.sql("SELECT 1 FROM task"), ...inside.sql("SELECT 1 FROM event")]).toEqual([]);
+    expect(await inside.storage.getAlarm()).toBeNull();
+  });
+});
+
+test("what has expired, however long ago, holds up nothing that is to run", async () => {
+  await inLedger(newLedgerName(), async (inside) => {
+    inside.object.submit(many(450, "old"));
+    for (let n = 0; n < 450; n++) inside.object.cancel(`old${n}`);
+    inside.object.submit(many(250, "new", { runAtMs: T0 + KEPT_MS + 1 }));
+    pass(KEPT_MS + 2);
+    inside.alarm();
+    expect(counted(inside)).toEqual({ cancelled: 400, scheduled: 50, queued: 200 });
+    expect(await inside.storage.getAlarm()).toBe(Date.now());
+    inside.alarm();
+    expect(counted(inside)).toEqual({ cancelled: 350, scheduled: 0, queued: 250 });
+    expect(await inside.storage.getAlarm()).toBe(Date.now());
+  });
+});

@@ -1,0 +1,233 @@
+/** How claims and tasks end in the ledger: reports, crashes, cancels, and removal. */
+import { describe, expect, test, vi } from "vitest";
+import { z } from "zod";
+import { CANCEL_GRACE_MS, HEARTBEAT_MS, LEASE_MS, MOST_CRASHES } from "../../../src/tasks/ledger/rules.ts";
+import { toTask } from "../../../src/tasks/ledger/schema.ts";
+import { defineTask } from "../../../src/tasks/types/define.ts";
+import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
+import {
+  DAY_MS,
+  FAILURE,
+  type Inside,
+  inLedger,
+  newLedgerName,
+  newTask,
+  pass,
+  SUCCESS,
+  T0,
+  useClock,
+} from "../../support/ledgers.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+
+const body = { input: z.unknown(), run: async () => null };
+registerTaskTypes([defineTask({ ...body, name: "ledger-ends", retry: { retries: 1, minDelayMs: 1_000 } })]);
+
+useClock();
+keepQuiet();
+
+const FAST = { lane: "fast" } as const;
+const task = (id: string, more = {}) => newTask("ledger-ends", id, more);
+const CLAIM = { taskId: "a", token: 1 };
+
+/** In a ledger with one task, `a`, that runs in the fast lane. */
+const withOne = async (action: (inside: Inside) => void | Promise<void>, more = {}) =>
+  inLedger(newLedgerName(), async (inside) => {
+    inside.object.submit([task("a", { ...FAST, ...more })]);
+    await action(inside);
+  });
+
+describe("a claim", () => {
+  test("whose lease is over goes to a runner, under the same attempt, and counts no more", async () => {
+    await withOne(async (inside) => {
+      expect(await inside.storage.getAlarm()).toBe(T0 + LEASE_MS);
+      pass(LEASE_MS);
+      expect(inside.alarm()).toEqual([{ taskId: "a", token: 2 }]);
+      expect(inside.object.getTask("a")).toMatchObject({ attempt: 1, crashes: 1, lane: "long" });
+      expect(inside.object.heartbeat(CLAIM)).toBe("stale");
+      expect(inside.object.progress(CLAIM, 0.5, null)).toBe(false);
+      expect(inside.object.step(CLAIM, "one", "1")).toBe(false);
+      expect(inside.object.open(CLAIM)).toBeNull();
+      inside.object.report([{ ...CLAIM, outcome: SUCCESS }]);
+      expect(inside.object.getTask("a")).toMatchObject({
+        status: "running",
+        result: null,
+        progress_ratio: null,
+      });
+      expect(inside.object.heartbeat({ taskId: "a", token: 2 })).toBe("ok");
+    });
+  });
+
+  test("lives as long as it sends heartbeats", async () => {
+    await withOne((inside) => {
+      for (let n = 0; n < 20; n++) {
+        pass(HEARTBEAT_MS);
+        expect(inside.object.heartbeat(CLAIM)).toBe("ok");
+        expect(inside.alarm()).toEqual([]);
+      }
+      pass(LEASE_MS - 1);
+      expect(inside.alarm()).toEqual([]);
+      pass(1);
+      expect(inside.alarm()).toHaveLength(1);
+    });
+  });
+
+  test("on a task that is not there is stale", async () => {
+    await withOne(({ object }) => {
+      expect(object.heartbeat({ taskId: "none", token: 1 })).toBe("stale");
+      expect(() => object.report([{ taskId: "none", token: 1, outcome: SUCCESS }])).not.toThrow();
+    });
+  });
+
+  test("hands on what it has recorded: a step's first record stays", async () => {
+    await withOne((inside) => {
+      expect(inside.object.step(CLAIM, "one", "1")).toBe(true);
+      expect(inside.object.step(CLAIM, "one", "2")).toBe(true);
+      inside.object.report([{ ...CLAIM, outcome: { kind: "handed-over", notBeforeMs: 0 } }]);
+      const [claim] = inside.alarm();
+      expect(claim && inside.object.open(claim)).toEqual({
+        type: "ledger-ends",
+        input: '{"n":1}',
+        attempt: 1,
+        attemptStartedAtMs: T0,
+        steps: { one: "1" },
+      });
+      expect(inside.events("a").map(({ name }) => name)).toEqual(["status", "step", "status", "status"]);
+    });
+  });
+
+  test("can be handed over to a time that is no whole number of milliseconds", async () => {
+    await withOne((inside) => {
+      inside.object.report([{ ...CLAIM, outcome: { kind: "handed-over", notBeforeMs: T0 + 20_000.5 } }]);
+      expect(inside.status("a")).toBe("scheduled");
+    });
+  });
+});
+
+describe("a task whose machine dies", () => {
+  test.each(["its lease is over", "its runner says so"])("five times has failed, where %s", async (how) => {
+    await withOne((inside) => {
+      for (let crashes = 1; crashes <= MOST_CRASHES; crashes++) {
+        expect(inside.status("a")).toBe("running");
+        if (how === "its lease is over") pass(LEASE_MS);
+        else inside.report("a", { kind: "crashed" });
+        inside.alarm();
+        expect(inside.object.getTask("a")).toMatchObject({ crashes, attempt: 1 });
+      }
+      expect(inside.object.getTask("a")).toMatchObject({ status: "failed", token: MOST_CRASHES });
+      expect(JSON.parse(inside.object.getTask("a")?.error ?? "")).toMatchObject({ name: "Crashed" });
+    });
+  });
+});
+
+describe("cancelling", () => {
+  test.each([
+    ["scheduled", { runAtMs: T0 + 1_000 }],
+    ["queued", { lane: null }],
+  ])("a task that is %s ends it at once, for good", async (status, more) => {
+    await withOne((inside) => {
+      expect(inside.status("a")).toBe(status);
+      expect(inside.object.cancel("a")).toMatchObject({ status: "cancelled", finished_at_ms: T0 });
+      pass(DAY_MS);
+      expect(inside.alarm()).toEqual([]);
+      expect(inside.object.cancel("a")).toMatchObject({ status: "cancelled" });
+      expect(inside.events("a")).toHaveLength(2);
+    }, more);
+  });
+
+  test("a task that runs tells its code, and ends with it, whatever that reports", async () => {
+    await withOne((inside) => {
+      expect(inside.object.cancel("a")).toMatchObject({ status: "cancelling" });
+      expect(inside.object.heartbeat(CLAIM)).toBe("cancel");
+      expect(inside.status("a")).toBe("cancelling");
+      inside.object.report([{ ...CLAIM, outcome: SUCCESS }]);
+      expect(inside.object.getTask("a")).toMatchObject({ status: "cancelled", result: null, error: null });
+    });
+  });
+
+  test("a task whose runner has not begun ends it, as soon as that asks what there is to do", async () => {
+    await withOne((inside) => {
+      inside.object.cancel("a");
+      expect(inside.object.open({ ...CLAIM, token: 2 })).toBeNull();
+      expect(inside.status("a")).toBe("cancelling");
+      pass(1);
+      expect(inside.object.open(CLAIM)).toBeNull();
+      expect(inside.object.getTask("a")).toMatchObject({ status: "cancelled", finished_at_ms: T0 + 1 });
+    });
+  });
+
+  test("withdraws the claim after 10 s, heartbeats or not", async () => {
+    await withOne(async (inside) => {
+      pass(1_000);
+      inside.object.cancel("a");
+      expect(await inside.storage.getAlarm()).toBe(T0 + 1_000 + CANCEL_GRACE_MS);
+      pass(CANCEL_GRACE_MS - 1);
+      expect(inside.object.heartbeat(CLAIM)).toBe("cancel");
+      inside.alarm();
+      expect(inside.status("a")).toBe("cancelling");
+      pass(1);
+      inside.alarm();
+      expect(inside.status("a")).toBe("cancelled");
+      expect(inside.object.heartbeat(CLAIM)).toBe("stale");
+    });
+  });
+
+  test("a task in a runner tells that runner", async () => {
+    await withOne(
+      async (inside) => {
+        inside.alarm();
+        inside.object.cancel("a");
+        await vi.waitFor(() => expect(inside.told).toEqual(["a.1"]));
+      },
+      { lane: null },
+    );
+  });
+
+  test("what has ended otherwise, or is not there, is refused", async () => {
+    await withOne((inside) => {
+      inside.report("a", SUCCESS);
+      expect([inside.object.cancel("a"), inside.object.cancel("none")]).toEqual(["ended", null]);
+      expect(inside.status("a")).toBe("succeeded");
+    });
+  });
+});
+
+describe("what has ended", () => {
+  test("is removed after its time, with events and steps, and not before", async () => {
+    await withOne((inside) => {
+      inside.object.submit([task("b", FAST), task("c")]);
+      inside.object.step(CLAIM, "one", "1");
+      inside.report("a", SUCCESS);
+      inside.report("b", FAILURE);
+      inside.object.cancel("c");
+      const keptAfter = (ms: number) => {
+        pass(ms);
+        inside.alarm();
+        return Object.keys(inside.statuses());
+      };
+      expect(keptAfter(7 * DAY_MS - 1)).toEqual(["a", "b", "c"]);
+      expect(keptAfter(1)).toEqual(["b"]);
+      expect(inside.sql("SELECT DISTINCT task_id AS id FROM event")).toEqual([{ id: "b" }]);
+      expect(inside.sql("SELECT * FROM step")).toEqual([]);
+      expect(keptAfter(23 * DAY_MS - 1)).toEqual(["b"]);
+      expect(keptAfter(1)).toEqual([]);
+    });
+  });
+
+  test("is kept for days that are no whole number of milliseconds", async () => {
+    await withOne((inside) => {
+      inside.setVariables({ TASK_RETENTION_DAYS: { succeeded: 3.142857, failed: 30, cancelled: 7 } });
+      inside.report("a", SUCCESS);
+      expect(inside.status("a")).toBe("succeeded");
+    });
+  });
+
+  test("can be removed by hand; what has not is refused", async () => {
+    await withOne((inside) => {
+      expect([inside.object.remove("a"), inside.object.remove("none")]).toEqual(["active", null]);
+      inside.report("a", SUCCESS);
+      expect(toTask(inside.object.getTask("a") ?? expect.fail()).result).toBe("done");
+      expect(inside.object.remove("a")).toBe("removed");
+      expect([inside.object.getTask("a"), inside.events("a")]).toEqual([null, []]);
+    });
+  });
+});

@@ -1,0 +1,183 @@
+/** The real ledger, and beside it the world of the rules: the same is done to both, and the same must come of it. */
+import { evictDurableObject } from "cloudflare:test";
+import * as fc from "fast-check";
+import { expect, test, vi } from "vitest";
+import { z } from "zod";
+import type { Outcome, TaskState } from "../../../src/tasks/ledger/rules.ts";
+import { defineTask } from "../../../src/tasks/types/define.ts";
+import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
+import {
+  DAY_MS,
+  type Inside,
+  inLedger,
+  ledgerCalled,
+  newLedgerName,
+  newTask,
+  pass,
+  T0,
+  useClock,
+} from "../../support/ledgers.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+import { must } from "../../support/task-history.ts";
+import { World } from "../../support/task-world.ts";
+
+const TYPES = {
+  "ledger-model-capped": { cap: 2, retry: { retries: 1, minDelayMs: 1_000, maxDelayMs: 5_000, factor: 3 } },
+  "ledger-model-free": { retry: { retries: 3, minDelayMs: 100, maxDelayMs: 60_000, factor: 2 } },
+};
+const RETENTION_MS = { succeeded: 7 * DAY_MS, failed: 30 * DAY_MS, cancelled: 7 * DAY_MS };
+const body = { input: z.unknown(), run: async () => null };
+registerTaskTypes([
+  defineTask({
+    ...body,
+    name: "ledger-model-capped",
+    concurrency: 2,
+    retry: TYPES["ledger-model-capped"].retry,
+  }),
+  defineTask({ ...body, name: "ledger-model-free", retry: TYPES["ledger-model-free"].retry }),
+]);
+
+useClock();
+keepQuiet();
+
+const pick = fc.nat(9);
+const outcome = fc.constantFrom<(nowMs: number) => Outcome>(
+  () => ({ kind: "succeeded", result: "1" }),
+  () => ({ kind: "failed", error: { name: "Error", message: "no" }, isFinal: false }),
+  () => ({ kind: "failed", error: { name: "Error", message: "no" }, isFinal: true }),
+  (nowMs) => ({ kind: "handed-over", notBeforeMs: nowMs + 12_345 }),
+  () => ({ kind: "handed-over", notBeforeMs: 0 }),
+  () => ({ kind: "crashed" }),
+  () => ({ kind: "not-begun" }),
+);
+const command = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant("submit" as const),
+      type: fc.constantFrom("ledger-model-capped", "ledger-model-free"),
+      priority: fc.nat(9),
+      delayMs: fc.constantFrom(0, 0, 1_000, 40_000),
+      lane: fc.constantFrom("fast" as const, null),
+    }),
+  },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant("alarm" as const) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("pass" as const),
+      ms: fc.constantFrom(1, 900, 5_000, 15_000, DAY_MS),
+    }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant("report" as const),
+      pick,
+      age: fc.constantFrom(0, 0, 0, 1),
+      outcome,
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constantFrom("heartbeat" as const, "cancel" as const, "retry" as const),
+      pick,
+    }),
+  },
+);
+type Command = typeof command extends fc.Arbitrary<infer C> ? C : never;
+
+/** Does the same to both, and compares what they answer. */
+function obey(world: World, { object }: Inside, made: Command): void {
+  world.nowMs = Date.now();
+  if (made.do === "pass") return pass(made.ms);
+  if (made.do === "alarm") {
+    object.alarm();
+    return void world.alarm();
+  }
+  if (made.do === "submit") {
+    const id = `t${String(world.items.size).padStart(3, "0")}.${world.nowMs}`;
+    const runAtMs = made.delayMs === 0 ? 0 : world.nowMs + made.delayMs;
+    const [claim] = object.submit([newTask(made.type, id, { ...made, runAtMs })]);
+    const token = world.submit(id, made.type, made.priority, runAtMs, made.lane);
+    return must((claim?.token ?? null) === token, "just who may begin at once is told so");
+  }
+  const item = [...world.items.values()][made.pick % Math.max(1, world.items.size)];
+  if (!item) return;
+  const { id: taskId } = item;
+  const token = item.tokens.at(-1) ?? 1;
+  if (made.do === "heartbeat")
+    must(
+      object.heartbeat({ taskId, token }) === world.heartbeat(item, token),
+      "heartbeats are answered alike",
+    );
+  if (made.do === "retry") must((object.retry(taskId) !== "refused") === world.retry(item), "so are retries");
+  if (made.do === "cancel")
+    must((object.cancel(taskId) === "ended") === (world.cancel(item) === "ended"), "so are cancels");
+  if (made.do !== "report") return;
+  const said = made.outcome(world.nowMs);
+  const aged = item.tokens.at(-1 - made.age) ?? 99;
+  // A report that comes twice, as one whose answer was lost, is taken once.
+  const twice = { taskId, token: aged, outcome: said };
+  object.report([twice, twice]);
+  world.report(item, aged, said);
+}
+
+/** The rows are as the world has them, the history has no gap, and the alarm is not later than anything that is due. */
+async function compare(world: World, inside: Inside): Promise<void> {
+  const { storage, object } = inside;
+  const rows = inside.sql("SELECT * FROM task ORDER BY id") as (TaskState & { id: string; events: number })[];
+  const items = [...world.items.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  expect(rows.map(({ id }) => id)).toEqual(items.map(({ id }) => id));
+  for (const [n, { state, events }] of items.entries()) expect(rows[n]).toMatchObject({ ...state, events });
+  const gaps = inside.sql(
+    `SELECT id FROM task WHERE events <> 1 + (SELECT count(*) FROM event WHERE task_id = id AND number BETWEEN 2 AND events)
+     UNION SELECT task_id FROM event WHERE number > (SELECT events FROM task WHERE id = task_id) OR number < 2
+     UNION SELECT task_id FROM event WHERE task_id NOT IN (SELECT id FROM task)`,
+  );
+  expect(gaps).toEqual([]);
+  const [late] = inside.sql("SELECT min(due_at_ms) AS at FROM task");
+  const alarmAtMs = (await storage.getAlarm()) ?? Number.POSITIVE_INFINITY;
+  must(
+    alarmAtMs <= Math.max(Number(late?.at ?? Number.POSITIVE_INFINITY), Date.now()),
+    "the alarm is set in time",
+  );
+  must(!world.hasRoom() || alarmAtMs <= Date.now(), "who waits and has room is served at once");
+  expect(
+    object.list({
+      statuses: [],
+      type: undefined,
+      fromMs: 0,
+      before: { createdAtMs: 9e15, id: "" },
+      limit: 999,
+    }),
+  ).toHaveLength(rows.length);
+}
+
+async function act(name: string, world: World, commands: Command[]): Promise<void> {
+  await inLedger(name, async (inside) => {
+    vi.spyOn(Math, "random").mockReturnValue(world.random);
+    for (const made of commands) {
+      obey(world, inside, made);
+      if (made.do !== "pass") await compare(world, inside);
+    }
+  });
+}
+
+test("the ledger does what the rules say, also when it is evicted in the middle", async () => {
+  const phases = fc.array(fc.array(command, { minLength: 15, maxLength: 25 }), {
+    minLength: 2,
+    maxLength: 3,
+  });
+  const property = fc.asyncProperty(phases, async (parts) => {
+    vi.setSystemTime(T0);
+    const name = newLedgerName();
+    const world = new World(T0, TYPES, RETENTION_MS);
+    for (const [n, commands] of parts.entries()) {
+      if (n > 0) await evictDurableObject(ledgerCalled(name));
+      await act(name, world, commands);
+    }
+  });
+  await fc.assert(property, { numRuns: 30 });
+});

@@ -1,0 +1,188 @@
+/** Rows that have been spoilt: their task still comes to an end, and the rest of the shard never notices. */
+
+import { env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { describe, expect, test, vi } from "vitest";
+import { z } from "zod";
+import { FINAL_STATUSES } from "../../../src/tasks/ledger/rules.ts";
+import { toTask } from "../../../src/tasks/ledger/schema.ts";
+import { newTaskId } from "../../../src/tasks/ledger/task-id.ts";
+import { defineTask } from "../../../src/tasks/types/define.ts";
+import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
+import {
+  FAILURE,
+  inLedger,
+  ledgerCalled,
+  newLedgerName,
+  newTask,
+  pass,
+  SUCCESS,
+  T0,
+  useClock,
+} from "../../support/ledgers.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+
+const body = { input: z.object({ n: z.int() }), retry: { retries: 0 } };
+registerTaskTypes([
+  defineTask({ ...body, name: "ledger-spoilt", run: async (ctx) => ctx.step("one", async () => 1) }),
+  defineTask({ ...body, name: "ledger-spoilt-not", run: async () => "fine" }),
+]);
+
+useClock();
+keepQuiet();
+
+const PAGE = { statuses: [], type: undefined, fromMs: 0, before: { createdAtMs: 9e15, id: "" }, limit: 9 };
+const NOT_JSON = ["", "{", "\u0000", "undefined", "[1]"];
+
+describe.each(["input", "result", "error"])("%s that cannot be read", (column) => {
+  test.each(NOT_JSON)("any more (%j) hides nothing else of the task, nor of the list", async (text) => {
+    await inLedger(newLedgerName(), ({ object, storage }) => {
+      object.submit([newTask("ledger-spoilt", "a", { lane: "fast" }), newTask("ledger-spoilt-not", "b")]);
+      storage.sql.exec(`UPDATE task SET ${column} = ? WHERE id = 'a'`, text);
+      const task = toTask(object.getTask("a") ?? expect.fail());
+      expect(task).toMatchObject({ id: "a", status: "running", createdAt: new Date(T0).toISOString() });
+      expect(object.list(PAGE).map((row) => toTask(row).id)).toEqual(["b", "a"]);
+      object.report([{ taskId: "a", token: 1, outcome: SUCCESS }]);
+      expect(object.getTask("a")?.status).toBe("succeeded");
+    });
+  });
+});
+
+test("text that is no UTF-8 hides nothing else of the list", async () => {
+  await inLedger(newLedgerName(), ({ object, storage }) => {
+    object.submit([newTask("ledger-spoilt", "a"), newTask("ledger-spoilt-not", "b")]);
+    storage.sql.exec(
+      "UPDATE task SET input = CAST(x'ff' AS TEXT), error = CAST(x'ff' AS TEXT) WHERE id = 'a'",
+    );
+    expect(toTask(object.getTask("a") ?? expect.fail())).toMatchObject({ id: "a", input: null });
+    expect(object.list(PAGE).map((row) => toTask(row).id)).toEqual(["b", "a"]);
+    object.alarm();
+    expect([object.getTask("a")?.status, object.getTask("b")?.status]).toEqual(["running", "running"]);
+  });
+});
+
+/** Runs a task in a runner, once its row was spoilt; gives it as it has become. */
+async function runSpoilt(...queries: string[]) {
+  const id = newTaskId("s0");
+  const ledger = ledgerCalled("s0");
+  await ledger.submit([newTask("ledger-spoilt", id), newTask("ledger-spoilt-not", newTaskId("s0"))]);
+  await runInDurableObject(ledger, (_, { storage }) => {
+    for (const query of queries) storage.sql.exec(query, id);
+  });
+  await runDurableObjectAlarm(ledger);
+  const runner = env.TASK_RUNNER.getByName(`${id}.1`);
+  await vi.waitFor(async () => expect(await runDurableObjectAlarm(runner)).toBe(true), { timeout: 5_000 });
+  return vi.waitFor(async () => {
+    const row = await ledger.getTask(id);
+    expect(FINAL_STATUSES).toContain(row?.status);
+    return toTask(row ?? expect.fail());
+  });
+}
+
+describe("a task that runs", () => {
+  test("with an input that cannot be read has failed for good", async () => {
+    expect(await runSpoilt("UPDATE task SET input = '{' WHERE id = ?")).toMatchObject({
+      status: "failed",
+      attempt: 1,
+      input: null,
+      error: { name: "NonRetryableError" },
+    });
+  });
+
+  test("with a step that cannot be read fails as any other; without one it succeeds", async () => {
+    const record = "INSERT INTO step (task_id, name, result) VALUES (?, 'one', '{')";
+    expect(await runSpoilt(record)).toMatchObject({ status: "failed", error: { name: "SyntaxError" } });
+    expect(await runSpoilt()).toMatchObject({ status: "succeeded", result: 1 });
+  });
+
+  test("of a type that there is no more fails, with its retries", async () => {
+    expect(await runSpoilt("UPDATE task SET type = 'gone', attempt = 3 WHERE id = ?")).toMatchObject({
+      status: "failed",
+      attempt: 4,
+    });
+  });
+});
+
+describe("a task whose history cannot be continued", () => {
+  /** Its next event would be one that is there already. */
+  const SPOIL = "INSERT INTO event (task_id, number, at_ms, name, data) VALUES ('a', 2, 0, 'status', '{}')";
+  const PAUSE_MS = 60_000;
+
+  test.each([
+    ["is in the line", {}, 0],
+    ["has to be queued", { runAtMs: T0 + 1_000 }, 1_000],
+    ["has a lease that is over", { lane: "fast" as const }, 15_000],
+  ])("and that %s holds up no other", async (_, more, ms) => {
+    await inLedger(newLedgerName(), (inside) => {
+      inside.object.submit([newTask("ledger-spoilt", "a", more)]);
+      inside.sql(SPOIL);
+      pass(ms);
+      inside.object.submit([newTask("ledger-spoilt", "b"), newTask("ledger-spoilt-not", "c")]);
+      inside.alarm();
+      expect(inside.statuses()).toMatchObject({ b: "running", c: "running" });
+    });
+  });
+
+  test.each([
+    ["is in the line", {}, 0, 0],
+    ["has to be queued", { runAtMs: T0 + 1_000 }, 1_000, 0],
+    ["has a lease that is over", { lane: "fast" as const }, 15_000, 1],
+  ])("and that %s goes on a minute later, with a history that has no gap", async (_, more, ms, crashes) => {
+    await inLedger(newLedgerName(), async (inside) => {
+      inside.object.submit([newTask("ledger-spoilt", "a", more)]);
+      inside.sql(SPOIL);
+      pass(ms);
+      expect(inside.alarm()).toEqual([]);
+      expect(await inside.storage.getAlarm()).toBe(T0 + ms + PAUSE_MS);
+      pass(PAUSE_MS - 1);
+      expect(inside.alarm()).toEqual([]);
+      pass(1);
+      expect(inside.alarm()).toEqual([{ taskId: "a", token: crashes + 1 }]);
+      expect(inside.object.getTask("a")).toMatchObject({ status: "running", attempt: 1, crashes });
+      inside.report("a", SUCCESS);
+      expect(inside.status("a")).toBe("succeeded");
+      const numbers = inside.events("a").map(({ number }) => number);
+      expect(numbers).toEqual(numbers.map((_number, n) => n + 1));
+    });
+  });
+
+  test("is not changed by what its caller is not told of", async () => {
+    await inLedger(newLedgerName(), (inside) => {
+      inside.object.submit([newTask("ledger-spoilt", "a", { lane: "fast" })]);
+      inside.sql(SPOIL);
+      expect(() => inside.object.cancel("a")).toThrow("UNIQUE");
+      expect(inside.status("a")).toBe("running");
+    });
+  });
+
+  test("is kept for its time, when it is a dead letter that cannot be retried", async () => {
+    await inLedger(newLedgerName(), (inside) => {
+      inside.object.submit([newTask("ledger-spoilt", "a", { lane: "fast" })]);
+      inside.report("a", FAILURE);
+      inside.sql(SPOIL.replace("2, 0", "3, 0"));
+      inside.object.retryFailed("ledger-spoilt", Date.now() + 1, 9);
+      pass(PAUSE_MS);
+      inside.alarm();
+      expect(inside.status("a")).toBe("failed");
+      inside.object.retryFailed("ledger-spoilt", Date.now() + 1, 9);
+      expect(inside.status("a")).toBe("queued");
+    });
+  });
+
+  test("holds up no report that comes with its own", async () => {
+    await inLedger(newLedgerName(), (inside) => {
+      const fast = { lane: "fast" as const };
+      const claims = inside.object.submit([
+        newTask("ledger-spoilt", "a", fast),
+        newTask("ledger-spoilt", "b", fast),
+      ]);
+      inside.sql(SPOIL);
+      const reports = claims.flatMap((claim) => (claim ? [{ ...claim, outcome: SUCCESS }] : []));
+      inside.object.report(reports);
+      expect(inside.statuses()).toEqual({ a: "running", b: "succeeded" });
+      // Whoever says it again is heard: it is mended.
+      inside.object.report(reports);
+      expect(inside.statuses()).toEqual({ a: "succeeded", b: "succeeded" });
+      expect(inside.events("a").map(({ number }) => number)).toEqual([1, 2, 3]);
+    });
+  });
+});

@@ -1,0 +1,35 @@
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import {
+  HIGHEST_PRIORITY,
+  PRIORITY_HEAD_START_MS,
+  queuedSinceMs,
+  rankOf,
+} from "../../../src/tasks/ledger/rank.ts";
+
+test("of those that come at once, the more urgent has the lower rank; of the equally urgent, the first", () => {
+  expect([rankOf(0, 5), rankOf(0, 6)]).toEqual([5, 6]);
+  expect([rankOf(1, 5), rankOf(HIGHEST_PRIORITY, 5)]).toEqual([5 - 60_000, 5 - 540_000]);
+});
+
+test("nobody starves: a later task passes only with more priority, and only within the head start of that", () => {
+  const arrival = fc.record({ priority: fc.nat(9), atMs: fc.nat(20 * PRIORITY_HEAD_START_MS) });
+  const property = fc.property(arrival, arrival, (first, later) => {
+    fc.pre(later.atMs > first.atMs);
+    const passes = rankOf(later.priority, later.atMs) < rankOf(first.priority, first.atMs);
+    const headStartMs = (later.priority - first.priority) * PRIORITY_HEAD_START_MS;
+    expect(passes).toBe(later.atMs - first.atMs < headStartMs);
+  });
+  fc.assert(property, { numRuns: 1_000 });
+});
+
+test("a rank tells since when whoever has it has been in the line", () => {
+  const property = fc.property(
+    fc.nat(HIGHEST_PRIORITY),
+    fc.integer({ min: 0, max: 8.64e15 }),
+    (priority, atMs) => {
+      expect(queuedSinceMs(priority, rankOf(priority, atMs))).toBe(atMs);
+    },
+  );
+  fc.assert(property);
+});

@@ -1,0 +1,160 @@
+/** Thousands of small histories: whatever is done to some tasks, in whatever order, the rules keep to the design. */
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import {
+  FINAL_STATUSES,
+  HEARTBEAT_MS,
+  LEASE_MS,
+  type Outcome,
+  TASK_STATUSES,
+} from "../../../src/tasks/ledger/rules.ts";
+import { type Item, must } from "../../support/task-history.ts";
+import { World } from "../../support/task-world.ts";
+
+const T0 = Date.UTC(2100, 0, 1);
+const TYPES = {
+  capped: { cap: 2, retry: { retries: 1, minDelayMs: 1_000, maxDelayMs: 5_000, factor: 3 } },
+  free: { retry: { retries: 3, minDelayMs: 100, maxDelayMs: 60_000, factor: 2 } },
+};
+const RETENTION_MS = { succeeded: 40_000, failed: 90_000, cancelled: 60_000 };
+
+const pick = fc.nat(7);
+const outcome = fc.oneof(
+  fc.record({ kind: fc.constant("succeeded" as const), result: fc.constant("1") }),
+  fc.record({
+    kind: fc.constant("failed" as const),
+    error: fc.constant({ name: "Error", message: "no" }),
+    isFinal: fc.boolean(),
+    livesMs: fc.constantFrom(undefined, -1, 500, 30_000),
+  }),
+  fc.record({ kind: fc.constant("handed-over" as const), afterMs: fc.integer({ min: -1_000, max: 30_000 }) }),
+  fc.constantFrom({ kind: "crashed" as const }, { kind: "not-begun" as const }),
+);
+const command = fc.oneof(
+  fc.record({
+    do: fc.constant("submit" as const),
+    type: fc.constantFrom("capped", "free"),
+    priority: fc.nat(9),
+    delayMs: fc.oneof(fc.constant(0), fc.integer({ min: -5, max: 40_000 })),
+    lane: fc.constantFrom("fast" as const, null),
+  }),
+  fc.record({ do: fc.constant("alarm" as const) }),
+  fc.record({
+    do: fc.constant("pass" as const),
+    ms: fc.integer({ min: 1, max: 2 * LEASE_MS }),
+    pulse: fc.boolean(),
+  }),
+  fc.record({
+    do: fc.constant("report" as const),
+    pick,
+    age: fc.constantFrom(0, 0, 0, 1, 2),
+    outcome,
+    random: fc.double({ min: 0, max: 1, noNaN: true }),
+  }),
+  fc.record({ do: fc.constantFrom("heartbeat" as const, "cancel" as const, "retry" as const), pick }),
+);
+type Command = typeof command extends fc.Arbitrary<infer C> ? C : never;
+
+/** All that live say so, as often as they should, while time goes on; if not, they are all frozen. */
+function pass(world: World, ms: number, hasPulse: boolean): void {
+  const untilMs = world.nowMs + ms;
+  while (world.nowMs < untilMs) {
+    world.nowMs = hasPulse ? Math.min(untilMs, world.nowMs + HEARTBEAT_MS) : untilMs;
+    if (!hasPulse) continue;
+    for (const item of world.items.values()) world.heartbeat(item, item.holder ?? 0);
+  }
+}
+
+function toOutcome(made: Extract<Command, { do: "report" }>["outcome"], nowMs: number): Outcome {
+  if (made.kind === "handed-over") return { kind: "handed-over", notBeforeMs: nowMs + made.afterMs };
+  if (made.kind !== "failed" || made.livesMs === undefined) return made;
+  const { livesMs, ...failed } = made;
+  return { ...failed, notBeforeMs: nowMs + livesMs };
+}
+
+function obey(world: World, made: Command): void {
+  if (made.do === "submit") {
+    const runAtMs = made.delayMs === 0 ? 0 : world.nowMs + made.delayMs;
+    world.submit(`t${world.items.size}.${world.nowMs}`, made.type, made.priority, runAtMs, made.lane);
+  }
+  if (made.do === "alarm") world.alarm();
+  if (made.do === "pass") pass(world, made.ms, made.pulse);
+  if (!("pick" in made)) return;
+  const item = [...world.items.values()][made.pick % Math.max(1, world.items.size)];
+  if (!item) return;
+  if (made.do === "heartbeat") world.heartbeat(item, item.tokens.at(-1) ?? 1);
+  if (made.do === "cancel") world.cancel(item);
+  if (made.do === "retry") world.retry(item);
+  if (made.do !== "report") return;
+  world.random = made.random;
+  const before = item.state;
+  const isTaken = world.report(
+    item,
+    item.tokens.at(-1 - made.age) ?? 99,
+    toOutcome(made.outcome, world.nowMs),
+  );
+  must(isTaken || item.state === before, "a report that does not count changes nothing");
+}
+
+/** Lets all that runs succeed, and time go on, until all have ended. */
+function runToEnd(world: World): void {
+  const open = (): Item[] => [...world.items.values()].filter(({ life }) => !life.ended);
+  for (let rounds = 0; open().length > 0; rounds++) {
+    must(rounds < 500, "every task comes to an end");
+    world.alarm();
+    const items = open();
+    for (const item of items) world.report(item, item.holder ?? -1, { kind: "succeeded", result: "2" });
+    const nextMs = Math.min(...items.map((item) => world.nextMs(item) ?? world.nowMs));
+    world.nowMs = Math.max(world.nowMs, nextMs);
+  }
+}
+
+test("whatever happens to tasks, no invariant breaks, and all of them end", () => {
+  const statuses = new Set<string>();
+  const property = fc.property(fc.array(command, { minLength: 20, maxLength: 60 }), (commands) => {
+    const world = new World(T0, TYPES, RETENTION_MS);
+    for (const made of commands) {
+      obey(world, made);
+      for (const { state } of world.items.values()) statuses.add(state.status);
+    }
+    runToEnd(world);
+  });
+  fc.assert(property, { numRuns: 3_000 });
+  expect(statuses).toEqual(new Set(TASK_STATUSES));
+});
+
+test("whatever happened before, a claim without heartbeats is another's to run once its lease is over", () => {
+  const property = fc.property(fc.array(command, { minLength: 10, maxLength: 40 }), (commands) => {
+    const world = new World(T0, TYPES, RETENTION_MS);
+    for (const made of commands) obey(world, made);
+    world.alarm();
+    const held = [...world.items.values()].map((item) => ({ item, token: item.holder ?? -1 }));
+    world.nowMs += LEASE_MS;
+    world.alarm();
+    for (const { item, token } of held) {
+      must(!world.report(item, token, { kind: "succeeded", result: "late" }), "its report comes too late");
+      must(item.holder !== token, "nobody holds a claim whose lease is over");
+    }
+  });
+  fc.assert(property, { numRuns: 1_000 });
+});
+
+test("once a task has ended, only a retry by hand changes it, until it is removed", () => {
+  const property = fc.property(fc.array(command, { minLength: 10, maxLength: 40 }), (commands) => {
+    const world = new World(T0, TYPES, RETENTION_MS);
+    for (const made of commands) {
+      const ended = [...world.items.values()].filter(({ life }) => life.ended);
+      const states = ended.map(({ state }) => state);
+      obey(world, made);
+      for (const [n, item] of ended.entries()) {
+        const isRetried = made.do === "retry" && !item.life.ended;
+        const isSame = JSON.stringify(item.state) === JSON.stringify(states[n]);
+        must(
+          isRetried || isSame,
+          `nothing but a retry changes what has ended (${FINAL_STATUSES.join(", ")})`,
+        );
+      }
+    }
+  });
+  fc.assert(property, { numRuns: 1_000 });
+});

@@ -1,0 +1,95 @@
+/** Of the time that an attempt has, only running takes any. */
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  claim,
+  type Outcome,
+  RELEASE_PAUSE_MS,
+  report,
+  submit,
+  type TaskState,
+  type Terms,
+  tick,
+} from "../../../src/tasks/ledger/rules.ts";
+
+const NOW = 1_000_000;
+const termsAt = (nowMs: number): Terms => ({
+  nowMs,
+  random: 0,
+  retry: { retries: 2, minDelayMs: 1_000, maxDelayMs: 60_000, factor: 2 },
+  retentionMs: { succeeded: 100, failed: 200, cancelled: 300 },
+});
+const started = (nowMs: number) => submit(0, 0, "fast", nowMs).task;
+
+/** The task as it waits in the line, after its claim came to this. */
+function releasedAt(nowMs: number, task: TaskState, outcome: Outcome): TaskState {
+  const released = report(task, task.token, outcome, termsAt(nowMs))?.task ?? expect.fail("not taken");
+  if (released.status === "queued") return released;
+  const change = tick(released, termsAt(released.due_at_ms ?? 0));
+  return typeof change === "object" ? change.task : expect.fail("not due");
+}
+
+describe("a claim that goes on with an attempt gives it the time that is left", () => {
+  test.each<[string, Outcome, number]>([
+    ["a long sleep", { kind: "handed-over", notBeforeMs: NOW + 3_600_100 }, 3_600_000],
+    ["code that was given up has ended", { kind: "handed-over", notBeforeMs: NOW + 1_100 }, 1_000],
+    ["nothing", { kind: "handed-over", notBeforeMs: NOW + 100 }, 0],
+    ["a time that is over", { kind: "handed-over", notBeforeMs: 0 }, 0],
+    ["an hour in the line", { kind: "handed-over", notBeforeMs: 0 }, 3_600_000],
+    ["nobody could be found to run it", { kind: "not-begun" }, RELEASE_PAUSE_MS],
+    ["an hour after nobody could be found", { kind: "not-begun" }, 3_600_000],
+  ])("after %s", (_, outcome, waitsMs) => {
+    // Until then it has run for 100 ms, and so it has when it goes on.
+    const nowMs = NOW + 100 + waitsMs;
+    const { task } = claim(releasedAt(NOW + 100, started(NOW), outcome), "long", nowMs);
+    expect(task).toMatchObject({ attempt: 1, attempt_started_at_ms: nowMs - 100, started_at_ms: NOW });
+  });
+});
+
+describe("a claim gives all of its time", () => {
+  test.each<[string, Outcome, number]>([
+    ["to an attempt whose machine died", { kind: "crashed" }, 1],
+    ["to the next attempt", { kind: "failed", error: { name: "Error", message: "no" }, isFinal: false }, 2],
+  ])("%s, also after hand-overs", (_, outcome, attempt) => {
+    const going = releasedAt(NOW + 100, started(NOW), { kind: "handed-over", notBeforeMs: 0 });
+    const again = releasedAt(NOW + 300, claim(going, "long", NOW + 200).task, outcome);
+    expect(claim(again, "long", NOW + 9_000).task).toMatchObject({
+      attempt,
+      attempt_started_at_ms: NOW + 9_000,
+    });
+  });
+
+  test("to an attempt whose lease is over", () => {
+    const change = tick(started(NOW), termsAt(NOW + 15_000));
+    const queued = typeof change === "object" ? change.task : expect.fail("not due");
+    expect(claim(queued, "long", NOW + 20_000).task).toMatchObject({
+      attempt: 1,
+      attempt_started_at_ms: NOW + 20_000,
+    });
+  });
+});
+
+test("however often it is handed on, and however long it waits, an attempt is as old as it has run", () => {
+  const leg = fc.record({
+    runsMs: fc.nat(900_000),
+    sleepsMs: fc.constantFrom(null, -1, 0, 1, 500, 86_400_000),
+    waitsMs: fc.oneof(fc.constant(0), fc.nat(100_000_000)),
+  });
+  const property = fc.property(fc.array(leg, { maxLength: 20 }), (legs) => {
+    let nowMs = NOW;
+    let ranMs = 0;
+    let task = started(nowMs);
+    for (const { runsMs, sleepsMs, waitsMs } of legs) {
+      nowMs += runsMs;
+      ranMs += runsMs;
+      const outcome: Outcome =
+        sleepsMs === null ? { kind: "not-begun" } : { kind: "handed-over", notBeforeMs: nowMs + sleepsMs };
+      const queued = releasedAt(nowMs, task, outcome);
+      nowMs += Math.max(sleepsMs ?? RELEASE_PAUSE_MS, 0) + waitsMs;
+      task = claim(queued, "long", nowMs).task;
+      expect(nowMs - (task.attempt_started_at_ms ?? 0)).toBe(ranMs);
+    }
+    expect(task.attempt).toBe(1);
+  });
+  fc.assert(property, { numRuns: 1_000 });
+});

@@ -1,0 +1,296 @@
+/** Each rule by itself, what it refuses, and what it leaves alone; all of them together are in rules-model.test.ts. */
+import { describe, expect, test } from "vitest";
+import { PRIORITY_HEAD_START_MS } from "../../../src/tasks/ledger/rank.ts";
+import {
+  CANCEL_GRACE_MS,
+  cancel,
+  claim,
+  FINAL_STATUSES,
+  HEARTBEAT_MS,
+  isFinal,
+  LEASE_MS,
+  MOST_CRASHES,
+  mayReport,
+  type Outcome,
+  RELEASE_PAUSE_MS,
+  renewed,
+  report,
+  retry,
+  submit,
+  TASK_STATUSES,
+  type TaskState,
+  type TaskStatus,
+  type Terms,
+  tick,
+} from "../../../src/tasks/ledger/rules.ts";
+
+const NOW = 1_000_000;
+const ERROR = { name: "TypeError", message: "no" };
+const terms: Terms = {
+  nowMs: NOW,
+  random: 0,
+  retry: { retries: 2, minDelayMs: 1_000, maxDelayMs: 60_000, factor: 2 },
+  retentionMs: { succeeded: 100, failed: 200, cancelled: 300 },
+};
+const HELD: readonly TaskStatus[] = ["running", "cancelling"];
+
+/** A task in its first attempt, under its third token. */
+function taskThatIs(status: TaskStatus, more: Partial<TaskState> = {}): TaskState {
+  const isHeld = HELD.includes(status);
+  return {
+    status,
+    priority: 0,
+    rank_ms: status === "queued" ? NOW - 10 : null,
+    token: 3,
+    attempt: 1,
+    crashes: 0,
+    is_resuming: 0,
+    lane: isHeld ? "long" : null,
+    due_at_ms: status === "queued" ? null : NOW,
+    run_at_ms: 0,
+    started_at_ms: NOW - 100,
+    attempt_started_at_ms: isHeld ? NOW - 100 : null,
+    spent_ms: 0,
+    finished_at_ms: isFinal(status) ? NOW - 1 : null,
+    result: null,
+    error: null,
+    ...more,
+  };
+}
+
+test("a claim outlives two missed heartbeats", () => {
+  expect(LEASE_MS).toBeGreaterThan(2 * HEARTBEAT_MS);
+});
+
+describe("a new task", () => {
+  test.each([
+    ["for now", NOW, null, { status: "queued", due_at_ms: null, rank_ms: NOW, token: 0, attempt: 0 }],
+    ["for long ago", 0, null, { status: "queued", due_at_ms: null, rank_ms: NOW, token: 0 }],
+    [
+      "for a moment later",
+      NOW + 1,
+      null,
+      { status: "scheduled", due_at_ms: NOW + 1, rank_ms: null, token: 0 },
+    ],
+    ["for a moment later, with a lane", NOW + 1, "fast", { status: "scheduled", token: 0, lane: null }],
+    [
+      "for now, with a lane",
+      NOW,
+      "fast",
+      { status: "running", token: 1, attempt: 1, due_at_ms: NOW + LEASE_MS },
+    ],
+  ] as const)("%s", (_, runAtMs, lane, expected) => {
+    const { task, event } = submit(0, runAtMs, lane, NOW);
+    expect(task).toMatchObject(expected);
+    expect(event).toMatchObject({ name: "status", data: { status: expected.status, attempt: task.attempt } });
+  });
+
+  test("says when it is to run, just while it waits for that", () => {
+    expect(submit(0, NOW + 1, null, NOW).event.data.runAt).toBe(new Date(NOW + 1).toISOString());
+    expect(submit(0, NOW, null, NOW).event.data).not.toHaveProperty("runAt");
+  });
+});
+
+describe("a claim", () => {
+  test("begins an attempt under a new token", () => {
+    const { task } = claim(taskThatIs("queued"), "long", NOW);
+    expect(task).toMatchObject({ status: "running", token: 4, attempt: 2, lane: "long", rank_ms: null });
+    expect(task).toMatchObject({
+      due_at_ms: NOW + LEASE_MS,
+      started_at_ms: NOW - 100,
+      attempt_started_at_ms: NOW,
+    });
+  });
+
+  test("of a task that is to go on keeps its attempt, and what that has had of its time", () => {
+    const { task } = claim(taskThatIs("queued", { is_resuming: 1, spent_ms: 100 }), "fast", NOW);
+    expect(task).toMatchObject({ token: 4, attempt: 1, attempt_started_at_ms: NOW - 100, is_resuming: 0 });
+  });
+
+  test.each(TASK_STATUSES)(
+    "on a task that is %s counts while it is held, and with the latest token",
+    (status) => {
+      const task = taskThatIs(status);
+      expect([2, 3, 4].map((token) => mayReport(task, token))).toEqual([false, HELD.includes(status), false]);
+    },
+  );
+
+  test("is renewed by a heartbeat, unless the task is being cancelled", () => {
+    expect(renewed(taskThatIs("running"), NOW)).toBe(NOW + LEASE_MS);
+    expect(renewed(taskThatIs("cancelling", { due_at_ms: NOW + 5 }), NOW)).toBe(NOW + 5);
+  });
+});
+
+const GOOD: Outcome = { kind: "succeeded", result: '{"sum":3}' };
+const BAD: Outcome = { kind: "failed", error: ERROR, isFinal: false };
+const OUTCOMES: Outcome[] = [
+  GOOD,
+  BAD,
+  { kind: "failed", error: ERROR, isFinal: true },
+  { kind: "handed-over", notBeforeMs: NOW + 500 },
+  { kind: "crashed" },
+  { kind: "not-begun" },
+];
+
+describe("a report", () => {
+  test.each<[string, Partial<TaskState>, Outcome, Partial<TaskState>]>([
+    ["of success", {}, GOOD, { status: "succeeded", result: '{"sum":3}', error: null, due_at_ms: NOW + 100 }],
+    ["of success after failures", { error: "{}" }, GOOD, { status: "succeeded", error: null }],
+    ["of a failure", {}, BAD, { status: "scheduled", due_at_ms: NOW + 1_000, is_resuming: 0, attempt: 1 }],
+    [
+      "of a failure whose code may be at work for longer than the pause",
+      {},
+      { ...BAD, notBeforeMs: NOW + 1_001 },
+      { status: "scheduled", due_at_ms: NOW + 1_001 },
+    ],
+    [
+      "of a failure whose code may be at work for less",
+      {},
+      { ...BAD, notBeforeMs: NOW + 999 },
+      { status: "scheduled", due_at_ms: NOW + 1_000 },
+    ],
+    ["of the failure before the last", { attempt: 2 }, BAD, { status: "scheduled", due_at_ms: NOW + 2_000 }],
+    ["of the last failure", { attempt: 3 }, BAD, { status: "failed", due_at_ms: NOW + 200 }],
+    ["of a failure for good", {}, { ...BAD, isFinal: true }, { status: "failed", finished_at_ms: NOW }],
+    [
+      "that it sleeps",
+      {},
+      { kind: "handed-over", notBeforeMs: NOW + 9 },
+      { status: "scheduled", due_at_ms: NOW + 9 },
+    ],
+    [
+      "that it goes on elsewhere",
+      {},
+      { kind: "handed-over", notBeforeMs: NOW },
+      { status: "queued", rank_ms: NOW },
+    ],
+    ["of a crash", {}, { kind: "crashed" }, { status: "queued", crashes: 1, attempt: 1, is_resuming: 1 }],
+    ["of the last crash but one", { crashes: MOST_CRASHES - 2 }, { kind: "crashed" }, { status: "queued" }],
+    [
+      "of the last crash",
+      { crashes: MOST_CRASHES - 1 },
+      { kind: "crashed" },
+      { status: "failed", crashes: 5 },
+    ],
+    [
+      "that nobody began",
+      {},
+      { kind: "not-begun" },
+      { status: "scheduled", due_at_ms: NOW + RELEASE_PAUSE_MS },
+    ],
+  ])("%s", (_, state, outcome, expected) => {
+    const task = report(taskThatIs("running", state), 3, outcome, terms)?.task;
+    expect(task).toMatchObject({ token: 3, lane: null, ...expected });
+  });
+
+  test("of a failure keeps the error, for now or for good", () => {
+    for (const attempt of [1, 3]) {
+      const change = report(taskThatIs("running", { attempt }), 3, BAD, terms);
+      expect(JSON.parse(change?.task.error ?? "")).toEqual(ERROR);
+      expect(change?.event.data.error).toEqual(ERROR);
+    }
+  });
+
+  test("of too many crashes says so", () => {
+    const change = report(
+      taskThatIs("running", { crashes: MOST_CRASHES - 1 }),
+      3,
+      { kind: "crashed" },
+      terms,
+    );
+    expect(JSON.parse(change?.task.error ?? "")).toMatchObject({ name: "Crashed" });
+  });
+
+  test.each(OUTCOMES)("on a task that is being cancelled ends it: $kind", (outcome) => {
+    const task = report(taskThatIs("cancelling"), 3, outcome, terms)?.task;
+    expect(task).toMatchObject({ status: "cancelled", result: null, error: null, due_at_ms: NOW + 300 });
+  });
+
+  test.each(TASK_STATUSES)("of any kind does nothing to a task that is %s, unless it is held", (status) => {
+    for (const outcome of OUTCOMES) {
+      const isTaken = report(taskThatIs(status), 3, outcome, terms) !== undefined;
+      expect(isTaken).toBe(HELD.includes(status));
+      expect(report(taskThatIs(status), 2, outcome, terms)).toBeUndefined();
+      expect(report(taskThatIs(status), 4, outcome, terms)).toBeUndefined();
+    }
+  });
+});
+
+describe("time", () => {
+  test.each<[TaskStatus, unknown]>([
+    ["scheduled", { status: "queued", rank_ms: NOW, due_at_ms: null }],
+    ["running", { status: "queued", crashes: 1 }],
+    ["cancelling", { status: "cancelled", finished_at_ms: NOW }],
+    ["succeeded", "remove"],
+    ["failed", "remove"],
+    ["cancelled", "remove"],
+  ])("that is over for a task that is %s", (status, expected) => {
+    const change = tick(taskThatIs(status, { due_at_ms: NOW }), terms);
+    expect(change === "remove" ? change : change?.task).toEqual(
+      expected === "remove" ? expected : expect.objectContaining(expected),
+    );
+    expect(tick(taskThatIs(status, { due_at_ms: NOW + 1 }), terms)).toBeUndefined();
+  });
+
+  test("does nothing to a task in the line", () => {
+    expect(tick(taskThatIs("queued"), { ...terms, nowMs: NOW * 2 })).toBeUndefined();
+  });
+
+  test("puts a task in the line as of when it was due, however late that is seen", () => {
+    const change = tick(taskThatIs("scheduled", { priority: 1 }), { ...terms, nowMs: NOW + 5_000 });
+    expect(change).toMatchObject({ task: { rank_ms: NOW - PRIORITY_HEAD_START_MS } });
+  });
+});
+
+describe("cancelling", () => {
+  test.each<[TaskStatus, TaskStatus | "already" | undefined]>([
+    ["scheduled", "cancelled"],
+    ["queued", "cancelled"],
+    ["running", "cancelling"],
+    ["cancelling", "already"],
+    ["cancelled", "already"],
+    ["succeeded", undefined],
+    ["failed", undefined],
+  ])("a task that is %s: %s", (status, expected) => {
+    const change = cancel(taskThatIs(status), terms);
+    expect(typeof change === "object" ? change.task.status : change).toBe(expected);
+  });
+
+  test("leaves its code some time, whatever is left of the lease", () => {
+    for (const due_at_ms of [NOW + 1, NOW + LEASE_MS])
+      expect(cancel(taskThatIs("running", { due_at_ms }), terms)).toMatchObject({
+        task: { due_at_ms: NOW + CANCEL_GRACE_MS, lane: "long", token: 3, finished_at_ms: null },
+      });
+  });
+
+  test("takes the error of an earlier attempt with it", () => {
+    const change = cancel(taskThatIs("scheduled", { error: JSON.stringify(ERROR) }), terms);
+    expect(change).toMatchObject({ task: { error: null, finished_at_ms: NOW, due_at_ms: NOW + 300 } });
+  });
+});
+
+describe("a retry by hand", () => {
+  test.each(TASK_STATUSES)("of a task that is %s: just if it failed or was cancelled", (status) => {
+    const change = retry(taskThatIs(status), NOW);
+    expect(change !== undefined).toBe(status === "failed" || status === "cancelled");
+  });
+
+  test("of a task whose time lies ahead waits for it", () => {
+    const wait = (run_at_ms: number) => retry(taskThatIs("cancelled", { run_at_ms }), NOW)?.task;
+    expect(wait(NOW + 1)).toMatchObject({ status: "scheduled", due_at_ms: NOW + 1, rank_ms: null });
+    expect(wait(NOW)).toMatchObject({ status: "queued", due_at_ms: null, rank_ms: NOW });
+  });
+
+  test("begins a life with nothing used up, under later tokens", () => {
+    const used = { attempt: 3, crashes: 4, is_resuming: 1, priority: 2, spent_ms: 9 };
+    const task = retry(taskThatIs("failed", { ...used, error: JSON.stringify(ERROR) }), NOW)?.task;
+    expect(task).toMatchObject({ status: "queued", attempt: 0, crashes: 0, is_resuming: 0, token: 3 });
+    expect(task).toMatchObject({ started_at_ms: null, attempt_started_at_ms: null, finished_at_ms: null });
+    expect(task).toMatchObject({ spent_ms: 0 });
+    expect(task).toMatchObject({ error: null, due_at_ms: null, rank_ms: NOW - 2 * PRIORITY_HEAD_START_MS });
+  });
+});
+
+test("what has ended is one of three", () => {
+  expect(TASK_STATUSES.filter(isFinal)).toEqual(FINAL_STATUSES);
+});

@@ -1,0 +1,151 @@
+/** The heartbeats of a run, with a clock that the tests turn. */
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { Claim } from "../../../src/tasks/ledger/claim.ts";
+import { HEARTBEAT_MS, LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
+import { startRun } from "../../../src/tasks/run/attempt.ts";
+import { newType, scriptedLedger, someId, untilAborted } from "../../support/background.ts";
+import { captureLogs } from "../../support/call.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+
+keepQuiet();
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["Date", "setTimeout", "clearTimeout", "setInterval", "clearInterval"] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+const pass = async (ms: number) => vi.advanceTimersByTimeAsync(ms);
+
+/** What the code of the run that there is has heard, and how to let it end. */
+let heard: unknown[] = [];
+let end = (): void => undefined;
+
+newType(
+  "heartbeat",
+  async ({ signal }) => {
+    const { promise, resolve } = Promise.withResolvers<string>();
+    heard = [];
+    end = () => resolve("done");
+    signal.addEventListener("abort", () => void heard.push(signal.reason));
+    return Promise.race([promise, untilAborted(signal)]);
+  },
+  { timeoutMs: 3_600_000 },
+);
+
+function start(heartbeat?: (claim: Claim) => Promise<string>, budgetMs = 840_000) {
+  const { told, env } = scriptedLedger(heartbeat ? { heartbeat } : {});
+  const place = {
+    env,
+    waiting: { waitUntil: () => undefined },
+    budgetMs,
+    patienceMs: 0,
+    lifeMs: 900_000,
+  };
+  const claim = { taskId: someId(), token: 1 };
+  const assignment = {
+    type: "heartbeat",
+    input: "{}",
+    attempt: 1,
+    attemptStartedAtMs: Date.now(),
+    steps: {},
+  };
+  return { ...startRun(place, claim, assignment, Date.now()), claim, told };
+}
+
+test("a long task tells the ledger every five seconds that it lives, and no more once it has ended", async () => {
+  const { done, told } = start();
+  await pass(10 * HEARTBEAT_MS);
+  expect([told.heartbeats, heard]).toEqual([10, []]);
+  end();
+  await done;
+  expect(told.reports).toMatchObject([{ outcome: { kind: "succeeded", result: '"done"' } }]);
+  await pass(10 * HEARTBEAT_MS);
+  expect([told.heartbeats, vi.getTimerCount()]).toEqual([10, 0]);
+});
+
+test("it goes on as long as every second heartbeat gets through, and logs those that do not", async () => {
+  let beats = 0;
+  const { value, lines } = await captureLogs(async () => {
+    const run = start(async () => {
+      if (++beats % 2 === 1) throw new Error("the ledger restarts");
+      return "ok";
+    });
+    await pass(10 * HEARTBEAT_MS);
+    end();
+    await run.done;
+    return run;
+  });
+  expect(value.told.reports).toMatchObject([{ outcome: { kind: "succeeded" } }]);
+  expect(lines).toHaveLength(5);
+  expect(lines[0]).toMatchObject({ level: "warn", message: "heartbeat failed", taskId: value.claim.taskId });
+});
+
+test("who hears that the task is cancelled ends, and says so", async () => {
+  const { done, told } = start(async () => "cancel");
+  await pass(HEARTBEAT_MS);
+  expect(heard).toMatchObject([{ reason: "cancelled" }]);
+  expect(await done).toBe("ended");
+  expect(told.reports).toMatchObject([{ outcome: { kind: "failed", error: { name: "Cancelled" } } }]);
+});
+
+test.each([1, HEARTBEAT_MS - 1, HEARTBEAT_MS, HEARTBEAT_MS + 1, 12_345, LEASE_MS])(
+  "what has %s ms is handed over at the end of these, no sooner and no later",
+  async (budgetMs) => {
+    const { done, told } = start(undefined, budgetMs);
+    await pass(budgetMs - 1);
+    expect(heard).toEqual([]);
+    await pass(1);
+    expect(heard).toMatchObject([{ reason: "hand-over" }]);
+    await done;
+    expect(told.reports).toMatchObject([{ outcome: { kind: "handed-over" } }]);
+    expect(vi.getTimerCount()).toBe(0);
+  },
+);
+
+describe("who has lost the claim ends, and reports nothing:", () => {
+  test("the ledger says that it is stale", async () => {
+    const { done, told } = start(async () => "stale");
+    await pass(HEARTBEAT_MS);
+    expect(heard).toMatchObject([{ reason: "lost" }]);
+    await done;
+    expect(told.reports).toEqual([]);
+  });
+
+  test.each([
+    ["fails", async () => Promise.reject(new Error("unreachable"))],
+    ["does not answer", async () => new Promise<string>(() => {})],
+  ])("the ledger %s until the lease is over", async (_name, heartbeat) => {
+    await captureLogs(async () => {
+      const { done, told } = start(heartbeat);
+      await pass(LEASE_MS - 1);
+      expect(heard).toEqual([]);
+      await pass(1);
+      expect(heard).toMatchObject([{ reason: "lost" }]);
+      await done;
+      expect(told.reports).toEqual([]);
+    });
+  });
+
+  test("also when the last heartbeat that got through was sent a little late", async () => {
+    let beats = 0;
+    await captureLogs(async () => {
+      const { done, told } = start(async () => {
+        if (++beats === 1) return "ok";
+        throw new Error("unreachable");
+      });
+      // As a timer that fires 50 ms late, and the next one on time.
+      vi.setSystemTime(Date.now() + 50);
+      await pass(HEARTBEAT_MS);
+      vi.setSystemTime(Date.now() - 50);
+      await pass(LEASE_MS + 49);
+      expect(heard).toEqual([]);
+      // From here on, the ledger may give the task to another.
+      await pass(1);
+      expect(heard).toMatchObject([{ reason: "lost" }]);
+      await done;
+      expect(told.reports).toEqual([]);
+    });
+  });
+});

@@ -1,0 +1,81 @@
+/** What the log says of how an attempt has ended. */
+import { reset } from "cloudflare:test";
+import { beforeEach, expect, test } from "vitest";
+import { z } from "zod";
+import { defineTask, NonRetryableError, registerTaskTypes } from "../../../src/tasks/index.ts";
+import { callForJson, captureLogs } from "../../support/call.ts";
+import { begin, submitted, taskWhen } from "../../support/submissions.ts";
+
+let begun = 0;
+let failures = 0;
+const input = z.unknown();
+
+registerTaskTypes([
+  defineTask({
+    name: "logs_fails_once",
+    input,
+    retry: { minDelayMs: 0, maxDelayMs: 0 },
+    async run() {
+      if (failures++ === 0) throw new RangeError("too far");
+      return "done";
+    },
+  }),
+  defineTask({
+    name: "logs_fails",
+    input,
+    run: async () => {
+      throw new NonRetryableError("no");
+    },
+  }),
+  defineTask({
+    name: "logs_listens",
+    input,
+    lane: "long",
+    run: async ({ signal }) =>
+      new Promise((_, reject) => {
+        begun++;
+        signal.addEventListener("abort", () => reject(new Error("what I threw when I was told to end")));
+      }),
+  }),
+]);
+
+beforeEach(async () => {
+  [begun, failures] = [0, 0];
+  await reset();
+});
+
+/** What is logged of a task, beside what each line has. */
+const about = (lines: Record<string, unknown>[], taskId: string) =>
+  lines
+    .filter((line) => line.taskId === taskId)
+    .map(({ level, message, attempt }) => [level, message, attempt]);
+
+test("an attempt that fails is an error, also one that is followed by a better one", async () => {
+  const { value: id, lines } = await captureLogs(async () => {
+    const taskId = await submitted({ type: "logs_fails_once" });
+    await taskWhen(taskId, "succeeded");
+    return taskId;
+  });
+  expect(about(lines, id)).toEqual([["error", "attempt failed", 1]]);
+  expect(lines.find(({ message }) => message === "attempt failed")).toMatchObject({
+    type: "logs_fails_once",
+    error: "RangeError: too far",
+  });
+});
+
+test("and so is the last one", async () => {
+  const { value: id, lines } = await captureLogs(() => submitted({ type: "logs_fails" }));
+  expect(about(lines, id)).toEqual([["error", "attempt failed", 1]]);
+});
+
+test("a task that is cancelled is no error, whatever its code throws then", async () => {
+  const { value: id, lines } = await captureLogs(async () => {
+    const taskId = await begin({ type: "logs_listens" });
+    await expect.poll(() => begun, { interval: 10 }).toBe(1);
+    await callForJson(`/tasks/${taskId}/cancel`, { method: "POST" });
+    await taskWhen(taskId, "cancelled");
+    return taskId;
+  });
+  expect(about(lines, id)).toEqual([["info", "task cancelled", 1]]);
+  expect(lines.filter(({ level }) => level === "error")).toEqual([]);
+});

@@ -1,0 +1,195 @@
+/** What a task's code says of its progress, and how it sleeps. */
+import { env, runDurableObjectAlarm } from "cloudflare:test";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
+import { createContext, Interruption, LONGEST_NAP_MS } from "../../../src/tasks/run/context.ts";
+import {
+  look,
+  newType,
+  scriptedLedger,
+  someId,
+  startAndLook,
+  until,
+  whenIs,
+} from "../../support/background.ts";
+import { callWorker } from "../../support/call.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+
+keepQuiet();
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+function newContext(script: Parameters<typeof scriptedLedger>[0] = {}, steps: Record<string, string> = {}) {
+  const { told, env: scripted } = scriptedLedger(script);
+  const interrupt = new AbortController();
+  const assignment = { type: "progress", input: "{}", attempt: 1, attemptStartedAtMs: Date.now(), steps };
+  const waiting = { waitUntil: () => undefined };
+  const claim = { taskId: someId(), token: 1 };
+  return { ...createContext({ env: scripted, claim, assignment, waiting, interrupt }), told, interrupt };
+}
+
+describe("progress", () => {
+  test.each([
+    [0, true],
+    [0.5, true],
+    [1, true],
+    [-0.01, false],
+    [1.01, false],
+    [Number.NaN, false],
+    [Number.POSITIVE_INFINITY, false],
+  ])("of %s: %s", async (ratio, isTaken) => {
+    const { context, settle, told } = newContext();
+    const tell = () => context.progress(ratio);
+    if (isTaken) tell();
+    else expect(tell).toThrow(RangeError);
+    await settle();
+    expect(told.progress).toEqual(isTaken ? [[ratio, null]] : []);
+  });
+
+  test("is sent once a second, whatever is said; the last counts", async () => {
+    const { context, settle, told } = newContext();
+    const beganAtMs = performance.now();
+    let said = 0;
+    for (; performance.now() - beganAtMs < 1_200; await scheduler.wait(10))
+      context.progress((said = Math.min(1, said + 0.001)), `at ${said}`);
+    context.progress(1, "done");
+    await settle();
+    expect(told.progress).toHaveLength(3);
+    expect(told.progress.at(-1)).toEqual([1, "done"]);
+  });
+
+  test("is told before the end of the run is, also if that is slow", async () => {
+    const gate = Promise.withResolvers<void>();
+    const arrived: number[] = [];
+    let hasBegun = false;
+    const { context, settle } = newContext({
+      progress: async (_claim: unknown, ratio: number) => {
+        hasBegun = true;
+        await gate.promise;
+        arrived.push(ratio);
+      },
+    });
+    context.progress(1);
+    await until(() => hasBegun);
+    const settled = settle().then(() => [...arrived]);
+    await scheduler.wait(10);
+    gate.resolve();
+    expect(await settled).toEqual([1]);
+  });
+
+  test("has a message of at most 500 characters", async () => {
+    const { context, settle, told } = newContext();
+    context.progress(0.5, "x".repeat(501));
+    await settle();
+    expect(told.progress).toEqual([[0.5, "x".repeat(500)]]);
+  });
+
+  test("that cannot be told does the task no harm", async () => {
+    const { context, settle } = newContext({ progress: async () => Promise.reject(new Error("restarting")) });
+    context.progress(0.5);
+    await settle();
+  });
+
+  test("is refused once the run is interrupted", () => {
+    const { context, interrupt } = newContext();
+    interrupt.abort(new Interruption("cancelled", "no more"));
+    expect(() => context.progress(0.5)).toThrow("no more");
+  });
+
+  test("is seen in the task and in its events", async () => {
+    const type = newType("progress-seen", async (ctx) => {
+      ctx.progress(0.25, "a quarter");
+      await scheduler.wait(50);
+      ctx.progress(0.75);
+    });
+    const [task] = await startAndLook([{ type, input: {} }]);
+    expect(task).toMatchObject({ status: "succeeded", progress: { ratio: 0.75, message: null } });
+    const { response } = await callWorker(`/tasks/${String(task?.id)}/events`);
+    const events = (await response.text()).match(/^event: progress\ndata: .*$/gm) ?? [];
+    expect(events.map((text) => JSON.parse(text.slice(text.indexOf("{"))))).toMatchObject([
+      { status: "running", attempt: 1, ratio: 0.25, message: "a quarter" },
+      { status: "running", attempt: 1, ratio: 0.75, message: null },
+    ]);
+  });
+});
+
+describe("a sleep", () => {
+  test("that is short waits, and is recorded", async () => {
+    const { context, told } = newContext();
+    const beganAtMs = Date.now();
+    await context.sleep(40);
+    await context.sleep(0);
+    expect(Date.now() - beganAtMs).toBeGreaterThanOrEqual(39);
+    expect(told.steps.map(([name]) => name)).toEqual([" sleep 1", " sleep 2"]);
+  });
+
+  test("is not taken for a step that the code calls so", async () => {
+    const { context, told } = newContext();
+    expect(await context.step("sleep 1", async () => "mine")).toBe("mine");
+    await context.sleep(0);
+    expect(told.steps.map(([name]) => name)).toEqual(["sleep 1", " sleep 1"]);
+  });
+
+  test("that an earlier run has begun is over when that would have woken", async () => {
+    const before = { " sleep 1": String(Date.now() - 1), " sleep 2": String(Date.now() + 60) };
+    const { context } = newContext({}, before);
+    const beganAtMs = performance.now();
+    await context.sleep(60_000);
+    expect(performance.now() - beganAtMs).toBeLessThan(40);
+    await context.sleep(60_000);
+    expect(performance.now() - beganAtMs).toBeGreaterThanOrEqual(40);
+  });
+
+  test("ends with the reason when the run is interrupted", async () => {
+    const { context, interrupt } = newContext();
+    const sleeps = context.sleep(LONGEST_NAP_MS);
+    await scheduler.wait(5);
+    interrupt.abort(new Interruption("cancelled", "no more"));
+    await expect(sleeps).rejects.toThrow(Interruption);
+  });
+
+  test("that is long ends the run, which is to go on when it is over", async () => {
+    const { context, interrupt } = newContext();
+    const beganAtMs = Date.now();
+    await expect(context.sleep(LONGEST_NAP_MS + 1_000)).rejects.toThrow(Interruption);
+    expect(interrupt.signal.reason).toMatchObject({ reason: "hand-over" });
+    const { notBeforeMs } = interrupt.signal.reason as Interruption;
+    expect(notBeforeMs - beganAtMs).toBeGreaterThanOrEqual(LONGEST_NAP_MS + 1_000);
+    expect(notBeforeMs - beganAtMs).toBeLessThan(LONGEST_NAP_MS + 1_500);
+  });
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, 1e300])("of %s ms is refused at once", async (ms) => {
+    const { context, told } = newContext();
+    await expect(context.sleep(ms)).rejects.toThrow(RangeError);
+    expect(told.steps).toEqual([]);
+  });
+
+  test("takes no room: the task is scheduled, wakes at its time, and goes on after its steps", async () => {
+    const done: string[] = [];
+    const type = newType("progress-sleeps", async (ctx) => {
+      const first = await ctx.step("first", async () => done.push("first"));
+      await ctx.sleep(60_000);
+      return first + (await ctx.step("second", async () => done.push("second")));
+    });
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const beganAtMs = Date.now();
+    const [task] = await startAndLook([{ type, input: {} }]);
+    const id = String(task?.id);
+    const wakesAt = new Date(beganAtMs + 60_000).toISOString();
+    expect(task).toMatchObject({ status: "scheduled", runAt: wakesAt, attempt: 1, error: null });
+
+    const ledger = ledgerOf(env, id);
+    if (!ledger) throw new Error("no ledger");
+    vi.setSystemTime(beganAtMs + 59_999);
+    await runDurableObjectAlarm(ledger);
+    expect(await look(id)).toMatchObject({ status: "scheduled" });
+    vi.setSystemTime(beganAtMs + 60_000);
+    await runDurableObjectAlarm(ledger);
+    await whenIs(id, "running");
+    const runner = env.TASK_RUNNER.getByName(`${id}.2`);
+    while (!(await runDurableObjectAlarm(runner))) await scheduler.wait(2);
+    expect(await look(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 0, result: 3 });
+    expect(done).toEqual(["first", "second"]);
+  });
+});

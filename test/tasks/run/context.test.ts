@@ -1,0 +1,233 @@
+import { describe, expect, test } from "vitest";
+import { createContext, Interruption } from "../../../src/tasks/run/context.ts";
+import type { TaskContext } from "../../../src/tasks/types/define.ts";
+import { MAX_JSON_BYTES } from "../../../src/tasks/types/json.ts";
+import { newType, scriptedLedger, someId, startAndLook, whenEnded } from "../../support/background.ts";
+import { callWorker } from "../../support/call.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+
+keepQuiet();
+
+/** A context beside a ledger that keeps what it is told. */
+function newContext(steps: Record<string, string> = {}, script: Parameters<typeof scriptedLedger>[0] = {}) {
+  const { told, env } = scriptedLedger(script);
+  const interrupt = new AbortController();
+  const waited: Promise<unknown>[] = [];
+  const { context, settle } = createContext({
+    env,
+    claim: { taskId: someId(), token: 1 },
+    assignment: { type: "context", input: "{}", attempt: 1, attemptStartedAtMs: Date.now(), steps },
+    waiting: { waitUntil: (promise) => void waited.push(promise) },
+    interrupt,
+  });
+  return { context, settle, told, interrupt, waited };
+}
+
+const unwanted = async () => Promise.reject(new Error("it was done again"));
+
+describe("a step", () => {
+  test("is done, and its result is recorded", async () => {
+    const { context, told } = newContext();
+    expect(await context.step("one", async () => ({ n: 1 }))).toEqual({ n: 1 });
+    expect(await context.step("two", async () => undefined)).toBeUndefined();
+    expect(told.steps).toEqual([
+      ["one", '{"n":1}'],
+      ["two", "null"],
+    ]);
+  });
+
+  test("that is recorded is not done again", async () => {
+    const { context, told } = newContext({ one: '{"n":1}', constructor: "3" });
+    expect(await context.step("one", unwanted)).toEqual({ n: 1 });
+    expect(await context.step("constructor", unwanted)).toBe(3);
+    expect(told.steps).toEqual([]);
+  });
+
+  test("may have a name that every object has", async () => {
+    const { context } = newContext();
+    expect(await context.step("toString", async () => 1)).toBe(1);
+    expect(await context.step("__proto__", async () => 2)).toBe(2);
+  });
+
+  test("throws what its action throws, and records nothing", async () => {
+    const { context, told } = newContext();
+    await expect(
+      context.step("one", async () => {
+        throw new RangeError("odd");
+      }),
+    ).rejects.toThrow(new RangeError("odd"));
+    expect(told.steps).toEqual([]);
+  });
+
+  test("that failed may be tried again; one that is under way, or done, may not", async () => {
+    const { context, told } = newContext();
+    const gate = Promise.withResolvers<number>();
+    const first = context.step("one", () => gate.promise);
+    await expect(context.step("one", unwanted)).rejects.toThrow(TypeError);
+    gate.reject(new RangeError("odd"));
+    await expect(first).rejects.toThrow(RangeError);
+    expect(await context.step("one", async () => 1)).toBe(1);
+    await expect(context.step("one", unwanted)).rejects.toThrow(TypeError);
+    expect(told.steps).toEqual([["one", "1"]]);
+  });
+
+  test.each([
+    ["x", true],
+    ["x".repeat(100), true],
+    ["", false],
+    ["x".repeat(101), false],
+    ["x y", true],
+    [" x", false],
+    [" sleep 1", false],
+    ["\nx", false],
+  ])("%j as its name: %s", async (name, isTaken) => {
+    const { context, told } = newContext();
+    const taken = await context.step(name, async () => 1).catch((error: unknown) => error);
+    expect(taken).toEqual(isTaken ? 1 : expect.any(RangeError));
+    expect(told.steps).toHaveLength(isTaken ? 1 : 0);
+  });
+
+  test.each([
+    ["done", {}],
+    ["recorded", { one: "1" }],
+  ])("is refused if another has its name, which is %s", async (_name, steps) => {
+    const { context } = newContext(steps);
+    expect(await context.step("one", async () => 1)).toBe(1);
+    await expect(context.step("one", unwanted)).rejects.toThrow(TypeError);
+  });
+
+  test("whose result is not JSON is refused", async () => {
+    const { context, told } = newContext();
+    await expect(context.step("one", async () => 1n)).rejects.toThrow(TypeError);
+    expect(told.steps).toEqual([]);
+  });
+
+  test("goes on side by side with others", async () => {
+    const { context, told } = newContext();
+    const first = Promise.withResolvers<number>();
+    const one = context.step("one", () => first.promise);
+    const two = context.step("two", async () => {
+      first.resolve(1);
+      return 2;
+    });
+    expect(await Promise.all([one, two])).toEqual([1, 2]);
+    expect(told.steps.map(([name]) => name).toSorted()).toEqual(["one", "two"]);
+  });
+
+  test("is recorded also if the ledger restarts meanwhile", async () => {
+    let tries = 0;
+    const restarts = async () => {
+      if (++tries === 1) throw new Error("the ledger restarts");
+      return true;
+    };
+    const { context } = newContext({}, { step: restarts });
+    expect(await context.step("one", async () => 1)).toBe(1);
+    expect(tries).toBe(2);
+  });
+
+  test("of a task that is somebody else's ends the run", async () => {
+    const { context, interrupt } = newContext({}, { step: async () => false });
+    await expect(context.step("one", async () => 1)).rejects.toMatchObject({ reason: "lost" });
+    expect(interrupt.signal.reason).toMatchObject({ reason: "lost" });
+    await expect(context.step("two", unwanted)).rejects.toThrow(Interruption);
+  });
+
+  test("is not begun once the run is interrupted", async () => {
+    const { context, interrupt } = newContext();
+    interrupt.abort(new Interruption("timeout", "too long"));
+    await expect(context.step("one", unwanted)).rejects.toThrow("too long");
+  });
+});
+
+describe("a task records", () => {
+  const names = (count: number) => Array.from({ length: count }, (_, i) => `step ${i}`);
+  const done = async (context: TaskContext, name: string, result: unknown = 1) =>
+    context
+      .step(name, async () => result)
+      .then(
+        () => 1,
+        () => 0,
+      );
+
+  test("a thousand steps, and not one more", async () => {
+    const { context, told } = newContext();
+    for (const name of names(1_000)) await context.step(name, async () => 1);
+    await expect(context.step("one more", async () => 1)).rejects.toThrow(RangeError);
+    expect(told.steps).toHaveLength(1_000);
+  });
+
+  test("a thousand steps also if they go on side by side", async () => {
+    const { context, told } = newContext();
+    const dones = await Promise.all(names(1_010).map(async (name) => done(context, name)));
+    expect(dones.reduce((sum, one) => sum + one)).toBe(1_000);
+    expect(told.steps).toHaveLength(1_000);
+  });
+
+  test("8 MiB of steps in all, those of earlier runs counted in", async () => {
+    // A name of 10 characters and two quotes each: 16 fill it.
+    const big = "x".repeat(MAX_JSON_BYTES - 12);
+    const fills = names(10).map((name) => `${name} big`);
+    const { context } = newContext(Object.fromEntries(fills.slice(0, 8).map((name) => [name, `"${big}"`])));
+    for (const name of [
+      ...fills.slice(8),
+      "step 10 b.",
+      "step 11 b.",
+      "step 12 b.",
+      "step 13 b.",
+      "step 14 b.",
+      "step 15 b.",
+    ])
+      await context.step(name, async () => big);
+    await expect(context.step("a", async () => 1)).rejects.toThrow(RangeError);
+  });
+});
+
+test("a step that was refused takes no room", async () => {
+  const { context } = newContext();
+  const big = "x".repeat(MAX_JSON_BYTES - 20);
+  for (let i = 0; i < 16; i++) await context.step(`big ${i}`, async () => big);
+  await expect(context.step("one more", async () => big)).rejects.toThrow(RangeError);
+  expect(await context.step("a small one", async () => 1)).toBe(1);
+});
+
+test("waitUntil keeps what the task runs in alive", async () => {
+  const { context, waited } = newContext();
+  const promise = Promise.resolve("kept");
+  context.waitUntil(promise);
+  expect(waited).toEqual([promise]);
+});
+
+test("a second attempt gets what the first has recorded, whatever its name is", async () => {
+  const done: string[] = [];
+  const type = newType(
+    "context-resumes",
+    async (ctx) => {
+      const results: unknown[] = [];
+      for (const name of ["one", "__proto__", "constructor", "2"])
+        results.push(
+          await ctx.step(name, async () => {
+            done.push(name);
+            return `${name} of ${ctx.attempt}`;
+          }),
+        );
+      if (ctx.attempt === 1) throw new Error("not yet");
+      return results;
+    },
+    { retry: { retries: 1, minDelayMs: 0, maxDelayMs: 0 } },
+  );
+  const [task] = await startAndLook([{ type, input: {} }]);
+  expect(await whenEnded(String(task?.id))).toMatchObject({
+    status: "succeeded",
+    attempt: 2,
+    result: ["one of 1", "__proto__ of 1", "constructor of 1", "2 of 1"],
+  });
+  expect(done).toEqual(["one", "__proto__", "constructor", "2"]);
+  const { response } = await callWorker(`/tasks/${String(task?.id)}/events`);
+  const steps = (await response.text()).match(/^event: step\ndata: .*$/gm) ?? [];
+  expect(steps.map((text) => JSON.parse(text.slice(text.indexOf("{"))))).toMatchObject([
+    { step: "one", attempt: 1 },
+    { step: "__proto__", attempt: 1 },
+    { step: "constructor", attempt: 1 },
+    { step: "2", attempt: 1 },
+  ]);
+});

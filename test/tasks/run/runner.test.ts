@@ -1,0 +1,262 @@
+/** The long lane, on the real runtime: each task is run by the alarm of an object of its own. */
+
+import { createExecutionContext, env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { enqueueOnce, startTasks } from "../../../src/tasks/index.ts";
+import type { Claim } from "../../../src/tasks/ledger/claim.ts";
+import { HEARTBEAT_MS, LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
+import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
+import { newTaskId } from "../../../src/tasks/ledger/task-id.ts";
+import type { TaskRunner } from "../../../src/tasks/run/runner.ts";
+import type { TaskType } from "../../../src/tasks/types/define.ts";
+import {
+  look,
+  newType,
+  startAndLook,
+  until,
+  untilAborted,
+  whenEnded,
+  whenIs,
+} from "../../support/background.ts";
+import { callForJson, captureLogs } from "../../support/call.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+
+keepQuiet();
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+const HOUR_MS = 3_600_000;
+const long = { lane: "long" } as const;
+const input = {};
+
+const runnerOf = ({ taskId, token }: Claim) => env.TASK_RUNNER.getByName(`${taskId}.${token}`);
+
+/** Everything that a runner keeps. */
+async function contentOf(claim: Claim) {
+  return runInDurableObject(runnerOf(claim), async (_runner: TaskRunner, { storage }) => ({
+    kept: Object.fromEntries(await storage.list()),
+    alarm: await storage.getAlarm(),
+  }));
+}
+
+/** A claim that the ledger has given, and nobody has begun to run. */
+async function claimOf(type: TaskType): Promise<Claim> {
+  const id = newTaskId("s1");
+  const task = { id, type: type.name, input: "{}", priority: 0, runAtMs: 0, callbackUrl: null };
+  const [claim] = (await ledgerOf(env, id)?.submit([{ ...task, lane: "fast" }])) ?? [];
+  if (!claim) throw new Error("there is no claim");
+  return { taskId: claim.taskId, token: claim.token };
+}
+
+async function cancel(id: string) {
+  return (await callForJson(`/tasks/${id}/cancel`, { method: "POST" })).body;
+}
+
+describe("a task of the long lane", () => {
+  test("is run by its runner, of which nothing is left", async () => {
+    let goOn = false;
+    const type = newType(
+      "runner-long",
+      async (ctx) => {
+        await until(() => goOn);
+        return ctx.step("one", async () => "in a runner");
+      },
+      long,
+    );
+    const [queued] = await startAndLook([{ type, input }]);
+    const id = String(queued?.id);
+    const claim = { taskId: id, token: 1 };
+    await whenIs(id, "running");
+    await expect.poll(async () => contentOf(claim)).toMatchObject({ kept: { claim, hasBegun: true } });
+    goOn = true;
+    expect(await whenEnded(id)).toMatchObject({ status: "succeeded", attempt: 1, result: "in a runner" });
+    await expect.poll(async () => contentOf(claim)).toEqual({ kept: {}, alarm: null });
+  });
+
+  test("that fails is run again by another runner", async () => {
+    const type = newType(
+      "runner-fails",
+      async ({ attempt }) => {
+        if (attempt === 1) throw new Error("not yet");
+        return attempt;
+      },
+      { ...long, retry: { minDelayMs: 0, maxDelayMs: 0 } },
+    );
+    const id = await enqueueOnce(env, type, input, crypto.randomUUID());
+    expect(await whenEnded(id)).toMatchObject({ status: "succeeded", attempt: 2, result: 2 });
+    await expect.poll(async () => contentOf({ taskId: id, token: 1 })).toEqual({ kept: {}, alarm: null });
+    await expect.poll(async () => contentOf({ taskId: id, token: 2 })).toEqual({ kept: {}, alarm: null });
+  });
+
+  test("hears of its cancellation at once", async () => {
+    let abortedAtMs = 0;
+    const type = newType(
+      "runner-cancelled",
+      async ({ signal }) => {
+        signal.addEventListener("abort", () => {
+          abortedAtMs = performance.now();
+        });
+        return untilAborted(signal);
+      },
+      long,
+    );
+    const id = await enqueueOnce(env, type, input, crypto.randomUUID());
+    await expect
+      .poll(async () => contentOf({ taskId: id, token: 1 }))
+      .toMatchObject({ kept: { hasBegun: true } });
+    const cancelledAtMs = performance.now();
+    expect(await cancel(id)).toMatchObject({ status: "cancelling" });
+    expect(await whenEnded(id)).toMatchObject({ status: "cancelled", result: null });
+    // With a heartbeat, it could take five seconds.
+    expect(abortedAtMs - cancelledAtMs).toBeLessThan(1_000);
+  });
+});
+
+describe("a runner", () => {
+  test("that is started twice with a claim runs it once", async () => {
+    let [runs, goOn] = [0, false];
+    const type = newType("runner-twice", async () => {
+      runs++;
+      await until(() => goOn);
+    });
+    const claim = await claimOf(type);
+    await Promise.all([runnerOf(claim).start(claim), runnerOf(claim).start(claim)]);
+    await until(() => runs > 0);
+    await runnerOf(claim).start(claim);
+    goOn = true;
+    expect(await whenEnded(claim.taskId)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 0 });
+    await expect.poll(async () => contentOf(claim)).toEqual({ kept: {}, alarm: null });
+    // Too late, it is told once more.
+    await runnerOf(claim).start(claim);
+    await expect.poll(async () => contentOf(claim)).toEqual({ kept: {}, alarm: null });
+    expect(runs).toBe(1);
+  });
+
+  test("that finds its run begun says that it has crashed: another runs the task", async () => {
+    const runs: number[] = [];
+    const type = newType("runner-crashed", async ({ attempt }) => {
+      runs.push(attempt);
+      return "at last";
+    });
+    const claim = await claimOf(type);
+    await runInDurableObject(runnerOf(claim), async (_runner: TaskRunner, { storage }) => {
+      storage.kv.put("claim", claim);
+      storage.kv.put("hasBegun", true);
+      await storage.setAlarm(Date.now() + HOUR_MS);
+    });
+    expect(await runDurableObjectAlarm(runnerOf(claim))).toBe(true);
+    expect(await whenEnded(claim.taskId)).toMatchObject({
+      status: "succeeded",
+      attempt: 1,
+      crashes: 1,
+      result: "at last",
+    });
+    expect(runs).toEqual([1]);
+    expect(await contentOf(claim)).toEqual({ kept: {}, alarm: null });
+  });
+
+  test("whose claim is stale runs nothing", async () => {
+    let runs = 0;
+    const type = newType("runner-stale", async () => void runs++);
+    const claim = await claimOf(type);
+    const stale = { ...claim, token: claim.token + 1 };
+    await runnerOf(stale).start(stale);
+    await expect.poll(async () => contentOf(stale)).toEqual({ kept: {}, alarm: null });
+    expect([runs, await look(claim.taskId)]).toMatchObject([0, { status: "running" }]);
+    // The claim that there is does run.
+    await runnerOf(claim).start(claim);
+    expect(await whenEnded(claim.taskId)).toMatchObject({ status: "succeeded" });
+    expect(runs).toBe(1);
+  });
+
+  test("that begins late has the whole of a lease before another may begin", async () => {
+    let [runs, goOn] = [0, false];
+    const type = newType("runner-late", async () => {
+      runs++;
+      await until(() => goOn);
+    });
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const claim = await claimOf(type);
+    const ledger = ledgerOf(env, claim.taskId);
+    if (!ledger) throw new Error("no ledger");
+    vi.setSystemTime(Date.now() + LEASE_MS - 1_000);
+    await runnerOf(claim).start(claim);
+    const alarm = runDurableObjectAlarm(runnerOf(claim));
+    await until(() => runs > 0);
+    // Its first heartbeat is three seconds away.
+    vi.setSystemTime(Date.now() + HEARTBEAT_MS - 3_000);
+    await runDurableObjectAlarm(ledger);
+    const task = await look(claim.taskId);
+    goOn = true;
+    await alarm;
+    vi.useRealTimers();
+    expect(task).toMatchObject({ status: "running", crashes: 0 });
+    expect(await whenEnded(claim.taskId)).toMatchObject({ status: "succeeded", crashes: 0 });
+    expect(runs).toBe(1);
+  });
+
+  test("runs nothing of a task that is being cancelled, and ends it at once", async () => {
+    let runs = 0;
+    const type = newType("runner-too-late", async () => void runs++);
+    const claim = await claimOf(type);
+    expect(await cancel(claim.taskId)).toMatchObject({ status: "cancelling" });
+    await runnerOf(claim).start(claim);
+    await expect.poll(async () => contentOf(claim)).toEqual({ kept: {}, alarm: null });
+    expect([runs, await look(claim.taskId)]).toMatchObject([0, { status: "cancelled", result: null }]);
+  });
+
+  test("ends code that would not end, with itself", async () => {
+    let ticks = 0;
+    const type = newType(
+      "runner-deaf",
+      async () => {
+        for (;;) {
+          ticks++;
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+      },
+      long,
+    );
+    // Patience takes half a minute; here it takes as long as everything else.
+    const wait = scheduler.wait.bind(scheduler);
+    const hurry = vi
+      .spyOn(scheduler, "wait")
+      .mockImplementation(async (ms, options) => wait(Math.min(ms, 20), options));
+    const id = await enqueueOnce(env, type, input, crypto.randomUUID());
+    await until(() => ticks > 2);
+    await cancel(id);
+    expect(await whenEnded(id)).toMatchObject({ status: "cancelled" });
+    hurry.mockRestore();
+    await expect.poll(async () => contentOf({ taskId: id, token: 1 })).toEqual({ kept: {}, alarm: null });
+    const before = ticks;
+    await scheduler.wait(50);
+    expect(ticks).toBe(before);
+  });
+});
+
+describe("a task that outlasts the fast lane", () => {
+  test("goes on in the long one, after the steps of its first part", async () => {
+    const done: string[] = [];
+    const type = newType("runner-handed-over", async (ctx) => {
+      const first = await ctx.step("first", async () => done.push("first"));
+      await ctx.sleep(400);
+      ctx.log("info", "slept");
+      return first + (await ctx.step("second", async () => done.push("second")));
+    });
+    const { value: id, lines } = await captureLogs(async () => {
+      // The fast lane lasts for 300 ms, and hands over after 250.
+      const short = Object.assign({}, env, { WAIT_UNTIL_CUT_SECONDS: 0.3 });
+      const [started] = await startTasks(short, createExecutionContext(), [{ type, input }]);
+      await whenEnded(String(started));
+      return String(started);
+    });
+    expect(await look(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 0, result: 3 });
+    expect(done).toEqual(["first", "second"]);
+    const about = { taskId: id, attempt: 1 };
+    expect(lines).toMatchObject([
+      { message: "task handed over", ...about },
+      { message: "slept", ...about },
+    ]);
+  });
+});

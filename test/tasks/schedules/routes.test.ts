@@ -1,0 +1,279 @@
+/** Schedules through the front door. */
+import { env, evictDurableObject, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { z } from "zod";
+import { RESTART_PAUSES_MS } from "../../../src/kernel/retry.ts";
+import { defineTask } from "../../../src/tasks/index.ts";
+import { defineSchedule, registerSchedules } from "../../../src/tasks/schedules/registry.ts";
+import type { Scheduler } from "../../../src/tasks/schedules/scheduler.ts";
+import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
+import { type CallOptions, callForJson, callWorker } from "../../support/call.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+import { brokenScheduler } from "../../support/schedulers.ts";
+
+const NOW = Date.UTC(2030, 0, 1, 12);
+const MINUTE = 60_000;
+
+const report = defineTask({
+  name: "routes_report",
+  input: z.object({ pages: z.int(), tags: z.array(z.string()).default([]) }),
+  run: async () => null,
+});
+const plain = defineTask({ name: "routes_plain", input: z.object({}), run: async () => null });
+registerTaskTypes([report, plain]);
+
+const ASKED = { cron: "*/15 * * * *", type: "routes_report", input: { pages: 3 } };
+const post = async (body: object, options: CallOptions = {}) =>
+  callForJson("/schedules", {
+    method: "POST",
+    body: JSON.stringify(body),
+    headers: { "Content-Type": "application/json" },
+    ...options,
+  });
+const create = async (more: object = {}) => {
+  const { status, body } = await post({ ...ASKED, ...more });
+  expect(status).toBe(201);
+  return String(body.id);
+};
+const listed = async () => {
+  const { body } = await callForJson("/schedules");
+  return body.schedules as { id: string; next: string[] }[];
+};
+
+keepQuiet();
+beforeEach(async () => {
+  await reset();
+  registerSchedules([]);
+  vi.useFakeTimers({ toFake: ["Date"], now: NOW });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe("POST /schedules", () => {
+  test("keeps a schedule, and says where it is and when it runs", async () => {
+    const asked = {
+      ...ASKED,
+      time_zone: "Asia/Kolkata",
+      cron: "0 9 * * *",
+      overlap: "queue",
+      missed: "skip",
+    };
+    const { status, headers, body } = await post(asked);
+    expect(status).toBe(201);
+    expect(body).toEqual({
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      url: `http://localhost/schedules/${String(body.id)}`,
+      cron: "0 9 * * *",
+      timeZone: "Asia/Kolkata",
+      type: "routes_report",
+      input: { pages: 3 },
+      overlap: "queue",
+      missed: "skip",
+      declared: false,
+      createdAt: "2030-01-01T12:00:00.000Z",
+      next: [2, 3, 4, 5, 6].map((day) => `2030-01-0${day}T03:30:00.000Z`),
+      lastTickAt: null,
+      lastTaskId: null,
+      lastTaskUrl: null,
+      waiting: 0,
+      skippedCount: 0,
+      missedCount: 0,
+      lastError: null,
+    });
+    expect(headers.get("Location")).toBe(body.url);
+    expect((await callForJson(new URL(String(body.url)).pathname)).body).toEqual(body);
+  });
+
+  test("is UTC, skips and catches up, if it is not said otherwise; an input may be left out", async () => {
+    const { status, body } = await post({ cron: "  0  12 *  * * ", type: "routes_plain" });
+    expect(status).toBe(201);
+    expect(body).toMatchObject({
+      cron: "0 12 * * *",
+      timeZone: "UTC",
+      overlap: "skip",
+      missed: "run_once",
+      input: {},
+    });
+  });
+
+  test.each([
+    [{ cron: "0 0 30 2 *" }, ["json/cron"]],
+    [{ cron: "* * 32 * *" }, ["json/cron"]],
+    [{ cron: "@daily" }, ["json/cron"]],
+    [{ cron: "* ".repeat(200) }, ["json/cron"]],
+    [{ cron: 5 }, ["json/cron"]],
+    [{ cron: undefined }, ["json/cron"]],
+    [{ time_zone: "Mars/Olympus" }, ["json/time_zone"]],
+    [{ type: "routes_none" }, ["json/type"]],
+    [{ input: { pages: "3" } }, ["json/input/pages"]],
+    [{ input: { pages: 3, tags: ["a", 1] } }, ["json/input/tags/1"]],
+    [{ input: undefined }, ["json/input/pages"]],
+    [{ input: [] }, ["json/input/"]],
+    [{ input: { pages: 3, tags: ["x".repeat(9000)] } }, ["json/input"]],
+    [{ overlap: "both" }, ["json/overlap"]],
+    [{ missed: "all" }, ["json/missed"]],
+    [{ timeZone: "UTC" }, ["json/"]],
+    [{ cron: "nonsense", input: { pages: "3" } }, ["json/cron", "json/input/pages"]],
+  ])("refuses %j, and names what is wrong: %j", async (wrong, at) => {
+    const { status, body } = await post({ ...ASKED, ...wrong });
+    expect(status).toBe(422);
+    expect((body.errors as { at: string }[]).map((error) => error.at)).toEqual(at);
+    expect(await listed()).toEqual([]);
+  });
+
+  test("refuses what is not JSON, or is not said to be", async () => {
+    expect((await post({}, { body: "{" })).status).toBe(400);
+    expect((await post({}, { headers: {} })).status).toBe(415);
+  });
+
+  test("refuses one that is too many", async () => {
+    const id = await create();
+    const scheduler = env.SCHEDULER.getByName("schedules");
+    await runInDurableObject(scheduler, (_: Scheduler, { storage }) => {
+      storage.sql.exec(
+        `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
+         INSERT INTO schedule SELECT 'n' || i, cron, time_zone, type, input, overlap, missed, is_declared,
+           created_at_ms, next_at_ms, look_at_ms, NULL, NULL, 0, 0, NULL FROM n, schedule WHERE id = ?`,
+        id,
+      );
+    });
+    expect(await listed()).toHaveLength(1000);
+    const { status, body } = await post(ASKED);
+    expect([status, body.type]).toEqual([409, "urn:sluice:problem:conflict"]);
+  });
+});
+
+test("a tick becomes a task of the type, with the input, and the schedule leads to it", async () => {
+  const id = await create();
+  vi.setSystemTime(NOW + 15 * MINUTE);
+  await runDurableObjectAlarm(env.SCHEDULER.getByName("schedules"));
+  const { body } = await callForJson(`/schedules/${id}`);
+  expect(body).toMatchObject({ lastTickAt: "2030-01-01T12:15:00.000Z", waiting: 0, lastError: null });
+  expect((body.next as string[])[0]).toBe("2030-01-01T12:30:00.000Z");
+  const { pathname } = new URL(String(body.lastTaskUrl));
+  expect(pathname).toBe(`/tasks/${String(body.lastTaskId)}`);
+  const task = await callForJson(pathname);
+  expect(task.body).toMatchObject({ id: body.lastTaskId, type: "routes_report", input: { pages: 3 } });
+});
+
+describe("GET /schedules", () => {
+  test("lists all in the order in which they were made, each with its next five ticks", async () => {
+    expect(await listed()).toEqual([]);
+    const first = await create();
+    vi.setSystemTime(NOW + MINUTE);
+    const second = await create({ cron: "0 0 29 2 *" });
+    const schedules = await listed();
+    expect(schedules.map(({ id }) => id)).toEqual([first, second]);
+    expect(schedules[1]?.next).toEqual([2032, 2036, 2040, 2044, 2048].map((y) => `${y}-02-29T00:00:00.000Z`));
+  });
+
+  test("lists also one whose pattern cannot be read any more", async () => {
+    const id = await create();
+    await runInDurableObject(env.SCHEDULER.getByName("schedules"), (_: Scheduler, { storage }) => {
+      storage.sql.exec("UPDATE schedule SET cron = 'nonsense'");
+    });
+    expect(await listed()).toMatchObject([{ id, cron: "nonsense", next: [] }]);
+  });
+});
+
+describe("DELETE /schedules/{id}", () => {
+  const remove = async (id: string) => callWorker(`/schedules/${id}`, { method: "DELETE" });
+
+  test("ends it", async () => {
+    const id = await create();
+    expect((await remove(id)).response.status).toBe(204);
+    expect((await callForJson(`/schedules/${id}`)).status).toBe(404);
+    expect((await remove(id)).response.status).toBe(404);
+    expect(await listed()).toEqual([]);
+  });
+
+  test("is refused for one that is declared in code", async () => {
+    await listed();
+    registerSchedules([defineSchedule({ id: "x.y", cron: "* * * * *", type: report, input: { pages: 1 } })]);
+    await evictDurableObject(env.SCHEDULER.getByName("schedules"));
+    expect((await callForJson("/schedules/x.y")).body).toMatchObject({ id: "x.y", declared: true });
+    const { status, body } = await callForJson("/schedules/x.y", { method: "DELETE" });
+    expect([status, body.type]).toEqual([409, "urn:sluice:problem:conflict"]);
+    expect(body.detail).toContain("is declared in code");
+    expect(await listed()).toHaveLength(1);
+  });
+});
+
+describe("while the scheduler does not answer", () => {
+  const ALWAYS = 1 + RESTART_PAUSES_MS.length;
+  const ROUTES: [route: string, call: string, asked: number][] = [
+    ["POST /schedules", "create", ALWAYS],
+    ["GET /schedules", "list", ALWAYS],
+    ["GET /schedules/{id}", "get", ALWAYS],
+    // A second of these would find that it is done, and say that there is none.
+    ["DELETE /schedules/{id}", "remove", 1],
+  ];
+  const call = async (route: string, id: string, variables: Record<string, unknown>) => {
+    const [method = "", path = ""] = route.split(" ");
+    const init = method === "POST" ? { body: JSON.stringify(ASKED) } : {};
+    const headers = { "Content-Type": "application/json" };
+    return callForJson(path.replace("{id}", id), { method, headers, variables, ...init });
+  };
+
+  test.each(ROUTES)("%s says so, and when to come again", async (route, name, most) => {
+    const id = await create();
+    vi.spyOn(scheduler, "wait").mockResolvedValue();
+    let asked = 0;
+    const variables = brokenScheduler(name, () => ++asked > 0);
+    const { status, headers, body } = await call(route, id, variables);
+    expect([status, body.type, headers.get("Retry-After"), headers.get("Cache-Control")]).toEqual([
+      503,
+      "urn:sluice:problem:ledger-unavailable",
+      "1",
+      "no-store",
+    ]);
+    expect(asked).toBe(most);
+    expect((await listed()).map((schedule) => schedule.id)).toEqual([id]);
+  });
+
+  test.each(ROUTES.filter(([, , most]) => most > 1))(
+    "for a moment, %s does as it does otherwise",
+    async (route, name, most) => {
+      const id = await create();
+      vi.spyOn(scheduler, "wait").mockResolvedValue();
+      let asked = 0;
+      const { status } = await call(
+        route,
+        id,
+        brokenScheduler(name, () => ++asked < most),
+      );
+      expect([status, asked]).toEqual([route.startsWith("POST") ? 201 : 200, most]);
+      expect(await listed()).toHaveLength(route.startsWith("POST") ? 2 : 1);
+    },
+  );
+
+  test("a schedule whose answer was lost is made once", async () => {
+    vi.spyOn(scheduler, "wait").mockResolvedValue();
+    let asked = 0;
+    const { status, body } = await call(
+      "POST /schedules",
+      "",
+      brokenScheduler("create", () => ++asked === 1, "answer"),
+    );
+    expect([status, asked]).toEqual([201, 2]);
+    expect((await listed()).map(({ id }) => id)).toEqual([body.id]);
+  });
+});
+
+test("looking needs the scope read, changing the scope write", async () => {
+  const token = "a-token-that-has-at-least-32-characters";
+  const withScope = (scope: string) => ({
+    variables: { ACCESS: "tokens", SLUICE_TOKENS: JSON.stringify([{ name: "t", scopes: [scope], token }]) },
+    headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
+  });
+  const id = await create();
+  const statuses = async (scope: string) => [
+    (await callWorker("/schedules", withScope(scope))).response.status,
+    (await callWorker(`/schedules/${id}`, withScope(scope))).response.status,
+    (await post(ASKED, withScope(scope))).status,
+    (await callWorker(`/schedules/${id}`, { method: "DELETE", ...withScope(scope) })).response.status,
+  ];
+  expect(await statuses("read")).toEqual([200, 200, 403, 403]);
+  expect(await statuses("write")).toEqual([403, 403, 201, 204]);
+});

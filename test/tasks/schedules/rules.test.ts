@@ -1,0 +1,288 @@
+/** When a schedule runs: what is refused, the clock changes of the world, and what becomes of every tick. */
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  decideTick,
+  faultOf,
+  MAX_COUNTED,
+  MAX_WAITING,
+  nextRuns,
+  runKey,
+  type ScheduleState,
+} from "../../../src/tasks/schedules/rules.ts";
+
+const NOW = Date.UTC(2030, 0, 1, 12);
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+
+describe("a timing", () => {
+  test.each([
+    ["* * * * *", "UTC"],
+    ["*/15 9-17 * * MON-FRI", "Europe/Berlin"],
+    ["0 0 29 2 *", "UTC"],
+    ["0 0 L * *", "Asia/Kolkata"],
+    ["0 8 * * FRI#2", "America/New_York"],
+    ["0 0 * * 7", "Etc/GMT+5"],
+    ["  0  0 * * *  ", "europe/berlin"],
+  ])("may be %j in %s", (cron, timeZone) => {
+    expect(faultOf({ cron, timeZone }, NOW)).toBeUndefined();
+  });
+
+  test.each([
+    ["60 * * * *", '"60" is no minute'],
+    ["* 24 * * *", '"24" is no hour'],
+    ["* * 0 * *", '"0" is no day of the month'],
+    ["* * * 13 *", '"13" is no month'],
+    ["* * * * 8", '"8" is no day of the week'],
+    ["a * * * *", '"a" is no minute'],
+    ["5/5 * * * *", '"5/5" is no minute'],
+    ["*/0 * * * *", '"*/0" is no minute'],
+    ["5-2 * * * *", '"5-2" is no minute'],
+    ["1,,2 * * * *", '"1,,2" is no minute'],
+    ["* * * * * *", "5 fields"],
+    ["* * * *", "this has 4"],
+    ["", "this has none"],
+    ["@daily", "this has 1"],
+    ["2030-06-01T00:00:00", "this has 1"],
+    ["0 0 30 2 *", "it would never run"],
+    ["0 0 31 4,6,9,11 *", "it would never run"],
+    ["0 0 30 2 +1", "it would never run"],
+  ])("may not be %j: the message says what is wrong", (cron, detail) => {
+    const fault = faultOf({ cron, timeZone: "UTC" }, NOW);
+    expect(fault).toEqual({ at: "cron", detail: expect.stringContaining(detail) });
+  });
+
+  test.each(["Mars/Olympus", "", "+02:00", " UTC", "Europe/Berlin "])("may not be in %j", (timeZone) => {
+    const fault = faultOf({ cron: "* * * * *", timeZone }, NOW);
+    expect(fault).toEqual({
+      at: "timeZone",
+      detail: expect.stringContaining(`"${timeZone}" is not a time zone`),
+    });
+  });
+
+  test("is refused, and nothing else happens, whatever the text is", () => {
+    const text = fc.string({ maxLength: 30 });
+    const cronish = fc.array(fc.constantFrom(..."0 1 2 3 4 5 6 7 8 9 * / - , # L W ? +".split(" "), " "), {
+      maxLength: 20,
+    });
+    const any = fc.oneof(
+      text,
+      cronish.map((letters) => letters.join("")),
+    );
+    fc.assert(
+      fc.property(any, any, (cron, timeZone) => {
+        faultOf({ cron, timeZone }, NOW);
+        const fault = faultOf({ cron, timeZone: "UTC" }, NOW);
+        if (fault === undefined) expect(nextRuns({ cron, timeZone: "UTC" }, 1, NOW)).toHaveLength(1);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+});
+
+/** Ticks after a moment, in UTC, to the minute. */
+const ticks = (cron: string, timeZone: string, after: string, n: number) =>
+  nextRuns({ cron, timeZone }, n, Date.parse(after)).map((ms) => new Date(ms).toISOString().slice(0, 16));
+
+describe("the clock", () => {
+  test("gives the ticks after a moment, not at it, and all on the whole minute", () => {
+    const first = (after: string) => ticks("* * * * *", "UTC", after, 1);
+    expect(first("2030-01-01T11:59:59.999Z")).toEqual(["2030-01-01T12:00"]);
+    expect(first("2030-01-01T12:00:00.000Z")).toEqual(["2030-01-01T12:01"]);
+    expect(first("2030-01-01T12:00:00.001Z")).toEqual(["2030-01-01T12:01"]);
+  });
+
+  test.each([
+    ["Europe/Berlin", "2027-03-26T12:00Z", ["2027-03-27T01:30", "2027-03-28T01:00", "2027-03-29T00:30"]],
+    ["America/New_York", "2027-03-13T00:00Z", ["2027-03-13T07:30", "2027-03-14T07:00", "2027-03-15T06:30"]],
+  ])("in %s jumps over 02:30 in spring: that day's run is at the jump", (zone, after, expected) => {
+    expect(ticks("30 2 * * *", zone, after, 3)).toEqual(expected);
+  });
+
+  test("jumps over one of two times of a list, which then still has two runs", () => {
+    const expected = ["2027-03-28T01:00", "2027-03-28T12:30", "2027-03-29T00:30"];
+    expect(ticks("30 2,14 * * *", "Europe/Berlin", "2027-03-28T00:00Z", 3)).toEqual(expected);
+  });
+
+  test.each([
+    ["Europe/Berlin", "30 2 * * *", "2027-10-30T12:00Z", ["2027-10-31T00:30", "2027-11-01T01:30"]],
+    ["America/New_York", "30 1 * * *", "2027-11-06T12:00Z", ["2027-11-07T05:30", "2027-11-08T06:30"]],
+    ["Australia/Lord_Howe", "45 1 * * *", "2027-04-03T00:00Z", ["2027-04-03T14:45", "2027-04-04T15:15"]],
+  ])("in %s shows a time twice in autumn: it runs the first time only", (zone, cron, after, expected) => {
+    expect(ticks(cron, zone, after, 2)).toEqual(expected);
+  });
+
+  test("does not matter to an interval: every half hour is every half hour, all year", () => {
+    for (const zone of ["Europe/Berlin", "Australia/Lord_Howe"]) {
+      const year = nextRuns({ cron: "*/30 * * * *", timeZone: zone }, 2 * 24 * 365, Date.UTC(2027, 0, 1) - 1);
+      expect(new Set(year.slice(1).map((ms, i) => ms - (year[i] ?? 0)))).toEqual(new Set([HOUR / 2]));
+    }
+  });
+
+  test("is half an hour off in some zones, and moves by half an hour in one", () => {
+    expect(ticks("0 9 * * *", "Asia/Kolkata", "2030-01-01T00:00Z", 1)).toEqual(["2030-01-01T03:30"]);
+    expect(ticks("15 2 * * *", "Australia/Lord_Howe", "2027-10-02T00:00Z", 2)).toEqual([
+      "2027-10-02T15:30", // 02:15 is jumped over: at 02:30
+      "2027-10-03T15:15",
+    ]);
+  });
+
+  test("knows leap days, also those that are a Monday as well", () => {
+    expect(ticks("0 0 29 2 *", "UTC", "2030-01-01T00:00Z", 2)).toEqual([
+      "2032-02-29T00:00",
+      "2036-02-29T00:00",
+    ]);
+    expect(ticks("0 0 29 2 *", "UTC", "2096-03-01T00:00Z", 1)).toEqual(["2104-02-29T00:00"]);
+    expect(ticks("0 0 29 2 +MON", "UTC", "2030-01-01T00:00Z", 1)).toEqual(["2044-02-29T00:00"]);
+  });
+
+  test("takes the day of the month or of the week, whichever comes, when both are said", () => {
+    const expected = ["2030-01-04T00:00", "2030-01-11T00:00", "2030-01-13T00:00"];
+    expect(ticks("0 0 13 * FRI", "UTC", "2030-01-01T12:00Z", 3)).toEqual(expected);
+  });
+});
+
+const state = (more: Partial<ScheduleState> = {}): ScheduleState => ({
+  cron: "0 * * * *",
+  timeZone: "UTC",
+  overlap: "skip",
+  missed: "run_once",
+  nextAtMs: NOW,
+  waiting: 0,
+  isBusy: false,
+  ...more,
+});
+
+describe("a tick", () => {
+  test("is left alone before its time", () => {
+    expect(decideTick(state(), NOW - 1)).toEqual({ takeAtMs: null, skipped: 0, missed: 0, nextAtMs: NOW });
+  });
+
+  test.each([0, 1, 59_000, 60_000])("is taken %i ms late, whatever the policy", (lateMs) => {
+    for (const missed of ["run_once", "skip"] as const) {
+      const decision = decideTick(state({ missed }), NOW + lateMs);
+      expect(decision).toEqual({ takeAtMs: NOW, skipped: 0, missed: 0, nextAtMs: NOW + HOUR });
+    }
+  });
+
+  test("is missed when it is 61 s late: it is taken after all, or not, as the policy says", () => {
+    const late = NOW + 61_000;
+    const none = { skipped: 0, nextAtMs: NOW + HOUR };
+    expect(decideTick(state({ missed: "run_once" }), late)).toEqual({ ...none, takeAtMs: NOW, missed: 0 });
+    expect(decideTick(state({ missed: "skip" }), late)).toEqual({ ...none, takeAtMs: null, missed: 1 });
+  });
+
+  test("stands for all that were missed before it: the last one is taken, once", () => {
+    const late = NOW + 5 * HOUR + 120_000;
+    const none = { skipped: 0, nextAtMs: NOW + 6 * HOUR };
+    expect(decideTick(state(), late)).toEqual({ ...none, takeAtMs: NOW + 5 * HOUR, missed: 5 });
+    expect(decideTick(state({ missed: "skip" }), late)).toEqual({ ...none, takeAtMs: null, missed: 6 });
+  });
+
+  test("that is in time is taken also when those before it were missed", () => {
+    const decision = decideTick(state({ missed: "skip" }), NOW + 5 * HOUR + 30_000);
+    expect(decision).toMatchObject({ takeAtMs: NOW + 5 * HOUR, missed: 5 });
+  });
+
+  test("of years ago costs no more than one of today", () => {
+    const decision = decideTick(state({ cron: "* * * * *", nextAtMs: NOW - 10 * 365 * 24 * HOUR }), NOW);
+    expect(decision).toEqual({ takeAtMs: NOW, skipped: 0, missed: MAX_COUNTED, nextAtMs: NOW + MINUTE });
+  });
+
+  test.each([
+    ["skip", { isBusy: false, waiting: 0 }, "taken"],
+    ["skip", { isBusy: true, waiting: 0 }, "skipped"],
+    ["skip", { isBusy: false, waiting: 1 }, "skipped"],
+    ["queue", { isBusy: true, waiting: 0 }, "taken"],
+    ["queue", { isBusy: true, waiting: MAX_WAITING - 1 }, "taken"],
+    ["queue", { isBusy: true, waiting: MAX_WAITING }, "skipped"],
+  ] as const)("under %s with %j is %s", (overlap, now, expected) => {
+    const { takeAtMs, skipped, nextAtMs } = decideTick(state({ overlap, ...now }), NOW);
+    expect([takeAtMs, skipped]).toEqual(expected === "taken" ? [NOW, 0] : [null, 1]);
+    expect(nextAtMs).toBe(NOW + HOUR);
+  });
+
+  test("has a key of its own", () => {
+    expect(runKey("nightly", NOW)).toBe(`schedule:nightly@${NOW}`);
+  });
+});
+
+/** A field of a pattern: any, a step, a number, a range, a list. */
+function field(min: number, max: number): fc.Arbitrary<string> {
+  const number = fc.integer({ min, max });
+  return fc.oneof(
+    fc.constant("*"),
+    fc.integer({ min: 1, max: max - min + 1 }).map((step) => `*/${step}`),
+    number.map(String),
+    fc.tuple(number, number).map(([a, b]) => `${Math.min(a, b)}-${Math.max(a, b)}`),
+    fc.tuple(number, number).map((both) => both.join(",")),
+  );
+}
+
+// Days to 28: every pattern then has a tick each year.
+const patterns = fc
+  .tuple(field(0, 59), field(0, 23), field(1, 28), field(1, 12), field(0, 6))
+  .map((fields) => fields.join(" "));
+const zones = fc.constantFrom(
+  "UTC",
+  "Europe/Berlin",
+  "America/New_York",
+  "Asia/Kolkata",
+  "Australia/Lord_Howe",
+  "Africa/Casablanca",
+  "America/Sao_Paulo",
+);
+
+describe("for any pattern, zone and moment", () => {
+  test("ticks are in order, none twice, on whole minutes, and those after one are the rest", () => {
+    fc.assert(
+      fc.property(
+        patterns,
+        zones,
+        fc.integer({ min: NOW, max: NOW + 8760 * HOUR }),
+        (cron, timeZone, after) => {
+          const all = nextRuns({ cron, timeZone }, 6, after);
+          expect(all).toHaveLength(6);
+          expect(all).toEqual([...new Set(all)].toSorted((a, b) => a - b));
+          expect(all.every((ms) => ms > after && ms % MINUTE === 0)).toBe(true);
+          expect(nextRuns({ cron, timeZone }, 4, all[1] ?? 0)).toEqual(all.slice(2));
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("each tick up to now is taken, skipped or missed, and the next is the first after now", () => {
+    const anyState = fc.record({
+      cron: patterns,
+      timeZone: zones,
+      overlap: fc.constantFrom("skip", "queue"),
+      missed: fc.constantFrom("run_once", "skip"),
+      waiting: fc.constantFrom(0, 1, MAX_WAITING - 1, MAX_WAITING),
+      isBusy: fc.boolean(),
+    });
+    const since = fc.integer({ min: NOW, max: NOW + 8760 * HOUR });
+    fc.assert(
+      fc.property(
+        anyState,
+        since,
+        fc.integer({ min: 0, max: 20 }),
+        fc.nat(200_000),
+        (some, start, n, lateMs) => {
+          const all = nextRuns(some, n + 2, start);
+          const [nextAtMs = 0] = all;
+          const latest = all[n] ?? 0;
+          const nowMs = Math.min(latest + lateMs, (all[n + 1] ?? 0) - 1);
+          const decision = decideTick({ ...some, nextAtMs }, nowMs);
+          expect(decision.nextAtMs).toBe(all[n + 1]);
+          const taken = decision.takeAtMs === null ? 0 : 1;
+          expect(taken + decision.skipped + decision.missed).toBe(n + 1);
+          if (taken === 1) expect(decision.takeAtMs).toBe(latest);
+          const runs = nowMs - latest <= MINUTE || some.missed === "run_once";
+          expect(taken + decision.skipped).toBe(runs ? 1 : 0);
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+});

@@ -1,0 +1,91 @@
+/** The schedules that are declared in code, as a deploy brings, changes and takes them. */
+import { evictDurableObject } from "cloudflare:test";
+import { describe, expect, test, vi } from "vitest";
+import {
+  defineSchedule,
+  registerSchedules,
+  type ScheduleSpec,
+} from "../../../src/tasks/schedules/registry.ts";
+import {
+  create,
+  finishAll,
+  keyOf,
+  ledger,
+  MINUTE,
+  NOW,
+  ring,
+  runsOf,
+  scheduler,
+  useScheduler,
+  work,
+} from "../../support/schedulers.ts";
+
+useScheduler();
+
+describe("schedules that are declared in code", () => {
+  const declare = (id: string, more: Partial<Parameters<typeof defineSchedule<typeof work.input>>[0]> = {}) =>
+    defineSchedule({ id, cron: "* * * * *", type: work, input: { n: 1 }, ...more });
+  /** As a deploy does. */
+  const deploy = async (...list: ScheduleSpec[]) => {
+    await scheduler().list(); // Only what is running can be evicted.
+    registerSchedules(list);
+    await evictDurableObject(scheduler());
+    await scheduler().list();
+  };
+  const ids = async () => (await scheduler().list()).map(({ id }) => id);
+
+  test("are there, and run, without anybody having made them", async () => {
+    await deploy(declare("x"), declare("y", { overlap: "queue" }));
+    expect(await scheduler().list()).toMatchObject([
+      { id: "x", is_declared: 1, overlap: "skip", next_at_ms: NOW + MINUTE },
+      { id: "y", is_declared: 1, overlap: "queue" },
+    ]);
+    await ring(NOW + MINUTE);
+    expect([runsOf("x"), runsOf("y")]).toEqual([[1], [1]]);
+  });
+
+  test("come, change and go with the code; those that were made here stay", async () => {
+    await create("mine");
+    await deploy(declare("x"), declare("y"));
+    expect(await ids()).toEqual(["mine", "x", "y"]);
+    vi.setSystemTime(NOW + 30_000);
+    await deploy(
+      declare("y", { cron: "0 0 * * *", timeZone: "Europe/Berlin", input: { n: 2 } }),
+      declare("z"),
+    );
+    expect(await ids()).toEqual(["mine", "y", "z"]);
+    expect(await scheduler().get("y")).toMatchObject({
+      cron: "0 0 * * *",
+      time_zone: "Europe/Berlin",
+      input: '{"n":2}',
+      created_at_ms: NOW,
+      next_at_ms: NOW + 11 * 60 * MINUTE,
+    });
+    await deploy();
+    expect(await ids()).toEqual(["mine"]);
+  });
+
+  test("keep what is due, and what was counted, when they do not change, or only their input does", async () => {
+    await deploy(declare("x", { overlap: "queue" }));
+    await ring(NOW + MINUTE);
+    await ring(NOW + 2 * MINUTE);
+    vi.setSystemTime(NOW + 3 * MINUTE + 5_000);
+    const before = await scheduler().get("x");
+    await deploy(declare("x", { overlap: "queue" }));
+    expect(await scheduler().get("x")).toEqual(before);
+    await deploy(declare("x", { overlap: "queue", input: { n: 7 } }));
+    expect(await scheduler().get("x")).toEqual({ ...before, input: '{"n":7}' });
+    finishAll();
+    await ring(NOW + 3 * MINUTE + 6_000);
+    finishAll();
+    await ring(NOW + 3 * MINUTE + 8_000);
+    expect(runsOf("x")).toEqual([1, 2, 3]);
+    expect(ledger.tasks.get(keyOf("x", NOW + 3 * MINUTE))?.input).toEqual({ n: 7 });
+  });
+
+  test("cannot be removed", async () => {
+    await deploy(declare("x"));
+    expect(await scheduler().remove("x")).toBe("declared");
+    expect(await ids()).toEqual(["x"]);
+  });
+});

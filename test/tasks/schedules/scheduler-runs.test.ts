@@ -1,0 +1,142 @@
+/** Runs beside runs: what a scheduler does while the run before goes on, and that it never loses a tick. */
+import { evictDurableObject, reset } from "cloudflare:test";
+import * as fc from "fast-check";
+import { describe, expect, test, vi } from "vitest";
+import {
+  alarmAt,
+  create,
+  finish,
+  finishAll,
+  ledger,
+  MINUTE,
+  NOW,
+  ring,
+  runsOf,
+  scheduler,
+  useScheduler,
+} from "../../support/schedulers.ts";
+
+useScheduler();
+
+describe("while the run before goes on", () => {
+  test.each(["scheduled", "queued", "running", "cancelling", "lost"])(
+    "(%s) skip drops ticks",
+    async (status) => {
+      await create("a");
+      await ring(NOW + MINUTE);
+      finish("a", NOW + MINUTE, status);
+      await ring(NOW + 2 * MINUTE);
+      await ring(NOW + 3 * MINUTE);
+      expect(runsOf("a")).toEqual([1]);
+      expect(await scheduler().get("a")).toMatchObject({ skipped_count: 2, waiting: 0, missed_count: 0 });
+      finishAll();
+      await ring(NOW + 4 * MINUTE);
+      expect(runsOf("a")).toEqual([1, 4]);
+    },
+  );
+
+  test.each(["succeeded", "failed", "cancelled"])("a run that is %s is not such a run", async (status) => {
+    await create("a");
+    await ring(NOW + MINUTE);
+    finish("a", NOW + MINUTE, status);
+    await ring(NOW + 2 * MINUTE);
+    expect(runsOf("a")).toEqual([1, 2]);
+  });
+
+  test("a run whose task was deleted is not such a run either", async () => {
+    await create("a");
+    await ring(NOW + MINUTE);
+    ledger.tasks.clear();
+    await ring(NOW + 2 * MINUTE);
+    expect(runsOf("a")).toEqual([2]);
+  });
+
+  test("queue has ticks wait, and runs them one after the other, in order", async () => {
+    await create("a", { overlap: "queue" });
+    for (const minute of [1, 2, 3]) await ring(NOW + minute * MINUTE);
+    expect(runsOf("a")).toEqual([1]);
+    expect(await scheduler().get("a")).toMatchObject({ waiting: 2, skipped_count: 0 });
+    // It looks every two seconds.
+    expect(await alarmAt()).toBe(NOW + 3 * MINUTE + 2_000);
+    await ring(NOW + 3 * MINUTE + 2_000);
+    expect(runsOf("a")).toEqual([1]);
+    for (const [seconds, ticks] of [
+      [4, [1, 2]],
+      [6, [1, 2, 3]],
+      [8, [1, 2, 3]],
+    ] as const) {
+      finishAll();
+      await ring(NOW + 3 * MINUTE + seconds * 1000);
+      expect(runsOf("a")).toEqual(ticks);
+    }
+    expect(await scheduler().get("a")).toMatchObject({ waiting: 0, last_tick_at_ms: NOW + 3 * MINUTE });
+    expect(await alarmAt()).toBe(NOW + 4 * MINUTE);
+  });
+
+  test("queue has 100 ticks wait at most, and drops the rest", async () => {
+    await create("a", { overlap: "queue" });
+    for (let minute = 1; minute <= 103; minute++) await ring(NOW + minute * MINUTE);
+    expect(await scheduler().get("a")).toMatchObject({ waiting: 100, skipped_count: 2 });
+    finishAll();
+    await ring(NOW + 104 * MINUTE - 1000);
+    expect(await scheduler().get("a")).toMatchObject({ waiting: 99 });
+    expect(runsOf("a")).toEqual([1, 2]);
+  });
+
+  test("the runs of other schedules do not matter", async () => {
+    await create("a");
+    await create("b");
+    await ring(NOW + MINUTE);
+    finish("b", NOW + MINUTE);
+    await ring(NOW + 2 * MINUTE);
+    expect([runsOf("a"), runsOf("b")]).toEqual([[1], [1, 2]]);
+  });
+});
+
+test("whatever happens: no tick runs twice, none beside another, none out of order, and each is accounted for", async () => {
+  const step = fc.record({
+    seconds: fc.oneof(fc.constant(2), fc.constant(60), fc.nat(200)),
+    finishes: fc.boolean(),
+    happens: fc.constantFrom("nothing", "nothing", "ledger fails", "answer is lost", "eviction"),
+  });
+  const run = async (
+    overlap: "skip" | "queue",
+    missed: "run_once" | "skip",
+    steps: { seconds: number; finishes: boolean; happens: string }[],
+  ) => {
+    await reset();
+    ledger.tasks.clear();
+    ledger.mostActive = 0;
+    vi.setSystemTime(NOW);
+    await create("a", { overlap, missed });
+    let nowMs = NOW;
+    for (const { seconds, finishes, happens } of steps) {
+      nowMs += seconds * 1000;
+      if (finishes) finishAll();
+      ledger.isDown = happens === "ledger fails";
+      ledger.onEnqueue = async () => {
+        if (happens === "answer is lost") throw new Error(happens);
+      };
+      if (happens === "eviction") await evictDurableObject(scheduler());
+      await ring(nowMs);
+    }
+    const row = await scheduler().get("a");
+    if (!row) throw new Error("it is gone");
+    expect(ledger.mostActive).toBeLessThanOrEqual(1);
+    const ran = runsOf("a");
+    expect(ran).toEqual(ran.toSorted((x, y) => x - y));
+    const decided = (row.next_at_ms - NOW) / MINUTE - 1;
+    const noted = ran.filter((minute) => minute * MINUTE + NOW <= (row.last_tick_at_ms ?? 0)).length;
+    expect(noted + row.waiting + row.skipped_count + row.missed_count).toBe(decided);
+    if (overlap === "skip") expect(row.waiting).toBeLessThanOrEqual(1);
+  };
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom("skip", "queue"),
+      fc.constantFrom("run_once", "skip"),
+      fc.array(step, { minLength: 5, maxLength: 30 }),
+      run,
+    ),
+    { numRuns: 60 },
+  );
+});
