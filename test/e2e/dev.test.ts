@@ -1,9 +1,9 @@
-/** What the README's quick start promises, over real HTTP, with no internet. */
+/** What the quick start in README.md promises, over real HTTP, without internet. */
 import { createHash, randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
+import { asFlags, type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
 
 interface Scheduled {
   message: string;
@@ -37,7 +37,7 @@ test("GET /hello: the first word at once, the second a second later", async () =
   expect(chunks[1]?.afterMs).toBeGreaterThanOrEqual(950);
 });
 
-test("GET /run-tasks answers before its tasks are done; both are done soon after 3 s, and have logged it", async () => {
+test("GET /run-tasks responds before its tasks end; both end soon after 3 s, and log it", async () => {
   const startedAtMs = Date.now();
   const { message, tasks } = await getJson<Scheduled>(`${server.url}/run-tasks`);
   expect(Date.now() - startedAtMs).toBeLessThan(1500);
@@ -67,7 +67,7 @@ test("POST /upload-file, and the same bytes back", async () => {
   expect(back.equals(bytes)).toBe(true);
 });
 
-test("GET /data, with no internet", async () => {
+test("GET /data, without internet", async () => {
   expect(await getJson(`${server.url}/data`)).toMatchObject({ id: 1, title: expect.any(String) });
 });
 
@@ -75,15 +75,15 @@ test.each([
   ["ACCESS", "ajar"],
   ["UPSTREAMS", '{"todos": {"origin": "api.example.com"}}'],
   ["DATA_UPSTREAM", "nobody"],
-])("with a bad %s it does not start, and says so", async (name, value) => {
+])("with an invalid %s it does not start, and says why", async (name, value) => {
   const elsewhere = temporaryFolder();
-  await expect(startDev(elsewhere.path, ["--var", `${name}:${value}`])).rejects.toThrow(
+  await expect(startDev(elsewhere.path, asFlags({ [name]: value }))).rejects.toThrow(
     new RegExp(`The variable ${name}`),
   );
   elsewhere.remove();
 });
 
-test("as it is deployed: with tokens, and an upstream over HTTP", async () => {
+test("as when it is deployed: with tokens, and an upstream over HTTP", async () => {
   const token = "e2e-token-0123456789-0123456789-0123456789";
   const seen: IncomingMessage[] = [];
   const upstream = createServer((request, response) => {
@@ -99,8 +99,7 @@ test("as it is deployed: with tokens, and an upstream over HTTP", async () => {
     UPSTREAMS: JSON.stringify({ todos: { origin: `http://127.0.0.1:${port}` } }),
     DATA_UPSTREAM: "todos",
   };
-  const flags = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
-  const deployed = await startDev(elsewhere.path, flags);
+  const deployed = await startDev(elsewhere.path, asFlags(variables));
   try {
     expect((await fetch(`${deployed.url}/data`)).status).toBe(401);
     const response = await fetch(`${deployed.url}/data`, {

@@ -1,10 +1,10 @@
-/** What becomes of tasks when the time of their request is over, and when everything dies: on the real runtime. */
+/** What happens to tasks when the time of their request is up, and when every process is killed: on the real runtime. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LEASE_MS } from "../../src/tasks/ledger/rules.ts";
 import { type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
 
-/** `waitUntil` is cut after 3 s, and so the fast lane hands over after 2.5 s. */
+/** `waitUntil` is cut after 3 s, so the fast lane hands over after 2.5 s. */
 const ARGS = ["test/support/tasks-worker.ts", "--var", "WAIT_UNTIL_CUT_SECONDS:3"];
 const CUT_MS = 3_000;
 
@@ -47,7 +47,7 @@ async function success(id: string): Promise<Body> {
   }
 }
 
-/** The lines that a task has logged with a message, once there are so many. */
+/** The lines that a task has logged with a message, once there are `count` of them. */
 async function logged(id: string, message: string, count: number): Promise<Body[]> {
   for (const untilMs = Date.now() + 5_000; linesOf(id, message).length < count; await sleep(50))
     if (Date.now() > untilMs) break;
@@ -62,8 +62,8 @@ function linesOf(id: string, message: string): Body[] {
     .map((line) => JSON.parse(line.slice(line.indexOf("{"), line.lastIndexOf("}") + 1)) as Body);
 }
 
-describe("a task that takes longer than its request may", () => {
-  test.concurrent("goes on after its steps, none of which is done twice", async () => {
+describe("a task that takes longer than its request may take", () => {
+  test.concurrent("continues after its recorded steps, and repeats none of them", async () => {
     const submittedAtMs = Date.now();
     const id = await submit("e2e-steps");
     expect(await success(id)).toMatchObject({ attempt: 1, crashes: 0, result: "first, last" });
@@ -73,7 +73,7 @@ describe("a task that takes longer than its request may", () => {
     expect(await logged(id, "task handed over", 1)).toMatchObject([{ taskId: id, attempt: 1 }]);
   });
 
-  test.concurrent("is cut if it does not listen, and only then run again", async () => {
+  test.concurrent("is cut if it ignores its signal, and only then run again", async () => {
     const submittedAtMs = Date.now();
     const id = await submit("e2e-deaf");
     const { result, attempt, crashes } = await success(id);
@@ -88,7 +88,7 @@ describe("a task that takes longer than its request may", () => {
     expect(Math.min(...times(second))).toBeGreaterThan(Math.max(...times(first)));
   });
 
-  test.concurrent("succeeds, if it is one of /run-tasks", async () => {
+  test.concurrent("succeeds, for those of /run-tasks too", async () => {
     const ids = await runTasks();
     const ended = await Promise.all(ids.map(success));
     expect(ended).toMatchObject([
@@ -100,15 +100,15 @@ describe("a task that takes longer than its request may", () => {
   });
 });
 
-interface Told {
+interface ReadEvent {
   id: number;
   event: string;
   data: Body;
 }
 
-/** Reads the events of a task after number `after` into `told`, until the stream ends or is cut off. */
-async function follow(id: string, told: Told[]): Promise<void> {
-  const lastId = told.at(-1)?.id;
+/** Reads the events of a task into `read`, after those it has, until the stream ends or is cut off. */
+async function follow(id: string, read: ReadEvent[]): Promise<void> {
+  const lastId = read.at(-1)?.id;
   const headers = lastId === undefined ? {} : { "Last-Event-ID": String(lastId) };
   const { body } = await fetch(`${server.url}/tasks/${id}/events`, { headers });
   let text = "";
@@ -118,41 +118,41 @@ async function follow(id: string, told: Told[]): Promise<void> {
     text = blocks.pop() ?? "";
     for (const block of blocks) {
       const [, number, event = "", data = ""] = /^id: (\d+)\nevent: (.*)\ndata: (.*)$/.exec(block) ?? [];
-      if (number !== undefined) told.push({ id: Number(number), event, data: JSON.parse(data) as Body });
+      if (number !== undefined) read.push({ id: Number(number), event, data: JSON.parse(data) as Body });
     }
   }
 }
 
-test("after a kill -9, tasks are run again, and those who watch miss nothing", async () => {
-  const told: Told[] = [];
+test("after a kill -9, tasks are run again, and a reader of events misses none", async () => {
+  const read: ReadEvent[] = [];
   const id = await submit("e2e-halfway");
   const ids = await runTasks();
-  const reading = follow(id, told).catch(() => "cut off");
-  await expect.poll(() => told.at(-1)?.event, { timeout: 5_000, interval: 10 }).toBe("progress");
+  const reading = follow(id, read).catch(() => "cut off");
+  await expect.poll(() => read.at(-1)?.event, { timeout: 5_000, interval: 10 }).toBe("progress");
   const killedAtMs = Date.now();
   await server.kill();
   expect(await reading).toBe("cut off");
-  const seenBefore = told.length;
+  const seenBefore = read.length;
 
   server = await startDev(storage.path, ARGS);
   const upAtMs = Date.now();
   expect(await getJson(`/tasks/${id}`)).toMatchObject({ finishedAt: null, result: null, crashes: 0 });
-  await follow(id, told);
+  await follow(id, read);
   const { finishedAt, ...task } = await getJson(`/tasks/${id}`);
   expect(task).toMatchObject({ status: "succeeded", attempt: 1, crashes: 1, result: "whole" });
   // Its own two seconds are over by then.
   expect(Date.parse(String(finishedAt))).toBeLessThan(Math.max(killedAtMs + LEASE_MS, upAtMs) + 5_000);
 
-  expect(told.map((event) => event.id)).toEqual(told.map((_event, i) => i + 1));
-  expect(told.length).toBeGreaterThan(seenBefore);
-  const dataOf = (name: string) => told.filter(({ event }) => event === name).map(({ data }) => data);
+  expect(read.map((event) => event.id)).toEqual(read.map((_event, i) => i + 1));
+  expect(read.length).toBeGreaterThan(seenBefore);
+  const dataOf = (name: string) => read.filter(({ event }) => event === name).map(({ data }) => data);
   expect(dataOf("status").map(({ status }) => status)).toEqual(["running", "queued", "running", "succeeded"]);
   expect(dataOf("status")[1]).toMatchObject({ reason: "crashed" });
   expect(dataOf("step").map(({ step }) => step)).toEqual(["first", " sleep 1", "second"]);
   expect(dataOf("progress").map(({ ratio }) => ratio)).toEqual([0.5, 0.5]);
   expect(linesOf(id, "first half done")).toEqual([]);
   const again = await fetch(`${server.url}/tasks/${id}/events`, {
-    headers: { "Last-Event-ID": String(told.length) },
+    headers: { "Last-Event-ID": String(read.length) },
   });
   expect(again.status).toBe(204);
 

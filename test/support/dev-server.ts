@@ -1,4 +1,8 @@
-/** The Worker as its users run it: `npm run dev`, in a process of its own, on a port and storage of its own. */
+/**
+ * The Worker as its users run it: `npm run dev`, in its own process, with its own port, storage and configuration.
+ *
+ * What a developer sets in wrangler.toml or .dev.vars does not reach it, so it cannot break the tests.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -7,19 +11,31 @@ import { dirname, join } from "node:path";
 
 const root = dirname(dirname(import.meta.dirname));
 
+const VARIABLES = {
+  CORS_ORIGINS: "[]",
+  CALLBACK_ORIGINS: "{}",
+  UPSTREAMS: JSON.stringify({ demo: { entrypoint: "DemoUpstream" } }),
+  DATA_PATH: "/todos/1",
+};
+
 export interface DevServer {
   url: string;
   /** Everything it has written so far. */
   output(): string;
-  /** Ends it and all that it has started, with no time to say goodbye. */
+  /** Kills it, and every process it has started. */
   kill(): Promise<void>;
 }
 
-/** Starts it and waits until it answers. `args` are added to those of the script `dev`. */
+/** Starts it and waits until it responds. `args` are added to those of the script `dev`. */
 export async function startDev(storage: string, args: string[] = []): Promise<DevServer> {
   const port = await freePort();
-  const own = ["--port", String(port), "--inspector-port", String(await freePort()), "--persist-to", storage];
-  // A process group of its own, so that one signal ends wrangler and the runtime under it.
+  const own = [
+    // These first: `--var` also takes an argument that follows without a flag, such as the path of another Worker.
+    ...asFlags(VARIABLES),
+    ...["--env-file", ".dev.vars.example", "--persist-to", storage],
+    ...["--inspector-port", String(await freePort()), "--port", String(port)],
+  ];
+  // Its own process group, so that one signal ends both wrangler and the runtime.
   const child = spawn("npm", ["run", "dev", "--", ...own, ...args], {
     cwd: root,
     detached: true,
@@ -28,17 +44,21 @@ export async function startDev(storage: string, args: string[] = []): Promise<De
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += String(chunk)));
   const server = { url: `http://localhost:${port}`, output: () => output, kill: () => killGroup(child) };
-  const giveUpAtMs = Date.now() + 60_000;
+  const timeOutAtMs = Date.now() + 60_000;
   while (!(await isUp(server.url))) {
     if (child.exitCode !== null) throw new Error(`npm run dev ended:\n${output}`);
-    if (Date.now() > giveUpAtMs) {
+    if (Date.now() > timeOutAtMs) {
       await server.kill();
-      throw new Error(`npm run dev does not answer:\n${output}`);
+      throw new Error(`npm run dev does not respond:\n${output}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   return server;
 }
+
+/** The flags that set these variables. The last flag for a variable wins. */
+export const asFlags = (variables: Record<string, string>) =>
+  Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
 
 /** An empty folder, and how to remove it. */
 export function temporaryFolder() {

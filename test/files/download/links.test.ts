@@ -8,7 +8,7 @@ const OLD = "old-key-of-the-links-0123456789-0123456789";
 const NEW = "new-key-of-the-links-0123456789-0123456789";
 const NOW = 1_800_000_000;
 
-const keyed = (LINK_KEYS: string): Env => ({ ...env, LINK_KEYS });
+const keyed = (LINK_KEYS: string) => Object.assign({}, env, { LINK_KEYS });
 
 /** What a link comes to at a time, in seconds. */
 function verdict(keys: string, id: string, token: string, at = NOW): string {
