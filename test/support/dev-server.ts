@@ -29,12 +29,10 @@ export interface DevServer {
 /** Starts it and waits until it responds. `args` are added to those of the script `dev`. */
 export async function startDev(storage: string, args: string[] = []): Promise<DevServer> {
   const port = await freePort();
-  const own = [
-    // These first: `--var` also takes an argument that follows without a flag, such as the path of another Worker.
-    ...asFlags(VARIABLES),
-    ...["--env-file", ".dev.vars.example", "--persist-to", storage],
-    ...["--inspector-port", String(await freePort()), "--port", String(port)],
-  ];
+  const ports = ["--port", String(port), "--inspector-port", String(await freePort())];
+  const place = ["--env-file", ".dev.vars.example", "--persist-to", storage];
+  // The variables first: `--var` also takes what follows without a flag, such as the path of another Worker.
+  const own = [...asFlags(VARIABLES), ...place, ...ports];
   // Its own process group, so that one signal ends both wrangler and the runtime.
   const child = spawn("npm", ["run", "dev", "--", ...own, ...args], {
     cwd: root,
