@@ -28,14 +28,18 @@ export interface DevServer {
 
 /** Starts it and waits until it responds. `args` are added to those of the script `dev`. */
 export async function startDev(storage: string, args: string[] = []): Promise<DevServer> {
-  const port = await freePort();
-  const ports = ["--port", String(port), "--inspector-port", String(await freePort())];
   const place = ["--env-file", ".dev.vars.example", "--persist-to", storage];
   // The variables first: `--var` also takes what follows without a flag, such as the path of another Worker.
-  const own = [...asFlags(VARIABLES), ...place, ...ports];
+  return startDevIn(root, [...asFlags(VARIABLES), ...place, ...args]);
+}
+
+/** `npm run dev` in a folder, with the configuration that it finds there. */
+export async function startDevIn(folder: string, args: string[] = []): Promise<DevServer> {
+  const port = await freePort();
+  const ports = ["--port", String(port), "--inspector-port", String(await freePort())];
   // Its own process group, so that one signal ends both wrangler and the runtime.
-  const child = spawn("npm", ["run", "dev", "--", ...own, ...args], {
-    cwd: root,
+  const child = spawn("npm", ["run", "dev", "--", ...ports, ...args], {
+    cwd: folder,
     detached: true,
     env: { ...process.env, CI: "true" },
   });

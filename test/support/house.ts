@@ -79,13 +79,18 @@ export function pastTheFrontDoor(arrows: Arrow[]): Arrow[] {
 
 const pillarOf = (path: string) => PILLARS.find((pillar) => path.startsWith(`${pillar}/`));
 
+/** The folder of a file, but for a file directly in `src`, and for a foundation, which are places of their own. */
 function placeOf(path: string): string {
   if (FOUNDATIONS.includes(path)) return path;
   return path.split("/").slice(0, -1).join("/") || path;
 }
 
+/** A file or folder directly in `src` that has no floor is a feature of your own, and stands beside `hello.ts`. */
+const FEATURES = FLOORS.findIndex((floor) => floor.includes("hello.ts"));
+
 function floorOf(place: string): number {
   const foundation = FOUNDATIONS.indexOf(place);
   if (foundation >= 0) return FLOORS.length - 1.5 + foundation / 10;
-  return FLOORS.findIndex((floor) => floor.includes(place));
+  const floor = FLOORS.findIndex((places) => places.includes(place));
+  return floor < 0 && !place.includes("/") ? FEATURES : floor;
 }

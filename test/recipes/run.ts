@@ -1,0 +1,71 @@
+/**
+ * `npm run recipes`: does what the pages tell a user to do, in a clone of what is committed, and checks that the clone
+ * stays healthy. Each recipe alone must pass `npm run check`; all of them together must also start, and pass `npm test`.
+ *
+ *     --only "a route"    one recipe alone
+ *
+ * The exit code is 1 if a recipe does not hold.
+ */
+import { spawnSync } from "node:child_process";
+import { rmSync } from "node:fs";
+import { dirname } from "node:path";
+import { parseArgs } from "node:util";
+import { startDevIn, temporaryFolder } from "../support/dev-server.ts";
+import { applyRecipe } from "./apply.ts";
+import { RECIPES, type Recipe } from "./recipes.ts";
+
+const root = dirname(dirname(import.meta.dirname));
+const clone = temporaryFolder();
+process.once("exit", clone.remove);
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(130));
+
+/** Runs a command in the clone; what it prints is shown if it fails. */
+function run(command: string, ...args: string[]): void {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: clone.path, encoding: "utf8" });
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")} failed:\n${stdout}${stderr}`);
+}
+
+/** Runs it, and prints what it was and how long it took. */
+async function step(what: string, action: () => void | Promise<void>): Promise<void> {
+  const startMs = performance.now();
+  await action();
+  console.log(`  ok  ${what} (${Math.round((performance.now() - startMs) / 1000)} s)`);
+}
+
+function reset(): void {
+  run("git", "checkout", "--quiet", ".");
+  run("git", "clean", "-dxq", "--force", "--exclude", "node_modules");
+}
+
+/** Applies them and does what their readers are told to do next. */
+function apply(recipes: Recipe[]): void {
+  for (const recipe of recipes) applyRecipe(clone.path, recipe);
+  run("npm", "run", "fix");
+  run("npm", "run", "check");
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { only: { type: "string" } } });
+  const recipes = RECIPES.filter(({ name }) => (values.only ?? name) === name);
+  if (recipes.length === 0) throw new Error(`There are: ${RECIPES.map(({ name }) => name).join(", ")}`);
+  await step("a clone of what is committed, and npm ci", () => {
+    rmSync(clone.path, { recursive: true });
+    spawnSync("git", ["clone", "--quiet", root, clone.path]);
+    run("npm", "ci", "--no-audit", "--no-fund", "--prefer-offline");
+  });
+  for (const recipe of recipes) {
+    await step(`${recipe.name}: npm run check`, () => {
+      reset();
+      apply([recipe]);
+    });
+  }
+  reset();
+  apply(recipes);
+  await step("all of them: npm run dev", async () => {
+    const server = await startDevIn(clone.path);
+    await server.kill();
+  });
+  await step("all of them: npm test", () => run("npm", "test"));
+}
+
+await main();
