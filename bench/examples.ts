@@ -1,4 +1,4 @@
-/** The four examples, and beside them the FastAPI program that a user would write instead. */
+/** The four examples, beside the FastAPI program that a user would write instead. */
 import type { Contender } from "./contender.ts";
 import { findPython, PACKAGES, startFastApi } from "./fastapi/start.ts";
 import { measureCalls, measureCeiling, measureRunTasks } from "./load.ts";
@@ -10,7 +10,7 @@ import { measureUpload } from "./upload.ts";
 const SHORT_MS = 20;
 const LONG_MS = 100;
 
-/** Measures both, and gives what is to be printed. */
+/** Measures both, and returns the text to print. */
 export async function benchExamples(): Promise<string> {
   const python = findPython();
   await using upstream = await startUpstream();
@@ -18,13 +18,13 @@ export async function benchExamples(): Promise<string> {
   await using fastApi = python && (await startFastApi(python, upstream.url));
   const ceilings = [await measureCeiling(upstream, SHORT_MS), await measureCeiling(upstream, LONG_MS)];
   const columns = await measure(fastApi ? [sluice, fastApi] : [sluice], upstream);
-  const missing = `not measured: Python 3 has not all of ${PACKAGES.join(", ")} here`;
+  const missing = `not measured: Python 3 lacks some of ${PACKAGES.join(", ")} here`;
   return [`FastAPI: ${python?.description ?? missing}`, "", renderTable(columns), "", explain(ceilings)].join(
     "\n",
   );
 }
 
-/** Runs each scenario on each contender, one right after the other. */
+/** Runs each scenario on every contender, one right after the other. */
 async function measure(contenders: Contender[], upstream: Upstream): Promise<Column[]> {
   const scenarios: [string, (contender: Contender) => Promise<Figure[]>][] = [
     ["/run-tasks", measureRunTasks],
@@ -48,9 +48,9 @@ const measureData = async (url: string, upstream: Upstream, delayMs: number): Pr
 function explain(ceilings: number[]): string {
   const [short, long] = ceilings.map((ceiling) => ceiling.toFixed(3));
   return [
-    "Permit utilisation is the upstream's own mean number of calls in flight ÷ its limit. As many clients as",
+    "Permit utilisation is the mean number of calls in flight, as the upstream counts it, ÷ its limit. As many clients as",
     `there are permits, calling it directly, reach ${short} (${SHORT_MS} ms) and ${long} (${LONG_MS} ms) on this machine.`,
-    "Memory is that of one process: for Sluice, workerd with the Worker, its Durable Objects and a simulated R2;",
+    "Memory is that of one process: for Sluice, workerd with the Worker, its Durable Objects and the simulated R2;",
     "for FastAPI, uvicorn.",
   ].join("\n");
 }

@@ -1,7 +1,7 @@
 /**
  * Requests per second and latency, under a load that keeps a fixed number of clients busy.
  *
- * A request that is answered with anything but 2xx ends the bench: an error is quickly given, and would look fast.
+ * A response that is not 2xx ends the bench: errors are quick, and would look fast.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import autocannon, { type Result } from "autocannon";
@@ -13,12 +13,12 @@ export const CLIENTS = 40;
 const WARM_UP_S = 2;
 const LOAD_S = 10;
 const CEILING_S = 4;
-/** How much of a load's beginning and end is not steady. */
+/** How long the load is not steady, at its beginning and at its end. */
 const EDGE_MS = 1_000;
-/** How long after the last answer every task should be over: the longer one takes 3 s. */
+/** How long after the last response every task should have finished: the longer one takes 3 s. */
 const TASKS_SETTLE_MS = 5_000;
 
-/** `/run-tasks`: each answer leaves two background tasks, of 2 s and 3 s. */
+/** `/run-tasks`: each request starts two background tasks, of 2 s and 3 s. */
 export async function measureRunTasks({ server, finishedTasks }: Contender): Promise<Figure[]> {
   const url = `${server.url}/run-tasks`;
   const warmUp = await load(url, WARM_UP_S);
@@ -35,8 +35,8 @@ export async function measureRunTasks({ server, finishedTasks }: Contender): Pro
 }
 
 /**
- * A route that calls an upstream that takes `delayMs`; the upstream itself tells how well its permits were used.
- * `what` is how the table calls it.
+ * A route that calls an upstream which takes `delayMs`. The upstream itself measures how well its permits were used.
+ * `what` is the name in the table.
  */
 export async function measureCalls(
   what: string,
@@ -56,7 +56,7 @@ export async function measureCalls(
   ];
 }
 
-/** What utilisation can be on this machine: that of as many clients as there are permits, and nothing between. */
+/** The highest utilisation that this machine allows: as many clients as permits call the upstream directly. */
 export async function measureCeiling(upstream: Upstream, delayMs: number): Promise<number> {
   await upstream.reset(delayMs);
   const direct = load(`${upstream.url}/todos/1`, CEILING_S, CONCURRENCY);
@@ -67,12 +67,12 @@ export async function measureCeiling(upstream: Upstream, delayMs: number): Promi
 async function load(url: string, seconds: number, clients = CLIENTS): Promise<Result> {
   const result = await autocannon({ url, connections: clients, duration: seconds });
   if (result.errors > 0 || result.non2xx > 0) {
-    throw new Error(`${url}: ${result.errors} requests failed, ${result.non2xx} were not answered with 2xx.`);
+    throw new Error(`${url}: ${result.errors} requests failed, ${result.non2xx} responses were not 2xx.`);
   }
   return result;
 }
 
-/** The mean number of calls in flight during the steady part of a load that begins now. */
+/** The mean number of calls in flight, during the steady part of a load that starts now. */
 async function readSteady(upstream: Upstream, seconds: number): Promise<number> {
   await sleep(EDGE_MS);
   await upstream.reset();

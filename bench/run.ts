@@ -1,12 +1,12 @@
 /**
- * `npm run bench`: measures everything; `npm run bench -- outbound` one part of it.
+ * `npm run bench`: measures everything; `npm run bench -- outbound` measures one part.
  *
- *     examples   the four examples, and beside them the FastAPI program that a user would write instead
- *     files      how fast files go in, each way, and how much memory grows with their size
- *     outbound   the semaphore: what it costs, how well permits are used, and the same job through Redis
- *     tasks      how soon they start and how many do, beside queues and workflows; what a full ledger costs
+ *     examples   the four examples, beside the FastAPI program that a user would write instead
+ *     files      the speed of each way in, and how much memory grows with the size of a file
+ *     outbound   the semaphore: what it costs, how well its permits are used, and the same job through Redis
+ *     tasks      how soon tasks start and how many end, beside Queues and Workflows; what a full ledger costs
  *
- * Figures of one machine and one minute say little; the ratio of two things that were measured one after the
+ * The figures of one machine and one minute say little. The ratio of two things that were measured one right after the
  * other, under the same load and against the same upstream, says more. All traffic stays on 127.0.0.1.
  */
 import { availableParallelism, cpus } from "node:os";
@@ -25,21 +25,21 @@ const PARTS = new Map([
   ["tasks", benchTasks],
 ]);
 
-// Leaves by way of "exit", where everything that was started is ended.
+// Exits normally, so that the "exit" handlers end everything that was started.
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(130));
 
 await main(process.argv.slice(2));
 
-async function main(asked: string[]): Promise<void> {
-  const unknown = asked.filter((name) => !PARTS.has(name));
+async function main(names: string[]): Promise<void> {
+  const unknown = names.filter((name) => !PARTS.has(name));
   if (unknown.length > 0) {
-    console.error(`There is no ${unknown.join(", ")} to measure; there are ${[...PARTS.keys()].join(", ")}.`);
+    console.error(`Unknown: ${unknown.join(", ")}. The parts are ${[...PARTS.keys()].join(", ")}.`);
     process.exitCode = 2;
     return;
   }
   console.log(describeRun());
   for (const [name, bench] of PARTS) {
-    if (asked.length === 0 || asked.includes(name)) console.log(`\n${await bench()}`);
+    if (names.length === 0 || names.includes(name)) console.log(`\n${await bench()}`);
   }
 }
 

@@ -1,4 +1,4 @@
-/** Sluice as a contender: on plain workerd, and for uploads on Miniflare beside it. */
+/** Sluice as a contender: on plain workerd, and on Miniflare for uploads. */
 import { CONCURRENCY, type Contender, countFinished } from "./contender.ts";
 import { startMiniflare } from "./support/miniflare.ts";
 import { startWorkerd } from "./support/workerd.ts";

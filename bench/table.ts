@@ -3,7 +3,7 @@
 export interface Figure {
   what: string;
   value: number;
-  /** Decimal places; by default none for a whole number, else enough for three significant digits. */
+  /** Decimal places. Default: none for an integer, else enough for three significant digits. */
   digits?: number;
 }
 
@@ -12,7 +12,7 @@ export interface Column {
   figures: Figure[];
 }
 
-/** One row for each figure of the first column. With two columns there is a third: how many times the second it is. */
+/** One row for each figure of the first column. Two columns get a third: the first ÷ the second. */
 export function renderTable(columns: Column[]): string {
   const [first] = columns;
   const hasRatio = columns.length === 2;

@@ -1,8 +1,8 @@
 /**
- * How fast a large file goes in through a form, and what it costs the server in memory.
+ * How fast a form uploads a large file, and how much memory that costs the server.
  *
- * The form is made while it is sent, from one block again and again, so that the bench holds no file. Each answer
- * must name the file's size and digest: a server that lost bytes would be fast.
+ * The form repeats one block while it is sent, so the bench holds no file. Each response must name the file's size and
+ * digest: a server that loses bytes would be fast.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { type IncomingMessage, request } from "node:http";
@@ -25,7 +25,7 @@ const HEAD = Buffer.from(
 );
 const TAIL = Buffer.from(`\r\n--${BOUNDARY}--\r\n`);
 
-/** `/upload-file`, one file at a time: the median speed, and the most memory over all of the files. */
+/** `/upload-file`, one file at a time: the median speed, and the peak memory over all files. */
 export async function measureUpload({ uploads: { url, pid } }: Contender): Promise<Figure[]> {
   await uploadForm(url, MIB); // loads the code
   const before = pid === undefined ? undefined : readMemory(pid);
@@ -42,7 +42,7 @@ export async function measureUpload({ uploads: { url, pid } }: Contender): Promi
   return figures;
 }
 
-/** Uploads a file of `size` bytes in a form; gives how long that took, in seconds, to the last byte of the answer. */
+/** Uploads a file of `size` bytes in a form. Returns the time until the last byte of the response, in seconds. */
 export async function uploadForm(url: string, size: number): Promise<number> {
   const expected = { size, sha256: digestOf(size) };
   const startMs = performance.now();
@@ -53,13 +53,13 @@ export async function uploadForm(url: string, size: number): Promise<number> {
       "Content-Length": HEAD.length + size + TAIL.length,
     },
   });
-  const answered = Promise.withResolvers<IncomingMessage>();
-  sending.once("response", answered.resolve).once("error", answered.reject);
-  const [response] = await Promise.all([answered.promise, pipeline(Readable.from(makeForm(size)), sending)]);
-  const answer = await text(response);
+  const responded = Promise.withResolvers<IncomingMessage>();
+  sending.once("response", responded.resolve).once("error", responded.reject);
+  const [response] = await Promise.all([responded.promise, pipeline(Readable.from(makeForm(size)), sending)]);
+  const body = await text(response);
   const tookMs = performance.now() - startMs;
-  if (!answer.includes(`"size":${size}`) || !answer.includes(expected.sha256)) {
-    throw new Error(`${url}/upload-file did not store the file as it was sent: ${answer}`);
+  if (!body.includes(`"size":${size}`) || !body.includes(expected.sha256)) {
+    throw new Error(`${url}/upload-file did not store the file as it was sent: ${body}`);
   }
   return tookMs / 1000;
 }
@@ -70,17 +70,17 @@ function* makeForm(size: number): Generator<Buffer> {
   yield TAIL;
 }
 
-/** A file of `size` bytes: the same block again and again. */
+/** A file of `size` bytes: one block, repeated. */
 export function* makeFile(size: number): Generator<Buffer> {
   for (let sent = 0; sent < size; sent += BLOCK.length) yield BLOCK.subarray(0, size - sent);
 }
 
 const digests = new Map<number, string>();
 
-/** Its sha256, hexadecimal. */
+/** The sha256 of that file, in hexadecimal. */
 export function digestOf(size: number): string {
-  const known = digests.get(size);
-  if (known !== undefined) return known;
+  const computed = digests.get(size);
+  if (computed !== undefined) return computed;
   const hash = createHash("sha256");
   for (const block of makeFile(size)) hash.update(block);
   const digest = hash.digest("hex");

@@ -1,4 +1,4 @@
-/** A promise of Sluice, and whether a run has seen it kept. */
+/** A promise of Sluice, and whether it was kept during a run. */
 export interface Promised {
   what: string;
   isKept: boolean;

@@ -1,11 +1,11 @@
 /**
- * Chance that can be had again: the same seed gives the same choices. What the processes make of them still depends
- * on the machine, so a seed repeats what was done to Sluice, not the order in which its processes got to run.
+ * Repeatable randomness: the same seed gives the same choices. When each process gets to run still depends on the
+ * machine, so a seed repeats what was done to Sluice, not the outcome.
  */
 export class Random {
   #state: number;
 
-  /** `stream` tells apart those who draw from the same seed at the same time. */
+  /** `stream` separates the sequences that are drawn from one seed at the same time. */
   constructor(seed: number, stream: string) {
     this.#state = seed | 0;
     for (let i = 0; i < stream.length; i++) {
@@ -13,7 +13,7 @@ export class Random {
     }
   }
 
-  /** From 0 to below 1 (mulberry32). */
+  /** At least 0 and less than 1 (mulberry32). */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0;
     let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
@@ -21,12 +21,12 @@ export class Random {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** A whole number, both ends included. */
-  between(least: number, most: number): number {
-    return least + Math.floor(this.next() * (most - least + 1));
+  /** An integer from `min` to `max`, both included. */
+  between(min: number, max: number): number {
+    return min + Math.floor(this.next() * (max - min + 1));
   }
 
-  /** True as often as `share` of the times. */
+  /** True with the probability `share`. */
   chance(share: number): boolean {
     return this.next() < share;
   }

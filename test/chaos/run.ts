@@ -1,16 +1,16 @@
 /**
- * `npm run chaos -- <part> [options]`: breaks what can break, and checks that the promises hold all the same. What
- * the options of a part are, it says itself (its run.ts). The exit code is 1 if a promise is broken.
+ * `npm run chaos -- <part> [options]`: breaks what can break, and checks that the promises still hold. The run.ts of
+ * each part lists its options. The exit code is 1 if a promise is broken.
  */
 import { run as files } from "./files/run.ts";
 import { run as forms } from "./forms/run.ts";
 import { run as outbound } from "./outbound/run.ts";
 import { run as tasks } from "./tasks/run.ts";
 
-/** Each resolves to whether all promises were kept. */
+/** Each resolves to whether every promise was kept. */
 const parts: Record<string, (args: string[]) => Promise<boolean>> = { outbound, files, forms, tasks };
 
-// Leaves by way of "exit", where everything that was started is ended.
+// Exits normally, so that the "exit" handlers end everything that was started.
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(130));
 
 const [name = "", ...args] = process.argv.slice(2);
