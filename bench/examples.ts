@@ -48,8 +48,8 @@ const measureData = async (url: string, upstream: Upstream, delayMs: number): Pr
 function explain(ceilings: number[]): string {
   const [short, long] = ceilings.map((ceiling) => ceiling.toFixed(3));
   return [
-    "Permit utilisation is the mean number of calls in flight, as the upstream counts it, ÷ its limit. As many clients as",
-    `there are permits, calling it directly, reach ${short} (${SHORT_MS} ms) and ${long} (${LONG_MS} ms) on this machine.`,
+    "Permit utilisation is the mean number of calls in flight, as the upstream counts it, ÷ its limit. On this",
+    `machine, as many clients as permits, calling it directly, reach ${short} (${SHORT_MS} ms) and ${long} (${LONG_MS} ms).`,
     "Memory is that of one process: for Sluice, workerd with the Worker, its Durable Objects and the simulated R2;",
     "for FastAPI, uvicorn.",
   ].join("\n");

@@ -6,8 +6,8 @@
  *     outbound   the semaphore: what it costs, how well its permits are used, and the same job through Redis
  *     tasks      how soon tasks start and how many end, beside Queues and Workflows; what a full ledger costs
  *
- * The figures of one machine and one minute say little. The ratio of two things that were measured one right after the
- * other, under the same load and against the same upstream, says more. All traffic stays on 127.0.0.1.
+ * The figures of one machine and one minute say little. The ratio of two things that were measured one right after
+ * the other, under the same load and against the same upstream, says more. All traffic stays on 127.0.0.1.
  */
 import { availableParallelism, cpus } from "node:os";
 import { CONCURRENCY } from "./contender.ts";

@@ -1,8 +1,8 @@
 /**
  * How fast a form uploads a large file, and how much memory that costs the server.
  *
- * The form repeats one block while it is sent, so the bench holds no file. Each response must name the file's size and
- * digest: a server that loses bytes would be fast.
+ * The form repeats one block while it is sent, so the bench holds no file. Each response must name the file's size
+ * and digest: a server that loses bytes would be fast.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { type IncomingMessage, request } from "node:http";

@@ -3,11 +3,11 @@
  *
  * Described means:
  *
- *     a route                  `METHOD /path` in a heading, or in the first cell of a table's row. Several methods may
- *                              share a path (`GET`, `HEAD /files/{id}`); ANY stands for all of them; a query is ignored
- *     a variable or secret     its name, as code, in a heading or in the first cell of a row
- *     a problem type           its name in a heading
- *     an npm script            `npm run name` (`npm test`, `npm start`), as code, in a heading or in the first cell of a row
+ *     a route                 `METHOD /path` in a heading, or in the first cell of a table's row. Several methods may share
+ *                             a path (`GET`, `HEAD /files/{id}`); ANY stands for all of them; a query is ignored
+ *     a variable or secret    its name, as code, in a heading or in the first cell of a row
+ *     a problem type          its name in a heading
+ *     an npm script           `npm run name` (`npm test`, `npm start`), as code, in a heading or in the first cell of a row
  *
  * Routes with a tag of your own, and variables that only your own code reads, need no description.
  * What stands in a sentence, in a code block or in another cell only mentions it.

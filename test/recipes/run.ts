@@ -1,6 +1,7 @@
 /**
- * `npm run recipes`: does what the pages tell a user to do, in a clone of what is committed, and checks that the clone
- * stays healthy. Each recipe alone must pass `npm run check`; all of them together must also start, and pass `npm test`.
+ * `npm run recipes`: does what the pages tell a user to do, in a clone of what is committed, and checks that the
+ * clone stays healthy. Each recipe alone must pass `npm run check`; all of them together must also start, and
+ * pass `npm test`.
  *
  *     --only "a route"    one recipe alone
  *
@@ -25,7 +26,7 @@ function run(command: string, ...args: string[]): void {
   if (status !== 0) throw new Error(`${command} ${args.join(" ")} failed:\n${stdout}${stderr}`);
 }
 
-/** Runs it, and prints what it was and how long it took. */
+/** Runs a part, and prints its name and how long it took. */
 async function step(what: string, action: () => void | Promise<void>): Promise<void> {
   const startMs = performance.now();
   await action();

@@ -42,8 +42,8 @@ export function linksOf(page: Page): string[] {
 }
 
 /**
- * The anchors of a page, as GitHub makes them: the heading's text in lower case, without anything but letters, digits,
- * `_`, `-` and spaces, the spaces as `-`; a repeated one gets `-1`, `-2`, …
+ * The anchors of a page, as GitHub makes them: the heading's text in lower case, only its letters, digits, `_`, `-` and
+ * spaces, with each space as `-`; a repeated one gets `-1`, `-2`, …
  */
 export function anchorsOf(page: Page): Set<string> {
   const anchors = new Set<string>();
