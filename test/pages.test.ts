@@ -7,7 +7,7 @@
  *                             a path (`GET`, `HEAD /files/{id}`); ANY stands for all of them; a query is ignored
  *     a variable or secret    its name, as code, in a heading or in the first cell of a row
  *     a problem type          its name in a heading
- *     an npm script           `npm run name` (`npm test`, `npm start`), as code, in a heading or in the first cell of a row
+ *     an npm script           `npm run name` (`npm test`, `npm start`), as code, in one of the same places
  *
  * Routes with a tag of your own, and variables that only your own code reads, need no description.
  * What stands in a sentence, in a code block or in another cell only mentions it.
