@@ -25,14 +25,13 @@ import {
   headingsOf,
   linksOf,
   type Page,
+  readPages,
 } from "./support/markdown.ts";
 
 const root = dirname(import.meta.dirname);
 const read = (path: string) => readFileSync(join(root, path), "utf8");
 
-const pages: Page[] = globSync("**/*.md", { cwd: root, exclude: ["**/node_modules", ".wrangler", "dist"] })
-  .toSorted()
-  .map((path) => ({ path, text: read(path) }));
+const pages = readPages(root);
 
 /** Every place that describes something, with the page that it is in. */
 const places = pages.flatMap((page) => [
@@ -195,6 +194,7 @@ describe("a page is read as GitHub reads it:", () => {
     expect(codeBlocksUnder(page, "Same")).toEqual([
       { language: "ts", text: "# no heading, [no link](g.md)\n" },
     ]);
-    expect(() => codeBlocksUnder(page, "Other")).toThrow('no heading "Other"');
+    expect(codeBlocksUnder(page, "One `two`, three & [four](b.md#x)!")).toHaveLength(1);
+    expect(() => codeBlocksUnder(page, "no heading, [no link](g.md)")).toThrow("has no heading");
   });
 });

@@ -1,7 +1,8 @@
 /**
- * `npm run recipes`: does what the pages tell a user to do, in a clone of what is committed, and checks that the
- * clone stays healthy. Each recipe alone must pass `npm run check`; all of them together must also start, and
- * pass `npm test`.
+ * `npm run recipes`: does what the pages tell a user to do, in a clone of what is committed.
+ *
+ * The calls that the pages show must print what the pages print. Each recipe alone must pass `npm run check`; all of
+ * them together must also start, and pass `npm test`.
  *
  *     --only "a route"    one recipe alone
  *
@@ -9,10 +10,13 @@
  */
 import { spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import { hasCurl } from "../support/curl.ts";
 import { startDevIn, temporaryFolder } from "../support/dev-server.ts";
+import { readPages } from "../support/markdown.ts";
 import { applyRecipe } from "./apply.ts";
+import { callsOf, makeCalls } from "./calls.ts";
 import { RECIPES, type Recipe } from "./recipes.ts";
 
 const root = dirname(dirname(import.meta.dirname));
@@ -45,6 +49,17 @@ function apply(recipes: Recipe[]): void {
   run("npm", "run", "check");
 }
 
+/** Starts the Worker in the clone as it is, for as long as `action` takes. */
+async function withServer(action: (url: string) => Promise<void>): Promise<void> {
+  rmSync(join(clone.path, ".wrangler"), { recursive: true, force: true });
+  const server = await startDevIn(clone.path);
+  try {
+    await action(server.url);
+  } finally {
+    await server.kill();
+  }
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { only: { type: "string" } } });
   const recipes = RECIPES.filter(({ name }) => (values.only ?? name) === name);
@@ -54,6 +69,11 @@ async function main(): Promise<void> {
     spawnSync("git", ["clone", "--quiet", root, clone.path]);
     run("npm", "ci", "--no-audit", "--no-fund", "--prefer-offline");
   });
+  const pages = values.only === undefined && hasCurl ? readPages(clone.path) : [];
+  for (const page of pages.filter((candidate) => callsOf(candidate).length > 0))
+    await step(`the calls that ${page.path} shows`, () =>
+      withServer((url) => makeCalls(page, url, clone.path)),
+    );
   for (const recipe of recipes) {
     await step(`${recipe.name}: npm run check`, () => {
       reset();
@@ -62,10 +82,7 @@ async function main(): Promise<void> {
   }
   reset();
   apply(recipes);
-  await step("all of them: npm run dev", async () => {
-    const server = await startDevIn(clone.path);
-    await server.kill();
-  });
+  await step("all of them: npm run dev", () => withServer(async () => {}));
   await step("all of them: npm test", () => run("npm", "test"));
 }
 

@@ -1,4 +1,6 @@
-/** As much of Markdown as the pages of this repository use. */
+/** The pages of the repository, and as much of Markdown as they use. */
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 
 export interface Page {
   /** Relative to the repository. */
@@ -11,6 +13,12 @@ export interface CodeBlock {
   language: string;
   text: string;
 }
+
+/** All pages of a repository in `root`. */
+export const readPages = (root: string): Page[] =>
+  globSync("**/*.md", { cwd: root, exclude: ["**/node_modules", ".wrangler", "dist"] })
+    .toSorted()
+    .map((path) => ({ path, text: readFileSync(join(root, path), "utf8") }));
 
 const FENCED = /^```.*\n[\s\S]*?^```$/gm;
 
@@ -57,16 +65,20 @@ export function anchorsOf(page: Page): Set<string> {
   return anchors;
 }
 
-/** The code blocks under a heading, up to the next heading of any level. */
+export const codeBlocksOf = ({ text }: Page): CodeBlock[] =>
+  [...text.matchAll(/^```(\S*)\n([\s\S]*?)^```$/gm)].map(([, language, code]) => ({
+    language: String(language),
+    text: String(code),
+  }));
+
+/** The code blocks under a heading, up to the next heading of the same or a higher level. */
 export function codeBlocksUnder(page: Page, heading: string): CodeBlock[] {
-  const literally = heading.replace(/[^\p{L}\p{N} ]/gu, "\\$&");
-  const start = new RegExp(`^#{1,6} +${literally} *$`, "m").exec(page.text);
+  // Code that looks like a heading is none: it is blanked out, and keeps its length.
+  const prose = page.text.replace(FENCED, (code) => " ".repeat(code.length));
+  const headings = [...prose.matchAll(/^(#{1,6}) +(.*?) *$/gm)];
+  const start = headings.find(([, , text]) => text === heading);
   if (!start) throw new Error(`${page.path} has no heading "${heading}"`);
-  const blocks: CodeBlock[] = [];
-  const rest = page.text.slice(start.index + start[0].length);
-  for (const [found, language, text] of rest.matchAll(/^```(\S*)\n([\s\S]*?)^```$|^#{1,6} /gm)) {
-    if (found.startsWith("#")) break;
-    blocks.push({ language: String(language), text: String(text) });
-  }
-  return blocks;
+  const level = start[1]?.length ?? 0;
+  const end = headings.find(({ index, 1: marks = "" }) => index > start.index && marks.length <= level);
+  return codeBlocksOf({ path: page.path, text: page.text.slice(start.index, end?.index) });
 }
