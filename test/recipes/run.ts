@@ -33,8 +33,13 @@ function run(command: string, ...args: string[]): void {
 /** Runs a part, and prints its name and how long it took. */
 async function step(what: string, action: () => void | Promise<void>): Promise<void> {
   const startMs = performance.now();
-  await action();
-  console.log(`  ok  ${what} (${Math.round((performance.now() - startMs) / 1000)} s)`);
+  try {
+    await action();
+  } catch (error) {
+    console.error(`  FAILED  ${what}\n${error instanceof Error ? error.message : String(error)}`);
+    process.exit(1);
+  }
+  console.log(`  ok      ${what} (${Math.round((performance.now() - startMs) / 1000)} s)`);
 }
 
 function reset(): void {
