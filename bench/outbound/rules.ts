@@ -6,7 +6,7 @@
  * the figures are medians.
  */
 import { Permits } from "../../src/outbound/semaphore/permits.ts";
-import type { PermitRequest } from "../../src/outbound/semaphore/protocol.ts";
+import type { PermitRequest } from "../../src/outbound/semaphore/permit-types.ts";
 import { type Figure, median } from "../table.ts";
 
 const SHORT_LINE = 10;
@@ -41,7 +41,7 @@ function timeGrant(waiting: number): number {
   while (served < GRANTS) {
     for (let i = 0; i < waiting; i++) permits.request(requestFor(joined++), served);
     const startMs = performance.now();
-    while (permits.line.length > 0) handOver(permits, served++);
+    while (permits.queue.length > 0) handOver(permits, served++);
     drainingMs += performance.now() - startMs;
   }
   return (drainingMs * 1000) / served;
@@ -63,7 +63,7 @@ function startPermits(): Permits {
     maxWaiters: LONG_LINE,
     maxWaitMs: FOREVER_MS,
   };
-  return new Permits(settings, { atMs: 0, held: [], lastFence: 0, memory: undefined });
+  return new Permits(settings, { atMs: 0, held: [], lastFence: 0, state: undefined });
 }
 
 function requestFor(number: number): PermitRequest {

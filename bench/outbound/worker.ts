@@ -97,7 +97,7 @@ async function timeLine(env: BenchEnv, waiting: number, rounds: number) {
 async function join(semaphore: Stub) {
   const leaseId = crypto.randomUUID();
   const acquired = await semaphore.acquire(requestFor(leaseId));
-  if (acquired.is === "refused") throw new Error(`Refused: ${acquired.why}.`);
+  if (acquired.is === "refused") throw new Error(`Refused: ${acquired.reason}.`);
   const granted = semaphore.wait(leaseId).then(({ is }) => is === "granted");
   return { leaseId, granted, ticket: acquired.ticket };
 }

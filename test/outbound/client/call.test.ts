@@ -2,7 +2,7 @@
 import { env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
 import { call } from "../../../src/outbound/client/call.ts";
-import { startWatch } from "../../../src/outbound/client/watch.ts";
+import { startSilenceTimeout } from "../../../src/outbound/client/silence-timeout.ts";
 import { type CallOptions, callForJson, callWorker, captureLogs } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { resetUpstream } from "../../support/scripted-upstream.ts";
@@ -131,7 +131,7 @@ describe("a redirect is refused, with 502 and Proxy-Status,", () => {
 
 test.each([301, 302, 303, 307, 308])("a %d is refused by a call that follows none", async (status) => {
   redirectVia(status, "/api/next");
-  const watch = startWatch(5_000, []);
+  const watch = startSilenceTimeout(5_000, []);
   const ask = { method: "GET", path: "/api/start", headers: new Headers(), body: null };
   const api = parseUpstream({ entrypoint: "ScriptedUpstream", path_prefixes: ["/api/"] });
   await expect(call(env, api, { ...ask, redirect: "error" }, watch)).rejects.toThrow("follows none");

@@ -117,7 +117,7 @@ describe("other methods", () => {
 test("each try has a permit of its own, with a fence that grows", async () => {
   answerWith(503, 503);
   const { lines } = await captureLogs(async () => callAny());
-  const answered = lines.filter(({ message }) => message === "upstream answered");
+  const answered = lines.filter(({ message }) => message === "upstream responded");
   expect(answered.map(({ status, fence }) => [status, fence])).toEqual([
     [503, 1],
     [503, 2],

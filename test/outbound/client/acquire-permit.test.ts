@@ -1,7 +1,7 @@
 /** The caller's side of a permit: kept for as long as the call lasts, and no longer than it is really held. */
 import { env, reset } from "cloudflare:test";
 import { beforeEach, expect, test } from "vitest";
-import { acquirePermit } from "../../../src/outbound/client/permit.ts";
+import { acquirePermit } from "../../../src/outbound/client/acquire-permit.ts";
 import { readUpstreams } from "../../../src/outbound/upstreams.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 
