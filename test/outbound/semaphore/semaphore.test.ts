@@ -2,13 +2,13 @@
 import { abortAllDurableObjects, env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { captureLogs } from "../../support/call.ts";
+import { acquireFrom } from "../../support/upstreams.ts";
 
 const LEASE_MS = 60_000;
 
 /** The semaphore of an upstream with a concurrency of one, on a fresh stub. */
 const single = () => env.SEMAPHORE.getByName("single");
-const ABOUT = { holder: "test", priority: "interactive", isRetry: false } as const;
-const acquire = (leaseId: string, leaseMs = LEASE_MS) => single().acquire({ ...ABOUT, leaseId, leaseMs });
+const acquire = async (leaseId: string, leaseMs = LEASE_MS) => acquireFrom("single", leaseId, { leaseMs });
 const heldAndWaiting = async () => {
   const { held, waiting } = await single().status();
   return [held.leases.map((lease) => lease.id), waiting.callers.map((caller) => caller.id)];
@@ -44,8 +44,8 @@ test("more than max_waiters are refused", async () => {
 
 test("a wait ends at the wait limit", async () => {
   const semaphore = env.SEMAPHORE.getByName("short-wait");
-  await semaphore.acquire({ ...ABOUT, leaseId: "a", leaseMs: LEASE_MS });
-  await semaphore.acquire({ ...ABOUT, leaseId: "b", leaseMs: LEASE_MS });
+  await acquireFrom("short-wait", "a");
+  await acquireFrom("short-wait", "b");
   expect(await semaphore.wait("b")).toMatchObject({ is: "refused", reason: "wait-limit" });
   expect((await semaphore.status()).waiting.count).toBe(0);
 });
@@ -123,15 +123,12 @@ describe("a restart", () => {
   test("lets queued callers ask again and keep their places", async () => {
     await acquire("a");
     const b = await acquire("b");
-    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan((b as { arrivedAtMs: number }).arrivedAtMs));
+    if (b.is !== "queued") throw new Error("not queued");
+    const { arrivedAtMs } = b;
+    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(arrivedAtMs));
     await abortAllDurableObjects();
     await acquire("newcomer");
-    await single().acquire({
-      ...ABOUT,
-      leaseId: "b",
-      leaseMs: LEASE_MS,
-      arrivedAtMs: (b as { arrivedAtMs: number }).arrivedAtMs,
-    });
+    await acquireFrom("single", "b", { arrivedAtMs });
     expect(await heldAndWaiting()).toEqual([["a"], ["b", "newcomer"]]);
   });
 

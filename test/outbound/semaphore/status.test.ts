@@ -2,24 +2,17 @@
 import { abortAllDurableObjects, env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
 import { statusSchema } from "../../../src/outbound/semaphore/status.ts";
+import type { Priority } from "../../../src/outbound/semaphore/wait-queue.ts";
 import { type CallOptions, callForJson, callWorker } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
-import { resetUpstream, upstream } from "../../support/scripted-upstream.ts";
+import { authorization, TOKENS_BY_SCOPE } from "../../support/scopes.ts";
+import { holdUpstream, resetUpstream, upstream } from "../../support/scripted-upstream.ts";
+import { acquireFrom } from "../../support/upstreams.ts";
 import { TEST_VARIABLES } from "../../support/variables.ts";
 
 const semaphore = (name = "steered") => env.SEMAPHORE.getByName(name);
-const acquire = async (
-  leaseId: string,
-  priority: "interactive" | "background" = "interactive",
-  name = "steered",
-) =>
-  semaphore(name).acquire({
-    leaseId,
-    holder: `holder of ${leaseId}`,
-    priority,
-    isRetry: false,
-    leaseMs: 60_000,
-  });
+const acquire = async (leaseId: string, priority: Priority = "interactive") =>
+  acquireFrom("steered", leaseId, { priority });
 
 async function statusOf(name = "steered") {
   const { status, body } = await callForJson(`/upstreams/${name}`);
@@ -91,11 +84,7 @@ describe("GET /upstreams/{name}", () => {
   });
 
   test("shows who holds a permit: token name, request id, fence, since when and until when", async () => {
-    const gate = Promise.withResolvers<void>();
-    resetUpstream(async () => {
-      await gate.promise;
-      return Response.json({});
-    });
+    const open = holdUpstream();
     const fromMs = Date.now();
     const call = callForJson("/fetch/steered/x", { headers: { "X-Request-Id": "trace-1" } });
     await expect.poll(() => upstream.inFlight).toBe(1);
@@ -107,7 +96,7 @@ describe("GET /upstreams/{name}", () => {
     expect(Date.parse(lease?.since ?? "")).toBeLessThanOrEqual(Date.now());
     expect(Date.parse(lease?.until ?? "")).toBeGreaterThan(Date.now());
     expect(waiting).toEqual({ count: 0, callers: [] });
-    gate.resolve();
+    open();
     await call;
     expect((await statusOf()).held).toEqual({ count: 0, leases: [] });
   });
@@ -253,15 +242,11 @@ describe("PATCH /upstreams/{name}", () => {
   });
 
   test("pauses new calls only: those in flight finish", async () => {
-    const gate = Promise.withResolvers<void>();
-    resetUpstream(async () => {
-      await gate.promise;
-      return Response.json({});
-    });
+    const open = holdUpstream();
     const call = callForJson("/fetch/steered/x");
     await expect.poll(() => upstream.inFlight).toBe(1);
     await patch({ paused: true });
-    gate.resolve();
+    open();
     expect((await call).status).toBe(200);
   });
 
@@ -333,14 +318,6 @@ describe("PATCH /upstreams/{name}", () => {
 });
 
 describe("the scope", () => {
-  const tokenOf = (scope: string) => `${scope}-token-0123456789-0123456789`;
-  const tokens = ["read", "write", "admin"].map((scope) => ({
-    name: scope,
-    scopes: [scope],
-    token: tokenOf(scope),
-  }));
-  const variables = { ACCESS: "tokens", SLUICE_TOKENS: tokens };
-
   test.each([
     ["GET", "/upstreams", "read", 200],
     ["GET", "/upstreams/steered", "read", 200],
@@ -353,9 +330,9 @@ describe("the scope", () => {
     ["PATCH", "/upstreams/steered", "write", 403],
     ["PATCH", "/upstreams/steered", "no", 401],
   ])("%s %s with a token for %s is a %d", async (method, path, scope, expected) => {
-    const headers = { Authorization: `Bearer ${tokenOf(scope)}`, "Content-Type": "application/json" };
+    const headers = { ...authorization(scope), "Content-Type": "application/json" };
     const body = method === "PATCH" ? '{"paused":true}' : null;
-    const { response } = await callWorker(path, { method, headers, body, variables });
+    const { response } = await callWorker(path, { method, headers, body, variables: TOKENS_BY_SCOPE });
     await response.body?.cancel();
     expect(response.status).toBe(expected);
     expect((await semaphore().status()).paused).toBe(method === "PATCH" && expected === 200);

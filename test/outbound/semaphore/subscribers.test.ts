@@ -6,6 +6,7 @@ import { callForJson, callWorker } from "../../support/call.ts";
 import { EventReader } from "../../support/events.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { resetUpstream } from "../../support/scripted-upstream.ts";
+import { acquireFrom } from "../../support/upstreams.ts";
 
 /** Longer than the shortest interval between two events. */
 const A_WHILE_MS = 600;
@@ -109,14 +110,7 @@ describe("GET /upstreams/{name}/events", () => {
     return { headers: response.headers, reader: new EventReader(response.body) };
   };
   const semaphore = () => env.SEMAPHORE.getByName("watched");
-  const acquire = async (leaseId: string) =>
-    semaphore().acquire({
-      leaseId,
-      holder: "test",
-      priority: "interactive",
-      isRetry: false,
-      leaseMs: 60_000,
-    });
+  const acquire = async (leaseId: string) => acquireFrom("watched", leaseId);
 
   test("is an event stream that must not be stored", async () => {
     const { headers, reader } = await subscribe();
