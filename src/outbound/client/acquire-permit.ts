@@ -153,6 +153,7 @@ function keepRenewed(env: Env, upstream: Upstream, request: PermitRequest, grant
     const renewed = await semaphoreOf(env, upstream).acquire(request);
     const isSame = renewed.is === "granted" && renewed.lease.fence === granted.lease.fence;
     if (isSame && !isStopped) {
+      ticket[Symbol.dispose](); // of no effect on the lease, which has a newer ticket
       ticket = renewed.ticket;
       endsAtMs = askedAtMs + LEASE_MS;
       return;
