@@ -112,7 +112,9 @@ function describeWorker(
     ? ['(name = "around.js", esModule = embed "around.js")', `(name = "sluice", ${built})`]
     : [`(name = ${quote(main)}, ${built})`];
   const bindings = [
-    ...Object.entries({ ...config.vars, ...OWN_VARIABLES, ...vars }).map(([name, value]) => describeVariable(name, value)),
+    ...Object.entries({ ...config.vars, ...OWN_VARIABLES, ...vars }).map(([name, value]) =>
+      describeVariable(name, value),
+    ),
     ...objects.map((o) => `(name = ${quote(o.name)}, durableObjectNamespace = ${quote(o.class_name)})`),
     ...(around?.bindings ?? []),
   ];
