@@ -1,4 +1,4 @@
-"""What Sluice does, as one FastAPI program would: tasks in the event loop, a semaphore in memory, files on disk."""
+"""The four examples as one FastAPI program: tasks in the event loop, a semaphore in memory, files on disk."""
 
 import asyncio
 import hashlib
@@ -30,7 +30,7 @@ running: set[asyncio.Task[None]] = set()
 
 
 def start(work: Coroutine[Any, Any, None]) -> None:
-    """Runs side by side with everything else; kept in a set, since the event loop keeps only a weak reference."""
+    """Runs concurrently with everything else. The set is needed: the event loop keeps only a weak reference."""
     task = asyncio.create_task(work)
     running.add(task)
     task.add_done_callback(running.discard)

@@ -1,5 +1,5 @@
 /**
- * The FastAPI program beside this file, under one uvicorn process, where Python has what it needs:
+ * Runs the FastAPI program beside this file under one uvicorn process, if Python has the packages:
  *
  *     apt-get install python3-fastapi uvicorn python3-httpx python3-aiofiles python3-multipart
  */
@@ -7,10 +7,10 @@ import { spawnSync } from "node:child_process";
 import { CONCURRENCY, type Contender, countFinished } from "../contender.ts";
 import { makeTemporaryFolder, startProcess } from "../support/process.ts";
 
-/** Where Python may be: the one that $PYTHON names, the first on the PATH, or the one Debian has packages for. */
+/** Where Python may be: $PYTHON, the first on the PATH, or the one that Debian has packages for. */
 const PYTHONS = [process.env.PYTHON ?? [], "python3", "/usr/bin/python3"].flat();
 
-/** As Python imports them. */
+/** Their names as Python imports them. */
 export const PACKAGES = ["fastapi", "uvicorn", "httpx", "aiofiles", "multipart"];
 
 const DESCRIBE = `
@@ -23,11 +23,11 @@ print(f"Python {platform.python_version()}, FastAPI {fastapi.__version__}, httpx
 
 export interface Python {
   command: string;
-  /** The versions of everything that counts, in one line. */
+  /** The versions of everything that matters, in one line. */
   description: string;
 }
 
-/** A Python that can run the program, or undefined. */
+/** A Python that can run the program; undefined if there is none. */
 export function findPython(): Python | undefined {
   for (const command of PYTHONS) {
     const { status, stdout } = spawnSync(command, ["-c", DESCRIBE], { encoding: "utf8" });

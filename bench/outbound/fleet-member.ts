@@ -1,7 +1,7 @@
 /**
- * One process of a fleet that shares a limit through Redis: some clients, each of which calls the upstream again as
- * soon as its call before is over. It begins at once, and says as one line of JSON how the calls went that began and
- * ended in a given span of time; then it stays until it is stopped.
+ * One process of a fleet that shares a limit through Redis. Each of its clients calls the upstream again as soon as its
+ * last call is over. The process begins at once, and prints one line of JSON: the latencies of the calls that began and
+ * ended within a given time span. Then it idles until it is stopped.
  *
  *     fleet-member.ts <library> <redis socket> <upstream> <limit> <clients> <from> <until>    (ms since the epoch)
  */
@@ -9,11 +9,11 @@ import Bottleneck from "bottleneck";
 import { Redis } from "ioredis";
 import { Semaphore } from "redis-semaphore";
 
-/** Runs a call when a permit is there. */
+/** Runs a call under a permit. */
 type Limiter = (call: () => Promise<void>) => Promise<void>;
 
 const LEASE_MS = 15_000;
-const PATIENCE_MS = 60_000;
+const MAX_WAIT_MS = 60_000;
 
 const [library = "", socket = "", upstream = "", ...numbers] = process.argv.slice(2);
 const [limit = 0, clients = 0, fromMs = 0, untilMs = 0] = numbers.map(Number);
@@ -33,7 +33,7 @@ const LIBRARIES: Record<string, () => Promise<Limiter>> = {
   "redis-semaphore": async () => {
     const redis = new Redis({ path: socket });
     return async (call) => {
-      const options = { lockTimeout: LEASE_MS, acquireTimeout: PATIENCE_MS };
+      const options = { lockTimeout: LEASE_MS, acquireTimeout: MAX_WAIT_MS };
       const semaphore = new Semaphore(redis, "bench", limit, options);
       await semaphore.acquire();
       try {
@@ -46,7 +46,7 @@ const LIBRARIES: Record<string, () => Promise<Limiter>> = {
 };
 
 const limiter = await LIBRARIES[library]?.();
-if (!limiter) throw new Error(`There is no library "${library}" here.`);
+if (!limiter) throw new Error(`Unknown library: ${library}.`);
 const latenciesMs: number[] = [];
 await Promise.all(Array.from({ length: clients }, async () => keepBusy(limiter)));
 console.log(JSON.stringify(latenciesMs));

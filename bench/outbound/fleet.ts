@@ -1,10 +1,10 @@
 /**
  * What a user might pick instead of Sluice: a fleet of Node processes that share a limit through Redis, with
- * Bottleneck or with redis-semaphore, on the same job. Where Redis or a library is not installed, it is left out:
+ * Bottleneck or with redis-semaphore, on the same job. This is skipped if Redis or a library is not installed:
  *
  *     apt-get install redis-server
  *
- * Redis runs without persistence here, which is the fastest it can be; Sluice writes every grant to disk.
+ * Redis runs without persistence here, which is its fastest mode. Sluice writes every grant to disk.
  */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
@@ -17,10 +17,10 @@ import type { Upstream } from "../support/upstream.ts";
 import type { Column } from "../table.ts";
 
 const PROCESSES = 4;
-/** From the start of the processes until all are at it. */
+/** From the start of the processes until all of them are working. */
 const WARM_UP_MS = 4_000;
 const LOAD_MS = 8_000;
-/** How long after the load those who still wait may take. */
+/** How long the calls that still wait at the end of the load may take. */
 const SETTLE_MS = 10_000;
 
 const latenciesSchema = z.array(z.number());
@@ -33,7 +33,7 @@ export function findLibraries(): { found: string[]; missing: string[] } {
   return { found: missing.length > 0 ? [] : ["bottleneck", "redis-semaphore"], missing };
 }
 
-/** A fleet of `CLIENTS` clients in all, kept busy; `what` is the job's name in the table. */
+/** Keeps `CLIENTS` clients busy, over all processes of the fleet. `what` is the job's name in the table. */
 export async function measureFleet(
   library: string,
   upstream: Upstream,
@@ -57,7 +57,7 @@ export async function measureFleet(
       { what: `${what}: latency p50, ms`, value: percentile(0.5) },
       { what: `${what}: latency p99, ms`, value: percentile(0.99) },
       { what: `${what}: permit utilisation`, value: seen.meanInFlight / CONCURRENCY, digits: 3 },
-      { what: `${what}: most calls in flight`, value: seen.maxInFlight },
+      { what: `${what}: calls in flight, max`, value: seen.maxInFlight },
     ],
   };
 }
@@ -69,28 +69,28 @@ async function watch(upstream: Upstream, fromMs: number, untilMs: number) {
   return upstream.read();
 }
 
-/** One process of the fleet; gives the latencies it has measured, in ms. */
+/** Runs one process of the fleet. Resolves to the latencies that it measured, in ms. */
 async function runMember(args: string[], deadlineMs: number): Promise<number[]> {
-  const said = Promise.withResolvers<string>();
+  const output = Promise.withResolvers<string>();
   const child = await startProcess({
     command: process.execPath,
     args: [join(import.meta.dirname, "fleet-member.ts"), ...args],
     onLine: (line) => {
-      if (line.startsWith("[")) said.resolve(line);
+      if (line.startsWith("[")) output.resolve(line);
     },
   });
   const timer = setTimeout(() => {
-    said.reject(new Error(`A process of the fleet (${args[0]}) does not come to its end.`));
+    output.reject(new Error(`A process of the fleet (${args[0]}) did not finish in time.`));
   }, deadlineMs - Date.now());
   try {
-    return latenciesSchema.parse(JSON.parse(await Promise.race([said.promise, child.failed])));
+    return latenciesSchema.parse(JSON.parse(await Promise.race([output.promise, child.failed])));
   } finally {
     clearTimeout(timer);
     await child.stop();
   }
 }
 
-/** An empty Redis on a socket of its own, which is no network at all. */
+/** An empty Redis on a Unix socket, so that there is no network in between. */
 async function startRedis() {
   const folder = makeTemporaryFolder();
   const socket = join(folder.path, "redis.sock");

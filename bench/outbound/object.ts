@@ -1,9 +1,8 @@
 /**
  * What the Semaphore object costs, measured from within workerd by the Worker beside this file.
  *
- * Acquire + release is compared with two calls that do nothing but write one row each: that much a durable permit
- * costs however little is decided. Both alternate, several times, so that whatever else the machine does at the
- * moment slows both. The figures are medians of what each round gave.
+ * Acquire + release is compared with two calls that only write one row each: the least that a durable permit can cost.
+ * The two alternate several times, so that other load on the machine slows both. The figures are medians of the rounds.
  */
 import { readFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
@@ -15,36 +14,36 @@ import { type Figure, median } from "../table.ts";
 const ALTERNATIONS = 7;
 const PAIRS = 1_000;
 const PARALLEL = 20;
-const SHORT_LINE = 10;
-const LONG_LINE = 10_000;
+const SHORT_QUEUE = 10;
+const LONG_QUEUE = 10_000;
 const GRANTS = 3_000;
 
-const lineSchema = z.object({ roundMs: z.number(), drainMs: z.number() });
+const queueSchema = z.object({ roundMs: z.number(), drainMs: z.number() });
 
 export async function measureObject(): Promise<Figure[]> {
   await using worker = await startBenchWorker();
   return [
     ...(await comparePairs(worker, 1)),
     ...(await comparePairs(worker, PARALLEL)),
-    ...(await compareLines(worker)),
+    ...(await compareQueues(worker)),
   ];
 }
 
 async function startBenchWorker(): Promise<Workerd> {
   const source = readFileSync(join(import.meta.dirname, "worker.ts"), "utf8");
-  const patience = { max_waiters: 100_000, max_wait_ms: 300_000 };
+  const longWait = { max_waiters: 100_000, max_wait_ms: 300_000 };
   const origin = "http://127.0.0.1:9"; // never called
   return startWorkerd({
     vars: {
       ACCESS: "local",
       DATA_UPSTREAM: "wide",
-      UPSTREAMS: { wide: { origin, concurrency: 1_000 }, narrow: { origin, concurrency: 1, ...patience } },
+      UPSTREAMS: { wide: { origin, concurrency: 1_000 }, narrow: { origin, concurrency: 1, ...longWait } },
     },
     around: { code: stripTypeScriptTypes(source), objects: [{ name: "BASELINE", class_name: "Baseline" }] },
   });
 }
 
-/** One pair after the other, or `parallel` at a time. */
+/** Times pairs of calls, `parallel` at a time. */
 async function comparePairs(worker: Workerd, parallel: number): Promise<Figure[]> {
   const timePairs = async (of: string) => {
     const tookMs = await timeGet(`${worker.url}/pairs/${of}?rounds=${PAIRS}&parallel=${parallel}`);
@@ -76,35 +75,35 @@ async function comparePairs(worker: Workerd, parallel: number): Promise<Figure[]
   ];
 }
 
-/** A round is: a release, the grant of the next in line, and somebody new at the end of the line. */
-async function compareLines(worker: Workerd): Promise<Figure[]> {
-  const timeLine = async (waiting: number) => {
-    const response = await fetch(`${worker.url}/line?waiting=${waiting}&rounds=${GRANTS}`);
-    return lineSchema.parse(await response.json());
+/** A round is a release, the grant of the next in the queue, and a new waiter at the end of the queue. */
+async function compareQueues(worker: Workerd): Promise<Figure[]> {
+  const timeQueue = async (waiting: number) => {
+    const response = await fetch(`${worker.url}/queue?waiting=${waiting}&rounds=${GRANTS}`);
+    return queueSchema.parse(await response.json());
   };
-  await timeLine(SHORT_LINE); // warms up
-  const rounds: Record<"short" | "long", z.output<typeof lineSchema>>[] = [];
+  await timeQueue(SHORT_QUEUE); // warms up
+  const rounds: Record<"short" | "long", z.output<typeof queueSchema>>[] = [];
   for (let i = 0; i < ALTERNATIONS; i++)
-    rounds.push({ short: await timeLine(SHORT_LINE), long: await timeLine(LONG_LINE) });
+    rounds.push({ short: await timeQueue(SHORT_QUEUE), long: await timeQueue(LONG_QUEUE) });
   const name = (waiting: number) => `${waiting.toLocaleString("en")} waiting`;
   return [
     {
-      what: `grant, ${name(SHORT_LINE)}: µs`,
+      what: `grant, ${name(SHORT_QUEUE)}: µs`,
       value: 1000 * median(rounds.map(({ short }) => short.roundMs)),
       digits: 0,
     },
     {
-      what: `grant, ${name(LONG_LINE)}: µs`,
+      what: `grant, ${name(LONG_QUEUE)}: µs`,
       value: 1000 * median(rounds.map(({ long }) => long.roundMs)),
       digits: 0,
     },
     {
-      what: `grant, ${name(LONG_LINE)} ÷ ${name(SHORT_LINE)} (≤ 1.2)`,
+      what: `grant, ${name(LONG_QUEUE)} ÷ ${name(SHORT_QUEUE)} (≤ 1.2)`,
       value: median(rounds.map(({ short, long }) => long.roundMs / short.roundMs)),
       digits: 2,
     },
     {
-      what: `grant while ${name(LONG_LINE)} are drained: µs`,
+      what: `grant while ${name(LONG_QUEUE)} are drained: µs`,
       value: 1000 * median(rounds.map(({ long }) => long.drainMs)),
       digits: 0,
     },
@@ -114,7 +113,7 @@ async function compareLines(worker: Workerd): Promise<Figure[]> {
 async function timeGet(url: string): Promise<number> {
   const startMs = performance.now();
   const response = await fetch(url);
-  const said = await response.text();
-  if (response.status !== 200) throw new Error(`${url}: ${response.status} ${said}`);
+  const text = await response.text();
+  if (response.status !== 200) throw new Error(`${url}: ${response.status} ${text}`);
   return performance.now() - startMs;
 }

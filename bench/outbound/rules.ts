@@ -1,37 +1,38 @@
 /**
- * What a grant costs in the rules alone (src/outbound/permits.ts), in this process: no object, no storage, no call.
+ * What a grant costs in the rules alone (src/outbound/semaphore/permits.ts), in this process: no object, storage or call.
  *
- * One permit, and a line that waits for it. The permit is released, whoever is first in line gets it, and so on until
- * nobody waits. A long line that is drained alternates with as many short ones as make the same number of grants;
- * the figures are medians.
+ * There is one permit, and a queue for it. The permit is released, the first in the queue gets it, and so on until the
+ * queue is empty. Draining a long queue alternates with draining enough short ones for the same number of grants. The
+ * figures are medians.
  */
+
+import type { PermitRequest } from "../../src/outbound/semaphore/permit-types.ts";
 import { Permits } from "../../src/outbound/semaphore/permits.ts";
-import type { PermitRequest } from "../../src/outbound/semaphore/protocol.ts";
 import { type Figure, median } from "../table.ts";
 
-const SHORT_LINE = 10;
-const LONG_LINE = 10_000;
+const SHORT_QUEUE = 10;
+const LONG_QUEUE = 10_000;
 const GRANTS = 50_000;
 const ALTERNATIONS = 9;
 const FOREVER_MS = 1e12;
 
 export function measureRules(): Figure[] {
-  timeGrant(SHORT_LINE); // warms up
-  timeGrant(LONG_LINE);
+  timeGrant(SHORT_QUEUE); // warms up
+  timeGrant(LONG_QUEUE);
   const times = Array.from({ length: ALTERNATIONS }, () => ({
-    short: timeGrant(SHORT_LINE),
-    long: timeGrant(LONG_LINE),
+    short: timeGrant(SHORT_QUEUE),
+    long: timeGrant(LONG_QUEUE),
   }));
   const name = (waiting: number) => `${waiting.toLocaleString("en")} waiting`;
   const ratio = median(times.map(({ short, long }) => long / short));
   return [
-    { what: `rules alone, grant, ${name(SHORT_LINE)}: µs`, value: median(times.map(({ short }) => short)) },
-    { what: `rules alone, grant, ${name(LONG_LINE)}: µs`, value: median(times.map(({ long }) => long)) },
-    { what: `rules alone, grant, ${name(LONG_LINE)} ÷ ${name(SHORT_LINE)}`, value: ratio, digits: 2 },
+    { what: `rules alone, grant, ${name(SHORT_QUEUE)}: µs`, value: median(times.map(({ short }) => short)) },
+    { what: `rules alone, grant, ${name(LONG_QUEUE)}: µs`, value: median(times.map(({ long }) => long)) },
+    { what: `rules alone, grant, ${name(LONG_QUEUE)} ÷ ${name(SHORT_QUEUE)}`, value: ratio, digits: 2 },
   ];
 }
 
-/** µs for each grant, while lines of `waiting` are drained in order. */
+/** µs per grant, while queues of `waiting` are drained in order. */
 function timeGrant(waiting: number): number {
   const permits = startPermits();
   let joined = 0;
@@ -41,17 +42,18 @@ function timeGrant(waiting: number): number {
   while (served < GRANTS) {
     for (let i = 0; i < waiting; i++) permits.request(requestFor(joined++), served);
     const startMs = performance.now();
-    while (permits.line.length > 0) handOver(permits, served++);
+    while (permits.queue.length > 0) releaseAndGrant(permits, served++);
     drainingMs += performance.now() - startMs;
   }
   return (drainingMs * 1000) / served;
 }
 
-/** The holder, known by its number, gives its permit back; the one after it must be who gets it. */
-function handOver(permits: Permits, holder: number): void {
+/** Releases the permit of a holder, known by its number. The next number must get it. */
+function releaseAndGrant(permits: Permits, holder: number): void {
   permits.release(String(holder), { outcome: "ok" }, holder, 0);
   const [lease, ...others] = permits.advance(holder).granted;
-  if (lease?.id !== String(holder + 1) || others.length > 0) throw new Error("A grant went out of turn.");
+  if (lease?.id !== String(holder + 1) || others.length > 0)
+    throw new Error("A grant went to the wrong waiter.");
 }
 
 function startPermits(): Permits {
@@ -60,10 +62,10 @@ function startPermits(): Permits {
     rate: undefined,
     adaptive: false,
     isPaused: false,
-    maxWaiters: LONG_LINE,
+    maxWaiters: LONG_QUEUE,
     maxWaitMs: FOREVER_MS,
   };
-  return new Permits(settings, { atMs: 0, held: [], lastFence: 0, memory: undefined });
+  return new Permits(settings, { atMs: 0, held: [], lastFence: 0, state: undefined });
 }
 
 function requestFor(number: number): PermitRequest {

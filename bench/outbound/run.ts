@@ -1,8 +1,8 @@
 /**
- * The semaphore: what it costs, how well the permits it gives are used, and what others make of the same job.
+ * The semaphore: what it costs, how well its permits are used, and how other tools do the same job.
  *
- * What is meant to be reached stands beside a figure in brackets. The upstream counts for itself how many calls it
- * sees at once, whatever a caller believes to have sent.
+ * A target stands in brackets beside its figure. The upstream itself counts how many calls it sees at once, whatever a
+ * caller believes it has sent.
  */
 import { startUpstream } from "../support/upstream.ts";
 import { renderTable } from "../table.ts";
@@ -15,11 +15,11 @@ const JOB_MS = 20;
 const JOB = `upstream ${JOB_MS} ms`;
 
 const MEANING = [
-  "Permit utilisation is the upstream's own mean number of calls in flight ÷ its limit; meant is 0.95 with an",
-  "upstream that takes 20 ms. In brackets above: what is meant of the semaphore's cost.",
+  "Permit utilisation is the mean number of calls in flight that the upstream sees ÷ its limit. The target is 0.95",
+  "with an upstream that takes 20 ms. In brackets above: the targets for the cost of the semaphore.",
 ].join("\n");
 
-/** Measures everything about the semaphore, and gives what is to be printed. */
+/** Measures everything about the semaphore. Resolves to the text to print. */
 export async function benchOutbound(): Promise<string> {
   console.error("measuring what the semaphore costs …");
   const costs = renderTable([
@@ -30,10 +30,10 @@ export async function benchOutbound(): Promise<string> {
   return [costs, "", uses, "", MEANING, "", await compare()].join("\n");
 }
 
-/** The same job through Sluice and through Redis, one right after the other. */
+/** The same job through Sluice and through Redis, one after the other. */
 async function compare(): Promise<string> {
   const { found, missing } = findLibraries();
-  if (found.length === 0) return `Not measured beside it: ${missing.join(", ")} not installed here.`;
+  if (found.length === 0) return `No comparison: ${missing.join(", ")} not installed here.`;
   await using upstream = await startUpstream();
   const columns = [{ name: "Sluice", figures: await measureJob(JOB, upstream, JOB_MS) }];
   for (const library of found) {
@@ -44,7 +44,7 @@ async function compare(): Promise<string> {
     renderTable(columns),
     "",
     "Sluice serves every client over HTTP and keeps grants on disk. The others are libraries, in a fleet of Node",
-    "processes that call the upstream themselves, with a Redis that keeps nothing on disk. redis-semaphore knows no",
-    "order: whoever asks at the right moment is next, and a low median is paid for by those who wait longest.",
+    "processes that call the upstream themselves, with a Redis that keeps nothing on disk. redis-semaphore has no",
+    "queue: whichever client polls at the right moment is next. Its low median comes at the cost of the longest waits.",
   ].join("\n");
 }

@@ -1,10 +1,10 @@
 /**
- * How well Sluice uses the permits it has: the upstream's own mean number of calls in flight ÷ its limit, while more
- * clients than there are permits are kept busy.
+ * How well Sluice uses its permits: the mean number of calls in flight that the upstream sees ÷ its limit, while more
+ * clients than there are permits keep calling.
  *
- * What is missing to 1 is the time between two calls on one permit: the answer's way back to Sluice, the release,
- * the grant to whoever is next, and the next call's way to the upstream. Five clients that call the upstream
- * directly have the first and the last of these, too; theirs is the ceiling.
+ * The rest, up to 1, is the time between two calls on one permit: the way of the response back to Sluice, the release,
+ * the grant to the next waiter, and the way of the next call to the upstream. Five clients that call the upstream
+ * directly have the first and the last of these too. Their figure is the ceiling.
  */
 import { CONCURRENCY } from "../contender.ts";
 import { measureCalls, measureCeiling } from "../load.ts";
@@ -16,7 +16,7 @@ const DELAYS_MS = [20, 100];
 const PATH = "/todos/1";
 const FETCH = `/fetch/counting${PATH}`;
 
-/** Each route, with each upstream. */
+/** Each route, with each upstream delay. */
 export async function measureUtilisation(): Promise<Figure[]> {
   await using upstream = await startUpstream();
   await using sluice = await startCallingSluice(upstream);
@@ -33,7 +33,7 @@ export async function measureUtilisation(): Promise<Figure[]> {
   return figures;
 }
 
-/** One route, with one upstream, as `what`. */
+/** One route, with one upstream delay. `what` is its name in the table. */
 export async function measureJob(what: string, upstream: Upstream, delayMs: number): Promise<Figure[]> {
   await using sluice = await startCallingSluice(upstream);
   return await measureCalls(what, `${sluice.url}${FETCH}`, upstream, delayMs);
@@ -45,7 +45,7 @@ async function startCallingSluice(upstream: Upstream): Promise<Workerd> {
       ACCESS: "local",
       DATA_UPSTREAM: "counting",
       DATA_PATH: PATH,
-      // Without a cache: what is measured is calls, and it need not be asked before each.
+      // Without the cache: calls are measured, without a cache lookup before each.
       UPSTREAMS: { counting: { origin: upstream.url, concurrency: CONCURRENCY, cache_seconds: 0 } },
     },
   });

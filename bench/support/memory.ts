@@ -1,10 +1,10 @@
-/** The memory of another process, as Linux tells it; undefined on other systems. Figures are bytes. */
+/** The memory of another process, in bytes, as Linux reports it; undefined on other systems. */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 
 export interface Memory {
   /** Resident now. */
   nowBytes: number;
-  /** The most that was resident since the process began, or since `resetPeak`. */
+  /** The maximum resident since the process began, or since `resetPeak`. */
   peakBytes: number;
 }
 
@@ -15,7 +15,7 @@ export function readMemory(pid: number): Memory | undefined {
   return { nowBytes: field("VmRSS"), peakBytes: field("VmHWM") };
 }
 
-/** Makes what is resident now the peak (proc_pid_clear_refs(5)). */
+/** Sets the peak to what is resident now (proc_pid_clear_refs(5)). */
 export function resetPeak(pid: number): void {
   if (process.platform === "linux") writeFileSync(`/proc/${pid}/clear_refs`, "5");
 }
@@ -29,13 +29,13 @@ export function findChildren(name: string): number[] {
     .filter((pid) => isChild(pid, name));
 }
 
-/** The line is: pid (program) state ppid … (proc_pid_stat(5)). */
+/** The format is: pid (program) state ppid … (proc_pid_stat(5)). */
 function isChild(pid: number, name: string): boolean {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     const [, program, parent] = /\((.*)\) \S (\d+)/s.exec(stat) ?? [];
     return program === name && Number(parent) === process.pid;
   } catch {
-    return false; // has ended since the folder was read
+    return false; // it has ended since the folder was read
   }
 }

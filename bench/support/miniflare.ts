@@ -1,34 +1,35 @@
 /**
- * Sluice on Miniflare: for what needs R2, which plain workerd does not have.
+ * Sluice on Miniflare, for measurements that need R2, which plain workerd does not have.
  *
- * The Worker and the simulated bucket share one workerd process, which is a child of this one. The bucket is a
- * folder on disk, removed at the end. With a `storageDir` and a `port` of the caller's, a Worker that was killed can
- * be started again as the same one.
+ * The Worker and the simulated bucket share one workerd process, which is a child of this one. The bucket is a folder
+ * on disk that is removed at the end. With a fixed `storageDir` and `port`, a killed Worker can be started again with
+ * the same state and address.
  */
 import { join } from "node:path";
 import { convertV4MiniflareOptions, type Json, Miniflare } from "miniflare";
 import { unstable_getMiniflareWorkerOptions } from "wrangler";
 import { findChildren } from "./memory.ts";
+import { OWN_VARIABLES } from "./variables.ts";
 import { DIST, ROOT } from "./workerd.ts";
 
 export interface MiniflareOptions {
-  /** On 127.0.0.1; any free one by default. */
+  /** On 127.0.0.1. Default: any free one. */
   port?: number;
-  /** Where buckets and Durable Objects are kept, and stay. */
+  /** Where buckets and Durable Objects are stored. It is not removed. */
   storageDir?: string;
-  /** Called with what the Worker and the runtime log; by default that goes to the console. */
+  /** Called with each log entry of the Worker and the runtime. Default: they go to the console. */
   onLog?: (log: { level: string; message: string }) => void;
 }
 
 export interface RunningMiniflare extends AsyncDisposable {
-  /** Without a slash at the end. */
+  /** Without a trailing slash. */
   url: string;
-  /** Of workerd; undefined where it cannot be found out. */
+  /** The pid of workerd; undefined where it cannot be found. */
   pid: number | undefined;
   miniflare: Miniflare;
 }
 
-/** Starts the built Worker with all of its bindings, and `vars` over those of `wrangler.toml`. */
+/** Starts the built Worker with all of its bindings. `vars` override OWN_VARIABLES and those of `wrangler.toml`. */
 export async function startMiniflare(
   vars: Record<string, Json>,
   { port = 0, storageDir, onLog }: MiniflareOptions = {},
@@ -37,7 +38,7 @@ export async function startMiniflare(
   const { modulesRules: _, ...options } = workerOptions; // the built Worker is a single module
   const others = new Set(findChildren("workerd"));
   const converted = convertV4MiniflareOptions({
-    cf: false, // asks nobody on the internet where this machine is
+    cf: false, // do not look up the location of this machine on the internet
     port,
     ...(onLog && { handleStructuredLogs: onLog }),
     workers: [
@@ -45,7 +46,7 @@ export async function startMiniflare(
         ...options,
         modules: true,
         scriptPath: join(DIST, "index.js"),
-        bindings: Object.assign({}, options.bindings, vars),
+        bindings: Object.assign({}, options.bindings, OWN_VARIABLES, vars),
       },
     ],
   });

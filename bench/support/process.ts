@@ -1,9 +1,9 @@
 /**
  * Child processes and temporary folders that never outlive this process.
  *
- * A child lives from `startProcess` until `stop`, or until it ends by itself, which is a failure: whoever waits for
- * it to become ready races `failed`, and so gets what the child said last instead of a time-out. However this
- * process exits, its children are killed, each by its own pid, and its temporary folders are removed.
+ * A child lives from `startProcess` until `stop`. If it ends by itself, that is a failure: code that waits for it to
+ * become ready races `failed`, and so gets the child's last output instead of a timeout. However this process exits, its
+ * children are killed, each by its own pid, and its temporary folders are removed.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -14,12 +14,12 @@ import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** How long a child may take to end in peace. */
+/** How long a child may take to end before it is killed. */
 const STOP_MS = 2_000;
-/** How long a server may take until it answers. */
+/** How long a server may take until it responds. */
 const READY_MS = 20_000;
 const POLL_MS = 20;
-/** How much of what a child said is told when it fails. */
+/** How many of its last lines are shown when a child fails. */
 const LAST_LINES = 40;
 
 export interface ChildOptions {
@@ -36,9 +36,9 @@ export interface Child {
   pid: number;
   /** What the child writes to its file descriptor 3. */
   control: Readable;
-  /** Rejects when the child ends without having been stopped. */
+  /** Rejects if the child ends without being stopped. */
   failed: Promise<never>;
-  /** Ends the child: asks with `signal`, then kills. Resolves when it is gone. */
+  /** Ends the child: sends `signal`, and SIGKILL if that does not help. Resolves when the child is gone. */
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
@@ -47,17 +47,17 @@ process.on("exit", () => {
   for (const clean of [...atExit].toReversed()) clean();
 });
 
-/** Starts a child. Rejects if there is no such command. */
+/** Starts a child. Rejects if the command does not exist. */
 export async function startProcess({ command, args, cwd, env, onLine }: ChildOptions): Promise<Child> {
   const program = spawn(command, args, {
     stdio: ["ignore", "pipe", "pipe", "pipe"],
     cwd,
     env: { ...process.env, ...env },
   });
-  await once(program, "spawn"); // rejects with the error, if that comes instead
+  await once(program, "spawn"); // rejects if the error event comes instead
   const { pid, stdio } = program;
   const control = stdio[3];
-  if (pid === undefined || !(control instanceof Readable)) throw new Error(`${command} has not started.`);
+  if (pid === undefined || !(control instanceof Readable)) throw new Error(`${command} did not start.`);
   const kill = () => program.kill("SIGKILL");
   atExit.add(kill);
   const gone = once(program, "close").then(() => atExit.delete(kill));
@@ -66,9 +66,9 @@ export async function startProcess({ command, args, cwd, env, onLine }: ChildOpt
   let stopping = false;
   const failed = gone.then((): Promise<never> => {
     if (stopping) return new Promise<never>(() => {});
-    throw new Error(`${command} has ended (${describeEnd(program)}):\n${lastLines.join("\n")}`);
+    throw new Error(`${command} ended unexpectedly (${describeEnd(program)}):\n${lastLines.join("\n")}`);
   });
-  failed.catch(() => {}); // seen by whoever races it; nobody has to
+  failed.catch(() => {}); // whoever races it sees the rejection; nobody has to
 
   const stop = async (signal: NodeJS.Signals = "SIGTERM") => {
     stopping = true;
@@ -80,13 +80,13 @@ export async function startProcess({ command, args, cwd, env, onLine }: ChildOpt
   return { pid, control, failed, stop };
 }
 
-/** Resolves when the server answers 200 at `url`; rejects when its process ends, or it takes too long. */
-export async function untilAnswers(url: string, child: Child): Promise<void> {
+/** Resolves when the server responds with 200 at `url`. Rejects if its process ends, or if it takes too long. */
+export async function untilResponds(url: string, child: Child): Promise<void> {
   const deadline = new AbortController();
-  const late = new Error(`Nothing has answered at ${url} for ${READY_MS} ms.`);
+  const late = new Error(`Nothing responded at ${url} within ${READY_MS} ms.`);
   const timer = setTimeout(() => deadline.abort(late), READY_MS);
   const poll = async () => {
-    while (!(await answers(url, deadline.signal)))
+    while (!(await responds(url, deadline.signal)))
       await sleep(POLL_MS, undefined, { signal: deadline.signal });
   };
   try {
@@ -99,7 +99,7 @@ export async function untilAnswers(url: string, child: Child): Promise<void> {
   }
 }
 
-/** Makes a folder, and gives its path with a function that removes it. */
+/** Makes a folder. Returns its path and a function that removes it. */
 export function makeTemporaryFolder(): { path: string; remove: () => void } {
   const path = mkdtempSync(join(tmpdir(), "sluice-"));
   const remove = () => {
@@ -110,7 +110,7 @@ export function makeTemporaryFolder(): { path: string; remove: () => void } {
   return { path, remove };
 }
 
-async function answers(url: string, signal: AbortSignal): Promise<boolean> {
+async function responds(url: string, signal: AbortSignal): Promise<boolean> {
   try {
     const response = await fetch(url, { signal });
     await response.body?.cancel();
@@ -120,7 +120,7 @@ async function answers(url: string, signal: AbortSignal): Promise<boolean> {
   }
 }
 
-/** Hands on each line, and gives the array in which the last of them are kept. */
+/** Passes on each line. Returns the array that holds the last of them. */
 function readLines({ stdout, stderr }: ChildProcess, onLine?: (line: string) => void): string[] {
   const last: string[] = [];
   for (const stream of [stdout, stderr]) {

@@ -1,15 +1,15 @@
-/** The parts in use here of packages that come without types, and of the built Worker where it is a module. */
+/** The parts used here of packages without types, and of the built Worker where it is a module. */
 
 declare module "autocannon" {
   export interface Options {
     url: string;
-    /** Kept busy: each sends its next request when the answer to the one before has come. */
+    /** Each sends its next request when it has the response to the last one. */
     connections: number;
     /** In seconds. */
     duration?: number;
-    /** Of requests, instead of a duration; each of them is answered. */
+    /** The number of requests, instead of a duration. Each of them gets a response. */
     amount?: number;
-    /** In milliseconds: how often it counts, and sees whether it is done. */
+    /** In milliseconds: how often it counts, and checks whether it is done. */
     sampleInt?: number;
     method?: string;
     headers?: Record<string, string>;
@@ -26,7 +26,7 @@ declare module "autocannon" {
   export interface Result {
     "2xx": number;
     non2xx: number;
-    /** Connections that failed, and requests that had no answer in time. */
+    /** Failed connections, and requests without a response in time. */
     errors: number;
     /** In seconds. */
     duration: number;

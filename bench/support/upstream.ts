@@ -1,9 +1,9 @@
 /**
- * An upstream that counts: it answers JSON after a delay, and integrates its own number of calls in flight over time.
+ * An upstream that counts: it responds with JSON after a delay, and integrates its number of calls in flight over time.
  *
- * What it says of concurrency is what really arrived, whatever the caller believes to have sent. A call is in flight
- * from its headers until its answer is sent or its connection has gone. The upstream is a process of its own, so
- * that neither the load generator nor the measured server slows its clock.
+ * It reports the concurrency that really arrived, whatever the caller believes it has sent. A call is in flight from its
+ * headers until its response has been sent or its connection has closed. The upstream is a process of its own, so that
+ * neither the load generator nor the measured server slows its clock.
  */
 import { createServer } from "node:http";
 import { z } from "zod";
@@ -20,9 +20,9 @@ const callCountSchema = z.object({
 export type CallCount = z.output<typeof callCountSchema>;
 
 export interface Upstream extends AsyncDisposable {
-  /** Its origin. Every path but those under `/~` is a call. */
+  /** Its origin. Every request counts as a call, except those under `/~`. */
   url: string;
-  /** Begins to count anew; from now on calls take `delayMs`, or as long as before. */
+  /** Resets the counts. From now on calls take `delayMs`; by default as long as before. */
   reset(delayMs?: number): Promise<void>;
   read(): Promise<CallCount>;
 }
@@ -46,7 +46,7 @@ export async function startUpstream(): Promise<Upstream> {
   };
 }
 
-/** The number of calls in flight, as an integral over time. Times are ms, from any origin. */
+/** The number of calls in flight, integrated over time. Times are ms, from any origin. */
 export class CallMeter {
   #inFlight = 0;
   #maxInFlight = 0;
@@ -72,7 +72,7 @@ export class CallMeter {
     this.#inFlight--;
   }
 
-  /** Forgets the past; calls that are in flight still are. */
+  /** Resets the counts. Calls in flight stay in flight. */
   reset(nowMs: number): void {
     this.#advance(nowMs);
     this.#callMs = 0;

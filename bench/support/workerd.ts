@@ -1,16 +1,17 @@
 /**
  * Sluice on plain workerd: the built Worker, its Durable Objects on disk, and nothing between a client and it.
  *
- * What the Worker needs is read from `wrangler.toml`, and written as a workerd configuration into a temporary
- * folder. Buckets and assets are not bound: whoever needs those starts Miniflare instead. With a `storageDir` and a
- * `port` of the caller's, a Worker that was killed can be started again as the same one.
+ * The Worker's bindings are read from `wrangler.toml` and written as a workerd configuration into a temporary folder.
+ * Buckets and assets are not bound; use Miniflare for those. With a fixed `storageDir` and `port`, a killed Worker can
+ * be started again with the same state and address.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import workerd from "workerd";
 import { unstable_readConfig } from "wrangler";
 import { z } from "zod";
-import { type Child, makeTemporaryFolder, startProcess, untilAnswers } from "./process.ts";
+import { type Child, makeTemporaryFolder, startProcess, untilResponds } from "./process.ts";
+import { OWN_VARIABLES } from "./variables.ts";
 
 export const ROOT = resolve(import.meta.dirname, "../..");
 /** The folder that `npm run build` writes. */
@@ -18,40 +19,40 @@ export const DIST = join(ROOT, "dist");
 export const WORKERD_VERSION = workerd.version;
 
 export interface WorkerdOptions {
-  /** The built Worker; by default the one of `npm run build`. */
+  /** The built Worker. Default: the one of `npm run build`. */
   main?: string;
-  /** Variables and secrets, over those of `wrangler.toml`. */
+  /** Variables and secrets. They override OWN_VARIABLES and those of `wrangler.toml`. */
   vars: Record<string, unknown>;
-  /** On 127.0.0.1; any free one by default. */
+  /** On 127.0.0.1. Default: any free one. */
   port?: number;
-  /** Where the Durable Objects are kept; by default in a folder that `stop` removes. */
+  /** Where the Durable Objects are stored. Default: a folder that `stop` removes. */
   storageDir?: string;
   /** Called with each line the Worker logs. */
   onLine?: (line: string) => void;
-  /** Runs instead of the built Worker, which is the module "sluice" to it. */
+  /** Runs instead of the built Worker, which it can import as the module "sluice". */
   around?: Wrapper;
 }
 
 export interface Wrapper {
   /** Its source, in JavaScript. */
   code: string;
-  /** Its own Durable Objects, and what they are bound as. */
+  /** Its own Durable Objects, and the names of their bindings. */
   objects: DurableObjectBinding[];
-  /** More of the configuration, each in Cap'n Proto's text format. */
+  /** Additions to the configuration, in Cap'n Proto's text format. */
   bindings?: string[];
   services?: string[];
   sockets?: string[];
 }
 
 export interface Workerd extends AsyncDisposable {
-  /** Without a slash at the end. */
+  /** Without a trailing slash. */
   url: string;
   pid: number;
   /** Ends the process, with "SIGKILL" at once, and removes what `startWorkerd` made. */
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
-/** Starts the built Worker. Resolves when /healthz answers; rejects with what workerd said when it does not start. */
+/** Starts the built Worker. Resolves when /healthz responds; rejects with workerd's output if it does not start. */
 export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
   const { main = join(DIST, "index.js"), vars, port = 0, storageDir, onLine, around } = options;
   const folder = makeTemporaryFolder();
@@ -73,7 +74,7 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
     });
     const listensAt = await readPort(child);
     const url = `http://127.0.0.1:${listensAt}`;
-    await untilAnswers(`${url}/healthz`, child);
+    await untilResponds(`${url}/healthz`, child);
     return { url, pid: child.pid, stop, [Symbol.asyncDispose]: () => stop() };
   } catch (error) {
     await stop("SIGKILL");
@@ -84,7 +85,7 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
 const bindingSchema = z.object({ name: z.string(), class_name: z.string() });
 type DurableObjectBinding = z.output<typeof bindingSchema>;
 
-/** The part of `wrangler.toml` that workerd is told. */
+/** The part of `wrangler.toml` that workerd gets. */
 const configSchema = z.object({
   compatibility_date: z.string(),
   compatibility_flags: z.array(z.string()),
@@ -93,7 +94,7 @@ const configSchema = z.object({
   vars: z.record(z.string(), z.unknown()),
 });
 
-/** The configuration in Cap'n Proto's text format; the schema is workerd.capnp, in the package `workerd`. */
+/** The configuration in Cap'n Proto's text format. The schema is workerd.capnp, in the package `workerd`. */
 function describeWorker(
   main: string,
   vars: Record<string, unknown>,
@@ -111,7 +112,9 @@ function describeWorker(
     ? ['(name = "around.js", esModule = embed "around.js")', `(name = "sluice", ${built})`]
     : [`(name = ${quote(main)}, ${built})`];
   const bindings = [
-    ...Object.entries({ ...config.vars, ...vars }).map(([name, value]) => describeVariable(name, value)),
+    ...Object.entries({ ...config.vars, ...OWN_VARIABLES, ...vars }).map(([name, value]) =>
+      describeVariable(name, value),
+    ),
     ...objects.map((o) => `(name = ${quote(o.name)}, durableObjectNamespace = ${quote(o.class_name)})`),
     ...(around?.bindings ?? []),
   ];
@@ -149,10 +152,10 @@ const describeVariable = (name: string, value: unknown) =>
 
 const list = (items: string[]) => `[${items.join(", ")}]`;
 
-/** For what is in variables and paths, the escapes of JSON are those of Cap'n Proto. */
+/** For the text in variables and paths, JSON and Cap'n Proto have the same escapes. */
 const quote = (text: string) => JSON.stringify(text);
 
-/** The port workerd has opened, from the messages it sends when asked to with `--control-fd`. */
+/** The port that workerd has opened, from the messages that it sends with `--control-fd`. */
 async function readPort(child: Child): Promise<number> {
   let text = "";
   for await (const chunk of child.control.iterator({ destroyOnReturn: false })) {
@@ -160,5 +163,5 @@ async function readPort(child: Child): Promise<number> {
     const port = /"event":"listen","socket":"http","port":(\d+)/.exec(text)?.[1];
     if (port !== undefined) return Number(port);
   }
-  return child.failed; // it has closed the channel, because it is ending
+  return child.failed; // it has closed the channel because it is ending
 }

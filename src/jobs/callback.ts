@@ -11,7 +11,7 @@ import { env as workerEnv } from "cloudflare:workers";
 import { z } from "zod";
 import { callbackFaultOf, readCallbackKeys } from "../kernel/callbacks.ts";
 import { Problem } from "../kernel/problem.ts";
-import { type Caller, proxy } from "../outbound/index.ts";
+import { fetchUpstream } from "../outbound/index.ts";
 import { CALLBACK_TYPE, defineTask, getTask, NonRetryableError, type TaskContext } from "../tasks/index.ts";
 import { messageOf, signatureOf } from "./callback-message.ts";
 import { readCallbackTargets } from "./callback-targets.ts";
@@ -60,25 +60,16 @@ async function post(env: Env, ctx: TaskContext, url: string, message: string): P
   const { origin, pathname, search } = new URL(checked(env, url));
   const upstream = readCallbackTargets(env).get(origin);
   if (!upstream) throw new NonRetryableError(`no upstream leads to ${origin}`);
-  const caller: Caller = {
-    env,
-    ctx,
-    requestId: ctx.taskId,
-    name: callback.name,
-    priority: "background",
-    signal: ctx.signal,
-  };
-  const body = new TextEncoder().encode(message);
   const headers = {
     "content-type": "application/json",
-    // Without it the client would send even a short message as a stream, in chunks.
-    "content-length": String(body.length),
     ...signatureOf(readCallbackKeys(env), `msg_${ctx.taskId}`, new Date(), message),
   };
-  const request = new Request(url, { method: "POST", headers, body });
-  const response = await proxy(caller, upstream, pathname + search, request, { redirect: "error" }).catch(
-    giveUpIfRefused,
-  );
+  const response = await fetchUpstream(
+    { ...ctx, env, type: callback.name },
+    upstream.name,
+    pathname + search,
+    { method: "POST", headers, body: message, redirect: "error" },
+  ).catch(giveUpIfRefused);
   await response.body?.cancel();
   return response.status;
 }

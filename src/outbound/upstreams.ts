@@ -1,24 +1,24 @@
-/** The upstreams that the variables name: whom this Worker may call, how, and how hard. */
+/** The upstreams in the configuration: which APIs this Worker may call, how, and how hard. */
 import { z } from "zod";
 import { ConfigurationError, perEnv, readVariable } from "../kernel/variables.ts";
 import { embeddedUpstreams } from "./demo.ts";
 
-const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] as const;
+export const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] as const;
 export type Method = (typeof METHODS)[number];
 
 const LOCATION_HINTS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
 
-/** Of RFC 9110 §5.5, in ASCII. */
+/** RFC 9110 §5.5, ASCII only. */
 const HEADER_VALUE = /^[\t\x20-\x7e]*$/;
 
 const exactOrigin = z.string().refine(isExactOrigin, {
   message: "must be exactly scheme, host and port, like https://api.example.com (http only for localhost)",
 });
 
-/** Calls a second, on average and at once. */
-export const rateSchema = z.strictObject({
-  per_second: z.number().positive().max(100_000),
-  burst: z.int().min(1).max(100_000).default(1),
+const rateSchema = z.strictObject({
+  per_second: z.number().positive().max(100_000).meta({ description: "Calls begun per second, on average." }),
+  // Not `.default(1)`: generated clients would have to send it.
+  burst: z.int().min(1).max(100_000).optional().meta({ description: "Calls begun at once. Default: 1." }),
 });
 
 export const concurrencySchema = z.int().min(1).max(1000);
@@ -45,7 +45,7 @@ const upstreamSchema = z
       .min(1)
       .default(["/"]),
     headers: z
-      .record(z.string().regex(/^[\w-]+$/), z.string().regex(HEADER_VALUE, "cannot be a header"))
+      .record(z.string().regex(/^[\w-]+$/), z.string().regex(HEADER_VALUE, "is not a valid header value"))
       .default({}),
     redirect_origins: z.array(exactOrigin).default([]),
     cache_seconds: z.int().min(0).max(31_536_000).optional(),
@@ -61,13 +61,13 @@ const upstreamSchema = z
   });
 const upstreamsSchema = z.record(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/), upstreamSchema);
 
-/** How fast calls may begin: so many a second on average, and so many at once. */
+/** How fast calls may begin: per second on average, and at once. */
 export interface Rate {
   perSecond: number;
   burst: number;
 }
 
-/** What is in force: the configuration, and what an operator has changed of it. */
+/** The settings in force: the configuration, with the changes of an operator. */
 export interface Settings {
   concurrency: number;
   rate: Rate | undefined;
@@ -77,10 +77,9 @@ export interface Settings {
   maxWaitMs: number;
 }
 
-/** One upstream, as wrangler.toml describes it; what each setting means is told there. */
+/** One upstream. wrangler.toml says what each setting means. */
 export interface Upstream {
   name: string;
-  /** Exactly one of the three is there. */
   target: { origin: string } | { service: string } | { entrypoint: string };
   concurrency: number;
   rate: Rate | undefined;
@@ -90,7 +89,7 @@ export interface Upstream {
   maxWaitMs: number;
   methods: readonly Method[];
   pathPrefixes: readonly string[];
-  /** Set on every call; the secrets are filled in. */
+  /** Set on every call, with secrets filled in. */
   headers: Readonly<Record<string, string>>;
   redirectOrigins: readonly string[];
   cacheSeconds: number | undefined;
@@ -99,26 +98,40 @@ export interface Upstream {
   locationHint: (typeof LOCATION_HINTS)[number] | undefined;
 }
 
-/** What an operator asks to change; null goes back to the configuration. */
+/** A change that an operator asks for; null goes back to the configuration. */
 export const changeSchema = z
   .strictObject({
-    concurrency: concurrencySchema.nullable(),
+    concurrency: concurrencySchema
+      .nullable()
+      .meta({ description: "Calls in flight at once, over the whole fleet." }),
     rate: rateSchema.nullable(),
-    paused: z.boolean().nullable(),
+    paused: z
+      .boolean()
+      .nullable()
+      .meta({ description: "true grants no permits; false also ends a pause that the upstream asked for." }),
   })
-  .partial();
+  .partial()
+  .meta({
+    description: "A member that is left out stays as it is; null goes back to the configuration.",
+    example: { concurrency: 5 },
+  });
 
-export function toOverride({ rate, ...rest }: z.output<typeof changeSchema>): Override {
-  if (!rate) return rate === null ? { ...rest, rate } : rest;
-  return { ...rest, rate: { perSecond: rate.per_second, burst: rate.burst } };
-}
-
-/** What an operator has changed; null is as configured. */
+/** What an operator has changed; null or absent is as configured. */
 export interface Override {
   concurrency?: number | null | undefined;
   rate?: Rate | null | undefined;
   paused?: boolean | null | undefined;
 }
+
+export function toOverride({ rate, ...rest }: z.output<typeof changeSchema>): Override {
+  if (!rate) return rate === null ? { ...rest, rate } : rest;
+  return { ...rest, rate: toRate(rate) };
+}
+
+const toRate = ({ per_second, burst = 1 }: z.output<typeof rateSchema>): Rate => ({
+  perSecond: per_second,
+  burst,
+});
 
 export const readUpstreams = perEnv((env): ReadonlyMap<string, Upstream> => {
   const configured = readVariable(env, "UPSTREAMS", upstreamsSchema);
@@ -134,7 +147,7 @@ export const readDataSource = perEnv((env): { upstream: Upstream; path: string }
   return { upstream, path };
 });
 
-/** The settings in force: the configuration, save for what an operator has changed. */
+/** The configuration, with the changes of an operator. */
 export function settingsOf(upstream: Upstream, override: Override): Settings {
   return {
     concurrency: override.concurrency ?? upstream.concurrency,
@@ -151,7 +164,7 @@ function toUpstream(env: Env, name: string, raw: z.output<typeof upstreamSchema>
     name,
     target: targetOf(raw),
     concurrency: raw.concurrency,
-    rate: raw.rate && { perSecond: raw.rate.per_second, burst: raw.rate.burst },
+    rate: raw.rate && toRate(raw.rate),
     adaptive: raw.adaptive,
     timeoutMs: raw.timeout_ms,
     maxWaiters: raw.max_waiters,
@@ -177,16 +190,19 @@ function targetOf({ origin, service, entrypoint }: z.output<typeof upstreamSchem
   return service === undefined ? { entrypoint: entrypoint ?? "" } : { service };
 }
 
-/** Puts secrets where a header's text names them, as in `Bearer ${WEATHER_KEY}`. */
+/** Replaces the names of secrets in a header value, as in `Bearer ${WEATHER_KEY}`, with the secrets. */
 function fillSecrets(env: Env, at: string, text: string): string {
   return text.replaceAll(/\$\{(\w+)\}/g, (_match, name: string) => {
     const secret: unknown = Reflect.get(env, name);
     if (typeof secret !== "string" || secret === "") {
-      throw new ConfigurationError(`The variable ${at} names the secret ${name}, which is not set.`);
+      throw new ConfigurationError(
+        `The variable ${at} names the secret ${name}, which is not set: put it into .dev.vars, or, deployed, ` +
+          `run: npx wrangler secret put ${name}`,
+      );
     }
     if (HEADER_VALUE.test(secret)) return secret;
     throw new ConfigurationError(
-      `The variable ${at} names the secret ${name}, which cannot stand in a header.`,
+      `The variable ${at} names the secret ${name}, which is not a valid header value.`,
     );
   });
 }

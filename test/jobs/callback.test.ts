@@ -153,7 +153,7 @@ describe("a callback", () => {
     });
     answer.resolve(new Response(null, { status: 204 }));
     await Promise.all([first, second]);
-    expect([upstream.mostInFlight, await loadOf("callback-app")]).toEqual([1, IDLE]);
+    expect([upstream.maxInFlight, await loadOf("callback-app")]).toEqual([1, IDLE]);
   });
 
   test("that is cancelled while it waits for its permit is not sent", async () => {

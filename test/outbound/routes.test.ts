@@ -1,27 +1,20 @@
 import { abortAllDurableObjects, env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
 import { type CallOptions, callForJson, callWorker, captureLogs } from "../support/call.ts";
-import { resetUpstream, upstream } from "../support/scripted-upstream.ts";
+import { keepQuiet } from "../support/quiet.ts";
+import { expectRuntimeErrors } from "../support/runtime-errors.ts";
+import { holdUpstream, resetUpstream, respondTooLate, upstream } from "../support/scripted-upstream.ts";
+import { IDLE, loadOf } from "../support/upstreams.ts";
 
 const fromUpstream = (name: string): CallOptions => ({ variables: { DATA_UPSTREAM: name } });
-/** How many hold a permit, and how many wait. */
-async function status(name = "scripted") {
-  const { held, waiting } = await env.SEMAPHORE.getByName(name).status();
-  return { held: held.count, waiting: waiting.count };
-}
-
-/** An answer that comes too late for everybody. */
-async function slowly(): Promise<Response> {
-  await scheduler.wait(20_000);
-  return Response.json({});
-}
-
+keepQuiet();
+expectRuntimeErrors("broke off", "upstream bug", "Network connection lost", "Connection refused");
 beforeEach(async () => {
   await reset(); // breakers, pauses and leases of the test before
   resetUpstream();
 });
 
-test("GET /data gives the upstream's JSON", async () => {
+test("GET /data responds with the upstream's JSON", async () => {
   resetUpstream((request) => Response.json({ path: new URL(request.url).pathname, n: 1 }));
   const { status: code, headers, body } = await callForJson("/data");
   expect([code, headers.get("Content-Type"), body]).toEqual([
@@ -29,10 +22,10 @@ test("GET /data gives the upstream's JSON", async () => {
     "application/json",
     { path: "/todos/1", n: 1 },
   ]);
-  expect(await status()).toEqual({ held: 0, waiting: 0 });
+  expect(await loadOf("scripted")).toEqual(IDLE);
 });
 
-test("the demo upstream answers /todos/{n}, a little late", async () => {
+test("the demo upstream has /todos/{n}", async () => {
   const { status: code, body } = await callForJson("/data", fromUpstream("demo"));
   expect([code, body.id, body.title]).toEqual([200, 1, expect.any(String)]);
   const missing = await captureLogs(async () =>
@@ -41,7 +34,7 @@ test("the demo upstream answers /todos/{n}, a little late", async () => {
   expect(missing.value.status).toBe(503);
 });
 
-test("what the caller shows to Sluice does not travel on", async () => {
+test("the caller's credentials do not travel", async () => {
   let seen = new Headers();
   resetUpstream((request) => {
     seen = request.headers;
@@ -63,20 +56,20 @@ test("what the caller shows to Sluice does not travel on", async () => {
 describe("50 calls at once", () => {
   const names = [...Array(50).keys()].map((n) => `call-${n}`);
 
-  test("never show the upstream more than 5, are served in the order of arrival, and leave nothing behind", async () => {
+  test("never exceed 5 at the upstream, are served in the order of arrival, and leave nothing behind", async () => {
     resetUpstream(async () => {
       await scheduler.wait(5 + Math.random() * 10);
       return Response.json({});
     });
     const calls = names.map((name) => callForJson("/data", { headers: { "X-Request-Id": name } }));
-    const codes = (await Promise.all(calls)).map((answer) => answer.status);
+    const codes = (await Promise.all(calls)).map((response) => response.status);
     expect(codes).toEqual(names.map(() => 200));
-    expect(upstream.mostInFlight).toBe(5);
+    expect(upstream.maxInFlight).toBe(5);
     expect(upstream.order).toEqual(names);
-    expect(await status()).toEqual({ held: 0, waiting: 0 });
+    expect(await loadOf("scripted")).toEqual(IDLE);
   });
 
-  test("get through, never more than 5 at once, although the semaphore restarts meanwhile", async () => {
+  test("get through, never more than 5 at once, while the semaphore restarts", async () => {
     resetUpstream(async () => {
       await scheduler.wait(30);
       return Response.json({});
@@ -87,16 +80,16 @@ describe("50 calls at once", () => {
       await scheduler.wait(40);
       await abortAllDurableObjects();
     }
-    const codes = (await Promise.all(calls)).map((answer) => answer.status);
+    const codes = (await Promise.all(calls)).map((response) => response.status);
     expect(codes).toEqual(names.map(() => 200));
-    expect(upstream.mostInFlight).toBe(5);
-    expect(await status()).toEqual({ held: 0, waiting: 0 });
-    // A permit that a restart had lost would come back only when its lease ends, after ten seconds.
+    expect(upstream.maxInFlight).toBe(5);
+    expect(await loadOf("scripted")).toEqual(IDLE);
+    // A permit lost by a restart would come back only when its lease ends, after 15 seconds.
     expect(Date.now() - startedAtMs).toBeLessThan(6000);
   });
 });
 
-test("a permit is held until the body has ended, not only until its head", async () => {
+test("a permit is held until the end of the body, not only until the head", async () => {
   const more = Promise.withResolvers<void>();
   resetUpstream(() => {
     const body = new ReadableStream<Uint8Array>({
@@ -111,15 +104,15 @@ test("a permit is held until the body has ended, not only until its head", async
   const call = callForJson("/data", fromUpstream("single"));
   await expect.poll(() => upstream.order.length).toBe(1);
   const second = callForJson("/data", fromUpstream("single"));
-  await expect.poll(async () => (await status("single")).waiting).toBe(1);
-  expect((await status("single")).held).toBe(1);
+  await expect.poll(async () => (await loadOf("single")).waiting).toBe(1);
+  expect((await loadOf("single")).held).toBe(1);
   expect(upstream.order).toHaveLength(1);
   more.resolve();
   expect([(await call).status, (await second).status]).toEqual([200, 200]);
-  expect(upstream.mostInFlight).toBe(1);
+  expect(upstream.maxInFlight).toBe(1);
 });
 
-test("the upstream's JSON is sent on as it is written: large numbers stay what they are", async () => {
+test("the upstream's JSON is passed on byte for byte: large numbers stay what they are", async () => {
   const text = '{"id": 12345678901234567890, "ratio": 1.0}';
   resetUpstream(() => new Response(text));
   const { response, settled } = await callWorker("/data");
@@ -127,13 +120,13 @@ test("the upstream's JSON is sent on as it is written: large numbers stay what t
   await settled();
 });
 
-test("a redirect is not followed", async () => {
+test("a redirect to another origin is not followed", async () => {
   resetUpstream(() => Response.redirect("http://localhost/elsewhere"));
   await captureLogs(async () => callForJson("/data"));
   expect(upstream.order).toHaveLength(1);
 });
 
-describe("when the upstream fails, the answer is 503 External API request failed, and the permit is free again", () => {
+describe("when the upstream fails, the response is 503 External API request failed, and the permit is free", () => {
   const broken = () =>
     new ReadableStream({
       pull(controller) {
@@ -146,7 +139,7 @@ describe("when the upstream fails, the answer is 503 External API request failed
     ["404", () => Response.json({}, { status: 404 })],
     ["500", () => new Response("oops", { status: 500 })],
     ["a redirect", () => Response.redirect("http://localhost/elsewhere")],
-    ["204, and so no JSON", () => new Response(null, { status: 204 })],
+    ["204, which has no JSON", () => new Response(null, { status: 204 })],
     ["no JSON", () => new Response("<html>")],
     ["half a body", () => new Response(broken())],
     [
@@ -155,15 +148,15 @@ describe("when the upstream fails, the answer is 503 External API request failed
         throw new Error("upstream bug");
       },
     ],
-  ])("%s", async (name, answer) => {
-    resetUpstream(answer);
+  ])("%s", async (name, respond) => {
+    resetUpstream(respond);
     const { value, lines } = await captureLogs(async () => callForJson("/data"));
     expect([value.status, value.body.detail]).toEqual([503, "External API request failed"]);
     expect(value.headers.get("Content-Type")).toBe("application/problem+json");
-    // One line for each try, with what came of it; only connection failures are worth another.
+    // One line for each try; only connection failures are retried.
     expect(lines.length).toBe(name === "an exception" ? 3 : 1);
     for (const line of lines) expect(line).toMatchObject({ upstream: "scripted", fence: expect.any(Number) });
-    expect(await status()).toEqual({ held: 0, waiting: 0 });
+    expect(await loadOf("scripted")).toEqual(IDLE);
   });
 
   test("nobody listens there", async () => {
@@ -173,43 +166,39 @@ describe("when the upstream fails, the answer is 503 External API request failed
       [1, 2, 3].map(() => expect.objectContaining({ message: "upstream failed", cause })),
     );
     expect([value.status, value.body.detail]).toEqual([503, "External API request failed"]);
-    expect(await status("unreachable")).toEqual({ held: 0, waiting: 0 });
+    expect(await loadOf("unreachable")).toEqual(IDLE);
   });
 
   test.each<[string, () => Response | Promise<Response>]>([
-    ["no answer", slowly],
+    ["no response", respondTooLate],
     ["no end of the body", () => new Response(new ReadableStream({ pull: () => scheduler.wait(20_000) }))],
-  ])("%s within its timeout", async (_name, answer) => {
-    resetUpstream(answer);
+  ])("%s within its timeout", async (_name, respond) => {
+    resetUpstream(respond);
     const startedAtMs = Date.now();
     const { value } = await captureLogs(async () => callForJson("/data", fromUpstream("impatient")));
     expect([value.status, value.body.detail]).toEqual([503, "External API request failed"]);
     expect(Date.now() - startedAtMs).toBeGreaterThanOrEqual(90);
     expect(Date.now() - startedAtMs).toBeLessThan(2000);
-    expect(await status("impatient")).toEqual({ held: 0, waiting: 0 });
+    expect(await loadOf("impatient")).toEqual(IDLE);
   });
 });
 
 describe("when there is no permit", () => {
   test("a full queue is a 503 of its own type, with Retry-After", async () => {
-    const gate = Promise.withResolvers<void>();
-    resetUpstream(async () => {
-      await gate.promise;
-      return Response.json({});
-    });
+    const open = holdUpstream();
     const inside = [...Array(3)].map(() => callForJson("/data", fromUpstream("single")));
-    await expect.poll(async () => (await status("single")).waiting).toBe(2);
+    await expect.poll(async () => (await loadOf("single")).waiting).toBe(2);
     const { status: code, headers, body } = await callForJson("/data", fromUpstream("single"));
     expect([code, body.type]).toEqual([503, "urn:sluice:problem:queue-full"]);
     expect(Number(headers.get("Retry-After"))).toBeGreaterThanOrEqual(1);
-    gate.resolve();
-    expect((await Promise.all(inside)).map((answer) => answer.status)).toEqual([200, 200, 200]);
+    open();
+    expect((await Promise.all(inside)).map((response) => response.status)).toEqual([200, 200, 200]);
   });
 
-  test("a wait that takes too long is a 503 of its own type, with Retry-After", async () => {
-    resetUpstream(slowly);
+  test("too long a wait is a 503 of its own type, with Retry-After", async () => {
+    resetUpstream(respondTooLate);
     const holder = captureLogs(async () => callForJson("/data", fromUpstream("short-wait")));
-    await expect.poll(async () => (await status("short-wait")).held).toBe(1);
+    await expect.poll(async () => (await loadOf("short-wait")).held).toBe(1);
     const { status: code, headers, body } = await callForJson("/data", fromUpstream("short-wait"));
     expect([code, body.type, headers.get("Retry-After")]).toEqual([
       503,
@@ -221,49 +210,41 @@ describe("when there is no permit", () => {
 });
 
 describe("a caller that goes away", () => {
-  test("while it waits leaves the line at once", async () => {
-    const gate = Promise.withResolvers<void>();
-    resetUpstream(async () => {
-      await gate.promise;
-      return Response.json({});
-    });
+  test("while it waits leaves the queue at once", async () => {
+    const open = holdUpstream();
     const client = new AbortController();
     const holder = callForJson("/data", fromUpstream("single"));
-    await expect.poll(async () => (await status("single")).held).toBe(1);
+    await expect.poll(async () => (await loadOf("single")).held).toBe(1);
     const waiter = captureLogs(async () =>
       callForJson("/data", { ...fromUpstream("single"), signal: client.signal }),
     );
-    await expect.poll(async () => (await status("single")).waiting).toBe(1);
+    await expect.poll(async () => (await loadOf("single")).waiting).toBe(1);
     client.abort();
-    await expect.poll(async () => (await status("single")).waiting).toBe(0);
+    await expect.poll(async () => (await loadOf("single")).waiting).toBe(0);
     await waiter;
     expect(upstream.order).toHaveLength(1);
-    gate.resolve();
+    open();
     expect((await holder).status).toBe(200);
   });
 
-  test("during its call keeps its permit until the upstream has answered: it may well be at work", async () => {
-    const gate = Promise.withResolvers<void>();
-    resetUpstream(async () => {
-      await gate.promise;
-      return Response.json({});
-    });
+  test("during its call keeps its permit until the upstream responds, which may still be at work", async () => {
+    const open = holdUpstream();
     const client = new AbortController();
     const { variables } = fromUpstream("single");
     const call = callForJson("/data", { variables: variables ?? {}, signal: client.signal });
     await expect.poll(() => upstream.inFlight).toBe(1);
     client.abort();
     const next = callForJson("/data", fromUpstream("single"));
-    await expect.poll(async () => (await status("single")).waiting).toBe(1);
-    expect(upstream.mostInFlight).toBe(1);
-    gate.resolve();
+    await expect.poll(async () => (await loadOf("single")).waiting).toBe(1);
+    expect(upstream.maxInFlight).toBe(1);
+    open();
     await call;
     expect((await next).status).toBe(200);
-    expect(upstream.mostInFlight).toBe(1);
+    expect(upstream.maxInFlight).toBe(1);
   });
 });
 
-test("a semaphore that does not answer is a 503, not a bug", async () => {
+test("a semaphore that does not respond is a 503, not a 500", async () => {
   const broken = {
     idFromName: (name: string) => env.SEMAPHORE.idFromName(name),
     getByName: () => ({ acquire: async () => Promise.reject(new Error("it is away")) }),
@@ -276,7 +257,7 @@ test("a semaphore that does not answer is a 503, not a bug", async () => {
   ]);
 });
 
-test("a permit is given back by id, on a fresh stub, when the first release fails", async () => {
+test("a permit is released by id, on a fresh stub, when the first release fails", async () => {
   let failures = 0;
   const released: string[] = [];
   const flaky = {
@@ -295,10 +276,10 @@ test("a permit is given back by id, on a fresh stub, when the first release fail
   };
   expect((await callForJson("/data", { variables: { SEMAPHORE: flaky } })).status).toBe(200);
   expect([failures, released.length]).toEqual([2, 1]);
-  expect(await status()).toEqual({ held: 0, waiting: 0 });
+  expect(await loadOf("scripted")).toEqual(IDLE);
 });
 
-test("a call that has come through this Sluice before is a 508, at /data too", async () => {
+test("a call that has passed through this Sluice before is refused, by /data too", async () => {
   let via = "";
   resetUpstream((request) => {
     via = request.headers.get("via") ?? "";

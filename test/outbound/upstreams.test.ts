@@ -1,5 +1,4 @@
-/** The upstreams that the variables name, and what an operator changes of them. */
-
+/** The upstreams in the configuration, and the changes of an operator. */
 import { env } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { ConfigurationError } from "../../src/kernel/variables.ts";
@@ -8,7 +7,7 @@ import { parseUpstream, parseUpstreams } from "../support/upstreams.ts";
 
 const ORIGIN = "https://api.example.com";
 
-test("what is not said is as documented", () => {
+test("the defaults are as documented", () => {
   expect(parseUpstream({ origin: ORIGIN })).toEqual({
     name: "api",
     target: { origin: ORIGIN },
@@ -29,8 +28,8 @@ test("what is not said is as documented", () => {
   });
 });
 
-test("what is said is taken", () => {
-  const said = {
+test("every setting is read", () => {
+  const configured = {
     service: "BILLING",
     concurrency: 1000,
     rate: { per_second: 0.5, burst: 3 },
@@ -47,7 +46,7 @@ test("what is said is taken", () => {
     max_response_bytes: 1,
     location_hint: "weur",
   };
-  expect(parseUpstream(said)).toEqual({
+  expect(parseUpstream(configured)).toEqual({
     name: "api",
     target: { service: "BILLING" },
     concurrency: 1000,
@@ -88,7 +87,7 @@ describe("accepted:", () => {
   });
 });
 
-describe("refused, with a message that names the place:", () => {
+describe("refused, with a message that names the setting:", () => {
   test.each<[string, object, string]>([
     ["no target", {}, "UPSTREAMS.api: needs exactly one"],
     ["two targets", { origin: ORIGIN, service: "API" }, "UPSTREAMS.api: needs exactly one"],
@@ -104,26 +103,30 @@ describe("refused, with a message that names the place:", () => {
     ["an origin with userinfo", { origin: "https://user:pw@api.example.com" }, "UPSTREAMS.api.origin"],
     ["an origin with its default port", { origin: `${ORIGIN}:443` }, "UPSTREAMS.api.origin"],
     ["an origin in capitals", { origin: "https://API.example.com" }, "UPSTREAMS.api.origin"],
-    ["an origin in short", { origin: "http://127.1" }, "UPSTREAMS.api.origin"],
+    ["an abbreviated address", { origin: "http://127.1" }, "UPSTREAMS.api.origin"],
     ["http on the internet", { origin: "http://api.example.com" }, "UPSTREAMS.api.origin"],
-    ["http on what only looks local", { origin: "http://127.0.0.1.evil.example" }, "UPSTREAMS.api.origin"],
+    [
+      "http on a host that only looks local",
+      { origin: "http://127.0.0.1.evil.example" },
+      "UPSTREAMS.api.origin",
+    ],
     ["http on a name that ends in localhost", { origin: "http://evil-localhost" }, "UPSTREAMS.api.origin"],
     ["another scheme", { origin: "ftp://api.example.com" }, "UPSTREAMS.api.origin"],
-    ["a host alone", { origin: "api.example.com" }, "UPSTREAMS.api.origin"],
-    ["an entrypoint that is no upstream", { entrypoint: "Semaphore" }, "UPSTREAMS.api.entrypoint"],
-    ["no concurrency", { origin: ORIGIN, concurrency: 0 }, "UPSTREAMS.api.concurrency"],
-    ["half a concurrency", { origin: ORIGIN, concurrency: 1.5 }, "UPSTREAMS.api.concurrency"],
-    ["too much concurrency", { origin: ORIGIN, concurrency: 1001 }, "UPSTREAMS.api.concurrency"],
-    ["a concurrency in words", { origin: ORIGIN, concurrency: "5" }, "UPSTREAMS.api.concurrency"],
-    ["no rate", { origin: ORIGIN, rate: { per_second: 0 } }, "UPSTREAMS.api.rate.per_second"],
+    ["a host without a scheme", { origin: "api.example.com" }, "UPSTREAMS.api.origin"],
+    ["an entrypoint that is not an upstream", { entrypoint: "Semaphore" }, "UPSTREAMS.api.entrypoint"],
+    ["a concurrency of 0", { origin: ORIGIN, concurrency: 0 }, "UPSTREAMS.api.concurrency"],
+    ["a fractional concurrency", { origin: ORIGIN, concurrency: 1.5 }, "UPSTREAMS.api.concurrency"],
+    ["a concurrency above 1000", { origin: ORIGIN, concurrency: 1001 }, "UPSTREAMS.api.concurrency"],
+    ["a concurrency in quotes", { origin: ORIGIN, concurrency: "5" }, "UPSTREAMS.api.concurrency"],
+    ["a rate of 0", { origin: ORIGIN, rate: { per_second: 0 } }, "UPSTREAMS.api.rate.per_second"],
     ["a rate as a number", { origin: ORIGIN, rate: 5 }, "UPSTREAMS.api.rate"],
-    ["no burst", { origin: ORIGIN, rate: { per_second: 1, burst: 0 } }, "UPSTREAMS.api.rate.burst"],
-    ["no time", { origin: ORIGIN, timeout_ms: 0 }, "UPSTREAMS.api.timeout_ms"],
-    ["a negative wait", { origin: ORIGIN, max_wait_ms: -1 }, "UPSTREAMS.api.max_wait_ms"],
-    ["no method", { origin: ORIGIN, methods: [] }, "UPSTREAMS.api.methods"],
-    ["a method that is not for this", { origin: ORIGIN, methods: ["CONNECT"] }, "UPSTREAMS.api.methods.0"],
-    ["a method in small letters", { origin: ORIGIN, methods: ["get"] }, "UPSTREAMS.api.methods.0"],
-    ["no prefix", { origin: ORIGIN, path_prefixes: [] }, "UPSTREAMS.api.path_prefixes"],
+    ["a burst of 0", { origin: ORIGIN, rate: { per_second: 1, burst: 0 } }, "UPSTREAMS.api.rate.burst"],
+    ["a timeout of 0", { origin: ORIGIN, timeout_ms: 0 }, "UPSTREAMS.api.timeout_ms"],
+    ["a negative wait limit", { origin: ORIGIN, max_wait_ms: -1 }, "UPSTREAMS.api.max_wait_ms"],
+    ["no methods", { origin: ORIGIN, methods: [] }, "UPSTREAMS.api.methods"],
+    ["a method that is not supported", { origin: ORIGIN, methods: ["CONNECT"] }, "UPSTREAMS.api.methods.0"],
+    ["a method in lower case", { origin: ORIGIN, methods: ["get"] }, "UPSTREAMS.api.methods.0"],
+    ["no prefixes", { origin: ORIGIN, path_prefixes: [] }, "UPSTREAMS.api.path_prefixes"],
     [
       "a prefix that does not begin with /",
       { origin: ORIGIN, path_prefixes: ["v1/"] },
@@ -135,8 +138,8 @@ describe("refused, with a message that names the place:", () => {
       "UPSTREAMS.api.path_prefixes.0",
     ],
     ["an encoded prefix", { origin: ORIGIN, path_prefixes: ["/a%20b/"] }, "UPSTREAMS.api.path_prefixes.0"],
-    ["a header's name with a colon", { origin: ORIGIN, headers: { "X:": "" } }, "UPSTREAMS.api.headers"],
-    ["a header that is no text", { origin: ORIGIN, headers: { "X-N": 1 } }, "UPSTREAMS.api.headers.X-N"],
+    ["a header name with a colon", { origin: ORIGIN, headers: { "X:": "" } }, "UPSTREAMS.api.headers"],
+    ["a header that is not a string", { origin: ORIGIN, headers: { "X-N": 1 } }, "UPSTREAMS.api.headers.X-N"],
     [
       "a header with a line break",
       { origin: ORIGIN, headers: { "X-N": "a\r\nb: c" } },
@@ -147,9 +150,9 @@ describe("refused, with a message that names the place:", () => {
       { origin: ORIGIN, redirect_origins: [`${ORIGIN}/x`] },
       "redirect_origins.0",
     ],
-    ["a negative time in the cache", { origin: ORIGIN, cache_seconds: -1 }, "UPSTREAMS.api.cache_seconds"],
+    ["a negative cache time", { origin: ORIGIN, cache_seconds: -1 }, "UPSTREAMS.api.cache_seconds"],
     ["too many retries", { origin: ORIGIN, retries: 6 }, "UPSTREAMS.api.retries"],
-    ["no bytes", { origin: ORIGIN, max_response_bytes: 0 }, "UPSTREAMS.api.max_response_bytes"],
+    ["a maximum of 0 bytes", { origin: ORIGIN, max_response_bytes: 0 }, "UPSTREAMS.api.max_response_bytes"],
     ["a place that does not exist", { origin: ORIGIN, location_hint: "moon" }, "UPSTREAMS.api.location_hint"],
   ])("%s", (_name, configuration, message) => {
     expect(() => parseUpstream(configuration)).toThrow(ConfigurationError);
@@ -165,7 +168,7 @@ describe("refused, with a message that names the place:", () => {
   });
 });
 
-test("all of them may be given as JSON text, as a secret is", () => {
+test("UPSTREAMS may be JSON text, as a secret is", () => {
   expect([...parseUpstreams(JSON.stringify({ a: { origin: ORIGIN }, b: { service: "B" } })).keys()]).toEqual([
     "a",
     "b",
@@ -176,7 +179,7 @@ test("all of them may be given as JSON text, as a secret is", () => {
 describe("secrets in headers", () => {
   const headers = { Authorization: "Bearer ${KEY}", "X-Both": "${USER}:${KEY}", "X-None": "$KEY {KEY} 5$" };
 
-  test("are put where their names stand", () => {
+  test("replace their names", () => {
     const parsed = parseUpstream({ origin: ORIGIN, headers }, { KEY: "k-$&-1", USER: "me" });
     expect(parsed.headers).toEqual({
       Authorization: "Bearer k-$&-1",
@@ -188,14 +191,14 @@ describe("secrets in headers", () => {
   test.each<[string, object]>([
     ["missing", { USER: "me" }],
     ["empty", { USER: "me", KEY: "" }],
-    ["no text", { USER: "me", KEY: { a: 1 } }],
-  ])("that are %s stop the Worker, with the names of header and secret", (_name, variables) => {
+    ["not a string", { USER: "me", KEY: { a: 1 } }],
+  ])("that are %s are a configuration error that names header and secret", (_name, variables) => {
     const parse = () => parseUpstream({ origin: ORIGIN, headers }, variables);
     expect(parse).toThrow(ConfigurationError);
     expect(parse).toThrow("UPSTREAMS.api.headers.Authorization names the secret KEY");
   });
 
-  test("cannot be sent on if they have a line break; the message does not tell them", () => {
+  test("with a line break are refused; the message does not show them", () => {
     const parse = () =>
       parseUpstream({ origin: ORIGIN, headers }, { USER: "me", KEY: "secret\r\nHost: evil" });
     expect(parse).toThrow(ConfigurationError);
@@ -203,7 +206,7 @@ describe("secrets in headers", () => {
   });
 });
 
-describe("what GET /data reads", () => {
+describe("the source of GET /data", () => {
   const read = (variables: object) => readDataSource({ ...env, ...variables });
 
   test("is an upstream and a path", () => {
@@ -235,11 +238,11 @@ describe("an operator's change", () => {
       { concurrency: null, rate: null, paused: null },
       { concurrency: 5, rate: { perSecond: 10, burst: 2 }, isPaused: false },
     ],
-  ])("%j is in force", (change, settings) => {
+  ])("%j takes effect", (change, settings) => {
     expect(ofConfigured(change)).toMatchObject(settings);
   });
 
-  test("keeps apart what is not mentioned and what is to be reset", () => {
+  test("tells an absent member from one that is reset", () => {
     const nothing = toOverride(changeSchema.parse({}));
     expect([Object.keys(nothing), toOverride(changeSchema.parse({ rate: null }))]).toEqual([
       [],
@@ -259,7 +262,7 @@ describe("an operator's change", () => {
     [{ max_waiters: 5 }],
     [[]],
     [null],
-  ])("%j is none", (change) => {
+  ])("%j is not valid", (change) => {
     expect(changeSchema.safeParse(change).success).toBe(false);
   });
 });

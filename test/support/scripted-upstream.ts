@@ -1,43 +1,61 @@
 /**
- * An upstream that does what a test tells it, and keeps count of the calls it sees: how many at once, at most, and
- * in which order. A call is over when the last byte of its answer has been taken. It runs in the same isolate as the tests, so that they share `upstream`.
+ * An upstream that responds as a test tells it to, and counts the calls it sees: how many at once, and in which order.
+ * A call is over when the last byte of its response has been taken. It runs in the isolate of the tests, so they share
+ * `upstream`.
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { embeddedUpstreams } from "../../src/outbound/demo.ts";
 
 embeddedUpstreams.add("ScriptedUpstream");
 
-type Answer = (request: Request) => Response | Promise<Response>;
+type Respond = (request: Request) => Response | Promise<Response>;
 
-const answerAtOnce: Answer = () => Response.json({ id: 1 });
+const respondAtOnce: Respond = () => Response.json({ id: 1 });
 
 class Script {
-  answer = answerAtOnce;
+  respond = respondAtOnce;
   inFlight = 0;
-  mostInFlight = 0;
+  maxInFlight = 0;
   /** The X-Request-Id of each call, in the order of arrival. */
   order: string[] = [];
 }
 
-/** What it does, and what it has seen since then. Calls from before a `reset` are not counted any more. */
+/** What the upstream does, and what it has seen since the last reset. Calls from before a reset no longer count. */
 export let upstream = new Script();
 
-export function resetUpstream(answer: Answer = answerAtOnce): void {
+/** Starts a new script. By default each call gets a small JSON response at once. */
+export function resetUpstream(respond: Respond = respondAtOnce): void {
   upstream = new Script();
-  upstream.answer = answer;
+  upstream.respond = respond;
+}
+
+/** Starts a new script whose calls get no response until the returned function is called. */
+export function holdUpstream(respond: Respond = () => Response.json({})): () => void {
+  const gate = Promise.withResolvers<void>();
+  resetUpstream(async (request) => {
+    await gate.promise;
+    return respond(request);
+  });
+  return gate.resolve;
+}
+
+/** A response that comes too late for every timeout. */
+export async function respondTooLate(): Promise<Response> {
+  await scheduler.wait(20_000);
+  return Response.json({});
 }
 
 export class ScriptedUpstream extends WorkerEntrypoint {
   override async fetch(request: Request): Promise<Response> {
     const script = upstream;
     script.inFlight++;
-    script.mostInFlight = Math.max(script.mostInFlight, script.inFlight);
+    script.maxInFlight = Math.max(script.maxInFlight, script.inFlight);
     script.order.push(request.headers.get("X-Request-Id") ?? "");
     const end = () => {
       script.inFlight--;
     };
     try {
-      return whileItLasts(await script.answer(request), end);
+      return untilEnd(await script.respond(request), end);
     } catch (error) {
       end();
       throw error;
@@ -45,14 +63,14 @@ export class ScriptedUpstream extends WorkerEntrypoint {
   }
 }
 
-/** The answer; `end` is told when the last byte of its body has been taken. */
-function whileItLasts(answer: Response, end: () => void): Response {
-  if (answer.body) {
-    const body = answer.body.pipeThrough(
+/** The same response. `end` is called when the last byte of its body has been taken. */
+function untilEnd(response: Response, end: () => void): Response {
+  if (response.body) {
+    const body = response.body.pipeThrough(
       new TransformStream<Uint8Array, Uint8Array>({ flush: end, cancel: end }),
     );
-    return new Response(body, answer);
+    return new Response(body, response);
   }
   end();
-  return answer;
+  return response;
 }

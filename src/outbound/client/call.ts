@@ -1,60 +1,69 @@
-/** One call to an upstream, with its redirects, which are followed by hand and checked like the first request. */
+/**
+ * One call to an upstream, redirects included. Redirects are followed by hand, so that each target is checked as
+ * strictly as the first one, and no credentials leave the upstream's origin.
+ */
 import { exports } from "cloudflare:workers";
 import { ConfigurationError } from "../../kernel/variables.ts";
 import type { Upstream } from "../upstreams.ts";
+import { tooLarge } from "./body.ts";
 import { upstreamProblem } from "./errors.ts";
 import { isConfigured, isPersonal } from "./headers.ts";
 import { originOf, targetOf } from "./path.ts";
-import { tooLarge, type Watch } from "./watch.ts";
+import type { SilenceTimeout } from "./silence-timeout.ts";
 
-const MOST_REDIRECTS = 5;
+const MAX_REDIRECTS = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
-/** What is asked of an upstream. */
-export interface Ask {
+/** A request to an upstream. */
+export interface UpstreamRequest {
   method: string;
-  /** With the query. */
+  /** Includes the query. */
   path: string;
   headers: Headers;
   /** Bytes can be sent again, a stream cannot. */
   body: ReadableStream<Uint8Array> | Uint8Array | null;
-  /** Follow none, and refuse an answer that is one. */
+  /** Follow no redirect, and fail if the response is one. */
   redirect?: "error";
 }
 
-export interface Called {
+export interface CallResult {
   response: Response;
   isRedirected: boolean;
 }
 
-interface Hop extends Omit<Ask, "path"> {
+interface Hop extends Omit<UpstreamRequest, "path"> {
   url: URL;
 }
 
-/** Makes the call and follows its redirects. Throws a `Problem` when there is no answer, or none that may be used. */
-export async function call(env: Env, upstream: Upstream, ask: Ask, watch: Watch): Promise<Called> {
+/** Makes the call and follows its redirects. Throws a `Problem` if there is no response, or none that may be used. */
+export async function call(
+  env: Env,
+  upstream: Upstream,
+  request: UpstreamRequest,
+  timeout: SilenceTimeout,
+): Promise<CallResult> {
   const fetcher = fetcherOf(env, upstream);
-  let hop: Hop = { ...ask, url: targetOf(upstream, ask.path) };
+  let hop: Hop = { ...request, url: targetOf(upstream, request.path) };
   for (let redirects = 0; ; redirects++) {
-    const response = await send(fetcher, hop, watch.signal);
+    const response = await send(fetcher, hop, timeout.signal);
     const location = response.headers.get("location");
     if (!REDIRECTS.has(response.status) || location === null)
       return { response: await check(response, upstream), isRedirected: redirects > 0 };
     await response.body?.cancel();
-    if (ask.redirect === "error") throw refused("The upstream redirects, and this call follows none.");
-    if (redirects === MOST_REDIRECTS)
-      throw refused(`The upstream redirects more than ${MOST_REDIRECTS} times.`);
+    if (request.redirect === "error") throw refused("The upstream redirects, and this call follows none.");
+    if (redirects === MAX_REDIRECTS)
+      throw refused(`The upstream redirects more than ${MAX_REDIRECTS} times.`);
     hop = afterRedirect(upstream, hop, response.status, location);
-    watch.touch();
+    timeout.refresh();
   }
 }
 
-/** Refuses at once what says that it is too long; what does not say so is cut off when it is. */
+/** Refuses a response that says it is too long. One that does not say so is cut off when it gets there. */
 async function check(response: Response, { maxResponseBytes }: Upstream): Promise<Response> {
   if (response.status < 200 || response.status > 599) {
     throw upstreamProblem(
       "upstream-unreachable",
-      `The upstream answered with ${response.status}, which is no status.`,
+      `The upstream responded with ${response.status}, which is not a valid status.`,
     );
   }
   if (!response.body || Number(response.headers.get("content-length") ?? 0) <= maxResponseBytes)
@@ -76,7 +85,7 @@ async function send(
   }
 }
 
-/** The next request (RFC 9110 §15.4): without the upstream's credentials, if it goes to another origin. */
+/** The next request (RFC 9110 §15.4). If it goes to another origin, it goes without the upstream's credentials. */
 function afterRedirect(upstream: Upstream, hop: Hop, status: number, location: string): Hop {
   const url = redirectTarget(upstream, hop.url, location);
   const headers =
@@ -95,9 +104,10 @@ function afterRedirect(upstream: Upstream, hop: Hop, status: number, location: s
   return { ...hop, url, headers };
 }
 
-/** Where a redirect leads: on the upstream's origin as strict as the first time, or to one that is allowed. */
+/** Where a redirect leads: to the upstream's origin, checked like the first request, or to an allowed origin. */
 function redirectTarget(upstream: Upstream, from: URL, location: string): URL {
-  if (!URL.canParse(location, from.href)) throw refused("The upstream redirects to what is no URL.");
+  if (!URL.canParse(location, from.href))
+    throw refused("The upstream redirects to something that is not a URL.");
   const to = new URL(location, from);
   if (to.origin === originOf(upstream)) return onOrigin(upstream, to);
   const isAllowed = upstream.redirectOrigins.includes(to.origin) && to.username === "" && to.password === "";
@@ -119,7 +129,7 @@ const without = (headers: Headers, isUnwanted: (name: string) => boolean): Heade
 const refused = (detail: string, cause?: unknown) => upstreamProblem("redirect-refused", detail, cause);
 
 function fetcherOf(env: Env, { name, target }: Upstream): Pick<Fetcher, "fetch"> {
-  // As a function of its own: the runtime's `fetch` cannot be called as another object's method.
+  // Wrapped in a function: the runtime's `fetch` cannot be called as a method of another object.
   if ("origin" in target) return { fetch: async (input, init) => fetch(input, init) };
   const bound: unknown =
     "service" in target ? Reflect.get(env, target.service) : Reflect.get(exports, target.entrypoint);

@@ -1,6 +1,6 @@
 import { Problem, type ProblemKind } from "../../kernel/problem.ts";
 
-/** What went wrong with an upstream, and how Proxy-Status (RFC 9209 §2.3) calls it. */
+/** What can go wrong with an upstream, and the error type that Proxy-Status has for it (RFC 9209 §2.3). */
 const PROXY_ERRORS = {
   "upstream-unreachable": "destination_unavailable",
   "upstream-timeout": "http_response_timeout",
@@ -16,7 +16,7 @@ export function upstreamProblem(kind: keyof typeof PROXY_ERRORS, detail: string,
   });
 }
 
-/** Whether this is an upstream's failure, and not a refusal of ours. */
+/** True if the upstream failed, false if Sluice refused the call. */
 export function isUpstreamFailure(error: unknown): error is Problem {
   return error instanceof Problem && error.kind in PROXY_ERRORS;
 }

@@ -1,6 +1,7 @@
 /**
- * Which headers travel on. Those of one connection do not (RFC 9110 §7.6.1), nor does what the caller is to Sluice:
- * its credentials, cookies, addresses, and what Cloudflare and the browser say of it.
+ * Which headers travel on, and which stay here. Headers of a single connection stay (RFC 9110 §7.6.1). So does
+ * everything that concerns the caller and Sluice: credentials, cookies, addresses, and what Cloudflare and the browser
+ * add about the caller.
  */
 import type { Upstream } from "../upstreams.ts";
 
@@ -16,7 +17,8 @@ const HOP_BY_HOP = [
   "upgrade",
 ];
 
-const OF_THE_CALLER = new Set([
+/** Request headers that do not travel to the upstream. */
+const NOT_TO_UPSTREAM = new Set([
   ...HOP_BY_HOP,
   "authorization",
   "cookie",
@@ -33,10 +35,10 @@ const OF_THE_CALLER = new Set([
   "cdn-loop",
   "x-request-id",
 ]);
-const FAMILIES_OF_THE_CALLER = /^(x-forwarded-|cf-|sec-|proxy-)/;
+const PREFIXES_NOT_TO_UPSTREAM = /^(x-forwarded-|cf-|sec-|proxy-)/;
 
-/** What an answer may not bring along: cookies would be Sluice's own, and its policies are Sluice's to make. */
-const OF_THE_UPSTREAM = new Set([
+/** Response headers that do not travel to the caller: cookies would be Sluice's own, and so would policies. */
+const NOT_TO_CALLER = new Set([
   ...HOP_BY_HOP,
   "set-cookie",
   "clear-site-data",
@@ -57,22 +59,22 @@ const OF_THE_UPSTREAM = new Set([
   "cf-cache-status",
 ]);
 
-/** Whether the upstream's configuration sets this header. */
+/** True if the upstream's configuration sets this header. */
 export const isConfigured = (upstream: Upstream, name: string): boolean =>
   Object.keys(upstream.headers).some((configured) => configured.toLowerCase() === name);
 
-const SAYS_NOTHING_OF_ANYBODY =
+const IMPERSONAL =
   /^(accept|accept-language|user-agent|via|x-request-id|cache-control|pragma|range|if-.*|content-.*|dnt|priority|prefer|upgrade-insecure-requests|traceparent|tracestate)$/;
 
-/** Whether an answer may depend on this header because of who is asking: any header may, that is not known not to. */
-export const isPersonal = (name: string): boolean => !SAYS_NOTHING_OF_ANYBODY.test(name);
+/** True if this header may identify who is asking. Every header may that is not known to be impersonal. */
+export const isPersonal = (name: string): boolean => !IMPERSONAL.test(name);
 
-/** The headers of a call, from those of the request that asked for it. `via` is this Sluice's own pseudonym. */
+/** The headers of a call, from those that its caller sent. `via` is the pseudonym of this Sluice. */
 export function toUpstream(received: Headers, upstream: Upstream, requestId: string, via: string): Headers {
   const named = connectionOptions(received);
   const headers = new Headers();
   for (const [name, value] of received) {
-    if (!OF_THE_CALLER.has(name) && !FAMILIES_OF_THE_CALLER.test(name) && !named.has(name))
+    if (!NOT_TO_UPSTREAM.has(name) && !PREFIXES_NOT_TO_UPSTREAM.test(name) && !named.has(name))
       headers.append(name, value);
   }
   if (!headers.has("user-agent")) headers.set("user-agent", "sluice");
@@ -82,23 +84,23 @@ export function toUpstream(received: Headers, upstream: Upstream, requestId: str
   return headers;
 }
 
-/** The headers of an answer, from those of the upstream's. */
+/** The headers of a response, from those that the upstream sent. */
 export function toCaller(received: Headers): Headers {
   const named = connectionOptions(received);
   const headers = new Headers();
   for (const [name, value] of received) {
-    if (!OF_THE_UPSTREAM.has(name) && !name.startsWith("access-control-") && !named.has(name))
+    if (!NOT_TO_CALLER.has(name) && !name.startsWith("access-control-") && !named.has(name))
       headers.append(name, value);
   }
-  // The runtime decodes the body when it is read, and encodes it again: its length is another then.
+  // The runtime decodes the body when it is read and encodes it again, which changes its length.
   if (headers.has("content-encoding")) headers.delete("content-length");
-  // Whatever it is, it comes from this origin now, and must not run in it.
+  // Whatever the body is, it now comes from Sluice's origin, and must not run in it.
   headers.set("content-security-policy", "default-src 'none'; sandbox");
   headers.set("x-content-type-options", "nosniff");
   return headers;
 }
 
-/** Whether a call with these headers has passed through `via` already (RFC 9110 §7.6.3). */
+/** True if a call with these headers has already passed through `via` (RFC 9110 §7.6.3). */
 export function hasPassed(received: Headers, via: string): boolean {
   return (received.get("via") ?? "").split(",").some((hop) => hop.trim().split(/\s+/)[1] === via);
 }
@@ -106,7 +108,7 @@ export function hasPassed(received: Headers, via: string): boolean {
 const connectionOptions = (headers: Headers): Set<string> =>
   new Set((headers.get("connection") ?? "").split(",").map((name) => name.trim().toLowerCase()));
 
-/** Retry-After (RFC 9110 §10.2.3), seconds or a date, as ms from now; undefined if there is none that can be read. */
+/** Retry-After (RFC 9110 §10.2.3), seconds or a date, as ms from now; undefined if it is absent or malformed. */
 export function retryAfterMs(headers: Headers, nowMs: number): number | undefined {
   const text = headers.get("retry-after")?.trim() ?? "";
   if (/^\d+$/.test(text)) return Number(text) * 1000;

@@ -1,60 +1,79 @@
-/** `ANY /fetch/{upstream}/{path}`: a request that came in, sent on to an upstream, and the answer sent back. */
+/**
+ * A call with all that comes around it: the checks of method and path, the headers in both directions, the cache, and
+ * the response headers that say how it went. `/fetch/{upstream}/{path}` passes a received request on through here;
+ * `/data` and calls from code use it too.
+ */
 import { Problem } from "../../kernel/problem.ts";
-import type { Ask } from "../client/call.ts";
-import { type Answer, type Caller, fetchUpstream, serverTiming } from "../client/client.ts";
+import type { UpstreamRequest } from "../client/call.ts";
+import type { Caller } from "../client/call-under-permit.ts";
 import { upstreamProblem } from "../client/errors.ts";
 import { hasPassed, toCaller, toUpstream } from "../client/headers.ts";
 import { targetOf } from "../client/path.ts";
-import type { Method, Upstream } from "../upstreams.ts";
-import { bypass, type CacheStatus, fromCache, intoCache } from "./cache.ts";
+import { callWithRetries, type UpstreamResponse } from "../client/retries.ts";
+import { serverTiming } from "../client/server-timing.ts";
+import { METHODS, type Upstream } from "../upstreams.ts";
+import { bypassReason, type CacheStatus, readCache, storeInCache } from "./cache.ts";
 
-/** A body up to this many bytes is read before it is sent, so that it can be sent again. */
-const MOST_REPEATABLE = 256 * 1024;
+/** A body of at most this many bytes is read before it is sent, so that it can be sent again. */
+const MAX_REPEATABLE_BYTES = 256 * 1024;
 
-/** Sends a request on to `path` of an upstream. Throws a `Problem` if it may not be, or there is no answer. */
+/** A request as its caller wrote it. Not all of its headers travel. */
+export interface CallerRequest extends Pick<UpstreamRequest, "method" | "path" | "headers" | "redirect"> {
+  /** Called once the request is known to be allowed. */
+  readBody: () => Promise<UpstreamRequest["body"]>;
+}
+
+/** Passes a received request on to `path` of an upstream. Throws a `Problem` if it may not, or gets no response. */
 export async function proxy(
   caller: Caller,
   upstream: Upstream,
   path: string,
-  request: Request,
-  options: Pick<Ask, "redirect"> = {},
+  received: Request,
 ): Promise<Response> {
-  checkMethod(upstream, request.method);
-  targetOf(upstream, path);
+  const { method, headers } = received;
+  return callThroughProxy(caller, upstream, { method, path, headers, readBody: () => bodyOf(received) });
+}
+
+/** Calls an upstream. Throws a `Problem` if the call is not allowed, or gets no response. */
+export async function callThroughProxy(
+  caller: Caller,
+  upstream: Upstream,
+  { readBody, ...rest }: CallerRequest,
+): Promise<Response> {
+  checkMethod(upstream, rest.method);
+  targetOf(upstream, rest.path);
   const via = pseudonymOf(caller.env);
-  if (hasPassed(request.headers, via))
-    throw upstreamProblem("loop-detected", "This request has come through this Sluice before.");
-  const ask: Ask = {
-    ...options,
-    method: request.method,
-    path,
-    headers: toUpstream(request.headers, upstream, caller.requestId, via),
-    body: await bodyOf(request),
+  if (hasPassed(rest.headers, via))
+    throw upstreamProblem("loop-detected", "This request has passed through this Sluice before.");
+  const request: UpstreamRequest = {
+    ...rest,
+    headers: toUpstream(rest.headers, upstream, caller.requestId, via),
+    body: await readBody(),
   };
-  const passedBy = bypass(upstream, ask);
-  const kept = passedBy ? undefined : await fromCache(upstream, ask);
-  if (kept) return withCacheStatus(new Response(kept.body, kept), "hit");
-  const answer = await fetchUpstream(caller, upstream, ask);
-  return respond(caller, upstream, ask, answer, passedBy);
+  const bypassed = bypassReason(upstream, request);
+  const stored = bypassed ? undefined : await readCache(upstream, request);
+  if (stored) return withCacheStatus(new Response(stored.body, stored), "hit");
+  const result = await callWithRetries(caller, upstream, request);
+  return respond(caller, upstream, request, result, bypassed);
 }
 
 function respond(
   caller: Caller,
   upstream: Upstream,
-  ask: Ask,
-  answer: Answer,
-  passedBy: CacheStatus | undefined,
+  request: UpstreamRequest,
+  result: UpstreamResponse,
+  bypassed: CacheStatus | undefined,
 ): Response {
-  const { status, statusText, body } = answer.response;
-  const fresh = new Response(body, { status, statusText, headers: toCaller(answer.response.headers) });
+  const { status, statusText, body, headers } = result.response;
+  const fresh = new Response(body, { status, statusText, headers: toCaller(headers) });
   const { response, isStored } =
-    passedBy || answer.isRedirected
+    bypassed || result.isRedirected
       ? { response: fresh, isStored: false }
-      : intoCache(caller, upstream, ask, fresh);
-  const told = withCacheStatus(response, passedBy ?? (isStored ? "fwd=uri-miss; stored" : "fwd=uri-miss"));
-  told.headers.append("server-timing", serverTiming(answer));
-  if (status >= 400) told.headers.append("proxy-status", `sluice; received-status=${status}`);
-  return told;
+      : storeInCache(caller, upstream, request, fresh);
+  withCacheStatus(response, bypassed ?? (isStored ? "fwd=uri-miss; stored" : "fwd=uri-miss"));
+  response.headers.append("server-timing", serverTiming(result));
+  if (status >= 400) response.headers.append("proxy-status", `sluice; received-status=${status}`);
+  return response;
 }
 
 function withCacheStatus(response: Response, status: CacheStatus): Response {
@@ -62,22 +81,24 @@ function withCacheStatus(response: Response, status: CacheStatus): Response {
   return response;
 }
 
-function checkMethod(upstream: Upstream, method: string): asserts method is Method {
-  if (upstream.methods.some((allowed) => allowed === method)) return;
-  const allow = upstream.methods.join(", ");
-  throw new Problem("method-not-allowed", `"${upstream.name}" may be called with ${allow} only.`, {
-    headers: { Allow: allow },
-  });
+function checkMethod({ name, methods }: Upstream, method: string): void {
+  if (methods.some((allowed) => allowed === method)) return;
+  const allow = methods.join(", ");
+  const isPossible = METHODS.some((possible) => possible === method);
+  const list = [...methods, method].map((one) => `"${one}"`).join(", ");
+  const advice = ` To allow ${method}, set methods = [${list}] under [vars.UPSTREAMS.${name}] in wrangler.toml.`;
+  const detail = `The upstream "${name}" may be called with ${allow} only.${isPossible ? advice : ""}`;
+  throw new Problem("method-not-allowed", detail, { headers: { Allow: allow } });
 }
 
-/** The request's body: in memory if it is small, so that a retry or a redirect can send it again. */
-async function bodyOf(request: Request): Promise<Ask["body"]> {
-  if (!request.body) return null;
-  const length = Number(request.headers.get("content-length") ?? Number.NaN);
-  return length <= MOST_REPEATABLE ? new Uint8Array(await request.arrayBuffer()) : request.body;
+/** The body of a received request: in memory if it is small, so that a retry or a redirect can send it again. */
+async function bodyOf(received: Request): Promise<UpstreamRequest["body"]> {
+  if (!received.body) return null;
+  const length = Number(received.headers.get("content-length") ?? Number.NaN);
+  return length <= MAX_REPEATABLE_BYTES ? new Uint8Array(await received.arrayBuffer()) : received.body;
 }
 
-/** What this Sluice calls itself in Via (RFC 9110 §7.6.3): the same everywhere, and no other Sluice's name. */
+/** What this Sluice calls itself in Via (RFC 9110 §7.6.3): the same in every isolate, and unlike any other Sluice. */
 function pseudonymOf(env: Env): string {
   return `sluice-${env.SEMAPHORE.idFromName("via").toString().slice(0, 16)}`;
 }

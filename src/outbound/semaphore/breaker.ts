@@ -1,37 +1,39 @@
 /**
- * The circuit breaker: stops calling an upstream that fails, and finds out when it works again.
+ * The circuit breaker: stops calls to an upstream that fails, and finds out when it works again.
  *
  *     closed ──half of the last calls failed──▶ open ──time──▶ half-open ──probe succeeds──▶ closed
  *                                                ▲                 │
  *                                                └──probe fails────┘   (twice as long, up to a minute)
  *
- * While it is open nobody is granted a permit. Half-open, one call is: the probe. Calls that were under way when it
- * opened tell nothing new, and are not counted.
+ * While it is open, no permit is granted. While it is half-open, one is: the probe. Calls that were in flight when the
+ * breaker opened say nothing new, so they are not counted.
  */
 export interface BreakerState {
-  /** Whether calls are held back: until `reopensAtMs`, and then but for the probe. */
+  /** True while open or half-open: no calls before `reopensAtMs`, and only the probe after it. */
   isOpen: boolean;
-  /** When a probe may go; meaningless while closed. */
+  /** When a probe may go. Has no meaning while closed. */
   reopensAtMs: number;
-  /** How long it opened for the last time. */
+  /** How long the breaker opened for the last time. */
   openForMs: number;
-  /** The lease of the probe that is under way. */
+  /** The lease id of the probe that is in flight. */
   probe: string | null;
 }
 
 export const CLOSED: BreakerState = { isOpen: false, reopensAtMs: 0, openForMs: 0, probe: null };
 
+/** How many of the latest calls count. */
 const WINDOW = 20;
-const LEAST_CALLS = 10;
+/** The breaker stays closed until it has seen this many. */
+const MIN_CALLS = 10;
 const FIRST_OPEN_MS = 2_000;
-const LONGEST_OPEN_MS = 60_000;
+const MAX_OPEN_MS = 60_000;
 
 export class Breaker {
   #state: BreakerState;
-  /** The latest outcomes, the oldest first; true is a failure. */
+  /** The latest outcomes, oldest first; true is a failure. */
   #failures: boolean[] = [];
 
-  /** `isHeld` tells whether a probe from before a restart is still under way. */
+  /** `isHeld` says whether a probe from before a restart still holds its permit. */
   constructor(state: BreakerState = CLOSED, isHeld: (leaseId: string) => boolean = () => false) {
     const hasProbe = state.probe !== null && isHeld(state.probe);
     this.#state = hasProbe ? state : { ...state, probe: null };
@@ -50,26 +52,26 @@ export class Breaker {
     return this.#state.probe !== null;
   }
 
-  /** A permit was granted; half-open, it is the probe's. */
-  granted(leaseId: string): void {
+  /** A permit was granted. If the breaker is half-open, the call is the probe. */
+  onGrant(leaseId: string): void {
     if (this.#state.isOpen) this.#state = { ...this.#state, probe: leaseId };
   }
 
-  /** A call is over. `failed` is undefined if nothing is known of how it went. True if the breaker closed by this. */
-  ended(leaseId: string, failed: boolean | undefined, nowMs: number): boolean {
-    if (this.#state.isOpen) return leaseId === this.#state.probe && this.#probeEnded(failed, nowMs);
+  /** A call has ended; `failed` is undefined if its outcome is unknown. Returns true if this closed the breaker. */
+  onEnd(leaseId: string, failed: boolean | undefined, nowMs: number): boolean {
+    if (this.#state.isOpen) return leaseId === this.#state.probe && this.#onProbeEnd(failed, nowMs);
     if (failed === undefined) return false;
     this.#failures = [...this.#failures, failed].slice(-WINDOW);
     const failures = this.#failures.filter(Boolean).length;
-    if (this.#failures.length >= LEAST_CALLS && failures * 2 >= this.#failures.length)
+    if (this.#failures.length >= MIN_CALLS && failures * 2 >= this.#failures.length)
       this.#open(FIRST_OPEN_MS, nowMs);
     return false;
   }
 
-  #probeEnded(failed: boolean | undefined, nowMs: number): boolean {
+  #onProbeEnd(failed: boolean | undefined, nowMs: number): boolean {
     this.#state = { ...this.#state, probe: null };
     if (failed === undefined) return false;
-    if (failed) this.#open(Math.min(2 * this.#state.openForMs, LONGEST_OPEN_MS), nowMs);
+    if (failed) this.#open(Math.min(2 * this.#state.openForMs, MAX_OPEN_MS), nowMs);
     else this.#state = CLOSED;
     return !failed;
   }

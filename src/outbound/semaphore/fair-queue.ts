@@ -1,12 +1,12 @@
 /**
- * Who waits for a permit: two queues, one for people and one for background work.
+ * The callers that wait for a permit, in two queues: interactive calls and background work.
  *
- * Guarantee: within a class, first come, first served. While both wait, of any five grants in a row four go to
- * `interactive` and one to `background`; a class that waits alone gets all. So neither can starve the other.
+ * Guarantee: first come, first served within a class. While both classes wait, four of any five consecutive grants go
+ * to `interactive` and one to `background`. A class that waits alone gets every grant. So neither can starve the other.
  */
 import { PRIORITIES, type Priority, type Waiter, WaitQueue } from "./wait-queue.ts";
 
-/** How many interactive grants in a row make background work's turn. */
+/** After this many interactive grants in a row, it is background's turn. */
 const INTERACTIVE_IN_A_ROW = 4;
 
 export class FairQueue implements Iterable<Waiter> {
@@ -32,13 +32,13 @@ export class FairQueue implements Iterable<Waiter> {
     for (const priority of PRIORITIES) this.#queues[priority].leave(leaseId);
   }
 
-  /** Whoever has waited longest, of either class. */
+  /** The waiter of either class that has waited longest. */
   get oldest(): Waiter | undefined {
     const [a, b] = PRIORITIES.map((priority) => this.#queues[priority].first);
     return a && b ? (a.arrivedAtMs <= b.arrivedAtMs ? a : b) : (a ?? b);
   }
 
-  /** Takes whoever is next out of the line. */
+  /** Removes the next waiter from the queue and returns it. */
   takeNext(): Waiter | undefined {
     const { interactive, background } = this.#queues;
     const isBackgroundsTurn = !interactive.first || this.#interactiveInARow >= INTERACTIVE_IN_A_ROW;
@@ -50,7 +50,7 @@ export class FairQueue implements Iterable<Waiter> {
     return next;
   }
 
-  /** Class by class, in order within each. */
+  /** Interactive waiters first, each class in its order. */
   *[Symbol.iterator](): Iterator<Waiter> {
     for (const priority of PRIORITIES) yield* this.#queues[priority];
   }

@@ -1,45 +1,47 @@
 /**
- * Who may call an upstream now: the rules of the semaphore, without clock, storage, chance or network.
+ * The rules of the semaphore: who is granted a permit, and when. No clock, storage, randomness or network in here.
  *
- * A permit is a lease. It is granted to whoever asks while nobody waits and nothing stands in the way; others wait in
- * line. It ends when it is released, or when its time is over. What can stand in the way, the first that does:
+ * A permit is a lease. A request is granted at once if nobody waits and nothing blocks it; otherwise it is queued. The
+ * lease ends when it is released or when it expires. What can block a grant, in the order in which it is checked:
  *
- *     restarted     a moment ago, while permits were held: those who waited come back first
- *     paused        by an operator, or because the upstream said Retry-After
- *     breaker-open  the upstream fails; half-open, its probe is under way
- *     concurrency   as many are held as the limit, the ramp and the adaptive limit allow
+ *     paused        by an operator
+ *     restarted     a moment ago, while permits were held: those that waited before come back first
+ *     paused        because the upstream sent Retry-After
+ *     breaker-open  the upstream fails
+ *     probe         the breaker is half-open, and its probe is in flight
+ *     concurrency   as many permits are held as the limit, the ramp and the adaptive limit allow
  *     rate          too many calls a moment ago
  *
- * Invariants: at most `concurrency` leases are held, save after the limit was lowered under them; within a class
- * nobody is granted a permit while an earlier one waits; a fence is greater than every fence before it.
+ * Invariants: at most `concurrency` leases are held, except after the limit was lowered below the number that were;
+ * within a class, no request is granted while an earlier one waits; each fence is greater than every fence before it.
  */
 import { type Settings } from "../upstreams.ts";
 import { Breaker } from "./breaker.ts";
 import { FairQueue } from "./fair-queue.ts";
-import { Pacer } from "./pacer.ts";
 import type {
-  Answer,
+  Block,
   Changes,
+  Decision,
   Feedback,
   Lease,
-  Memory,
-  Obstacle,
   PermitRequest,
-  Refusal,
-} from "./protocol.ts";
+  PermitsState,
+  RefusalReason,
+} from "./permit-types.ts";
 import { dueAfterCall, rateAllowsAt } from "./rate.ts";
 import { RetryBudget } from "./retry-budget.ts";
+import { Throttle } from "./throttle.ts";
 import type { Waiter } from "./wait-queue.ts";
 
-/** How long nobody new is granted a permit after a restart in the midst of things. */
+/** After a restart with calls in flight, nobody is granted a permit for this long. */
 const GRACE_MS = 150;
 
-/** What a restart starts from. */
-interface Before {
+/** What a restarted object begins with. */
+interface RestoredState {
   atMs: number;
   held: Lease[];
   lastFence: number;
-  memory: Memory | undefined;
+  state: PermitsState | undefined;
 }
 
 export class Permits {
@@ -48,55 +50,55 @@ export class Permits {
   #dueAtMs: number;
   #lastFence: number;
   readonly #graceUntilMs: number;
-  /** No lease ends before this; spares a look at every lease at every step. */
-  #noneEndsBeforeMs: number;
-  /** Of the calls so far, the later ones counting for more. */
+  /** No lease ends before this. Saves looking at every lease at every step. */
+  #earliestEndMs: number;
+  /** A moving average: later calls count more. */
   #meanHoldMs = 1000;
   readonly #held: Map<string, Lease>;
   readonly #queue = new FairQueue();
   readonly #breaker: Breaker;
-  readonly #pacer: Pacer;
+  readonly #throttle: Throttle;
   readonly #budget = new RetryBudget();
 
-  constructor(settings: Settings, { atMs, held, lastFence, memory }: Before) {
+  constructor(settings: Settings, { atMs, held, lastFence, state }: RestoredState) {
     this.#settings = settings;
     this.#graceUntilMs = held.length > 0 ? atMs + GRACE_MS : 0;
-    this.#dueAtMs = memory?.dueAtMs ?? 0;
+    this.#dueAtMs = state?.dueAtMs ?? 0;
     this.#held = new Map(held.map((lease) => [lease.id, lease]));
     this.#lastFence = lastFence;
-    this.#noneEndsBeforeMs = this.#firstEndMs();
-    this.#breaker = new Breaker(memory?.breaker, (leaseId) => this.#held.has(leaseId));
-    this.#pacer = new Pacer(settings.concurrency, memory?.pace);
-    this.#forgetOldRate(atMs);
+    this.#earliestEndMs = this.#findEarliestEndMs();
+    this.#breaker = new Breaker(state?.breaker, (leaseId) => this.#held.has(leaseId));
+    this.#throttle = new Throttle(settings.concurrency, state?.throttle);
+    this.#capDueTime(atMs);
   }
 
   get held(): ReadonlyMap<string, Lease> {
     return this.#held;
   }
 
-  get line(): Iterable<Waiter> & Pick<FairQueue, "get" | "length"> {
+  get queue(): Iterable<Waiter> & Pick<FairQueue, "get" | "length"> {
     return this.#queue;
   }
 
-  get memory(): Memory {
-    return { pace: this.#pacer.pace, breaker: this.#breaker.state, dueAtMs: this.#dueAtMs };
+  get state(): PermitsState {
+    return { throttle: this.#throttle.state, breaker: this.#breaker.state, dueAtMs: this.#dueAtMs };
   }
 
-  /** Ends a pause, whoever asked for it. Call `advance` after. */
+  /** Ends the pause that the upstream asked for. Call `advance` afterwards. */
   resume(nowMs: number): void {
-    this.#pacer.resume(nowMs);
+    this.#throttle.resume(nowMs);
   }
 
-  /** Changes what is in force. Call `advance` after. */
+  /** Replaces the settings in force. Call `advance` afterwards. */
   configure(settings: Settings, nowMs: number): void {
-    if (this.#settings.isPaused && !settings.isPaused) this.#pacer.beginRamp(nowMs);
+    if (this.#settings.isPaused && !settings.isPaused) this.#throttle.beginRamp(nowMs);
     this.#settings = settings;
-    this.#pacer.hardLimit = settings.concurrency;
-    this.#forgetOldRate(nowMs);
+    this.#throttle.hardLimit = settings.concurrency;
+    this.#capDueTime(nowMs);
   }
 
-  /** Asks for a permit, or renews the one under this id. Call `advance` before. */
-  request(request: PermitRequest, nowMs: number): Answer {
+  /** Requests a permit, or renews the one under this id. Call `advance` first. */
+  request(request: PermitRequest, nowMs: number): Decision {
     const { leaseId, leaseMs, arrivedAtMs } = request;
     const held = this.#held.get(leaseId);
     if (held)
@@ -105,17 +107,17 @@ export class Permits {
     if (queued) return { is: "queued", arrivedAtMs: queued.arrivedAtMs };
 
     const waiter: Waiter = { ...request, arrivedAtMs: Math.min(arrivedAtMs ?? nowMs, nowMs) };
-    const obstacle = this.obstacleAt(nowMs);
-    const mustWait = obstacle !== undefined || this.#queue.length > 0;
-    const why = mustWait ? this.#refusalOfNewcomer(waiter, obstacle, nowMs) : undefined;
-    if (why) return { is: "refused", why, retryAfterMs: this.#retryAfterMs(obstacle, nowMs) };
+    const block = this.blockAt(nowMs);
+    const mustWait = block !== undefined || this.#queue.length > 0;
+    const reason = mustWait ? this.#reasonToRefuseNewcomer(waiter, block, nowMs) : undefined;
+    if (reason) return { is: "refused", reason, retryAfterMs: this.#retryAfterMs(block, nowMs) };
     if (!request.isRetry && arrivedAtMs === undefined) this.#budget.earn();
     if (!mustWait) return { is: "granted", lease: this.#grant(waiter, nowMs), isNew: true };
     this.#queue.join(waiter);
     return { is: "queued", arrivedAtMs: waiter.arrivedAtMs };
   }
 
-  /** Gives a permit back, or leaves the line. Harmless if there is nothing under this id. Call `advance` after. */
+  /** Releases a permit, or leaves the queue. Harmless if neither exists under this id. Call `advance` afterwards. */
   release(
     leaseId: string,
     { outcome, retryAfterMs }: Feedback,
@@ -128,107 +130,110 @@ export class Permits {
     this.#held.delete(leaseId);
     this.#meanHoldMs += (nowMs - lease.grantedAtMs - this.#meanHoldMs) / 16;
     const failed = outcome === "ok" || outcome === "failed" ? outcome === "failed" : undefined;
-    this.#tellBreaker(leaseId, failed, nowMs);
-    if (outcome === "ok") this.#pacer.raise(this.#held.size + 1);
-    if (outcome === "overloaded" || outcome === "failed") this.#pacer.lower(lease.grantedAtMs, nowMs);
-    if (retryAfterMs !== undefined && retryAfterMs > 0) this.#pacer.pause(retryAfterMs, nowMs, jitter);
+    this.#reportToBreaker(leaseId, failed, nowMs);
+    if (outcome === "ok") this.#throttle.increase(this.#held.size + 1);
+    if (outcome === "overloaded" || outcome === "failed") this.#throttle.decrease(lease.grantedAtMs, nowMs);
+    if (retryAfterMs !== undefined && retryAfterMs > 0) this.#throttle.pause(retryAfterMs, nowMs, jitter);
     return lease;
   }
 
-  /** Whether a call that failed may be made once more; if so, it is paid for. */
+  /** Whether a failed call may be retried. If so, the retry is paid for. */
   allowRetry(): boolean {
     return this.#budget.spend();
   }
 
-  /** Ends what is over at `nowMs`, turns away whom it is no use to keep waiting, then grants what can be. */
+  /** Expires what ends at `nowMs`, refuses waiters that it is no use to keep, then grants what can be granted. */
   advance(nowMs: number): Changes {
     const changes: Changes = { granted: [], expired: [], refused: [] };
-    if (this.#noneEndsBeforeMs <= nowMs) changes.expired = this.#expire(nowMs);
+    if (this.#earliestEndMs <= nowMs) changes.expired = this.#expire(nowMs);
     for (let oldest = this.#queue.oldest; oldest; oldest = this.#queue.oldest) {
-      const obstacle = this.obstacleAt(nowMs);
-      const why = this.#refusalOfWaiter(oldest, obstacle, nowMs);
-      if (why) {
+      const block = this.blockAt(nowMs);
+      const reason = this.#reasonToRefuseWaiter(oldest, block, nowMs);
+      if (reason) {
         this.#queue.leave(oldest.leaseId);
-        changes.refused.push({ waiter: oldest, why, retryAfterMs: this.#retryAfterMs(obstacle, nowMs) });
-      } else if (obstacle) break;
+        changes.refused.push({ waiter: oldest, reason, retryAfterMs: this.#retryAfterMs(block, nowMs) });
+      } else if (block) break;
       else changes.granted.push(this.#grant(this.#queue.takeNext() ?? oldest, nowMs));
     }
     return changes;
   }
 
-  /** When `advance` will next have something to do for those who wait; undefined if nobody waits. */
+  /** When `advance` will next have something to do for those that wait; undefined if nobody waits. */
   nextChangeAtMs(nowMs: number): number | undefined {
     const oldest = this.#queue.oldest;
     if (!oldest) return undefined;
-    const untilMs = this.obstacleAt(nowMs)?.untilMs ?? nowMs;
-    return Math.min(oldest.arrivedAtMs + this.#settings.maxWaitMs, this.#noneEndsBeforeMs, untilMs);
+    const untilMs = this.blockAt(nowMs)?.untilMs ?? nowMs;
+    return Math.min(oldest.arrivedAtMs + this.#settings.maxWaitMs, this.#earliestEndMs, untilMs);
   }
 
-  /** What keeps everybody from a permit at `nowMs`, if anything does. */
-  obstacleAt(nowMs: number): Obstacle | undefined {
-    if (this.#settings.isPaused) return { is: "paused", untilMs: Infinity };
-    const { pausedUntilMs } = this.#pacer.pace;
-    if (nowMs < this.#graceUntilMs) return { is: "restarted", untilMs: this.#graceUntilMs };
-    if (nowMs < pausedUntilMs) return { is: "paused", untilMs: pausedUntilMs };
+  /** What blocks every grant at `nowMs`, if anything does. */
+  blockAt(nowMs: number): Block | undefined {
+    if (this.#settings.isPaused) return { by: "paused", untilMs: Infinity };
+    const { pausedUntilMs } = this.#throttle.state;
+    if (nowMs < this.#graceUntilMs) return { by: "restarted", untilMs: this.#graceUntilMs };
+    if (nowMs < pausedUntilMs) return { by: "paused", untilMs: pausedUntilMs };
     const phase = this.#breaker.phaseAt(nowMs);
-    if (phase === "open") return { is: "breaker-open", untilMs: this.#breaker.state.reopensAtMs };
-    if (phase === "half-open" && this.#breaker.hasProbe) return { is: "probe", untilMs: Infinity };
+    if (phase === "open") return { by: "breaker-open", untilMs: this.#breaker.state.reopensAtMs };
+    if (phase === "half-open" && this.#breaker.hasProbe) return { by: "probe", untilMs: Infinity };
     if (this.#held.size >= this.limitAt(nowMs))
-      return { is: "concurrency", untilMs: this.#pacer.rampExceedsAtMs(this.#held.size, nowMs) };
+      return { by: "concurrency", untilMs: this.#throttle.rampExceedsAtMs(this.#held.size, nowMs) };
     const { rate } = this.#settings;
     const rateAtMs = rate ? rateAllowsAt(rate, this.#dueAtMs) : 0;
-    return rateAtMs > nowMs ? { is: "rate", untilMs: rateAtMs } : undefined;
+    return rateAtMs > nowMs ? { by: "rate", untilMs: rateAtMs } : undefined;
   }
 
-  /** How many may be held at `nowMs`. */
+  /** How many permits may be held at `nowMs`. */
   limitAt(nowMs: number): number {
     const { concurrency, adaptive } = this.#settings;
-    return Math.min(this.#pacer.rampAt(nowMs), adaptive ? this.#pacer.adaptiveLimit : concurrency);
+    return Math.min(this.#throttle.rampAt(nowMs), adaptive ? this.#throttle.adaptiveLimit : concurrency);
   }
 
   get adaptiveLimit(): number | undefined {
-    return this.#settings.adaptive ? this.#pacer.adaptiveLimit : undefined;
+    return this.#settings.adaptive ? this.#throttle.adaptiveLimit : undefined;
   }
 
   breakerAt(nowMs: number): ReturnType<Breaker["phaseAt"]> {
     return this.#breaker.phaseAt(nowMs);
   }
 
-  /** About how long somebody at a position (from 0) in the line will wait. */
+  /** Roughly how long a waiter at this position (from 0) of the queue will wait. */
   estimateWaitMs(position: number, nowMs: number): number {
-    const obstacle = this.obstacleAt(nowMs);
-    const standstillMs = obstacle && Number.isFinite(obstacle.untilMs) ? obstacle.untilMs - nowMs : 0;
-    return Math.ceil(standstillMs + (this.#meanHoldMs * (position + 1)) / this.limitAt(nowMs));
+    const block = this.blockAt(nowMs);
+    const blockedMs = block && Number.isFinite(block.untilMs) ? block.untilMs - nowMs : 0;
+    return Math.ceil(blockedMs + (this.#meanHoldMs * (position + 1)) / this.limitAt(nowMs));
   }
 
-  #refusalOfNewcomer(waiter: Waiter, obstacle: Obstacle | undefined, nowMs: number): Refusal | undefined {
+  #reasonToRefuseNewcomer(
+    waiter: Waiter,
+    block: Block | undefined,
+    nowMs: number,
+  ): RefusalReason | undefined {
     const { maxWaiters, maxWaitMs } = this.#settings;
-    if (obstacle?.is === "paused" && obstacle.untilMs > waiter.arrivedAtMs + maxWaitMs) return "paused";
+    if (block?.by === "paused" && block.untilMs > waiter.arrivedAtMs + maxWaitMs) return "paused";
     if (this.#queue.length >= maxWaiters) return "queue-full";
-    return this.#refusalOfWaiter(waiter, obstacle, nowMs);
+    return this.#reasonToRefuseWaiter(waiter, block, nowMs);
   }
 
-  #refusalOfWaiter(waiter: Waiter, obstacle: Obstacle | undefined, nowMs: number): Refusal | undefined {
-    if (obstacle?.is === "breaker-open") return "breaker-open";
+  #reasonToRefuseWaiter(waiter: Waiter, block: Block | undefined, nowMs: number): RefusalReason | undefined {
+    if (block?.by === "breaker-open") return "breaker-open";
     if (waiter.arrivedAtMs + this.#settings.maxWaitMs > nowMs) return undefined;
-    return obstacle?.is === "paused" ? "paused" : "wait-limit";
+    return block?.by === "paused" ? "paused" : "wait-limit";
   }
 
-  #retryAfterMs(obstacle: Obstacle | undefined, nowMs: number): number {
-    const untilMs =
-      obstacle && obstacle.is !== "concurrency" && obstacle.is !== "rate" ? obstacle.untilMs : Infinity;
+  #retryAfterMs(block: Block | undefined, nowMs: number): number {
+    const untilMs = block && block.by !== "concurrency" && block.by !== "rate" ? block.untilMs : Infinity;
     return Number.isFinite(untilMs)
       ? untilMs - nowMs
       : Math.max(1000, this.estimateWaitMs(this.#queue.length, nowMs));
   }
 
-  #tellBreaker(leaseId: string, failed: boolean | undefined, nowMs: number): void {
-    const hasClosed = this.#breaker.ended(leaseId, failed, nowMs);
-    if (hasClosed) this.#pacer.beginRamp(nowMs);
+  #reportToBreaker(leaseId: string, failed: boolean | undefined, nowMs: number): void {
+    const hasClosed = this.#breaker.onEnd(leaseId, failed, nowMs);
+    if (hasClosed) this.#throttle.beginRamp(nowMs);
   }
 
-  /** What is due by another rate, which was slower, is due at the latest when this one has seen a whole burst. */
-  #forgetOldRate(nowMs: number): void {
+  /** After a change of rate: what is due at a slower rate is due, at the latest, a whole burst from now. */
+  #capDueTime(nowMs: number): void {
     const { rate } = this.#settings;
     if (rate) this.#dueAtMs = Math.min(this.#dueAtMs, nowMs + (rate.burst * 1000) / rate.perSecond);
   }
@@ -237,20 +242,20 @@ export class Permits {
     const expired = [...this.#held.values()].filter((lease) => lease.endsAtMs <= nowMs);
     for (const { id } of expired) {
       this.#held.delete(id);
-      this.#tellBreaker(id, undefined, nowMs);
+      this.#reportToBreaker(id, undefined, nowMs);
     }
-    this.#noneEndsBeforeMs = this.#firstEndMs();
+    this.#earliestEndMs = this.#findEarliestEndMs();
     return expired;
   }
 
-  #firstEndMs(): number {
+  #findEarliestEndMs(): number {
     return Math.min(...[...this.#held.values()].map((lease) => lease.endsAtMs));
   }
 
   #grant({ leaseId, holder, leaseMs }: Waiter, nowMs: number): Lease {
     const { rate } = this.#settings;
     if (rate) this.#dueAtMs = dueAfterCall(rate, this.#dueAtMs, nowMs);
-    this.#breaker.granted(leaseId);
+    this.#breaker.onGrant(leaseId);
     return this.#hold({
       id: leaseId,
       holder,
@@ -262,7 +267,7 @@ export class Permits {
 
   #hold(lease: Lease): Lease {
     this.#held.set(lease.id, lease);
-    this.#noneEndsBeforeMs = Math.min(this.#noneEndsBeforeMs, lease.endsAtMs);
+    this.#earliestEndMs = Math.min(this.#earliestEndMs, lease.endsAtMs);
     return lease;
   }
 }

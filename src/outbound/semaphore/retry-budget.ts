@@ -1,6 +1,6 @@
 /**
- * How many retries an upstream can bear: one for every ten calls, over the whole fleet, and a few in reserve, so that
- * the first failure after a quiet time may be retried. When everything fails, retries add a tenth, not a multiple.
+ * How many retries an upstream can bear: one for every ten calls, over the whole fleet. A reserve of ten allows the
+ * first failures after a quiet time to be retried. When everything fails, retries add a tenth, not a multiple.
  */
 const CALLS_PER_RETRY = 10;
 const RESERVE = 10;
@@ -13,12 +13,12 @@ export class RetryBudget {
     return Math.floor(this.#calls / CALLS_PER_RETRY);
   }
 
-  /** A call that is not itself a retry was made. */
+  /** Counts a call that is not itself a retry. */
   earn(): void {
     this.#calls = Math.min(RESERVE * CALLS_PER_RETRY, this.#calls + 1);
   }
 
-  /** Whether one more retry may be made; if so, it is spent. */
+  /** Spends one retry. Returns false if there is none left. */
   spend(): boolean {
     if (this.left === 0) return false;
     this.#calls -= CALLS_PER_RETRY;

@@ -1,4 +1,4 @@
-/** Leases as SQLite keeps them; times are ms since the epoch. */
+/** A lease as SQLite stores it; times are ms since the epoch. */
 export interface LeaseRow {
   [column: string]: SqlStorageValue;
   id: string;
@@ -10,14 +10,14 @@ export interface LeaseRow {
 
 export const CREATE_TABLES = `
   CREATE TABLE IF NOT EXISTS lease (
-    -- AUTOINCREMENT never gives a number twice, not even when the table has become empty: the next fence.
-    -- Rows are found by it; an index by id would cost every grant a write more.
+    -- AUTOINCREMENT never reuses a number, even after the table has been empty. The fence is that number.
+    -- Rows are found by it; an index on the id would add a row write to every grant.
     fence         INTEGER PRIMARY KEY AUTOINCREMENT,
     id            TEXT NOT NULL,
     holder        TEXT NOT NULL,
     granted_at_ms INTEGER NOT NULL,
     ends_at_ms    INTEGER NOT NULL
   ) STRICT;
-  -- The rest of what must outlive a restart, as JSON: 'memory' of the rules, 'override' of the operator.
+  -- What else must survive a restart, as JSON: 'permits', the state of the rules, and 'override', the operator's.
   CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, json TEXT NOT NULL) STRICT, WITHOUT ROWID;
 `;

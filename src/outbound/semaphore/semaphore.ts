@@ -2,30 +2,30 @@
  * The semaphore of one upstream, for the whole fleet. The object's name is the upstream's.
  *
  * The life of a permit:
- *   1. `acquire` answers at once: granted, queued or refused, with a ticket. The runtime disposes the ticket when its
- *      holder ends in whatever way, and that gives the permit back or leaves the line.
- *   2. A queued caller then calls `wait`. It is a call of its own because a caller that dies inside a pending
- *      `acquire` would have no ticket yet, and would stay in the line.
- *   3. A call that takes long renews its lease, by acquiring again under the same id.
- *   4. `release` gives it back, and says how the call went. It goes by id, on any stub: after a restart of this object
- *      the ticket is broken, the id is not.
+ *   1. `acquire` responds at once: granted, queued or refused. The first two come with a ticket. When the caller ends,
+ *      in whatever way, the runtime disposes its ticket, and that releases the permit or leaves the queue.
+ *   2. A queued caller then calls `wait`. This is a separate call because a caller that dies inside a pending
+ *      `acquire` would have no ticket yet, and would stay in the queue.
+ *   3. A long call renews its lease by acquiring again under the same id.
+ *   4. `release` ends the lease and reports how the call went. It goes by id, on any stub: a restart of this object
+ *      breaks the ticket, but not the id.
  *
- * A grant is in SQLite before it is answered (an RPC reply waits for the write), so a restarted object knows who
- * may be calling. Those who queued ask again, under the same id and with their first arrival. A holder that is
- * frozen, or died together with this object, is outlived by the end of its lease.
+ * A grant is in SQLite before it is returned (an RPC response waits for the write), so a restarted object knows who
+ * may be calling. Queued callers ask again, under the same id and with their first arrival time. If a holder freezes,
+ * or dies together with this object, its lease expires.
  */
 import { DurableObject, RpcTarget } from "cloudflare:workers";
 import { log } from "../../kernel/log.ts";
 import { type Override, readUpstreams, settingsOf, type Upstream } from "../upstreams.ts";
+import type { Feedback, Lease, PermitRequest, RefusalReason } from "./permit-types.ts";
 import { Permits } from "./permits.ts";
-import type { Feedback, Lease, PermitRequest, Refusal } from "./protocol.ts";
-import { SavedState } from "./saved-state.ts";
 import { CREATE_TABLES, type LeaseRow } from "./schema.ts";
+import { StateStore } from "./state-store.ts";
 import { Statistics } from "./statistics.ts";
 import { describe, type SemaphoreStatus } from "./status.ts";
 import { Subscribers } from "./subscribers.ts";
 
-/** Whoever holds this is alive; its disposal gives the permit back or leaves the line. */
+/** Its holder is alive. Disposing it releases the permit or leaves the queue. */
 class Ticket extends RpcTarget {
   readonly #onDispose: (ticket: Ticket) => void;
 
@@ -41,101 +41,101 @@ class Ticket extends RpcTarget {
 
 interface Refused {
   is: "refused";
-  why: Refusal;
+  reason: RefusalReason;
   retryAfterMs: number;
 }
 
-export type Acquired =
+export type AcquireResult =
   | { is: "granted"; lease: Lease; ticket: Ticket }
   | { is: "queued"; arrivedAtMs: number; ticket: Ticket }
   | Refused;
 
-/** How waiting ended. `gone`: nobody waits under this id, e.g. since this object restarted; ask again. */
-export type Waited = { is: "granted"; lease: Lease } | Refused | { is: "gone" };
+/** How a wait ended. `gone`: nobody waits under this id, for example after a restart of this object; acquire again. */
+export type WaitResult = { is: "granted"; lease: Lease } | Refused | { is: "gone" };
 
 export class Semaphore extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
-  readonly #saved: SavedState;
+  readonly #store: StateStore;
   readonly #permits: Permits;
   readonly #statistics = new Statistics(Date.now());
   readonly #subscribers = new Subscribers(() => this.status());
-  /** The latest ticket of each lease id; when a caller asks again, the disposal of the one before means nothing. */
+  /** The latest ticket of each lease id. Once a caller has acquired again, disposing its older ticket has no effect. */
   readonly #tickets = new Map<string, Ticket>();
-  readonly #waits = new Map<string, PromiseWithResolvers<Waited>>();
+  readonly #waits = new Map<string, PromiseWithResolvers<WaitResult>>();
   #timer: { atMs: number; id: ReturnType<typeof setTimeout> } | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#sql.exec(CREATE_TABLES);
-    this.#saved = new SavedState(this.#sql);
+    this.#store = new StateStore(this.#sql);
     const held = this.#sql.exec<LeaseRow>("SELECT * FROM lease ORDER BY fence").toArray().map(toLease);
     const [last] = this.#sql
       .exec<{ seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = 'lease'")
       .toArray();
-    const before = { atMs: Date.now(), held, lastFence: last?.seq ?? 0, memory: this.#saved.memory };
-    this.#permits = new Permits(settingsOf(this.#upstream, this.#saved.override), before);
+    const restored = { atMs: Date.now(), held, lastFence: last?.seq ?? 0, state: this.#store.permits };
+    this.#permits = new Permits(settingsOf(this.#upstream, this.#store.override), restored);
   }
 
-  /** Asks for a permit, or renews one; see above. Asking again under the same id is harmless. */
-  acquire(request: PermitRequest): Acquired {
+  /** Requests a permit, or renews one; see above. Asking again under the same id is harmless. */
+  acquire(request: PermitRequest): AcquireResult {
     const { leaseId } = request;
     this.#advance();
-    const answer = this.#permits.request(request, Date.now());
-    if (answer.is === "refused") {
-      this.#refuse(leaseId, answer);
-      return answer;
+    const decision = this.#permits.request(request, Date.now());
+    if (decision.is === "refused") {
+      this.#refuse(leaseId, decision);
+      return decision;
     }
-    if (answer.is === "granted" && answer.isNew) this.#save(answer.lease);
-    else if (answer.is === "granted") this.#extend(answer.lease);
-    this.#changed();
-    return { ...answer, ticket: this.#issueTicket(leaseId) };
+    if (decision.is === "granted" && decision.isNew) this.#insertLease(decision.lease);
+    else if (decision.is === "granted") this.#extendLease(decision.lease);
+    this.#onChange();
+    return { ...decision, ticket: this.#issueTicket(leaseId) };
   }
 
-  /** Waits for the grant of a permit that `acquire` has queued. */
-  wait(leaseId: string): Waited | Promise<Waited> {
+  /** Waits for a permit that `acquire` has queued. */
+  wait(leaseId: string): WaitResult | Promise<WaitResult> {
     const lease = this.#permits.held.get(leaseId);
     if (lease) return { is: "granted", lease };
-    if (!this.#permits.line.get(leaseId)) return { is: "gone" };
-    const wait = this.#waits.get(leaseId) ?? Promise.withResolvers<Waited>();
+    if (!this.#permits.queue.get(leaseId)) return { is: "gone" };
+    const wait = this.#waits.get(leaseId) ?? Promise.withResolvers<WaitResult>();
     this.#waits.set(leaseId, wait);
     return wait.promise;
   }
 
   /**
-   * Gives a permit back, or leaves the line; harmless if that has happened already. True if the call failed, its
-   * holder wants to retry it, and the retry budget allows that.
+   * Releases a permit, or leaves the queue. Harmless if that has happened already. Returns true if the call failed,
+   * its holder wants to retry it, and the retry budget allows it.
    */
   release(leaseId: string, feedback: Feedback = { outcome: "unknown" }): boolean {
     const nowMs = Date.now();
     this.#tickets.delete(leaseId);
-    this.#settle(leaseId, { is: "gone" });
+    this.#endWait(leaseId, { is: "gone" });
     const lease = this.#permits.release(leaseId, feedback, nowMs, Math.random());
     if (lease) {
-      this.#sql.exec("DELETE FROM lease WHERE fence = ?", lease.fence);
-      this.#statistics.ended(feedback.outcome, nowMs - lease.grantedAtMs);
+      this.#deleteLease(lease);
+      this.#statistics.onEnd(feedback.outcome, nowMs - lease.grantedAtMs);
     }
     const mayRetry = lease !== undefined && feedback.wantsRetry === true && this.#permits.allowRetry();
-    if (feedback.wantsRetry) this.#statistics.retried(mayRetry);
-    this.#changed();
+    if (feedback.wantsRetry) this.#statistics.onRetry(mayRetry);
+    this.#onChange();
     this.#advance();
     return mayRetry;
   }
 
   status(): SemaphoreStatus {
     this.#advance();
-    return describe(this.#upstream, this.#saved.override, this.#permits, this.#statistics, Date.now());
+    return describe(this.#upstream, this.#store.override, this.#permits, this.#statistics, Date.now());
   }
 
-  /** Changes what is in force, from now on and after a restart; what is null in `change` goes back to the configuration. */
+  /** Changes the settings in force, across restarts too. A member that is null goes back to the configuration. */
   configure(change: Override): SemaphoreStatus {
-    this.#saved.override = { ...this.#saved.override, ...change };
-    this.#permits.configure(settingsOf(this.#upstream, this.#saved.override), Date.now());
+    this.#store.override = { ...this.#store.override, ...change };
+    this.#permits.configure(settingsOf(this.#upstream, this.#store.override), Date.now());
     if (change.paused === false) this.#permits.resume(Date.now());
-    this.#changed();
+    this.#onChange();
     return this.status();
   }
 
-  /** Server-sent events: the status now, and again after each change, as text. */
+  /** Server-sent events: the current status, and again after each change. */
   events(): ReadableStream<Uint8Array> {
     return this.#subscribers.subscribe();
   }
@@ -150,20 +150,20 @@ export class Semaphore extends DurableObject<Env> {
 
   #advance(): void {
     const { granted, expired, refused } = this.#permits.advance(Date.now());
-    for (const lease of expired) this.#onExpired(lease);
+    for (const lease of expired) this.#onExpiry(lease);
     for (const lease of granted) {
-      this.#save(lease);
-      this.#settle(lease.id, { is: "granted", lease });
+      this.#insertLease(lease);
+      this.#endWait(lease.id, { is: "granted", lease });
     }
-    for (const { waiter, why, retryAfterMs } of refused)
-      this.#refuse(waiter.leaseId, { is: "refused", why, retryAfterMs });
-    if (granted.length + expired.length + refused.length > 0) this.#changed();
+    for (const { waiter, reason, retryAfterMs } of refused)
+      this.#refuse(waiter.leaseId, { is: "refused", reason, retryAfterMs });
+    if (granted.length + expired.length + refused.length > 0) this.#onChange();
   }
 
-  #onExpired(lease: Lease): void {
+  #onExpiry(lease: Lease): void {
     this.#tickets.delete(lease.id);
-    this.#sql.exec("DELETE FROM lease WHERE fence = ?", lease.fence);
-    this.#statistics.expired();
+    this.#deleteLease(lease);
+    this.#statistics.onExpiry();
     log("warn", "lease expired: its holder neither released it nor ended", {
       upstream: this.#upstream.name,
       lease,
@@ -172,32 +172,36 @@ export class Semaphore extends DurableObject<Env> {
 
   #refuse(leaseId: string, refused: Refused): void {
     this.#tickets.delete(leaseId);
-    this.#statistics.refused(refused.why);
-    this.#settle(leaseId, refused);
+    this.#statistics.onRefusal(refused.reason);
+    this.#endWait(leaseId, refused);
   }
 
-  #settle(leaseId: string, waited: Waited): void {
-    this.#waits.get(leaseId)?.resolve(waited);
+  #endWait(leaseId: string, result: WaitResult): void {
+    this.#waits.get(leaseId)?.resolve(result);
     this.#waits.delete(leaseId);
   }
 
-  #save({ id, fence, holder, grantedAtMs, endsAtMs }: Lease): void {
-    this.#statistics.granted();
+  #insertLease({ id, fence, holder, grantedAtMs, endsAtMs }: Lease): void {
+    this.#statistics.onGrant();
     this.#sql.exec("INSERT INTO lease VALUES (?, ?, ?, ?, ?)", fence, id, holder, grantedAtMs, endsAtMs);
   }
 
-  #extend({ fence, endsAtMs }: Lease): void {
+  #extendLease({ fence, endsAtMs }: Lease): void {
     this.#sql.exec("UPDATE lease SET ends_at_ms = ? WHERE fence = ?", endsAtMs, fence);
   }
 
-  /** Keeps what must be kept, tells who watches, and sets the alarm clock. */
-  #changed(): void {
-    this.#saved.memory = this.#permits.memory;
-    this.#subscribers.changed();
+  #deleteLease({ fence }: Lease): void {
+    this.#sql.exec("DELETE FROM lease WHERE fence = ?", fence);
+  }
+
+  /** Saves the state of the rules, notifies subscribers, and sets the timer. */
+  #onChange(): void {
+    this.#store.permits = this.#permits.state;
+    this.#subscribers.notify();
     this.#setTimer();
   }
 
-  /** A timer is enough, and costs no write: nobody waits for this object without a call to it that is open. */
+  /** A timer is enough, and costs no write: whoever waits for this object keeps a call to it open. */
   #setTimer(): void {
     const nowMs = Date.now();
     const atMs = this.#permits.nextChangeAtMs(nowMs);
@@ -210,12 +214,12 @@ export class Semaphore extends DurableObject<Env> {
   #onTimer(): void {
     this.#timer = undefined;
     this.#advance();
-    this.#setTimer(); // also when it went off a little early, and there was nothing to do yet
+    this.#setTimer(); // in case the timer fired a little early, and there was nothing to do yet
   }
 
   get #upstream(): Upstream {
     const upstream = readUpstreams(this.env).get(this.ctx.id.name ?? "");
-    if (!upstream) throw new Error("A Semaphore is reached by the name of an upstream.");
+    if (!upstream) throw new Error("A Semaphore must be addressed by the name of an upstream.");
     return upstream;
   }
 }

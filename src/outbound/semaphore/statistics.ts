@@ -1,7 +1,7 @@
-/** What an upstream's calls have come to since the object started: totals, and how long the latest ones took. */
-import type { Feedback, Refusal } from "./protocol.ts";
+/** Figures about an upstream's calls since its object started: totals, and how long the latest calls took. */
+import type { Feedback, RefusalReason } from "./permit-types.ts";
 
-/** The latest calls that percentiles are taken from. */
+/** Percentiles are taken from this many of the latest calls. */
 const SAMPLES = 1024;
 
 export interface Totals {
@@ -10,7 +10,7 @@ export interface Totals {
   retries: number;
   retriesRefused: number;
   outcomes: Record<Feedback["outcome"], number>;
-  refused: Record<Refusal, number>;
+  refused: Record<RefusalReason, number>;
 }
 
 export class Statistics {
@@ -30,25 +30,25 @@ export class Statistics {
     this.sinceMs = sinceMs;
   }
 
-  granted(): void {
+  onGrant(): void {
     this.totals.granted++;
   }
 
-  expired(): void {
+  onExpiry(): void {
     this.totals.expired++;
   }
 
-  refused(why: Refusal): void {
-    this.totals.refused[why]++;
+  onRefusal(reason: RefusalReason): void {
+    this.totals.refused[reason]++;
   }
 
-  retried(isAllowed: boolean): void {
+  onRetry(isAllowed: boolean): void {
     if (isAllowed) this.totals.retries++;
     else this.totals.retriesRefused++;
   }
 
-  /** A call is over that took `ms`, from its permit to the release. */
-  ended(outcome: Feedback["outcome"], ms: number): void {
+  /** A call has ended; it held its permit for `ms`. */
+  onEnd(outcome: Feedback["outcome"], ms: number): void {
     this.totals.outcomes[outcome]++;
     this.#latenciesMs[this.#next++ % SAMPLES] = ms;
   }

@@ -1,12 +1,12 @@
-/** What `GET /upstreams/{name}` shows of a semaphore. */
+/** The status of a semaphore, as `GET /upstreams/{name}` shows it. */
 import { z } from "zod";
-import { concurrencySchema, type Override, rateSchema, settingsOf, type Upstream } from "../upstreams.ts";
+import { concurrencySchema, type Override, settingsOf, type Upstream } from "../upstreams.ts";
 import type { Permits } from "./permits.ts";
 import type { Statistics } from "./statistics.ts";
 import { PRIORITIES } from "./wait-queue.ts";
 
-/** More than these are counted, not listed. */
-const MOST_LISTED = 100;
+/** At most this many leases, and this many waiters, are listed. All are counted. */
+const MAX_LISTED = 100;
 
 const time = z.iso.datetime();
 const count = z.int().min(0);
@@ -15,24 +15,24 @@ export const statusSchema = z
   .object({
     name: z.string(),
     concurrency: concurrencySchema.meta({ description: "The hard limit in force." }),
-    limitNow: count.meta({ description: "What the ramp and the adaptive limit leave of it at the moment." }),
+    limitNow: count.meta({ description: "What the ramp and the adaptive limit leave of it right now." }),
     adaptiveLimit: count
       .nullable()
       .meta({ description: "What AIMD has found; null if the limit is not adaptive." }),
-    rate: rateSchema.nullable(),
+    rate: z.object({ per_second: z.number(), burst: count }).nullable(),
     paused: z.boolean(),
     overridden: z
       .array(z.string())
-      .meta({ description: "What an operator has changed; PATCH it with null to reset." }),
+      .meta({ description: "What an operator has changed. PATCH it with null to reset it." }),
     obstacle: z
       .object({
         is: z.enum(["restarted", "paused", "breaker-open", "probe", "concurrency", "rate"]),
         until: time
           .nullable()
-          .meta({ description: "When it ends by itself; null if it takes a release, or an operator." }),
+          .meta({ description: "When it ends by itself; null if it takes a release or an operator." }),
       })
       .nullable()
-      .meta({ description: "What keeps callers from a permit right now." }),
+      .meta({ description: "What blocks every grant right now." }),
     breaker: z.enum(["closed", "open", "half-open"]),
     held: z.object({
       count,
@@ -53,16 +53,21 @@ export const statusSchema = z
         }),
       ),
     }),
-    totals: z.object({
-      since: time,
-      granted: count,
-      expired: count,
-      retries: count,
-      retriesRefused: count,
-      outcomes: z.object({ ok: count, overloaded: count, failed: count, unknown: count }),
-      refused: z.object({ "queue-full": count, "wait-limit": count, paused: count, "breaker-open": count }),
-    }),
-    latencyMs: z.object({ p50: z.number(), p90: z.number(), p99: z.number() }).nullable(),
+    totals: z
+      .object({
+        since: time,
+        granted: count,
+        expired: count,
+        retries: count,
+        retriesRefused: count,
+        outcomes: z.object({ ok: count, overloaded: count, failed: count, unknown: count }),
+        refused: z.object({ "queue-full": count, "wait-limit": count, paused: count, "breaker-open": count }),
+      })
+      .meta({ description: "Since the semaphore's object last started." }),
+    latencyMs: z
+      .object({ p50: z.number(), p90: z.number(), p99: z.number() })
+      .nullable()
+      .meta({ description: "How long the latest calls held their permits; null before the first." }),
   })
   .meta({ id: "UpstreamStatus" });
 
@@ -76,7 +81,7 @@ export function describe(
   nowMs: number,
 ): SemaphoreStatus {
   const { concurrency, rate, isPaused } = settingsOf(upstream, override);
-  const obstacle = permits.obstacleAt(nowMs);
+  const block = permits.blockAt(nowMs);
   return {
     name: upstream.name,
     concurrency,
@@ -85,13 +90,13 @@ export function describe(
     rate: rate ? { per_second: rate.perSecond, burst: rate.burst } : null,
     paused: isPaused,
     overridden: Object.entries(override).flatMap(([name, value]) => (value === null ? [] : [name])),
-    obstacle: obstacle
-      ? { is: obstacle.is, until: Number.isFinite(obstacle.untilMs) ? iso(obstacle.untilMs) : null }
+    obstacle: block
+      ? { is: block.by, until: Number.isFinite(block.untilMs) ? iso(block.untilMs) : null }
       : null,
     breaker: permits.breakerAt(nowMs),
     held: {
       count: permits.held.size,
-      leases: [...permits.held.values()].slice(0, MOST_LISTED).map((lease) => ({
+      leases: [...permits.held.values()].slice(0, MAX_LISTED).map((lease) => ({
         id: lease.id,
         fence: lease.fence,
         holder: lease.holder,
@@ -100,8 +105,8 @@ export function describe(
       })),
     },
     waiting: {
-      count: permits.line.length,
-      callers: [...firstOf(permits.line, MOST_LISTED)].map((waiter, position) => ({
+      count: permits.queue.length,
+      callers: [...take(permits.queue, MAX_LISTED)].map((waiter, position) => ({
         position: position + 1,
         id: waiter.leaseId,
         holder: waiter.holder,
@@ -115,10 +120,10 @@ export function describe(
   };
 }
 
-function* firstOf<T>(items: Iterable<T>, most: number): Generator<T> {
+function* take<T>(items: Iterable<T>, max: number): Generator<T> {
   let taken = 0;
   for (const item of items) {
-    if (taken++ >= most) return;
+    if (taken++ >= max) return;
     yield item;
   }
 }

@@ -1,18 +1,18 @@
 /**
- * Those who watch an upstream, as server-sent events (WHATWG HTML §9.2).
+ * Sends an upstream's status to those that watch it, as server-sent events (WHATWG HTML §9.2).
  *
- * Each event is the whole status, so that none depends on another: when much happens at once one event tells all of
- * it, a reader that is slow misses what is out of date anyway, and one that comes back needs nothing repeated.
+ * Each event holds the whole status, so no event depends on another. Changes that come close together share one event,
+ * a slow reader skips what is out of date, and a reader that reconnects needs nothing repeated.
  */
-const LEAST_GAP_MS = 200;
-/** Time alone changes some of it: a pause ends, a lease does. */
-const MOST_GAP_MS = 5_000;
+const MIN_INTERVAL_MS = 200;
+/** The status also changes with time alone: a pause ends, a lease expires. */
+const MAX_INTERVAL_MS = 5_000;
 
 interface Subscriber {
   writer: WritableStreamDefaultWriter<Uint8Array>;
   /** It has not read the last event yet. */
   isBusy: boolean;
-  /** It has missed a later one meanwhile. */
+  /** It has missed a later event meanwhile. */
   isBehind: boolean;
 }
 
@@ -24,27 +24,28 @@ export class Subscribers {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #heartbeat: ReturnType<typeof setInterval> | undefined;
 
+  /** `describe` returns the status that is sent. */
   constructor(describe: () => unknown) {
     this.#describe = describe;
   }
 
-  /** A stream of events, beginning with the status now. */
+  /** A stream of events that begins with the current status. */
   subscribe(): ReadableStream<Uint8Array> {
     const { readable, writable } = new IdentityTransformStream();
     const subscriber: Subscriber = { writer: writable.getWriter(), isBusy: false, isBehind: false };
     this.#all.add(subscriber);
-    this.#heartbeat ??= setInterval(() => this.changed(), MOST_GAP_MS);
+    this.#heartbeat ??= setInterval(() => this.notify(), MAX_INTERVAL_MS);
     this.#send(subscriber, this.#event());
     return readable;
   }
 
-  /** Something has changed: an event follows soon, one for all that changes until then. */
-  changed(): void {
+  /** The status has changed: an event follows soon, one for all changes until then. */
+  notify(): void {
     if (this.#all.size === 0 || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#sendToAll(this.#event());
-    }, LEAST_GAP_MS);
+    }, MIN_INTERVAL_MS);
   }
 
   #event(): string {

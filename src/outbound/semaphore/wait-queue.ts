@@ -1,27 +1,27 @@
 /**
- * Waiters in the order of their first arrival, as a doubly linked list with an index.
+ * Waiters in the order of their first arrival: a doubly linked list with an index.
  *
- * Joining at the end, leaving from anywhere and taking the first cost the same whatever the length. Only a waiter
- * that comes back after a restart, with an older arrival than the last in line, walks up to its place.
+ * Joining at the end, leaving from anywhere and taking the first cost the same at any length. Only a waiter that comes
+ * back after a restart, and arrived before the last one in the queue, has to walk to its place.
  */
 export const PRIORITIES = ["interactive", "background"] as const;
 export type Priority = (typeof PRIORITIES)[number];
 
 export interface Waiter {
-  /** The id of the lease that it waits for. */
+  /** The id of the lease it waits for. */
   leaseId: string;
-  /** When it first asked; kept when it asks again after a restart. */
+  /** When it first asked. It keeps this time when it asks again after a restart. */
   arrivedAtMs: number;
   leaseMs: number;
-  /** Whom it waits for, for people to read. */
+  /** Who waits, for people to read. */
   holder: string;
   priority: Priority;
 }
 
 interface Node {
   waiter: Waiter;
-  before: Node | undefined;
-  after: Node | undefined;
+  previous: Node | undefined;
+  next: Node | undefined;
 }
 
 export class WaitQueue implements Iterable<Waiter> {
@@ -41,31 +41,31 @@ export class WaitQueue implements Iterable<Waiter> {
     return this.#nodes.get(leaseId)?.waiter;
   }
 
-  /** Takes its place behind everybody who arrived before it or at the same time. */
+  /** Adds a waiter behind all that arrived before it or at the same time. */
   join(waiter: Waiter): void {
-    let before = this.#last;
-    while (before && before.waiter.arrivedAtMs > waiter.arrivedAtMs) before = before.before;
-    const after = before ? before.after : this.#first;
-    const node: Node = { waiter, before, after };
-    if (before) before.after = node;
+    let previous = this.#last;
+    while (previous && previous.waiter.arrivedAtMs > waiter.arrivedAtMs) previous = previous.previous;
+    const next = previous ? previous.next : this.#first;
+    const node: Node = { waiter, previous, next };
+    if (previous) previous.next = node;
     else this.#first = node;
-    if (after) after.before = node;
+    if (next) next.previous = node;
     else this.#last = node;
     this.#nodes.set(waiter.leaseId, node);
   }
 
-  /** Goes away; false if it was not in line. */
+  /** Removes a waiter. Returns false if it was not in the queue. */
   leave(leaseId: string): boolean {
     const node = this.#nodes.get(leaseId);
     if (!node) return false;
-    if (node.before) node.before.after = node.after;
-    else this.#first = node.after;
-    if (node.after) node.after.before = node.before;
-    else this.#last = node.before;
+    if (node.previous) node.previous.next = node.next;
+    else this.#first = node.next;
+    if (node.next) node.next.previous = node.previous;
+    else this.#last = node.previous;
     return this.#nodes.delete(leaseId);
   }
 
   *[Symbol.iterator](): Iterator<Waiter> {
-    for (let node = this.#first; node; node = node.after) yield node.waiter;
+    for (let node = this.#first; node; node = node.next) yield node.waiter;
   }
 }

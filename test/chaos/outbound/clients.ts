@@ -1,13 +1,13 @@
 /**
- * Clients that call an upstream through Sluice, one call after the other, and do not always wait for the answer.
+ * Clients that call an upstream through Sluice, one call after another, and do not always wait for the response.
  *
  * Each call ends in exactly one way:
  *
- *     answered     the whole answer came; what it says is for the verdict to judge
- *     cancelled    the client itself reset the connection, while it waited or in the middle of the answer
- *     broken       the connection ended without an answer, or in the middle of one: only a process that was killed or
- *                  frozen may do that
- *     refused      nobody listened: the process is being started again; the call was never made
+ *     responded    the whole response came; the verdict judges what it says
+ *     cancelled    the client itself reset the connection, while it waited or in the middle of the response
+ *     broken       the connection ended without a response, or in the middle of one. Only a process that was killed or
+ *                  frozen may do that.
+ *     refused      nobody listened, because the process was restarting; the call was never made
  */
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -17,13 +17,13 @@ const RESET_SHARE = 0.25;
 const STREAM_SHARE = 0.2;
 const QUICK_MS = [5, 50] as const;
 const STREAM_MS = [100, 400] as const;
-/** A client that gives up does so after this long, counted from its request or from the head of the answer. */
+/** An impatient client cancels after this long, counted from its request or from the head of the response. */
 const PATIENCE_MS = [1, 300] as const;
 const THINK_MS = [0, 20] as const;
 const TRY_AGAIN_MS = 50;
 
 export type End =
-  | { is: "answered"; status: number; problem: string | undefined }
+  | { is: "responded"; status: number; problem: string | undefined }
   | { is: "cancelled"; when: "waiting" | "reading" }
   | { is: "broken"; why: string }
   | { is: "refused" };
@@ -40,12 +40,12 @@ export interface Call {
 export interface Client {
   name: string;
   at: string;
-  /** Asked before each call: the process may have been started again elsewhere. */
+  /** Read before each call: a restarted process has a new address. */
   url: () => string;
   random: Random;
 }
 
-/** Calls until `signal` is aborted; a call that is under way then is still waited for. */
+/** Calls until `signal` aborts, and then waits for the call that is in flight. */
 export async function keepCalling(
   client: Client,
   signal: AbortSignal,
@@ -76,32 +76,32 @@ const choosePatience = (random: Random): Patience | undefined =>
     ? { from: random.chance(0.5) ? "request" : "head", ms: random.between(...PATIENCE_MS) }
     : undefined;
 
-/** Makes one call, and resets its connection when `patience` is over, if that comes before the end. */
+/** Makes one call. Resets its connection if `patience` is over before the call is. */
 function call(url: string, id: string, patience: Patience | undefined): Promise<End> {
   const { promise, resolve } = Promise.withResolvers<End>();
-  let answer: IncomingMessage | undefined;
-  let hasGivenUp = false;
+  let received: IncomingMessage | undefined;
+  let isCancelled = false;
   const request = httpRequest(url, { agent: false, headers: { "X-Request-Id": id } });
-  const giveUp = () => {
-    hasGivenUp = true;
+  const cancel = () => {
+    isCancelled = true;
     request.socket?.resetAndDestroy();
     request.destroy();
   };
   let timer: NodeJS.Timeout | undefined;
-  const loseInterest = (from: Patience["from"]) => {
-    if (patience?.from === from) timer = setTimeout(giveUp, patience.ms);
+  const startPatience = (from: Patience["from"]) => {
+    if (patience?.from === from) timer = setTimeout(cancel, patience.ms);
   };
-  loseInterest("request");
+  startPatience("request");
   const settle = (end: End) => {
     clearTimeout(timer);
-    resolve(hasGivenUp ? { is: "cancelled", when: answer ? "reading" : "waiting" } : end);
+    resolve(isCancelled ? { is: "cancelled", when: received ? "reading" : "waiting" } : end);
   };
   request.on("response", (response) => {
-    answer = response;
-    loseInterest("head");
+    received = response;
+    startPatience("head");
     readAll(response).then(
       (body) =>
-        settle({ is: "answered", status: response.statusCode ?? 0, problem: problemOf(response, body) }),
+        settle({ is: "responded", status: response.statusCode ?? 0, problem: problemOf(response, body) }),
       (error: unknown) => settle({ is: "broken", why: String(error) }),
     );
   });
@@ -112,7 +112,7 @@ function call(url: string, id: string, patience: Patience | undefined): Promise<
   return promise;
 }
 
-/** Rejects when the answer breaks off. */
+/** Rejects when the response breaks off. */
 async function readAll(response: IncomingMessage): Promise<string> {
   let text = "";
   for await (const chunk of response) text += String(chunk);

@@ -1,7 +1,7 @@
 /**
  * Two workerd processes with the same Worker: `home` has the semaphore, `away` calls it over the network.
  *
- * So a holder of permits can be killed or frozen while the semaphore goes on.
+ * So a holder of permits can be killed or frozen while the semaphore keeps running.
  */
 import { readFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
@@ -9,7 +9,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { startWorkerd, type Workerd } from "../../../bench/support/workerd.ts";
 
-/** Any name, the same on both ends: a CONNECT to it begins an RPC connection. */
+/** Any name that is the same on both ends: a CONNECT to it opens an RPC connection. */
 const RPC_HOST = "chaos";
 
 export interface FleetOptions {
@@ -59,12 +59,12 @@ export class Fleet implements AsyncDisposable {
     return this.#away.url;
   }
 
-  /** Aborts the semaphore: what it has in memory is gone, and the stubs of its callers are broken. */
+  /** Aborts the semaphore: its memory is lost, and its callers' stubs break. */
   async crashSemaphore(name: string): Promise<void> {
     await fetch(`${this.#home.url}/~crash/${name}`);
   }
 
-  /** SIGKILL: no last words. */
+  /** SIGKILL: the process cannot clean up. */
   async killAway(): Promise<void> {
     await this.#away.stop("SIGKILL");
   }
@@ -95,6 +95,6 @@ async function findFreePort(): Promise<number> {
   const closed = Promise.withResolvers<void>();
   server.close(() => closed.resolve());
   await closed.promise;
-  if (typeof address !== "object" || address === null) throw new Error("No port is free.");
+  if (typeof address !== "object" || address === null) throw new Error("There is no free port.");
   return address.port;
 }

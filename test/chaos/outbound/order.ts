@@ -1,19 +1,19 @@
 /**
- * In which order calls asked for a permit, and in which they got it, as the semaphore itself tells (worker.ts).
+ * In which order calls requested a permit, and in which they got it, as the semaphore itself logs it (worker.ts).
  *
- * What is promised is the order of those who wait at the same time. A crash sends all of them away, and whoever is
- * slow to come back, or comes back after the grace, may find others gone ahead; so two measures:
+ * The promise is about callers that wait at the same time. A crash drops all of them from the queue, and one that comes
+ * back after the grace period may find that others have passed it. So there are two measures:
  *
- *     broken      among calls that asked first, and were first granted, in one and the same life of the object: the order
- *                 of the fences is not the order of asking. That must never be.
- *     overtaken   among all calls, over all lives: somebody who asked later has a lower fence. Told, not judged.
+ *     broken      among calls that first requested, and were first granted, a permit in the same life of the object: the
+ *                 order of the fences is not the order of the requests. This must never happen.
+ *     overtaken   among all calls, over all lives: a later request has a lower fence. Reported, not judged.
  */
 import { z } from "zod";
 
 const linePrefix = '{"chaos":';
-const toldSchema = z.object({
+const eventSchema = z.object({
   chaos: z.discriminatedUnion("did", [
-    z.object({ did: z.literal("asked"), leaseId: z.string(), turn: z.number(), life: z.number() }),
+    z.object({ did: z.literal("requested"), leaseId: z.string(), turn: z.number(), life: z.number() }),
     z.object({ did: z.literal("granted"), leaseId: z.string(), fence: z.number(), life: z.number() }),
   ]),
 });
@@ -27,12 +27,12 @@ interface Place {
 export interface OrderCount {
   /** How many were granted a permit. */
   granted: number;
-  /** How many of them in the life of the object in which they had asked first. */
+  /** How many of them in the life of the object in which they had first requested it. */
   grantedInOneLife: number;
   broken: number;
   overtaken: number;
-  /** By how many, at most, one call was overtaken. */
-  mostOvertaken: number;
+  /** How many others overtook one call, at most. */
+  maxOvertakers: number;
   lives: number;
 }
 
@@ -40,14 +40,15 @@ export class Order {
   readonly #places = new Map<string, Place>();
   #lives = 0;
 
-  /** Takes note of a line from the log, if it is about this. */
+  /** Reads a line of the log. Lines about other things are ignored. */
   readonly observe = (line: string): void => {
     if (!line.startsWith(linePrefix)) return;
-    const { chaos: told } = toldSchema.parse(JSON.parse(line));
-    this.#lives = Math.max(this.#lives, told.life);
-    const place = this.#places.get(told.leaseId);
-    if (told.did === "asked" && !place) this.#places.set(told.leaseId, { turn: told.turn, life: told.life });
-    if (told.did === "granted" && place) place.granted ??= { fence: told.fence, life: told.life };
+    const { chaos: event } = eventSchema.parse(JSON.parse(line));
+    this.#lives = Math.max(this.#lives, event.life);
+    const place = this.#places.get(event.leaseId);
+    if (event.did === "requested" && !place)
+      this.#places.set(event.leaseId, { turn: event.turn, life: event.life });
+    if (event.did === "granted" && place) place.granted ??= { fence: event.fence, life: event.life };
   };
 
   count(): OrderCount {
@@ -66,7 +67,7 @@ export class Order {
         .flatMap((calls) => countOvertakers(calls.map(({ grant }) => grant.fence)))
         .filter(Boolean).length,
       overtaken: timesOvertaken.filter(Boolean).length,
-      mostOvertaken: Math.max(0, ...timesOvertaken),
+      maxOvertakers: Math.max(0, ...timesOvertaken),
       lives: this.#lives,
     };
   }

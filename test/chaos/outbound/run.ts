@@ -1,21 +1,21 @@
 /**
- * `npm run chaos -- outbound`: breaks what can break, and checks that the promises hold all the same.
+ * `npm run chaos -- outbound`: breaks what can break, and checks that the promises still hold.
  *
- *     --seconds 60    how long the chaos goes on; a freeze that has begun outlasts it
- *     --seed 123      repeats what was done in an earlier run
- *     --only crash,kill,freeze,burst    some of what is done; clients always come and go
- *     --verbose       what the Workers log
+ *     --seconds 60    how long the chaos lasts; a freeze that has begun may last longer
+ *     --seed 123      repeats the faults of an earlier run
+ *     --only crash,kill,freeze,burst    only some of the faults; clients always come and go
+ *     --verbose       show what the Workers log
  *
- * Then the same check once more on a semaphore that keeps its leases in memory only: a check that cannot fail would
- * show nothing. The exit code is 1 if a promise is broken, or if the control keeps them all.
+ * Then it runs the same check on a semaphore that keeps its leases in memory only: a check that cannot fail would prove
+ * nothing. The exit code is 1 if a promise is broken, or if this control does not break one.
  */
 import { parseArgs } from "node:util";
 import type { Promised } from "../promised.ts";
-import { type ChaosOptions, runChaos } from "./strike.ts";
+import { type ChaosOptions, runChaos } from "./faults.ts";
 import { findRecoveries, judge, type Record, tally } from "./verdict.ts";
 
 const KINDS = ["crash", "kill", "freeze", "burst"] as const;
-/** The control needs no longer to fail. */
+/** Long enough for the control to fail. */
 const CONTROL_SECONDS = 5;
 
 export async function run(args: string[]): Promise<boolean> {
@@ -45,13 +45,13 @@ export async function run(args: string[]): Promise<boolean> {
   const promises = await perform({ ...watch, seconds, seed, leases: "kept", kinds });
   const isKept = promises.every((promise) => promise.isKept);
   console.log(
-    "\nNegative control: leases in memory only, crashes and resets only. The first promise must break.",
+    "\nNegative control: leases in memory only, crashes and client resets only. The first promise must break.",
   );
   const control = { ...watch, seconds: CONTROL_SECONDS, seed };
   const [limit] = await perform({ ...control, leases: "memory", kinds: ["crash"] });
   const hasFailed = limit?.isKept === false;
   console.log(
-    `\n${isKept ? "All promises kept" : "PROMISES BROKEN"}; ${hasFailed ? "the control broke its own, as it must." : "THE CONTROL DID NOT FAIL."}`,
+    `\n${isKept ? "All promises kept" : "PROMISES BROKEN"}; ${hasFailed ? "the control broke its promise, as it must." : "THE CONTROL DID NOT FAIL."}`,
   );
   return isKept && hasFailed;
 }
@@ -70,9 +70,9 @@ function describe(record: Record): void {
   console.log("\n  calls");
   for (const [name, count] of tally(record)) console.log(`    ${String(count).padStart(6)}  ${name}`);
   console.log(
-    `    ${String(seen.brokenOff).padStart(6)}  broken off at the upstream, ${seen.tooMany} answered 429 by it`,
+    `    ${String(seen.brokenOff).padStart(6)}  broken off at the upstream, which sent ${seen.tooMany} responses of 429`,
   );
-  console.log("  time to recover, ms, from the blow to the first good answer to a call made after it");
+  console.log("  time to recover, ms, from the fault to the first good response to a call made after it");
   const recoveries = findRecoveries(record);
   for (const [after, those] of Map.groupBy(recoveries, (recovery) => recovery.after)) {
     const ms = those.map((recovery) => recovery.ms).toSorted((a, b) => a - b);
@@ -81,20 +81,20 @@ function describe(record: Record): void {
       `    ${after.padEnd(20)} ${String(ms.length).padStart(4)} ×   p50 ${at(0.5)}   p99 ${at(0.99)}   max ${at(1)}`,
     );
   }
-  const { overtaken, granted, mostOvertaken, lives } = order;
+  const { overtaken, granted, maxOvertakers, lives } = order;
   console.log(
-    `  over ${lives} lives of the object, ${overtaken} of ${granted} calls were overtaken, by ${mostOvertaken} at most`,
+    `  over ${lives} lives of the object, ${overtaken} of ${granted} calls were overtaken, by ${maxOvertakers} at most`,
   );
   for (const line of explainOver(record)) console.log(line);
   console.log("");
 }
 
-/** The moments over the limit, with what had been done just before. */
-function explainOver({ seen, blows, startedAtMs }: Record): string[] {
+/** The moments over the limit, with the faults just before each. */
+function explainOver({ seen, faults, startedAtMs }: Record): string[] {
   const since = (ms: number) => `${((ms - startedAtMs) / 1000).toFixed(3)} s`;
   return seen.over.map(({ atMs, calls, until }) => {
     const ages = calls.map((call) => `${call.id} (${Math.round(atMs - call.atMs)} ms)`).join(", ");
-    const before = blows.flatMap(({ is, atMs: fromMs, untilMs }) => {
+    const before = faults.flatMap(({ is, atMs: fromMs, untilMs }) => {
       if (fromMs > atMs || untilMs < atMs - 500) return [];
       return untilMs < atMs ? [`${is} over at ${since(untilMs)}`] : [`${is} since ${since(fromMs)}`];
     });

@@ -1,11 +1,11 @@
 /**
- * The upstream of the chaos: it counts what is really in flight, streams, and says 429 in bursts.
+ * The upstream of the chaos run: it counts the calls that are really in flight, streams, and sends bursts of 429.
  *
- *     /quick/{ms}     answers after so long
- *     /stream/{ms}    begins to answer at once, and sends a line every 20 ms for so long
+ *     /quick/{ms}     responds after this time
+ *     /stream/{ms}    begins to respond at once, and sends a line every 20 ms for this time
  *
- * A call is in flight from its headers until its answer has been sent, or the other end of its connection is gone,
- * which FIN tells as well as a reset. It is a process of its own, so that nobody's chaos slows its clock.
+ * A call is in flight from its headers until its response has been sent, or until the other end closes the connection,
+ * by FIN or by reset. The upstream is a process of its own, so that the chaos does not slow its clock.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
@@ -14,13 +14,13 @@ import { startProcess } from "../../../bench/support/process.ts";
 import { CallMeter } from "../../../bench/support/upstream.ts";
 
 const CHUNK_MS = 20;
-/** How many moments over the limit are told of in detail. */
-const MOST_TOLD = 5;
+/** How many moments over the limit are reported in detail. */
+const MAX_DETAILED = 5;
 
 const overSchema = z.object({
   atMs: z.number(),
   calls: z.array(z.object({ id: z.string(), atMs: z.number() })),
-  /** The call by whose end it was over, and how long it had lasted. */
+  /** The call whose end brought it back to the limit, and how long that took. */
   until: z.object({ id: z.string(), isBrokenOff: z.boolean(), ms: z.number() }).optional(),
 });
 type Over = z.output<typeof overSchema>;
@@ -29,13 +29,13 @@ const seenSchema = z.object({
   calls: z.number(),
   meanInFlight: z.number(),
   maxInFlight: z.number(),
-  /** Calls that ended because the other end went away. */
+  /** Calls that ended because the other end closed the connection. */
   brokenOff: z.number(),
-  /** Calls answered 429. */
+  /** Calls that got a 429. */
   tooMany: z.number(),
   /** Request id and time (ms since the epoch) of every call, in the order they came. */
   arrivals: z.array(z.tuple([z.string(), z.number()])),
-  /** The first moments with more in flight than the limit, and how each was over. */
+  /** The first moments with more calls in flight than the limit, and how each ended. */
   over: z.array(overSchema),
 });
 
@@ -44,7 +44,7 @@ export type Seen = z.output<typeof seenSchema>;
 
 export interface ChaosUpstream extends AsyncDisposable {
   url: string;
-  /** Answers everything 429 for so long. */
+  /** Responds to everything with 429 for this long. */
   burst(ms: number): Promise<void>;
   read(): Promise<Seen>;
 }
@@ -76,7 +76,7 @@ class Calls {
     arrivals: [],
     over: [],
   };
-  /** Those of `over` that are not yet. */
+  /** Moments over the limit that have not ended yet. */
   #over: Over[] = [];
   #burstUntilMs = 0;
 
@@ -92,7 +92,7 @@ class Calls {
     return { ...this.#meter.read(now()), ...this.#seen };
   }
 
-  answer(kind: string, ms: number, request: IncomingMessage, response: ServerResponse): void {
+  respond(kind: string, ms: number, request: IncomingMessage, response: ServerResponse): void {
     const stop = this.#begin(request, response);
     if (now() < this.#burstUntilMs) {
       this.#seen.tooMany++;
@@ -103,14 +103,14 @@ class Calls {
     stop.signal.addEventListener("abort", () => clearInterval(timer));
   }
 
-  /** Counts the call in, and out when it is over; aborts what is given then. */
+  /** Counts the call as in flight until it is over. The returned controller aborts then. */
   #begin(request: IncomingMessage, response: ServerResponse): AbortController {
     const id = String(request.headers["x-request-id"]);
     const beganAtMs = now();
     this.#seen.arrivals.push([id, beganAtMs]);
     this.#meter.begin(beganAtMs);
     this.#inFlight.set(response, { id, atMs: beganAtMs });
-    if (this.#inFlight.size > this.#limit && this.#seen.over.length < MOST_TOLD) {
+    if (this.#inFlight.size > this.#limit && this.#seen.over.length < MAX_DETAILED) {
       this.#over.push({ atMs: beganAtMs, calls: [...this.#inFlight.values()] });
       this.#seen.over.push(...this.#over.slice(-1));
     }
@@ -129,8 +129,8 @@ class Calls {
 }
 
 /**
- * Calls back when the answer has been sent, or the other end is gone. That Node says of the response only after what
- * else has come in at the same moment, such as the call that has been let in for this one; the socket says it at once.
+ * Calls `onOver` when the response has been sent, or the other end has gone. For the latter, Node's response emits
+ * `close` only after other input of the same moment, such as the call that took this one's permit. The socket is first.
  */
 function onceOver(socket: Socket, response: ServerResponse, onOver: () => void): void {
   const over = () => {
@@ -157,9 +157,9 @@ function serve(limit: number): void {
     const [, kind = "", text = ""] = (request.url ?? "/").split("/");
     if (kind === "~read") response.end(JSON.stringify(calls.read()));
     else if (kind === "~burst") response.end(String(calls.burst(Number(text))));
-    else calls.answer(kind, Number(text), request, response);
+    else calls.respond(kind, Number(text), request, response);
   });
-  // Node would finish its answer to a peer that has said FIN; a holder that was killed says no more than that.
+  // Node would finish its response to a peer that has sent FIN. A killed holder sends nothing else.
   server.on("connection", (socket) => socket.once("end", () => socket.destroy()));
   server.listen(0, "127.0.0.1", () => {
     const address = server.address();

@@ -1,14 +1,14 @@
-/** What was promised, and what came of it. */
+/** What Sluice promises, and whether a run kept it. */
 import type { Promised } from "../promised.ts";
 import type { Call } from "./clients.ts";
 import type { OrderCount } from "./order.ts";
 import type { Seen } from "./upstream.ts";
 
-/** Something that was done to Sluice. Times are ms since the epoch. */
-export interface Blow {
+/** A fault that was injected. Times are ms since the epoch. */
+export interface Fault {
   is: "crash" | "kill" | "freeze" | "burst";
   atMs: number;
-  /** When it was over: the process runs again, the burst has ended. */
+  /** When it was over: the process ran again, or the burst ended. */
   untilMs: number;
 }
 
@@ -17,18 +17,18 @@ export interface Record {
   limit: number;
   leaseMs: number;
   calls: Call[];
-  /** Calls that had no end when the run had. */
+  /** Calls that had not ended when the run did. */
   unsettled: number;
-  blows: Blow[];
+  faults: Fault[];
   order: OrderCount;
   seen: Seen;
-  /** What the semaphore said at the end, and how long after the last call it said so first. */
+  /** The status of the semaphore at the end, and how long after the last call it was reached. */
   left: { held: number; waiting: number; afterMs: number };
 }
 
-/** Answers with which Sluice turns a call away, and may. */
+/** Problems with which Sluice may refuse a call. */
 const REFUSALS = new Set(["paused", "wait-limit", "queue-full", "breaker-open"]);
-/** What else a call may get that was in a process while it was frozen. */
+/** Other problems that a call may get if its process was frozen meanwhile. */
 const AFTER_A_FREEZE = new Set(["upstream-timeout", "upstream-unreachable", "semaphore-unavailable"]);
 /** A pause of up to 2 s follows a burst, then a ramp of 5 s. */
 const AFTER_A_BURST_MS = 7_000;
@@ -37,9 +37,9 @@ const MARGIN_MS = 5_000;
 
 export function judge(record: Record): Promised[] {
   const { limit, leaseMs, seen, left, order, unsettled } = record;
-  const strange = record.calls.filter((call) => !isProper(call, record.blows));
+  const improper = record.calls.filter((call) => !isProper(call, record.faults));
   const recoveries = findRecoveries(record);
-  const slow = recoveries.filter(({ ms, mostMs }) => ms > mostMs);
+  const slow = recoveries.filter(({ ms, maxMs }) => ms > maxMs);
   return [
     {
       what: `never more than ${limit} calls in flight at the upstream`,
@@ -47,9 +47,9 @@ export function judge(record: Record): Promised[] {
       measured: `${seen.maxInFlight} at most, ${seen.meanInFlight.toFixed(2)} on average, ${seen.calls} calls`,
     },
     {
-      what: "every call answered or cancelled",
-      isKept: strange.length === 0 && unsettled === 0,
-      measured: `${strange.length} otherwise, ${unsettled} without an end, of ${record.calls.length}`,
+      what: "every call gets a response or is cancelled",
+      isKept: improper.length === 0 && unsettled === 0,
+      measured: `${improper.length} otherwise, ${unsettled} did not end, of ${record.calls.length}`,
     },
     {
       what: "nothing held, nobody waiting at the end",
@@ -57,9 +57,9 @@ export function judge(record: Record): Promised[] {
       measured: `${left.held} held, ${left.waiting} waiting, ${left.afterMs} ms after the last call`,
     },
     {
-      what: "order kept among those who wait at the same time",
+      what: "order kept among callers that wait at the same time",
       isKept: order.broken === 0 && order.grantedInOneLife > 0,
-      measured: `${order.broken} overtaken, of ${order.grantedInOneLife} that no crash sent away`,
+      measured: `${order.broken} overtaken, of ${order.grantedInOneLife} that no crash interrupted`,
     },
     {
       what: "recovery in time",
@@ -69,11 +69,11 @@ export function judge(record: Record): Promised[] {
   ];
 }
 
-/** Calls by how they ended; what is not proper is marked. */
-export function tally({ calls, blows }: Record): Map<string, number> {
+/** Calls counted by how they ended. Improper ends are marked with !. */
+export function tally({ calls, faults }: Record): Map<string, number> {
   const counts = new Map<string, number>();
   for (const call of calls) {
-    const name = `${isProper(call, blows) ? "" : "! "}${call.at}: ${describeEnd(call)}`;
+    const name = `${isProper(call, faults) ? "" : "! "}${call.at}: ${describeEnd(call)}`;
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
   return new Map([...counts].toSorted(([a], [b]) => a.localeCompare(b)));
@@ -83,31 +83,31 @@ export interface Recovery {
   after: string;
   ms: number;
   /** How long it may take. */
-  mostMs: number;
+  maxMs: number;
 }
 
 /**
- * For each blow, the time to the first good answer to a call that reached the upstream after it. A freeze is another
- * matter: what waits in the frozen process is still granted permits, until it has them all. There it is the longest
- * time without a good answer.
+ * For each fault, the time to the first good response to a call that reached the upstream after it. A freeze differs:
+ * the waiters in the frozen process are still granted permits, until they hold all of them. There it is the longest
+ * time without a good response.
  */
-export function findRecoveries({ calls, blows, seen, leaseMs }: Record): Recovery[] {
+export function findRecoveries({ calls, faults, seen, leaseMs }: Record): Recovery[] {
   const arrivals = new Map(seen.arrivals);
   const good = calls
-    .filter(({ end }) => end.is === "answered" && end.status === 200)
+    .filter(({ end }) => end.is === "responded" && end.status === 200)
     .map(({ id, endedAtMs }) => ({ arrivedAtMs: arrivals.get(id) ?? 0, endedAtMs }));
-  return blows.map((blow) => {
-    const answers = good
-      .filter(({ arrivedAtMs }) => arrivedAtMs > blow.atMs)
+  return faults.map((fault) => {
+    const responses = good
+      .filter(({ arrivedAtMs }) => arrivedAtMs > fault.atMs)
       .map(({ endedAtMs }) => endedAtMs);
     const ms =
-      blow.is === "freeze"
-        ? longestGap([blow.atMs, ...answers])
-        : answers.reduce((least, atMs) => Math.min(least, atMs), Infinity) - blow.atMs;
-    const amid = blows.find((other) => other !== blow && isAmid(blow, other));
-    const isPlain = !amid && (blow.is === "crash" || blow.is === "kill");
-    const mostMs = isPlain ? QUICK_RECOVERY_MS : leaseMs + MARGIN_MS;
-    return { after: amid ? `${blow.is} amid a ${amid.is}` : blow.is, ms, mostMs };
+      fault.is === "freeze"
+        ? longestGap([fault.atMs, ...responses])
+        : responses.reduce((least, atMs) => Math.min(least, atMs), Infinity) - fault.atMs;
+    const amid = faults.find((other) => other !== fault && isAmid(fault, other));
+    const isPlain = !amid && (fault.is === "crash" || fault.is === "kill");
+    const maxMs = isPlain ? QUICK_RECOVERY_MS : leaseMs + MARGIN_MS;
+    return { after: amid ? `${fault.is} amid a ${amid.is}` : fault.is, ms, maxMs };
   });
 }
 
@@ -116,33 +116,35 @@ function longestGap(timesMs: number[]): number {
   return Math.max(...inOrder.map((atMs, i) => atMs - (inOrder[i - 1] ?? atMs)));
 }
 
-/** Whether something slower than a crash or a kill was under way. */
-function isAmid({ atMs }: Blow, other: Blow): boolean {
+/** True if a fault that takes longer to recover from was in progress. */
+function isAmid({ atMs }: Fault, other: Fault): boolean {
   if (other.is === "burst")
     return other.atMs - QUICK_RECOVERY_MS < atMs && atMs < other.untilMs + AFTER_A_BURST_MS;
   return other.is === "freeze" && other.atMs - QUICK_RECOVERY_MS < atMs && atMs < other.untilMs;
 }
 
-function isProper(call: Call, blows: Blow[]): boolean {
+function isProper(call: Call, faults: Fault[]): boolean {
   const { end } = call;
   if (end.is === "cancelled") return true;
-  if (end.is === "refused") return hasSuffered(call, "kill", blows);
-  if (end.is === "broken") return hasSuffered(call, "kill", blows) || hasSuffered(call, "freeze", blows);
+  if (end.is === "refused") return hasSuffered(call, "kill", faults);
+  if (end.is === "broken") return hasSuffered(call, "kill", faults) || hasSuffered(call, "freeze", faults);
   if (end.problem === undefined) return end.status === 200 || end.status === 429;
-  return REFUSALS.has(end.problem) || (AFTER_A_FREEZE.has(end.problem) && hasSuffered(call, "freeze", blows));
+  return (
+    REFUSALS.has(end.problem) || (AFTER_A_FREEZE.has(end.problem) && hasSuffered(call, "freeze", faults))
+  );
 }
 
-/** Whether its process was struck while the call was under way. */
-function hasSuffered({ at, beganAtMs, endedAtMs }: Call, is: Blow["is"], blows: Blow[]): boolean {
+/** True if this kind of fault hit the process while the call was in flight. */
+function hasSuffered({ at, beganAtMs, endedAtMs }: Call, is: Fault["is"], faults: Fault[]): boolean {
   return (
     at === "away" &&
-    blows.some((blow) => blow.is === is && blow.atMs <= endedAtMs && beganAtMs <= blow.untilMs)
+    faults.some((fault) => fault.is === is && fault.atMs <= endedAtMs && beganAtMs <= fault.untilMs)
   );
 }
 
 function describeEnd({ end }: Call): string {
-  if (end.is === "answered")
-    return `answered ${end.status}${end.problem === undefined ? "" : ` ${end.problem}`}`;
+  if (end.is === "responded")
+    return `responded ${end.status}${end.problem === undefined ? "" : ` ${end.problem}`}`;
   if (end.is === "cancelled") return `cancelled while ${end.when}`;
-  return end.is === "broken" ? `broken off (${end.why})` : "not made, nobody listened";
+  return end.is === "broken" ? `broken off (${end.why})` : "not made: nobody listened";
 }

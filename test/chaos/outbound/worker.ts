@@ -1,10 +1,10 @@
 /**
- * The built Worker, with what production must not have. It runs in two processes:
+ * The built Worker, with additions that production must not have. It runs in two processes:
  *
- *     home    has the Durable Objects; its semaphore can be crashed, and tells of every request and grant
- *     away    reaches the same semaphore through `Gate`, over the network: a holder that can be killed or frozen alone
+ *     home    has the Durable Objects. Its semaphore can be crashed, and logs every request and grant.
+ *     away    reaches the same semaphore through `Gate`, over the network. Its holders can be killed or frozen alone.
  *
- * With CHAOS_LEASES=memory the semaphore forgets its leases whenever it starts: the negative control.
+ * With CHAOS_LEASES=memory the semaphore forgets its leases whenever it starts. That is the negative control.
  */
 import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
 import * as built from "sluice";
@@ -16,14 +16,14 @@ const production: typeof source = built;
 
 interface ChaosEnv extends Env {
   CHAOS_LEASES: "kept" | "memory";
-  /** Only away from the objects. */
+  /** Only in the process without the objects. */
   GATE?: Service<Gate>;
 }
 
-type Asked = Parameters<source.Semaphore["acquire"]>[0];
+type AcquireRequest = Parameters<source.Semaphore["acquire"]>[0];
 
-/** Survives the object, as its caller does: the order in which requests came in, over all its lives. */
-let asked = 0;
+/** Counters that survive the object, as its callers do. A life of the object lasts from one crash to the next. */
+let requests = 0;
 let lives = 0;
 
 export class Semaphore extends production.Semaphore {
@@ -34,25 +34,25 @@ export class Semaphore extends production.Semaphore {
     super(ctx, env);
   }
 
-  override acquire(request: Asked): ReturnType<source.Semaphore["acquire"]> {
-    const answer = super.acquire(request);
-    tell({ did: "asked", leaseId: request.leaseId, turn: ++asked, life: this.#life });
-    if (answer.is === "granted") this.#tellGrant(request.leaseId, answer.lease.fence);
-    return answer;
+  override acquire(request: AcquireRequest): ReturnType<source.Semaphore["acquire"]> {
+    const acquired = super.acquire(request);
+    logEvent({ did: "requested", leaseId: request.leaseId, turn: ++requests, life: this.#life });
+    if (acquired.is === "granted") this.#logGrant(request.leaseId, acquired.lease.fence);
+    return acquired;
   }
 
   override async wait(leaseId: string): Promise<Awaited<ReturnType<source.Semaphore["wait"]>>> {
-    const waited = await super.wait(leaseId);
-    if (waited.is === "granted") this.#tellGrant(leaseId, waited.lease.fence);
-    return waited;
+    const result = await super.wait(leaseId);
+    if (result.is === "granted") this.#logGrant(leaseId, result.lease.fence);
+    return result;
   }
 
   crash(): void {
     this.ctx.abort("chaos");
   }
 
-  #tellGrant(leaseId: string, fence: number): void {
-    tell({ did: "granted", leaseId, fence, life: this.#life });
+  #logGrant(leaseId: string, fence: number): void {
+    logEvent({ did: "granted", leaseId, fence, life: this.#life });
   }
 }
 
@@ -65,7 +65,7 @@ export class Gate extends WorkerEntrypoint<ChaosEnv> {
 
 type Stub = ReturnType<Env["SEMAPHORE"]["getByName"]>;
 
-/** One semaphore: its stub, which by itself means nothing outside of its process. */
+/** Gives access to one semaphore. Its stub itself has no meaning outside of its process. */
 class Door extends RpcTarget {
   readonly #stub: Stub;
 
@@ -92,7 +92,7 @@ export default {
     const { pathname } = new URL(request.url);
     if (!pathname.startsWith("/~crash/")) return production.default.fetch(request, reachable(env), ctx);
     const semaphore = env.SEMAPHORE.getByName(pathname.slice("/~crash/".length));
-    // It breaks the very call that asks for it.
+    // The crash breaks the very call that asks for it.
     await Promise.resolve(Reflect.get(semaphore, "crash")()).catch(() => {});
     return new Response(null, { status: 204 });
   },
@@ -100,12 +100,12 @@ export default {
 
 let away: Env | undefined;
 
-/** The environment with a semaphore that can be reached from here. */
+/** The environment, with semaphores that can be reached from this process. */
 function reachable(env: ChaosEnv): Env {
   const { GATE } = env;
   if (!GATE) return env;
   const idFromName = (name: string) => env.SEMAPHORE.idFromName(name);
-  // Calls go out together with the request for the stub they are made on.
+  // Promise pipelining: a call leaves together with the request for the stub it is made on.
   const getByName = (name: string) => GATE.semaphore(name);
   away ??= Object.assign({ ...env }, { SEMAPHORE: { idFromName, getByName } });
   return away;
@@ -116,6 +116,6 @@ function forgetLeases(sql: SqlStorage): void {
   if (table) sql.exec("DELETE FROM lease");
 }
 
-function tell(what: Record<string, unknown>): void {
-  console.log(JSON.stringify({ chaos: what }));
+function logEvent(event: Record<string, unknown>): void {
+  console.log(JSON.stringify({ chaos: event }));
 }

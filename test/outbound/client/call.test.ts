@@ -1,8 +1,8 @@
-/** Redirects: followed by hand, each checked like the first request. */
+/** One call: its redirects are followed by hand, and each is checked like the first request. */
 import { env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
 import { call } from "../../../src/outbound/client/call.ts";
-import { startWatch } from "../../../src/outbound/client/watch.ts";
+import { startSilenceTimeout } from "../../../src/outbound/client/silence-timeout.ts";
 import { type CallOptions, callForJson, callWorker, captureLogs } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { resetUpstream } from "../../support/scripted-upstream.ts";
@@ -21,7 +21,7 @@ interface Seen {
 /** What the upstream has seen since the test began. */
 let seen: Seen[] = [];
 
-/** The upstream redirects to these locations, one after the other, and then answers. */
+/** The upstream redirects to these locations, one after the other, and then responds. */
 function redirectVia(status: number, ...locations: string[]): void {
   seen = [];
   resetUpstream(async (request) => {
@@ -43,7 +43,7 @@ describe("a redirect is followed", () => {
   test.each([
     ["to a path", "/api/next?r=2", `${ORIGIN}/api/next?r=2`],
     ["to a relative path", "next", `${ORIGIN}/api/next`],
-    ["to a path with dots that stay inside", "../api/next", `${ORIGIN}/api/next`],
+    ["to a path with dots that stay inside the prefix", "../api/next", `${ORIGIN}/api/next`],
     ["to a query", "?q=2", `${ORIGIN}/api/start?q=2`],
     ["to the same origin", `${ORIGIN}/api/next`, `${ORIGIN}/api/next`],
     [
@@ -71,7 +71,7 @@ describe("a redirect is followed", () => {
     expect(urls().at(-1)).toBe(`${ORIGIN}/api/5`);
   });
 
-  test("from one that is relative to another", async () => {
+  test("relative to the redirect before it", async () => {
     redirectVia(302, `${ELSEWHERE}/a/b`, "c");
     await callApi();
     expect(urls().at(-1)).toBe(`${ELSEWHERE}/a/c`);
@@ -94,10 +94,10 @@ describe("a redirect is refused, with 502 and Proxy-Status,", () => {
     ["to data", "data:application/json,{}"],
     ["to a script", "javascript:alert(1)"],
     ["to a path that is not allowed", "/admin"],
-    ["to a path that dots lead out of what is allowed", "../admin"],
+    ["to a path with dots that leave the prefix", "../admin"],
     ["to a path with an encoded slash", "/api/..%2fadmin"],
     ["to a path with two slashes", "/api//admin"],
-    ["to what is no URL", "http://["],
+    ["to something that is not a URL", "http://["],
   ])("%s", async (_name, location) => {
     redirectVia(302, location);
     const { status, headers, body } = await callApi();
@@ -129,16 +129,16 @@ describe("a redirect is refused, with 502 and Proxy-Status,", () => {
   });
 });
 
-test.each([301, 302, 303, 307, 308])("a %d is refused by a call that follows none", async (status) => {
+test.each([301, 302, 303, 307, 308])("a call that follows no redirect refuses a %d", async (status) => {
   redirectVia(status, "/api/next");
-  const watch = startWatch(5_000, []);
-  const ask = { method: "GET", path: "/api/start", headers: new Headers(), body: null };
+  const timeout = startSilenceTimeout(5_000, []);
+  const request = { method: "GET", path: "/api/start", headers: new Headers(), body: null };
   const api = parseUpstream({ entrypoint: "ScriptedUpstream", path_prefixes: ["/api/"] });
-  await expect(call(env, api, { ...ask, redirect: "error" }, watch)).rejects.toThrow("follows none");
+  await expect(call(env, api, { ...request, redirect: "error" }, timeout)).rejects.toThrow("follows none");
   expect(seen).toHaveLength(1);
   redirectVia(status, "/api/next");
-  expect(await call(env, api, ask, watch)).toMatchObject({ isRedirected: true });
-  watch.stop();
+  expect(await call(env, api, request, timeout)).toMatchObject({ isRedirected: true });
+  timeout.stop();
 });
 
 test.each([
@@ -160,7 +160,7 @@ describe("the upstream's credentials", () => {
     expect(keys()).toEqual(["key-of-the-tests", "key-of-the-tests"]);
   });
 
-  test("do not go to another origin, nor do the caller's; what says nothing of anybody does", async () => {
+  test("do not go to another origin, nor do the caller's own headers; impersonal headers do", async () => {
     redirectVia(302, `${ELSEWHERE}/a`, "/b");
     await callApi({ headers: { Accept: "text/x", "X-Caller-Key": "1", "x-api-key": "the caller's" } });
     expect(keys()).toEqual(["key-of-the-tests", null, null]);
@@ -218,7 +218,7 @@ describe("an upstream that is a service binding", () => {
     await settled();
   });
 
-  test("is a bug of the configuration if there is no such binding, named in the log", async () => {
+  test("that does not exist is a 500; the log names the setting", async () => {
     const { value, lines } = await captureLogs(async () => callForJson("/fetch/call-unbound/x"));
     expect(value.status).toBe(500);
     expect(JSON.stringify(lines)).toContain("UPSTREAMS.call-unbound.service");

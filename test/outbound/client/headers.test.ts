@@ -1,4 +1,4 @@
-/** Which headers travel on to an upstream, and back to the caller. */
+/** Which headers travel to an upstream, and which come back to the caller. */
 import { describe, expect, test } from "vitest";
 import { hasPassed, retryAfterMs, toCaller, toUpstream } from "../../../src/outbound/client/headers.ts";
 import { parseUpstream } from "../../support/upstreams.ts";
@@ -59,7 +59,7 @@ describe("to the upstream", () => {
     expect(sent({ [name]: "x" }).get(name)).toBe("x");
   });
 
-  test("what Connection names does not travel either", () => {
+  test("headers that Connection names do not travel", () => {
     const headers = sent({
       Connection: "close, X-Hop,  x-other-hop",
       "X-Hop": "1",
@@ -73,7 +73,7 @@ describe("to the upstream", () => {
     ]);
   });
 
-  test("a header that comes twice travels twice", () => {
+  test("a repeated header keeps all its values", () => {
     const headers = sent([
       ["X-List", "a"],
       ["X-List", "b"],
@@ -81,7 +81,7 @@ describe("to the upstream", () => {
     expect(headers.get("X-List")).toBe("a, b");
   });
 
-  test("nothing but Via, User-Agent and the request id is added", () => {
+  test("only Via, User-Agent and the request id are added", () => {
     expect([...sent({})]).toEqual([
       ["user-agent", "sluice"],
       ["via", "1.1 me"],
@@ -89,7 +89,7 @@ describe("to the upstream", () => {
     ]);
   });
 
-  test("the request id is this request's, not what the caller's header says", () => {
+  test("the request id is this request's, not the caller's header", () => {
     expect(sent({ "X-Request-Id": "spoofed" }).get("X-Request-Id")).toBe("request-1");
   });
 
@@ -107,7 +107,7 @@ describe("to the upstream", () => {
       expect([headers.get("Authorization"), headers.get("X-Api-Version")]).toEqual(["Bearer secret-1", "2"]);
     });
 
-    test("win over the caller's, in whatever case, and over Connection", () => {
+    test("override the caller's, in any case, and Connection", () => {
       const headers = sent(
         { AUTHORIZATION: "Bearer mine", "x-api-version": "1", Connection: "x-api-version" },
         keyed,
@@ -123,7 +123,7 @@ describe("to the upstream", () => {
   });
 });
 
-describe("a call has passed through here before", () => {
+describe("a call that has passed through here before is recognised", () => {
   test.each<[string | undefined, boolean]>([
     [undefined, false],
     ["1.1 other", false],
@@ -159,7 +159,7 @@ describe("to the caller", () => {
     "Access-Control-Allow-Origin",
     "Server-Timing",
     "X-Request-Id",
-  ])("%s does not travel: it would be Sluice's", (name) => {
+  ])("%s does not travel: from here it would be Sluice's own", (name) => {
     expect(toCaller(new Headers({ [name]: "x" })).get(name)).toBeNull();
   });
 
@@ -188,7 +188,7 @@ describe("to the caller", () => {
     expect(toCaller(received).getSetCookie()).toEqual([]);
   });
 
-  test("what Connection names does not travel", () => {
+  test("headers that Connection names do not travel", () => {
     const headers = toCaller(new Headers({ Connection: "X-Hop", "X-Hop": "1", "X-End": "2" }));
     expect([headers.get("X-Hop"), headers.get("X-End")]).toEqual([null, "2"]);
   });

@@ -1,5 +1,4 @@
-/** Where a call goes: on the upstream's origin, under one of its prefixes, whatever the path tries. */
-
+/** Where a call goes: always to the upstream's origin, under one of its prefixes, whatever the path tries. */
 import * as fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { Problem } from "../../../src/kernel/problem.ts";
@@ -24,7 +23,7 @@ function outcome(to: typeof open, path: string): string {
   }
 }
 
-describe("a path that every server reads alike is called as it is written:", () => {
+describe("a path that every server reads alike is called as it is:", () => {
   test.each([
     "/",
     "/todos/1",
@@ -47,9 +46,9 @@ describe("a path that every server reads alike is called as it is written:", () 
   });
 });
 
-describe("a path that another server could read otherwise is malformed:", () => {
+describe("a path that another server could read differently is malformed:", () => {
   test.each([
-    ["nothing", ""],
+    ["an empty path", ""],
     ["no slash to begin with", "todos"],
     ["userinfo", "@evil.example/"],
     ["a port", ":9000/"],
@@ -72,8 +71,8 @@ describe("a path that another server could read otherwise is malformed:", () => 
     ["dots encoded twice", "/a/%252e%252e/b"],
     ["dots encoded three times", "/a/%25252e%25252e/b"],
     ["dots encoded twice, beside an encoded percent sign", "/a/%252e%252e/b%25"],
-    ["dots encoded twice, beside what is no UTF-8 when decoded twice", "/a/%252e%252e/b%25ff"],
-    ["dots with a path parameter, which some servers cut off first", "/a/..;/b"],
+    ["dots encoded twice, beside bytes that are not UTF-8 when decoded twice", "/a/%252e%252e/b%25ff"],
+    ["dots with a path parameter, which some servers remove first", "/a/..;/b"],
     ["dots with a path parameter, encoded", "/a/%2e%2e%3bx=y/b"],
     ["an encoded slash", "/a%2fb"],
     ["an encoded slash in capitals", "/a%2Fb"],
@@ -89,13 +88,13 @@ describe("a path that another server could read otherwise is malformed:", () => 
     ["an encoded DEL", "/a%7f"],
     ["a tab", "/a\tb"],
     ["a space", "/a b"],
-    ["a letter that is not ASCII", "/é"],
+    ["a non-ASCII letter", "/é"],
     ["full-width dots", "/．．/b"],
     ["a fragment", "/a#b"],
     ["a bare percent sign", "/100%"],
     ["a percent sign with one digit", "/a%2"],
     ["a percent sign with no digits", "/a%zz"],
-    ["what is no UTF-8", "/%ff"],
+    ["bytes that are not UTF-8", "/%ff"],
     ["dots in overlong UTF-8", "/%c0%ae%c0%ae/b"],
   ])("%s", (_name, path) => {
     expect(outcome(open, path)).toBe("malformed");
@@ -132,15 +131,15 @@ describe("with prefixes", () => {
     expect(outcome(narrow, path)).toBe(kind);
   });
 
-  test("the query does not count as path", () => {
+  test("the query is not part of the path", () => {
     expect(outcome(narrow, "/?/v1/")).toBe("forbidden");
     expect(outcome(narrow, "/v1?/../")).toBe(`${ORIGIN}/v1?/../`);
   });
 });
 
-test("the query is kept as it is written, whatever is in it", () => {
+test("the query is kept as it is, whatever is in it", () => {
   const query = "?a=../..&b=//x&c=%2e%2e%2f&d=%zz&e=a+b%20c&f=\\&g=?&h=é&empty=&a=again";
-  // The one thing that a URL must do to it.
+  // The one change that URLs require.
   expect(outcome(open, `/a${query}`)).toBe(`${ORIGIN}/a${query.replace("é", "%C3%A9")}`);
 });
 
@@ -158,7 +157,7 @@ describe("for any string", () => {
     fc.webPath(),
   );
 
-  test("the target is on the exact origin and under a prefix, or there is a Problem", () => {
+  test("the target is on the exact origin and under a prefix, or a Problem is thrown", () => {
     let accepted = 0;
     fc.assert(
       fc.property(path, (written) => {
@@ -175,7 +174,7 @@ describe("for any string", () => {
     expect(accepted).toBeGreaterThan(100);
   });
 
-  test("a server that decodes it as often as it can, and cuts parameters off, still finds it under a prefix", () => {
+  test("a server that decodes it as often as possible, and removes parameters, still finds it under a prefix", () => {
     fc.assert(
       fc.property(path, (written) => {
         const href = outcome(narrow, written);
@@ -187,7 +186,7 @@ describe("for any string", () => {
     );
   });
 
-  /** Decodes what can be decoded, until nothing can be, and drops `;parameters`. */
+  /** Decodes until nothing is left to decode, and removes `;parameters`. */
   function asLenientServer(text: string): string {
     const decoded = text.replaceAll(/%([0-7][0-9a-f])/gi, (_all, hex: string) =>
       String.fromCharCode(Number.parseInt(hex, 16)),
@@ -197,7 +196,7 @@ describe("for any string", () => {
   }
 });
 
-test("an upstream that is bound sees its calls under an origin that exists nowhere", () => {
+test("a bound or embedded upstream sees its calls under a made-up origin", () => {
   const bound = parseUpstream({ entrypoint: "DemoUpstream" });
   expect(originOf(bound)).toBe("http://upstream.internal");
   expect(outcome(bound, "/todos/1?x")).toBe("http://upstream.internal/todos/1?x");
@@ -212,7 +211,7 @@ describe("through the front door", () => {
     expect(body.url).toBe("http://upstream.internal/a%20b/@x;y?q=%2e%2e&q=//&z");
   });
 
-  test("the path of the upstream alone is its root", async () => {
+  test("without a path it is the upstream's root", async () => {
     const { body } = await callForJson("/fetch/path-open/");
     expect(body.url).toBe("http://upstream.internal/");
   });
@@ -225,7 +224,7 @@ describe("through the front door", () => {
     ["/fetch/path-narrow/v2/x", 403],
     ["/fetch/path-narrow/v1/../v2", 403],
     ["/fetch/path-narrow/v1/x", 200],
-  ])("%s is a %d, and what is refused takes no permit", async (path, status) => {
+  ])("%s is a %d, and a refused call does not reach the upstream", async (path, status) => {
     const { response, settled } = await callWorker(path);
     await response.body?.cancel();
     await settled();
@@ -233,9 +232,9 @@ describe("through the front door", () => {
     expect(upstream.order).toHaveLength(status === 200 ? 1 : 0);
   });
 
-  test("dots that lead out of an upstream lead to no other", async () => {
+  test("dots in the URL cannot reach another upstream", async () => {
     const { status } = await callForJson("/fetch/path-narrow/%2e%2e/path-open/x");
-    expect(status).toBe(200); // what the client asked for is /fetch/path-open/x, by the rules of URLs
+    expect(status).toBe(200); // by the rules of URLs, the client requested /fetch/path-open/x
     expect((await callForJson("/fetch/path-narrow/%2e%2e%2fpath-open/x")).status).toBe(400);
   });
 });

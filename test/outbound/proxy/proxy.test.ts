@@ -3,13 +3,15 @@ import { env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
 import { type CallOptions, callForJson, callWorker } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
-import { resetUpstream, upstream } from "../../support/scripted-upstream.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
+import { authorization, TOKENS_BY_SCOPE } from "../../support/scopes.ts";
+import { resetUpstream, respondTooLate, upstream } from "../../support/scripted-upstream.ts";
 import { IDLE, loadOf } from "../../support/upstreams.ts";
 
 const encoder = new TextEncoder();
 const MIB = 1024 * 1024;
 
-/** Calls, reads the answer as text, and lets everything come to an end. */
+/** Calls, reads the response as text, and waits for everything left behind. */
 async function callForText(path: string, options?: CallOptions) {
   const { response, settled } = await callWorker(path, options);
   const text = await response.text();
@@ -17,7 +19,7 @@ async function callForText(path: string, options?: CallOptions) {
   return { status: response.status, headers: response.headers, text };
 }
 
-/** 80 times 64 KiB of noise, made while they are read. */
+/** 80 times 64 KiB of noise, generated while it is read. */
 function fiveMebibytes() {
   const chunk = crypto.getRandomValues(new Uint8Array(64 * 1024));
   let left = 80;
@@ -57,6 +59,7 @@ function begunBody() {
 }
 
 keepQuiet();
+expectRuntimeErrors("broke off", "Network connection lost", "Connection refused");
 beforeEach(async () => {
   await reset();
   resetUpstream();
@@ -78,7 +81,7 @@ describe("the method", () => {
   );
 
   test.each(["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])(
-    "%s is a 405 with Allow where it is not allowed",
+    "%s is a 405 where it is not allowed, with Allow and the line to add to wrangler.toml",
     async (method) => {
       const { status, headers, body } = await callForJson("/fetch/proxy-read/x", { method });
       expect([status, body.type, headers.get("Allow")]).toEqual([
@@ -86,20 +89,21 @@ describe("the method", () => {
         "urn:sluice:problem:method-not-allowed",
         "GET, HEAD",
       ]);
+      expect(body.detail).toContain(
+        `methods = ["GET", "HEAD", "${method}"] under [vars.UPSTREAMS.proxy-read]`,
+      );
+      expect(body.detail).toContain("wrangler.toml");
       expect(upstream.order).toEqual([]);
     },
   );
+
+  test("that no upstream can allow is a 405 without such advice", async () => {
+    const { status, body } = await callForJson("/fetch/proxy-read/x", { method: "PROPFIND" });
+    expect([status, body.detail]).toEqual([405, expect.not.stringContaining("wrangler.toml")]);
+  });
 });
 
 describe("the scope", () => {
-  const tokenOf = (scope: string) => `${scope}-token-0123456789-0123456789`;
-  const tokens = ["read", "write", "admin"].map((scope) => ({
-    name: scope,
-    scopes: [scope],
-    token: tokenOf(scope),
-  }));
-  const variables = { ACCESS: "tokens", SLUICE_TOKENS: tokens };
-
   test.each([
     ["GET", "read", 200],
     ["HEAD", "read", 200],
@@ -118,21 +122,21 @@ describe("the scope", () => {
     ["DELETE", "admin", 403],
     ["GET", "no", 401],
   ])("%s with a token for %s is a %d", async (method, scope, status) => {
-    const headers = { Authorization: `Bearer ${tokenOf(scope)}` };
-    const answer = await callForText("/fetch/proxy-any/x", { method, headers, variables });
-    expect(answer.status).toBe(status);
+    const options = { method, headers: authorization(scope), variables: TOKENS_BY_SCOPE };
+    const { status: got } = await callForText("/fetch/proxy-any/x", options);
+    expect(got).toBe(status);
     expect(upstream.order).toHaveLength(status === 200 ? 1 : 0);
   });
 });
 
-test("an upstream that nobody has named is a 404", async () => {
+test("an upstream that is not configured is a 404", async () => {
   const { status, body } = await callForJson("/fetch/nobody/x");
   expect([status, body.type]).toEqual([404, "urn:sluice:problem:not-found"]);
   expect((await callForJson("/fetch/constructor/x")).status).toBe(404);
 });
 
 describe("a request", () => {
-  test("arrives with its path, query and headers, and the upstream's own", async () => {
+  test("arrives with its path, query and headers, and the configured headers", async () => {
     let seen: Request | undefined;
     resetUpstream((request) => {
       seen = request;
@@ -145,7 +149,7 @@ describe("a request", () => {
     expect(got).toEqual(["1", "key-of-the-tests", null]);
   });
 
-  test("has a body that arrives byte for byte, if it is small", async () => {
+  test("has a body that arrives byte for byte if it is small", async () => {
     resetUpstream(async (request) => new Response(await request.arrayBuffer()));
     const bytes = crypto.getRandomValues(new Uint8Array(1000));
     const headers = { "Content-Length": "1000" };
@@ -158,7 +162,7 @@ describe("a request", () => {
     await settled();
   });
 
-  test("has a body that arrives byte for byte, if it is streamed", async () => {
+  test("has a body that arrives byte for byte if it is streamed", async () => {
     let received = new Uint8Array();
     resetUpstream(async (request) => {
       received = new Uint8Array(await request.arrayBuffer());
@@ -169,7 +173,7 @@ describe("a request", () => {
     expectFiveMebibytes(received, chunk);
   });
 
-  test("is on its way to the upstream while it is still being sent", async () => {
+  test("reaches the upstream while it is still being sent", async () => {
     let received = "";
     resetUpstream(async (request) => {
       const decoder = new TextDecoder();
@@ -179,7 +183,7 @@ describe("a request", () => {
     let sent = 0;
     const body = new ReadableStream<Uint8Array>({
       async pull(controller) {
-        // The end is sent when the beginning has arrived.
+        // The end is sent once the beginning has arrived.
         if (sent++ > 0) await expect.poll(() => received).toBe("begun ");
         controller.enqueue(encoder.encode(sent === 1 ? "begun " : "and ended"));
         if (sent === 2) controller.close();
@@ -190,7 +194,7 @@ describe("a request", () => {
   });
 });
 
-describe("an answer", () => {
+describe("a response", () => {
   test.each([200, 201, 206, 400, 401, 403, 404, 409, 418, 422, 500, 501])(
     "with %d is passed on, with its body",
     async (status) => {
@@ -217,7 +221,7 @@ describe("an answer", () => {
     expect(await loadOf("proxy-any")).toEqual(IDLE);
   });
 
-  test("is passed on byte for byte, however long", async () => {
+  test("is passed on byte for byte, however long it is", async () => {
     const { chunk, stream } = fiveMebibytes();
     resetUpstream(() => new Response(stream()));
     const { response, settled } = await callWorker("/fetch/proxy-any/x");
@@ -237,7 +241,7 @@ describe("an answer", () => {
     await settled();
   });
 
-  test("to HEAD has the headers and no body, and its permit is free at once", async () => {
+  test("to HEAD has headers and no body, and its permit is free at once", async () => {
     resetUpstream(
       ({ method }) => new Response(method === "HEAD" ? null : "body", { headers: { "X-Method": method } }),
     );
@@ -246,14 +250,14 @@ describe("an answer", () => {
     expect(await loadOf("proxy-single")).toEqual(IDLE);
   });
 
-  test("to HEAD that has a body all the same leaves no permit behind", async () => {
+  test("to HEAD that wrongly has a body leaves no permit behind", async () => {
     resetUpstream(() => new Response("a body"));
     const { response } = await callWorker("/fetch/proxy-single/x", { method: "HEAD" });
     expect(await response.text()).toBe("");
     await expect.poll(async () => loadOf("proxy-single")).toEqual(IDLE);
   });
 
-  test("says how long it queued and how long the upstream took", async () => {
+  test("says how long the call queued and how long the upstream took", async () => {
     resetUpstream(async () => {
       await scheduler.wait(30);
       return Response.json({});
@@ -265,7 +269,7 @@ describe("an answer", () => {
     expect(Number(upstreamMs)).toBeGreaterThanOrEqual(25);
   });
 
-  test("says that it queued, when it did", async () => {
+  test("says so when the call queued", async () => {
     resetUpstream(async () => {
       await scheduler.wait(50);
       return Response.json({});
@@ -280,7 +284,7 @@ describe("an answer", () => {
     expect(Math.max(...queued)).toBeGreaterThanOrEqual(40);
   });
 
-  test("cannot set a cookie, nor run in Sluice's origin", async () => {
+  test("cannot set a cookie or run in Sluice's origin", async () => {
     resetUpstream(
       () => new Response("<script>", { headers: { "Set-Cookie": "a=b", "Content-Type": "text/html" } }),
     );
@@ -290,13 +294,13 @@ describe("an answer", () => {
     expect(headers.get("X-Content-Type-Options")).toBe("nosniff");
   });
 
-  test("has the request id that the upstream has seen", async () => {
+  test("has the request id that the upstream saw", async () => {
     const { headers } = await callForJson("/fetch/proxy-any/x", { headers: { "X-Request-Id": "trace-1" } });
     expect([upstream.order, headers.get("X-Request-Id")]).toEqual([["trace-1"], "trace-1"]);
   });
 });
 
-describe("when there is no answer that can be used", () => {
+describe("without a usable response:", () => {
   test("nobody listens: 502", async () => {
     const { status, headers, body } = await callForJson("/fetch/proxy-nowhere/x");
     expect([status, body.type]).toEqual([502, "urn:sluice:problem:upstream-unreachable"]);
@@ -305,17 +309,14 @@ describe("when there is no answer that can be used", () => {
   });
 
   test("no head in time: 504, and the permit is free", async () => {
-    resetUpstream(async () => {
-      await scheduler.wait(20_000);
-      return Response.json({});
-    });
+    resetUpstream(respondTooLate);
     const { status, headers, body } = await callForJson("/fetch/proxy-timed/x");
     expect([status, body.type]).toEqual([504, "urn:sluice:problem:upstream-timeout"]);
     expect(headers.get("Proxy-Status")).toBe("sluice; error=http_response_timeout");
     expect(await loadOf("proxy-timed")).toEqual(IDLE);
   });
 
-  test("nothing more of the body in time: it breaks off, and the permit is free", async () => {
+  test("a body that stalls: it breaks off, and the permit is free", async () => {
     const { body } = begunBody();
     resetUpstream(() => new Response(body()));
     const { response } = await callWorker("/fetch/proxy-timed/x");
@@ -338,10 +339,10 @@ describe("when there is no answer that can be used", () => {
     expect((await callForText("/fetch/proxy-timed/x")).text).toBe("......");
   });
 
-  test("a Content-Length beyond max_response_bytes: 502, and the permit is free", async () => {
+  test("a Content-Length above max_response_bytes: 502, and the permit is free", async () => {
     resetUpstream(() => new Response(new Uint8Array(1001), { headers: { "Content-Length": "1001" } }));
     const { response } = await callWorker("/fetch/proxy-small/x");
-    const body: unknown = await response.json().catch(() => "no JSON");
+    const body: unknown = await response.json().catch(() => "not JSON");
     expect([response.status, body]).toEqual([
       502,
       expect.objectContaining({ type: "urn:sluice:problem:response-too-large" }),
@@ -350,7 +351,7 @@ describe("when there is no answer that can be used", () => {
     await expect.poll(async () => loadOf("proxy-small")).toEqual(IDLE);
   });
 
-  test("a body that grows beyond max_response_bytes: it breaks off there, and the permit is free", async () => {
+  test("a body that grows above max_response_bytes: it breaks off there, and the permit is free", async () => {
     let sent = 0;
     const body = () =>
       new ReadableStream<Uint8Array>({
@@ -374,12 +375,12 @@ describe("when there is no answer that can be used", () => {
     await expect.poll(async () => loadOf("proxy-small")).toEqual(IDLE);
   });
 
-  test("a body of exactly max_response_bytes is whole", async () => {
+  test("a body of exactly max_response_bytes is passed on whole", async () => {
     resetUpstream(() => new Response(new Uint8Array(1000), { headers: { "Content-Length": "1000" } }));
     expect((await callForText("/fetch/proxy-small/x")).text).toHaveLength(1000);
   });
 
-  test("a body that the upstream breaks off breaks off here, and the permit is free", async () => {
+  test("a body that the upstream breaks off: it breaks off here too, and the permit is free", async () => {
     const { body, end } = begunBody();
     resetUpstream(() => new Response(body()));
     const { response } = await callWorker("/fetch/proxy-single/x");
@@ -406,7 +407,7 @@ describe("a loop", () => {
     expect(upstream.order).toHaveLength(1);
   });
 
-  test("is not what has come through others", async () => {
+  test("is not a call that has come through others", async () => {
     let via = "";
     resetUpstream((request) => {
       via = request.headers.get("Via") ?? "";
@@ -431,7 +432,7 @@ describe("a loop", () => {
 });
 
 describe("the permit", () => {
-  test("is held while the body is being read, and free when it has been", async () => {
+  test("is held while the body is being read, and free afterwards", async () => {
     const { body, end } = begunBody();
     resetUpstream(() => new Response(body()));
     const { response, settled } = await callWorker("/fetch/proxy-single/x");
@@ -446,7 +447,7 @@ describe("the permit", () => {
     expect(await loadOf("proxy-single")).toEqual(IDLE);
   });
 
-  test("is free at once when the client goes away in the middle of the body; how the call went is not known", async () => {
+  test("is free at once when the client goes away in the middle of the body; the outcome is unknown", async () => {
     const { body } = begunBody();
     resetUpstream(() => new Response(body()));
     const { response, settled } = await callWorker("/fetch/proxy-single/x");

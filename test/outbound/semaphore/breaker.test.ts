@@ -1,25 +1,25 @@
-/** The circuit breaker, step by step, and that it never stays open for good. */
+/** The circuit breaker, step by step. It never stays open for good. */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Breaker } from "../../../src/outbound/semaphore/breaker.ts";
 
-/** A breaker that has seen these calls end, all at 0: `.` is good, `x` failed, `?` is not known. */
+/** A breaker that has seen these calls end, all at 0: `.` succeeded, `x` failed, `?` is unknown. */
 function after(calls: string): Breaker {
   const breaker = new Breaker();
   for (const [n, call] of calls.split("").entries()) {
-    breaker.granted(`call-${n}`);
-    breaker.ended(`call-${n}`, call === "?" ? undefined : call === "x", 0);
+    breaker.onGrant(`call-${n}`);
+    breaker.onEnd(`call-${n}`, call === "?" ? undefined : call === "x", 0);
   }
   return breaker;
 }
 
-/** A probe that is granted at `nowMs` and ends then. True if the breaker closed by it. */
+/** A probe that is granted and ends at `nowMs`. Returns true if it closed the breaker. */
 function probe(breaker: Breaker, failed: boolean | undefined, nowMs: number): boolean {
-  breaker.granted("probe");
-  return breaker.ended("probe", failed, nowMs);
+  breaker.onGrant("probe");
+  return breaker.onEnd("probe", failed, nowMs);
 }
 
-describe("it opens when half of the latest calls have failed, and they are ten at least", () => {
+describe("it opens when half of the latest calls have failed, and there were at least ten", () => {
   test.each([
     ["", "closed"],
     ["xxxxxxxxx", "closed"],
@@ -30,7 +30,7 @@ describe("it opens when half of the latest calls have failed, and they are ten a
     ["?????xxxxx", "closed"],
     ["????????????????????.....xxxxx", "open"],
     [".".repeat(100), "closed"],
-    // Of the last twenty, ten.
+    // Ten of the last twenty.
     [`${".".repeat(100)}xxxxxxxxx`, "closed"],
     [`${".".repeat(100)}xxxxxxxxxx`, "open"],
     [`xxxx${".".repeat(16)}xxxxx`, "closed"],
@@ -45,36 +45,36 @@ describe("once open", () => {
     expect([breaker.phaseAt(1999), breaker.phaseAt(2000)]).toEqual(["open", "half-open"]);
   });
 
-  test("calls that were under way when it opened change nothing", () => {
+  test("calls that were in flight when it opened change nothing", () => {
     const breaker = after("xxxxxxxxxx");
-    for (let n = 0; n < 30; n++) expect(breaker.ended(`before-${n}`, false, 100)).toBe(false);
+    for (let n = 0; n < 30; n++) expect(breaker.onEnd(`before-${n}`, false, 100)).toBe(false);
     expect(breaker.phaseAt(100)).toBe("open");
-    for (let n = 0; n < 30; n++) breaker.ended(`before-${n}`, true, 2500);
+    for (let n = 0; n < 30; n++) breaker.onEnd(`before-${n}`, true, 2500);
     expect(breaker.phaseAt(2500)).toBe("half-open");
   });
 
-  test("there is a probe from its grant to its end", () => {
+  test("it has a probe from its grant to its end", () => {
     const breaker = after("xxxxxxxxxx");
     expect(breaker.hasProbe).toBe(false);
-    breaker.granted("probe");
+    breaker.onGrant("probe");
     expect(breaker.hasProbe).toBe(true);
-    breaker.ended("before", true, 2000);
+    breaker.onEnd("before", true, 2000);
     expect(breaker.hasProbe).toBe(true);
-    breaker.ended("probe", undefined, 2100);
+    breaker.onEnd("probe", undefined, 2100);
     expect(breaker.hasProbe).toBe(false);
   });
 
-  test("a probe that succeeds closes it, and says so; what failed before is forgotten", () => {
+  test("a probe that succeeds closes it, and earlier failures no longer count", () => {
     const breaker = after("xxxxxxxxxx");
     expect(probe(breaker, false, 2000)).toBe(true);
     expect([breaker.phaseAt(2000), breaker.hasProbe]).toEqual(["closed", false]);
-    for (let n = 0; n < 9; n++) breaker.ended(`later-${n}`, true, 2001);
+    for (let n = 0; n < 9; n++) breaker.onEnd(`later-${n}`, true, 2001);
     expect(breaker.phaseAt(2001)).toBe("closed");
-    breaker.ended("later-9", true, 2001);
+    breaker.onEnd("later-9", true, 2001);
     expect(breaker.phaseAt(2001)).toBe("open");
   });
 
-  test("a probe that fails opens it again, each time for twice as long, up to a minute", () => {
+  test("a probe that fails opens it again, twice as long each time, up to a minute", () => {
     const breaker = after("xxxxxxxxxx");
     let nowMs = breaker.state.reopensAtMs;
     const openForMs = [4000, 8000, 16_000, 32_000, 60_000, 60_000];
@@ -88,24 +88,24 @@ describe("once open", () => {
     }
   });
 
-  test("a probe of which nothing is known leaves it half-open, for another", () => {
+  test("a probe with an unknown outcome leaves it half-open for another", () => {
     const breaker = after("xxxxxxxxxx");
     expect(probe(breaker, undefined, 2000)).toBe(false);
     expect(breaker.phaseAt(2000)).toBe("half-open");
     expect(probe(breaker, false, 2001)).toBe(true);
   });
 
-  test("after it has closed, it opens for two seconds again", () => {
+  test("after it has closed, it first opens for two seconds again", () => {
     const breaker = after("xxxxxxxxxx");
     probe(breaker, true, 2000);
     probe(breaker, false, 6000);
-    for (let n = 0; n < 10; n++) breaker.ended(`later-${n}`, true, 6000);
+    for (let n = 0; n < 10; n++) breaker.onEnd(`later-${n}`, true, 6000);
     expect([breaker.phaseAt(7999), breaker.phaseAt(8000)]).toEqual(["open", "half-open"]);
   });
 
-  test("it stays so over a restart, but for the probe that was lost", () => {
+  test("it stays open over a restart; a probe that was lost is forgotten", () => {
     const breaker = after("xxxxxxxxxx");
-    breaker.granted("probe");
+    breaker.onGrant("probe");
     const restarted = new Breaker(structuredClone(breaker.state));
     expect([restarted.phaseAt(1999), restarted.phaseAt(2000), restarted.hasProbe]).toEqual([
       "open",
@@ -117,7 +117,7 @@ describe("once open", () => {
   });
 });
 
-test("whatever has happened, the next probe is never more than a minute away", () => {
+test("whatever happens, the next probe is never more than a minute away", () => {
   const event = fc.record({
     failed: fc.option(fc.boolean(), { nil: undefined }),
     gapMs: fc.nat({ max: 100_000 }),
@@ -128,31 +128,31 @@ test("whatever has happened, the next probe is never more than a minute away", (
       let nowMs = 0;
       for (const { failed, gapMs } of events) {
         nowMs += gapMs;
-        if (breaker.phaseAt(nowMs) !== "open") breaker.granted("call");
-        breaker.ended("call", failed, nowMs);
+        if (breaker.phaseAt(nowMs) !== "open") breaker.onGrant("call");
+        breaker.onEnd("call", failed, nowMs);
         expect(breaker.phaseAt(nowMs + 60_000)).not.toBe("open");
       }
     }),
   );
 });
 
-test("its state is a new object whenever something in it has changed, and the same while nothing has", () => {
+test("its state is a new object if and only if something in it has changed", () => {
   const breaker = after("xxxxxxxxx");
   const closed = breaker.state;
-  breaker.granted("a");
+  breaker.onGrant("a");
   expect(breaker.state).toBe(closed);
-  breaker.ended("a", true, 0);
+  breaker.onEnd("a", true, 0);
   const open = breaker.state;
   expect(open).not.toBe(closed);
-  breaker.granted("probe");
+  breaker.onGrant("probe");
   expect(breaker.state).toEqual({ ...open, probe: "probe" });
-  breaker.ended("probe", true, 2000);
+  breaker.onEnd("probe", true, 2000);
   expect(breaker.state).not.toBe(open);
 });
 
-test("the probe outlives a restart, as long as its permit is held: no second one goes beside it", () => {
+test("a probe whose permit is still held survives a restart: there is no second one", () => {
   const before = after("xxxxxxxxxx");
-  before.granted("probe");
+  before.onGrant("probe");
   expect(new Breaker(before.state, (id) => id === "probe").hasProbe).toBe(true);
   expect(new Breaker(before.state, () => false).hasProbe).toBe(false);
 });

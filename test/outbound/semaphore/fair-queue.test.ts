@@ -1,4 +1,4 @@
-/** Who is next: first come, first served within a class, and neither class starves the other. */
+/** Who is next: first come, first served within a class; neither class starves the other. */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FairQueue } from "../../../src/outbound/semaphore/fair-queue.ts";
@@ -12,21 +12,21 @@ const waiterOf = (leaseId: string, priority: Priority, arrivedAtMs = 0): Waiter 
   holder: "",
 });
 
-/** A line in which these stand; `i` is interactive, `b` is background, in the order of arrival. */
-function lineOf(classes: string): FairQueue {
-  const line = new FairQueue();
+/** A queue of these, in the order of arrival: `i` is interactive, `b` is background. */
+function queueOf(classes: string): FairQueue {
+  const queue = new FairQueue();
   for (const [n, c] of classes.split("").entries())
-    line.join(waiterOf(`${c}${n}`, c === "i" ? "interactive" : "background", n));
-  return line;
+    queue.join(waiterOf(`${c}${n}`, c === "i" ? "interactive" : "background", n));
+  return queue;
 }
 
-function takeAll(line: FairQueue): string {
+function takeAll(queue: FairQueue): string {
   let order = "";
-  for (let next = line.takeNext(); next; next = line.takeNext()) order += next.leaseId[0];
+  for (let next = queue.takeNext(); next; next = queue.takeNext()) order += next.leaseId[0];
   return order;
 }
 
-describe("of those who wait", () => {
+describe("waiters", () => {
   test.each([
     ["", ""],
     ["iii", "iii"],
@@ -37,15 +37,15 @@ describe("of those who wait", () => {
     ["iiiiiiiib", "iiiibiiii"],
     ["bbbbbbi", "ibbbbbb"],
   ])("%s are taken in the order %s", (classes, order) => {
-    expect(takeAll(lineOf(classes))).toBe(order);
+    expect(takeAll(queueOf(classes))).toBe(order);
   });
 });
 
-test("the oldest is whoever came first, of either class", () => {
-  expect(lineOf("").oldest).toBeUndefined();
-  expect(lineOf("bi").oldest?.leaseId).toBe("b0");
-  expect(lineOf("ib").oldest?.leaseId).toBe("i0");
-  expect(lineOf("bbb").oldest?.leaseId).toBe("b0");
+test("the oldest is the first to arrive, of either class", () => {
+  expect(queueOf("").oldest).toBeUndefined();
+  expect(queueOf("bi").oldest?.leaseId).toBe("b0");
+  expect(queueOf("ib").oldest?.leaseId).toBe("i0");
+  expect(queueOf("bbb").oldest?.leaseId).toBe("b0");
 });
 
 const step = fc.oneof(
@@ -61,27 +61,27 @@ const step = fc.oneof(
   { weight: 3, arbitrary: fc.record({ do: fc.constant("take" as const) }) },
 );
 
-test("whatever happens: within a class in order; while both wait, one of any five in a row is background's", () => {
+test("whatever happens: in order within a class; while both wait, one of any five in a row is background", () => {
   let windows = 0;
   fc.assert(
     fc.property(fc.array(step, { minLength: 20, maxLength: 120 }), (steps) => {
-      const line = new FairQueue();
+      const queue = new FairQueue();
       let model: Waiter[] = [];
-      /** The classes that were taken in a row while both waited. */
+      /** The classes taken in a row while both waited. */
       let row: Priority[] = [];
       for (const [n, s] of steps.entries()) {
         if (s.do === "join") {
           // A little out of order, as after a restart.
           const waiter = waiterOf(`w${n}`, s.priority, Math.max(0, n - s.lateMs));
-          line.join(waiter);
+          queue.join(waiter);
           model = [...model, waiter].toSorted((a, b) => a.arrivedAtMs - b.arrivedAtMs);
         } else if (s.do === "leave") {
           const leaseId = model[s.pick % model.length]?.leaseId ?? "nobody";
-          line.leave(leaseId);
+          queue.leave(leaseId);
           model = model.filter((waiter) => waiter.leaseId !== leaseId);
         } else {
           const firsts = PRIORITIES.map((priority) => model.find((waiter) => waiter.priority === priority));
-          const taken = line.takeNext();
+          const taken = queue.takeNext();
           expect(taken === undefined ? firsts.every((first) => !first) : firsts.includes(taken)).toBe(true);
           model = model.filter((waiter) => waiter !== taken);
           row = taken && firsts.every(Boolean) ? [...row, taken.priority].slice(-5) : [];
@@ -90,10 +90,10 @@ test("whatever happens: within a class in order; while both wait, one of any fiv
             expect(row.filter((priority) => priority === "background")).toHaveLength(1);
           }
         }
-        expect(line.length).toBe(model.length);
-        expect([...line]).toEqual(PRIORITIES.flatMap((p) => model.filter(({ priority }) => priority === p)));
-        expect(line.oldest?.arrivedAtMs).toBe(model[0]?.arrivedAtMs);
-        for (const waiter of model) expect(line.get(waiter.leaseId)).toBe(waiter);
+        expect(queue.length).toBe(model.length);
+        expect([...queue]).toEqual(PRIORITIES.flatMap((p) => model.filter(({ priority }) => priority === p)));
+        expect(queue.oldest?.arrivedAtMs).toBe(model[0]?.arrivedAtMs);
+        for (const waiter of model) expect(queue.get(waiter.leaseId)).toBe(waiter);
       }
     }),
     { numRuns: 500 },

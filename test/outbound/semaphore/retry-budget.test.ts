@@ -1,4 +1,4 @@
-/** The retry budget: a tenth of the calls, and a reserve of ten. */
+/** The retry budget: a tenth of the calls, plus a reserve of ten. */
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { RetryBudget } from "../../../src/outbound/semaphore/retry-budget.ts";
@@ -9,7 +9,7 @@ const spendAll = (budget: RetryBudget): number => {
   return spent;
 };
 
-test("there is a reserve of ten to begin with, and no more", () => {
+test("it begins with a reserve of ten, and no more", () => {
   const budget = new RetryBudget();
   expect(budget.left).toBe(10);
   expect(spendAll(budget)).toBe(10);
@@ -26,13 +26,13 @@ test("ten calls pay for one retry; nine do not", () => {
   expect([budget.spend(), budget.spend()]).toEqual([true, false]);
 });
 
-test("a quiet time saves up no more than the reserve", () => {
+test("many calls save up no more than the reserve", () => {
   const budget = new RetryBudget();
   for (let call = 0; call < 10_000; call++) budget.earn();
   expect(spendAll(budget)).toBe(10);
 });
 
-test("when every call fails and wants retries, a tenth of the calls gets one, exactly", () => {
+test("when every call fails and wants a retry, exactly a tenth of the calls gets one", () => {
   const budget = new RetryBudget();
   spendAll(budget);
   let retries = 0;
@@ -43,11 +43,11 @@ test("when every call fails and wants retries, a tenth of the calls gets one, ex
   expect(retries).toBe(100);
 });
 
-test("over any stretch of any history, retries are at most a tenth of the calls and the reserve", () => {
+test("over any stretch of any history, retries are at most a tenth of the calls plus the reserve", () => {
   fc.assert(
     fc.property(fc.array(fc.constantFrom("call", "retry"), { maxLength: 500 }), (history) => {
       const budget = new RetryBudget();
-      let worst = 0; // of retries minus a tenth of the calls, over the stretches that end here
+      let worst = 0; // the most of retries minus a tenth of the calls, over all stretches that end here
       for (const step of history) {
         if (step === "call") {
           budget.earn();

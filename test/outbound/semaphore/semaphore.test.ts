@@ -1,14 +1,14 @@
-/** The Durable Object around the rules: tickets, waits, and what is left after a restart. */
+/** The Durable Object around the rules: tickets, waits, and what survives a restart. */
 import { abortAllDurableObjects, env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { captureLogs } from "../../support/call.ts";
+import { acquireFrom } from "../../support/upstreams.ts";
 
 const LEASE_MS = 60_000;
 
-/** The semaphore of an upstream with a concurrency of one, on a stub that no restart has broken. */
+/** The semaphore of an upstream with a concurrency of one, on a fresh stub. */
 const single = () => env.SEMAPHORE.getByName("single");
-const ABOUT = { holder: "test", priority: "interactive", isRetry: false } as const;
-const acquire = (leaseId: string, leaseMs = LEASE_MS) => single().acquire({ ...ABOUT, leaseId, leaseMs });
+const acquire = async (leaseId: string, leaseMs = LEASE_MS) => acquireFrom("single", leaseId, { leaseMs });
 const heldAndWaiting = async () => {
   const { held, waiting } = await single().status();
   return [held.leases.map((lease) => lease.id), waiting.callers.map((caller) => caller.id)];
@@ -16,7 +16,7 @@ const heldAndWaiting = async () => {
 
 beforeEach(() => reset());
 
-test("grants at once, then queues, and grants the next when a permit is given back", async () => {
+test("grants at once, then queues, and grants the next when a permit is released", async () => {
   expect((await acquire("a")).is).toBe("granted");
   expect((await acquire("b")).is).toBe("queued");
   const waiting = single().wait("b");
@@ -25,33 +25,33 @@ test("grants at once, then queues, and grants the next when a permit is given ba
   expect(await heldAndWaiting()).toEqual([["b"], []]);
 });
 
-test("a wait that begins after the grant is answered at once", async () => {
+test("a wait that begins after the grant resolves at once", async () => {
   await acquire("a");
   await acquire("b");
   await single().release("a");
   expect((await single().wait("b")).is).toBe("granted");
 });
 
-test("waiting without having queued is refused: ask again", async () => {
+test("waiting without being queued resolves to gone", async () => {
   expect((await single().wait("nobody")).is).toBe("gone");
 });
 
 test("more than max_waiters are refused", async () => {
-  const answers = [];
-  for (const id of ["a", "b", "c", "d"]) answers.push((await acquire(id)).is);
-  expect(answers).toEqual(["granted", "queued", "queued", "refused"]);
+  const results = [];
+  for (const id of ["a", "b", "c", "d"]) results.push((await acquire(id)).is);
+  expect(results).toEqual(["granted", "queued", "queued", "refused"]);
 });
 
-test("the wait limit ends a wait", async () => {
+test("a wait ends at the wait limit", async () => {
   const semaphore = env.SEMAPHORE.getByName("short-wait");
-  await semaphore.acquire({ ...ABOUT, leaseId: "a", leaseMs: LEASE_MS });
-  await semaphore.acquire({ ...ABOUT, leaseId: "b", leaseMs: LEASE_MS });
-  expect(await semaphore.wait("b")).toMatchObject({ is: "refused", why: "wait-limit" });
+  await acquireFrom("short-wait", "a");
+  await acquireFrom("short-wait", "b");
+  expect(await semaphore.wait("b")).toMatchObject({ is: "refused", reason: "wait-limit" });
   expect((await semaphore.status()).waiting.count).toBe(0);
 });
 
-describe("a ticket that is disposed, as the runtime does when its holder dies,", () => {
-  test("gives the permit back", async () => {
+describe("disposing a ticket, as the runtime does when its holder dies,", () => {
+  test("releases the permit", async () => {
     const a = await acquire("a");
     if (a.is === "refused") throw new Error("refused");
     await acquire("b");
@@ -70,7 +70,7 @@ describe("a ticket that is disposed, as the runtime does when its holder dies,",
     expect(await heldAndWaiting()).toEqual([["a"], []]);
   });
 
-  test("means nothing once its holder has asked again", async () => {
+  test("has no effect once its holder has acquired again", async () => {
     const first = await acquire("a");
     await acquire("a");
     if (first.is === "refused") throw new Error("refused");
@@ -80,7 +80,7 @@ describe("a ticket that is disposed, as the runtime does when its holder dies,",
   });
 });
 
-test("whoever waits is served also when the clock had been set for a lease that is long gone", async () => {
+test("a waiter is served even if the timer was set for a lease that no longer exists", async () => {
   await captureLogs(async () => {
     await acquire("first", 200);
     await acquire("second", 60_000);
@@ -91,7 +91,7 @@ test("whoever waits is served also when the clock had been set for a lease that 
   });
 });
 
-test("a lease that nobody gives back ends with its time, and is logged", async () => {
+test("a lease that nobody releases expires, and is logged", async () => {
   const { lines } = await captureLogs(async () => {
     await acquire("frozen", 100);
     await acquire("b");
@@ -120,22 +120,19 @@ describe("a restart", () => {
     expect((await single().wait("b")).is).toBe("granted");
   });
 
-  test("lets those who queued ask again, and stand where they stood", async () => {
+  test("lets queued callers ask again and keep their places", async () => {
     await acquire("a");
     const b = await acquire("b");
-    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan((b as { arrivedAtMs: number }).arrivedAtMs));
+    if (b.is !== "queued") throw new Error("not queued");
+    const { arrivedAtMs } = b;
+    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(arrivedAtMs));
     await abortAllDurableObjects();
     await acquire("newcomer");
-    await single().acquire({
-      ...ABOUT,
-      leaseId: "b",
-      leaseMs: LEASE_MS,
-      arrivedAtMs: (b as { arrivedAtMs: number }).arrivedAtMs,
-    });
+    await acquireFrom("single", "b", { arrivedAtMs });
     expect(await heldAndWaiting()).toEqual([["a"], ["b", "newcomer"]]);
   });
 
-  test("does not take a fence back, not even when no lease is left", async () => {
+  test("never reuses a fence, even when no lease is left", async () => {
     const first = await acquire("a");
     await single().release("a");
     await abortAllDurableObjects();

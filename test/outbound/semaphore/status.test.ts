@@ -1,25 +1,18 @@
-/** To see and to steer: GET and PATCH /upstreams. */
+/** Watching and steering: GET and PATCH /upstreams. */
 import { abortAllDurableObjects, env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
 import { statusSchema } from "../../../src/outbound/semaphore/status.ts";
+import type { Priority } from "../../../src/outbound/semaphore/wait-queue.ts";
 import { type CallOptions, callForJson, callWorker } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
-import { resetUpstream, upstream } from "../../support/scripted-upstream.ts";
+import { authorization, TOKENS_BY_SCOPE } from "../../support/scopes.ts";
+import { holdUpstream, resetUpstream, upstream } from "../../support/scripted-upstream.ts";
+import { acquireFrom } from "../../support/upstreams.ts";
 import { TEST_VARIABLES } from "../../support/variables.ts";
 
 const semaphore = (name = "steered") => env.SEMAPHORE.getByName(name);
-const acquire = async (
-  leaseId: string,
-  priority: "interactive" | "background" = "interactive",
-  name = "steered",
-) =>
-  semaphore(name).acquire({
-    leaseId,
-    holder: `holder of ${leaseId}`,
-    priority,
-    isRetry: false,
-    leaseMs: 60_000,
-  });
+const acquire = async (leaseId: string, priority: Priority = "interactive") =>
+  acquireFrom("steered", leaseId, { priority });
 
 async function statusOf(name = "steered") {
   const { status, body } = await callForJson(`/upstreams/${name}`);
@@ -42,7 +35,7 @@ beforeEach(async () => {
 });
 
 describe("GET /upstreams", () => {
-  test("lists all of them, as they are configured", async () => {
+  test("lists all upstreams in the configuration", async () => {
     const { status, headers, body } = await callForJson("/upstreams");
     expect([status, headers.get("Cache-Control")]).toEqual([200, "no-store"]);
     const listed = statusSchema.array().parse(body.upstreams);
@@ -59,7 +52,7 @@ describe("GET /upstreams", () => {
 });
 
 describe("GET /upstreams/{name}", () => {
-  test("of one that nobody has called yet", async () => {
+  test("of an upstream that nobody has called yet", async () => {
     expect(await statusOf()).toEqual({
       name: "steered",
       concurrency: 2,
@@ -85,17 +78,13 @@ describe("GET /upstreams/{name}", () => {
     });
   });
 
-  test("of one that does not exist is a 404", async () => {
+  test("of an upstream that does not exist is a 404", async () => {
     const { status, body } = await callForJson("/upstreams/nobody");
     expect([status, body.type]).toEqual([404, "urn:sluice:problem:not-found"]);
   });
 
-  test("tells who holds a permit: token, request id, fence, since when and until when", async () => {
-    const gate = Promise.withResolvers<void>();
-    resetUpstream(async () => {
-      await gate.promise;
-      return Response.json({});
-    });
+  test("shows who holds a permit: token name, request id, fence, since when and until when", async () => {
+    const open = holdUpstream();
     const fromMs = Date.now();
     const call = callForJson("/fetch/steered/x", { headers: { "X-Request-Id": "trace-1" } });
     await expect.poll(() => upstream.inFlight).toBe(1);
@@ -107,12 +96,12 @@ describe("GET /upstreams/{name}", () => {
     expect(Date.parse(lease?.since ?? "")).toBeLessThanOrEqual(Date.now());
     expect(Date.parse(lease?.until ?? "")).toBeGreaterThan(Date.now());
     expect(waiting).toEqual({ count: 0, callers: [] });
-    gate.resolve();
+    open();
     await call;
     expect((await statusOf()).held).toEqual({ count: 0, leases: [] });
   });
 
-  test("tells who waits, class by class: position, since when, and about how long still", async () => {
+  test("shows who waits, by class: position, since when, and an estimate of how long", async () => {
     for (const id of ["a", "b"]) await acquire(id);
     await acquire("later", "background");
     for (const id of ["first", "second"]) await acquire(id);
@@ -132,13 +121,13 @@ describe("GET /upstreams/{name}", () => {
     for (const { since } of waiting.callers) expect(Date.now() - Date.parse(since)).toBeLessThan(5000);
   });
 
-  test("lists no more than a hundred of those who wait, and counts them all", async () => {
+  test("lists at most a hundred waiters, and counts them all", async () => {
     for (let n = 0; n < 120; n++) await acquire(`w${n}`);
     const { waiting } = await statusOf();
     expect([waiting.count, waiting.callers.length, waiting.callers.at(-1)?.id]).toEqual([118, 100, "w101"]);
   });
 
-  test("counts how calls went, and how long they took", async () => {
+  test("counts outcomes, and shows how long calls took", async () => {
     resetUpstream(async () => {
       await scheduler.wait(20);
       return Response.json({}, { status: upstream.order.length === 3 ? 500 : 200 });
@@ -151,7 +140,7 @@ describe("GET /upstreams/{name}", () => {
     expect(latencyMs?.p99).toBeLessThan(5000);
   });
 
-  test("tells of a pause that the upstream asked for, until when, and of the ramp after it", async () => {
+  test("shows a pause that the upstream asked for, until when, and the ramp after it", async () => {
     await acquire("a");
     await semaphore().release("a", { outcome: "overloaded", retryAfterMs: 20_000 });
     const { obstacle, limitNow, paused } = await statusOf();
@@ -161,7 +150,7 @@ describe("GET /upstreams/{name}", () => {
     expect(untilMs).toBeLessThanOrEqual(21_000);
   });
 
-  test("tells that the breaker is open, and until when", async () => {
+  test("shows that the breaker is open, and until when", async () => {
     for (let n = 0; n < 10; n++) {
       await acquire(`a${n}`);
       await semaphore().release(`a${n}`, { outcome: "failed" });
@@ -171,7 +160,7 @@ describe("GET /upstreams/{name}", () => {
     expect(Date.parse(obstacle?.until ?? "")).toBeGreaterThan(Date.now());
   });
 
-  test("counts what was refused, and why", async () => {
+  test("counts refusals by reason", async () => {
     await patch({ paused: true });
     await acquire("a", "interactive");
     expect((await statusOf()).totals.refused).toEqual({
@@ -184,7 +173,7 @@ describe("GET /upstreams/{name}", () => {
 });
 
 describe("PATCH /upstreams/{name}", () => {
-  test("answers with the status, the change in force", async () => {
+  test("responds with the status, the change in force", async () => {
     const { status, headers, body } = await patch({ concurrency: 7, rate: { per_second: 3 } });
     expect([status, headers.get("Cache-Control")]).toEqual([200, "no-store"]);
     expect(statusSchema.parse(body)).toMatchObject({
@@ -204,7 +193,7 @@ describe("PATCH /upstreams/{name}", () => {
     expect(await statusOf()).toMatchObject({ concurrency: 7, rate: { per_second: 3, burst: 4 } });
   });
 
-  test("raises the limit at once: those who wait get their permits", async () => {
+  test("raises the limit at once: waiters get their permits", async () => {
     for (const id of ["a", "b", "c", "d", "e"]) await acquire(id);
     const waits = ["c", "d"].map(async (id) => semaphore().wait(id));
     await patch({ concurrency: 4 });
@@ -230,12 +219,12 @@ describe("PATCH /upstreams/{name}", () => {
 
   test("changes the rate at once", async () => {
     await patch({ concurrency: 10, rate: { per_second: 0.1 } });
-    const answers = [await acquire("a"), await acquire("b")];
-    expect(answers.map(({ is }) => is)).toEqual(["granted", "queued"]);
+    const results = [await acquire("a"), await acquire("b")];
+    expect(results.map(({ is }) => is)).toEqual(["granted", "queued"]);
     expect((await statusOf()).obstacle?.is).toBe("rate");
   });
 
-  test("pauses at once: calls are refused with Retry-After, and go on when it ends, slowly at first", async () => {
+  test("pauses at once: calls get a 503 with Retry-After; after the pause they resume with a ramp", async () => {
     expect((await patch({ paused: true })).body).toMatchObject({
       paused: true,
       obstacle: { is: "paused", until: null },
@@ -252,20 +241,16 @@ describe("PATCH /upstreams/{name}", () => {
     expect((await callForJson("/fetch/steered/x")).status).toBe(200);
   });
 
-  test("pauses for calls to come: those under way finish", async () => {
-    const gate = Promise.withResolvers<void>();
-    resetUpstream(async () => {
-      await gate.promise;
-      return Response.json({});
-    });
+  test("pauses new calls only: those in flight finish", async () => {
+    const open = holdUpstream();
     const call = callForJson("/fetch/steered/x");
     await expect.poll(() => upstream.inFlight).toBe(1);
     await patch({ paused: true });
-    gate.resolve();
+    open();
     expect((await call).status).toBe(200);
   });
 
-  test("holds after a restart", async () => {
+  test("survives a restart", async () => {
     await patch({ concurrency: 9, rate: { per_second: 3, burst: 2 }, paused: true });
     await abortAllDurableObjects();
     const after = await statusOf();
@@ -274,7 +259,7 @@ describe("PATCH /upstreams/{name}", () => {
     expect((await callForJson("/fetch/steered/x")).body.type).toBe("urn:sluice:problem:paused");
   });
 
-  test("with null goes back to the configuration, also after a restart", async () => {
+  test("with null goes back to the configuration, and that survives a restart", async () => {
     await patch({ concurrency: 9, rate: { per_second: 3 }, paused: true });
     const asConfigured = {
       concurrency: 2,
@@ -287,7 +272,7 @@ describe("PATCH /upstreams/{name}", () => {
     expect(await statusOf()).toMatchObject(asConfigured);
   });
 
-  test("can reset one and leave the others", async () => {
+  test("can reset one setting and leave the others", async () => {
     await patch({ concurrency: 9, paused: true });
     expect((await patch({ concurrency: null })).body).toMatchObject({
       concurrency: 2,
@@ -323,7 +308,7 @@ describe("PATCH /upstreams/{name}", () => {
     expect(await statusOf()).toMatchObject({ concurrency: 2, overridden: [] });
   });
 
-  test("that is not said to be JSON changes nothing, and says so", async () => {
+  test("with another Content-Type changes nothing, and is refused", async () => {
     const { status } = await patch({ paused: true }, "steered", {
       headers: { "Content-Type": "text/plain" },
     });
@@ -333,14 +318,6 @@ describe("PATCH /upstreams/{name}", () => {
 });
 
 describe("the scope", () => {
-  const tokenOf = (scope: string) => `${scope}-token-0123456789-0123456789`;
-  const tokens = ["read", "write", "admin"].map((scope) => ({
-    name: scope,
-    scopes: [scope],
-    token: tokenOf(scope),
-  }));
-  const variables = { ACCESS: "tokens", SLUICE_TOKENS: tokens };
-
   test.each([
     ["GET", "/upstreams", "read", 200],
     ["GET", "/upstreams/steered", "read", 200],
@@ -353,9 +330,9 @@ describe("the scope", () => {
     ["PATCH", "/upstreams/steered", "write", 403],
     ["PATCH", "/upstreams/steered", "no", 401],
   ])("%s %s with a token for %s is a %d", async (method, path, scope, expected) => {
-    const headers = { Authorization: `Bearer ${tokenOf(scope)}`, "Content-Type": "application/json" };
+    const headers = { ...authorization(scope), "Content-Type": "application/json" };
     const body = method === "PATCH" ? '{"paused":true}' : null;
-    const { response } = await callWorker(path, { method, headers, body, variables });
+    const { response } = await callWorker(path, { method, headers, body, variables: TOKENS_BY_SCOPE });
     await response.body?.cancel();
     expect(response.status).toBe(expected);
     expect((await semaphore().status()).paused).toBe(method === "PATCH" && expected === 200);

@@ -1,4 +1,4 @@
-/** Those who watch an upstream: the whole status at once, and again after each change. */
+/** Subscribers of an upstream get the whole status at once, and again after each change. */
 import { env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
 import { Subscribers } from "../../../src/outbound/semaphore/subscribers.ts";
@@ -6,8 +6,9 @@ import { callForJson, callWorker } from "../../support/call.ts";
 import { EventReader } from "../../support/events.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { resetUpstream } from "../../support/scripted-upstream.ts";
+import { acquireFrom } from "../../support/upstreams.ts";
 
-/** More than the least time between two events. */
+/** Longer than the shortest interval between two events. */
 const A_WHILE_MS = 600;
 
 describe("subscribers", () => {
@@ -16,20 +17,20 @@ describe("subscribers", () => {
     const subscribers = new Subscribers(() => ({ ...state }));
     const change = () => {
       state.n++;
-      subscribers.changed();
+      subscribers.notify();
     };
     return { subscribers, change };
   };
   const numberOf = async (reader: EventReader) => (await reader.next())?.data.n;
 
-  test("are told the status at once", async () => {
+  test("get the status at once", async () => {
     const { subscribers } = watch();
     const reader = new EventReader(subscribers.subscribe());
     expect(await reader.next()).toEqual({ id: 1, event: "status", data: { n: 0 } });
     await reader.cancel();
   });
 
-  test("are told once of many changes that come together, with what came of them", async () => {
+  test("get one event for many changes that come together, with the latest status", async () => {
     const { subscribers, change } = watch();
     const reader = new EventReader(subscribers.subscribe());
     await reader.next();
@@ -40,7 +41,7 @@ describe("subscribers", () => {
     await reader.cancel();
   });
 
-  test("are told with ids that grow", async () => {
+  test("get events with growing ids", async () => {
     const { subscribers, change } = watch();
     const reader = new EventReader(subscribers.subscribe());
     const ids = [(await reader.next())?.id ?? 0];
@@ -53,7 +54,7 @@ describe("subscribers", () => {
     await reader.cancel();
   });
 
-  test("are all told", async () => {
+  test("all get each event", async () => {
     const { subscribers, change } = watch();
     const readers = [1, 2, 3].map(() => new EventReader(subscribers.subscribe()));
     expect(await Promise.all(readers.map(numberOf))).toEqual([0, 0, 0]);
@@ -62,7 +63,7 @@ describe("subscribers", () => {
     await Promise.all(readers.map(async (reader) => reader.cancel()));
   });
 
-  test("are told although another has gone, or does not read", async () => {
+  test("get events even if another subscriber has gone or does not read", async () => {
     const { subscribers, change } = watch();
     const [gone, reader] = [
       new EventReader(subscribers.subscribe()),
@@ -79,7 +80,7 @@ describe("subscribers", () => {
     await idle.cancel();
   });
 
-  test("that were slow are told of the latest change when they read again, and of none in between", async () => {
+  test("that are slow get the latest status when they read again, and nothing in between", async () => {
     const { subscribers, change } = watch();
     const [slow, quick] = [
       new EventReader(subscribers.subscribe()),
@@ -109,23 +110,16 @@ describe("GET /upstreams/{name}/events", () => {
     return { headers: response.headers, reader: new EventReader(response.body) };
   };
   const semaphore = () => env.SEMAPHORE.getByName("watched");
-  const acquire = async (leaseId: string) =>
-    semaphore().acquire({
-      leaseId,
-      holder: "test",
-      priority: "interactive",
-      isRetry: false,
-      leaseMs: 60_000,
-    });
+  const acquire = async (leaseId: string) => acquireFrom("watched", leaseId);
 
-  test("is an event stream that nobody keeps", async () => {
+  test("is an event stream that must not be stored", async () => {
     const { headers, reader } = await subscribe();
     expect(headers.get("Content-Type")).toMatch(/^text\/event-stream/);
     expect(headers.get("Cache-Control")).toBe("no-store");
     await reader.cancel();
   });
 
-  test("tells the whole status at once, the same as GET /upstreams/{name}", async () => {
+  test("sends the whole status at once, the same as GET /upstreams/{name}", async () => {
     const { reader } = await subscribe();
     const first = await reader.next();
     expect([first?.id, first?.event]).toEqual([1, "status"]);
@@ -133,7 +127,7 @@ describe("GET /upstreams/{name}/events", () => {
     await reader.cancel();
   });
 
-  test("tells of a permit that is granted, and of one that is given back", async () => {
+  test("sends an event when a permit is granted, and when it is released", async () => {
     const { reader } = await subscribe();
     const first = await reader.next();
     await acquire("a");
@@ -147,7 +141,7 @@ describe("GET /upstreams/{name}/events", () => {
     await reader.cancel();
   });
 
-  test("tells of an operator's change", async () => {
+  test("sends an event when an operator changes a setting", async () => {
     const { reader } = await subscribe();
     await reader.next();
     await semaphore().configure({ paused: true });
@@ -158,7 +152,7 @@ describe("GET /upstreams/{name}/events", () => {
   test("is silent while nothing changes", async () => {
     const { reader } = await subscribe();
     await reader.next();
-    await callForJson("/upstreams/watched"); // to look is no change
+    await callForJson("/upstreams/watched"); // reading is not a change
     expect(await Promise.race([reader.next(), scheduler.wait(A_WHILE_MS)])).toBeUndefined();
     await reader.cancel();
   });

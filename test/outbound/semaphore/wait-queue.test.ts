@@ -7,7 +7,7 @@ const step = fc.oneof(
   fc.record({ do: fc.constant("leave" as const), id: fc.nat(9).map(String) }),
 );
 
-test("is a list of waiters sorted by first arrival, in which those who came together keep their order", () => {
+test("is sorted by first arrival; waiters that arrived together keep their order", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const queue = new WaitQueue();

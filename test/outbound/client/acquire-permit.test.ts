@@ -1,7 +1,7 @@
-/** The caller's side of a permit: kept for as long as the call lasts, and no longer than it is really held. */
+/** The caller's side of a permit: it is renewed while the call lasts, and its loss ends the call. */
 import { env, reset } from "cloudflare:test";
 import { beforeEach, expect, test } from "vitest";
-import { acquirePermit } from "../../../src/outbound/client/permit.ts";
+import { acquirePermit } from "../../../src/outbound/client/acquire-permit.ts";
 import { readUpstreams } from "../../../src/outbound/upstreams.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 
@@ -20,7 +20,7 @@ async function acquire() {
 
 const heldNow = async () => (await env.SEMAPHORE.getByName("single").status()).held;
 
-test("a permit is renewed while its call lasts, and is the same one", async () => {
+test("a permit is renewed while its call lasts, under the same fence", async () => {
   const permit = await acquire();
   const before = (await heldNow()).leases[0];
   await scheduler.wait(PAST_A_RENEWAL_MS);
@@ -32,7 +32,7 @@ test("a permit is renewed while its call lasts, and is the same one", async () =
   expect((await heldNow()).count).toBe(0);
 });
 
-test("a permit that is lost ends its call, and takes no other permit in its place", async () => {
+test("losing a permit ends its call, and no other permit takes its place", async () => {
   const permit = await acquire();
   const [lease] = (await heldNow()).leases;
   await env.SEMAPHORE.getByName("single").release(String(lease?.id));

@@ -1,13 +1,14 @@
-/** Retries: of what may be repeated, where that is of use, within a budget, and with no permit held between tries. */
+/** Retries: only of calls that may be repeated, within a budget, with no permit held between tries. */
 import { env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { type CallOptions, callForJson, callWorker, captureLogs } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
-import { resetUpstream, upstream } from "../../support/scripted-upstream.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
+import { holdUpstream, resetUpstream, upstream } from "../../support/scripted-upstream.ts";
 import { IDLE, loadOf } from "../../support/upstreams.ts";
 
-/** Answers with these statuses, one after the other, and from then on with 200; 0 stands for a broken connection. */
-function answerWith(...statuses: number[]): void {
+/** Responds with these statuses, one after the other, then with 200. 0 stands for a broken connection. */
+function respondWith(...statuses: number[]): void {
   resetUpstream(() => {
     const status = statuses[upstream.order.length - 1] ?? 200;
     if (status === 0) throw new Error("the connection broke");
@@ -19,22 +20,23 @@ const callAny = async (options?: CallOptions) => callForJson("/fetch/client-any/
 const totalsOf = async (name: string) => (await env.SEMAPHORE.getByName(name).status()).totals;
 
 keepQuiet();
+expectRuntimeErrors("the connection broke", "broke off", "Network connection lost", "Connection refused");
 beforeEach(async () => {
   await reset();
   resetUpstream();
 });
 
-describe("GET is called again", () => {
+describe("GET is retried", () => {
   test.each([429, 502, 503, 504, 0])("after %d", async (first) => {
-    answerWith(first);
+    respondWith(first);
     const { status, body, headers } = await callAny();
     expect([status, body, upstream.order.length]).toEqual([200, { status: 200 }, 2]);
     expect(headers.get("Server-Timing")).toMatch(/^queue;dur=\d+, upstream;dur=\d+;desc="2 tries"$/);
     expect(await loadOf("client-any")).toEqual(IDLE);
   });
 
-  test("at most twice if nothing else is configured; the last answer is passed on", async () => {
-    answerWith(503, 502, 504, 200);
+  test("at most twice by default; the last response is passed on", async () => {
+    respondWith(503, 502, 504, 200);
     const { status, body, headers } = await callAny();
     expect([status, body, upstream.order.length]).toEqual([504, { status: 504 }, 3]);
     expect(headers.get("Proxy-Status")).toBe("sluice; received-status=504");
@@ -42,7 +44,7 @@ describe("GET is called again", () => {
   });
 
   test("never with retries = 0", async () => {
-    answerWith(503);
+    respondWith(503);
     const { status, body } = await callForJson("/fetch/client-once/x");
     expect([status, body, upstream.order.length]).toEqual([503, { status: 503 }, 1]);
   });
@@ -54,7 +56,7 @@ describe("GET is called again", () => {
   });
 });
 
-test.each([200, 304, 400, 401, 404, 408, 500, 501])("GET is not called again after %d", async (first) => {
+test.each([200, 304, 400, 401, 404, 408, 500, 501])("GET is not retried after %d", async (first) => {
   resetUpstream(() => new Response(first === 304 ? null : "{}", { status: first }));
   const { response, settled } = await callWorker("/fetch/client-any/x");
   await response.text();
@@ -103,7 +105,7 @@ describe("other methods", () => {
     expect(await loadOf("client-any")).toEqual(IDLE);
   });
 
-  test("the same Idempotency-Key goes with every try", async () => {
+  test("every try has the same Idempotency-Key", async () => {
     const keys: (string | null)[] = [];
     resetUpstream((request) => {
       keys.push(request.headers.get("Idempotency-Key"));
@@ -114,11 +116,11 @@ describe("other methods", () => {
   });
 });
 
-test("each try has a permit of its own, with a fence that grows", async () => {
-  answerWith(503, 503);
+test("each try has a permit of its own, with a higher fence", async () => {
+  respondWith(503, 503);
   const { lines } = await captureLogs(async () => callAny());
-  const answered = lines.filter(({ message }) => message === "upstream answered");
-  expect(answered.map(({ status, fence }) => [status, fence])).toEqual([
+  const responded = lines.filter(({ message }) => message === "upstream responded");
+  expect(responded.map(({ status, fence }) => [status, fence])).toEqual([
     [503, 1],
     [503, 2],
     [200, 3],
@@ -130,8 +132,8 @@ test("each try has a permit of its own, with a fence that grows", async () => {
   });
 });
 
-test("no permit is held between tries: another call goes in between, though there is but one permit", async () => {
-  // The longest pause there can be.
+test("no permit is held between tries: with a concurrency of one, another call goes in between", async () => {
+  // The longest possible pause.
   vi.spyOn(Math, "random").mockReturnValue(0.999);
   const gate = Promise.withResolvers<void>();
   resetUpstream(async () => {
@@ -139,44 +141,44 @@ test("no permit is held between tries: another call goes in between, though ther
     await gate.promise;
     return Response.json({}, { status: 503 });
   });
-  const ask = async (id: string) =>
+  const fetchAs = async (id: string) =>
     callForJson("/fetch/client-single/x", { headers: { "X-Request-Id": id } });
-  const retried = ask("retried");
+  const retried = fetchAs("retried");
   await expect.poll(() => upstream.order).toEqual(["retried"]);
-  const other = ask("other");
+  const other = fetchAs("other");
   await expect.poll(async () => (await loadOf("client-single")).waiting).toBe(1);
   gate.resolve();
   await other;
   expect(await loadOf("client-single")).toEqual(IDLE);
   expect((await retried).status).toBe(200);
   expect(upstream.order).toEqual(["retried", "other", "retried"]);
-  expect(upstream.mostInFlight).toBe(1);
+  expect(upstream.maxInFlight).toBe(1);
 });
 
-test("the pause before a retry has full jitter: with no luck it is none, and the next is longer", async () => {
+test("the pause before a retry has full jitter, and doubles with each try", async () => {
   const pausesMs: number[] = [];
   const random = vi.spyOn(Math, "random").mockReturnValue(0.5);
   const wait = vi.spyOn(scheduler, "wait").mockImplementation(async (ms) => {
     pausesMs.push(ms);
   });
-  answerWith(429, 429);
+  respondWith(429, 429);
   await callAny();
   random.mockReturnValue(0);
-  answerWith(429, 429);
+  respondWith(429, 429);
   await callAny();
   wait.mockRestore();
   expect(pausesMs).toEqual([100, 200, 0, 0]);
 });
 
 describe("the retry budget", () => {
-  test("bounds the retries of all calls together; beyond it the upstream's answer is passed on, body and all", async () => {
-    // 429 without Retry-After: neither a pause nor the breaker comes in between.
+  test("limits the retries of all calls together; beyond it the upstream's response is passed on, with its body", async () => {
+    // 429 without Retry-After: neither a pause nor the breaker interferes.
     resetUpstream(() => Response.json({ why: "too many" }, { status: 429, headers: { "X-Custom": "1" } }));
     const calls = await Promise.all([...Array(20)].map(async () => callForJson("/fetch/client-wide/x")));
     for (const { status, body, headers } of calls) {
       expect([status, body, headers.get("X-Custom")]).toEqual([429, { why: "too many" }, "1"]);
     }
-    // Ten in reserve, and at most two that the twenty calls have earned.
+    // Ten in reserve, and at most two that the twenty calls earn.
     expect(upstream.order.length).toBeGreaterThanOrEqual(30);
     expect(upstream.order.length).toBeLessThanOrEqual(32);
     const { retries, retriesRefused } = await totalsOf("client-wide");
@@ -191,7 +193,7 @@ describe("the retry budget", () => {
 });
 
 describe("Retry-After", () => {
-  test("is honoured before a retry", async () => {
+  test("is respected before a retry", async () => {
     let firstAtMs = 0;
     resetUpstream(() => {
       if (upstream.order.length > 1) return Response.json({});
@@ -207,7 +209,7 @@ describe("Retry-After", () => {
     ["in seconds", () => "60"],
     ["as a date", () => new Date(Date.now() + 60_000).toUTCString()],
   ])(
-    "%s, longer than max_wait_ms: the answer is passed on at once, and the next call refused",
+    "%s, longer than max_wait_ms: the response is passed on at once, and the next call is refused",
     async (_name, after) => {
       const retryAfter = after();
       resetUpstream(() =>
@@ -225,7 +227,7 @@ describe("Retry-After", () => {
   );
 });
 
-test("a try that failed leaves nothing of its answer in the one that succeeds", async () => {
+test("nothing of a failed try shows in the response of the one that succeeds", async () => {
   resetUpstream(() =>
     upstream.order.length === 1
       ? new Response("busy", { status: 503, headers: { "X-Busy": "1" } })
@@ -240,17 +242,13 @@ test("a try that failed leaves nothing of its answer in the one that succeeds", 
   ]);
 });
 
-test("a client that goes away is not called for again", async () => {
-  const gate = Promise.withResolvers<void>();
-  resetUpstream(async () => {
-    await gate.promise;
-    return Response.json({}, { status: 503 });
-  });
+test("a call whose client has gone is not retried", async () => {
+  const open = holdUpstream(() => Response.json({}, { status: 503 }));
   const client = new AbortController();
   const call = callWorker("/fetch/client-any/x", { signal: client.signal });
   await expect.poll(() => upstream.inFlight).toBe(1);
   client.abort();
-  gate.resolve();
+  open();
   const { response, settled } = await call;
   await response.text();
   await settled();
@@ -258,7 +256,7 @@ test("a client that goes away is not called for again", async () => {
   expect(await loadOf("client-any")).toEqual(IDLE);
 });
 
-test("an upstream that fails opens the breaker: then calls are refused at once, and do not reach it", async () => {
+test("an upstream that fails opens the breaker: calls are refused at once, and do not reach it", async () => {
   resetUpstream(() => Response.json({}, { status: 500 }));
   for (let call = 0; call < 10; call++) await callForJson("/fetch/client-once/x");
   const { status, body, headers } = await callForJson("/fetch/client-once/x");
@@ -270,8 +268,8 @@ test("an upstream that fails opens the breaker: then calls are refused at once, 
   expect(upstream.order).toHaveLength(10);
 });
 
-describe("an answer that is small and says how long it is", () => {
-  /** Ten bytes, of which four come; then nothing more, or the end of the connection. */
+describe("a small response with a Content-Length", () => {
+  /** Ten bytes are announced and four are sent. Then nothing follows, or the connection ends. */
   function half(then: "stalls" | "breaks off"): Response {
     const { readable, writable } = new FixedLengthStream(10);
     const writer = writable.getWriter();
@@ -284,7 +282,7 @@ describe("an answer that is small and says how long it is", () => {
     return new Response(readable, { headers: { "Content-Length": "10" } });
   }
 
-  test("is asked for again when it breaks off, since nothing of it has been sent on", async () => {
+  test("is fetched again when it breaks off, since nothing of it has been passed on", async () => {
     resetUpstream(() => (upstream.order.length === 1 ? half("breaks off") : Response.json({ whole: true })));
     const { status, body } = await callAny();
     expect([status, body, upstream.order.length]).toEqual([200, { whole: true }, 2]);
@@ -298,7 +296,7 @@ describe("an answer that is small and says how long it is", () => {
     expect(await loadOf("client-impatient")).toEqual(IDLE);
   });
 
-  test("gives its permit back before a slow client has read it", async () => {
+  test("releases its permit before a slow client has read it", async () => {
     resetUpstream(() => new Response("x".repeat(1000), { headers: { "Content-Length": "1000" } }));
     const { response } = await callWorker("/fetch/client-any/x");
     await expect.poll(async () => loadOf("client-any")).toEqual(IDLE);
@@ -306,7 +304,7 @@ describe("an answer that is small and says how long it is", () => {
   });
 });
 
-test("an upstream that is well is not taken for one that fails because a path of it redirects where it may not", async () => {
+test("refused redirects of one path do not count as failures of the upstream", async () => {
   resetUpstream((request) =>
     new URL(request.url).pathname === "/away"
       ? new Response(null, { status: 302, headers: { Location: "https://elsewhere.example/" } })
@@ -317,7 +315,7 @@ test("an upstream that is well is not taken for one that fails because a path of
   expect((await totalsOf("client-any")).outcomes).toMatchObject({ failed: 0, unknown: 12, ok: 1 });
 });
 
-test("a 429 that is longer than what is read ahead is passed on whole, and pauses all the same", async () => {
+test("a 429 that is too long to read ahead is passed on whole, and still pauses the upstream", async () => {
   const long = "x".repeat(100_000);
   resetUpstream(() => {
     const body = new Blob([long]).stream();
@@ -329,8 +327,8 @@ test("a 429 that is longer than what is read ahead is passed on whole, and pause
   expect((await env.SEMAPHORE.getByName("client-any").status()).obstacle?.is).toBe("paused");
 });
 
-test("a refusal tells how long it took: Server-Timing", async () => {
-  answerWith(0, 0, 0);
+test("an error response has Server-Timing", async () => {
+  respondWith(0, 0, 0);
   const { status, headers } = await callAny();
   expect([status, headers.get("Server-Timing")]).toEqual([
     502,

@@ -1,6 +1,6 @@
 /**
- * Chaos for the semaphore: clients that come and go, while it is crashed, holders of its permits are killed and
- * frozen, and the upstream says 429. Then everything is left alone, and must come to rest.
+ * Chaos for the semaphore: clients come and go while the semaphore crashes, holders of its permits are killed and
+ * frozen, and the upstream sends 429. Then the faults stop, and everything must come to rest.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
@@ -9,28 +9,28 @@ import { type Call, type Client, keepCalling } from "./clients.ts";
 import { Fleet } from "./fleet.ts";
 import { Order } from "./order.ts";
 import { type ChaosUpstream, startChaosUpstream } from "./upstream.ts";
-import type { Blow, Record } from "./verdict.ts";
+import type { Fault, Record } from "./verdict.ts";
 
 const LIMIT = 5;
-/** As in src/outbound/permit.ts. */
+/** As in src/outbound/client/acquire-permit.ts. */
 const LEASE_MS = 15_000;
 const MAX_WAIT_MS = 20_000;
 const CLIENTS = { home: 28, away: 12 } as const;
 
-/** Pauses between one blow and the next of its kind. */
+/** Pauses between one fault and the next of its kind. */
 const CRASH_EVERY_MS = [300, 1_500] as const;
 const KILL_EVERY_MS = [1_000, 3_000] as const;
 const BURST_EVERY_MS = [12_000, 18_000] as const;
-/** Early: what follows a burst is over before the freeze of a short run. */
+/** Early, so that the pause and the ramp after a burst end before the freeze of a short run. */
 const FIRST_BURST_MS = [200, 500] as const;
 const BURST_MS = 300;
-/** Longer than a lease: the frozen process must find its permits gone. */
+/** Longer than a lease, so that the frozen process finds its permits expired. */
 const FREEZE_MS = LEASE_MS + 2_000;
-/** One freeze for each so many seconds, or begun. */
+/** One freeze for each such interval that begins. */
 const FREEZE_EVERY_S = 60;
-/** How long the clients go on after the last thaw. */
+/** How long the clients continue after the last thaw. */
 const AFTERMATH_MS = 2_000;
-/** How long calls may take to end once there is no chaos any more. */
+/** How long calls may take to end after the last fault. */
 const SETTLE_MS = MAX_WAIT_MS + LEASE_MS;
 
 export interface ChaosOptions {
@@ -38,8 +38,8 @@ export interface ChaosOptions {
   seed: number;
   /** `memory`: the semaphore forgets its leases when it crashes. */
   leases: "kept" | "memory";
-  /** What is done, beside clients that reset their connections. */
-  kinds: readonly Blow["is"][];
+  /** Which faults happen. Clients that reset their connections always do. */
+  kinds: readonly Fault["is"][];
   onWarning?: (line: string) => void;
 }
 
@@ -56,7 +56,7 @@ export async function runChaos(options: ChaosOptions): Promise<Record> {
     onAwayLine: (line) => warn(`away ${line}`),
   });
   const startedAtMs = Date.now();
-  const { calls, unsettled, blows } = await strike(fleet, upstream, options);
+  const { calls, unsettled, faults } = await inject(fleet, upstream, options);
   const left = await untilAtRest(fleet);
   const seen = await upstream.read();
   return {
@@ -65,7 +65,7 @@ export async function runChaos(options: ChaosOptions): Promise<Record> {
     leaseMs: LEASE_MS,
     calls,
     unsettled,
-    blows,
+    faults,
     order: order.count(),
     seen,
     left,
@@ -89,9 +89,9 @@ const variables = (origin: string, leases: ChaosOptions["leases"]) => ({
   },
 });
 
-async function strike(fleet: Fleet, upstream: ChaosUpstream, { seconds, seed, kinds }: ChaosOptions) {
+async function inject(fleet: Fleet, upstream: ChaosUpstream, { seconds, seed, kinds }: ChaosOptions) {
   const calls: Call[] = [];
-  const blows: Blow[] = [];
+  const faults: Fault[] = [];
   const closing = new AbortController();
   const clients = [
     ...clientsAt("home", () => fleet.homeUrl, seed),
@@ -103,17 +103,17 @@ async function strike(fleet: Fleet, upstream: ChaosUpstream, { seconds, seed, ki
     unsettled--;
   });
   const untilMs = Date.now() + seconds * 1000;
-  const dealing = { fleet, upstream, kinds, blows, untilMs };
+  const injection = { fleet, upstream, kinds, faults, untilMs };
   const random = (stream: string) => new Random(seed, stream);
   await Promise.all([
-    crash(dealing, random("crash")),
-    strikeAway(dealing, seconds, random("away")),
-    burst(dealing, random("burst")),
+    crash(injection, random("crash")),
+    injectAway(injection, seconds, random("away")),
+    burst(injection, random("burst")),
     sleep(seconds * 1000),
   ]);
   closing.abort();
   await Promise.race([Promise.all(working), sleep(SETTLE_MS, undefined, { ref: false })]);
-  return { calls, blows, unsettled };
+  return { calls, faults, unsettled };
 }
 
 function clientsAt(at: keyof typeof CLIENTS, url: () => string, seed: number): Client[] {
@@ -125,39 +125,39 @@ function clientsAt(at: keyof typeof CLIENTS, url: () => string, seed: number): C
   }));
 }
 
-interface Dealing {
+interface Injection {
   fleet: Fleet;
   upstream: ChaosUpstream;
-  kinds: readonly Blow["is"][];
-  blows: Blow[];
+  kinds: readonly Fault["is"][];
+  faults: Fault[];
   untilMs: number;
 }
 
-async function crash({ fleet, kinds, blows, untilMs }: Dealing, random: Random): Promise<void> {
+async function crash({ fleet, kinds, faults, untilMs }: Injection, random: Random): Promise<void> {
   if (!kinds.includes("crash")) return;
   for (;;) {
     await sleep(random.between(...CRASH_EVERY_MS));
     if (Date.now() >= untilMs) return;
     const atMs = Date.now();
     await fleet.crashSemaphore("chaos");
-    blows.push({ is: "crash", atMs, untilMs: Date.now() });
+    faults.push({ is: "crash", atMs, untilMs: Date.now() });
   }
 }
 
-async function burst({ upstream, kinds, blows, untilMs }: Dealing, random: Random): Promise<void> {
+async function burst({ upstream, kinds, faults, untilMs }: Injection, random: Random): Promise<void> {
   if (!kinds.includes("burst")) return;
   await sleep(random.between(...FIRST_BURST_MS));
   while (Date.now() < untilMs) {
     const atMs = Date.now();
-    blows.push({ is: "burst", atMs, untilMs: atMs + BURST_MS });
+    faults.push({ is: "burst", atMs, untilMs: atMs + BURST_MS });
     await upstream.burst(BURST_MS);
     await sleep(Math.min(random.between(...BURST_EVERY_MS), Math.max(0, untilMs - Date.now())));
   }
 }
 
 /** Kills the process away from the semaphore again and again, and freezes it in between. */
-async function strikeAway(
-  { fleet, kinds, blows, untilMs }: Dealing,
+async function injectAway(
+  { fleet, kinds, faults, untilMs }: Injection,
   seconds: number,
   random: Random,
 ): Promise<void> {
@@ -174,19 +174,19 @@ async function strikeAway(
     if (!isFreeze && atMs >= untilMs) return;
     if (isFreeze) {
       freezeAtMs.shift();
-      const blow: Blow = { is: "freeze", atMs, untilMs: Infinity };
-      blows.push(blow);
+      const fault: Fault = { is: "freeze", atMs, untilMs: Infinity };
+      faults.push(fault);
       fleet.freezeAway();
       await sleep(FREEZE_MS);
       fleet.thawAway();
-      blow.untilMs = Date.now();
+      fault.untilMs = Date.now();
       await sleep(AFTERMATH_MS);
     } else if (kinds.includes("kill")) {
-      const blow: Blow = { is: "kill", atMs, untilMs: Infinity };
-      blows.push(blow);
+      const fault: Fault = { is: "kill", atMs, untilMs: Infinity };
+      faults.push(fault);
       await fleet.killAway();
       await fleet.restartAway();
-      blow.untilMs = Date.now();
+      fault.untilMs = Date.now();
     }
   }
 }
@@ -196,7 +196,7 @@ const statusSchema = z.object({
   waiting: z.object({ count: z.number() }),
 });
 
-/** Asks the semaphore until it holds nothing, or for a lease and a little longer. */
+/** Polls the semaphore until it holds nothing, for at most a lease and a little longer. */
 async function untilAtRest(fleet: Fleet): Promise<Record["left"]> {
   const startMs = Date.now();
   for (;;) {

@@ -1,0 +1,195 @@
+/** The caller's side of the semaphore: acquires a permit, keeps it through restarts of the object, and releases it. */
+import { errorFields, log } from "../../kernel/log.ts";
+import { Problem } from "../../kernel/problem.ts";
+import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
+import type { Feedback, Lease, PermitRequest, RefusalReason } from "../semaphore/permit-types.ts";
+import type { WaitResult } from "../semaphore/semaphore.ts";
+import type { Upstream } from "../upstreams.ts";
+
+/** A permit ends this long after its holder's last sign of life. */
+const LEASE_MS = 15_000;
+const RENEW_MS = LEASE_MS / 5;
+/** If the lease could not be renewed, the call is aborted this long before it ends. */
+const MARGIN_MS = 2_000;
+/** A grant that arrives within this time leaves room for two renewals. */
+const MAX_GRANT_AGE_MS = LEASE_MS - MARGIN_MS - 2 * RENEW_MS;
+
+/** The right to call an upstream now. Release it, once, when the call is over. */
+export interface Permit {
+  /** The fencing token: grows with every permit of the upstream. */
+  fence: number;
+  /** How long it took to get. */
+  queuedMs: number;
+  /** Aborts when the lease is about to end because it could not be renewed. The call must end before that. */
+  signal: AbortSignal;
+  /** Releases the permit and reports how the call went. Resolves to true if the call failed and may be retried. */
+  release(feedback: Feedback): Promise<boolean>;
+}
+
+export type AcquireOptions = Pick<PermitRequest, "holder" | "priority" | "isRetry"> & { signal: AbortSignal };
+
+/**
+ * Acquires a permit, waits for it in the queue if necessary, and keeps it renewed. Throws a 503 `Problem` if the
+ * semaphore refuses. If the caller dies, the runtime disposes its ticket, and its permit or place is free at once.
+ */
+export async function acquirePermit(env: Env, upstream: Upstream, options: AcquireOptions): Promise<Permit> {
+  const askedAtMs = Date.now();
+  const { signal, ...rest } = options;
+  const leaseId = crypto.randomUUID();
+  const request: PermitRequest = { ...rest, leaseId, leaseMs: LEASE_MS };
+  const granted = await untilGranted(env, upstream, request, signal);
+  const renewal = keepRenewed(env, upstream, request, granted);
+  const fence = granted.lease.fence;
+  return {
+    fence,
+    queuedMs: Date.now() - askedAtMs,
+    signal: renewal.signal,
+    release: async (feedback) => {
+      const ticket = renewal.stop();
+      try {
+        return await retry(() => semaphoreOf(env, upstream).release(leaseId, feedback), RESTART_PAUSES_MS);
+      } catch (error) {
+        const fields = { upstream: upstream.name, leaseId, fence, ...errorFields(error) };
+        log("error", "permit not released: held until its lease ends", fields);
+        return false;
+      } finally {
+        ticket[Symbol.dispose]();
+      }
+    },
+  };
+}
+
+interface Granted {
+  lease: Lease;
+  ticket: Disposable;
+  /** The lease began after this. */
+  askedAtMs: number;
+}
+
+/**
+ * Acquires and waits. After each restart of the object it asks again, under the same id and with its first arrival
+ * time. If this process was frozen meanwhile, a grant may be old when it arrives, and the permit may be another
+ * caller's by then. So unless the grant is certain to be recent, it acquires again, which renews a lease that is still
+ * held.
+ */
+async function untilGranted(
+  env: Env,
+  upstream: Upstream,
+  request: PermitRequest,
+  signal: AbortSignal,
+): Promise<Granted> {
+  let arrivedAtMs: number | undefined;
+  for (;;) {
+    const { semaphore, acquired, askedAtMs } = await acquire(
+      env,
+      upstream,
+      { ...request, ...(arrivedAtMs && { arrivedAtMs }) },
+      signal,
+    );
+    if (acquired.is === "refused") throw refused(upstream, acquired.reason, acquired.retryAfterMs);
+    arrivedAtMs ??= acquired.is === "granted" ? acquired.lease.grantedAtMs : acquired.arrivedAtMs;
+    const { ticket } = acquired;
+    const wait = async () => semaphore.wait(request.leaseId).catch((): WaitResult => ({ is: "gone" }));
+    const result = acquired.is === "granted" ? acquired : await untilAborted(wait, signal, ticket);
+    if (result.is === "refused") throw refused(upstream, result.reason, result.retryAfterMs);
+    if (result.is === "gone") await scheduler.wait(20 * (0.5 + Math.random()));
+    else if (Date.now() - askedAtMs < MAX_GRANT_AGE_MS) return { lease: result.lease, ticket, askedAtMs };
+  }
+}
+
+/** Calls `acquire`, again if the object restarts just then, on a fresh stub each time. */
+async function acquire(env: Env, upstream: Upstream, request: PermitRequest, signal: AbortSignal) {
+  const acquireOnce = async () => {
+    if (signal.aborted) throw clientGone();
+    const semaphore = semaphoreOf(env, upstream);
+    const askedAtMs = Date.now();
+    return { semaphore, askedAtMs, acquired: await semaphore.acquire(request) };
+  };
+  try {
+    return await retry(acquireOnce, RESTART_PAUSES_MS, (error) => error instanceof Problem);
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    log("error", "semaphore unavailable", { upstream: upstream.name, ...errorFields(error) });
+    throw unavailable(`The semaphore of "${upstream.name}" does not respond.`);
+  }
+}
+
+/** Resolves as `wait` does. If the caller goes away first, leaves the queue and throws. */
+async function untilAborted<T>(wait: () => Promise<T>, signal: AbortSignal, ticket: Disposable): Promise<T> {
+  if (signal.aborted) {
+    ticket[Symbol.dispose]();
+    throw clientGone();
+  }
+  const gone = Promise.withResolvers<never>();
+  const leave = () => {
+    ticket[Symbol.dispose]();
+    gone.reject(clientGone());
+  };
+  signal.addEventListener("abort", leave, { once: true });
+  try {
+    return await Promise.race([wait(), gone.promise]);
+  } finally {
+    signal.removeEventListener("abort", leave);
+  }
+}
+
+const unavailable = (detail: string) =>
+  new Problem("semaphore-unavailable", detail, { headers: { "Retry-After": "5" } });
+
+const leaseLost = ({ name }: Upstream) =>
+  unavailable(`The permit for "${name}" could not be renewed: its semaphore does not respond.`);
+
+const clientGone = () => new Problem("client-gone", "The client went away while it was queued.");
+
+/** Renews a lease until stopped. Each renewal brings a new ticket, which is valid after a restart of the object too. */
+function keepRenewed(env: Env, upstream: Upstream, request: PermitRequest, granted: Granted) {
+  const abort = new AbortController();
+  const fields = { upstream: upstream.name, leaseId: request.leaseId };
+  let { ticket } = granted;
+  let endsAtMs = granted.askedAtMs + LEASE_MS;
+  let isStopped = false;
+  const renew = async () => {
+    const askedAtMs = Date.now();
+    const renewed = await semaphoreOf(env, upstream).acquire(request);
+    const isSame = renewed.is === "granted" && renewed.lease.fence === granted.lease.fence;
+    if (isSame && !isStopped) {
+      ticket[Symbol.dispose](); // of no effect on the lease, which has a newer ticket
+      ticket = renewed.ticket;
+      endsAtMs = askedAtMs + LEASE_MS;
+      return;
+    }
+    // The lease was released or expired meanwhile. Nobody wants what was acquired instead.
+    if (renewed.is !== "refused") renewed.ticket[Symbol.dispose]();
+    if (!isStopped) abort.abort(leaseLost(upstream));
+  };
+  const timer = setInterval(() => {
+    if (Date.now() + RENEW_MS > endsAtMs - MARGIN_MS) abort.abort(leaseLost(upstream));
+    else
+      renew().catch((error: unknown) =>
+        log("warn", "lease not renewed", { ...fields, ...errorFields(error) }),
+      );
+  }, RENEW_MS);
+  const stop = () => {
+    isStopped = true;
+    clearInterval(timer);
+    return ticket;
+  };
+  return { signal: abort.signal, stop };
+}
+
+function refused(upstream: Upstream, reason: RefusalReason, retryAfterMs: number): Problem {
+  const detail = {
+    "queue-full": `${upstream.maxWaiters} calls already wait for "${upstream.name}".`,
+    "wait-limit": `No permit for "${upstream.name}" became free within ${upstream.maxWaitMs} ms.`,
+    paused: `"${upstream.name}" is paused: by an operator, or because the upstream asked for it (Retry-After).`,
+    "breaker-open": `"${upstream.name}" has failed too often, so it is not called for a while.`,
+  }[reason];
+  return new Problem(reason, detail, {
+    headers: { "Retry-After": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) },
+  });
+}
+
+export function semaphoreOf(env: Env, upstream: Upstream) {
+  const { name, locationHint } = upstream;
+  return env.SEMAPHORE.getByName(name, locationHint === undefined ? {} : { locationHint });
+}

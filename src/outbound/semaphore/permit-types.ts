@@ -1,0 +1,67 @@
+/** What passes between the semaphore, its rules and its callers: requests, decisions, leases and feedback. */
+import type { BreakerState } from "./breaker.ts";
+import type { ThrottleState } from "./throttle.ts";
+import type { Priority, Waiter } from "./wait-queue.ts";
+
+/** A permit that was granted, and until when. */
+export interface Lease {
+  id: string;
+  /** The fencing token: grows with every grant of this upstream. */
+  fence: number;
+  /** Who holds it, for people to read. */
+  holder: string;
+  grantedAtMs: number;
+  endsAtMs: number;
+}
+
+/** What must survive a restart besides the leases. A member is replaced, never changed in place. */
+export interface PermitsState {
+  throttle: ThrottleState;
+  breaker: BreakerState;
+  /** When the next call is due at the rate. */
+  dueAtMs: number;
+}
+
+export interface PermitRequest {
+  leaseId: string;
+  holder: string;
+  priority: Priority;
+  /** How long the permit may be held unless it is renewed. */
+  leaseMs: number;
+  /** When the caller first asked, if it asks again after a restart. */
+  arrivedAtMs?: number;
+  /** True for a retry. A retry does not earn retry budget: it was paid for when the failed call was released. */
+  isRetry: boolean;
+}
+
+/** Why a permit was refused. */
+export type RefusalReason = "queue-full" | "wait-limit" | "paused" | "breaker-open";
+
+export type Decision =
+  | { is: "granted"; lease: Lease; isNew: boolean }
+  | { is: "queued"; arrivedAtMs: number }
+  | { is: "refused"; reason: RefusalReason; retryAfterMs: number };
+
+/** How a call went. The holder reports it with the release. */
+export interface Feedback {
+  /** `overloaded`: 429, or 503 with Retry-After. `failed`: no response, or any other 5xx. `unknown`: the caller left. */
+  outcome: "ok" | "overloaded" | "failed" | "unknown";
+  /** What the upstream asked for with Retry-After. */
+  retryAfterMs?: number;
+  /** The holder would retry the call if the retry budget allows it. */
+  wantsRetry?: boolean;
+}
+
+/** What has changed because time passed or a lease ended. */
+export interface Changes {
+  granted: Lease[];
+  expired: Lease[];
+  refused: { waiter: Waiter; reason: RefusalReason; retryAfterMs: number }[];
+}
+
+/** What keeps every caller from a permit right now. */
+export interface Block {
+  by: "restarted" | "paused" | "breaker-open" | "probe" | "concurrency" | "rate";
+  /** When the block ends by itself; Infinity if it takes a release or an operator. */
+  untilMs: number;
+}

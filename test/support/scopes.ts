@@ -1,0 +1,17 @@
+/** One token for each scope, for tests of who may do what. */
+const SCOPES = ["read", "write", "admin"] as const;
+
+/** The header that shows the token for a scope. For any other text, it shows a token that nobody has. */
+export const authorization = (scope: string) => ({
+  Authorization: `Bearer ${scope}-token-0123456789-0123456789`,
+});
+
+/** Variables with which only these tokens get in. */
+export const TOKENS_BY_SCOPE = {
+  ACCESS: "tokens",
+  SLUICE_TOKENS: SCOPES.map((scope) => ({
+    name: scope,
+    scopes: [scope],
+    token: `${scope}-token-0123456789-0123456789`,
+  })),
+};
