@@ -1,18 +1,17 @@
 import { createRoute } from "@hono/zod-openapi";
 import { createRouter, needs, problems } from "./kernel/app.ts";
 
-/** Not a literal type: for a literal text type, the router's types would not allow a stream. */
+/** Not a literal type: with a literal text type, the router's types would not allow a stream. */
 const TEXT: string = "text/plain; charset=utf-8";
 
-/** `GET /hello`: an answer that begins at once and goes on a second later. */
-export const hello = createRouter();
-
-hello.openapi(
+/** `GET /hello`: a response that begins at once and continues a second later. */
+export const hello = createRouter().openapi(
   createRoute({
     method: "get",
     path: "/hello",
+    operationId: "getHello",
     tags: ["Examples"],
-    summary: "A streamed answer",
+    summary: "A streamed response",
     ...needs("read"),
     responses: {
       200: {
@@ -22,7 +21,7 @@ hello.openapi(
       ...problems(),
     },
   }),
-  // Without an explicit encoding a proxy may hold the first chunk back to compress the whole.
+  // Without an explicit encoding, a proxy may hold the first chunk back to compress the whole.
   (c) => c.body(greeting(), 200, { "Content-Type": TEXT, "Content-Encoding": "identity" }),
 );
 

@@ -1,6 +1,10 @@
+/**
+ * The Worker: mounts the features, and exports the Durable Object classes and entrypoints that wrangler.toml names.
+ * A route of your own is one line in `api`, as src/jobs/README.md shows.
+ */
 import { env as startEnv } from "cloudflare:workers";
-import { createDashboard } from "./dashboard/index.ts";
-import { createDocs, INFO } from "./docs/index.ts";
+import { createDashboard, favicon } from "./dashboard/index.ts";
+import { createDocs, describeApi } from "./docs/index.ts";
 import {
   fileRoutes,
   linkRoutes,
@@ -12,7 +16,7 @@ import {
 import { hello } from "./hello.ts";
 import { jobRoutes, readCallbackTargets } from "./jobs/index.ts";
 import { readAccess } from "./kernel/access.ts";
-import { createApp, type Router } from "./kernel/app.ts";
+import { createApp, createRouter, type Router } from "./kernel/app.ts";
 import { health } from "./kernel/health.ts";
 import { outboundRoutes, readDataSource } from "./outbound/index.ts";
 import {
@@ -33,22 +37,27 @@ export { Scheduler, TaskLedger, TaskRunner } from "./tasks/index.ts";
 for (const read of [readAccess, readFileSettings, readDataSource, readTaskSettings, readCallbackTargets])
   read(startEnv);
 
+/** The routes that need a token. */
+const api = createRouter()
+  .route("/", hello)
+  .route("/", jobRoutes)
+  .route("/", taskRoutes)
+  .route("/", submitRoutes)
+  .route("/", steeringRoutes)
+  .route("/", scheduleRoutes)
+  .route("/", fileRoutes)
+  .route("/", storeRoutes)
+  .route("/", uploadRoutes)
+  .route("/", outboundRoutes);
+
+/** For Hono's client: `hc<Api>("https://sluice.example.com")` has the type of each route in `api`. */
+export type Api = typeof api;
+
+const describe = describeApi(() => app);
+
 const app: Router = createApp({
-  open: [health, uploadPreface, linkRoutes],
-  closed: [
-    createDashboard(() => app.getOpenAPI31Document(INFO)),
-    createDocs(() => app.getOpenAPI31Document(INFO)),
-    hello,
-    jobRoutes,
-    taskRoutes,
-    submitRoutes,
-    steeringRoutes,
-    scheduleRoutes,
-    fileRoutes,
-    storeRoutes,
-    uploadRoutes,
-    outboundRoutes,
-  ],
+  open: [health, favicon, uploadPreface, linkRoutes],
+  closed: [api, createDashboard(describe), createDocs(describe)],
 });
 
 export default {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { callWorker } from "./support/call.ts";
 
-test("GET /hello sends its two words as two chunks, a second apart", async () => {
+test("GET /hello sends its two words as two chunks, one second apart", async () => {
   const { response } = await callWorker("/hello");
   const chunks: string[] = [];
   const times: number[] = [];

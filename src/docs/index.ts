@@ -1,1 +1,2 @@
-export { createDocs, INFO } from "./routes.ts";
+export { describeApi } from "./document.ts";
+export { createDocs } from "./routes.ts";

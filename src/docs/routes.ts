@@ -1,12 +1,9 @@
 /**
- * The API, described: `/openapi.json` (OpenAPI 3.1), and `/docs`, which shows it with Swagger UI. The script and
- * style come from this Worker's own assets, so the page works with no internet and lets no other script in.
+ * The API, described: `/openapi.json` (OpenAPI 3.1), and `/docs`, which shows it with Swagger UI. The script and the
+ * style come from this Worker's own assets, so the page works with no internet and loads no other script.
  */
-
-import packageJson from "../../package.json";
 import { requireScope } from "../kernel/access.ts";
-import type { Router } from "../kernel/app.ts";
-import { createRouter, describePage } from "../kernel/app.ts";
+import { type ApiDocument, createRouter, describePage, type Router } from "../kernel/app.ts";
 import { Problem } from "../kernel/problem.ts";
 
 const CSP =
@@ -17,7 +14,7 @@ const PAGE = `<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Sluice API</title>
-<link rel="icon" href="/docs/favicon-32x32.png">
+<link rel="icon" href="/favicon.ico">
 <link rel="stylesheet" href="/docs/swagger-ui.css">
 <div id="reference"></div>
 <script src="/docs/swagger-ui-bundle.js"></script>
@@ -27,18 +24,23 @@ const PAGE = `<!doctype html>
 
 const START_SCRIPT = `SwaggerUIBundle({ dom_id: "#reference", url: "/openapi.json", deepLinking: true, validatorUrl: null, tryItOutEnabled: true });\n`;
 
-/** What of Swagger UI's package is served. */
-const ASSETS = new Set(["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"]);
+/** The files of Swagger UI's package that are served. */
+const ASSETS = new Set(["swagger-ui.css", "swagger-ui-bundle.js"]);
 
-/** `describe` gives the OpenAPI document of the whole application. */
-export function createDocs(describe: () => ReturnType<Router["getOpenAPI31Document"]>): Router {
+/** `describe` gives the OpenAPI document of the whole application, as it is called under `origin`. */
+export function createDocs(describe: (origin: string) => ApiDocument): Router {
   const docs = createRouter();
   docs.use("/docs/*", requireScope("read"));
-  docs.openapi(describePage("/openapi.json", "This document (OpenAPI 3.1)", "application/json"), (c) =>
-    c.json(describe()),
+  docs.openapi(
+    describePage(
+      { path: "/openapi.json", operationId: "getOpenApi", summary: "This document (OpenAPI 3.1)" },
+      "application/json",
+    ),
+    (c) => c.json(describe(new URL(c.req.url).origin)),
   );
-  docs.openapi(describePage("/docs", "The API reference, for people"), (c) =>
-    c.html(PAGE, 200, { "Content-Security-Policy": CSP }),
+  docs.openapi(
+    describePage({ path: "/docs", operationId: "showDocs", summary: "The API reference, for people" }),
+    (c) => c.html(PAGE, 200, { "Content-Security-Policy": CSP }),
   );
   docs.get("/docs/start.js", (c) =>
     c.body(START_SCRIPT, 200, { "Content-Type": "text/javascript; charset=utf-8" }),
@@ -51,15 +53,3 @@ export function createDocs(describe: () => ReturnType<Router["getOpenAPI31Docume
   });
   return docs;
 }
-
-/** What the document says of the whole. */
-export const INFO = {
-  openapi: "3.1.0",
-  info: {
-    title: "Sluice",
-    version: packageJson.version,
-    description:
-      "Background tasks, streamed files, and calls to other people's APIs under a limit the fleet shares.",
-    license: { name: packageJson.license, identifier: packageJson.license },
-  },
-};

@@ -1,14 +1,14 @@
-/** What a callback says, and how it is signed (https://www.standardwebhooks.com). */
+/** The body of a callback, and its signature (https://www.standardwebhooks.com). */
 import { Webhook } from "standardwebhooks";
 import type { Task } from "../tasks/index.ts";
 
-/** Its body, as it is signed. */
-export function messageOf(task: Task): string {
+/** The body, exactly as it is signed and sent. */
+export function toMessage(task: Task): string {
   return JSON.stringify({ type: `task.${task.status}`, timestamp: task.finishedAt, data: task });
 }
 
-/** Standard Webhooks' headers: signed with each key, so that a receiver may know any of them. */
-export function signatureOf(
+/** The headers of Standard Webhooks: one signature for each key, so that a receiver needs only one of the keys. */
+export function signMessage(
   keys: readonly string[],
   id: string,
   sentAt: Date,

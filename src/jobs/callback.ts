@@ -1,19 +1,21 @@
 /**
- * Callbacks: a task that has ended tells it to whoever asked, by a signed POST (https://www.standardwebhooks.com).
+ * Callbacks: when a task ends, a signed POST reports it to the URL that its caller gave
+ * (https://www.standardwebhooks.com).
  *
- * Sending one is a task itself, written together with the end that it tells of, so it is as durable, is retried, and
- * can be looked at. It may arrive more than once: its `webhook-id`, the same over all tries, says so. The tries are
- * the task's alone, and the outbound client makes none of its own: the request has no Idempotency-Key, for the
- * client's next try would follow within a second, spend what the upstream's retry budget has for others, and bear the
- * time and signature of the first.
+ * Sending a callback is a task itself, written in one transaction with the end that it reports. So it is as durable as
+ * the task, is retried, and can be watched. It may arrive more than once; all tries have the same `webhook-id`.
+ *
+ * Only the task retries; the outbound client does not. So the request has no Idempotency-Key, with which the client
+ * would retry within a second, use up the upstream's shared retry budget, and repeat the time and signature of the first
+ * try.
  */
 import { env as workerEnv } from "cloudflare:workers";
 import { z } from "zod";
-import { callbackFaultOf, readCallbackKeys } from "../kernel/callbacks.ts";
+import { callbackUrlError, readCallbackKeys } from "../kernel/callbacks.ts";
 import { Problem } from "../kernel/problem.ts";
 import { fetchUpstream } from "../outbound/index.ts";
 import { CALLBACK_TYPE, defineTask, getTask, NonRetryableError, type TaskContext } from "../tasks/index.ts";
-import { messageOf, signatureOf } from "./callback-message.ts";
+import { signMessage, toMessage } from "./callback-message.ts";
 import { readCallbackTargets } from "./callback-targets.ts";
 
 /** After 5 s, 25 s, 2 min, 10 min, 52 min and 4.3 h, and then every 12 h: 11 tries in 2.2 days. */
@@ -24,7 +26,7 @@ export const CALLBACK_RETRY = {
   factor: 5,
 };
 
-/** Which end of which task to tell of, and whom. */
+/** The task, which of its ends to report, and where. */
 const inputSchema = z.object({ taskId: z.string(), finishedAt: z.string(), url: z.string() });
 
 export const callback = defineTask({
@@ -36,53 +38,55 @@ export const callback = defineTask({
   run: async (ctx, input) => deliver(workerEnv, ctx, input),
 });
 
-/** One try of a callback. Throws if it is to be made again, and a `NonRetryableError` if that would be of no use. */
+/** One try of a callback. Throws if it must be retried, and a `NonRetryableError` if a retry would be useless. */
 export async function deliver(
   env: Env,
   ctx: TaskContext,
   { taskId, finishedAt, url }: z.output<typeof inputSchema>,
 ): Promise<{ status: number }> {
-  // It may be set until the tries are over.
+  // Retried: the key may be set before the last try.
   if (readCallbackKeys(env).length === 0) throw new Error("the secret CALLBACK_KEYS is not set");
   const task = await getTask(env, taskId);
   if (!task) throw new NonRetryableError(`the task ${taskId} has been deleted`);
   if (task.finishedAt !== finishedAt)
-    throw new NonRetryableError(`the task ${taskId} has been run again: its next end has its own callback`);
-  const status = await post(env, ctx, url, messageOf(task));
+    throw new NonRetryableError(
+      `the task ${taskId} has been run again, and its next end has a callback of its own`,
+    );
+  const status = await post(env, ctx, url, toMessage(task));
   if (status >= 200 && status <= 299) return { status };
-  if (status !== 410) throw new Error(`the receiver answered with ${status}`);
-  ctx.log("warn", "Callback given up: its receiver wants no more.", { about: taskId });
-  throw new NonRetryableError("the receiver answered with 410: it wants no more");
+  if (status !== 410) throw new Error(`the receiver responded with ${status}`);
+  ctx.log("warn", "Callback stopped: its receiver responded with 410 Gone.", { about: taskId });
+  throw new NonRetryableError("the receiver responded with 410 Gone");
 }
 
-/** The request, under a permit of the receiver's upstream. Gives the status of the answer, and leaves its body unread. */
+/** Sends the request under a permit of the receiver's upstream. Returns the response's status, and does not read its body. */
 async function post(env: Env, ctx: TaskContext, url: string, message: string): Promise<number> {
-  const { origin, pathname, search } = new URL(checked(env, url));
+  const { origin, pathname, search } = new URL(checkUrl(env, url));
   const upstream = readCallbackTargets(env).get(origin);
-  if (!upstream) throw new NonRetryableError(`no upstream leads to ${origin}`);
+  if (!upstream) throw new NonRetryableError(`no upstream has the origin ${origin}`);
   const headers = {
     "content-type": "application/json",
-    ...signatureOf(readCallbackKeys(env), `msg_${ctx.taskId}`, new Date(), message),
+    ...signMessage(readCallbackKeys(env), `msg_${ctx.taskId}`, new Date(), message),
   };
   const response = await fetchUpstream(
     { ...ctx, env, type: callback.name },
     upstream.name,
     pathname + search,
     { method: "POST", headers, body: message, redirect: "error" },
-  ).catch(giveUpIfRefused);
+  ).catch(stopIfRefused);
   await response.body?.cancel();
   return response.status;
 }
 
-/** The configuration may have changed since the callback was asked for. */
-function checked(env: Env, url: string): string {
-  const fault = callbackFaultOf(env, url);
-  if (fault === undefined) return url;
-  throw new NonRetryableError(fault);
+/** The configuration may have changed since the task was submitted. */
+function checkUrl(env: Env, url: string): string {
+  const error = callbackUrlError(env, url);
+  if (error === undefined) return url;
+  throw new NonRetryableError(error);
 }
 
-/** A path that this Worker does not call is not called later either; of all else that is thrown, time may be a cure. */
-function giveUpIfRefused(error: unknown): never {
+/** A path that the upstream's configuration forbids stays forbidden. Any other error may be gone at the next try. */
+function stopIfRefused(error: unknown): never {
   const isRefused = error instanceof Problem && (error.kind === "forbidden" || error.kind === "malformed");
   throw isRefused ? new NonRetryableError(error.detail, { cause: error }) : error;
 }

@@ -1,5 +1,8 @@
+/** `GET` and `POST /run-tasks`: two tasks side by side in the background. */
 import { createRoute, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import { createRouter, json, needs, problems } from "../kernel/app.ts";
+import type { AppEnv } from "../kernel/app-env.ts";
 import { defineTask, startTasks, taskLink, taskLinkSchema } from "../tasks/index.ts";
 
 export const taskA = defineTask({
@@ -22,30 +25,29 @@ export const taskB = defineTask({
   },
 });
 
-const answer = json(
-  "Both tasks are in the ledger and have begun.",
-  z.object({ message: z.literal("Tasks scheduled"), tasks: z.array(taskLinkSchema) }),
-);
+const route = {
+  path: "/run-tasks" as const,
+  tags: ["Examples"],
+  summary: "Two background tasks, side by side",
+  ...needs("write"),
+  responses: {
+    200: json(
+      "Both tasks are in the ledger and have begun.",
+      z.object({ message: z.literal("Tasks scheduled"), tasks: z.array(taskLinkSchema) }),
+    ),
+    ...problems(),
+  },
+};
 
-/** `GET` and `POST /run-tasks`: two tasks side by side in the background. */
-export const runTasks = createRouter();
+// Each handler is a function of its own, since the router infers the type of its path from it.
+export const runTasks = createRouter()
+  .openapi(createRoute({ ...route, method: "get", operationId: "runTasks" }), async (c) => start(c))
+  .openapi(createRoute({ ...route, method: "post", operationId: "runTasksByPost" }), async (c) => start(c));
 
-for (const method of ["get", "post"] as const) {
-  runTasks.openapi(
-    createRoute({
-      method,
-      path: "/run-tasks",
-      tags: ["Examples"],
-      summary: "Two background tasks, side by side",
-      ...needs("write"),
-      responses: { 200: answer, ...problems() },
-    }),
-    async (c) => {
-      // HEAD asks what GET would say, and starts nothing.
-      const starts = c.req.method === "HEAD" ? [] : [taskA, taskB].map((type) => ({ type, input: {} }));
-      const ids = await startTasks(c.env, c.executionCtx, starts);
-      const tasks = ids.map((id) => taskLink(id, c.req.url));
-      return c.json({ message: "Tasks scheduled" as const, tasks }, 200, { "Cache-Control": "no-store" });
-    },
-  );
+async function start(c: Context<AppEnv>) {
+  // HEAD asks for the headers of GET, and starts nothing.
+  const starts = c.req.method === "HEAD" ? [] : [taskA, taskB].map((type) => ({ type, input: {} }));
+  const ids = await startTasks(c.env, c.executionCtx, starts);
+  const tasks = ids.map((id) => taskLink(id, c.req.url));
+  return c.json({ message: "Tasks scheduled" as const, tasks }, 200, { "Cache-Control": "no-store" });
 }

@@ -1,5 +1,5 @@
 /**
- * The schedules that are declared in code. They are there as soon as the Worker is deployed, and change with it:
+ * The schedules that are declared in code. They exist as soon as the Worker is deployed, and change with each deploy:
  *
  *     export const SCHEDULES: ScheduleSpec[] = [
  *       defineSchedule({

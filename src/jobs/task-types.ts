@@ -1,4 +1,4 @@
-/** Every task type that there is. One that is not in this list cannot be submitted, and is not run. */
+/** Every task type. A type that is not in this list cannot be submitted, and is not run. */
 import type { TaskType } from "../tasks/index.ts";
 import { callback } from "./callback.ts";
 import { taskA, taskB } from "./run-tasks.ts";

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { openFile } from "../files/index.ts";
 import { defineTask, NonRetryableError } from "../tasks/index.ts";
 
-/** Reads a file back from R2, and fails if it is not, byte for byte, what was uploaded. */
+/** Reads a file back from R2, and fails if its bytes are not those that were uploaded. */
 export const verifyFile = defineTask({
   name: "verify_file",
   input: z.object({ fileId: z.string() }),
@@ -15,7 +15,9 @@ export const verifyFile = defineTask({
     const sha256 = Buffer.from(await digest.digest).toString("hex");
     const { size, filename } = file.info;
     if (sha256 !== file.info.sha256)
-      throw new NonRetryableError(`its sha256 is ${sha256}, and was ${file.info.sha256}`);
+      throw new NonRetryableError(
+        `the sha256 is ${sha256}; it was ${file.info.sha256} when the file was stored`,
+      );
     ctx.log("info", "File verified.", { fileId, size });
     return { fileId, filename, size, sha256 };
   },

@@ -1,12 +1,12 @@
 /**
  * Who may call.
  *
- * Closed unless opened: without a configured token every request is refused. A caller shows a token as
- * `Authorization: Bearer` (RFC 6750), or, so that a browser can open the pages, as the password of `Basic`
- * (RFC 7617; any user name). `ACCESS=local` lets requests to a loopback name in without one.
+ * Sluice is closed until it is opened: with no token configured, every request is refused. A caller sends a token as
+ * `Authorization: Bearer` (RFC 6750). So that a browser can open the pages, the token may also be the password of
+ * `Basic` (RFC 7617, with any user name). `ACCESS=local` lets requests to a loopback name in without a token.
  *
- * What a browser adds by itself (Basic, or being on this machine) is ambient: a page of another site could
- * make use of it, so such a request is refused when the browser says that it comes from another site, unless
+ * Credentials that a browser adds by itself (Basic, or being on this machine) are ambient: a page of another site
+ * could use them. Such a request is refused when the browser says that it comes from another site, unless
  * `CORS_ORIGINS` names that site.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
@@ -22,6 +22,9 @@ const originSchema = z
     message: "an origin is scheme, host and port, and nothing more: https://app.example.com",
   });
 
+/** What `.dev.vars.example` has in place of a token, and what people write there. */
+const PLACEHOLDER = /openssl rand|change[ -_]?me|at least 32 characters/i;
+
 const tokensSchema = z
   .array(
     z.strictObject({
@@ -29,6 +32,12 @@ const tokensSchema = z
       scopes: z.array(z.enum(SCOPES)).min(1),
       token: z
         .string()
+        .refine((text) => !PLACEHOLDER.test(text), {
+          abort: true,
+          message:
+            "this is still the placeholder; replace it, in the line of .dev.vars that begins with SLUICE_TOKENS, " +
+            "with what `openssl rand -hex 32` prints",
+        })
         .min(32, "a token has at least 32 characters")
         .regex(/^[\w.~+/-]+=*$/, "a token is made of letters, digits and -._~+/ (RFC 6750 §2.1)"),
     }),
@@ -51,13 +60,13 @@ export const readAccess = perEnv((env): Access => {
   };
 });
 
-/** Finds out who is calling, or answers 401. */
+/** Finds out who is calling, or rejects the request with 401. */
 export const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
   c.set("principal", identify(readAccess(c.env), c.req.raw));
   await next();
 };
 
-/** Lets a caller through who has the scope, or answers 403. */
+/** Lets a caller with the scope through, and rejects any other with 403. */
 export const requireScope =
   (scope: Scope): MiddlewareHandler<AppEnv> =>
   async (c, next) => {
@@ -72,26 +81,32 @@ export const requireScope =
   };
 
 function identify(access: Access, request: Request): Principal {
-  const { token, ambient } = shownToken(request.headers.get("Authorization"));
-  if (token === undefined && access.localIsOpen && isLoopback(new URL(request.url).hostname)) {
+  const { token, ambient } = readCredentials(request.headers.get("Authorization"));
+  const isLocal = isLoopback(new URL(request.url).hostname);
+  if (token === undefined && access.localIsOpen && isLocal) {
     refuseOtherSites(access, request);
     return { name: "local", scopes: SCOPES };
   }
   if (access.tokens.length === 0) {
     throw unauthorized(
-      "This Sluice has no tokens, so it refuses everything but /healthz. Set the secret SLUICE_TOKENS " +
-        "(`npx wrangler secret put SLUICE_TOKENS`); the README says how.",
+      `This Sluice has no tokens, so it refuses everything but /healthz. ${isLocal ? OPEN_LOCALLY : SET_TOKENS}`,
     );
   }
   if (token === undefined) throw unauthorized("Send a token: `Authorization: Bearer …`.");
   const principal = findToken(access, token);
-  if (!principal) throw unauthorized("This token is not known here.", ', error="invalid_token"');
+  if (!principal) throw unauthorized("This token is unknown.", ', error="invalid_token"');
   if (ambient) refuseOtherSites(access, request);
   return principal;
 }
 
-/** The token in an Authorization header. An unreadable header shows the empty token, which nobody has. */
-function shownToken(header: string | null): { token?: string; ambient: boolean } {
+const OPEN_LOCALLY =
+  "On this machine, start it with `npm run dev` (or `npm start`), which needs no token; or put a token of your own " +
+  "into .dev.vars, as .dev.vars.example shows.";
+const SET_TOKENS =
+  "Set the secret SLUICE_TOKENS (`npx wrangler secret put SLUICE_TOKENS`); src/kernel/README.md says how.";
+
+/** The token of an Authorization header. A header that cannot be read has the empty token, which nobody has. */
+function readCredentials(header: string | null): { token?: string; ambient: boolean } {
   if (header === null) return { ambient: false };
   const [, scheme = "", credentials = ""] = /^(\S+) +(\S+) *$/.exec(header) ?? [];
   if (scheme.toLowerCase() === "bearer") return { token: credentials, ambient: false };
@@ -100,7 +115,7 @@ function shownToken(header: string | null): { token?: string; ambient: boolean }
   return { token: userAndPassword.slice(userAndPassword.indexOf(":") + 1), ambient: true };
 }
 
-/** Compares with every token, in a time that tells nothing about any of them. */
+/** Compares with every token, in constant time, so that the time reveals nothing about any of them. */
 function findToken(access: Access, token: string): Principal | undefined {
   const digest = sha256(token);
   let found: Principal | undefined;
@@ -116,7 +131,7 @@ function refuseOtherSites({ corsOrigins }: Access, request: Request): void {
   if (corsOrigins.includes(request.headers.get("Origin") ?? "")) return;
   throw new Problem(
     "forbidden",
-    "A page of another site cannot call this without a Bearer token of its own.",
+    "A page of another site must send a Bearer token of its own, or be named in the variable CORS_ORIGINS.",
     {
       headers: { "WWW-Authenticate": 'Bearer realm="sluice"' },
     },

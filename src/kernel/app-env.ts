@@ -4,7 +4,7 @@ import type { RequestIdVariables } from "hono/request-id";
 export const SCOPES = ["read", "write", "admin"] as const;
 export type Scope = (typeof SCOPES)[number];
 
-/** Who is calling: the token's name, for the log, and what it may do. */
+/** Who is calling: the token's name, for the log, and its scopes. */
 export interface Principal {
   name: string;
   scopes: readonly Scope[];

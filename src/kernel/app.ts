@@ -1,20 +1,30 @@
 /**
- * The application that features are mounted on: request ids, security headers, access and problems are settled
+ * The application that features are mounted on. Request ids, security headers, CORS, access and problems are handled
  * here, so that a feature's `routes.ts` holds only its own routes.
+ *
+ * A request passes, in this order: its id, the security headers, CORS, the open routes, the token, the closed routes.
  */
 import { createRoute, OpenAPIHono, type z } from "@hono/zod-openapi";
-import type { MiddlewareHandler } from "hono";
-import { cors } from "hono/cors";
+import type { Context, Schema } from "hono";
+import { HTTPException } from "hono/http-exception";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
+import { matchedRoutes } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
-import { authenticate, readAccess, requireScope } from "./access.ts";
+import { authenticate, requireScope } from "./access.ts";
 import type { AppEnv, Scope } from "./app-env.ts";
+import { allowOrigins } from "./cors.ts";
 import { invalid, Problem, problemSchema, renderProblem } from "./problem.ts";
 
 export type Router = OpenAPIHono<AppEnv>;
+export type ApiDocument = ReturnType<Router["getOpenAPI31Document"]>;
 
-/** A router for one feature; what its schemas refuse becomes a 422. */
+/**
+ * A router for one feature. A request that its schemas reject becomes a 422.
+ *
+ * Chain the routes, `createRouter().openapi(…).openapi(…)`: the type of each call carries the routes so far, and
+ * Hono's client (`hc`) reads them from it.
+ */
 export function createRouter(): Router {
   return new OpenAPIHono<AppEnv>({
     defaultHook: (result) => {
@@ -23,20 +33,23 @@ export function createRouter(): Router {
   });
 }
 
-/** The whole application: `open` routers answer anybody, `closed` ones only callers that show who they are. */
-export function createApp(routers: { open: Router[]; closed: Router[] }): Router {
+/** The whole application: `open` routes serve anybody, `closed` ones only callers that have identified themselves. */
+export function createApp<Open extends Schema, Closed extends Schema>(routers: {
+  open: OpenAPIHono<AppEnv, Open>[];
+  closed: OpenAPIHono<AppEnv, Closed>[];
+}): Router {
   const app = createRouter();
-  // HSTS is for whoever owns the domain to decide: it would bind all of its subdomains.
+  // The owner of the domain decides about HSTS, which would bind all of its subdomains.
   const headers = { strictTransportSecurity: false, crossOriginResourcePolicy: false };
   app.use(requestId(), secureHeaders(headers), async (c, next) => {
     await next();
-    // Not by `c.header`, which makes the whole response anew each time.
-    const { headers: answered } = c.res;
-    answered.set("X-Request-Id", c.get("requestId")); // once more: a bare `Response` does not have it yet
-    if (!answered.has(RESOURCE_POLICY)) answered.set(RESOURCE_POLICY, "same-origin");
+    // Not `c.header`, which copies the whole response each time.
+    const { headers: sent } = c.res;
+    sent.set("X-Request-Id", c.get("requestId")); // again: a bare `Response` does not have it yet
+    if (!sent.has(RESOURCE_POLICY)) sent.set(RESOURCE_POLICY, "same-origin");
   });
   app.use(allowOrigins);
-  app.onError(renderProblem);
+  app.onError((error, c) => renderProblem(isUnsupportedMedia(error) ? unsupportedMedia(app, c) : error, c));
   app.notFound((c) => renderProblem(new Problem("not-found", `There is nothing at ${c.req.path}.`), c));
   app.openAPIRegistry.registerComponent("securitySchemes", "token", {
     type: "http",
@@ -51,108 +64,74 @@ export function createApp(routers: { open: Router[]; closed: Router[] }): Router
   return app;
 }
 
-/** A route whose answers are for the pages of every site says so itself (Fetch §3.7). */
+/** `same-origin`, unless a route sets it, because the pages of every site may use its response (Fetch §3.7). */
 export const RESOURCE_POLICY = "Cross-Origin-Resource-Policy";
 
-/**
- * Lets the pages of `CORS_ORIGINS` call, and read every header of the answer (Fetch §3.2). Only a preflight is
- * answered here; any other OPTIONS request goes on to its route.
- */
-const allowOrigins: MiddlewareHandler<AppEnv> = async (c, next) => {
-  const { corsOrigins } = readAccess(c.env);
-  if (corsOrigins.length === 0) return next();
-  const origin = c.req.header("Origin");
-  const isNamed = origin !== undefined && corsOrigins.includes(origin);
-  const isPreflight =
-    c.req.method === "OPTIONS" && c.req.header("Access-Control-Request-Method") !== undefined;
-  if (isNamed && isPreflight) return preflight(c, next);
-  await next();
-  c.header("Vary", "Origin", { append: true });
-  if (!isNamed) return;
-  c.header("Access-Control-Allow-Origin", origin);
-  c.header("Access-Control-Expose-Headers", EXPOSED_HEADERS.join(","));
-};
-
-/** For an origin that is named. */
-const preflight = cors({
-  origin: (origin) => origin,
-  allowMethods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
-  maxAge: 7200,
-});
-
-/** What a page may read beside what it always may. `*` would not do for a request with credentials. */
-const EXPOSED_HEADERS = [
-  "Accept-Patch",
-  "Accept-Post",
-  "Allow",
-  "Server-Timing",
-  "WWW-Authenticate",
-  "Location",
-  "Preference-Applied",
-  "Content-Location",
-  "Link",
-  "ETag",
-  "Accept-Ranges",
-  "Content-Range",
-  "Content-Disposition",
-  "Repr-Digest",
-  "Retry-After",
-  "X-Request-Id",
-  "Upload-Offset",
-  "Upload-Length",
-  "Upload-Complete",
-  "Upload-Incomplete",
-  "Upload-Limit",
-  "Upload-Draft-Interop-Version",
-  "Upload-Metadata",
-  "Upload-Expires",
-  "Upload-Defer-Length",
-  "Upload-Concat",
-  "Tus-Resumable",
-  "Tus-Version",
-  "Tus-Extension",
-  "Tus-Max-Size",
-  "Tus-Checksum-Algorithm",
-];
-
-/** OPTIONS on a route that exists is answered (RFC 9110 §9.3.7); any other method it lacks is a 405. */
-function refuseMethod(c: Parameters<typeof renderProblem>[1], methods: string[]): Response {
+/** OPTIONS on an existing route lists its methods (RFC 9110 §9.3.7); any other method that it lacks is a 405. */
+function refuseMethod(c: Context, methods: string[]): Response {
   const allow = [...methods, "OPTIONS"].join(", ");
   if (c.req.method === "OPTIONS") {
     c.header("Content-Type", undefined);
     return c.body(null, 204, { Allow: allow });
   }
-  const detail = `${c.req.method} is not possible here; these are: ${allow}.`;
+  const detail = `${c.req.method} is not allowed here. Allowed: ${allow}.`;
   return renderProblem(new Problem("method-not-allowed", detail, { headers: { Allow: allow } }), c);
 }
 
-/** For `createRoute`: the scope that a route needs, in the document and in force. */
+/** The router throws this for a body whose Content-Type the route's schema does not take. */
+const isUnsupportedMedia = (error: unknown) => error instanceof HTTPException && error.status === 415;
+
+/** A 415 that names the media types which the matched route takes. */
+function unsupportedMedia(app: Router, c: Context): Problem {
+  const matched = new Set(matchedRoutes(c).map(({ path }) => path));
+  const taken = app.openAPIRegistry.definitions.flatMap((definition) => {
+    if (definition.type !== "route" || definition.route.method !== c.req.method.toLowerCase()) return [];
+    const { path, request } = definition.route;
+    return matched.has(path.replaceAll(/\{(.+?)\}/g, ":$1")) ? Object.keys(request?.body?.content ?? {}) : [];
+  });
+  const types = taken.join(" or ") || "that this route takes";
+  return new Problem("unsupported-media", `Send the body with the Content-Type ${types}.`);
+}
+
+/** For `createRoute`: the scope that a route needs. It is written to the document, and enforced. */
 export function needs(scope: Scope) {
   return { security: [{ token: [scope] }], middleware: requireScope(scope) };
 }
 
-/** For `createRoute`: the error answers of a route, beside the ones that every route can give. */
-export function problems(answers: Record<number, string> = {}) {
+interface ProblemResponse {
+  description: string;
+  content: { "application/problem+json": { schema: typeof problemSchema } };
+}
+
+/** For `createRoute`: the error responses of a route, by status, besides those that every closed route can give. */
+export function problems<Status extends number = never>(
+  descriptions?: Record<Status, string>,
+): Record<Status | 401 | 403, ProblemResponse>;
+export function problems(descriptions: Record<number, string> = {}): Record<number, ProblemResponse> {
   const content = { "application/problem+json": { schema: problemSchema } };
-  const everywhere = { 401: "No token, or an unknown one.", 403: "The token lacks the scope." };
+  const everywhere = { 401: "There is no token, or it is unknown.", 403: "The token lacks the scope." };
   return Object.fromEntries(
-    Object.entries({ ...everywhere, ...answers }).map(([status, description]) => [
-      status,
+    Object.entries({ ...everywhere, ...descriptions }).map(([status, description]) => [
+      Number(status),
       { description, content },
     ]),
   );
 }
 
-/** For `createRoute`: a JSON answer. */
+/** For `createRoute`: a JSON response. */
 export function json<S extends z.ZodType>(description: string, schema: S) {
   return { description, content: { "application/json": { schema } } };
 }
 
-/** A route that answers with a page, or another text that is made for reading as it is. */
-export function describePage<Path extends string>(path: Path, summary: string, type: string = "text/html") {
+/** A route that serves a page, or other text that is read as it is. */
+export function describePage<Path extends string>(
+  { path, operationId, summary }: { path: Path; operationId: string; summary: string },
+  type: string = "text/html",
+) {
   return createRoute({
     method: "get",
     path,
+    operationId,
     tags: ["Service"],
     summary,
     ...needs("read"),

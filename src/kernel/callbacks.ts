@@ -1,14 +1,15 @@
 /**
- * Callbacks: what the variables say of them. The tasks ask here before they promise one, the jobs before they send it.
+ * What the variables say about callbacks. The tasks check a URL here before they accept it, and the jobs before they
+ * send to it.
  *
- * Where a callback may go is a list of origins, so that whoever may start a task cannot have this Worker call whom
- * they like. Without a key there are no callbacks: an unsigned one would be worth nothing to its receiver.
+ * Callbacks go to listed origins only, so that a caller who may start a task cannot make this Worker call any host.
+ * Without a key there are no callbacks: a receiver could not trust one that is not signed.
  */
 import { z } from "zod";
 import { perEnv, readVariable } from "./variables.ts";
 
 const originsSchema = z
-  .record(z.string(), z.string(), { error: "must say for each origin which upstream leads there" })
+  .record(z.string(), z.string(), { error: "must name, for each origin, the upstream that leads there" })
   .default({})
   .superRefine((origins, refinement) => {
     for (const origin of Object.keys(origins).filter((text) => !isExactOrigin(text)))
@@ -20,7 +21,7 @@ const originsSchema = z
   })
   .transform((origins) => new Map(Object.entries(origins)));
 
-/** As Standard Webhooks has them: newest first. */
+/** Keys as Standard Webhooks writes them, the newest first. */
 const keysSchema = z
   .string()
   .default("")
@@ -29,7 +30,7 @@ const keysSchema = z
     z.array(
       z.string().refine(isKey, {
         message:
-          "each key is whsec_ and then the base64 of 24 to 64 bytes; more than one are separated by spaces",
+          "each key is whsec_ followed by the base64 of 24 to 64 bytes; separate several keys by spaces",
       }),
     ),
   );
@@ -39,24 +40,24 @@ export const readCallbackOrigins = perEnv(
   (env): ReadonlyMap<string, string> => readVariable(env, "CALLBACK_ORIGINS", originsSchema),
 );
 
-/** The keys that callbacks are signed with, all of them at once; none if there are no callbacks here. */
+/** The keys, each of which signs every callback. With none, there are no callbacks. */
 export const readCallbackKeys = perEnv((env): readonly string[] =>
   readVariable(env, "CALLBACK_KEYS", keysSchema),
 );
 
-/** Why no callback can go to `url`, as a sentence for whoever asked for it; undefined if one can. */
-export function callbackFaultOf(env: Env, url: string): string | undefined {
+/** Why no callback can go to `url`, as a sentence for the caller who asked for it; undefined if one can. */
+export function callbackUrlError(env: Env, url: string): string | undefined {
   if (readCallbackKeys(env).length === 0)
     return "There are no callbacks here: set the secret CALLBACK_KEYS (`npx wrangler secret put CALLBACK_KEYS`).";
   if (!URL.canParse(url)) return "A callback needs an absolute URL.";
   const { origin, username, password, hash } = new URL(url);
   if (username !== "" || password !== "" || hash !== "")
-    return "The URL of a callback has no user, no password and no fragment.";
+    return "The URL of a callback must have no user, no password and no fragment.";
   const origins = readCallbackOrigins(env);
   if (origins.has(origin)) return undefined;
   return origins.size === 0
-    ? "Callbacks may go nowhere here: name their origins in the variable CALLBACK_ORIGINS."
-    : `Callbacks may go to ${[...origins.keys()].join(", ")} only.`;
+    ? "No callbacks are allowed here yet: name their origins in the variable CALLBACK_ORIGINS."
+    : `Callbacks may go only to ${[...origins.keys()].join(", ")}.`;
 }
 
 function isExactOrigin(text: string): boolean {

@@ -1,19 +1,17 @@
 export type LogLevel = "info" | "warn" | "error";
 
-/**
- * Writes one structured line. `fields` must be JSON and must hold no secret and no header of a request.
- */
+/** Writes one structured line. `fields` must be JSON, and must contain no secret and no header of a request. */
 export function log(level: LogLevel, message: string, fields: Record<string, unknown> = {}): void {
   console[level](JSON.stringify({ level, message, ...fields }));
 }
 
-/** An error's name and message, whatever was thrown, at most so long that they can be kept. */
+/** The name and message of whatever was thrown, cut to a length that can be stored. */
 export function describeError(error: unknown): { name: string; message: string } {
   if (error instanceof Error) return { name: error.name, message: error.message.slice(0, 2000) };
   try {
     return { name: "Error", message: String(error).slice(0, 2000) };
   } catch {
-    return { name: "Error", message: "What was thrown cannot be shown." };
+    return { name: "Error", message: "The thrown value cannot be shown." };
   }
 }
 

@@ -1,35 +1,36 @@
 /**
- * Everything that Sluice refuses or fails at, as problem details (RFC 9457).
+ * Every error that Sluice responds with, as problem details (RFC 9457).
  *
  *     Problem
  *     ├── 400 malformed            the message itself cannot be read
- *     ├── 400 client-gone          told to nobody
- *     ├── 400 digest-mismatch      the bytes are not those that a digest was sent for
+ *     ├── 400 client-gone          nobody reads it
+ *     ├── 400 digest-mismatch      the bytes do not have the digest that was sent
  *     ├── 400 completed-upload, inconsistent-upload-length
  *     ├── 401 unauthorized         no token, or an unknown one
  *     ├── 403 forbidden            the token lacks a scope
  *     ├── 404 not-found            no such route, task or file
  *     ├── 405 method-not-allowed   the route exists, for other methods
- *     ├── 409 conflict             not now: something else stands against it
+ *     ├── 409 conflict             not now: another request or a state stands in the way
  *     ├── 409 mismatching-upload-offset
  *     ├── 410 upload-gone
- *     ├── 412 precondition-failed  an If-… header does not hold; 412 unsupported-version: of a protocol
+ *     ├── 412 precondition-failed  an If-… header does not hold
+ *     ├── 412 unsupported-version  of a protocol
  *     ├── 413 too-large            longer than a limit
- *     ├── 415 unsupported-media    the body is of another type
+ *     ├── 415 unsupported-media    the body has another media type
  *     ├── 416 range-not-satisfiable
  *     ├── 422 invalid              readable, but not what the route takes; `errors` says where
  *     ├── 422 idempotency-key-reused  with another payload
  *     ├── 460 checksum-mismatch    of a chunk (tus)
- *     ├── 500 internal             a bug: the detail is in the log, under the request id
+ *     ├── 500 internal             a bug: the log has the details, under the request id
  *     ├── 502 upstream-unreachable, redirect-refused, response-too-large
  *     ├── 503 upstream-failed, queue-full, wait-limit, paused, breaker-open, semaphore-unavailable
- *     ├── 503 no-link-key          nothing to sign a link with
- *     ├── 503 task-not-started     the file is kept, but its task could not be started
- *     ├── 503 ledger-unavailable   the tasks cannot be written down, so they are not taken
+ *     ├── 503 no-link-key          no key to sign a link with
+ *     ├── 503 task-not-started     the file is stored, but its task could not be started
+ *     ├── 503 ledger-unavailable   the tasks cannot be written, so they are not accepted
  *     ├── 504 upstream-timeout
  *     └── 508 loop-detected        the call would come back here
  *
- * Whatever is thrown, `renderProblem` is the one place that turns it into an answer.
+ * Whatever is thrown, `renderProblem` is the one place that turns it into a response. README.md describes each type.
  */
 import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
@@ -76,7 +77,7 @@ const TITLES = {
 
 export type ProblemKind = keyof typeof TITLES;
 
-/** The kinds whose type others have registered; every other one is `urn:sluice:problem:{kind}`. */
+/** The kinds whose type is in the IANA registry; every other type is `urn:sluice:problem:{kind}`. */
 const REGISTERED = new Map<ProblemKind, string>([
   ["mismatching-upload-offset", "mismatching-upload-offset"],
   ["completed-upload", "completed-upload"],
@@ -92,15 +93,15 @@ function typeOf(kind: ProblemKind): string {
 }
 
 interface ProblemOptions extends ErrorOptions {
-  /** Headers of the answer, e.g. `WWW-Authenticate` or `Retry-After`. */
+  /** Headers of the response, e.g. `WWW-Authenticate` or `Retry-After`. */
   headers?: Record<string, string>;
-  /** Where the request was wrong: a JSON pointer or parameter name, and what was expected there. */
+  /** Where the request is wrong (a JSON pointer or a parameter's name), and what is expected there. */
   errors?: { at: string; detail: string }[];
-  /** Further members of the problem, which its registered type asks for (RFC 9457 §3.2). */
+  /** Further members of the problem, as its registered type requires (RFC 9457 §3.2). */
   members?: Record<string, number>;
 }
 
-/** An answer that is an error. `detail` is read by the caller: no internals, nothing of another caller. */
+/** An error response. The caller reads `detail`: it must contain no internals, and nothing about another caller. */
 export class Problem extends Error {
   override readonly name = "Problem";
 
@@ -120,7 +121,7 @@ export class Problem extends Error {
   }
 }
 
-/** The body of every error answer, for the OpenAPI document. */
+/** The body of every error response, for the OpenAPI document. */
 export const problemSchema = z
   .object({
     type: z.string().meta({ example: "urn:sluice:problem:not-found" }),
@@ -129,12 +130,12 @@ export const problemSchema = z
     detail: z.string(),
     requestId: z.string().meta({ description: "Also in the header X-Request-Id, and in the log." }),
     errors: z.array(z.object({ at: z.string(), detail: z.string() })).optional(),
-    "expected-offset": z.int().optional().meta({ description: "Of `mismatching-upload-offset`." }),
+    "expected-offset": z.int().optional().meta({ description: "For `mismatching-upload-offset`." }),
     "provided-offset": z.int().optional(),
   })
   .meta({ id: "Problem", description: "RFC 9457 problem details." });
 
-/** The answer to whatever was thrown. What is not a `Problem` is a bug: logged whole, told as a bare 500. */
+/** The response to whatever was thrown. An error that is not a `Problem` is a bug: it is logged whole, and sent as a bare 500. */
 export function renderProblem(error: unknown, c: Context): Response {
   const problem = toProblem(error);
   const requestId: string = c.get("requestId");
@@ -160,37 +161,34 @@ export function renderProblem(error: unknown, c: Context): Response {
     "Cache-Control": "no-store",
     ...problem.options.headers,
   };
-  // Not `c.body`: Hono does not know of 460, which is tus's own.
+  // Not `c.body`: Hono does not know the status 460, which only tus has.
   return new Response(JSON.stringify(body), { status: problem.status, headers });
 }
 
 function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
-  // The router throws these: for a body that is not the JSON it claims to be, and for one that does not claim to be any.
+  // The router throws this for a body that its Content-Type calls JSON, and that is not.
   if (error instanceof HTTPException && error.status === 400) return new Problem("malformed", error.message);
-  if (error instanceof HTTPException && error.status === 415) {
-    return new Problem("unsupported-media", "Send the body with the Content-Type that this route takes.");
-  }
   return new Problem("internal", "Something went wrong here. The log has the details under this request id.");
 }
 
 /** What zod found wrong with a request, as a 422 that names each place. `target` is json, query, param, … */
 export function invalid(target: string, error: z.core.$ZodError): Problem {
-  const errors = error.issues.flatMap(withinUnion).map((issue) => ({
+  const errors = error.issues.flatMap(expandUnion).map((issue) => ({
     at: `${target}/${issue.path.map(String).join("/")}`,
     detail: issue.message,
   }));
   return new Problem("invalid", `The request's ${target} is not what this route takes.`, { errors });
 }
 
-/** Of what none of the alternatives takes: what is wrong by the one that it is most like. */
-function withinUnion(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+/** When no alternative of a union matches: what is wrong according to the closest one. */
+function expandUnion(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
   if (issue.code !== "invalid_union") return [issue];
-  const nearest = issue.errors.find(isAlike);
+  const nearest = issue.errors.find(isOfSameKind);
   if (!nearest) return [issue];
-  return nearest.flatMap(withinUnion).map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }));
+  return nearest.flatMap(expandUnion).map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }));
 }
 
-/** Whether these are faults of something of the right kind. */
-const isAlike = (issues: z.core.$ZodIssue[]) =>
+/** Whether the value has the kind that the alternative takes, and is wrong only inside. */
+const isOfSameKind = (issues: z.core.$ZodIssue[]) =>
   !issues.some(({ code, path }) => code === "invalid_type" && path.length === 0);

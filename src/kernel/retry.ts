@@ -1,7 +1,9 @@
 /**
- * Runs `action` until it succeeds, with a jittered pause (ms) before each further try; throws what the last try
- * threw, and at once what is `final`. For calls to our own Durable Objects, which fail while an object restarts:
- * the action must take a fresh stub each time, since the restart breaks the old one.
+ * Runs `action` until it succeeds, with a jittered pause (ms) before each retry. Throws what the last try threw, and
+ * throws an error for which `isFinal` holds at once.
+ *
+ * This is for calls to our own Durable Objects, which fail while an object restarts. The action must take a fresh stub
+ * each time, since the restart breaks the old one.
  */
 export async function retry<T>(
   action: () => Promise<T>,
@@ -19,5 +21,5 @@ export async function retry<T>(
   return action();
 }
 
-/** Pauses that outlast the restart of a Durable Object: about three seconds in all. */
+/** Pauses that outlast the restart of a Durable Object: about three seconds in total. */
 export const RESTART_PAUSES_MS = [20, 100, 500, 2_000];

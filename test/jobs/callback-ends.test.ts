@@ -1,4 +1,4 @@
-/** Each end of a task has a callback of its own, which tells of that end or of nothing. */
+/** Each end of a task has a callback of its own, which reports that end or nothing. */
 import { env, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { Webhook } from "standardwebhooks";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -28,30 +28,30 @@ registerTaskTypes([
   }),
 ]);
 
-/** What the receiver has been told, whether it took it or not. */
-let told: { id: string; type: string; data: { status: string; finishedAt: string } }[] = [];
+/** What the receiver has been sent, whether it accepted it or not. */
+let sent: { id: string; type: string; data: { status: string; finishedAt: string } }[] = [];
 let isUp = false;
 
 keepQuiet();
 beforeEach(async () => {
   gate = Promise.withResolvers<string>();
-  [told, mayWork, isUp] = [[], false, false];
+  [sent, mayWork, isUp] = [[], false, false];
   resetUpstream(async (request) => {
     const headers = Object.fromEntries(request.headers);
-    const message = new Webhook(KEY).verify(await request.text(), headers) as Omit<(typeof told)[0], "id">;
-    told.push({ id: String(headers["webhook-id"]), ...message });
+    const message = new Webhook(KEY).verify(await request.text(), headers) as Omit<(typeof sent)[0], "id">;
+    sent.push({ id: String(headers["webhook-id"]), ...message });
     return new Response(null, { status: isUp ? 204 : 503 });
   });
   await reset();
 });
 afterEach(() => gate.resolve("late"));
 
-/** A task that has failed while its receiver was down, and its callback, which is to be tried again. */
-async function failedUntold(): Promise<{ taskId: string; callbackId: string }> {
+/** A task that has failed while its receiver was down, and its callback, which waits for a retry. */
+async function failedUnreported(): Promise<{ taskId: string; callbackId: string }> {
   const taskId = await submitted({ type: "callback_ends", callback_url: HOOK });
   const first = async () => (await callbackRows())[0];
   await expect.poll(first, { interval: 20 }).toMatchObject({ status: "scheduled", attempt: 1 });
-  expect(told.map(({ type }) => type)).toEqual(["task.failed"]);
+  expect(sent.map(({ type }) => type)).toEqual(["task.failed"]);
   return { taskId, callbackId: String((await first())?.id) };
 }
 
@@ -60,7 +60,7 @@ const callbackRows = async () =>
     .filter(({ type }) => type === "callback")
     .toSorted((a, b) => a.created_at_ms - b.created_at_ms);
 
-/** The receiver is there again, and it is time for the next try. */
+/** The receiver is up again, and the next try is due. */
 async function tryAgain(callbackId: string): Promise<void> {
   isUp = true;
   const ledger = ledgerOf(env, callbackId);
@@ -79,55 +79,55 @@ async function retryByHand(taskId: string): Promise<void> {
 
 const isOver = (row: TaskRow) => row.finished_at_ms !== null;
 
-test("(to compare) a failure is told when its receiver is there again", async () => {
-  const { taskId, callbackId } = await failedUntold();
+test("(control) a failure is reported when its receiver is up again", async () => {
+  const { taskId, callbackId } = await failedUnreported();
   await tryAgain(callbackId);
   await taskWhen(callbackId, "succeeded");
-  expect(told.map(({ type }) => type)).toEqual(["task.failed", "task.failed"]);
-  expect(told[1]).toEqual(told[0]);
-  expect(await taskWhen(taskId, "failed")).toMatchObject({ finishedAt: told[0]?.data.finishedAt });
+  expect(sent.map(({ type }) => type)).toEqual(["task.failed", "task.failed"]);
+  expect(sent[1]).toEqual(sent[0]);
+  expect(await taskWhen(taskId, "failed")).toMatchObject({ finishedAt: sent[0]?.data.finishedAt });
 });
 
-test("a failure that was mended before anybody heard of it is not told as the success", async () => {
-  const { taskId, callbackId } = await failedUntold();
+test("a failure whose task has succeeded since is not reported, neither as failure nor as success", async () => {
+  const { taskId, callbackId } = await failedUnreported();
   await retryByHand(taskId);
   isUp = true;
   gate.resolve("done");
   const { finishedAt } = await taskWhen(taskId, "succeeded");
-  await expect.poll(() => told.length, { interval: 20 }).toBe(2);
+  await expect.poll(() => sent.length, { interval: 20 }).toBe(2);
   await tryAgain(callbackId);
   expect(await taskWhen(callbackId, "failed")).toMatchObject({
     attempt: 2,
     error: { name: "NonRetryableError", message: expect.stringContaining(taskId) },
   });
   await expect.poll(async () => (await callbackRows()).map(isOver)).toEqual([true, true]);
-  expect(told).toMatchObject([
+  expect(sent).toMatchObject([
     { id: `msg_${callbackId}`, type: "task.failed" },
     { type: "task.succeeded", data: { status: "succeeded", finishedAt } },
   ]);
-  expect(told[1]?.id).not.toBe(told[0]?.id);
+  expect(sent[1]?.id).not.toBe(sent[0]?.id);
 });
 
-test("a failure is not told of a task that runs again, whose next end is told all the same", async () => {
-  const { taskId, callbackId } = await failedUntold();
+test("a failure whose task runs again is not reported, and the task's next end is", async () => {
+  const { taskId, callbackId } = await failedUnreported();
   await retryByHand(taskId);
   await tryAgain(callbackId);
   expect(await taskWhen(callbackId, "failed")).toMatchObject({ error: { name: "NonRetryableError" } });
-  expect(told).toHaveLength(1);
+  expect(sent).toHaveLength(1);
   gate.resolve("done");
   await taskWhen(taskId, "succeeded");
   await expect.poll(async () => (await callbackRows()).map(isOver)).toEqual([true, true]);
-  expect(told.map(({ type }) => type)).toEqual(["task.failed", "task.succeeded"]);
+  expect(sent.map(({ type }) => type)).toEqual(["task.failed", "task.succeeded"]);
 });
 
-test("two failures are told as two, each with its own time", async () => {
-  const { taskId, callbackId } = await failedUntold();
+test("two failures are reported as two, each with its own time", async () => {
+  const { taskId, callbackId } = await failedUnreported();
   isUp = true;
   expect((await callForJson(`/tasks/${taskId}/retry`, { method: "POST" })).status).toBe(202);
   await expect.poll(async () => (await callbackRows()).length, { interval: 20 }).toBe(2);
   await tryAgain(callbackId);
   await expect.poll(async () => (await callbackRows()).map(isOver)).toEqual([true, true]);
-  expect(told.map(({ type }) => type)).toEqual(["task.failed", "task.failed"]);
-  expect(new Set(told.map(({ id }) => id)).size).toBe(2);
-  expect(new Set(told.map(({ data }) => data.finishedAt)).size).toBe(2);
+  expect(sent.map(({ type }) => type)).toEqual(["task.failed", "task.failed"]);
+  expect(new Set(sent.map(({ id }) => id)).size).toBe(2);
+  expect(new Set(sent.map(({ data }) => data.finishedAt)).size).toBe(2);
 });

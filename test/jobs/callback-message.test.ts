@@ -1,7 +1,7 @@
 import { createHmac } from "node:crypto";
 import { Webhook } from "standardwebhooks";
 import { describe, expect, test } from "vitest";
-import { messageOf, signatureOf } from "../../src/jobs/callback-message.ts";
+import { signMessage, toMessage } from "../../src/jobs/callback-message.ts";
 import type { Task } from "../../src/tasks/index.ts";
 
 const NEW_KEY = `whsec_${btoa("new key, of the tests, 32 bytes.")}`;
@@ -9,9 +9,9 @@ const OTHER_KEY = `whsec_${btoa("some other key, of 32 bytes, too")}`;
 
 describe("the message", () => {
   const task = { id: "s0-x", finishedAt: "2026-01-02T03:04:05.006Z" };
-  const of = (end: string) => messageOf({ ...task, status: end } as unknown as Task);
+  const of = (end: string) => toMessage({ ...task, status: end } as unknown as Task);
 
-  test.each(["succeeded", "failed", "cancelled"])("of a task that has %s says so", (end) => {
+  test.each(["succeeded", "failed", "cancelled"])("for a task whose status is %s says so", (end) => {
     expect(JSON.parse(of(end))).toEqual({
       type: `task.${end}`,
       timestamp: task.finishedAt,
@@ -32,7 +32,7 @@ describe("the signature", () => {
     return `v1,${hmac.update(`${id}.${timestamp}.${message}`).digest("base64")}`;
   };
 
-  test("is that of the libraries' common example, with part of a second or without", () => {
+  test("matches the example that the Standard Webhooks libraries share, with or without a fraction of a second", () => {
     const { key, id, sentAt, message } = example;
     const headers = {
       "webhook-id": id,
@@ -41,20 +41,20 @@ describe("the signature", () => {
     };
     expect(byHand(key, id, "1614265330", message)).toBe(headers["webhook-signature"]);
     for (const ms of [0, 999])
-      expect(signatureOf([key], id, new Date(sentAt.getTime() + ms), message)).toEqual(headers);
+      expect(signMessage([key], id, new Date(sentAt.getTime() + ms), message)).toEqual(headers);
   });
 
-  test("is one for each key, newest first, over the bytes of the message", () => {
+  test("has one part for each key, the newest first, over the bytes of the message", () => {
     const { key, id, sentAt } = example;
     const message = JSON.stringify({ name: "röntgen 🩻", lone: "\ud800" });
     const each = [NEW_KEY, key].map((signer) => byHand(signer, id, "1614265330", message));
-    expect(signatureOf([NEW_KEY, key], id, sentAt, message)["webhook-signature"]).toBe(each.join(" "));
+    expect(signMessage([NEW_KEY, key], id, sentAt, message)["webhook-signature"]).toBe(each.join(" "));
   });
 
-  test("is good for whoever has either key, and for nobody else, nor for another message", () => {
+  test("verifies with either key, and neither with another key nor for another message", () => {
     const body = '{"name":"röntgen 🩻"}';
     const now = new Date();
-    const headers = signatureOf([NEW_KEY, example.key], "msg_1", now, body);
+    const headers = signMessage([NEW_KEY, example.key], "msg_1", now, body);
     for (const key of [NEW_KEY, example.key])
       expect(new Webhook(key).verify(body, headers)).toEqual({ name: "röntgen 🩻" });
     const wrong = "No matching signature";

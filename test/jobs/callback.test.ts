@@ -1,4 +1,4 @@
-/** Callbacks, from a task that has ended to what its receiver sees. */
+/** Callbacks, from the end of a task to what its receiver sees. */
 import { env, reset } from "cloudflare:test";
 import { exports } from "cloudflare:workers";
 import { Webhook } from "standardwebhooks";
@@ -34,19 +34,19 @@ interface Received {
   body: string;
 }
 
-/** What the receiver has seen since the test began, and the lines that the callback has logged. */
+/** What the receiver has got since the test began, and the lines that the callback has logged. */
 let received: Received[] = [];
 let lines: unknown[] = [];
-/** A task that has ended well. */
+/** The id of a task that has succeeded. */
 let succeeded = "";
 
-/** The receiver gives these answers, one after the other, the last one ever after. */
-function answerWith(...answers: (() => Response | Promise<Response>)[]): void {
+/** The receiver sends these responses, one after the other, and then repeats the last one. */
+function respondWith(...responses: (() => Response | Promise<Response>)[]): void {
   resetUpstream(async (request) => {
     const headers = Object.fromEntries(request.headers);
     received.push({ method: request.method, url: request.url, headers, body: await request.text() });
-    const answer = answers[received.length - 1] ?? answers.at(-1);
-    return answer ? answer() : new Response(null, { status: 204 });
+    const respond = responses[received.length - 1] ?? responses.at(-1);
+    return respond ? respond() : new Response(null, { status: 204 });
   });
 }
 
@@ -55,7 +55,7 @@ const status =
   () =>
     new Response(null, { status: code, headers });
 
-/** One try of the callback, with these variables or as it is, until everything it left behind is over. */
+/** Runs one try of the callback, with these variables if any, until all of its background work is done. */
 async function run({
   taskId = succeeded,
   url = HOOK,
@@ -80,10 +80,10 @@ async function run({
 
 const never = new AbortController().signal;
 
-/** What a try throws. */
+/** The error that a try throws. */
 async function failureOf(options?: Parameters<typeof run>[0]): Promise<Error> {
   const outcome = await run(options).then(
-    (result) => `it was done: ${JSON.stringify(result)}`,
+    (result) => `it succeeded: ${JSON.stringify(result)}`,
     (error: unknown) => error,
   );
   if (outcome instanceof Error) return outcome;
@@ -92,7 +92,7 @@ async function failureOf(options?: Parameters<typeof run>[0]): Promise<Error> {
 
 const taskOf = async (id: string) => (await callForJson(`/tasks/${id}`)).body;
 
-/** A task that reads a file, when it has ended. */
+/** Runs a task that reads a file, and returns its id when it has ended. */
 async function endedTask(fileId: string): Promise<string> {
   const id = (await exports.FileTasks.start("verify_file", fileId, crypto.randomUUID())) ?? "";
   await expect.poll(async () => (await taskOf(id)).finishedAt).toEqual(expect.any(String));
@@ -103,7 +103,7 @@ keepQuiet();
 beforeEach(async () => {
   await reset();
   [received, lines] = [[], []];
-  answerWith();
+  respondWith();
   await putFile("a", "hello", {
     headers: { "Content-Disposition": "attachment; filename*=UTF-8''r%C3%B6ntgen%20%F0%9F%A9%BB.bin" },
   });
@@ -111,7 +111,7 @@ beforeEach(async () => {
 });
 
 describe("a callback", () => {
-  test("is the task, as it can be read, signed and POSTed to the URL", async () => {
+  test("is the task, as GET shows it, signed and POSTed to the URL", async () => {
     expect(await run()).toEqual({ status: 204 });
     const [{ method, url, headers, body } = {} as Received] = received;
     expect([method, url]).toEqual(["POST", "http://upstream.internal/hooks/tasks?of=sluice"]);
@@ -130,7 +130,7 @@ describe("a callback", () => {
     expect(task.result).toMatchObject({ filename: "röntgen 🩻.bin" });
   });
 
-  test("tells of a failure, too", async () => {
+  test("reports a failure, too", async () => {
     const failed = await submitted({ type: "callback_fails" });
     await run({ taskId: failed });
     const [{ body } = {} as Received] = received;
@@ -140,9 +140,9 @@ describe("a callback", () => {
     });
   });
 
-  test("holds a permit of that upstream, in the background, until it is answered", async () => {
-    const answer = Promise.withResolvers<Response>();
-    answerWith(() => answer.promise);
+  test("holds a background permit of that upstream until the response", async () => {
+    const response = Promise.withResolvers<Response>();
+    respondWith(() => response.promise);
     const first = run({ id: "s0-first" });
     await expect.poll(() => received.length).toBe(1);
     const second = run({ id: "s0-second" });
@@ -151,14 +151,14 @@ describe("a callback", () => {
       held: { leases: [{ holder: "callback s0-first" }] },
       waiting: { callers: [{ holder: "callback s0-second", priority: "background" }] },
     });
-    answer.resolve(new Response(null, { status: 204 }));
+    response.resolve(new Response(null, { status: 204 }));
     await Promise.all([first, second]);
     expect([upstream.maxInFlight, await loadOf("callback-app")]).toEqual([1, IDLE]);
   });
 
   test("that is cancelled while it waits for its permit is not sent", async () => {
-    const answer = Promise.withResolvers<Response>();
-    answerWith(() => answer.promise);
+    const response = Promise.withResolvers<Response>();
+    respondWith(() => response.promise);
     const first = run();
     await expect.poll(() => received.length).toBe(1);
     const abort = new AbortController();
@@ -166,14 +166,14 @@ describe("a callback", () => {
     await expect.poll(() => loadOf("callback-app")).toEqual({ held: 1, waiting: 1 });
     abort.abort();
     expect(await second).toMatchObject({ kind: "client-gone" });
-    answer.resolve(new Response());
+    response.resolve(new Response());
     await first;
     expect(received).toHaveLength(1);
   });
 });
 
 describe("the signature", () => {
-  test("is one for each key, over the bytes that were sent", async () => {
+  test("has one part for each key, over the bytes that were sent", async () => {
     await run();
     const [{ headers, body } = {} as Received] = received;
     expect(headers["webhook-signature"]?.split(" ")).toHaveLength(2);
@@ -184,8 +184,8 @@ describe("the signature", () => {
   describe("over two tries", () => {
     afterEach(() => vi.useRealTimers());
 
-    test("has the same id, and each its own time", async () => {
-      answerWith(status(500), status(204));
+    test("has the same id, and a time of its own at each", async () => {
+      respondWith(status(500), status(204));
       await failureOf();
       vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 600_000 });
       await run();
@@ -200,24 +200,24 @@ describe("the signature", () => {
   });
 });
 
-describe("the answer", () => {
-  test.each([200, 201, 202, 204, 299])("%d: done", async (code) => {
-    answerWith(status(code));
+describe("the response", () => {
+  test.each([200, 201, 202, 204, 299])("%d: success", async (code) => {
+    respondWith(status(code));
     expect(await run()).toEqual({ status: code });
   });
 
-  test("410: given up, and logged", async () => {
-    answerWith(status(410));
+  test("410: no retry, and a line in the log", async () => {
+    respondWith(status(410));
     const error = await failureOf();
     expect(error).toBeInstanceOf(NonRetryableError);
     expect(error.message).toContain("410");
-    expect(lines).toEqual([["warn", expect.stringContaining("wants no more"), { about: succeeded }]]);
+    expect(lines).toEqual([["warn", expect.stringContaining("410 Gone"), { about: succeeded }]]);
   });
 
   test.each([300, 304, 400, 401, 404, 408, 429, 500, 502, 503, 504])(
-    "%d: to be tried again, later, and not at once",
+    "%d: a retry by the task, and none by the client",
     async (code) => {
-      answerWith(status(code));
+      respondWith(status(code));
       const error = await failureOf();
       expect(error).not.toBeInstanceOf(NonRetryableError);
       expect(error.message).toContain(String(code));
@@ -225,8 +225,8 @@ describe("the answer", () => {
     },
   );
 
-  test.each([301, 302, 303, 307, 308])("%d: the same, and not followed", async (code) => {
-    answerWith(status(code, { Location: "/hooks/elsewhere" }), status(204));
+  test.each([301, 302, 303, 307, 308])("%d: the same, and the redirect is not followed", async (code) => {
+    respondWith(status(code, { Location: "/hooks/elsewhere" }), status(204));
     const error = await failureOf();
     expect(error).not.toBeInstanceOf(NonRetryableError);
     expect(error).toMatchObject({ kind: "redirect-refused" });
@@ -234,10 +234,10 @@ describe("the answer", () => {
   });
 
   test.each([
-    ["none in time", "https://slow.example.com/", "upstream-timeout"],
+    ["none before the time-out", "https://slow.example.com/", "upstream-timeout"],
     ["no connection", "http://127.0.0.1:1/", "upstream-unreachable"],
   ])("%s: the same", async (_name, url, kind) => {
-    answerWith(async () => {
+    respondWith(async () => {
       await scheduler.wait(1000);
       return new Response();
     });
@@ -247,29 +247,29 @@ describe("the answer", () => {
     expect(received.length).toBeLessThanOrEqual(1);
   });
 
-  test("is not read", async () => {
+  test("has a body that is not read", async () => {
     const endless = new ReadableStream<Uint8Array>(
       { pull: (controller) => controller.enqueue(new Uint8Array(65_536)) },
       { highWaterMark: 0 },
     );
-    answerWith(() => new Response(endless));
+    respondWith(() => new Response(endless));
     expect(await run()).toEqual({ status: 200 });
     await expect.poll(() => loadOf("callback-app")).toEqual(IDLE);
   });
 });
 
-describe("given up, with nothing sent:", () => {
+describe("there is no retry, and nothing is sent, when", () => {
   const NO_TASK = "s0-00000000-0000-7000-8000-000000000000";
 
   test.each([
     ["the task has been deleted", { taskId: NO_TASK }, NO_TASK],
-    ["there cannot be such a task", { taskId: "nonsense" }, "nonsense"],
+    ["the task id is invalid", { taskId: "nonsense" }, "nonsense"],
     ["the path is not under path_prefixes", { url: "https://app.example.com/admin" }, "/hooks/"],
     ["dots lead out of path_prefixes", { url: "https://app.example.com/hooks/../admin" }, "/hooks/"],
-    ["encoded dots do", { url: "https://app.example.com/hooks/..%2fadmin" }, "encoded slash"],
+    ["encoded dots lead out of it", { url: "https://app.example.com/hooks/..%2fadmin" }, "encoded slash"],
     ["the origin is not allowed", { url: "https://evil.example/hooks/" }, "https://app.example.com"],
-    ["the port is not", { url: "https://app.example.com:8443/hooks/" }, "https://app.example.com"],
-    ["the scheme is not", { url: "http://app.example.com/hooks/" }, "https://app.example.com"],
+    ["the port is not allowed", { url: "https://app.example.com:8443/hooks/" }, "https://app.example.com"],
+    ["the scheme is not allowed", { url: "http://app.example.com/hooks/" }, "https://app.example.com"],
     ["the URL has a user", { url: "https://me@app.example.com/hooks/" }, "no user"],
   ])("%s", async (_name, options, message) => {
     const error = await failureOf(options);
@@ -279,7 +279,7 @@ describe("given up, with nothing sent:", () => {
   });
 });
 
-test("without a key nothing is sent, and it may be set until the tries are over", async () => {
+test("without a key nothing is sent, and a try after it is set succeeds", async () => {
   const error = await failureOf({ variables: { CALLBACK_KEYS: "" } });
   expect(error).not.toBeInstanceOf(NonRetryableError);
   expect(error.message).toContain("CALLBACK_KEYS");
@@ -289,7 +289,7 @@ test("without a key nothing is sent, and it may be set until the tries are over"
   expect(new Webhook(OTHER_KEY).verify(body, headers)).toMatchObject({ type: "task.succeeded" });
 });
 
-test("the tries go on for two to three days, at most 12 h apart", () => {
+test("the tries continue for two to three days, at most 12 h apart", () => {
   const { retries, minDelayMs, maxDelayMs, factor } = CALLBACK_RETRY;
   const delays = Array.from({ length: retries }, (_, i) => Math.min(maxDelayMs, minDelayMs * factor ** i));
   const days = delays.reduce((sum, delay) => sum + delay, 0) / 86_400_000;

@@ -1,4 +1,4 @@
-/** Uploads that start a task, by the front door. */
+/** Uploads that start a task, through the front door. */
 import { reset } from "cloudflare:test";
 import { exports } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -25,7 +25,7 @@ keepQuiet();
 beforeEach(() => reset());
 
 describe("an upload with ?task=", () => {
-  test("of a PUT answers with the task it has started, which is given the file", async () => {
+  test("by PUT responds with the task that it has started for the file", async () => {
     const { status, body } = await callForJson("/files/a?task=verify_file", { method: "PUT", body: "hello" });
     const { task } = body as unknown as Stored;
     expect([status, task?.url]).toEqual([201, `http://localhost/tasks/${task?.id}`]);
@@ -38,13 +38,13 @@ describe("an upload with ?task=", () => {
       });
   });
 
-  test("of a form with one file does too", async () => {
+  test("by a form with one file does so, too", async () => {
     const { body } = await post("/upload-file?task=verify_file", formBody([filePart("one")]));
     const { id, task } = body as unknown as Stored;
     await expect.poll(() => taskAt(task?.url)).toMatchObject({ status: "succeeded", result: { fileId: id } });
   });
 
-  test("of a form with several files starts one for each", async () => {
+  test("by a form with several files starts one task for each", async () => {
     const { body } = await post("/files?task=verify_file", form);
     const { files } = body as unknown as { files: Stored[] };
     expect(new Set(files.map(({ task }) => task?.id)).size).toBe(2);
@@ -54,7 +54,7 @@ describe("an upload with ?task=", () => {
         .toMatchObject({ status: "succeeded", result: { fileId: id } });
   });
 
-  test("starts one for each version of a file, and none without the parameter", async () => {
+  test("starts a task for each version of a file, and none without the parameter", async () => {
     const ids = [];
     for (const text of ["one", "one"]) {
       const { body } = await callForJson("/files/a?task=verify_file", { method: "PUT", body: text });
@@ -65,7 +65,7 @@ describe("an upload with ?task=", () => {
   });
 
   test.each(["nonsense", "task_a", "constructor", "", "x".repeat(64)])(
-    "of the type %j, which takes no file, is refused before anything is stored",
+    "with the type %j, which takes no file, is rejected before anything is stored",
     async (type) => {
       for (const call of [
         callForJson(`/files/a?task=${type}`, { method: "PUT", body: "x" }),
@@ -82,14 +82,16 @@ describe("an upload with ?task=", () => {
 });
 
 describe("the entrypoint", () => {
-  test("names the types that take a file", async () => {
-    expect(await exports.FileTasks.types()).toEqual(["verify_file"]);
+  test("names the types that take a file, and no other", async () => {
+    const types = await exports.FileTasks.types();
+    expect(types).toContain("verify_file");
+    for (const name of ["task_a", "callback"]) expect(types).not.toContain(name);
   });
 
-  test("names each type that can do with the id of a file, and cannot do without", async () => {
-    const takes = ({ input }: TaskType) =>
+  test("names each type that accepts the id of a file alone, and does not accept nothing", async () => {
+    const takesFile = ({ input }: TaskType) =>
       input.safeParse({ fileId: "any" }).success && !input.safeParse({}).success;
-    const names = TASK_TYPES.filter(takes).map(({ name }) => name);
+    const names = TASK_TYPES.filter(takesFile).map(({ name }) => name);
     expect(await exports.FileTasks.types()).toEqual(expect.arrayContaining(names));
     expect(names).toContain("verify_file");
   });

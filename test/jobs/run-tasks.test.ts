@@ -7,23 +7,23 @@ interface Scheduled {
 }
 
 test.each(["GET", "POST"])(
-  "%s /run-tasks answers at once, and both tasks are done after 3 s, not 5",
+  "%s /run-tasks responds at once, and both tasks are done after 3 s, not 5",
   async (method) => {
     const startedAtMs = Date.now();
     const { value, lines } = await captureLogs(async () => {
       const { response, settled } = await callWorker("/run-tasks", { method });
       const scheduled = await response.json<Scheduled>();
-      const answeredAfterMs = Date.now() - startedAtMs;
+      const respondedAfterMs = Date.now() - startedAtMs;
       const paths = scheduled.tasks.map(({ url }) => new URL(url).pathname);
       const whileRunning = await Promise.all(paths.map((path) => callForJson(path)));
       await settled();
       const afterwards = await Promise.all(paths.map((path) => callForJson(path)));
-      return { scheduled, answeredAfterMs, whileRunning, afterwards };
+      return { scheduled, respondedAfterMs, whileRunning, afterwards };
     });
-    const { scheduled, answeredAfterMs, whileRunning, afterwards } = value;
+    const { scheduled, respondedAfterMs, whileRunning, afterwards } = value;
 
     expect(scheduled.message).toBe("Tasks scheduled");
-    expect(answeredAfterMs).toBeLessThan(1000);
+    expect(respondedAfterMs).toBeLessThan(1000);
     expect(whileRunning.map(({ body }) => [body.type, body.status])).toEqual([
       ["task_a", "running"],
       ["task_b", "running"],

@@ -1,5 +1,5 @@
 /// <reference types="vite/types/importMeta.d.ts" />
-/** The one list of task types. */
+/** The list of task types. */
 import { describe, expect, test } from "vitest";
 import { TASK_TYPES } from "../../src/jobs/task-types.ts";
 import type { TaskType } from "../../src/tasks/index.ts";
@@ -18,14 +18,14 @@ const exported = Object.entries(modules).flatMap(([path, module]) =>
     .map((type) => ({ path, type })),
 );
 
-test("the rule sees the types that there are", () => {
+test("the rule below sees the types of Sluice itself", () => {
   expect(exported.map(({ type }) => type.name)).toEqual(
     expect.arrayContaining(["task_a", "verify_file", "callback"]),
   );
 });
 
 describe("every type that is exported from src/jobs", () => {
-  test.each(exported)("is in the list, and can be run: $type.name", ({ type }) => {
+  test.each(exported)("is in the list, and can run: $type.name", ({ type }) => {
     expect(TASK_TYPES).toContain(type);
     expect(findTaskType(type.name)).toBe(type);
   });

@@ -16,20 +16,22 @@ beforeEach(async () => {
 });
 
 describe("verify_file", () => {
-  test("tells what the file is, when its bytes are those that were uploaded", async () => {
+  test("describes the file when its bytes are those that were uploaded", async () => {
     const result = { fileId: "a", filename: "b.txt", size: 5, sha256: sha256("hello") };
     expect(await verify("a")).toEqual(result);
     expect(lines).toEqual([["info", "File verified.", { fileId: "a", size: 5 }]]);
   });
 
-  test("fails when they are not, and says both digests", async () => {
+  test("fails when they are not, and names both digests", async () => {
     const [key = ""] = await objectKeys();
     await env.FILES.put(key, "hullo");
-    await expect(verify("a")).rejects.toThrow(`its sha256 is ${sha256("hullo")}, and was ${sha256("hello")}`);
+    await expect(verify("a")).rejects.toThrow(
+      `the sha256 is ${sha256("hullo")}; it was ${sha256("hello")} when the file was stored`,
+    );
     expect(lines).toEqual([]);
   });
 
-  test("fails when there is no such file, or its bytes are lost", async () => {
+  test("fails when the file does not exist, or its bytes are lost", async () => {
     await expect(verify("none")).rejects.toThrow("there is no file none");
     await env.FILES.delete(await objectKeys());
     await expect(verify("a")).rejects.toThrow("the bytes of the file a are not in R2");

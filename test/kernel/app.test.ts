@@ -1,11 +1,13 @@
 import { createExecutionContext, env } from "cloudflare:test";
-import { describe, expect, test } from "vitest";
+import { createRoute } from "@hono/zod-openapi";
+import { expect, test } from "vitest";
+import { z } from "zod";
 import { createApp, createRouter } from "../../src/kernel/app.ts";
 import { callForJson, callWorker, captureLogs } from "../support/call.ts";
 
 const UUID = /^[0-9a-f-]{36}$/;
 
-test("every answer carries its request id, whatever kind of answer it is", async () => {
+test("every response carries its request id, whatever its kind", async () => {
   for (const path of [
     "/",
     "/docs",
@@ -22,7 +24,7 @@ test("every answer carries its request id, whatever kind of answer it is", async
   }
 });
 
-test("a well-formed request id of the caller is kept, any other is replaced", async () => {
+test("a well-formed request id from the caller is kept; any other is replaced", async () => {
   const kept = await callWorker("/healthz", { headers: { "X-Request-Id": "trace-42" } });
   expect(kept.response.headers.get("X-Request-Id")).toBe("trace-42");
   const replaced = await callWorker("/healthz", { headers: { "X-Request-Id": 'a"b<c>' } });
@@ -51,14 +53,17 @@ test.each([
   ["PUT", "/tasks/s0-x", "GET, HEAD, DELETE, OPTIONS"],
   ["PATCH", "/files/x", "GET, HEAD, DELETE, PUT, OPTIONS"],
   ["DELETE", "/files", "GET, HEAD, POST, OPTIONS"],
-])("%s %s is a 405 that names the methods there are", async (method, path, allow) => {
+])("%s %s is a 405 that names the allowed methods", async (method, path, allow) => {
   const { status, headers, body } = await callForJson(path, { method });
   expect(status).toBe(405);
   expect(headers.get("Allow")).toBe(allow);
-  expect(body.type).toBe("urn:sluice:problem:method-not-allowed");
+  expect(body).toMatchObject({
+    type: "urn:sluice:problem:method-not-allowed",
+    detail: `${method} is not allowed here. Allowed: ${allow}.`,
+  });
 });
 
-test("OPTIONS is answered with the methods there are", async () => {
+test("OPTIONS is answered with the allowed methods", async () => {
   const { response } = await callWorker("/hello", { method: "OPTIONS" });
   expect(response.status).toBe(204);
   expect(response.headers.get("Allow")).toBe("GET, HEAD, OPTIONS");
@@ -71,7 +76,7 @@ test("HEAD is answered like GET, without a body", async () => {
   expect(await response.text()).toBe("");
 });
 
-test("a bug is a bare 500; the whole of it is one line in the log, under the request id", async () => {
+test("a bug is a bare 500, and one line in the log has all of it, under the request id", async () => {
   const broken = createRouter();
   broken.get("/broken", () => {
     throw new Error("the password is hunter2", { cause: new Error("deeper") });
@@ -100,107 +105,39 @@ test("a bug is a bare 500; the whole of it is one line in the log, under the req
   ]);
 });
 
-describe("a page of another site", () => {
-  const Origin = "https://app.example.com";
-  const variables = { CORS_ORIGINS: [Origin, "https://other.example.com"] };
-  const preflight = { Origin, "Access-Control-Request-Method": "PATCH" };
-
-  /** The headers of CORS in an answer. */
-  const cors = ({ headers }: Response) =>
-    Object.fromEntries([...headers].filter(([name]) => name.startsWith("access-control-")));
-
-  test("that CORS_ORIGINS names may ask what it may do, without a token", async () => {
-    const { response } = await callWorker("/uploads/x", {
-      method: "OPTIONS",
-      site: "https://sluice.example.com",
-      variables: { ...variables, ACCESS: "tokens" },
-      headers: { ...preflight, "Access-Control-Request-Headers": "authorization,upload-offset" },
-    });
-    expect([response.status, cors(response), response.headers.has("Tus-Version")]).toEqual([
-      204,
-      {
-        "access-control-allow-origin": Origin,
-        "access-control-allow-methods": "GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS",
-        "access-control-allow-headers": "authorization,upload-offset",
-        "access-control-max-age": "7200",
-      },
-      false,
+test("a 415 names the media types that its route takes, and only those", async () => {
+  const { router, route } = scratchRoutes();
+  const app = createApp({ open: [router], closed: [] });
+  const send = async (path: string, contentType: string) => {
+    const headers = { "Content-Type": contentType };
+    const request = new Request(`http://localhost${path}`, { method: "POST", headers, body: "x" });
+    return app.fetch(request, env, createExecutionContext());
+  };
+  for (const path of [route.json, route.form]) {
+    const response = await send(path, "text/plain");
+    const { type, detail } = await response.json<Record<string, string>>();
+    const wanted = path === route.json ? "application/json" : "multipart/form-data";
+    expect([response.status, type, detail]).toEqual([
+      415,
+      "urn:sluice:problem:unsupported-media",
+      `Send the body with the Content-Type ${wanted}.`,
     ]);
-    expect(response.headers.get("Vary")).toContain("Origin");
-  });
-
-  test.each([
-    ["/files", 200],
-    ["/files/none", 404],
-    ["/files?limit=0", 422],
-    ["/nowhere", 404],
-    ["/healthz", 200],
-  ])("that CORS_ORIGINS names can read the answer of %s, whatever it is", async (path, status) => {
-    const { response } = await callWorker(path, { variables, headers: { Origin } });
-    expect([response.status, response.headers.get("Access-Control-Allow-Origin")]).toEqual([status, Origin]);
-    expect(response.headers.get("Vary")).toContain("Origin");
-    const exposed = response.headers.get("Access-Control-Expose-Headers")?.split(",") ?? [];
-    for (const name of [
-      "Location",
-      "ETag",
-      "Upload-Offset",
-      "Tus-Resumable",
-      "X-Request-Id",
-      "Content-Range",
-    ])
-      expect(exposed).toContain(name);
-  });
-
-  test.each([
-    ["OPTIONS", "/uploads", "Accept-Patch"],
-    ["OPTIONS", "/uploads", "Allow"],
-    ["PUT", "/hello", "Allow"],
-    ["POST", "/upload-file", "Accept-Post"],
-    ["GET", "/fetch/demo/todos/1", "Server-Timing"],
-  ])("that CORS_ORIGINS names can read what %s %s says in %s", async (method, path, name) => {
-    const { response, settled } = await callWorker(path, { method, variables, headers: { Origin } });
-    await response.text();
-    await settled();
-    expect(response.headers.has(name)).toBe(true);
-    expect(response.headers.get("Access-Control-Expose-Headers")?.split(",")).toContain(name);
-  });
-
-  test("that CORS_ORIGINS names can also read that it needs a token", async () => {
-    const { response } = await callWorker("/files", {
-      site: "https://sluice.example.com",
-      variables: { ...variables, ACCESS: "tokens" },
-      headers: { Origin },
-    });
-    expect([response.status, response.headers.get("Access-Control-Allow-Origin")]).toEqual([401, Origin]);
-  });
-
-  test("is told what tus there is when its OPTIONS is no preflight", async () => {
-    const { response } = await callWorker("/uploads", { method: "OPTIONS", variables, headers: { Origin } });
-    expect([response.status, response.headers.get("Tus-Version"), cors(response)]).toEqual([
-      204,
-      "1.0.0",
-      {
-        "access-control-allow-origin": Origin,
-        "access-control-expose-headers": expect.stringContaining("Tus-Version"),
-      },
-    ]);
-  });
-
-  test.each([
-    ["another", "https://app.example.com.evil.example"],
-    ["one without an origin", "null"],
-  ])("that is not named, as %s, may nothing", async (_name, other) => {
-    const asked = await callWorker("/files", {
-      method: "OPTIONS",
-      variables,
-      headers: { ...preflight, Origin: other },
-    });
-    const got = await callWorker("/files", { variables, headers: { Origin: other } });
-    expect([cors(asked.response), cors(got.response)]).toEqual([{}, {}]);
-  });
-
-  test("may nothing at all where CORS_ORIGINS is empty", async () => {
-    const { response } = await callWorker("/files", { method: "OPTIONS", headers: preflight });
-    expect(cors(response)).toEqual({});
-  });
+  }
 });
+
+/** Two routes with the same method, one of them with a parameter in its path. */
+function scratchRoutes() {
+  const describe = (path: string, mediaType: string) =>
+    createRoute({
+      method: "post",
+      path,
+      request: {
+        body: { required: true, content: { [mediaType]: { schema: z.object({ a: z.string() }) } } },
+      },
+      responses: { 200: { description: "Never." } },
+    });
+  const router = createRouter()
+    .openapi(describe("/scratch/{id}/json", "application/json"), (c) => c.body(null))
+    .openapi(describe("/scratch/form", "multipart/form-data"), (c) => c.body(null));
+  return { router, route: { json: "/scratch/1/json", form: "/scratch/form" } };
+}

@@ -1,6 +1,6 @@
 import { env } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
-import { callbackFaultOf, readCallbackKeys, readCallbackOrigins } from "../../src/kernel/callbacks.ts";
+import { callbackUrlError, readCallbackKeys, readCallbackOrigins } from "../../src/kernel/callbacks.ts";
 import { ConfigurationError } from "../../src/kernel/variables.ts";
 
 const ORIGIN = "https://app.example.com";
@@ -19,7 +19,7 @@ describe("CALLBACK_ORIGINS", () => {
   });
 
   test.each([
-    [[ORIGIN], "which upstream leads there"],
+    [[ORIGIN], "the upstream that leads there"],
     ["{", "not valid JSON"],
     [{ [ORIGIN]: 1 }, ORIGIN],
     ...[
@@ -64,7 +64,7 @@ describe("CALLBACK_KEYS", () => {
     ["with nothing after it", "whsec_"],
     ["without its padding", keyOf(32).replace("=", "")],
     ["with characters that are not base64's", keyOf(30).replace("BwcH", "Bw-H")],
-    ["behind one that is good", `${keyOf(32)} ${keyOf(32)}BwcH`],
+    ["after a valid one", `${keyOf(32)} ${keyOf(32)}BwcH`],
     ["with a comma between them", `${keyOf(32)},${keyOf(32)}`],
   ])("one %s stops the Worker with a message that names it, and does not show it", (_name, CALLBACK_KEYS) => {
     const read = () => readCallbackKeys(using({ CALLBACK_KEYS }));
@@ -75,13 +75,13 @@ describe("CALLBACK_KEYS", () => {
 
 describe("a callback's URL", () => {
   const variables = { CALLBACK_KEYS: keyOf(32), CALLBACK_ORIGINS: { [ORIGIN]: "app" } };
-  const faultOf = (url: string, changed: object = {}) =>
-    callbackFaultOf(using({ ...variables, ...changed }), url);
+  const errorFor = (url: string, changed: object = {}) =>
+    callbackUrlError(using({ ...variables, ...changed }), url);
 
   test.each([ORIGIN, `${ORIGIN}/`, `${ORIGIN}:443/hooks?a=b`, "HTTPS://APP.example.com/x"])(
-    "%s will do",
+    "%s is allowed",
     (url) => {
-      expect(faultOf(url)).toBeUndefined();
+      expect(errorFor(url)).toBeUndefined();
     },
   );
 
@@ -89,20 +89,20 @@ describe("a callback's URL", () => {
     ["/hooks", "absolute"],
     ["", "absolute"],
     ["https://", "absolute"],
-    ["https://evil.example/", `${ORIGIN} only`],
-    ["http://app.example.com/", `${ORIGIN} only`],
-    [`${ORIGIN}.evil.example/`, `${ORIGIN} only`],
+    ["https://evil.example/", `only to ${ORIGIN}`],
+    ["http://app.example.com/", `only to ${ORIGIN}`],
+    [`${ORIGIN}.evil.example/`, `only to ${ORIGIN}`],
     ["https://app.example.com@evil.example/", "no user"],
     ["https://me:pw@app.example.com/", "no user"],
     [`${ORIGIN}/#part`, "no fragment"],
-    ["javascript:alert(1)", `${ORIGIN} only`],
-    ["data:,x", `${ORIGIN} only`],
-  ])("%s will not", (url, why) => {
-    expect(faultOf(url)).toContain(why);
+    ["javascript:alert(1)", `only to ${ORIGIN}`],
+    ["data:,x", `only to ${ORIGIN}`],
+  ])("%s is not allowed", (url, why) => {
+    expect(errorFor(url)).toContain(why);
   });
 
-  test("will not where there are no origins, or is no key", () => {
-    expect(faultOf(ORIGIN, { CALLBACK_ORIGINS: {} })).toContain("CALLBACK_ORIGINS");
-    expect(faultOf(ORIGIN, { CALLBACK_KEYS: "" })).toContain("CALLBACK_KEYS");
+  test("is not allowed where there are no origins, or no key", () => {
+    expect(errorFor(ORIGIN, { CALLBACK_ORIGINS: {} })).toContain("CALLBACK_ORIGINS");
+    expect(errorFor(ORIGIN, { CALLBACK_KEYS: "" })).toContain("CALLBACK_KEYS");
   });
 });

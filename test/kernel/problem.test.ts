@@ -8,8 +8,8 @@ import { keepQuiet } from "../support/quiet.ts";
 
 keepQuiet();
 
-/** What a route that throws this answers. */
-async function answerTo(thrown: Error) {
+/** The response of a route that throws this. */
+async function responseTo(thrown: Error) {
   const router = createRouter();
   router.get("/x", () => {
     throw thrown;
@@ -38,9 +38,9 @@ test.each<[ProblemKind, number]>([
   ["no-link-key", 503],
   ["task-not-started", 503],
   ["ledger-unavailable", 503],
-])("%s is a %i, of a type of this service", async (kind, status) => {
-  const { body, headers, ...answer } = await answerTo(new Problem(kind, "Why."));
-  expect([answer.status, body]).toEqual([
+])("%s is a %i, with a type of this service", async (kind, status) => {
+  const { body, headers, ...response } = await responseTo(new Problem(kind, "Why."));
+  expect([response.status, body]).toEqual([
     status,
     {
       type: `urn:sluice:problem:${kind}`,
@@ -61,8 +61,8 @@ test.each<[ProblemKind, number, string]>([
   ["mismatching-upload-offset", 409, "offset from request does not match offset of resource"],
   ["completed-upload", 400, "upload is already completed"],
   ["inconsistent-upload-length", 400, "inconsistent length values for upload"],
-])("%s is of the type that others have registered", async (kind, status, title) => {
-  const { body } = await answerTo(new Problem(kind, "Why."));
+])("%s has its registered type", async (kind, status, title) => {
+  const { body } = await responseTo(new Problem(kind, "Why."));
   expect(body).toMatchObject({
     type: `https://iana.org/assignments/http-problem-types#${kind}`,
     title,
@@ -70,13 +70,13 @@ test.each<[ProblemKind, number, string]>([
   });
 });
 
-test("further members, places, and headers are told; but no member hides what every problem has", async () => {
+test("a problem carries its further members, places and headers, and no member replaces a standard one", async () => {
   const options = {
     headers: { "Retry-After": "5" },
     errors: [{ at: "query/x", detail: "no" }],
     members: { "expected-offset": 100, status: 1 },
   };
-  const { body, headers } = await answerTo(new Problem("mismatching-upload-offset", "Why.", options));
+  const { body, headers } = await responseTo(new Problem("mismatching-upload-offset", "Why.", options));
   expect(body).toMatchObject({
     "expected-offset": 100,
     status: 409,
@@ -90,13 +90,13 @@ test.each([
   [new HTTPException(415), 415, "urn:sluice:problem:unsupported-media"],
   [new HTTPException(418), 500, "urn:sluice:problem:internal"],
   [new Error("secret"), 500, "urn:sluice:problem:internal"],
-])("%s, thrown by others, is a %i", async (thrown, status, type) => {
-  const { body } = await answerTo(thrown);
+])("%s, thrown elsewhere, is a %i", async (thrown, status, type) => {
+  const { body } = await responseTo(thrown);
   expect(body).toMatchObject({ status, type });
   expect(JSON.stringify(body)).not.toContain("secret");
 });
 
-describe("of what no alternative takes, that is told which is wrong with the one it is most like", () => {
+describe("when no alternative of a union matches, the errors are those of the closest one:", () => {
   const one = z.strictObject({ name: z.string(), more: z.object({ n: z.int() }).optional() });
   const either = z.union([one, z.array(one).min(1)]);
   const nested = z.object({ within: z.union([z.object({ is: z.union([z.number(), one]) }), z.null()]) });
@@ -105,18 +105,18 @@ describe("of what no alternative takes, that is told which is wrong with the one
     ["an object", either, { name: 1 }, ["json/name"]],
     ["deep in an object", either, { name: "a", more: { n: "1" } }, ["json/more/n"]],
     ["several faults of it", either, { name: 1, more: 1 }, ["json/name", "json/more"]],
-    ["a member that it has too much", either, { name: "a", other: 1 }, ["json/"]],
+    ["an unknown member", either, { name: "a", other: 1 }, ["json/"]],
     ["an array", either, [{ name: "a" }, { name: 1 }], ["json/1/name"]],
-    ["an item that is no object", either, [1], ["json/0"]],
+    ["an item that is not an object", either, [1], ["json/0"]],
     ["an empty array", either, [], ["json/"]],
-    ["like none of them", either, "text", ["json/"]],
+    ["close to none of them", either, "text", ["json/"]],
     ["a union in a union", nested, { within: { is: { name: 1 } } }, ["json/within/is/name"]],
-    ["nothing like either of the inner", nested, { within: { is: "text" } }, ["json/within/is"]],
-    ["nothing like either of the outer", nested, { within: 1 }, ["json/within"]],
+    ["close to neither of the inner ones", nested, { within: { is: "text" } }, ["json/within/is"]],
+    ["close to neither of the outer ones", nested, { within: 1 }, ["json/within"]],
     ["no union", one, { name: 1 }, ["json/name"]],
   ])("%s", (_name, schema, value, places) => {
     const { error } = schema.safeParse(value);
-    if (!error) throw new Error("it was taken");
+    if (!error) throw new Error("it was accepted");
     const problem = invalid("json", error);
     expect(problem.kind).toBe("invalid");
     expect(problem.options.errors?.map(({ at }) => at)).toEqual(places);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { retry } from "../../src/kernel/retry.ts";
 
-/** An action that fails `failures` times, then gives how often it was tried. */
+/** An action that fails `failures` times, then returns how often it was tried. */
 function flaky(failures: number) {
   let tries = 0;
   return async () => {
@@ -22,7 +22,7 @@ test("when every try fails, the last failure is thrown", async () => {
   await expect(retry(flaky(9), [1, 1])).rejects.toThrow("failure 3");
 });
 
-test("what is final is not tried again", async () => {
+test("a final error is not retried", async () => {
   await expect(retry(flaky(9), [1, 1], (error) => String(error).includes("failure 1"))).rejects.toThrow(
     "failure 1",
   );

@@ -12,7 +12,7 @@ function start(variables: Record<string, unknown>): void {
   for (const read of [readAccess, readUpstreams, readDataSource]) read({ ...env, ...variables });
 }
 
-describe("a bad variable stops the Worker with a message that names it", () => {
+describe("a bad variable stops the Worker, with a message that names it", () => {
   test.each([
     ["ACCESS", "open", "ACCESS"],
     ["ACCESS", undefined, "ACCESS"],
@@ -25,6 +25,11 @@ describe("a bad variable stops the Worker with a message that names it", () => {
     ],
     ["SLUICE_TOKENS", [{ ...TOKEN, scopes: ["root"] }], "SLUICE_TOKENS.0.scopes.0"],
     ["SLUICE_TOKENS", [{ ...TOKEN, scope: "read" }], "SLUICE_TOKENS"],
+    [
+      "SLUICE_TOKENS",
+      [{ ...TOKEN, token: "what openssl rand -hex 32 prints" }],
+      "SLUICE_TOKENS.0.token: this is still the placeholder; replace it, in the line of .dev.vars",
+    ],
     ["DATA_UPSTREAM", "nobody", "DATA_UPSTREAM must name one of UPSTREAMS"],
     ["DATA_PATH", "todos/1", "DATA_PATH"],
     ["DATA_PATH", "//evil.example/x", "DATA_PATH"],
@@ -62,7 +67,7 @@ describe("a bad variable stops the Worker with a message that names it", () => {
     [{ SLUICE_TOKENS: undefined }],
     [{ UPSTREAMS: { scripted: { origin: "https://api.example.com:8443", concurrency: 50 } } }],
     [{ UPSTREAMS: '{"scripted": {"origin": "http://127.0.0.1:9000"}}' }],
-  ])("a good one does not: %j", (variables) => {
+  ])("a valid one does not: %j", (variables) => {
     expect(() => start(variables)).not.toThrow();
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { cutWaiting } from "../../src/kernel/wait-until.ts";
 
-/** What the platform is told to wait for. */
+/** A platform that records what it is asked to wait for. */
 function platform() {
   const awaited: Promise<unknown>[] = [];
   return { awaited, waitUntil: (promise: Promise<unknown>) => void awaited.push(promise) };
@@ -9,7 +9,7 @@ function platform() {
 
 const never = new Promise<never>(() => {});
 
-test("with no limit, the platform gets the very promise", () => {
+test("without a limit, the platform gets the promise itself", () => {
   const ctx = platform();
   cutWaiting(ctx, 0).waitUntil(never);
   expect(ctx.awaited).toEqual([never]);
@@ -17,7 +17,7 @@ test("with no limit, the platform gets the very promise", () => {
 });
 
 describe("with a limit, the platform waits", () => {
-  test("until the limit, counted from the call, for what does not end", async () => {
+  test("until the limit, counted from the call, for what never ends", async () => {
     const ctx = platform();
     const waiting = cutWaiting(ctx, 60);
     await scheduler.wait(40);
@@ -27,13 +27,13 @@ describe("with a limit, the platform waits", () => {
     expect(performance.now() - calledAtMs).toBeGreaterThanOrEqual(55);
   });
 
-  test("no longer than for what ends before", async () => {
+  test("only until the end of what ends before the limit", async () => {
     const ctx = platform();
     cutWaiting(ctx, 3_600_000).waitUntil(Promise.resolve("done"));
     expect(await ctx.awaited[0]).toBe("done");
   });
 
-  test("and hears of what fails, as without one", async () => {
+  test("and sees a rejection, as it does without a limit", async () => {
     const ctx = platform();
     cutWaiting(ctx, 3_600_000).waitUntil(Promise.reject(new RangeError("too far")));
     await expect(ctx.awaited[0]).rejects.toThrow(RangeError);

@@ -1,4 +1,4 @@
-/** The front door: one call to the Worker, with its variables as the tests have them, or changed. */
+/** The front door: calls the Worker, with the variables of the tests or others. */
 import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
 import { vi } from "vitest";
 import worker from "./worker.ts";
@@ -6,12 +6,12 @@ import worker from "./worker.ts";
 const SITE = "http://localhost";
 
 export interface CallOptions extends RequestInit<IncomingRequestCfProperties> {
-  /** Variables that differ for this call. */
+  /** Variables that differ in this call. */
   variables?: Record<string, unknown>;
   site?: string;
 }
 
-/** Calls the Worker. `settled` resolves once everything it left to `waitUntil` is over. */
+/** Calls the Worker. `settled` resolves when everything that it passed to `waitUntil` has settled. */
 export async function callWorker(path: string, { variables, site = SITE, ...init }: CallOptions = {}) {
   const ctx = createExecutionContext();
   const request = new Request<unknown, IncomingRequestCfProperties>(`${site}${path}`, init);
@@ -19,7 +19,7 @@ export async function callWorker(path: string, { variables, site = SITE, ...init
   return { response, settled: () => waitOnExecutionContext(ctx) };
 }
 
-/** Calls the Worker, reads its JSON answer, and lets what it left behind come to an end. */
+/** Calls the Worker, reads its JSON response, and waits for its background work. */
 export async function callForJson(path: string, options?: CallOptions) {
   const { response, settled } = await callWorker(path, options);
   const body = await response.json<Record<string, unknown>>();
@@ -27,7 +27,7 @@ export async function callForJson(path: string, options?: CallOptions) {
   return { status: response.status, headers: response.headers, body };
 }
 
-/** Everything written to the console while `action` runs, parsed. */
+/** Runs `action`, and records every line that is written to the console meanwhile, parsed. */
 export async function captureLogs<T>(
   action: () => Promise<T>,
 ): Promise<{ value: T; lines: Record<string, unknown>[] }> {

@@ -1,4 +1,4 @@
-/** Reading server-sent events, one after the other. */
+/** Reads server-sent events, one after the other. */
 export interface ServerSentEvent {
   id: number;
   event: string;
@@ -14,7 +14,7 @@ export class EventReader {
     this.#reader = stream.getReader();
   }
 
-  /** The next event, whatever is without data left out; undefined once the stream has ended. */
+  /** The next event that has data; undefined when the stream has ended. */
   async next(): Promise<ServerSentEvent | undefined> {
     for (;;) {
       const end = this.#text.indexOf("\n\n");

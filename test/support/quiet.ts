@@ -1,4 +1,4 @@
-/** Keeps what is logged during each test of a file off the console, also when it comes after the call is over. */
+/** Keeps the log of each test of a file off the console, also what is logged after a call has ended. */
 import { afterEach, beforeEach, vi } from "vitest";
 
 export function keepQuiet(): void {

@@ -26,7 +26,7 @@ storeRoutes.openapi(
   createRoute({
     method: "post",
     path: "/upload-file",
-    tags: ["Files"],
+    tags: ["Examples"],
     summary: "Upload one file from a form",
     ...needs("write"),
     request: {

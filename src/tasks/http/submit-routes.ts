@@ -2,7 +2,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { type AppEnv } from "../../kernel/app-env.ts";
-import { callbackFaultOf } from "../../kernel/callbacks.ts";
+import { callbackUrlError } from "../../kernel/callbacks.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import type { NewTask } from "../ledger/claim.ts";
 import { taskLink, taskLinkSchema, taskSchema } from "../ledger/schema.ts";
@@ -75,7 +75,7 @@ submitRoutes.openapi(
   }),
   async (c) => {
     const submission = c.req.valid("json");
-    const checked = checkSubmission(submission, (url) => callbackFaultOf(c.env, url));
+    const checked = checkSubmission(submission, (url) => callbackUrlError(c.env, url));
     const tasks = makeTasks(checked, anyShard(), Date.now());
     const made = await makeOnce(c, submission, tasks);
     const links = made.map(({ id, error }) => (error === undefined ? taskLink(id, c.req.url) : { error }));

@@ -1,0 +1,95 @@
+/**
+ * The OpenAPI document, as the tools of its readers see it: Redocly's linter, and openapi-typescript without options.
+ *
+ * Routes with a tag of your own are left out; what they say is up to you.
+ */
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { registerHooks } from "node:module";
+import { dirname, join } from "node:path";
+import { createConfig, lintFromString } from "@redocly/openapi-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { startDev, temporaryFolder } from "../support/dev-server.ts";
+
+interface Document {
+  tags: { name: string }[];
+  paths: Record<string, Record<string, { tags?: string[] }>>;
+}
+
+const storage = temporaryFolder();
+const desk = temporaryFolder();
+let document: Document;
+
+beforeAll(async () => {
+  const server = await startDev(storage.path);
+  try {
+    document = withoutOthers((await (await fetch(`${server.url}/openapi.json`)).json()) as Document);
+  } finally {
+    await server.kill();
+  }
+});
+afterAll(() => {
+  storage.remove();
+  desk.remove();
+});
+
+function withoutOthers({ tags, paths, ...rest }: Document): Document {
+  const names = new Set(tags.map(({ name }) => name));
+  const ours = Object.entries(paths).map(([path, item]) => [
+    path,
+    Object.fromEntries(
+      Object.entries(item).filter(([, operation]) => operation.tags?.some((tag) => names.has(tag))),
+    ),
+  ]);
+  return { ...rest, tags, paths: Object.fromEntries(ours) };
+}
+
+test("redocly lint finds no error", async () => {
+  const config = await createConfig({ extends: ["recommended"] });
+  const source = JSON.stringify(document);
+  const found = await lintFromString({ source, absoluteRef: "openapi.json", config });
+  const errors = found.filter(({ severity }) => severity === "error");
+  expect(errors.map(({ ruleId, message, location }) => [ruleId, message, location[0]?.pointer])).toEqual([]);
+});
+
+test("openapi-typescript makes types in which a request may leave out what has a default", async () => {
+  writeFileSync(join(desk.path, "api.ts"), await typesOf(document));
+  writeFileSync(join(desk.path, "use.ts"), USE);
+  const tsc = join(dirname(dirname(import.meta.dirname)), "node_modules/.bin/tsc");
+  const options = ["--noEmit", "--strict", "--allowImportingTsExtensions"];
+  const { stdout, status } = spawnSync(tsc, [...options, "use.ts"], { cwd: desk.path, encoding: "utf8" });
+  expect([stdout, status]).toEqual(["", 0]);
+});
+
+/** Requests with no more than what they need; and, to see that the types are not lax, some with less. */
+const USE = `
+import type { paths } from "./api.ts";
+
+type Json<Path extends keyof paths, Method extends keyof paths[Path]> =
+  paths[Path][Method] extends { requestBody: { content: { "application/json": infer Body } } } ? Body : never;
+
+export const task: Json<"/tasks", "post"> = { type: "task_a" };
+export const tasks: Json<"/tasks", "post"> = [{ type: "task_a" }, { type: "task_b", priority: 1 }];
+export const schedule: Json<"/schedules", "post"> = { cron: "0 * * * *", type: "task_a" };
+export const change: Json<"/upstreams/{name}", "patch"> = { concurrency: 2 };
+export const query: paths["/tasks"]["get"]["parameters"]["query"] = {};
+
+// @ts-expect-error a task needs a type
+export const noType: Json<"/tasks", "post"> = { input: {} };
+// @ts-expect-error a schedule needs a pattern
+export const noCron: Json<"/schedules", "post"> = { type: "task_a" };
+`;
+
+/** openapi-typescript uses the compiler's JavaScript API, which TypeScript 7 does not have. */
+async function typesOf(described: Document): Promise<string> {
+  const hooks = registerHooks({
+    resolve: (specifier, context, next) =>
+      next(specifier === "typescript" ? import.meta.resolve("typescript-5") : specifier, context),
+  });
+  try {
+    const { default: openapiTs, astToString } = await import("openapi-typescript");
+    return astToString(await openapiTs(JSON.stringify(described), { silent: true }));
+  } finally {
+    hooks.deregister();
+  }
+}
