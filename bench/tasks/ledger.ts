@@ -7,7 +7,8 @@
 import { TaskLedger as Ledger } from "../../src/tasks/index.ts";
 import { nextToDispatch } from "../../src/tasks/ledger/dispatch.ts";
 import { claim } from "../../src/tasks/ledger/rules.ts";
-import { type Page, TaskTable } from "../../src/tasks/ledger/task-table.ts";
+import { TaskTable } from "../../src/tasks/ledger/task-table.ts";
+import { type Page } from "../../src/tasks/ledger/task-queries.ts";
 
 /** How many rows are written before they are committed. */
 const CHUNK = 50_000;

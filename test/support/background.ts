@@ -17,28 +17,28 @@ export function newType(name: string, run: (ctx: TaskContext) => Promise<unknown
 }
 
 /** Starts tasks, waits until what they do in this invocation is over, and gives what the front door says of them. */
-export async function startAndLook(starts: Start[], variables: Record<string, unknown> = {}) {
+export async function runTasks(starts: Start[], variables: Record<string, unknown> = {}) {
   const ctx = createExecutionContext();
   const ids = await startTasks({ ...env, ...variables }, ctx, starts);
   await waitOnExecutionContext(ctx);
-  return Promise.all(ids.map(look));
+  return Promise.all(ids.map(fetchTask));
 }
 
-export async function look(id: string) {
+export async function fetchTask(id: string) {
   return (await callForJson(`/tasks/${id}`)).body;
 }
 
 /** The task, once it has one of these statuses. */
-export async function whenIs(id: string, ...statuses: string[]) {
+export async function taskWhen(id: string, ...statuses: string[]) {
   for (const untilMs = performance.now() + 10_000; ; ) {
-    const task = await look(id);
+    const task = await fetchTask(id);
     if (statuses.includes(String(task.status))) return task;
     if (performance.now() > untilMs) throw new Error(`${id} is still ${JSON.stringify(task)}`);
     await scheduler.wait(5);
   }
 }
 
-export const whenEnded = async (id: string) => whenIs(id, "succeeded", "failed", "cancelled");
+export const whenEnded = async (id: string) => taskWhen(id, "succeeded", "failed", "cancelled");
 
 /** Resolves when `holds` does; also across Durable Objects, which do not share their promises. */
 export async function until(holds: () => boolean): Promise<void> {
@@ -54,11 +54,11 @@ export async function untilAborted(signal: AbortSignal): Promise<never> {
   throw signal.reason;
 }
 
-/** A ledger that says yes, and keeps what it was told. What a test gives takes the place of an answer. */
+/** A ledger that says yes, and keeps what it was received. What a test gives takes the place of an answer. */
 export function scriptedLedger(
   script: Partial<Record<"heartbeat" | "step" | "progress" | "report", unknown>>,
 ) {
-  const told = {
+  const received = {
     reports: [] as Report[],
     steps: [] as [string, string][],
     progress: [] as [number, string | null][],
@@ -66,21 +66,21 @@ export function scriptedLedger(
   };
   const ledger = {
     heartbeat: async () => {
-      told.heartbeats++;
+      received.heartbeats++;
       return "ok";
     },
     step: async (_claim: Claim, name: string, text: string) => {
-      told.steps.push([name, text]);
+      received.steps.push([name, text]);
       return true;
     },
     progress: async (_claim: Claim, ratio: number, message: string | null) => {
-      told.progress.push([ratio, message]);
+      received.progress.push([ratio, message]);
       return true;
     },
-    report: async (reports: Report[]) => void told.reports.push(...reports),
+    report: async (reports: Report[]) => void received.reports.push(...reports),
     ...script,
   };
-  return { told, env: withLedger(() => ledger) };
+  return { received, env: withLedger(() => ledger) };
 }
 
 /** The bindings, with other ledgers: `of` gives what stands for the one with a name. */

@@ -3,7 +3,7 @@ import { env, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, vi } from "vitest";
 import type { Claim, NewTask, Report } from "../../src/tasks/ledger/claim.ts";
 import type { TaskLedger } from "../../src/tasks/ledger/ledger.ts";
-import type { Outcome } from "../../src/tasks/ledger/rules.ts";
+import type { Outcome } from "../../src/tasks/ledger/task-state.ts";
 import { TaskTable } from "../../src/tasks/ledger/task-table.ts";
 
 export const T0 = Date.UTC(2100, 0, 1);

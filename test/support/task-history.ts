@@ -1,5 +1,5 @@
 /** What has happened to a task, as whoever stands by sees it, without a rule. */
-import type { FinalStatus, TaskState } from "../../src/tasks/ledger/rules.ts";
+import type { FinalStatus, TaskState } from "../../src/tasks/ledger/task-state.ts";
 
 /** One life of a task: until it ends, and begins another. */
 interface Life {

@@ -5,25 +5,8 @@
  */
 
 import { PRIORITY_HEAD_START_MS } from "../../src/tasks/ledger/rank.ts";
-import {
-  CANCEL_GRACE_MS,
-  type Change,
-  cancel,
-  claim,
-  type FinalStatus,
-  isFinal,
-  LEASE_MS,
-  MOST_CRASHES,
-  mayReport,
-  type Outcome,
-  RELEASE_PAUSE_MS,
-  renewed,
-  report,
-  retry,
-  submit,
-  type Terms,
-  tick,
-} from "../../src/tasks/ledger/rules.ts";
+import { CANCEL_GRACE_MS, type Transition, cancel, claim, LEASE_MS, MAX_CRASHES, mayReport, RUNNER_RETRY_MS, leaseAfterHeartbeat, report, retry, submit, type RuleInputs, tick } from "../../src/tasks/ledger/rules.ts";
+import { type FinalStatus, isFinal, type Outcome } from "../../src/tasks/ledger/task-state.ts";
 import { type Lane, type RetryPolicy } from "../../src/tasks/types/define.ts";
 import { type Item, must, newLife, statusOf } from "./task-history.ts";
 
@@ -79,7 +62,7 @@ export class World {
     const isHeld = mayReport(item.state, token);
     must(isHeld === (token === item.holder), "only the holder's heartbeat counts");
     if (!isHeld) return "stale";
-    item.state = { ...item.state, due_at_ms: renewed(item.state, this.nowMs) };
+    item.state = { ...item.state, due_at_ms: leaseAfterHeartbeat(item.state, this.nowMs) };
     if (item.life.cancelledAtMs === undefined) item.heardAtMs = this.nowMs;
     must(item.state.due_at_ms === this.nextMs(item), "a heartbeat renews a lease, but no cancelled one");
     return item.life.cancelledAtMs === undefined ? "ok" : "cancel";
@@ -91,7 +74,7 @@ export class World {
     if (!change) return false;
     item.holder = undefined;
     if (item.life.cancelledAtMs !== undefined) this.#end(item, "cancelled");
-    else this.#conclude(item, outcome);
+    else this.#outcomeOf(item, outcome);
     this.#accept(item, change);
     return true;
   }
@@ -170,14 +153,14 @@ export class World {
     must((change === "remove") === (item.life.ended !== undefined), "just what has ended is removed");
     if (change === "remove") return void this.items.delete(item.id);
     if (item.life.cancelledAtMs !== undefined) this.#end(item, "cancelled");
-    else if (item.holder !== undefined) this.#conclude(item, { kind: "crashed" });
+    else if (item.holder !== undefined) this.#outcomeOf(item, { kind: "crashed" });
     else this.#queue(item, item.earliestMs);
     item.holder = undefined;
     this.#accept(item, change);
   }
 
   /** What an outcome leads to, told without the rules. */
-  #conclude(item: Item, outcome: Outcome): void {
+  #outcomeOf(item: Item, outcome: Outcome): void {
     const { life } = item;
     const { retries, minDelayMs, maxDelayMs, factor } = this.#typeOf(item.type).retry;
     item.ranMs += this.nowMs - item.claimedAtMs;
@@ -197,10 +180,10 @@ export class World {
         return this.#queueAt(item, outcome.notBeforeMs);
       case "not-begun":
         life.resumptions++;
-        return this.#queueAt(item, this.nowMs + RELEASE_PAUSE_MS);
+        return this.#queueAt(item, this.nowMs + RUNNER_RETRY_MS);
       case "crashed":
         item.ranMs = 0;
-        return ++life.crashes === MOST_CRASHES ? this.#end(item, "failed") : this.#queueAt(item, this.nowMs);
+        return ++life.crashes === MAX_CRASHES ? this.#end(item, "failed") : this.#queueAt(item, this.nowMs);
     }
   }
 
@@ -243,7 +226,7 @@ export class World {
   }
 
   /** Takes what a rule has made of a task, if it is what has happened to it. */
-  #accept(item: Item, { task, event }: Change): void {
+  #accept(item: Item, { task, event }: Transition): void {
     const { life, type, tokens } = item;
     item.state = task;
     item.events++;
@@ -254,7 +237,7 @@ export class World {
     must(task.token === (tokens.at(-1) ?? 0), "each claim has a token of its own");
     must(task.attempt === life.attempts, "attempts count failures only");
     must(task.attempt <= 1 + this.#typeOf(type).retry.retries, "there are no more attempts than allowed");
-    must(task.crashes === life.crashes && task.crashes <= MOST_CRASHES, "crashes are counted, and capped");
+    must(task.crashes === life.crashes && task.crashes <= MAX_CRASHES, "crashes are counted, and capped");
     must((task.lane !== null) === (item.holder !== undefined), "what nobody runs takes no room");
     must(tokens.filter((token) => mayReport(task, token)).length <= 1, "a task has one live token at most");
     const sinceMs = item.holder === undefined ? undefined : item.claimedAtMs - item.ranMs;
@@ -284,7 +267,7 @@ export class World {
     return type;
   }
 
-  #termsOf({ type }: Item): Terms {
+  #termsOf({ type }: Item): RuleInputs {
     const { nowMs, random } = this;
     return { nowMs, random, retry: this.#typeOf(type).retry, retentionMs: this.#retentionMs };
   }

@@ -84,17 +84,17 @@ describe("the key", () => {
 
 test("what the ledger says of a key is a conflict, a refusal, or which tasks there are", () => {
   const taskIds = ["s0-a"];
-  expect(checkReservation({ is: "made", taskIds })).toEqual({ taskIds, areMade: true });
-  expect(checkReservation({ is: "yours", taskIds })).toEqual({ taskIds, areMade: false });
-  const thrown = (is: "being-made" | "of-another-request") => {
+  expect(checkReservation({ is: "created", taskIds })).toEqual({ taskIds, areCreated: true });
+  expect(checkReservation({ is: "reserved", taskIds })).toEqual({ taskIds, areCreated: false });
+  const thrown = (is: "in-progress" | "used-by-another-request") => {
     try {
       return checkReservation({ is });
     } catch (error) {
       return error instanceof Problem && [error.status, error.kind, error.options.headers];
     }
   };
-  expect(thrown("being-made")).toEqual([409, "conflict", { "Retry-After": "1" }]);
-  expect(thrown("of-another-request")).toEqual([422, "idempotency-key-reused", undefined]);
+  expect(thrown("in-progress")).toEqual([409, "conflict", { "Retry-After": "1" }]);
+  expect(thrown("used-by-another-request")).toEqual([422, "idempotency-key-reused", undefined]);
 });
 
 describe("the same request with the same key", () => {
@@ -200,7 +200,7 @@ describe("while its tasks are being made", () => {
 
   test("a key is a conflict; after its lease, the next request makes those same tasks", async () => {
     const id = newTaskId("s3");
-    expect(await reserve(id)).toMatchObject({ is: "yours" });
+    expect(await reserve(id)).toMatchObject({ is: "reserved" });
     const { status, headers } = await send(ECHO);
     expect([status, headers.get("Retry-After")]).toEqual([409, "1"]);
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 14_000 });

@@ -12,7 +12,7 @@ import {
 } from "../../../src/tasks/index.ts";
 import { ledgerOn } from "../../../src/tasks/ledger/shards.ts";
 import { newTaskId, SHARDS } from "../../../src/tasks/ledger/task-id.ts";
-import { toEntry } from "../../../src/tasks/run/submit.ts";
+import { toNewTask } from "../../../src/tasks/run/submit.ts";
 import { callForJson } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { submitted } from "../../support/submissions.ts";
@@ -61,7 +61,7 @@ async function create(createdAtMs: number, shard = SHARDS[Math.floor(Math.random
   vi.setSystemTime(createdAtMs);
   // Within the object: a call over RPC might be made at another time.
   await runInDurableObject(ledgerOn(env, shard), (ledger: TaskLedger) =>
-    ledger.submit([{ ...toEntry(works, "{}", id), runAtMs: createdAtMs + 1e9 }]),
+    ledger.submit([{ ...toNewTask(works, "{}", id), runAtMs: createdAtMs + 1e9 }]),
   );
   return { id, createdAtMs };
 }

@@ -7,7 +7,7 @@ import { z } from "zod";
 import {
   checkSubmission,
   fingerprint,
-  makeTasks,
+  createTasks,
   submissionSchema,
 } from "../../../src/tasks/http/submission.ts";
 import { defineTask, registerTaskTypes } from "../../../src/tasks/index.ts";
@@ -137,7 +137,7 @@ describe("what is wrong is named, and nothing is kept", () => {
 
 describe("the tasks of a submission", () => {
   const make = (submission: unknown, nowMs = 1_000_000) =>
-    makeTasks(
+    createTasks(
       checkSubmission(parse(submission), () => undefined),
       "s2",
       nowMs,

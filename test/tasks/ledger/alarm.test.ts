@@ -55,10 +55,10 @@ describe("an alarm", () => {
   test("that has rung stays as it is until that is over, and then is set to whatever is asked for first", async () => {
     await withAlarm(async (alarm, set) => {
       alarm.wakeAt(T0 + 50);
-      alarm.hold();
+      alarm.suspend();
       alarm.wakeAt(T0 + 10);
       expect(await set()).toBe(T0 + 50);
-      alarm.forget();
+      alarm.reset();
       alarm.wakeAt(T0 + 90);
       expect(await set()).toBe(T0 + 90);
       alarm.wakeAt(T0 + 95);

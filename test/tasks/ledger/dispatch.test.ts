@@ -2,7 +2,7 @@
 import * as fc from "fast-check";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
-import { isFree, MOST_RUNNERS, nextToDispatch } from "../../../src/tasks/ledger/dispatch.ts";
+import { canStartNow, MAX_RUNNERS, nextToDispatch } from "../../../src/tasks/ledger/dispatch.ts";
 import { claim, submit } from "../../../src/tasks/ledger/rules.ts";
 import { TaskTable } from "../../../src/tasks/ledger/task-table.ts";
 import { defineTask, type Lane } from "../../../src/tasks/types/define.ts";
@@ -91,62 +91,62 @@ describe("the ledger's alarm", () => {
 });
 
 /** Does something with a book of its own, and enters tasks into it. */
-const withBook = async (action: (book: TaskTable, enter: Enter, sql: SqlStorage) => void) =>
+const withTables = async (action: (book: TaskTable, enter: Enter, sql: SqlStorage) => void) =>
   inLedger(name, ({ storage }) => {
     const book = new TaskTable(storage.sql, () => undefined);
     const enter: Enter = (id, type, rankMs, lane = null) => {
       const entry = { id, type, input: "1", runAtMs: 0, callbackUrl: null };
-      expect(book.enter(entry, submit(0, 0, lane, rankMs), rankMs)).toBe(true);
+      expect(book.insert(entry, submit(0, 0, lane, rankMs), rankMs)).toBe(true);
     };
-    action(book, enter, storage.sql);
+    action(queries, insert, storage.sql);
   });
 type Enter = (id: string, type: string, rankMs: number, lane?: Lane | null) => void;
 
 describe("whether a task is free to begin", () => {
   test("depends on nothing, if its type has no cap, or is not known", async () => {
-    await withBook((book, enter) => {
-      for (let n = 0; n <= MOST_RUNNERS; n++) enter(`t${n}`, "line-free", T0, n === 0 ? null : "long");
-      expect([isFree(book, "line-free", T0 + 1), isFree(book, "line-gone", T0)]).toEqual([true, true]);
+    await withTables((queries, insert) => {
+      for (let n = 0; n <= MAX_RUNNERS; n++) insert(`t${n}`, "line-free", T0, n === 0 ? null : "long");
+      expect([canStartNow(queries, "line-free", T0 + 1), canStartNow(queries, "line-gone", T0)]).toEqual([true, true]);
     });
   });
 
   test("depends on how many of its type run, in either lane, and on nobody else", async () => {
-    await withBook((book, enter) => {
-      enter("other", "line-one", T0, "fast");
-      const frees = [isFree(book, "line-two", T0)];
+    await withTables((queries, insert) => {
+      insert("other", "line-one", T0, "fast");
+      const frees = [canStartNow(queries, "line-two", T0)];
       for (const lane of ["fast", "long"] as const) {
-        enter(lane, "line-two", T0, lane);
-        frees.push(isFree(book, "line-two", T0));
+        insert(lane, "line-two", T0, lane);
+        frees.push(canStartNow(queries, "line-two", T0));
       }
       expect(frees).toEqual([true, true, false]);
       // Not even the best of ranks makes room.
-      expect(isFree(book, "line-two", 0)).toBe(false);
+      expect(canStartNow(queries, "line-two", 0)).toBe(false);
     });
   });
 
   test("depends on who was there before: only a lower rank passes the first in the line", async () => {
-    await withBook((book, enter) => {
-      enter("second", "line-two", T0 + 5);
-      enter("first", "line-two", T0);
-      expect([-1, 0, 1].map((ms) => isFree(book, "line-two", T0 + ms))).toEqual([true, false, false]);
-      expect(isFree(book, "line-one", T0 + 1)).toBe(true);
+    await withTables((queries, insert) => {
+      insert("second", "line-two", T0 + 5);
+      insert("first", "line-two", T0);
+      expect([-1, 0, 1].map((ms) => canStartNow(queries, "line-two", T0 + ms))).toEqual([true, false, false]);
+      expect(canStartNow(queries, "line-one", T0 + 1)).toBe(true);
     });
   });
 });
 
 describe("those who are next", () => {
   test("are as many as are asked for, and as there is room for", async () => {
-    await withBook((book, enter) => {
-      expect(nextToDispatch(book)).toEqual([]);
-      for (let n = 0; n < 5; n++) enter(`q${n}`, "line-free", T0 + n);
-      expect(nextToDispatch(book, 2).map(({ id }) => id)).toEqual(["q0", "q1"]);
-      expect(nextToDispatch(book, 0)).toEqual([]);
-      for (let n = 1; n < MOST_RUNNERS; n++) enter(`r${n}`, "line-free", T0, "long");
+    await withTables((queries, insert) => {
+      expect(nextToDispatch(queries)).toEqual([]);
+      for (let n = 0; n < 5; n++) insert(`q${n}`, "line-free", T0 + n);
+      expect(nextToDispatch(queries, 2).map(({ id }) => id)).toEqual(["q0", "q1"]);
+      expect(nextToDispatch(queries, 0)).toEqual([]);
+      for (let n = 1; n < MAX_RUNNERS; n++) insert(`r${n}`, "line-free", T0, "long");
       // What runs where it was submitted takes no runner.
-      enter("here", "line-free", T0, "fast");
-      expect(nextToDispatch(book).map(({ id }) => id)).toEqual(["q0"]);
-      enter("last", "line-free", T0, "long");
-      expect(nextToDispatch(book)).toEqual([]);
+      insert("here", "line-free", T0, "fast");
+      expect(nextToDispatch(queries).map(({ id }) => id)).toEqual(["q0"]);
+      insert("last", "line-free", T0, "long");
+      expect(nextToDispatch(queries)).toEqual([]);
     });
   });
 
@@ -157,19 +157,19 @@ describe("those who are next", () => {
       rankMs: fc.integer({ min: T0, max: T0 + 3 }),
       isRunning: fc.boolean(),
     });
-    await withBook((book, enter, sql) => {
+    await withTables((queries, insert, sql) => {
       const property = fc.property(
         fc.array(task, { maxLength: 25 }),
         fc.integer({ min: 1, max: 9 }),
         (made, most) => {
           sql.exec("DELETE FROM task");
           const room = new Map<string, number>();
-          const roomOf = (type: string) => room.get(type) ?? CAPS[type] ?? MOST_RUNNERS;
+          const roomOf = (type: string) => room.get(type) ?? CAPS[type] ?? MAX_RUNNERS;
           const waiting: { id: string; type: string; rankMs: number }[] = [];
           for (const [n, { type, rankMs, isRunning }] of made.entries()) {
             const id = `t${(n * 7) % 25}`;
             const runs = isRunning && roomOf(type) > 0;
-            enter(id, type, rankMs, runs ? "long" : null);
+            insert(id, type, rankMs, runs ? "long" : null);
             if (runs) room.set(type, roomOf(type) - 1);
             else waiting.push({ id, type, rankMs });
           }
@@ -181,12 +181,12 @@ describe("those who are next", () => {
             room.set(type, roomOf(type) - 1);
             expected.push(id);
           }
-          const next = nextToDispatch(book, most);
+          const next = nextToDispatch(queries, most);
           expect(next.map(({ id }) => id)).toEqual(expected);
           // Once these are claimed, whoever is next is somebody else.
-          for (const row of next) book.save(claim(row, "long", T0), T0);
+          for (const row of next) table.save(claim(row, "long", T0), T0);
           const given = new Set(expected);
-          expect(nextToDispatch(book, most).filter(({ id }) => given.has(id))).toEqual([]);
+          expect(nextToDispatch(queries, most).filter(({ id }) => given.has(id))).toEqual([]);
           sql.exec("DELETE FROM event");
         },
       );

@@ -1,7 +1,7 @@
 /** How claims and tasks end in the ledger: reports, crashes, cancels, and removal. */
 import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
-import { CANCEL_GRACE_MS, HEARTBEAT_MS, LEASE_MS, MOST_CRASHES } from "../../../src/tasks/ledger/rules.ts";
+import { CANCEL_GRACE_MS, HEARTBEAT_MS, LEASE_MS, MAX_CRASHES } from "../../../src/tasks/ledger/rules.ts";
 import { toTask } from "../../../src/tasks/ledger/schema.ts";
 import { defineTask } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
@@ -106,14 +106,14 @@ describe("a claim", () => {
 describe("a task whose machine dies", () => {
   test.each(["its lease is over", "its runner says so"])("five times has failed, where %s", async (how) => {
     await withOne((inside) => {
-      for (let crashes = 1; crashes <= MOST_CRASHES; crashes++) {
+      for (let crashes = 1; crashes <= MAX_CRASHES; crashes++) {
         expect(inside.status("a")).toBe("running");
         if (how === "its lease is over") pass(LEASE_MS);
         else inside.report("a", { kind: "crashed" });
         inside.alarm();
         expect(inside.object.getTask("a")).toMatchObject({ crashes, attempt: 1 });
       }
-      expect(inside.object.getTask("a")).toMatchObject({ status: "failed", token: MOST_CRASHES });
+      expect(inside.object.getTask("a")).toMatchObject({ status: "failed", token: MAX_CRASHES });
       expect(JSON.parse(inside.object.getTask("a")?.error ?? "")).toMatchObject({ name: "Crashed" });
     });
   });

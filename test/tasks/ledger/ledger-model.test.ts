@@ -3,7 +3,7 @@ import { evictDurableObject } from "cloudflare:test";
 import * as fc from "fast-check";
 import { expect, test, vi } from "vitest";
 import { z } from "zod";
-import type { Outcome, TaskState } from "../../../src/tasks/ledger/rules.ts";
+import type { Outcome, TaskState } from "../../../src/tasks/ledger/task-state.ts";
 import { defineTask } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
 import {

@@ -3,7 +3,7 @@
 import { env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
-import { FINAL_STATUSES } from "../../../src/tasks/ledger/rules.ts";
+import { FINAL_STATUSES } from "../../../src/tasks/ledger/task-state.ts";
 import { toTask } from "../../../src/tasks/ledger/schema.ts";
 import { newTaskId } from "../../../src/tasks/ledger/task-id.ts";
 import { defineTask } from "../../../src/tasks/types/define.ts";

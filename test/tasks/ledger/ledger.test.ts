@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import type { Claim } from "../../../src/tasks/ledger/claim.ts";
 import { PRIORITY_HEAD_START_MS } from "../../../src/tasks/ledger/rank.ts";
-import { LEASE_MS, RELEASE_PAUSE_MS } from "../../../src/tasks/ledger/rules.ts";
+import { LEASE_MS, RUNNER_RETRY_MS } from "../../../src/tasks/ledger/rules.ts";
 import { defineTask } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
 import { captureLogs } from "../../support/call.ts";
@@ -125,7 +125,7 @@ describe("the alarm", () => {
       await vi.waitFor(() => expect(inside.status("a")).toBe("scheduled"), { timeout: 5_000 });
       expect(inside.object.getTask("a")).toMatchObject({ attempt: 1, crashes: 0, is_resuming: 1 });
       restore();
-      pass(RELEASE_PAUSE_MS);
+      pass(RUNNER_RETRY_MS);
       expect(inside.alarm()).toEqual([{ taskId: "a", token: 2 }]);
       expect(inside.given).toEqual([{ taskId: "a", token: 2 }]);
     });
@@ -215,11 +215,11 @@ describe("tending", () => {
     await inLedger(name, async ({ object, storage }) => {
       object.submit([free("a", { runAtMs: T0 + 1_000 })]);
       await storage.deleteAlarm();
-      expect(object.tend()).toBe(0);
+      expect(object.rearm()).toBe(0);
       expect(await storage.getAlarm()).toBe(T0 + 1_000);
       await storage.deleteAlarm();
       pass(61_000);
-      expect(object.tend()).toBe(60_000);
+      expect(object.rearm()).toBe(60_000);
       expect(await storage.getAlarm()).toBe(T0 + 61_000);
     });
   });
@@ -229,13 +229,13 @@ describe("tending", () => {
       inside.object.submit([free("a", { priority })]);
       await inside.storage.deleteAlarm();
       pass(5_000);
-      expect(inside.object.tend()).toBe(0);
+      expect(inside.object.rearm()).toBe(0);
       pass(1);
-      expect(inside.object.tend()).toBe(5_001);
+      expect(inside.object.rearm()).toBe(5_001);
       pass(60_000);
-      expect(inside.object.tend()).toBe(65_001);
+      expect(inside.object.rearm()).toBe(65_001);
       inside.alarm();
-      expect(inside.object.tend()).toBe(0);
+      expect(inside.object.rearm()).toBe(0);
     });
   });
 
@@ -243,22 +243,22 @@ describe("tending", () => {
     await inLedger(name, async (inside) => {
       inside.object.submit([one("a", FAST), one("b")]);
       pass(LEASE_MS - 1);
-      expect(inside.object.tend()).toBe(0);
+      expect(inside.object.rearm()).toBe(0);
       inside.object.heartbeat({ taskId: "a", token: 1 });
       pass(LEASE_MS - 1);
-      expect(inside.object.tend()).toBe(0);
+      expect(inside.object.rearm()).toBe(0);
       inside.report("a", SUCCESS);
-      expect(inside.object.tend()).toBe(2 * LEASE_MS - 2);
+      expect(inside.object.rearm()).toBe(2 * LEASE_MS - 2);
     });
   });
 
   test("sets an alarm for whoever waits in the line, and none where nothing does", async () => {
     await inLedger(name, async (inside) => {
-      inside.object.tend();
+      inside.object.rearm();
       expect(await inside.storage.getAlarm()).toBeNull();
       inside.object.submit([free("a")]);
       await inside.storage.deleteAlarm();
-      inside.object.tend();
+      inside.object.rearm();
       expect(await inside.storage.getAlarm()).toBe(T0);
     });
   });

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import {
-  HIGHEST_PRIORITY,
+  MAX_PRIORITY,
   PRIORITY_HEAD_START_MS,
   queuedSinceMs,
   rankOf,
@@ -9,7 +9,7 @@ import {
 
 test("of those that come at once, the more urgent has the lower rank; of the equally urgent, the first", () => {
   expect([rankOf(0, 5), rankOf(0, 6)]).toEqual([5, 6]);
-  expect([rankOf(1, 5), rankOf(HIGHEST_PRIORITY, 5)]).toEqual([5 - 60_000, 5 - 540_000]);
+  expect([rankOf(1, 5), rankOf(MAX_PRIORITY, 5)]).toEqual([5 - 60_000, 5 - 540_000]);
 });
 
 test("nobody starves: a later task passes only with more priority, and only within the head start of that", () => {
@@ -25,7 +25,7 @@ test("nobody starves: a later task passes only with more priority, and only with
 
 test("a rank tells since when whoever has it has been in the line", () => {
   const property = fc.property(
-    fc.nat(HIGHEST_PRIORITY),
+    fc.nat(MAX_PRIORITY),
     fc.integer({ min: 0, max: 8.64e15 }),
     (priority, atMs) => {
       expect(queuedSinceMs(priority, rankOf(priority, atMs))).toBe(atMs);

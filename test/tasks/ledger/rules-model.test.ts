@@ -1,13 +1,8 @@
 /** Thousands of small histories: whatever is done to some tasks, in whatever order, the rules keep to the design. */
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import {
-  FINAL_STATUSES,
-  HEARTBEAT_MS,
-  LEASE_MS,
-  type Outcome,
-  TASK_STATUSES,
-} from "../../../src/tasks/ledger/rules.ts";
+import { HEARTBEAT_MS, LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
+import { FINAL_STATUSES, type Outcome, TASK_STATUSES } from "../../../src/tasks/ledger/task-state.ts";
 import { type Item, must } from "../../support/task-history.ts";
 import { World } from "../../support/task-world.ts";
 

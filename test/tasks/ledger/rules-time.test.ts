@@ -1,19 +1,11 @@
 /** Of the time that an attempt has, only running takes any. */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import {
-  claim,
-  type Outcome,
-  RELEASE_PAUSE_MS,
-  report,
-  submit,
-  type TaskState,
-  type Terms,
-  tick,
-} from "../../../src/tasks/ledger/rules.ts";
+import { claim, RUNNER_RETRY_MS, report, submit, type RuleInputs, tick } from "../../../src/tasks/ledger/rules.ts";
+import { type Outcome, type TaskState } from "../../../src/tasks/ledger/task-state.ts";
 
 const NOW = 1_000_000;
-const termsAt = (nowMs: number): Terms => ({
+const termsAt = (nowMs: number): RuleInputs => ({
   nowMs,
   random: 0,
   retry: { retries: 2, minDelayMs: 1_000, maxDelayMs: 60_000, factor: 2 },
@@ -36,7 +28,7 @@ describe("a claim that goes on with an attempt gives it the time that is left", 
     ["nothing", { kind: "handed-over", notBeforeMs: NOW + 100 }, 0],
     ["a time that is over", { kind: "handed-over", notBeforeMs: 0 }, 0],
     ["an hour in the line", { kind: "handed-over", notBeforeMs: 0 }, 3_600_000],
-    ["nobody could be found to run it", { kind: "not-begun" }, RELEASE_PAUSE_MS],
+    ["nobody could be found to run it", { kind: "not-begun" }, RUNNER_RETRY_MS],
     ["an hour after nobody could be found", { kind: "not-begun" }, 3_600_000],
   ])("after %s", (_, outcome, waitsMs) => {
     // Until then it has run for 100 ms, and so it has when it goes on.
@@ -85,7 +77,7 @@ test("however often it is handed on, and however long it waits, an attempt is as
       const outcome: Outcome =
         sleepsMs === null ? { kind: "not-begun" } : { kind: "handed-over", notBeforeMs: nowMs + sleepsMs };
       const queued = releasedAt(nowMs, task, outcome);
-      nowMs += Math.max(sleepsMs ?? RELEASE_PAUSE_MS, 0) + waitsMs;
+      nowMs += Math.max(sleepsMs ?? RUNNER_RETRY_MS, 0) + waitsMs;
       task = claim(queued, "long", nowMs).task;
       expect(nowMs - (task.attempt_started_at_ms ?? 0)).toBe(ranMs);
     }

@@ -1,32 +1,12 @@
 /** Each rule by itself, what it refuses, and what it leaves alone; all of them together are in rules-model.test.ts. */
 import { describe, expect, test } from "vitest";
 import { PRIORITY_HEAD_START_MS } from "../../../src/tasks/ledger/rank.ts";
-import {
-  CANCEL_GRACE_MS,
-  cancel,
-  claim,
-  FINAL_STATUSES,
-  HEARTBEAT_MS,
-  isFinal,
-  LEASE_MS,
-  MOST_CRASHES,
-  mayReport,
-  type Outcome,
-  RELEASE_PAUSE_MS,
-  renewed,
-  report,
-  retry,
-  submit,
-  TASK_STATUSES,
-  type TaskState,
-  type TaskStatus,
-  type Terms,
-  tick,
-} from "../../../src/tasks/ledger/rules.ts";
+import { CANCEL_GRACE_MS, cancel, claim, HEARTBEAT_MS, LEASE_MS, MAX_CRASHES, mayReport, RUNNER_RETRY_MS, leaseAfterHeartbeat, report, retry, submit, type RuleInputs, tick } from "../../../src/tasks/ledger/rules.ts";
+import { FINAL_STATUSES, isFinal, type Outcome, TASK_STATUSES, type TaskState, type TaskStatus } from "../../../src/tasks/ledger/task-state.ts";
 
 const NOW = 1_000_000;
 const ERROR = { name: "TypeError", message: "no" };
-const terms: Terms = {
+const terms: RuleInputs = {
   nowMs: NOW,
   random: 0,
   retry: { retries: 2, minDelayMs: 1_000, maxDelayMs: 60_000, factor: 2 },
@@ -115,9 +95,9 @@ describe("a claim", () => {
     },
   );
 
-  test("is renewed by a heartbeat, unless the task is being cancelled", () => {
-    expect(renewed(taskThatIs("running"), NOW)).toBe(NOW + LEASE_MS);
-    expect(renewed(taskThatIs("cancelling", { due_at_ms: NOW + 5 }), NOW)).toBe(NOW + 5);
+  test("is leaseAfterHeartbeat by a heartbeat, unless the task is being cancelled", () => {
+    expect(leaseAfterHeartbeat(taskThatIs("running"), NOW)).toBe(NOW + LEASE_MS);
+    expect(leaseAfterHeartbeat(taskThatIs("cancelling", { due_at_ms: NOW + 5 }), NOW)).toBe(NOW + 5);
   });
 });
 
@@ -165,10 +145,10 @@ describe("a report", () => {
       { status: "queued", rank_ms: NOW },
     ],
     ["of a crash", {}, { kind: "crashed" }, { status: "queued", crashes: 1, attempt: 1, is_resuming: 1 }],
-    ["of the last crash but one", { crashes: MOST_CRASHES - 2 }, { kind: "crashed" }, { status: "queued" }],
+    ["of the last crash but one", { crashes: MAX_CRASHES - 2 }, { kind: "crashed" }, { status: "queued" }],
     [
       "of the last crash",
-      { crashes: MOST_CRASHES - 1 },
+      { crashes: MAX_CRASHES - 1 },
       { kind: "crashed" },
       { status: "failed", crashes: 5 },
     ],
@@ -176,7 +156,7 @@ describe("a report", () => {
       "that nobody began",
       {},
       { kind: "not-begun" },
-      { status: "scheduled", due_at_ms: NOW + RELEASE_PAUSE_MS },
+      { status: "scheduled", due_at_ms: NOW + RUNNER_RETRY_MS },
     ],
   ])("%s", (_, state, outcome, expected) => {
     const task = report(taskThatIs("running", state), 3, outcome, terms)?.task;
@@ -193,7 +173,7 @@ describe("a report", () => {
 
   test("of too many crashes says so", () => {
     const change = report(
-      taskThatIs("running", { crashes: MOST_CRASHES - 1 }),
+      taskThatIs("running", { crashes: MAX_CRASHES - 1 }),
       3,
       { kind: "crashed" },
       terms,

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { TASK_STATUSES } from "../../../src/tasks/ledger/rules.ts";
+import { TASK_STATUSES } from "../../../src/tasks/ledger/task-state.ts";
 import { type TaskRow, taskLink, taskSchema, toTask } from "../../../src/tasks/ledger/schema.ts";
 
 const ROW: TaskRow = {

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { Problem } from "../../../src/kernel/problem.ts";
 import { RESTART_PAUSES_MS } from "../../../src/kernel/retry.ts";
-import { ask } from "../../../src/tasks/ledger/shards.ts";
+import { callObject } from "../../../src/tasks/ledger/shards.ts";
 import {
   anyShard,
   newTaskId,
@@ -108,7 +108,7 @@ describe("a question to a ledger", () => {
 
   test.each([0, 1, MOST - 1])("that is answered after %s failures has an answer", async (failures) => {
     const pausesMs = hurry();
-    expect(await ask(question(failures).put)).toBe(failures + 1);
+    expect(await callObject(question(failures).put)).toBe(failures + 1);
     expect(pausesMs).toHaveLength(failures);
   });
 
@@ -119,7 +119,7 @@ describe("a question to a ledger", () => {
     const pausesMs = hurry();
     const { asked, put } = question(MOST);
     const { value: error, lines } = await captureLogs(async () =>
-      ask(put, mayRepeat).catch((thrown: unknown) => thrown),
+      callObject(put, mayRepeat).catch((thrown: unknown) => thrown),
     );
     if (!(error instanceof Problem)) throw new Error("it is no Problem");
     expect([error.status, error.kind, error.options.headers]).toEqual([

@@ -1,46 +1,47 @@
 import { describe, expect, test } from "vitest";
-import { createContext, Interruption } from "../../../src/tasks/run/context.ts";
+import { createContext } from "../../../src/tasks/run/context.ts";
+import { Interruption } from "../../../src/tasks/run/run.ts";
 import type { TaskContext } from "../../../src/tasks/types/define.ts";
 import { MAX_JSON_BYTES } from "../../../src/tasks/types/json.ts";
-import { newType, scriptedLedger, someId, startAndLook, whenEnded } from "../../support/background.ts";
+import { newType, scriptedLedger, someId, runTasks, whenEnded } from "../../support/background.ts";
 import { callWorker } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 
 keepQuiet();
 
-/** A context beside a ledger that keeps what it is told. */
+/** A context beside a ledger that keeps what it is received. */
 function newContext(steps: Record<string, string> = {}, script: Parameters<typeof scriptedLedger>[0] = {}) {
-  const { told, env } = scriptedLedger(script);
+  const { received, env } = scriptedLedger(script);
   const interrupt = new AbortController();
   const waited: Promise<unknown>[] = [];
-  const { context, settle } = createContext({
+  const { context, flush } = createContext({
     env,
     claim: { taskId: someId(), token: 1 },
     assignment: { type: "context", input: "{}", attempt: 1, attemptStartedAtMs: Date.now(), steps },
     waiting: { waitUntil: (promise) => void waited.push(promise) },
     interrupt,
   });
-  return { context, settle, told, interrupt, waited };
+  return { context, flush, received, interrupt, waited };
 }
 
 const unwanted = async () => Promise.reject(new Error("it was done again"));
 
 describe("a step", () => {
   test("is done, and its result is recorded", async () => {
-    const { context, told } = newContext();
+    const { context, received } = newContext();
     expect(await context.step("one", async () => ({ n: 1 }))).toEqual({ n: 1 });
     expect(await context.step("two", async () => undefined)).toBeUndefined();
-    expect(told.steps).toEqual([
+    expect(received.steps).toEqual([
       ["one", '{"n":1}'],
       ["two", "null"],
     ]);
   });
 
   test("that is recorded is not done again", async () => {
-    const { context, told } = newContext({ one: '{"n":1}', constructor: "3" });
+    const { context, received } = newContext({ one: '{"n":1}', constructor: "3" });
     expect(await context.step("one", unwanted)).toEqual({ n: 1 });
     expect(await context.step("constructor", unwanted)).toBe(3);
-    expect(told.steps).toEqual([]);
+    expect(received.steps).toEqual([]);
   });
 
   test("may have a name that every object has", async () => {
@@ -50,17 +51,17 @@ describe("a step", () => {
   });
 
   test("throws what its action throws, and records nothing", async () => {
-    const { context, told } = newContext();
+    const { context, received } = newContext();
     await expect(
       context.step("one", async () => {
         throw new RangeError("odd");
       }),
     ).rejects.toThrow(new RangeError("odd"));
-    expect(told.steps).toEqual([]);
+    expect(received.steps).toEqual([]);
   });
 
   test("that failed may be tried again; one that is under way, or done, may not", async () => {
-    const { context, told } = newContext();
+    const { context, received } = newContext();
     const gate = Promise.withResolvers<number>();
     const first = context.step("one", () => gate.promise);
     await expect(context.step("one", unwanted)).rejects.toThrow(TypeError);
@@ -68,7 +69,7 @@ describe("a step", () => {
     await expect(first).rejects.toThrow(RangeError);
     expect(await context.step("one", async () => 1)).toBe(1);
     await expect(context.step("one", unwanted)).rejects.toThrow(TypeError);
-    expect(told.steps).toEqual([["one", "1"]]);
+    expect(received.steps).toEqual([["one", "1"]]);
   });
 
   test.each([
@@ -81,10 +82,10 @@ describe("a step", () => {
     [" sleep 1", false],
     ["\nx", false],
   ])("%j as its name: %s", async (name, isTaken) => {
-    const { context, told } = newContext();
+    const { context, received } = newContext();
     const taken = await context.step(name, async () => 1).catch((error: unknown) => error);
     expect(taken).toEqual(isTaken ? 1 : expect.any(RangeError));
-    expect(told.steps).toHaveLength(isTaken ? 1 : 0);
+    expect(received.steps).toHaveLength(isTaken ? 1 : 0);
   });
 
   test.each([
@@ -97,13 +98,13 @@ describe("a step", () => {
   });
 
   test("whose result is not JSON is refused", async () => {
-    const { context, told } = newContext();
+    const { context, received } = newContext();
     await expect(context.step("one", async () => 1n)).rejects.toThrow(TypeError);
-    expect(told.steps).toEqual([]);
+    expect(received.steps).toEqual([]);
   });
 
   test("goes on side by side with others", async () => {
-    const { context, told } = newContext();
+    const { context, received } = newContext();
     const first = Promise.withResolvers<number>();
     const one = context.step("one", () => first.promise);
     const two = context.step("two", async () => {
@@ -111,7 +112,7 @@ describe("a step", () => {
       return 2;
     });
     expect(await Promise.all([one, two])).toEqual([1, 2]);
-    expect(told.steps.map(([name]) => name).toSorted()).toEqual(["one", "two"]);
+    expect(received.steps.map(([name]) => name).toSorted()).toEqual(["one", "two"]);
   });
 
   test("is recorded also if the ledger restarts meanwhile", async () => {
@@ -150,17 +151,17 @@ describe("a task records", () => {
       );
 
   test("a thousand steps, and not one more", async () => {
-    const { context, told } = newContext();
+    const { context, received } = newContext();
     for (const name of names(1_000)) await context.step(name, async () => 1);
     await expect(context.step("one more", async () => 1)).rejects.toThrow(RangeError);
-    expect(told.steps).toHaveLength(1_000);
+    expect(received.steps).toHaveLength(1_000);
   });
 
   test("a thousand steps also if they go on side by side", async () => {
-    const { context, told } = newContext();
+    const { context, received } = newContext();
     const dones = await Promise.all(names(1_010).map(async (name) => done(context, name)));
     expect(dones.reduce((sum, one) => sum + one)).toBe(1_000);
-    expect(told.steps).toHaveLength(1_000);
+    expect(received.steps).toHaveLength(1_000);
   });
 
   test("8 MiB of steps in all, those of earlier runs counted in", async () => {
@@ -215,7 +216,7 @@ test("a second attempt gets what the first has recorded, whatever its name is", 
     },
     { retry: { retries: 1, minDelayMs: 0, maxDelayMs: 0 } },
   );
-  const [task] = await startAndLook([{ type, input: {} }]);
+  const [task] = await runTasks([{ type, input: {} }]);
   expect(await whenEnded(String(task?.id))).toMatchObject({
     status: "succeeded",
     attempt: 2,

@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Report } from "../../../src/tasks/ledger/claim.ts";
 import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
 import { newTaskId } from "../../../src/tasks/ledger/task-id.ts";
-import { deliver, takeAlong } from "../../../src/tasks/run/reports.ts";
+import { deliver, callWithReports } from "../../../src/tasks/run/reports.ts";
 import { scriptedLedger, someId, withLedger } from "../../support/background.ts";
 import { callForJson, captureLogs } from "../../support/call.ts";
 
@@ -17,7 +17,7 @@ const newReport = (): Report => ({
 async function submission() {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   let taken: Report[] = [];
-  const done = takeAlong("s2", async (reports) => {
+  const done = callWithReports("s2", async (reports) => {
     taken = reports;
     return promise;
   });
@@ -26,7 +26,7 @@ async function submission() {
 
 /** Two calls to the shard, so close together that another is to be expected. */
 async function rush(): Promise<void> {
-  for (const _ of [1, 2]) await takeAlong("s2", async () => undefined);
+  for (const _ of [1, 2]) await callWithReports("s2", async () => undefined);
 }
 
 /** Every pause takes a fiftieth of its time. */
@@ -43,15 +43,15 @@ async function isPending(promise: Promise<unknown>): Promise<boolean> {
 
 describe("a report", () => {
   test("is sent at once when no calls come close together", async () => {
-    const { told, env: scripted } = scriptedLedger({});
+    const { received, env: scripted } = scriptedLedger({});
     const report = newReport();
     const delivered = deliver(scripted, report);
-    expect(told.reports).toEqual([report]);
+    expect(received.reports).toEqual([report]);
     await delivered;
   });
 
   test("is taken along by the next submission, when they come close together", async () => {
-    const { told, env: scripted } = scriptedLedger({});
+    const { received, env: scripted } = scriptedLedger({});
     await rush();
     const report = newReport();
     const delivered = deliver(scripted, report);
@@ -62,32 +62,32 @@ describe("a report", () => {
     second.end();
     expect(await second.done).toBe("submitted");
     await delivered;
-    expect(told.reports).toEqual([]);
+    expect(received.reports).toEqual([]);
   });
 
   test("is not taken along to another shard", async () => {
-    const { told, env: scripted } = scriptedLedger({});
+    const { received, env: scripted } = scriptedLedger({});
     await rush();
     const report = newReport();
     const delivered = deliver(scripted, report);
-    expect(await takeAlong("s3", async (reports) => reports)).toEqual([]);
+    expect(await callWithReports("s3", async (reports) => reports)).toEqual([]);
     await delivered;
-    expect(told.reports).toEqual([report]);
+    expect(received.reports).toEqual([report]);
   });
 
   test("that nobody takes along is sent by itself, before long", async () => {
-    const { told, env: scripted } = scriptedLedger({});
+    const { received, env: scripted } = scriptedLedger({});
     await rush();
     const report = newReport();
     const beganAtMs = performance.now();
     await deliver(scripted, report);
-    expect(told.reports).toEqual([report]);
+    expect(received.reports).toEqual([report]);
     expect(performance.now() - beganAtMs).toBeLessThan(500);
-    expect(await takeAlong("s2", async (reports) => reports)).toEqual([]);
+    expect(await callWithReports("s2", async (reports) => reports)).toEqual([]);
   });
 
   test("whose carrier fails is sent by its owner, before long", async () => {
-    const { told, env: scripted } = scriptedLedger({});
+    const { received, env: scripted } = scriptedLedger({});
     await rush();
     const report = newReport();
     const delivered = deliver(scripted, report);
@@ -98,12 +98,12 @@ describe("a report", () => {
     await expect(carrier.done).rejects.toThrow("it fails");
     await delivered;
     expect(performance.now() - failedAtMs).toBeLessThan(500);
-    expect(told.reports).toEqual([report]);
-    expect(await takeAlong("s2", async (reports) => reports)).toEqual([]);
+    expect(received.reports).toEqual([report]);
+    expect(await callWithReports("s2", async (reports) => reports)).toEqual([]);
   });
 
   test("whose carrier fails is taken along by the next, if that comes before its owner", async () => {
-    const { told, env: scripted } = scriptedLedger({});
+    const { received, env: scripted } = scriptedLedger({});
     await rush();
     const report = newReport();
     const delivered = deliver(scripted, report);
@@ -115,12 +115,12 @@ describe("a report", () => {
     expect(await isPending(delivered)).toBe(true);
     next.end();
     await delivered;
-    expect(told.reports).toEqual([]);
+    expect(received.reports).toEqual([]);
     await next.done;
   });
 
   test("whose carrier does not come back is sent by its owner", async () => {
-    const { told, env: scripted } = scriptedLedger({});
+    const { received, env: scripted } = scriptedLedger({});
     const hurry = hurried();
     await rush();
     const report = newReport();
@@ -128,36 +128,36 @@ describe("a report", () => {
     const carrier = await submission();
     await delivered;
     hurry.mockRestore();
-    expect([carrier.taken, told.reports]).toEqual([[report], [report]]);
+    expect([carrier.taken, received.reports]).toEqual([[report], [report]]);
     carrier.end();
     await carrier.done;
   });
 
   test("takes others that wait along, each once", async () => {
-    const { told, env: scripted } = scriptedLedger({});
+    const { received, env: scripted } = scriptedLedger({});
     await rush();
     const reports = Array.from({ length: 5 }, newReport);
     await Promise.all(reports.map(async (report) => deliver(scripted, report)));
-    expect(new Set(told.reports)).toEqual(new Set(reports));
-    expect(told.reports).toHaveLength(5);
+    expect(new Set(received.reports)).toEqual(new Set(reports));
+    expect(received.reports).toHaveLength(5);
   });
 
   test.each([
     [9, "waits for one that may come"],
     [10, "is sent at once"],
   ])("after two calls that were %i ms apart %s", async (gapMs, what) => {
-    const { told, env: scripted } = scriptedLedger({});
+    const { received, env: scripted } = scriptedLedger({});
     vi.useFakeTimers({ toFake: ["Date"] });
     onTestFinished(() => void vi.useRealTimers());
     vi.setSystemTime(Date.now() + 60_000);
-    await takeAlong("s2", async () => undefined);
+    await callWithReports("s2", async () => undefined);
     vi.setSystemTime(Date.now() + gapMs);
-    await takeAlong("s2", async () => undefined);
+    await callWithReports("s2", async () => undefined);
     const report = newReport();
     const delivered = deliver(scripted, report);
-    expect(told.reports).toEqual(what === "is sent at once" ? [report] : []);
+    expect(received.reports).toEqual(what === "is sent at once" ? [report] : []);
     await delivered;
-    expect(told.reports).toEqual([report]);
+    expect(received.reports).toEqual([report]);
   });
 
   test("is sent again when the ledger does not take it at first", async () => {
@@ -171,7 +171,7 @@ describe("a report", () => {
     expect([tries, lines]).toEqual([3, []]);
   });
 
-  test("that cannot be delivered is told of in the log", async () => {
+  test("that cannot be delivered is received of in the log", async () => {
     const { env: scripted } = scriptedLedger({ report: async () => Promise.reject(new Error("down")) });
     const hurry = vi.spyOn(scheduler, "wait").mockResolvedValue();
     const report = newReport();

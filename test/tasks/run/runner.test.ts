@@ -10,13 +10,13 @@ import { newTaskId } from "../../../src/tasks/ledger/task-id.ts";
 import type { TaskRunner } from "../../../src/tasks/run/runner.ts";
 import type { TaskType } from "../../../src/tasks/types/define.ts";
 import {
-  look,
+  fetchTask,
   newType,
-  startAndLook,
+  runTasks,
   until,
   untilAborted,
   whenEnded,
-  whenIs,
+  taskWhen,
 } from "../../support/background.ts";
 import { callForJson, captureLogs } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
@@ -64,10 +64,10 @@ describe("a task of the long lane", () => {
       },
       long,
     );
-    const [queued] = await startAndLook([{ type, input }]);
+    const [queued] = await runTasks([{ type, input }]);
     const id = String(queued?.id);
     const claim = { taskId: id, token: 1 };
-    await whenIs(id, "running");
+    await taskWhen(id, "running");
     await expect.poll(async () => contentOf(claim)).toMatchObject({ kept: { claim, hasBegun: true } });
     goOn = true;
     expect(await whenEnded(id)).toMatchObject({ status: "succeeded", attempt: 1, result: "in a runner" });
@@ -163,7 +163,7 @@ describe("a runner", () => {
     const stale = { ...claim, token: claim.token + 1 };
     await runnerOf(stale).start(stale);
     await expect.poll(async () => contentOf(stale)).toEqual({ kept: {}, alarm: null });
-    expect([runs, await look(claim.taskId)]).toMatchObject([0, { status: "running" }]);
+    expect([runs, await fetchTask(claim.taskId)]).toMatchObject([0, { status: "running" }]);
     // The claim that there is does run.
     await runnerOf(claim).start(claim);
     expect(await whenEnded(claim.taskId)).toMatchObject({ status: "succeeded" });
@@ -187,7 +187,7 @@ describe("a runner", () => {
     // Its first heartbeat is three seconds away.
     vi.setSystemTime(Date.now() + HEARTBEAT_MS - 3_000);
     await runDurableObjectAlarm(ledger);
-    const task = await look(claim.taskId);
+    const task = await fetchTask(claim.taskId);
     goOn = true;
     await alarm;
     vi.useRealTimers();
@@ -203,7 +203,7 @@ describe("a runner", () => {
     expect(await cancel(claim.taskId)).toMatchObject({ status: "cancelling" });
     await runnerOf(claim).start(claim);
     await expect.poll(async () => contentOf(claim)).toEqual({ kept: {}, alarm: null });
-    expect([runs, await look(claim.taskId)]).toMatchObject([0, { status: "cancelled", result: null }]);
+    expect([runs, await fetchTask(claim.taskId)]).toMatchObject([0, { status: "cancelled", result: null }]);
   });
 
   test("ends code that would not end, with itself", async () => {
@@ -251,7 +251,7 @@ describe("a task that outlasts the fast lane", () => {
       await whenEnded(String(started));
       return String(started);
     });
-    expect(await look(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 0, result: 3 });
+    expect(await fetchTask(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 0, result: 3 });
     expect(done).toEqual(["first", "second"]);
     const about = { taskId: id, attempt: 1 };
     expect(lines).toMatchObject([

@@ -7,12 +7,12 @@ import { type Ledger, ledgerOf, ledgerOn } from "../../../src/tasks/ledger/shard
 import type { TaskType } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
 import {
-  look,
+  fetchTask,
   newType,
-  startAndLook,
+  runTasks,
   until,
   whenEnded,
-  whenIs,
+  taskWhen,
   withLedger,
 } from "../../support/background.ts";
 import { callForJson } from "../../support/call.ts";
@@ -44,7 +44,7 @@ describe("startTasks", () => {
     const rendezvous = Promise.withResolvers<string>();
     const waits = newType("submit-waits", () => rendezvous.promise);
     const meets = newType("submit-meets", async () => rendezvous.resolve("met"));
-    const tasks = await startAndLook([
+    const tasks = await runTasks([
       { type: waits, input },
       { type: meets, input },
     ]);
@@ -60,10 +60,10 @@ describe("startTasks", () => {
     const type = newType("submit-begun", async () => until(() => goOn));
     const ctx = createExecutionContext();
     const [id] = await startTasks(env, ctx, [{ type, input }]);
-    expect(await look(String(id))).toMatchObject({ status: "running", attempt: 1 });
+    expect(await fetchTask(String(id))).toMatchObject({ status: "running", attempt: 1 });
     goOn = true;
     await waitOnExecutionContext(ctx);
-    expect(await look(String(id))).toMatchObject({ status: "succeeded" });
+    expect(await fetchTask(String(id))).toMatchObject({ status: "succeeded" });
   });
 
   test("does not let one that fails stop the others", async () => {
@@ -71,7 +71,7 @@ describe("startTasks", () => {
       retry: { retries: 0 },
     });
     const works = newType("submit-works", async () => "done");
-    const tasks = await startAndLook([
+    const tasks = await runTasks([
       { type: fails, input },
       { type: works, input },
     ]);
@@ -81,7 +81,7 @@ describe("startTasks", () => {
   test("starts nothing if one input does not fit", async () => {
     const works = newType("submit-beside", async () => null);
     const start = async (n: unknown) =>
-      startAndLook([
+      runTasks([
         { type: works, input },
         { type: strict, input: { n } },
       ]);
@@ -160,9 +160,9 @@ describe("a ledger that restarts", () => {
     if (!ledger) throw new Error("no ledger");
     vi.setSystemTime(Date.now() + LEASE_MS);
     await runDurableObjectAlarm(ledger);
-    await whenIs(id, "running");
+    await taskWhen(id, "running");
     while (!(await runDurableObjectAlarm(env.TASK_RUNNER.getByName(`${id}.2`)))) await scheduler.wait(2);
-    expect(await look(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 1, result: 1 });
+    expect(await fetchTask(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 1, result: 1 });
     expect(await allOf(type)).toHaveLength(1);
   });
 
@@ -199,7 +199,7 @@ describe("startTaskOnce", () => {
     expect(new Set(ids).size).toBe(1);
     expect(inputs).toEqual([{ n: 1 }]);
     const task = { status: "succeeded", attempt: 1, crashes: 0, input: { n: 1 }, result: 1 };
-    expect(await look(String(ids[0]))).toMatchObject(task);
+    expect(await fetchTask(String(ids[0]))).toMatchObject(task);
   });
 
   test("starts another for another key, on any of the shards", async () => {
@@ -219,7 +219,7 @@ describe("startTaskOnce", () => {
     await expect(once("one" as never)).rejects.toThrow(z.ZodError);
     const id = await once(1 as never);
     await waitOnExecutionContext(ctx);
-    expect(await look(id)).toMatchObject({ status: "succeeded", input: { n: 1 }, result: 1 });
+    expect(await fetchTask(id)).toMatchObject({ status: "succeeded", input: { n: 1 }, result: 1 });
   });
 });
 

@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   decideTick,
-  faultOf,
+  timingError,
   MAX_COUNTED,
   MAX_WAITING,
   nextRuns,
@@ -25,7 +25,7 @@ describe("a timing", () => {
     ["0 0 * * 7", "Etc/GMT+5"],
     ["  0  0 * * *  ", "europe/berlin"],
   ])("may be %j in %s", (cron, timeZone) => {
-    expect(faultOf({ cron, timeZone }, NOW)).toBeUndefined();
+    expect(timingError({ cron, timeZone }, NOW)).toBeUndefined();
   });
 
   test.each([
@@ -48,12 +48,12 @@ describe("a timing", () => {
     ["0 0 31 4,6,9,11 *", "it would never run"],
     ["0 0 30 2 +1", "it would never run"],
   ])("may not be %j: the message says what is wrong", (cron, detail) => {
-    const fault = faultOf({ cron, timeZone: "UTC" }, NOW);
+    const fault = timingError({ cron, timeZone: "UTC" }, NOW);
     expect(fault).toEqual({ at: "cron", detail: expect.stringContaining(detail) });
   });
 
   test.each(["Mars/Olympus", "", "+02:00", " UTC", "Europe/Berlin "])("may not be in %j", (timeZone) => {
-    const fault = faultOf({ cron: "* * * * *", timeZone }, NOW);
+    const fault = timingError({ cron: "* * * * *", timeZone }, NOW);
     expect(fault).toEqual({
       at: "timeZone",
       detail: expect.stringContaining(`"${timeZone}" is not a time zone`),
@@ -71,8 +71,8 @@ describe("a timing", () => {
     );
     fc.assert(
       fc.property(any, any, (cron, timeZone) => {
-        faultOf({ cron, timeZone }, NOW);
-        const fault = faultOf({ cron, timeZone: "UTC" }, NOW);
+        timingError({ cron, timeZone }, NOW);
+        const fault = timingError({ cron, timeZone: "UTC" }, NOW);
         if (fault === undefined) expect(nextRuns({ cron, timeZone: "UTC" }, 1, NOW)).toHaveLength(1);
       }),
       { numRuns: 3000 },

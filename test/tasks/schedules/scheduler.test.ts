@@ -147,7 +147,7 @@ describe("a tick", () => {
     expect(await scheduler().get("a")).toMatchObject({ last_task_id: null, waiting: 1 });
     // The next tick has come by now; it is another one, and must not run beside the first.
     vi.setSystemTime(NOW + 2 * MINUTE);
-    expect(await scheduler().tend()).toBe(MINUTE);
+    expect(await scheduler().rearm()).toBe(MINUTE);
     expect(await ring(NOW + 2 * MINUTE)).toBe(true);
     expect(ledger.calls).toEqual([keyOf("a", NOW + MINUTE), keyOf("a", NOW + MINUTE)]);
     expect(runsOf("a")).toEqual([1]);
@@ -235,10 +235,10 @@ describe("the per-minute cron", () => {
     runInDurableObject(scheduler(), (_: Scheduler, { storage }) => storage.deleteAlarm());
 
   test("finds nothing late, and changes nothing, when all is well", async () => {
-    expect(await scheduler().tend()).toBe(0);
+    expect(await scheduler().rearm()).toBe(0);
     expect(await alarmAt()).toBeNull();
     await create("a");
-    expect(await scheduler().tend()).toBe(0);
+    expect(await scheduler().rearm()).toBe(0);
     expect(await alarmAt()).toBe(NOW + MINUTE);
   });
 
@@ -252,7 +252,7 @@ describe("the per-minute cron", () => {
     ] as const) {
       await dropAlarm();
       vi.setSystemTime(NOW + MINUTE + lateMs);
-      expect(await scheduler().tend()).toBe(told);
+      expect(await scheduler().rearm()).toBe(told);
       expect(await alarmAt()).not.toBeNull();
     }
   });
@@ -261,10 +261,10 @@ describe("the per-minute cron", () => {
     await create("a");
     await dropAlarm();
     vi.setSystemTime(NOW + MINUTE + 31_000);
-    expect(await scheduler().tend()).toBe(31_000);
+    expect(await scheduler().rearm()).toBe(31_000);
     expect(await ring(NOW + MINUTE + 31_000)).toBe(true);
     expect(runsOf("a")).toEqual([1]);
-    expect(await scheduler().tend()).toBe(0);
+    expect(await scheduler().rearm()).toBe(0);
   });
 
   test("logs schedules that are late", async () => {
