@@ -176,7 +176,7 @@ describe("cancelling", () => {
       async (inside) => {
         inside.alarm();
         inside.object.cancel("a");
-        await vi.waitFor(() => expect(inside.told).toEqual(["a.1"]));
+        await vi.waitFor(() => expect(inside.cancelled).toEqual(["a.1"]));
       },
       { lane: null },
     );

@@ -127,7 +127,7 @@ describe("the alarm", () => {
       restore();
       pass(RUNNER_RETRY_MS);
       expect(inside.alarm()).toEqual([{ taskId: "a", token: 2 }]);
-      expect(inside.given).toEqual([{ taskId: "a", token: 2 }]);
+      expect(inside.started).toEqual([{ taskId: "a", token: 2 }]);
     });
   });
 

@@ -27,41 +27,41 @@ const failed = (name: string, message: string, isFinal = false) => ({
 const WHILE_IT_LIVES = { notBeforeMs: DIES_AT_MS };
 const handedOver = (notBeforeMs: number) => ({ kind: "handed-over", notBeforeMs });
 
-describe("what is reported of a run", () => {
+describe("the outcome of a run whose code", () => {
   test.each<[string, Ending, Interruption | undefined, unknown]>([
     ["returned", returned, undefined, succeeded],
     ["threw", threw, undefined, failed("RangeError", "odd")],
     ["threw for good", threwForGood, undefined, failed("NonRetryableError", "hopeless", true)],
 
-    // Who has lost the claim has nothing to say, whatever its code did.
-    ["returned, claim lost", returned, lost, undefined],
-    ["threw, claim lost", threw, lost, undefined],
-    ["given up, claim lost", abandoned, lost, undefined],
+    // A run that has lost its claim reports nothing, whatever its code did.
+    ["returned, after the claim was lost", returned, lost, undefined],
+    ["threw, after the claim was lost", threw, lost, undefined],
+    ["was abandoned, after the claim was lost", abandoned, lost, undefined],
 
-    // The work is done: that it was to end before changes nothing.
-    ["returned, cancelled meanwhile", returned, cancelled, succeeded],
-    ["returned, after its time", returned, timeout, succeeded],
-    ["returned, to be handed over", returned, handOver, succeeded],
+    // The work is done: an earlier interruption changes nothing.
+    ["returned, after a cancel", returned, cancelled, succeeded],
+    ["returned, after a timeout", returned, timeout, succeeded],
+    ["returned, after a hand-over was due", returned, handOver, succeeded],
 
-    ["threw, cancelled", threw, cancelled, failed("Cancelled", "no more")],
-    ["given up, cancelled", abandoned, cancelled, { ...failed("Cancelled", "no more"), ...WHILE_IT_LIVES }],
-    ["threw, after its time", threw, timeout, failed("TimeoutError", "too long")],
-    // It may be at work as long as it lives: not retried before.
+    ["threw, after a cancel", threw, cancelled, failed("Cancelled", "no more")],
+    ["was abandoned, after a cancel", abandoned, cancelled, { ...failed("Cancelled", "no more"), ...WHILE_IT_LIVES }],
+    ["threw, after a timeout", threw, timeout, failed("TimeoutError", "too long")],
+    // Abandoned code may work until its invocation dies: the retry waits for that.
     [
-      "given up, after its time",
+      "was abandoned, after a timeout",
       abandoned,
       timeout,
       { ...failed("TimeoutError", "too long"), ...WHILE_IT_LIVES },
     ],
 
-    ["threw, to be handed over", threw, handOver, handedOver(0)],
-    ["given up, to be handed over: not while it may be at work", abandoned, handOver, handedOver(DIES_AT_MS)],
+    ["threw, after a hand-over was due", threw, handOver, handedOver(0)],
+    ["was abandoned, after a hand-over was due", abandoned, handOver, handedOver(DIES_AT_MS)],
 
-    ["threw, asleep", threw, asleep, handedOver(5_000)],
-    ["given up, asleep for less than it lives", abandoned, asleep, handedOver(DIES_AT_MS)],
-    ["given up, asleep for longer than it lives", abandoned, longAsleep, handedOver(12_000)],
-    // It has caught what its sleep threw: what it returned was not to be returned yet.
-    ["returned, asleep", returned, asleep, handedOver(5_000)],
+    ["threw, in a long sleep", threw, asleep, handedOver(5_000)],
+    ["was abandoned, in a sleep that ends before its invocation", abandoned, asleep, handedOver(DIES_AT_MS)],
+    ["was abandoned, in a sleep that ends after its invocation", abandoned, longAsleep, handedOver(12_000)],
+    // The code caught what its sleep threw: its result came too early.
+    ["returned, in a long sleep", returned, asleep, handedOver(5_000)],
   ])("%s", (_name, ending, interruption, outcome) => {
     const interrupt = new AbortController();
     if (interruption) interrupt.abort(interruption);
@@ -70,7 +70,7 @@ describe("what is reported of a run", () => {
 
   test.each([
     ["nothing", undefined, { kind: "succeeded", result: "null" }],
-    ["what is not JSON", () => 1, { kind: "failed", isFinal: true }],
+    ["a value that is not JSON", () => 1, { kind: "failed", isFinal: true }],
   ])("returned %s", (_name, result, outcome) => {
     const { signal } = new AbortController();
     expect(outcomeOf({ kind: "returned", result }, signal, 0)).toMatchObject(outcome);

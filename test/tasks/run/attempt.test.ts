@@ -1,12 +1,13 @@
 import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { enqueueOnce, registerTaskTypes, startTasks } from "../../../src/tasks/index.ts";
+import { registerTaskTypes, startTasks } from "../../../src/tasks/index.ts";
 import { type Invocation, startRun } from "../../../src/tasks/run/attempt.ts";
 import { defineTask, NonRetryableError } from "../../../src/tasks/types/define.ts";
 import { MAX_JSON_BYTES } from "../../../src/tasks/types/json.ts";
 import {
   fetchTask,
+  submitUnchecked,
   newType,
   scriptedLedger,
   someId,
@@ -23,21 +24,21 @@ keepQuiet();
 const quickly = { minDelayMs: 0, maxDelayMs: 0 };
 const anyTime = expect.any(String);
 
-describe("what the code of a task does is what becomes of it", () => {
+describe("a task whose code returns or throws", () => {
   const circular: unknown[] = [];
   circular.push(circular);
   const throws = (error: unknown) => async () => {
     throw error;
   };
 
-  // Each may be tried three times more: what is failed after one attempt has failed for good.
+  // Each could be retried three times: `failed` after one attempt means that it has failed for good.
   test.each([
     ["a value", async () => ({ n: [1] }), { status: "succeeded", result: { n: [1] }, error: null }],
     ["nothing", async () => undefined, { status: "succeeded", result: null }],
-    ["what is not JSON", async () => () => 1, { status: "failed", error: { name: "TypeError" } }],
+    ["a value that is not JSON", async () => () => 1, { status: "failed", error: { name: "TypeError" } }],
     ["a bigint", async () => 1n, { status: "failed", error: { name: "TypeError" } }],
-    ["what contains itself", async () => circular, { status: "failed", error: { name: "TypeError" } }],
-    ["too much", async () => "x".repeat(MAX_JSON_BYTES), { status: "failed", error: { name: "RangeError" } }],
+    ["a circular value", async () => circular, { status: "failed", error: { name: "TypeError" } }],
+    ["a value that is too long", async () => "x".repeat(MAX_JSON_BYTES), { status: "failed", error: { name: "RangeError" } }],
     [
       "a NonRetryableError",
       throws(new NonRetryableError("hopeless")),
@@ -48,7 +49,7 @@ describe("what the code of a task does is what becomes of it", () => {
       throws(new RangeError("odd")),
       { status: "scheduled", error: { name: "RangeError", message: "odd" } },
     ],
-    ["what cannot be shown", throws(Object.create(null)), { status: "scheduled", error: { name: "Error" } }],
+    ["a value that cannot be shown", throws(Object.create(null)), { status: "scheduled", error: { name: "Error" } }],
     ["undefined as an error", throws(undefined), { status: "scheduled", error: { name: "Error" } }],
   ])("%s", async (name, run, truth) => {
     const type = newType(`attempt-${name.replaceAll(" ", "-")}`, run, { retry: { minDelayMs: 600_000 } });
@@ -56,7 +57,7 @@ describe("what the code of a task does is what becomes of it", () => {
     expect(task).toMatchObject({ attempt: 1, crashes: 0, ...truth });
   });
 
-  test("an error with a message of three million characters is kept, in part", async () => {
+  test("an error message of three million characters is kept in part", async () => {
     const type = newType("attempt-wordy", throws(new Error("x".repeat(3_000_000))), {
       retry: { retries: 0 },
     });
@@ -65,7 +66,7 @@ describe("what the code of a task does is what becomes of it", () => {
     expect(JSON.stringify(task).length).toBeLessThan(10_000);
   });
 
-  test("an attempt that throws is followed by as many as the type allows", async () => {
+  test("a failing attempt is followed by as many retries as the type allows", async () => {
     const attempts: number[] = [];
     const type = newType(
       "attempt-thrice",
@@ -85,7 +86,7 @@ describe("what the code of a task does is what becomes of it", () => {
     expect(attempts).toEqual([1, 2, 3]);
   });
 
-  test("an attempt that succeeds takes the error of the one before away", async () => {
+  test("a successful attempt clears the error of the previous one", async () => {
     const type = newType(
       "attempt-second",
       async ({ attempt }) => {
@@ -100,14 +101,14 @@ describe("what the code of a task does is what becomes of it", () => {
   });
 });
 
-test("a type that is not known here is tried again: it may be known where it is tried next", async () => {
+test("a task of an unknown type is retried: another version of the Worker may know the type", async () => {
   const type = defineTask({
     name: "attempt-unknown",
     input: z.unknown(),
     run: async () => "known",
     retry: quickly,
   });
-  const id = await enqueueOnce(env, type, {}, crypto.randomUUID());
+  const { id } = await submitUnchecked(type.name, {});
   const waits = await taskWhen(id, "scheduled", "failed");
   expect(waits).toMatchObject({ status: "scheduled", attempt: 1, error: { message: expect.any(String) } });
   registerTaskTypes([type]);
@@ -122,14 +123,13 @@ describe("the input", () => {
   });
   registerTaskTypes([strict]);
 
-  test("is given to the code as its schema makes it", async () => {
+  test("reaches the code as the schema's output", async () => {
     const [task] = await runTasks([{ type: strict, input: {} }]);
     expect(task).toMatchObject({ input: {}, result: 42 });
   });
 
-  test("that no longer fits fails the task for good", async () => {
-    const asItWas = { ...strict, input: z.unknown() };
-    const id = await enqueueOnce(env, asItWas, { n: "one" }, crypto.randomUUID());
+  test("that no longer fits its type fails the task for good", async () => {
+    const { id } = await submitUnchecked(strict.name, { n: "one" });
     expect(await whenEnded(id)).toMatchObject({
       status: "failed",
       attempt: 1,
@@ -138,8 +138,8 @@ describe("the input", () => {
   });
 });
 
-describe("an attempt that takes too long", () => {
-  test("is received by its signal, fails with a TimeoutError, and is followed by another", async () => {
+describe("an attempt that times out", () => {
+  test("is interrupted by its signal, fails with a TimeoutError, and is retried", async () => {
     const reasons: unknown[] = [];
     const type = newType(
       "attempt-slow",
@@ -156,7 +156,7 @@ describe("an attempt that takes too long", () => {
     expect(await whenEnded(String(task?.id))).toMatchObject({ status: "succeeded", attempt: 2 });
   });
 
-  test("is given up if it does not listen", async () => {
+  test("is abandoned if it ignores its signal", async () => {
     const { invocation, received } = newInvocation({ graceMs: 20 });
     newType("attempt-deaf", async () => new Promise(() => {}), { timeoutMs: 10 });
     const { done } = startRun(invocation, { taskId: someId(), token: 1 }, assignment("attempt-deaf"), Date.now());
@@ -166,7 +166,7 @@ describe("an attempt that takes too long", () => {
     ]);
   });
 
-  test("has had part of its time already if an earlier run began it", async () => {
+  test("counts the time that earlier runs of the attempt took", async () => {
     const { invocation, received } = newInvocation({});
     newType("attempt-late", async ({ signal }) => untilAborted(signal), { timeoutMs: 60_000 });
     const beganAtMs = performance.now();
@@ -178,14 +178,14 @@ describe("an attempt that takes too long", () => {
       Date.now(),
     );
     expect(await done).toBe("ended");
-    // There was no time left, not even until the first heartbeat.
+    // No time was left, not even until the first heartbeat.
     expect(performance.now() - beganAtMs).toBeLessThan(1_000);
     expect(received.reports).toMatchObject([{ outcome: { error: { name: "TimeoutError" } } }]);
   });
 });
 
-describe("a run that outlasts what it runs in", () => {
-  test("is handed over, to go on at once, if its code ends", async () => {
+describe("a run that outlasts its invocation", () => {
+  test("is handed over, to continue at once, if its code ends", async () => {
     const { invocation, received } = newInvocation({ budgetMs: 10 });
     newType("attempt-long", async ({ signal }) => untilAborted(signal));
     const run = startRun(invocation, { taskId: someId(), token: 3 }, assignment("attempt-long"), Date.now());
@@ -195,7 +195,7 @@ describe("a run that outlasts what it runs in", () => {
     expect(lines).toMatchObject([{ message: "task handed over", type: "attempt-long", attempt: 1 }]);
   });
 
-  test("is handed over, to go on when all of it has died, if its code does not end", async () => {
+  test("is handed over, to continue after the invocation has died, if its code does not end", async () => {
     const { invocation, received } = newInvocation({ budgetMs: 10, graceMs: 10, lifetimeMs: 5_000 });
     newType("attempt-longer", async () => new Promise(() => {}));
     const beganAtMs = Date.now();
@@ -213,7 +213,7 @@ describe("a run that outlasts what it runs in", () => {
   });
 });
 
-test("every line of a task's log carries its id, type and attempt", async () => {
+test("every log line of a task has its id, type and attempt", async () => {
   const type = newType(
     "attempt-talks",
     async (ctx) => {
@@ -236,7 +236,7 @@ test("every line of a task's log carries its id, type and attempt", async () => 
   expect(await fetchTask(id)).toMatchObject({ status: "failed" });
 });
 
-/** A invocation that lasts, beside a ledger that keeps what it is received. */
+/** A long invocation, and a ledger that records its calls. */
 function newInvocation(limits: Partial<Invocation>) {
   const { received, env: scripted } = scriptedLedger({});
   const waiting = { waitUntil: () => undefined };

@@ -1,4 +1,4 @@
-/** What a task's code says of its progress, and how it sleeps. */
+/** The progress and the sleeps of a task. */
 import { env, runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
@@ -39,28 +39,28 @@ describe("progress", () => {
     [1.01, false],
     [Number.NaN, false],
     [Number.POSITIVE_INFINITY, false],
-  ])("of %s: %s", async (ratio, isTaken) => {
+  ])("of %s is accepted: %s", async (ratio, isAccepted) => {
     const { context, flush, received } = newContext();
-    const tell = () => context.progress(ratio);
-    if (isTaken) tell();
-    else expect(tell).toThrow(RangeError);
+    const report = () => context.progress(ratio);
+    if (isAccepted) report();
+    else expect(report).toThrow(RangeError);
     await flush();
-    expect(received.progress).toEqual(isTaken ? [[ratio, null]] : []);
+    expect(received.progress).toEqual(isAccepted ? [[ratio, null]] : []);
   });
 
-  test("is sent once a second, whatever is said; the last counts", async () => {
+  test("is sent once a second, however often it is reported, and the last value at the end", async () => {
     const { context, flush, received } = newContext();
     const beganAtMs = performance.now();
-    let said = 0;
+    let ratio = 0;
     for (; performance.now() - beganAtMs < 1_200; await scheduler.wait(10))
-      context.progress((said = Math.min(1, said + 0.001)), `at ${said}`);
+      context.progress((ratio = Math.min(1, ratio + 0.001)), `at ${ratio}`);
     context.progress(1, "done");
     await flush();
     expect(received.progress).toHaveLength(3);
     expect(received.progress.at(-1)).toEqual([1, "done"]);
   });
 
-  test("is received before the end of the run is, also if that is slow", async () => {
+  test("is sent before the end of the run is reported, even if sending is slow", async () => {
     const gate = Promise.withResolvers<void>();
     const arrived: number[] = [];
     let hasBegun = false;
@@ -86,19 +86,19 @@ describe("progress", () => {
     expect(received.progress).toEqual([[0.5, "x".repeat(500)]]);
   });
 
-  test("that cannot be received does the task no harm", async () => {
+  test("that cannot be sent does not harm the task", async () => {
     const { context, flush } = newContext({ progress: async () => Promise.reject(new Error("restarting")) });
     context.progress(0.5);
     await flush();
   });
 
-  test("is refused once the run is interrupted", () => {
+  test("throws once the run is interrupted", () => {
     const { context, interrupt } = newContext();
     interrupt.abort(new Interruption("cancelled", "no more"));
     expect(() => context.progress(0.5)).toThrow("no more");
   });
 
-  test("is seen in the task and in its events", async () => {
+  test("appears in the task and in its events", async () => {
     const type = newType("progress-seen", async (ctx) => {
       ctx.progress(0.25, "a quarter");
       await scheduler.wait(50);
@@ -116,7 +116,7 @@ describe("progress", () => {
 });
 
 describe("a sleep", () => {
-  test("that is short waits, and is recorded", async () => {
+  test("that is short waits in place, and is recorded", async () => {
     const { context, received } = newContext();
     const beganAtMs = Date.now();
     await context.sleep(40);
@@ -125,14 +125,14 @@ describe("a sleep", () => {
     expect(received.steps.map(([name]) => name)).toEqual([" sleep 1", " sleep 2"]);
   });
 
-  test("is not taken for a step that the code calls so", async () => {
+  test("is not confused with a step of the same name", async () => {
     const { context, received } = newContext();
     expect(await context.step("sleep 1", async () => "mine")).toBe("mine");
     await context.sleep(0);
     expect(received.steps.map(([name]) => name)).toEqual(["sleep 1", " sleep 1"]);
   });
 
-  test("that an earlier run has begun is over when that would have woken", async () => {
+  test("that an earlier run began ends when that run would have woken", async () => {
     const before = { " sleep 1": String(Date.now() - 1), " sleep 2": String(Date.now() + 60) };
     const { context } = newContext({}, before);
     const beganAtMs = performance.now();
@@ -142,7 +142,7 @@ describe("a sleep", () => {
     expect(performance.now() - beganAtMs).toBeGreaterThanOrEqual(40);
   });
 
-  test("ends with the reason when the run is interrupted", async () => {
+  test("rejects with the interruption when the run is interrupted", async () => {
     const { context, interrupt } = newContext();
     const sleeps = context.sleep(MAX_IN_PLACE_SLEEP_MS);
     await scheduler.wait(5);
@@ -150,7 +150,7 @@ describe("a sleep", () => {
     await expect(sleeps).rejects.toThrow(Interruption);
   });
 
-  test("that is long ends the run, which is to go on when it is over", async () => {
+  test("that is long ends the run, to be continued when the sleep is over", async () => {
     const { context, interrupt } = newContext();
     const beganAtMs = Date.now();
     await expect(context.sleep(MAX_IN_PLACE_SLEEP_MS + 1_000)).rejects.toThrow(Interruption);
@@ -160,13 +160,13 @@ describe("a sleep", () => {
     expect(notBeforeMs - beganAtMs).toBeLessThan(MAX_IN_PLACE_SLEEP_MS + 1_500);
   });
 
-  test.each([Number.NaN, Number.POSITIVE_INFINITY, 1e300])("of %s ms is refused at once", async (ms) => {
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, 1e300])("of %s ms is rejected at once", async (ms) => {
     const { context, received } = newContext();
     await expect(context.sleep(ms)).rejects.toThrow(RangeError);
     expect(received.steps).toEqual([]);
   });
 
-  test("takes no room: the task is scheduled, wakes at its time, and goes on after its steps", async () => {
+  test("occupies no slot: the task is scheduled, wakes at its time, and continues after its steps", async () => {
     const done: string[] = [];
     const type = newType("progress-sleeps", async (ctx) => {
       const first = await ctx.step("first", async () => done.push("first"));

@@ -254,7 +254,7 @@ describe("while the scheduler does not answer", () => {
     const { status, body } = await call(
       "POST /schedules",
       "",
-      brokenScheduler("create", () => ++asked === 1, "answer"),
+      brokenScheduler("create", () => ++asked === 1, "reply"),
     );
     expect([status, asked]).toEqual([201, 2]);
     expect((await listed()).map(({ id }) => id)).toEqual([body.id]);

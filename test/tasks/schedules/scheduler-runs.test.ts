@@ -106,7 +106,7 @@ test("whatever happens: no tick runs twice, none beside another, none out of ord
   ) => {
     await reset();
     ledger.tasks.clear();
-    ledger.mostActive = 0;
+    ledger.maxActive = 0;
     vi.setSystemTime(NOW);
     await create("a", { overlap, missed });
     let nowMs = NOW;
@@ -122,7 +122,7 @@ test("whatever happens: no tick runs twice, none beside another, none out of ord
     }
     const row = await scheduler().get("a");
     if (!row) throw new Error("it is gone");
-    expect(ledger.mostActive).toBeLessThanOrEqual(1);
+    expect(ledger.maxActive).toBeLessThanOrEqual(1);
     const ran = runsOf("a");
     expect(ran).toEqual(ran.toSorted((x, y) => x - y));
     const decided = (row.next_at_ms - NOW) / MINUTE - 1;
