@@ -5,7 +5,22 @@
  */
 
 import { PRIORITY_HEAD_START_MS } from "../../src/tasks/ledger/rank.ts";
-import { CANCEL_GRACE_MS, type Transition, cancel, claim, LEASE_MS, MAX_CRASHES, mayReport, RUNNER_RETRY_MS, leaseAfterHeartbeat, report, retry, submit, type RuleInputs, tick } from "../../src/tasks/ledger/rules.ts";
+import {
+  CANCEL_GRACE_MS,
+  cancel,
+  claim,
+  LEASE_MS,
+  leaseAfterHeartbeat,
+  MAX_CRASHES,
+  mayReport,
+  RUNNER_RETRY_MS,
+  type RuleInputs,
+  report,
+  retry,
+  submit,
+  type Transition,
+  tick,
+} from "../../src/tasks/ledger/rules.ts";
 import { type FinalStatus, isFinal, type Outcome } from "../../src/tasks/ledger/task-state.ts";
 import { type Lane, type RetryPolicy } from "../../src/tasks/types/define.ts";
 import { type Item, must, newLife, statusOf } from "./task-history.ts";
@@ -64,7 +79,10 @@ export class World {
     if (!isHeld) return "stale";
     item.state = { ...item.state, due_at_ms: leaseAfterHeartbeat(item.state, this.nowMs) };
     if (item.life.cancelledAtMs === undefined) item.heardAtMs = this.nowMs;
-    must(item.state.due_at_ms === this.nextMs(item), "a heartbeat renews a lease, unless the task is being cancelled");
+    must(
+      item.state.due_at_ms === this.nextMs(item),
+      "a heartbeat renews a lease, unless the task is being cancelled",
+    );
     return item.life.cancelledAtMs === undefined ? "ok" : "cancel";
   }
 
@@ -97,7 +115,10 @@ export class World {
   retry(item: Item): boolean {
     const change = retry(item.state, this.nowMs);
     const as = item.life.ended?.as;
-    must((change !== undefined) === (as === "failed" || as === "cancelled"), "only failed and cancelled tasks can be retried");
+    must(
+      (change !== undefined) === (as === "failed" || as === "cancelled"),
+      "only failed and cancelled tasks can be retried",
+    );
     if (!change) return false;
     item.life = newLife();
     item.earliestMs = item.runAtMs;
@@ -150,7 +171,10 @@ export class World {
     const isDue = nextMs !== undefined && nextMs <= this.nowMs;
     must((change !== undefined) === isDue, `a ${item.state.status} task is acted on exactly when it is due`);
     if (change === undefined) return;
-    must((change === "remove") === (item.life.ended !== undefined), "exactly the tasks that have ended are removed");
+    must(
+      (change === "remove") === (item.life.ended !== undefined),
+      "exactly the tasks that have ended are removed",
+    );
     if (change === "remove") return void this.items.delete(item.id);
     if (item.life.cancelledAtMs !== undefined) this.#end(item, "cancelled");
     else if (item.holder !== undefined) this.#conclude(item, { kind: "crashed" });
@@ -191,7 +215,10 @@ export class World {
     const { life, tokens } = item;
     must(item.holder === undefined, "a task has at most one live token");
     must(item.earliestMs <= this.nowMs, "nothing starts before its time");
-    must(!life.ended && life.cancelledAtMs === undefined, "a task that has ended or is cancelled does not start");
+    must(
+      !life.ended && life.cancelledAtMs === undefined,
+      "a task that has ended or is cancelled does not start",
+    );
     const { retries } = this.#typeOf(item.type).retry;
     life.starts++;
     if (life.isFresh) life.attempts++;
@@ -233,7 +260,10 @@ export class World {
     const status = statusOf(item);
     must(task.status === status, `a task is ${status}, not ${task.status}`);
     must(event.name === "status" && event.data.status === status, "each transition has an event");
-    must(isFinal(status) === (task.finished_at_ms !== null), "exactly the tasks that have ended have an end time");
+    must(
+      isFinal(status) === (task.finished_at_ms !== null),
+      "exactly the tasks that have ended have an end time",
+    );
     must(task.token === (tokens.at(-1) ?? 0), "each claim has a token of its own");
     must(task.attempt === life.attempts, "attempts count failures only");
     must(task.attempt <= 1 + this.#typeOf(type).retry.retries, "there are no more attempts than allowed");

@@ -5,7 +5,7 @@
  * longer, and when the claim is lost. The code learns of it through its signal and through every call on its context.
  * Code that does not stop within the grace period is abandoned: from then on, nothing it does reaches the ledger.
  */
-import { describeError, errorFields, log } from "../../kernel/log.ts";
+import { describeError, errorFields } from "../../kernel/log.ts";
 import type { Waiting } from "../../kernel/wait-until.ts";
 import type { Assignment, Claim } from "../ledger/claim.ts";
 import type { Outcome } from "../ledger/task-state.ts";

@@ -103,7 +103,10 @@ describe("whether a task can start now", () => {
   test("depends on nothing if its type has no concurrency or is unknown", async () => {
     await withQueue(({ queries }, add) => {
       for (let n = 0; n <= MAX_RUNNERS; n++) add(`t${n}`, "line-free", T0, n === 0 ? null : "long");
-      expect([canStartNow(queries, "line-free", T0 + 1), canStartNow(queries, "line-gone", T0)]).toEqual([true, true]);
+      expect([canStartNow(queries, "line-free", T0 + 1), canStartNow(queries, "line-gone", T0)]).toEqual([
+        true,
+        true,
+      ]);
     });
   });
 

@@ -7,12 +7,12 @@ import {
   rankOf,
 } from "../../../src/tasks/ledger/rank.ts";
 
-test("of those that come at once, the more urgent has the lower rank; of the equally urgent, the first", () => {
+test("a higher priority has a lower rank; within a priority, the earlier task does", () => {
   expect([rankOf(0, 5), rankOf(0, 6)]).toEqual([5, 6]);
   expect([rankOf(1, 5), rankOf(MAX_PRIORITY, 5)]).toEqual([5 - 60_000, 5 - 540_000]);
 });
 
-test("nobody starves: a later task passes only with more priority, and only within the head start of that", () => {
+test("no task starves: a later one passes it only with a higher priority and within that head start", () => {
   const arrival = fc.record({ priority: fc.nat(9), atMs: fc.nat(20 * PRIORITY_HEAD_START_MS) });
   const property = fc.property(arrival, arrival, (first, later) => {
     fc.pre(later.atMs > first.atMs);
@@ -23,7 +23,7 @@ test("nobody starves: a later task passes only with more priority, and only with
   fc.assert(property, { numRuns: 1_000 });
 });
 
-test("a rank tells since when whoever has it has been in the line", () => {
+test("a rank tells since when its task has been queued", () => {
   const property = fc.property(
     fc.nat(MAX_PRIORITY),
     fc.integer({ min: 0, max: 8.64e15 }),

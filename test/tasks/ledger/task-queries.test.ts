@@ -116,18 +116,14 @@ test("active tasks are due and ended tasks are expired; neither query returns th
       T0,
       T0 + 3,
     );
-    expect([
-      queries.nextDueAtMs(),
-      idsOf(queries.due(T0 + 4, 9)),
-      idsOf(queries.expired(T0 + 4, 9)),
-    ]).toEqual([T0 + 3, [], ["ended"]]);
+    expect([queries.nextDueAtMs(), idsOf(queries.due(T0 + 4, 9)), idsOf(queries.expired(T0 + 4, 9))]).toEqual(
+      [T0 + 3, [], ["ended"]],
+    );
     expect(idsOf(queries.expired(T0 + 2, 9))).toEqual([]);
     tasks.remove("ended");
-    expect([
-      queries.nextDueAtMs(),
-      idsOf(queries.due(T0 + 5, 9)),
-      idsOf(queries.expired(T0 + 9, 9)),
-    ]).toEqual([T0 + 5, ["waits"], []]);
+    expect([queries.nextDueAtMs(), idsOf(queries.due(T0 + 5, 9)), idsOf(queries.expired(T0 + 9, 9))]).toEqual(
+      [T0 + 5, ["waits"], []],
+    );
   });
 });
 

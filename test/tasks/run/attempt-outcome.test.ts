@@ -44,7 +44,12 @@ describe("the outcome of a run whose code", () => {
     ["returned, after a hand-over was due", returned, handOver, succeeded],
 
     ["threw, after a cancel", threw, cancelled, failed("Cancelled", "no more")],
-    ["was abandoned, after a cancel", abandoned, cancelled, { ...failed("Cancelled", "no more"), ...WHILE_IT_LIVES }],
+    [
+      "was abandoned, after a cancel",
+      abandoned,
+      cancelled,
+      { ...failed("Cancelled", "no more"), ...WHILE_IT_LIVES },
+    ],
     ["threw, after a timeout", threw, timeout, failed("TimeoutError", "too long")],
     // Abandoned code may work until its invocation dies: the retry waits for that.
     [

@@ -7,14 +7,14 @@ import { defineTask, NonRetryableError } from "../../../src/tasks/types/define.t
 import { MAX_JSON_BYTES } from "../../../src/tasks/types/json.ts";
 import {
   fetchTask,
-  submitUnchecked,
   newType,
+  runTasks,
   scriptedLedger,
   someId,
-  runTasks,
+  submitUnchecked,
+  taskWhen,
   untilAborted,
   whenEnded,
-  taskWhen,
 } from "../../support/background.ts";
 import { captureLogs } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
@@ -38,7 +38,11 @@ describe("a task whose code returns or throws", () => {
     ["a value that is not JSON", async () => () => 1, { status: "failed", error: { name: "TypeError" } }],
     ["a bigint", async () => 1n, { status: "failed", error: { name: "TypeError" } }],
     ["a circular value", async () => circular, { status: "failed", error: { name: "TypeError" } }],
-    ["a value that is too long", async () => "x".repeat(MAX_JSON_BYTES), { status: "failed", error: { name: "RangeError" } }],
+    [
+      "a value that is too long",
+      async () => "x".repeat(MAX_JSON_BYTES),
+      { status: "failed", error: { name: "RangeError" } },
+    ],
     [
       "a NonRetryableError",
       throws(new NonRetryableError("hopeless")),
@@ -49,7 +53,11 @@ describe("a task whose code returns or throws", () => {
       throws(new RangeError("odd")),
       { status: "scheduled", error: { name: "RangeError", message: "odd" } },
     ],
-    ["a value that cannot be shown", throws(Object.create(null)), { status: "scheduled", error: { name: "Error" } }],
+    [
+      "a value that cannot be shown",
+      throws(Object.create(null)),
+      { status: "scheduled", error: { name: "Error" } },
+    ],
     ["undefined as an error", throws(undefined), { status: "scheduled", error: { name: "Error" } }],
   ])("%s", async (name, run, truth) => {
     const type = newType(`attempt-${name.replaceAll(" ", "-")}`, run, { retry: { minDelayMs: 600_000 } });
@@ -159,7 +167,12 @@ describe("an attempt that times out", () => {
   test("is abandoned if it ignores its signal", async () => {
     const { invocation, received } = newInvocation({ graceMs: 20 });
     newType("attempt-deaf", async () => new Promise(() => {}), { timeoutMs: 10 });
-    const { done } = startRun(invocation, { taskId: someId(), token: 1 }, assignment("attempt-deaf"), Date.now());
+    const { done } = startRun(
+      invocation,
+      { taskId: someId(), token: 1 },
+      assignment("attempt-deaf"),
+      Date.now(),
+    );
     expect(await done).toBe("abandoned");
     expect(received.reports).toMatchObject([
       { token: 1, outcome: { kind: "failed", isFinal: false, error: { name: "TimeoutError" } } },
@@ -240,7 +253,14 @@ test("every log line of a task has its id, type and attempt", async () => {
 function newInvocation(limits: Partial<Invocation>) {
   const { received, env: scripted } = scriptedLedger({});
   const waiting = { waitUntil: () => undefined };
-  const invocation = { env: scripted, waiting, budgetMs: 840_000, graceMs: 30_000, lifetimeMs: 900_000, ...limits };
+  const invocation = {
+    env: scripted,
+    waiting,
+    budgetMs: 840_000,
+    graceMs: 30_000,
+    lifetimeMs: 900_000,
+    ...limits,
+  };
   return { invocation, received };
 }
 

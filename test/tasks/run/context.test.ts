@@ -3,7 +3,7 @@ import { createContext } from "../../../src/tasks/run/context.ts";
 import { Interruption } from "../../../src/tasks/run/run.ts";
 import type { TaskContext } from "../../../src/tasks/types/define.ts";
 import { MAX_JSON_BYTES } from "../../../src/tasks/types/json.ts";
-import { newType, scriptedLedger, someId, runTasks, whenEnded } from "../../support/background.ts";
+import { newType, runTasks, scriptedLedger, someId, whenEnded } from "../../support/background.ts";
 import { callWorker } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 

@@ -7,11 +7,11 @@ import { Interruption } from "../../../src/tasks/run/run.ts";
 import {
   fetchTask,
   newType,
+  runTasks,
   scriptedLedger,
   someId,
-  runTasks,
-  until,
   taskWhen,
+  until,
 } from "../../support/background.ts";
 import { callWorker } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";

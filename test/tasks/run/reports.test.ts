@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Report } from "../../../src/tasks/ledger/claim.ts";
 import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
 import { newTaskId } from "../../../src/tasks/ledger/task-id.ts";
-import { deliver, callWithReports } from "../../../src/tasks/run/reports.ts";
+import { callWithReports, deliver } from "../../../src/tasks/run/reports.ts";
 import { scriptedLedger, someId, withLedger } from "../../support/background.ts";
 import { callForJson, captureLogs } from "../../support/call.ts";
 

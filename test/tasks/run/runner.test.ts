@@ -10,17 +10,20 @@ import type { TaskRunner } from "../../../src/tasks/run/runner.ts";
 import type { TaskType } from "../../../src/tasks/types/define.ts";
 import {
   fetchTask,
-  submitUnchecked,
   newType,
   runTasks,
+  submitUnchecked,
+  taskWhen,
   until,
   untilAborted,
   whenEnded,
-  taskWhen,
 } from "../../support/background.ts";
 import { callForJson, captureLogs } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 
+// The runner aborts itself.
+expectRuntimeErrors("The task was abandoned");
 keepQuiet();
 afterEach(() => {
   vi.useRealTimers();

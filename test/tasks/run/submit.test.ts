@@ -10,9 +10,9 @@ import {
   fetchTask,
   newType,
   runTasks,
+  taskWhen,
   until,
   whenEnded,
-  taskWhen,
   withLedger,
 } from "../../support/background.ts";
 import { callForJson } from "../../support/call.ts";
@@ -285,14 +285,17 @@ describe("a task type that is not registered", () => {
       "submit-strict",
       async () => startTasks(env, ctx, [{ type: copy, input: { n: 1 } }]),
     ],
-  ])("%s throws a TypeError that names %s and the file of the list, and starts nothing", async (_, name, start) => {
-    const before = await allOf(strict);
-    const error = await start().catch((thrown: unknown) => thrown);
-    expect(error).toBeInstanceOf(TypeError);
-    expect((error as TypeError).message).toContain(`"${name}"`);
-    expect((error as TypeError).message).toContain("src/jobs/task-types.ts");
-    expect([await allOf(missing), await allOf(works), await allOf(strict)]).toEqual([[], [], before]);
-  });
+  ])(
+    "%s throws a TypeError that names %s and the file of the list, and starts nothing",
+    async (_, name, start) => {
+      const before = await allOf(strict);
+      const error = await start().catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(TypeError);
+      expect((error as TypeError).message).toContain(`"${name}"`);
+      expect((error as TypeError).message).toContain("src/jobs/task-types.ts");
+      expect([await allOf(missing), await allOf(works), await allOf(strict)]).toEqual([[], [], before]);
+    },
+  );
 
   test("can be started once it is registered", async () => {
     registerTaskTypes([missing]);
@@ -349,7 +352,11 @@ describe("the compiler", () => {
         { type: strict, input: { text: "a" } },
       ]),
       // @ts-expect-error -- in a list made at runtime
-      startTasks(env, ctx, ["a"].map((n) => ({ type: strict, input: { n } }))),
+      startTasks(
+        env,
+        ctx,
+        ["a"].map((n) => ({ type: strict, input: { n } })),
+      ),
       // @ts-expect-error -- a missing member
       startTaskOnce(env, ctx, { type: text, input: {} }, "key"),
       // @ts-expect-error -- a wrong type

@@ -72,7 +72,11 @@ test("the scheduler is rearmed too, even if no shard can be reached", async () =
   ]);
   const noScheduler = { SCHEDULER: { getByName: () => broken } };
   expect(await rearm(noScheduler)).toContainEqual(
-    expect.objectContaining({ message: "the watchdog could not reach an object", what: "schedules", error: "Error: broken" }),
+    expect.objectContaining({
+      message: "the watchdog could not reach an object",
+      what: "schedules",
+      error: "Error: broken",
+    }),
   );
 });
 

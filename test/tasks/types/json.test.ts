@@ -26,7 +26,11 @@ describe("toJson", () => {
     ["a bigint", 10n, TypeError],
     ["a circular value", circular, TypeError],
     ["a text one byte over the limit", "x".repeat(MAX_JSON_BYTES - 1), RangeError],
-    ["a text one byte over the limit in three-byte characters", `${"漢".repeat((MAX_JSON_BYTES - 2) / 3)}x`, RangeError],
+    [
+      "a text one byte over the limit in three-byte characters",
+      `${"漢".repeat((MAX_JSON_BYTES - 2) / 3)}x`,
+      RangeError,
+    ],
   ])("%s throws", (_name, value, error) => {
     expect(() => toJson(value)).toThrow(error);
   });
