@@ -9,7 +9,7 @@ import { submitted } from "../../support/submissions.ts";
 
 const MIB = 1024 * 1024;
 /** A name of the maximum length. */
-const LONG_NAME = `responses_${"n".repeat(56)}`;
+const LONG_NAME = `responses_${"n".repeat(54)}`;
 const input = z.unknown();
 registerTaskTypes([
   defineTask({ name: LONG_NAME, input, run: async () => null }),

@@ -332,6 +332,7 @@ describe("the compiler", () => {
   });
 
   test("rejects every input that does not fit", () => {
+    const wrongStarts = ["a"].map((n) => ({ type: strict, input: { n } }));
     const calls = () => [
       // @ts-expect-error -- a wrong member
       startTasks(env, ctx, [{ type: strict, input: { wrong: 1 } }]),
@@ -351,12 +352,8 @@ describe("the compiler", () => {
         // @ts-expect-error -- the input of the other type
         { type: strict, input: { text: "a" } },
       ]),
-      // @ts-expect-error -- in a list made at runtime
-      startTasks(
-        env,
-        ctx,
-        ["a"].map((n) => ({ type: strict, input: { n } })),
-      ),
+      // @ts-expect-error -- a list made at runtime
+      startTasks(env, ctx, wrongStarts),
       // @ts-expect-error -- a missing member
       startTaskOnce(env, ctx, { type: text, input: {} }, "key"),
       // @ts-expect-error -- a wrong type
