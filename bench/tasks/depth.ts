@@ -2,9 +2,9 @@
  * What the ledger's work costs when it keeps many tasks: the same actions on objects that hold 1,000, 100,000 and
  * 1,000,000 tasks, in turn.
  *
- * Clocks stand still inside a Worker. So the time of many actions is measured together from outside, minus the time of
- * as many empty actions. The figure includes an action's commit, but not the call that requests it. The writes of a
- * round are undone before the next, so that a small ledger stays small and its queue stays long.
+ * Clocks stand still inside a Worker. So the time of many actions is measured together from outside, minus the time
+ * of as many empty actions. The figure includes an action's commit, but not the call that requests it. The writes of
+ * a round are undone before the next, so that a small ledger stays small and its queue stays long.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Column, median } from "../table.ts";

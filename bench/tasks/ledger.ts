@@ -1,6 +1,6 @@
 /**
- * Sluice's ledger with additions for the bench: one that counts its tasks, and one that can be filled and measured from
- * inside.
+ * Sluice's ledger with additions for the bench: one that counts its tasks, and one that can be filled and measured
+ * from inside.
  *
  * No other file of the bench knows the ledger's tables and methods.
  */

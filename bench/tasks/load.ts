@@ -1,7 +1,7 @@
 /**
- * Two loads of requests, each for one task: a moderate load at a fixed rate, and one that keeps its clients busy. Both
- * send a known number of requests and get a response to each. So the acknowledged tasks can be compared exactly with
- * the finished ones.
+ * Two loads of requests, each for one task: a moderate load at a fixed rate, and one that keeps its clients busy.
+ * Both send a known number of requests and get a response to each. So the acknowledged tasks can be compared exactly
+ * with the finished ones.
  */
 import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -1,6 +1,6 @@
 /**
- * Sluice and its rivals, each on a Miniflare of its own, with a socket straight to the Worker. Miniflare's proxy, which
- * `wrangler dev` and `miniflare.ready` use, would cost more than what is measured.
+ * Sluice and its rivals, each on a Miniflare of its own, with a socket straight to the Worker. Miniflare's proxy,
+ * which `wrangler dev` and `miniflare.ready` use, would cost more than what is measured.
  *
  * Queues and workflows are simulated by Workers in the same workerd process. Workflows get a process of their own,
  * because a finished workflow keeps costing for a while.

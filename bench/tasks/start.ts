@@ -71,8 +71,8 @@ export async function compareStarts(ways: Way[]): Promise<Comparison> {
 }
 
 /**
- * Returns how many tasks keep the server busy for `BUSY_S`. A queue accepts messages faster than it delivers them, so its
- * responses come sooner; sending more would only make the rest of the round wait.
+ * Returns how many tasks keep the server busy for `BUSY_S`. A queue accepts messages faster than it delivers them, so
+ * its responses come sooner; sending more would only make the rest of the round wait.
  */
 async function warmUp(way: Way): Promise<number> {
   console.error(`warming up: ${way.name} …`);

@@ -2,8 +2,8 @@
  * The time from sending a request to the first line of the task's code.
  *
  * Clocks stand still inside a Worker, so this is measured from outside: each request carries a ticket, the task first
- * logs it, and the line gets its time when it arrives here. That is the same for all that are measured. Its own cost is
- * in the figures of the bare `waitUntil`, which are the floor.
+ * logs it, and the line gets its time when it arrives here. That is the same for all that are measured. Its own cost
+ * is in the figures of the bare `waitUntil`, which are the floor.
  */
 
 /** A task with ticket 0 does not log. */

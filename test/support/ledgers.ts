@@ -55,7 +55,9 @@ export class Inside {
     inside.env = { ...inside.env, ...variables };
   }
 
-  /** Replaces the runners in the bindings that the object has had from the start. Returns a function that undoes it. */
+  /**
+   * Replaces the runners in the bindings that the object has had from the start. Returns a function that undoes it.
+   */
   scriptRunners(getByName: (name: string) => ScriptedRunner): () => void {
     const { env: bindings } = this.object as unknown as { env: { TASK_RUNNER: unknown } };
     const before = bindings.TASK_RUNNER;

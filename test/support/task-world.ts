@@ -1,7 +1,8 @@
 /**
- * A ledger in memory that applies the rules. Beside the state that the rules produce, it records independently what has
- * really happened to each task: who holds it, since when it waits, before which time it must not start, how often it was
- * started and why. Every step compares the two, and throws if they differ or if an invariant of the ledger is broken.
+ * A ledger in memory that applies the rules. Beside the state that the rules produce, it records independently what
+ * has really happened to each task: who holds it, since when it waits, before which time it must not start, how often
+ * it was started and why. Every step compares the two, and throws if they differ or if an invariant of the ledger is
+ * broken.
  */
 
 import { PRIORITY_HEAD_START_MS } from "../../src/tasks/ledger/rank.ts";

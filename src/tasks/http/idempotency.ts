@@ -1,6 +1,6 @@
 /**
- * The two headers of a submission: `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07) and `Prefer: wait`
- * (RFC 7240 §4.3).
+ * The two headers of a submission: `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07) and `Prefer:
+ * wait` (RFC 7240 §4.3).
  */
 import { ParseError, parseItem } from "structured-headers";
 import { Problem } from "../../kernel/problem.ts";

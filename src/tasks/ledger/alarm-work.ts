@@ -1,6 +1,6 @@
 /**
- * What a ledger does by itself, in its alarm: it acts on the tasks that are due, removes expired ones, and gives queued
- * tasks to runners.
+ * What a ledger does by itself, in its alarm: it acts on the tasks that are due, removes expired ones, and gives
+ * queued tasks to runners.
  *
  * The alarm awaits no work and never throws: the runtime stops retrying an alarm that throws too often. A task that
  * cannot be read is set aside, so that it holds up no other.
@@ -13,7 +13,9 @@ import { claim, tick } from "./rules.ts";
 import type { TaskRow } from "./schema.ts";
 import type { LedgerParts, Transitions } from "./transitions.ts";
 
-/** How many due tasks one alarm handles, and how many it removes. If there are more, another alarm follows at once. */
+/**
+ * How many due tasks one alarm handles, and how many it removes. If there are more, another alarm follows at once.
+ */
 const BATCH = 200;
 const REMOVAL_BATCH = 50;
 /** An alarm that is this late has been lost. */

@@ -1,6 +1,6 @@
 /**
- * The single alarm of a Durable Object, set to the earliest time that anyone has asked for. It is set in the same turn
- * as the write that needs it, so the two are committed together.
+ * The single alarm of a Durable Object, set to the earliest time that anyone has asked for. It is set in the same
+ * turn as the write that needs it, so the two are committed together.
  */
 export class Alarm {
   readonly #ctx: DurableObjectState;

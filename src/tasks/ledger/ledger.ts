@@ -1,8 +1,8 @@
 /**
  * The ledger: every background task, in SQLite, in a few Durable Objects (shards).
  *
- * A task is written before its caller gets a response (an RPC reply waits for the write). The same call makes its first
- * claim, so starting a task costs a single round trip. What is in the ledger outlives the Worker that runs it.
+ * A task is written before its caller gets a response (an RPC reply waits for the write). The same call makes its
+ * first claim, so starting a task costs a single round trip. What is in the ledger outlives the Worker that runs it.
  *
  * Callers act on tasks through the methods below. By itself, the ledger acts only in its alarm: see `alarm-work.ts`.
  */
@@ -187,7 +187,9 @@ export class TaskLedger extends DurableObject<Env> {
     else this.#keys.release(key);
   }
 
-  /** For the watchdog: sets the alarm again in case it was lost. Returns by how many ms it is overdue; 0 if it is not. */
+  /**
+   * For the watchdog: sets the alarm again in case it was lost. Returns by how many ms it is overdue; 0 if it is not.
+   */
   rearm(): number {
     const nowMs = Date.now();
     this.#keys.removeExpired(nowMs, KEY_REMOVAL_BATCH);

@@ -6,12 +6,13 @@
  *         └──fails, may retry───┼────────────────┘  └──cancel──▶ cancelling ──report, or after 10 s──▶ cancelled
  *                               └──crash, hand-over
  *
- * Whoever runs a task holds a claim: a token and a lease, which heartbeats renew. Only the claim with the task's latest
- * token may report, and only while the task is running. A claim whose lease has expired counts as a crash. Its task is
- * queued again under the same attempt, because the machine failed and not the code, but at most `MAX_CRASHES` times.
+ * Whoever runs a task holds a claim: a token and a lease, which heartbeats renew. Only the claim with the task's
+ * latest token may report, and only while the task is running. A claim whose lease has expired counts as a crash. Its
+ * task is queued again under the same attempt, because the machine failed and not the code, but at most `MAX_CRASHES`
+ * times.
  *
- * `due_at_ms` is when the ledger must act on a task by itself: when the task must be queued, when its lease expires, or
- * when it must be removed. A queued task has none: it waits for a free slot.
+ * `due_at_ms` is when the ledger must act on a task by itself: when the task must be queued, when its lease expires,
+ * or when it must be removed. A queued task has none: it waits for a free slot.
  */
 import type { Lane, RetryPolicy } from "../types/define.ts";
 import { retryDelayMs } from "./backoff.ts";
@@ -187,7 +188,9 @@ function crash<State extends TaskState>(task: State, inputs: RuleInputs): Transi
   return finish(crashed, "failed", inputs, { name: "Crashed", message });
 }
 
-/** Takes a task from its runner, so that another can continue it, no earlier than a time. The attempt's clock stops. */
+/**
+ * Takes a task from its runner, so that another can continue it, no earlier than a time. The attempt's clock stops.
+ */
 function requeue<State extends TaskState>(task: State, notBeforeMs: number, nowMs: number): State {
   const spent_ms = nowMs - (task.attempt_started_at_ms ?? nowMs);
   const free = { ...task, lane: null, is_resuming: 1, attempt_started_at_ms: null, spent_ms };

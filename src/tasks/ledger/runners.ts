@@ -3,7 +3,9 @@ import { errorFields, log } from "../../kernel/log.ts";
 import { retry } from "../../kernel/retry.ts";
 import type { Claim } from "./claim.ts";
 
-/** Short, because a runner is a new object: if it cannot be reached, the cause is not a restart that will end soon. */
+/**
+ * Short, because a runner is a new object: if it cannot be reached, the cause is not a restart that will end soon.
+ */
 const PAUSES_MS = [50, 500];
 
 export class Runners {

@@ -1,6 +1,6 @@
 /**
- * Which tasks a ledger has: what is due, what is queued, how many are running, and the pages of a list. An index serves
- * each query, so its cost does not grow with all the tasks that are kept. All rows are lean (`LEAN_COLUMNS`).
+ * Which tasks a ledger has: what is due, what is queued, how many are running, and the pages of a list. An index
+ * serves each query, so its cost does not grow with all the tasks that are kept. All rows are lean (`LEAN_COLUMNS`).
  */
 import type { TaskRow } from "./schema.ts";
 import { TASK_STATUSES, type TaskStatus } from "./task-state.ts";

@@ -1,9 +1,9 @@
 /**
- * The tables of a ledger, one task at a time: the task, its events and its steps. `task-queries.ts` finds tasks by what
- * they have in common. Neither decides anything.
+ * The tables of a ledger, one task at a time: the task, its events and its steps. `task-queries.ts` finds tasks by
+ * what they have in common. Neither decides anything.
  *
- * Whatever changes a task appends to its history in the same transaction, so event ids have no gap. The first event is
- * kept in the task's own row, which saves a write while the caller waits.
+ * Whatever changes a task appends to its history in the same transaction, so event ids have no gap. The first event
+ * is kept in the task's own row, which saves a write while the caller waits.
  */
 import type { Transition } from "./rules.ts";
 import { CREATE_TABLES, type EventRow, type TaskRow } from "./schema.ts";

@@ -1,6 +1,7 @@
 /**
- * Applies the rules to stored tasks. A state transition is written together with what follows from it: the callback of
- * a task that has ended, and the next alarm. A task that cannot be handled is set aside, so that it holds up no other.
+ * Applies the rules to stored tasks. A state transition is written together with what follows from it: the callback
+ * of a task that has ended, and the next alarm. A task that cannot be handled is set aside, so that it holds up no
+ * other.
  */
 
 import { errorFields, log } from "../../kernel/log.ts";

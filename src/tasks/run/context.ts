@@ -1,4 +1,6 @@
-/** The context that a task's code receives: its steps, progress and sleeps, each sent to the ledger under its claim. */
+/**
+ * The context that a task's code receives: its steps, progress and sleeps, each sent to the ledger under its claim.
+ */
 import { log } from "../../kernel/log.ts";
 import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
 import { ledgerOf } from "../ledger/shards.ts";
@@ -7,7 +9,9 @@ import { readJson, toJson } from "../types/json.ts";
 import { createProgress } from "./progress.ts";
 import { Interruption, type Run } from "./run.ts";
 
-/** The limits for all steps of a task together, in steps and characters: the next run receives them in one message. */
+/**
+ * The limits for all steps of a task together, in steps and characters: the next run receives them in one message.
+ */
 const MAX_STEPS = 1_000;
 const MAX_STEPS_LENGTH = 8 * 1024 * 1024;
 const MAX_SLEEP_MS = 366 * 86_400_000;

@@ -1,10 +1,10 @@
 /**
  * Reports on their way to the ledger.
  *
- * A report on its own would cost a call and a commit, as much as submitting a task. So while this isolate makes frequent
- * calls to a shard, a report waits for the next submission, a few milliseconds at most, and travels with it. The sender
- * stays responsible: if no other call has delivered its report in time, it sends the report itself. A ledger that gets
- * a report twice applies it once.
+ * A report on its own would cost a call and a commit, as much as submitting a task. So while this isolate makes
+ * frequent calls to a shard, a report waits for the next submission, a few milliseconds at most, and travels with it.
+ * The sender stays responsible: if no other call has delivered its report in time, it sends the report itself. A
+ * ledger that gets a report twice applies it once.
  */
 
 import { errorFields, log } from "../../kernel/log.ts";

@@ -1,9 +1,9 @@
 /**
  * The long lane: one Durable Object per claim, which runs the task in its own alarm, for up to 15 minutes.
  *
- * The object stores the claim before it sets the alarm, and stores that the run has begun before any of the task's code
- * runs. If the alarm finds that a run has begun, it is the runtime's second try: the machine died during the first. Then
- * it reports the crash to the ledger, so that the task need not wait for the lease to expire.
+ * The object stores the claim before it sets the alarm, and stores that the run has begun before any of the task's
+ * code runs. If the alarm finds that a run has begun, it is the runtime's second try: the machine died during the
+ * first. Then it reports the crash to the ledger, so that the task need not wait for the lease to expire.
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";

@@ -1,4 +1,6 @@
-/** Submitting tasks: checks them, writes them to the ledger, and starts them in the fast lane if the ledger allows it. */
+/**
+ * Submitting tasks: checks them, writes them to the ledger, and starts them in the fast lane if the ledger allows it.
+ */
 
 import type { z } from "zod";
 import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
@@ -31,9 +33,10 @@ const PLATFORM_LIMIT_MS = 30_000;
 export const MAX_WAIT_S = 60;
 
 /**
- * Writes tasks to the ledger and starts to run them concurrently. Returns their ids; from then on, the tasks are kept.
- * The write is all or none, unless some of the types have a shard of their own (`concurrency`). If an input does not
- * fit its type, throws a `ZodError`; if a type is not registered, a `TypeError`. In either case no task is started.
+ * Writes tasks to the ledger and starts to run them concurrently. Returns their ids; from then on, the tasks are
+ * kept. The write is all or none, unless some of the types have a shard of their own (`concurrency`). If an input
+ * does not fit its type, throws a `ZodError`; if a type is not registered, a `TypeError`. In either case no task is
+ * started.
  */
 export async function startTasks<const Inputs extends readonly z.ZodType[]>(
   env: Env,
@@ -49,7 +52,10 @@ export async function startTasks<const Inputs extends readonly z.ZodType[]>(
   return tasks.map(({ id }) => id);
 }
 
-/** As `startTasks`, for one task per `key`: however often this is called with it, the task starts once. Returns its id. */
+/**
+ * As `startTasks`, for one task per `key`: however often this is called with it, the task starts once. Returns its
+ * id.
+ */
 export async function startTaskOnce<Input extends z.ZodType>(
   env: Env,
   ctx: Waiting,

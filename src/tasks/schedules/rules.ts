@@ -1,8 +1,8 @@
 /**
  * When a schedule runs, as rules without clock, storage or network.
  *
- * A tick is a moment that the pattern names. The run of a tick is the one task that is enqueued for it, under a key made
- * of the schedule and the tick. So there is only one run, however often enqueuing it is tried.
+ * A tick is a moment that the pattern names. The run of a tick is the one task that is enqueued for it, under a key
+ * made of the schedule and the tick. So there is only one run, however often enqueuing it is tried.
  *
  *     tick ──at most 60 s late──────────▶ taken ──the previous run has ended──▶ enqueued
  *       │                                 ▲   │

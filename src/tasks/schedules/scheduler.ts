@@ -2,11 +2,11 @@
  * The scheduler: every schedule, in SQLite, in one Durable Object, whose alarm fires at the next tick.
  *
  * A tick is first taken: it is written down in the same transaction that moves its schedule on to the next tick. Then
- * it is enqueued under a key of its own, and deleted only after the ledger has it. Whatever dies in between, the tick is
- * still written down, and enqueuing it again gives the same task. So each tick that was taken has exactly one run.
+ * it is enqueued under a key of its own, and deleted only after the ledger has it. Whatever dies in between, the tick
+ * is still written down, and enqueuing it again gives the same task. So each tick that was taken has exactly one run.
  *
- * While ticks wait for a run to end, the alarm checks every two seconds. A schedule that fails is logged and tried again
- * later, without delaying the others.
+ * While ticks wait for a run to end, the alarm checks every two seconds. A schedule that fails is logged and tried
+ * again later, without delaying the others.
  */
 import { DurableObject } from "cloudflare:workers";
 import { describeError, errorFields, log } from "../../kernel/log.ts";
@@ -82,7 +82,9 @@ export class Scheduler extends DurableObject<Env> {
     return lateMs > FAILURE_RETRY_MS ? lateMs : 0;
   }
 
-  /** Processes every schedule that is due. Never throws: the runtime stops retrying an alarm that throws too often. */
+  /**
+   * Processes every schedule that is due. Never throws: the runtime stops retrying an alarm that throws too often.
+   */
   override async alarm(): Promise<void> {
     // The same time for all: being processed after others must not make a tick late.
     const nowMs = Date.now();

@@ -22,8 +22,9 @@ export interface TaskContext {
   /** Aborts when the task is cancelled, has timed out, or must continue elsewhere. Then throw as soon as you can. */
   signal: AbortSignal;
   /**
-   * Does a part of the work once. The ledger records the result of `action`, which must be JSON, under `name`; a later
-   * run of the same task reads it from there. Throws what `action` throws, and throws if this run has lost the task.
+   * Does a part of the work once. The ledger records the result of `action`, which must be JSON, under `name`; a
+   * later run of the same task reads it from there. Throws what `action` throws, and throws if this run has lost the
+   * task.
    */
   step<T>(name: string, action: () => Promise<T>): Promise<T>;
   /** Reports progress: `ratio` from 0 to 1. Sent at most once a second; the latest value wins. */

@@ -1,7 +1,7 @@
 /**
- * Chaos for tasks. Clients submit tasks of many kinds and steer some of them, while the runtime is killed, reloaded and
- * made to crash, and rows are corrupted. Then the run is left alone, and all tasks must end by themselves. At last
- * everything is read back.
+ * Chaos for tasks. Clients submit tasks of many kinds and steer some of them, while the runtime is killed, reloaded
+ * and made to crash, and rows are corrupted. Then the run is left alone, and all tasks must end by themselves. At
+ * last everything is read back.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../random.ts";
@@ -14,7 +14,9 @@ import { strike } from "./strike.ts";
 import { startWitness } from "./witness.ts";
 import { listTasks, World } from "./world.ts";
 
-/** The time for the remaining tasks to end. A task hit by the last kill waits for its lease, then maybe for a slot. */
+/**
+ * The time for the remaining tasks to end. A task hit by the last kill waits for its lease, then maybe for a slot.
+ */
 const SETTLE_MS = 120_000;
 const SETTLE_POLL_MS = 1_000;
 /** The time for clients to finish after the last kill. */

@@ -1,6 +1,6 @@
 /**
- * The promises about each single task, checked in the history: nothing lost, one end, no more executions than allowed,
- * no step twice. Each check returns what it examined and what is wrong.
+ * The promises about each single task, checked in the history: nothing lost, one end, no more executions than
+ * allowed, no step twice. Each check returns what it examined and what is wrong.
  */
 import { statusOf } from "./follow.ts";
 import { type Execution, type History, isTerminal, type Reading, retriesOf } from "./history.ts";

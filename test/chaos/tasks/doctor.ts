@@ -1,6 +1,6 @@
 /**
- * The negative control: for each promise, a copy of the history in which that promise is broken. A check that does not
- * notice proves nothing.
+ * The negative control: for each promise, a copy of the history in which that promise is broken. A check that does
+ * not notice proves nothing.
  */
 import type { History } from "./history.ts";
 import { KINDS, kindOf } from "./kinds.ts";

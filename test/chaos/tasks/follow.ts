@@ -1,6 +1,6 @@
 /**
- * A reader of a task's events (WHATWG HTML §9.2, "server-sent events"). When it is cut off, it reconnects with the id of
- * its last event, until the stream ends.
+ * A reader of a task's events (WHATWG HTML §9.2, "server-sent events"). When it is cut off, it reconnects with the id
+ * of its last event, until the stream ends.
  */
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";

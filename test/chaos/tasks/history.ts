@@ -1,6 +1,6 @@
 /**
- * What has happened, as seen from outside Sluice. All of it is plain data, so that a copy can be falsified (doctor.ts).
- * Times are ms since the epoch, from one clock.
+ * What has happened, as seen from outside Sluice. All of it is plain data, so that a copy can be falsified
+ * (doctor.ts). Times are ms since the epoch, from one clock.
  */
 import { z } from "zod";
 

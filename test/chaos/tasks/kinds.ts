@@ -1,6 +1,6 @@
 /**
- * The task types that the chaos submits, as a table. The Worker makes task types of it (worker.ts), and the checks know
- * from it what each may do. This file depends neither on Node nor on Workers.
+ * The task types that the chaos submits, as a table. The Worker makes task types of it (worker.ts), and the checks
+ * know from it what each may do. This file depends neither on Node nor on Workers.
  */
 
 export interface Kind {

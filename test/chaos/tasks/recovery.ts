@@ -1,10 +1,10 @@
 /**
  * How long an interrupted task waits until its code begins again.
  *
- * After a kill, a task waits for its lease at most. But while one kill follows another, the runtime may not be up long
- * enough to start it. So besides the time since the kill, this measures the time that the task was given: the rest of
- * its lease, and then the longest uninterrupted time in which the runtime was up. For a task that no second kill
- * disturbs, the two are the same.
+ * After a kill, a task waits for its lease at most. But while one kill follows another, the runtime may not be up
+ * long enough to start it. So besides the time since the kill, this measures the time that the task was given: the
+ * rest of its lease, and then the longest uninterrupted time in which the runtime was up. For a task that no second
+ * kill disturbs, the two are the same.
  */
 import type { Finding } from "./checks.ts";
 import { type Execution, type History, type Life, retriesOf } from "./history.ts";

@@ -1,6 +1,6 @@
 /**
- * Sluice with the task types of the chaos on plain workerd, with its Durable Objects on disk. It stops and starts again
- * with the same port and storage, and records its lives.
+ * Sluice with the task types of the chaos on plain workerd, with its Durable Objects on disk. It stops and starts
+ * again with the same port and storage, and records its lives.
  */
 import { execFile } from "node:child_process";
 import { globSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * The blows. Most are SIGKILLs, at a random time or right after a certain event. Between them objects are made to crash
- * and the runtime is reloaded. After some kills rows are corrupted before it starts again.
+ * The blows. Most are SIGKILLs, at a random time or right after a certain event. Between them objects are made to
+ * crash and the runtime is reloaded. After some kills rows are corrupted before it starts again.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../random.ts";

@@ -2,8 +2,8 @@
  * Sluice with the task types of the chaos, and with objects that can be made to crash, as a restart by the platform
  * does. The code of each task reports to the witness, which is outside the runtime.
  *
- * With SABOTAGE it is the negative control: there are no caps, steps are not recorded, tasks with a time start at once,
- * and a ledger forgets its running tasks whenever it starts.
+ * With SABOTAGE it is the negative control: there are no caps, steps are not recorded, tasks with a time start at
+ * once, and a ledger forgets its running tasks whenever it starts.
  */
 import { env } from "cloudflare:workers";
 import { z } from "zod";
