@@ -126,6 +126,7 @@ export function useScheduler(): void {
     vi.useFakeTimers({ toFake: ["Date"], now: NOW });
   });
   afterEach(() => {
+    registerSchedules([]);
     vi.useRealTimers();
   });
 }

@@ -1,5 +1,11 @@
-import { createScheduledController, env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
-import { afterEach, expect, test, vi } from "vitest";
+import {
+  createScheduledController,
+  env,
+  reset,
+  runDurableObjectAlarm,
+  runInDurableObject,
+} from "cloudflare:test";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { TaskLedger } from "../../../src/tasks/index.ts";
 import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
 import { SHARDS } from "../../../src/tasks/ledger/task-id.ts";
@@ -8,6 +14,8 @@ import { fetchTask, newType, taskWhen, withLedger } from "../../support/backgrou
 import { callForJson, captureLogs } from "../../support/call.ts";
 import worker from "../../support/worker.ts";
 
+// No other test may leave an overdue task or schedule behind.
+beforeEach(() => reset());
 afterEach(() => {
   vi.useRealTimers();
 });
