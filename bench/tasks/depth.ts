@@ -1,10 +1,10 @@
 /**
- * What the ledger's work costs when it keeps many tasks: the same actions on objects that hold 1,000 tasks, 100,000
- * and 1,000,000, in turn.
+ * What the ledger's work costs when it keeps many tasks: the same actions on objects that hold 1,000, 100,000 and
+ * 1,000,000 tasks, in turn.
  *
- * Clocks stand still inside, so whoever is outside takes the time of many actions at once, and subtracts that of as
- * many times nothing. An action's commit is part of it; the call that asks for it is not. What an action has written
- * is taken back before the next, so that a small ledger stays small and its queue long.
+ * Clocks stand still inside a Worker. So the time of many actions is measured together from outside, minus the time
+ * of as many empty actions. The figure includes an action's commit, but not the call that requests it. The writes of
+ * a round are undone before the next, so that a small ledger stays small and its queue stays long.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Column, median } from "../table.ts";
@@ -12,29 +12,29 @@ import type { TaskServer } from "./servers.ts";
 
 export const SIZES = [1_000, 100_000, 1_000_000];
 
-/** Those that are meant to cost no more in a large ledger. */
+/** The actions that should cost no more in a large ledger. */
 export const CLAIMS = ["submit and claim", "claim the next"];
 const LISTINGS = [
   "list a page",
   "list a page of a status",
   "list a page of a type and a status",
-  "list a page that is empty",
+  "list an empty page",
 ];
 
-/** Few enough that the smallest ledger stays what it is. */
+/** Few enough to leave the smallest ledger almost unchanged. */
 const CLAIM_PLAN = { rounds: 15, times: 100 };
-/** What was taken back in the largest ledger goes on writing for a while. */
+/** After the undo, the largest ledger keeps writing for a while. */
 const RESTORED_MS = 100;
 const LISTING_ROUNDS = 5;
 const LISTING_MS = 150;
 
-/** µs per action, a row for each round and in it one for each size. */
+/** µs per action: a row per round, and in it a figure per size. */
 type Rounds = number[][];
 
 export interface Depth {
-  /** One for each size, and how many times as much as in the smallest it is in each of the others. */
+  /** A column per size, and for all but the smallest one with the ratio to the smallest. */
   columns: Column[];
-  /** How many times as much the action costs in the largest ledger as in the smallest. */
+  /** The cost of the action in the largest ledger ÷ its cost in the smallest. */
   growth: (action: string) => number;
 }
 
@@ -78,15 +78,15 @@ async function timeClaim(server: TaskServer, action: string): Promise<Rounds> {
     await sleep(RESTORED_MS);
     return values;
   };
-  await round(); // reads what it needs from the disk
+  await round(); // warms the page cache
   return repeatRounds(rounds, round);
 }
 
-/** As often in each ledger as takes about `LISTING_MS` there. */
+/** Repeats the action in each ledger for about `LISTING_MS`. */
 async function timeListing(server: TaskServer, action: string): Promise<Rounds> {
   console.error(`measuring: ${action} …`);
   const onceMs = await measureEach(async (size) => {
-    await repeat(server, action, size, 1); // reads what it needs from the disk
+    await repeat(server, action, size, 1); // warms the page cache
     return (await repeat(server, action, size, 10)) / 10;
   });
   const measure = async (size: number, i: number) => {
@@ -108,7 +108,7 @@ async function repeatRounds(rounds: number, measure: () => Promise<number[]>): P
   return values;
 }
 
-/** Gives how many ms all of it has taken. */
+/** Returns how long all repetitions took, in ms. */
 async function repeat(server: TaskServer, action: string, size: number, times: number): Promise<number> {
   const query = new URLSearchParams({ action, tasks: String(size), times: String(times) });
   const startMs = performance.now();
@@ -118,6 +118,6 @@ async function repeat(server: TaskServer, action: string, size: number, times: n
 
 async function post(url: string): Promise<void> {
   const response = await fetch(url, { method: "POST" });
-  const said = await response.text();
-  if (response.status !== 200) throw new Error(`${url}: ${response.status} ${said}`);
+  const text = await response.text();
+  if (response.status !== 200) throw new Error(`${url}: ${response.status} ${text}`);
 }

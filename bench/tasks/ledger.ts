@@ -1,19 +1,21 @@
 /**
- * Sluice's ledger as the bench needs it: one that can be counted, and one that can be filled and asked from within.
+ * Sluice's ledger with additions for the bench: one that counts its tasks, and one that can be filled and measured
+ * from inside.
  *
- * This is the only file of the bench that knows the ledger's table and methods.
+ * No other file of the bench knows the ledger's tables and methods.
  */
 
 import { TaskLedger as Ledger } from "../../src/tasks/index.ts";
 import { nextToDispatch } from "../../src/tasks/ledger/dispatch.ts";
 import { claim } from "../../src/tasks/ledger/rules.ts";
-import { type Page, TaskTable } from "../../src/tasks/ledger/task-table.ts";
+import { type Page, TaskQueries } from "../../src/tasks/ledger/task-queries.ts";
+import { TaskTable } from "../../src/tasks/ledger/task-table.ts";
 
 /** How many rows are written before they are committed. */
 const CHUNK = 50_000;
 const PAGE = 50;
 
-/** In place of Sluice's own. */
+/** Replaces Sluice's own ledger. */
 export class TaskLedger extends Ledger {
   countSucceeded(): number {
     const found = this.ctx.storage.sql.exec<{ count: number }>(
@@ -34,11 +36,11 @@ const TASK = {
 
 interface Action {
   run: () => void;
-  /** Then it is committed each time, and taken back by `restore`. */
+  /** If so, each repetition is committed, and `restore` undoes all of them. */
   writes: boolean;
 }
 
-/** Takes back what the actions have written. */
+/** Undoes the writes of the actions. */
 const RESTORE = [
   "DELETE FROM task WHERE type = 'bench'",
   "DELETE FROM event",
@@ -46,7 +48,7 @@ const RESTORE = [
      started_at_ms = NULL, attempt_started_at_ms = NULL, events = 1 WHERE status = 'running'`,
 ];
 
-/** Every other one waits to be run, one in twenty has failed, and the others have succeeded; ten types. */
+/** Half of the tasks are queued, one in twenty has failed, and the others have succeeded. There are ten types. */
 const FILL = `
   WITH RECURSIVE number (i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM number WHERE i < ?2 - 1),
   made (i, at, status) AS (
@@ -63,10 +65,11 @@ const FILL = `
     '{"status":"queued","attempt":0}', 1, 'null'
   FROM made`;
 
-/** A ledger beside Sluice's own, which leaves its tasks alone. */
+/** A ledger that never acts on its tasks by itself. */
 export class FilledLedger extends Ledger {
-  /** The same tables as its own. */
+  /** On the same tables as the ledger itself. */
   readonly #tasks = new TaskTable(this.ctx.storage.sql, () => {});
+  readonly #queries = new TaskQueries(this.ctx.storage.sql);
   readonly #actions: Record<string, Action> = {
     nothing: { run: () => {}, writes: true },
     "submit and claim": {
@@ -76,7 +79,7 @@ export class FilledLedger extends Ledger {
     "claim the next": {
       run: () => {
         const nowMs = Date.now();
-        for (const task of nextToDispatch(this.#tasks, 1))
+        for (const task of nextToDispatch(this.#queries, 1))
           this.#tasks.save(claim(task, "long", nowMs), nowMs);
       },
       writes: true,
@@ -87,10 +90,10 @@ export class FilledLedger extends Ledger {
       run: () => this.#list(["failed"], "type-3"),
       writes: false,
     },
-    "list a page that is empty": { run: () => this.#list(["cancelled"], undefined), writes: false },
+    "list an empty page": { run: () => this.#list(["cancelled"], undefined), writes: false },
   };
 
-  /** The last one has been created now, and each of the others a second before the next. */
+  /** The last task is created now, and each of the others a second before the next. */
   async fill(count: number): Promise<void> {
     const firstMs = Date.now() - count * 1000;
     for (let from = 0; from < count; from += CHUNK) {
@@ -102,7 +105,7 @@ export class FilledLedger extends Ledger {
 
   async repeat(name: string, times: number): Promise<void> {
     const action = this.#actions[name];
-    if (!action) throw new Error(`Nobody can ${name}.`);
+    if (!action) throw new Error(`There is no action "${name}".`);
     for (let done = 0; done < times; done++) {
       action.run();
       if (action.writes) await this.ctx.storage.sync();
@@ -115,11 +118,11 @@ export class FilledLedger extends Ledger {
   }
 
   override alarm(): void {
-    // What is due stays due.
+    // Due tasks stay due.
   }
 
   #list(statuses: Page["statuses"], type: string | undefined): void {
     const before = { createdAtMs: Number.MAX_SAFE_INTEGER, id: "" };
-    this.#tasks.list({ statuses, type, fromMs: 0, before, limit: PAGE });
+    this.#queries.list({ statuses, type, fromMs: 0, before, limit: PAGE });
   }
 }

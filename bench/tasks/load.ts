@@ -1,21 +1,21 @@
 /**
- * Two loads of requests that each ask for one task: a moderate one, at a fixed rate, and one that keeps its clients
- * busy. Both send a number of requests that is known beforehand and have an answer to each, so that what has been
- * acknowledged can be compared, to the last one, with what has been done.
+ * Two loads of requests, each for one task: a moderate load at a fixed rate, and one that keeps its clients busy.
+ * Both send a known number of requests and get a response to each. So the acknowledged tasks can be compared exactly
+ * with the finished ones.
  */
 import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import autocannon from "autocannon";
 import { SILENT, type Tickets } from "./tickets.ts";
 
-/** Of the tasks of a busy load, one in so many says when it starts: each line costs the same, but is not nothing. */
-const TOLD_ONE_IN = 10;
+/** In a busy load, only one in ten tasks logs its start: each log line has a cost. */
+const LOGGED_ONE_IN = 10;
 
 const HEADERS = { "Content-Type": "application/json" };
 
 const bodyFor = (ticket: number) => JSON.stringify({ type: "bench", input: { ticket } });
 
-/** Sends `amount` requests, `perSecond`, however long the answers take. Throws unless each is answered with 202. */
+/** Sends `amount` requests at `perSecond`, however long the responses take. Throws unless each response is a 202. */
 export async function sendAtRate(
   url: string,
   tickets: Tickets,
@@ -24,29 +24,29 @@ export async function sendAtRate(
 ): Promise<void> {
   const agent = new Agent({ keepAlive: true });
   const startMs = performance.now();
-  const answers: Promise<void>[] = [];
+  const responses: Promise<void>[] = [];
   for (let sent = 0; sent < amount; sent++) {
     const waitMs = startMs + (sent * 1000) / perSecond - performance.now();
     if (waitMs > 0) await sleep(waitMs);
-    answers.push(post(url, agent, bodyFor(tickets.issue())));
+    responses.push(post(url, agent, bodyFor(tickets.issue())));
   }
-  await Promise.all(answers);
+  await Promise.all(responses);
   agent.destroy();
 }
 
 async function post(url: string, agent: Agent, body: string): Promise<void> {
-  const answered = Promise.withResolvers<number | undefined>();
+  const responded = Promise.withResolvers<number | undefined>();
   const headers = { ...HEADERS, "Content-Length": body.length };
   request(url, { agent, method: "POST", headers }, (response) => {
-    response.resume().once("end", () => answered.resolve(response.statusCode));
+    response.resume().once("end", () => responded.resolve(response.statusCode));
   })
-    .once("error", answered.reject)
+    .once("error", responded.reject)
     .end(body);
-  const status = await answered.promise;
-  if (status !== 202) throw new Error(`${url}: answered with ${status}.`);
+  const status = await responded.promise;
+  if (status !== 202) throw new Error(`${url}: the status was ${status}.`);
 }
 
-/** Sends `amount` requests, from `clients` that are kept busy; gives how many were answered in a second. */
+/** Sends `amount` requests from busy `clients`. Returns the number of responses per second. */
 export async function sendBusily(
   url: string,
   tickets: Tickets,
@@ -55,7 +55,7 @@ export async function sendBusily(
 ): Promise<number> {
   let sent = 0;
   const startMs = performance.now();
-  let lastAnswerMs = startMs;
+  let lastResponseMs = startMs;
   const result = await autocannon({
     url,
     connections: clients,
@@ -67,14 +67,15 @@ export async function sendBusily(
       {
         setupRequest: (next) => ({
           ...next,
-          body: bodyFor(sent++ % TOLD_ONE_IN === 0 ? tickets.issue() : SILENT),
+          body: bodyFor(sent++ % LOGGED_ONE_IN === 0 ? tickets.issue() : SILENT),
         }),
         onResponse: () => {
-          lastAnswerMs = performance.now();
+          lastResponseMs = performance.now();
         },
       },
     ],
   });
-  if (result["2xx"] !== amount) throw new Error(`${url}: of ${amount} requests ${result["2xx"]} were taken.`);
-  return (amount * 1000) / (lastAnswerMs - startMs);
+  if (result["2xx"] !== amount)
+    throw new Error(`${url}: of ${amount} requests ${result["2xx"]} were accepted.`);
+  return (amount * 1000) / (lastResponseMs - startMs);
 }

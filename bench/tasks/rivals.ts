@@ -1,14 +1,14 @@
 /**
- * A Worker with the other ways there are to do something after the answer. Each takes the body that Sluice's
- * POST /tasks takes, answers as soon as it may, and runs the same trivial task: it logs its ticket, and ends.
+ * A Worker with the other ways to do something after the response. Each takes the same body as Sluice's POST /tasks,
+ * responds as soon as it can, and runs the same trivial task, which logs its ticket and ends.
  *
- *     /wait-until   ctx.waitUntil: nothing is kept
- *     /insert       a call to an object that inserts one row like a task's; there is no task
- *     /queue        a queue, whose consumer gets at most ten messages at a time
- *     /queue-1      a queue, whose consumer gets one message at a time
+ *     /wait-until   ctx.waitUntil: nothing is stored
+ *     /insert       a call to an object that inserts one row like that of a task; there is no task
+ *     /queue        a queue whose consumer gets at most ten messages at a time
+ *     /queue-1      a queue whose consumer gets one message at a time
  *     /workflow     a workflow of one step
  *
- * GET of the same path tells how many have come to their end.
+ * GET on the same path returns how many have finished.
  */
 import { DurableObject, WorkflowEntrypoint, type WorkflowEvent, type WorkflowStep } from "cloudflare:workers";
 
@@ -33,7 +33,7 @@ const OBJECTS = ["s0", "s1", "s2", "s3"];
 
 const finished = { "wait-until": 0, queue: 0, "queue-1": 0, workflow: 0 };
 
-/** `ticket` is 0 for a task that is to keep silent; see tickets.ts. */
+/** A `ticket` of 0 means that the task must not log; see tickets.ts. */
 async function runTask({ input }: Body): Promise<void> {
   if (input.ticket !== 0) console.log(`started ${input.ticket}`);
 }
@@ -76,7 +76,7 @@ const RIVALS: Record<string, Rival> = {
   "/insert": {
     async begin({ type, input }, env) {
       const name = OBJECTS[Math.floor(Math.random() * OBJECTS.length)] ?? "s0";
-      // In the order of time, as Sluice's ids are.
+      // Ordered by time, like Sluice's ids.
       const id = `${name}-${Date.now().toString(16)}-${crypto.randomUUID()}`;
       await env.ROWS.getByName(name).insert(id, type, JSON.stringify(input));
     },

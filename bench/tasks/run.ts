@@ -1,6 +1,6 @@
 /**
- * Tasks: how soon they start and how many do in a second, beside everything else that could start them; what
- * `/run-tasks` gives beside FastAPI; and what the ledger's work costs when it keeps many tasks.
+ * Tasks: how soon they start and how many run per second, compared with everything else that could start them;
+ * `/run-tasks` compared with FastAPI; and what the ledger's work costs when it keeps many tasks.
  */
 import { findPython, PACKAGES, startFastApi } from "../fastapi/start.ts";
 import { measureRunTasks } from "../load.ts";
@@ -17,17 +17,17 @@ const MAX_GROWTH = 2;
 const INSERT = "one insert";
 
 const MEANING = [
-  "All of these run on Miniflare, over a socket that leads straight to the Worker, past Miniflare's proxy: Sluice in",
-  "one workerd, the workflow in one, the rest in a third. A start is the time from the sending of a request to the",
-  "first line of the task's code, seen from outside as the line it logs; that of waitUntil, which keeps nothing, is the",
-  "floor. Done/s counts until every acknowledged task has come to its end. One insert is a call to an object that",
-  "inserts a row like a task's, and runs nothing. The queues are Miniflare's, in memory, with max_batch_timeout 0 (5 s",
-  "is the platform's default) and max_batch_size 10 and 1; they take messages faster than they hand them on, so that",
-  "under load their starts say how long the load was. The workflow has one step. What is kept is kept on this machine's",
-  "disk, in TMPDIR.",
+  "All of these run on Miniflare, over a socket straight to the Worker, past Miniflare's proxy: Sluice in one workerd,",
+  "the workflow in another, the rest in a third. A start is the time from sending a request to the first line of the",
+  "task's code, measured from outside by the line that it logs. The start of waitUntil, which stores nothing, is the",
+  "floor. Done/s counts until every acknowledged task has finished. One insert is a call to an object that inserts a row",
+  "like that of a task, and runs nothing. The queues are Miniflare's, in memory, with max_batch_timeout 0 (the platform's",
+  "default is 5 s) and max_batch_size 10 and 1. They accept messages faster than they deliver them, so under load their",
+  "starts reflect how long the load was. The workflow has one step. Everything that is stored is on this machine's disk,",
+  "in TMPDIR.",
 ].join("\n");
 
-/** Measures everything about tasks, and gives what is to be printed. */
+/** Measures everything about tasks, and returns the text to print. */
 export async function benchTasks(): Promise<string> {
   return [await benchStarts(), await benchExample(), await benchDepth()].join("\n\n");
 }
@@ -71,7 +71,7 @@ async function benchStarts(): Promise<string> {
   ].join("\n");
 }
 
-/** The example that FastAPI has with its BackgroundTasks, on both. */
+/** The example of FastAPI's BackgroundTasks, on both. */
 async function benchExample(): Promise<string> {
   const python = findPython();
   const upstreamUrl = "http://127.0.0.1:9"; // never called
@@ -82,7 +82,7 @@ async function benchExample(): Promise<string> {
     console.error(`measuring /run-tasks on ${contender.name} …`);
     columns.push({ name: contender.name, figures: await measureRunTasks(contender) });
   }
-  const missing = `not measured: Python 3 has not all of ${PACKAGES.join(", ")} here`;
+  const missing = `not measured: Python 3 lacks some of ${PACKAGES.join(", ")} here`;
   return [renderTable(columns), "", `FastAPI: ${python?.description ?? missing}`].join("\n");
 }
 
@@ -100,10 +100,10 @@ async function benchDepth(): Promise<string> {
   ].join("\n");
 }
 
-const atLeast = (what: string, value: number, least: number): string =>
-  `${what}: ${format(value)} (target ≥ ${least}: ${value >= least ? "met" : "missed"})`;
+const atLeast = (what: string, value: number, min: number): string =>
+  `${what}: ${format(value)} (target ≥ ${min}: ${value >= min ? "met" : "missed"})`;
 
-const atMost = (what: string, value: number, most: number): string =>
-  `${what}: ${format(value)} (target ≤ ${most}: ${value <= most ? "met" : "missed"})`;
+const atMost = (what: string, value: number, max: number): string =>
+  `${what}: ${format(value)} (target ≤ ${max}: ${value <= max ? "met" : "missed"})`;
 
 const format = (value: number): string => value.toFixed(Number.isInteger(value) ? 0 : 2);

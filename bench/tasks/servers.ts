@@ -1,9 +1,9 @@
 /**
- * Sluice and its rivals, each on a Miniflare of its own, with a socket that leads straight to the Worker: Miniflare's
- * proxy, which `wrangler dev` and `miniflare.ready` go through, would cost more than what is to be measured.
+ * Sluice and its rivals, each on a Miniflare of its own, with a socket straight to the Worker. Miniflare's proxy,
+ * which `wrangler dev` and `miniflare.ready` use, would cost more than what is measured.
  *
- * Queues and workflows are simulated by Workers in the same workerd process. The workflows get a process for
- * themselves, since what one leaves behind goes on costing for a while.
+ * Queues and workflows are simulated by Workers in the same workerd process. Workflows get a process of their own,
+ * because a finished workflow keeps costing for a while.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -15,7 +15,7 @@ import { makeTemporaryFolder } from "../support/process.ts";
 import { ROOT } from "../support/workerd.ts";
 import { Tickets } from "./tickets.ts";
 
-/** A Worker that takes requests, and logs the tickets of the tasks that start. */
+/** A Worker that takes requests and logs the tickets of the tasks that start. */
 export interface TaskServer extends AsyncDisposable {
   /** Without a slash at the end. */
   url: string;
@@ -24,7 +24,7 @@ export interface TaskServer extends AsyncDisposable {
 
 const CONFIG = join(ROOT, "wrangler.toml");
 
-/** The Worker beside this file, which is Sluice with a little more. */
+/** The Worker in worker.ts: Sluice with a few additions. */
 export async function startSluice(): Promise<TaskServer> {
   const {
     modulesRules: _,
@@ -64,10 +64,10 @@ async function start(worker: V4WorkerOptions & { name: string }): Promise<TaskSe
   const tickets = new Tickets();
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
-      cf: false, // asks nobody on the internet where this machine is
+      cf: false, // no request to the internet for this machine's location
       port: 0,
       handleStructuredLogs: ({ level, message }) => {
-        if (!tickets.hear(message) && (level === "warn" || level === "error")) console.error(message);
+        if (!tickets.readLine(message) && (level === "warn" || level === "error")) console.error(message);
       },
       workers: [{ ...worker, unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }] }],
     }),
@@ -77,7 +77,7 @@ async function start(worker: V4WorkerOptions & { name: string }): Promise<TaskSe
   return { url: origin, tickets, [Symbol.asyncDispose]: () => miniflare.dispose() };
 }
 
-/** The Worker as wrangler would deploy it, with `entry` in place of its main module. */
+/** The Worker as wrangler would deploy it, with `entry` as its main module. */
 function bundle(entry: string): string {
   const folder = makeTemporaryFolder();
   try {

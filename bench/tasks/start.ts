@@ -1,8 +1,8 @@
 /**
- * How soon a task starts, and how many do in a second: Sluice, and everything that could be used in its place.
+ * How soon a task starts, and how many run per second: Sluice, and everything that could be used in its place.
  *
- * All servers are up all the while; in each round each gets the same loads, one after the other, so that all see the
- * same machine. A load is over when every task that was acknowledged has come to its end.
+ * All servers run all the time. In each round each of them gets the same loads, one after the other, so that all have
+ * the same conditions. A load is over when every acknowledged task has finished.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
@@ -16,7 +16,7 @@ const RATE_S = 2;
 export const CLIENTS = 40;
 const BUSY_S = 2;
 const WARM_UP_REQUESTS = 400;
-/** How long after the last answer all tasks must be over. */
+/** How long after the last response all tasks must have finished. */
 const SETTLE_MS = 20_000;
 const POLL_MS = 10;
 export const UNFINISHED = "acknowledged, not done";
@@ -25,11 +25,11 @@ export interface Way {
   name: string;
   server: TaskServer;
   path: string;
-  /** Tells how many tasks have come to their end, as a number in JSON. */
+  /** Returns how many tasks have finished, as a number in JSON. */
   finishedPath: string;
 }
 
-/** What one busy load has given. */
+/** The result of one busy load. */
 interface Busy {
   requestsPerSecond: number;
   finishedPerSecond: number;
@@ -44,11 +44,11 @@ class Results {
 
 export interface Comparison {
   columns: Column[];
-  /** Sluice's figure ÷ that of the way with this name: the median of all rounds. */
+  /** Sluice's figure ÷ the figure of the way with this name: the median of all rounds. */
   ratioTo: (name: string, figure: keyof Busy) => number;
 }
 
-/** Measures the ways; the first one is Sluice. */
+/** Measures the ways. The first one is Sluice. */
 export async function compareStarts(ways: Way[]): Promise<Comparison> {
   const runs: { way: Way; results: Results; amount: number }[] = [];
   for (const way of ways) runs.push({ way, results: new Results(), amount: await warmUp(way) });
@@ -71,8 +71,8 @@ export async function compareStarts(ways: Way[]): Promise<Comparison> {
 }
 
 /**
- * Gives how many tasks keep it busy for `BUSY_S`. A queue takes messages faster than it hands them on, so that many are
- * answered sooner; more of them would only make the rest of the round wait.
+ * Returns how many tasks keep the server busy for `BUSY_S`. A queue accepts messages faster than it delivers them, so
+ * its responses come sooner; sending more would only make the rest of the round wait.
  */
 async function warmUp(way: Way): Promise<number> {
   console.error(`warming up: ${way.name} …`);
@@ -110,7 +110,7 @@ async function loadBusily(way: Way, results: Results, amount: number): Promise<v
   results.busy.push({ requestsPerSecond, finishedPerSecond: (amount - unfinished) / tookS });
 }
 
-/** Waits until `expected` have come to their end; gives how many have not within `SETTLE_MS`. */
+/** Waits until `expected` tasks have finished. Returns how many have not after `SETTLE_MS`. */
 async function untilFinished(way: Way, expected: number): Promise<number> {
   const deadlineMs = performance.now() + SETTLE_MS;
   for (;;) {
@@ -141,7 +141,7 @@ function describe({ busy, startsAtRateMs, startsBusyMs, unfinished }: Results): 
   ];
 }
 
-/** Nothing for a way that starts no task. */
+/** Empty for a way that starts no task. */
 function describeStarts(load: string, startsMs: number[]): Figure[] {
   const sortedMs = startsMs.toSorted((a, b) => a - b);
   const percentile = (share: number) => sortedMs[Math.floor(share * sortedMs.length)] ?? Number.NaN;

@@ -1,11 +1,11 @@
 /**
- * Sluice with one more task type, and with doors to its ledger that only the bench has. `servers.ts` bundles it as
+ * Sluice with one more task type, and with routes to its ledger that only the bench has. `servers.ts` bundles it as
  * `npm run build` bundles the Worker itself.
  *
  *     GET  /bench/finished                                how many tasks have succeeded
- *     POST /bench/fill?tasks=1000                         fills a ledger of its own, named by that number
- *     POST /bench/repeat?tasks=1000&times=10&action=…     does something with it, many times; see ledger.ts
- *     POST /bench/restore?tasks=1000                      makes it again what it was
+ *     POST /bench/fill?tasks=1000                         fills a separate ledger, named after that number
+ *     POST /bench/repeat?tasks=1000&times=10&action=…     repeats an action on it; see ledger.ts
+ *     POST /bench/restore?tasks=1000                      undoes the actions
  */
 import { z } from "zod";
 import sluice from "../../src/index.ts";
@@ -21,7 +21,7 @@ interface BenchEnv extends Env {
 
 const SHARDS = ["s0", "s1", "s2", "s3"];
 
-/** The trivial task: it logs its ticket, and ends. */
+/** The trivial task: it logs its ticket and ends. */
 const benchTask = defineTask({
   name: "bench",
   input: z.object({ ticket: z.int() }),

@@ -1,9 +1,9 @@
-/** Ledgers of a test's own, under a clock of its own: far ahead of the real one, so that no alarm goes off by itself. */
+/** Ledgers with a fake clock that is far ahead of the real one, so that no alarm fires by itself. */
 import { env, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, vi } from "vitest";
 import type { Claim, NewTask, Report } from "../../src/tasks/ledger/claim.ts";
 import type { TaskLedger } from "../../src/tasks/ledger/ledger.ts";
-import type { Outcome } from "../../src/tasks/ledger/rules.ts";
+import type { Outcome } from "../../src/tasks/ledger/task-state.ts";
 import { TaskTable } from "../../src/tasks/ledger/task-table.ts";
 
 export const T0 = Date.UTC(2100, 0, 1);
@@ -26,7 +26,7 @@ let count = 1_000;
 export const newLedgerName = () => `s${++count}`;
 export const ledgerCalled = (name: string) => env.TASK_LEDGER.getByName(name);
 
-/** A task of a type for the ledger to run, as soon as it may; what is different about it. */
+/** A task for the ledger to run as soon as it can. `more` overrides its fields. */
 export function newTask(type: string, id: string, more: Partial<NewTask> = {}): NewTask {
   return { id, type, input: '{"n":1}', priority: 0, runAtMs: 0, callbackUrl: null, lane: null, ...more };
 }
@@ -36,26 +36,28 @@ interface ScriptedRunner {
   cancel?: () => Promise<void>;
 }
 
-/** What a test sees of a ledger from inside. */
+/** A ledger, as a test sees it from inside its object. */
 export class Inside {
   readonly object: TaskLedger;
   readonly storage: DurableObjectStorage;
-  /** What was given to runners, and which runners were told to end. */
-  readonly given: Claim[] = [];
-  readonly told: string[] = [];
+  /** The claims that were given to runners, and the names of the runners that were told to cancel. */
+  readonly started: Claim[] = [];
+  readonly cancelled: string[] = [];
 
   constructor(object: TaskLedger, { storage }: DurableObjectState) {
     this.object = object;
     this.storage = storage;
   }
 
-  /** Variables that differ, until the object is evicted. */
+  /** Overrides variables until the object is evicted. */
   setVariables(variables: Record<string, unknown>): void {
     const inside = this.object as unknown as { env: Env };
     inside.env = { ...inside.env, ...variables };
   }
 
-  /** Replaces the runners, in the very bindings that the object has had from the start; gives what undoes it. */
+  /**
+   * Replaces the runners in the bindings that the object has had from the start. Returns a function that undoes it.
+   */
   scriptRunners(getByName: (name: string) => ScriptedRunner): () => void {
     const { env: bindings } = this.object as unknown as { env: { TASK_RUNNER: unknown } };
     const before = bindings.TASK_RUNNER;
@@ -79,13 +81,13 @@ export class Inside {
     );
   }
 
-  /** Its history, as those who watch it are given it. */
+  /** A task's history, as its watchers receive it. */
   events(taskId: string) {
     const rows = new TaskTable(this.storage.sql, () => undefined).events(taskId, 0, 10_000);
     return rows.map(({ number, name, data }) => ({ number, name, data }));
   }
 
-  /** Runs the alarm now; gives what it claimed. */
+  /** Runs the alarm now, and returns the claims that it made. */
   alarm(): Claim[] {
     const before = this.sql("SELECT id, token FROM task");
     this.object.alarm();
@@ -98,7 +100,7 @@ export class Inside {
       .filter(({ taskId, token }) => token !== (tokens.get(taskId) ?? 0));
   }
 
-  /** The latest claim of a task comes to this. */
+  /** Reports an outcome for the latest claim of a task. */
   report(taskId: string, outcome: Outcome): void {
     const token = this.object.getTask(taskId)?.token ?? -1;
     const reports: Report[] = [{ taskId, token, outcome }];
@@ -106,13 +108,13 @@ export class Inside {
   }
 }
 
-/** Within a ledger whose runners only keep what they are given. */
+/** Runs `action` inside a ledger whose runners only record their calls. */
 export async function inLedger<T>(name: string, action: (inside: Inside) => T | Promise<T>): Promise<T> {
   return runInDurableObject(ledgerCalled(name), async (object: TaskLedger, state) => {
     const inside = new Inside(object, state);
     const restore = inside.scriptRunners((runner) => ({
-      start: async (claim) => void inside.given.push(claim),
-      cancel: async () => void inside.told.push(runner),
+      start: async (claim) => void inside.started.push(claim),
+      cancel: async () => void inside.cancelled.push(runner),
     }));
     try {
       return await action(inside);

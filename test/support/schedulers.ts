@@ -1,4 +1,4 @@
-/** A scheduler of a test's own, under a clock of its own, beside a ledger that the test stands in for. */
+/** A scheduler with a fake clock, and a fake ledger in place of the real one. */
 import { env, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, vi } from "vitest";
 import { z } from "zod";
@@ -10,29 +10,29 @@ import type { ScheduleRow } from "../../src/tasks/schedules/schema.ts";
 import { registerTaskTypes } from "../../src/tasks/types/registry.ts";
 import { keepQuiet } from "./quiet.ts";
 
-/** The ledger, as far as a scheduler can tell: one task for each key, which ends when a test says so. */
+/** The fake ledger: one task per key, which ends when the test says so. */
 type FakeTask = { status: string; type: string; input: unknown };
 export const ledger = {
   tasks: new Map<string, FakeTask>(),
-  /** The keys, as often as they were enqueued. */
+  /** The key of every `enqueueOnce` call. */
   calls: [] as string[],
   isDown: false,
-  mostActive: 0,
+  maxActive: 0,
   onEnqueue: async (_key: string): Promise<void> => {},
 };
 
-function standInForLedger(): void {
+function replaceLedger(): void {
   ledger.tasks.clear();
   ledger.calls.length = 0;
   ledger.isDown = false;
-  ledger.mostActive = 0;
+  ledger.maxActive = 0;
   ledger.onEnqueue = async () => {};
   vi.spyOn(runs, "enqueueOnce").mockImplementation(async (_env, type, input, key) => {
     ledger.calls.push(key);
     if (ledger.isDown) throw new Error("restarting");
     if (!ledger.tasks.has(key)) ledger.tasks.set(key, { status: "queued", type: type.name, input });
     const active = [...ledger.tasks.values()].filter(({ status }) => status === "queued");
-    ledger.mostActive = Math.max(ledger.mostActive, active.length);
+    ledger.maxActive = Math.max(ledger.maxActive, active.length);
     await ledger.onEnqueue(key);
     return key;
   });
@@ -72,13 +72,13 @@ export const change = (id: string, row: Partial<ScheduleRow>) =>
     }
   });
 
-/** The alarm rings at that time; false if none is set. */
+/** Fires the alarm at a time; false if none is set. */
 export async function ring(atMs: number): Promise<boolean> {
   vi.setSystemTime(atMs);
   return runDurableObjectAlarm(scheduler());
 }
 
-/** Ends the run of the tick. */
+/** Ends the run of a tick. */
 export const finish = (id: string, tickAtMs: number, status = "succeeded") => {
   const task = ledger.tasks.get(keyOf(id, tickAtMs));
   if (!task) throw new Error("there is no such run");
@@ -89,7 +89,7 @@ export const finishAll = () => {
 };
 
 export const keyOf = (id: string, tickAtMs: number) => `schedule:${id}@${tickAtMs}`;
-/** The ticks that have had a run, in minutes from the start. */
+/** The ticks that had a run, in minutes from the start. */
 export const runsOf = (id: string) =>
   [...ledger.tasks.keys()]
     .filter((key) => key.startsWith(`schedule:${id}@`))
@@ -97,8 +97,8 @@ export const runsOf = (id: string) =>
 
 type SchedulerCall = (...args: unknown[]) => Promise<unknown>;
 
-/** A scheduler that cannot be reached for what is called `method`, or whose `answer` is lost, while `isBroken` says so. */
-export function brokenScheduler(method: string, isBroken: () => boolean, lost: "call" | "answer" = "call") {
+/** A scheduler that loses the call or the reply of a `method` while `isBroken` returns true. */
+export function brokenScheduler(method: string, isBroken: () => boolean, lost: "call" | "reply" = "call") {
   const getByName = (name: string) => {
     const stub = env.SCHEDULER.getByName(name);
     return new Proxy(stub, {
@@ -107,9 +107,9 @@ export function brokenScheduler(method: string, isBroken: () => boolean, lost: "
         const rpc = stub as unknown as Record<string, SchedulerCall>;
         return async (...args: unknown[]) => {
           const breaks = key === method && isBroken();
-          const answer = breaks && lost === "call" ? undefined : await rpc[String(key)]?.(...args);
+          const reply = breaks && lost === "call" ? undefined : await rpc[String(key)]?.(...args);
           if (breaks) throw new Error("the scheduler cannot be reached");
-          return answer;
+          return reply;
         };
       },
     });
@@ -121,11 +121,12 @@ export function useScheduler(): void {
   keepQuiet();
   beforeEach(async () => {
     await reset();
-    standInForLedger();
+    replaceLedger();
     registerSchedules([]);
     vi.useFakeTimers({ toFake: ["Date"], now: NOW });
   });
   afterEach(() => {
+    registerSchedules([]);
     vi.useRealTimers();
   });
 }

@@ -1,4 +1,4 @@
-/** Submitting tasks by the front door, and looking at what has become of them. */
+/** Submitting tasks through the API, and reading what became of them. */
 
 import { env, runInDurableObject } from "cloudflare:test";
 import { expect } from "vitest";
@@ -19,25 +19,25 @@ const asPost = (body: unknown, { headers, ...options }: CallOptions) => ({
   ...options,
 });
 
-/** `POST /tasks`, and whatever it has begun in its own invocation. `body`: JSON, or its text. */
+/** `POST /tasks`; waits for everything that runs in the same invocation. `body`: a JSON value, or JSON text. */
 export const submit = (body: unknown, options: CallOptions = {}) =>
   callForJson("/tasks", asPost(body, options));
 
-/** The same, without waiting for what it has begun; gives the id. */
+/** The same, without waiting for what runs in the invocation. Returns the id. */
 export async function begin(body: unknown, options: CallOptions = {}): Promise<string> {
   const { response } = await callWorker("/tasks", asPost(body, options));
   expect(response.status).toBe(202);
   return (await response.json<Link>()).id;
 }
 
-/** The id of a task, once everything that it began here is over. */
+/** Submits a task, waits for everything that runs in the invocation, and returns the id. */
 export async function submitted(body: unknown, options: CallOptions = {}): Promise<string> {
   const { status, body: link } = await submit(body, options);
   expect(status).toBe(202);
   return String(link.id);
 }
 
-/** The ids of a batch, in its order. */
+/** Submits a batch, and returns the ids in its order. */
 export async function submittedBatch(batch: object[]): Promise<string[]> {
   const { status, body } = await submit(batch);
   expect(status).toBe(202);
@@ -46,13 +46,13 @@ export async function submittedBatch(batch: object[]): Promise<string[]> {
 
 export const taskOf = async (id: string) => (await callForJson(`/tasks/${id}`)).body;
 
-/** The task, once it has this status. */
+/** The task, as soon as it has this status. */
 export async function taskWhen(id: string, status: string) {
   await expect.poll(() => taskOf(id), { timeout: 10_000, interval: 20 }).toMatchObject({ status });
   return taskOf(id);
 }
 
-/** The tasks of all shards, as they are kept. */
+/** The stored tasks of all shards. */
 export async function taskRows(): Promise<TaskRow[]> {
   const shards = await Promise.all(
     SHARDS.map(async (shard) =>
@@ -66,7 +66,7 @@ export async function taskRows(): Promise<TaskRow[]> {
 
 type LedgerCall = (...args: unknown[]) => Promise<unknown>;
 
-/** The ledger, some of whose methods do something instead of the call, or around it. */
+/** The ledger with some methods replaced. Each replacement receives the original call. */
 export function changedLedger(
   calls: Record<string, (shard: string, call: () => Promise<unknown>) => Promise<unknown>>,
 ) {
@@ -87,7 +87,7 @@ export function changedLedger(
   return { TASK_LEDGER: { getByName } };
 }
 
-/** A ledger, these shards of which cannot be reached for what is called `method`. */
+/** The ledger with a `method` that fails on the shards for which `isBroken` returns true. */
 export const brokenLedger = (method: string, isBroken: (shard: string) => boolean = () => true) =>
   changedLedger({
     [method]: async (shard, call) => {

@@ -1,7 +1,7 @@
-/** A task's context, for code that is run without a ledger. */
+/** A task's context, for running a task's code without a ledger. */
 import type { TaskContext } from "../../src/tasks/index.ts";
 
-/** Does each step at once, and takes no notice of anything else, but for what `changes` does. */
+/** Runs each step at once and ignores everything else. `changes` replaces single members. */
 export function taskContext(changes: Partial<TaskContext> = {}): TaskContext {
   return {
     taskId: "s0-task",

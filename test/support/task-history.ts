@@ -1,15 +1,15 @@
-/** What has happened to a task, as whoever stands by sees it, without a rule. */
-import type { FinalStatus, TaskState } from "../../src/tasks/ledger/rules.ts";
+/** What has happened to a task, recorded by an observer that does not use the rules. */
+import type { FinalStatus, TaskState } from "../../src/tasks/ledger/task-state.ts";
 
-/** One life of a task: until it ends, and begins another. */
+/** One life of a task. It lasts until the task ends; a retry by hand begins another. */
 interface Life {
   starts: number;
   attempts: number;
-  /** Its next run begins an attempt. */
+  /** Whether the next run begins a new attempt. */
   isFresh: boolean;
   failures: number;
   crashes: number;
-  /** Hand-overs, and claims that nobody began. */
+  /** Hand-overs, and claims that no runner accepted. */
   resumptions: number;
   cancelledAtMs: number | undefined;
   ended: { as: FinalStatus; atMs: number } | undefined;
@@ -21,18 +21,18 @@ export interface Item {
   state: TaskState;
   events: number;
   life: Life;
-  /** The token of whoever has it, and when that was last heard of. */
+  /** The token of the current holder, and when it last sent a heartbeat. */
   holder: number | undefined;
   heardAtMs: number;
   tokens: number[];
-  /** As it was submitted: no life of it begins before. */
+  /** As submitted: no life of the task starts earlier. */
   runAtMs: number;
-  /** Since when it is held, and how long its attempt had run before that. */
+  /** Since when the task is held, and how long its attempt had run before that. */
   claimedAtMs: number;
   ranMs: number;
-  /** It may not begin before. */
+  /** The task must not start before this. */
   earliestMs: number;
-  /** In the line since then. */
+  /** Queued since then. */
   waitsSinceMs: number | undefined;
 }
 
@@ -48,10 +48,10 @@ export const newLife = (): Life => ({
 });
 
 export function must(isTrue: boolean, what: string): asserts isTrue {
-  if (!isTrue) throw new Error(`It must be true that ${what}.`);
+  if (!isTrue) throw new Error(`Violated: ${what}.`);
 }
 
-/** What such a task is called. */
+/** The status that a task with this history must have. */
 export function statusOf({ life, holder, waitsSinceMs }: Item): TaskState["status"] {
   if (life.ended) return life.ended.as;
   if (holder !== undefined) return life.cancelledAtMs === undefined ? "running" : "cancelling";

@@ -1,29 +1,28 @@
 /**
- * A ledger in memory that is driven by the rules, and beside it what has really happened to each task, kept apart from
- * what the rules say of it: who holds it, since when it waits, not before which time it may begin, how often it was
- * begun and why. Every step compares the two, and throws where they differ or an invariant of the ledger is broken.
+ * A ledger in memory that applies the rules. Beside the state that the rules produce, it records independently what
+ * has really happened to each task: who holds it, since when it waits, before which time it must not start, how often
+ * it was started and why. Every step compares the two, and throws if they differ or if an invariant of the ledger is
+ * broken.
  */
 
 import { PRIORITY_HEAD_START_MS } from "../../src/tasks/ledger/rank.ts";
 import {
   CANCEL_GRACE_MS,
-  type Change,
   cancel,
   claim,
-  type FinalStatus,
-  isFinal,
   LEASE_MS,
-  MOST_CRASHES,
+  leaseAfterHeartbeat,
+  MAX_CRASHES,
   mayReport,
-  type Outcome,
-  RELEASE_PAUSE_MS,
-  renewed,
+  RUNNER_RETRY_MS,
+  type RuleInputs,
   report,
   retry,
   submit,
-  type Terms,
+  type Transition,
   tick,
 } from "../../src/tasks/ledger/rules.ts";
+import { type FinalStatus, isFinal, type Outcome } from "../../src/tasks/ledger/task-state.ts";
 import { type Lane, type RetryPolicy } from "../../src/tasks/types/define.ts";
 import { type Item, must, newLife, statusOf } from "./task-history.ts";
 
@@ -45,7 +44,7 @@ export class World {
     this.#retentionMs = retentionMs;
   }
 
-  /** The token of a claim, if the caller is to run it at once. */
+  /** Returns the token of the claim if the caller must run the task at once. */
   submit(id: string, type: string, priority: number, runAtMs: number, lane: Lane | null): number | null {
     if (this.items.has(id)) return null;
     const rankMs = this.nowMs - priority * PRIORITY_HEAD_START_MS;
@@ -77,17 +76,20 @@ export class World {
 
   heartbeat(item: Item, token: number): "ok" | "cancel" | "stale" {
     const isHeld = mayReport(item.state, token);
-    must(isHeld === (token === item.holder), "only the holder's heartbeat counts");
+    must(isHeld === (token === item.holder), "only the holder's heartbeat is accepted");
     if (!isHeld) return "stale";
-    item.state = { ...item.state, due_at_ms: renewed(item.state, this.nowMs) };
+    item.state = { ...item.state, due_at_ms: leaseAfterHeartbeat(item.state, this.nowMs) };
     if (item.life.cancelledAtMs === undefined) item.heardAtMs = this.nowMs;
-    must(item.state.due_at_ms === this.nextMs(item), "a heartbeat renews a lease, but no cancelled one");
+    must(
+      item.state.due_at_ms === this.nextMs(item),
+      "a heartbeat renews a lease, unless the task is being cancelled",
+    );
     return item.life.cancelledAtMs === undefined ? "ok" : "cancel";
   }
 
   report(item: Item, token: number, outcome: Outcome): boolean {
-    const change = report(item.state, token, outcome, this.#termsOf(item));
-    must((change !== undefined) === (token === item.holder), "only the holder's report counts");
+    const change = report(item.state, token, outcome, this.#inputsFor(item));
+    must((change !== undefined) === (token === item.holder), "only the holder's report is accepted");
     if (!change) return false;
     item.holder = undefined;
     if (item.life.cancelledAtMs !== undefined) this.#end(item, "cancelled");
@@ -98,12 +100,12 @@ export class World {
 
   cancel(item: Item): "ended" | "already" | "done" {
     const { life } = item;
-    const change = cancel(item.state, this.#termsOf(item));
+    const change = cancel(item.state, this.#inputsFor(item));
     if (life.cancelledAtMs !== undefined) {
-      must(change === "already", "what was cancelled is not cancelled again");
+      must(change === "already", "a cancelled task is not cancelled again");
       return "already";
     }
-    must((change === undefined) === (life.ended !== undefined), "what has ended cannot be cancelled");
+    must((change === undefined) === (life.ended !== undefined), "a task that has ended cannot be cancelled");
     if (change === undefined || change === "already") return "ended";
     life.cancelledAtMs = this.nowMs;
     if (item.holder === undefined) this.#end(item, "cancelled");
@@ -114,7 +116,10 @@ export class World {
   retry(item: Item): boolean {
     const change = retry(item.state, this.nowMs);
     const as = item.life.ended?.as;
-    must((change !== undefined) === (as === "failed" || as === "cancelled"), "only those may live again");
+    must(
+      (change !== undefined) === (as === "failed" || as === "cancelled"),
+      "only failed and cancelled tasks can be retried",
+    );
     if (!change) return false;
     item.life = newLife();
     item.earliestMs = item.runAtMs;
@@ -124,23 +129,23 @@ export class World {
     return true;
   }
 
-  /** As the alarm does: time, then the lines. Gives what was claimed. */
+  /** As the alarm does: due tasks first, then the queues. Returns the claims. */
   alarm(): { id: string; token: number }[] {
     for (const item of this.items.values()) this.#tick(item);
-    const given = [];
+    const claimed = [];
     for (const type of Object.keys(this.#types)) {
       const room = (this.#typeOf(type).cap ?? Number.POSITIVE_INFINITY) - this.running(type).length;
       for (const item of this.#queueOf(type).slice(0, Math.max(0, room))) {
         const change = claim(item.state, "long", this.nowMs);
         this.#begin(item);
         this.#accept(item, change);
-        given.push({ id: item.id, token: change.task.token });
+        claimed.push({ id: item.id, token: change.task.token });
       }
     }
-    return given;
+    return claimed;
   }
 
-  /** When time does something to a task, if nobody else does; undefined if it waits for room. */
+  /** When the ledger must act on a task by itself; undefined if the task waits for a free slot. */
   nextMs(item: Item): number | undefined {
     const { life, holder } = item;
     if (life.ended) return life.ended.atMs + this.#retentionMs[life.ended.as];
@@ -153,7 +158,7 @@ export class World {
     return [...this.items.values()].filter((item) => item.type === type && item.holder !== undefined);
   }
 
-  /** Whether somebody waits who could be served. */
+  /** Whether a queued task could run. */
   hasRoom(): boolean {
     return Object.entries(this.#types).some(
       ([type, { cap = Number.POSITIVE_INFINITY }]) =>
@@ -162,12 +167,15 @@ export class World {
   }
 
   #tick(item: Item): void {
-    const change = tick(item.state, this.#termsOf(item));
+    const change = tick(item.state, this.#inputsFor(item));
     const nextMs = this.nextMs(item);
     const isDue = nextMs !== undefined && nextMs <= this.nowMs;
-    must((change !== undefined) === isDue, `time acts on a ${item.state.status} task just when it is due`);
+    must((change !== undefined) === isDue, `a ${item.state.status} task is acted on exactly when it is due`);
     if (change === undefined) return;
-    must((change === "remove") === (item.life.ended !== undefined), "just what has ended is removed");
+    must(
+      (change === "remove") === (item.life.ended !== undefined),
+      "exactly the tasks that have ended are removed",
+    );
     if (change === "remove") return void this.items.delete(item.id);
     if (item.life.cancelledAtMs !== undefined) this.#end(item, "cancelled");
     else if (item.holder !== undefined) this.#conclude(item, { kind: "crashed" });
@@ -176,7 +184,7 @@ export class World {
     this.#accept(item, change);
   }
 
-  /** What an outcome leads to, told without the rules. */
+  /** What an outcome must lead to, computed without the rules. */
   #conclude(item: Item, outcome: Outcome): void {
     const { life } = item;
     const { retries, minDelayMs, maxDelayMs, factor } = this.#typeOf(item.type).retry;
@@ -197,25 +205,28 @@ export class World {
         return this.#queueAt(item, outcome.notBeforeMs);
       case "not-begun":
         life.resumptions++;
-        return this.#queueAt(item, this.nowMs + RELEASE_PAUSE_MS);
+        return this.#queueAt(item, this.nowMs + RUNNER_RETRY_MS);
       case "crashed":
         item.ranMs = 0;
-        return ++life.crashes === MOST_CRASHES ? this.#end(item, "failed") : this.#queueAt(item, this.nowMs);
+        return ++life.crashes === MAX_CRASHES ? this.#end(item, "failed") : this.#queueAt(item, this.nowMs);
     }
   }
 
   #begin(item: Item): void {
     const { life, tokens } = item;
-    must(item.holder === undefined, "a task has one live token at most");
-    must(item.earliestMs <= this.nowMs, "nothing begins before its time");
-    must(!life.ended && life.cancelledAtMs === undefined, "what has ended, or is cancelled, does not begin");
+    must(item.holder === undefined, "a task has at most one live token");
+    must(item.earliestMs <= this.nowMs, "nothing starts before its time");
+    must(
+      !life.ended && life.cancelledAtMs === undefined,
+      "a task that has ended or is cancelled does not start",
+    );
     const { retries } = this.#typeOf(item.type).retry;
     life.starts++;
     if (life.isFresh) life.attempts++;
     life.isFresh = false;
     must(
       life.starts <= 1 + Math.min(life.failures, retries) + life.crashes + life.resumptions,
-      "each execution has its reason",
+      "each execution has a reason",
     );
     item.holder = (tokens.at(-1) ?? 0) + 1;
     tokens.push(item.holder);
@@ -223,11 +234,11 @@ export class World {
     item.claimedAtMs = this.nowMs;
     item.waitsSinceMs = undefined;
     const { cap = Number.POSITIVE_INFINITY } = this.#typeOf(item.type);
-    must(this.running(item.type).length <= cap, "no more run than the cap allows");
+    must(this.running(item.type).length <= cap, "the concurrency of a type is not exceeded");
   }
 
   #end(item: Item, as: FinalStatus): void {
-    must(item.life.ended === undefined, "a life has one end");
+    must(item.life.ended === undefined, "a life ends once");
     item.life.ended = { as, atMs: this.nowMs };
     item.waitsSinceMs = undefined;
   }
@@ -242,29 +253,32 @@ export class World {
     item.waitsSinceMs = sinceMs;
   }
 
-  /** Takes what a rule has made of a task, if it is what has happened to it. */
-  #accept(item: Item, { task, event }: Change): void {
+  /** Accepts a transition if it agrees with what has really happened. */
+  #accept(item: Item, { task, event }: Transition): void {
     const { life, type, tokens } = item;
     item.state = task;
     item.events++;
     const status = statusOf(item);
     must(task.status === status, `a task is ${status}, not ${task.status}`);
-    must(event.name === "status" && event.data.status === status, "each change is told");
-    must(isFinal(status) === (task.finished_at_ms !== null), "what has ended says when");
+    must(event.name === "status" && event.data.status === status, "each transition has an event");
+    must(
+      isFinal(status) === (task.finished_at_ms !== null),
+      "exactly the tasks that have ended have an end time",
+    );
     must(task.token === (tokens.at(-1) ?? 0), "each claim has a token of its own");
     must(task.attempt === life.attempts, "attempts count failures only");
     must(task.attempt <= 1 + this.#typeOf(type).retry.retries, "there are no more attempts than allowed");
-    must(task.crashes === life.crashes && task.crashes <= MOST_CRASHES, "crashes are counted, and capped");
-    must((task.lane !== null) === (item.holder !== undefined), "what nobody runs takes no room");
-    must(tokens.filter((token) => mayReport(task, token)).length <= 1, "a task has one live token at most");
+    must(task.crashes === life.crashes && task.crashes <= MAX_CRASHES, "crashes are counted, and capped");
+    must((task.lane !== null) === (item.holder !== undefined), "exactly the held tasks have a lane");
+    must(tokens.filter((token) => mayReport(task, token)).length <= 1, "a task has at most one live token");
     const sinceMs = item.holder === undefined ? undefined : item.claimedAtMs - item.ranMs;
     must(
       sinceMs === undefined || task.attempt_started_at_ms === sinceMs,
-      "only running takes of an attempt's time",
+      "an attempt's time passes only while it runs",
     );
-    must(task.due_at_ms === (this.nextMs(item) ?? null), "time will act on it when it has to");
+    must(task.due_at_ms === (this.nextMs(item) ?? null), "the due time is right");
     const rankMs = item.waitsSinceMs === undefined ? null : this.#rankOf(item);
-    must(task.rank_ms === rankMs, "its place in the line is by its priority and since when it waits");
+    must(task.rank_ms === rankMs, "the rank follows from the priority and the waiting time");
   }
 
   #queueOf(type: string): Item[] {
@@ -284,7 +298,7 @@ export class World {
     return type;
   }
 
-  #termsOf({ type }: Item): Terms {
+  #inputsFor({ type }: Item): RuleInputs {
     const { nowMs, random } = this;
     return { nowMs, random, retry: this.#typeOf(type).retry, retentionMs: this.#retentionMs };
   }

@@ -1,4 +1,4 @@
-/** The Worker, with task types whose runs can be followed from outside, in its log. */
+/** The Worker, with task types whose runs can be followed from outside, through its log. */
 import { z } from "zod";
 import { defineTask, registerTaskTypes } from "../../src/tasks/index.ts";
 
@@ -24,7 +24,7 @@ const steps = defineTask({
   },
 });
 
-/** Takes five seconds, and hears nothing. Gives the name of the run that got to its end. */
+/** Takes five seconds and ignores its signal. Returns the name of the run that reached its end. */
 const deaf = defineTask({
   name: "e2e-deaf",
   input,
@@ -38,7 +38,7 @@ const deaf = defineTask({
   },
 });
 
-/** Says when it is half done, and rests then. */
+/** Logs and reports when it is half done, and then sleeps. */
 const halfway = defineTask({
   name: "e2e-halfway",
   input,

@@ -6,6 +6,8 @@ export const TEST_VARIABLES = {
   ACCESS: "local",
   // Whatever is in a .dev.vars of this machine.
   SLUICE_TOKENS: "[]",
+  TASK_RETENTION_DAYS: { succeeded: 7, failed: 30, cancelled: 7 },
+  WAIT_UNTIL_CUT_SECONDS: 0,
   DATA_UPSTREAM: "scripted",
   DATA_PATH: "/todos/1",
   /** A secret, for the headers of upstreams. */

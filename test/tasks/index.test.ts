@@ -1,4 +1,4 @@
-/** The public face of the tasks: which scope each of its routes needs. */
+/** The scope that each route of the tasks needs. */
 
 import { reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -8,7 +8,7 @@ import { submit, taskRows } from "../support/submissions.ts";
 
 beforeEach(() => reset());
 
-describe("who may do what:", () => {
+describe("access:", () => {
   const tokenOf = (scope: string) => scope.padEnd(32, "-");
   const scopes = ["read", "write", "admin"];
   const variables = {
@@ -41,7 +41,7 @@ describe("who may do what:", () => {
     expect(response.status).toBe(401);
   });
 
-  test("whoever lacks the scope changes nothing", async () => {
+  test("a request without the scope changes nothing", async () => {
     const headers = { Authorization: `Bearer ${tokenOf("read")}` };
     expect((await submit({ type: "task_a" }, { headers, variables })).status).toBe(403);
     expect(await taskRows()).toEqual([]);

@@ -1,62 +1,62 @@
 /**
- * `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07) and `Prefer: wait` (RFC 7240 §4.3): what the two
- * headers of a submission ask for.
+ * The two headers of a submission: `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07) and `Prefer:
+ * wait` (RFC 7240 §4.3).
  */
 import { ParseError, parseItem } from "structured-headers";
 import { Problem } from "../../kernel/problem.ts";
 import type { Reservation } from "../ledger/idempotency-keys.ts";
-import { LONGEST_WAIT_S } from "../run/submit.ts";
+import { MAX_WAIT_S } from "../run/submit.ts";
 
-const LONGEST_KEY = 255;
+const MAX_KEY_LENGTH = 255;
 
 /** A quoted string (RFC 9110 §5.6.4), with the equals sign before it if there is one. */
 const QUOTED = /(=\s*|)"((?:\\.|[^"\\])*)"/g;
 
-/** The key in the header, if there is one. Throws a `Problem` 400 if it is not a string of a structured field (§2.1). */
+/** The key in the header, if any. Throws a `Problem` 400 if it is not a string of a structured field (§2.1). */
 export function parseKey(header: string | undefined): string | undefined {
   if (header === undefined) return undefined;
-  const key = readString(header);
-  if (key !== undefined && key !== "" && key.length <= LONGEST_KEY) return key;
+  const key = parseString(header);
+  if (key !== undefined && key !== "" && key.length <= MAX_KEY_LENGTH) return key;
   throw new Problem(
     "malformed",
-    `An Idempotency-Key is a string in double quotes, of 1 to ${LONGEST_KEY} characters: "8e03978e-40d5-43dd-bc93-6894a57f9324".`,
+    `An Idempotency-Key must be a string in double quotes, of 1 to ${MAX_KEY_LENGTH} characters: "8e03978e-40d5-43dd-bc93-6894a57f9324".`,
   );
 }
 
-/** The seconds of `Prefer: wait=N`, at most a minute; undefined if it is not asked for, or not readable. */
+/** The seconds of `Prefer: wait=N`, at most a minute; undefined if the header has no such preference. */
 export function parseWait(header: string | undefined): number | undefined {
-  // Its value may be a quoted string; whatever else is within quotes is no preference.
+  // The value may be a quoted string. Any other text within quotes is not a preference.
   const plain = (header ?? "").replaceAll(QUOTED, (_text, before: string, value: string) =>
     before !== "" && /^\d+$/.test(value) ? `${before}${value} ` : `${before}?`,
   );
   for (const preference of plain.split(",")) {
-    // What follows a semicolon is a parameter of the preference.
+    // Whatever follows a semicolon is a parameter of the preference.
     const seconds = /^\s*wait\s*=\s*(\d+)\s*(;|$)/i.exec(preference)?.[1];
-    if (seconds !== undefined) return Math.min(Number(seconds), LONGEST_WAIT_S);
+    if (seconds !== undefined) return Math.min(Number(seconds), MAX_WAIT_S);
   }
   return undefined;
 }
 
-/** Throws the `Problem` for a key that is in use (§2.6, §2.7); else the ids of the tasks, and whether they are there. */
-export function checkReservation(reservation: Reservation): { taskIds: string[]; areMade: boolean } {
+/** The ids of the key's tasks, and whether they exist. Throws the `Problem` for a key that is in use (§2.6, §2.7). */
+export function checkReservation(reservation: Reservation): { taskIds: string[]; areCreated: boolean } {
   switch (reservation.is) {
-    case "of-another-request":
+    case "used-by-another-request":
       throw new Problem(
         "idempotency-key-reused",
-        "This Idempotency-Key came with another payload before. A new request needs a new key.",
+        "An earlier request used this Idempotency-Key with another payload. Use a new key for a new request.",
       );
-    case "being-made":
-      throw new Problem("conflict", "The first request with this Idempotency-Key is still being worked on.", {
+    case "in-progress":
+      throw new Problem("conflict", "The first request with this Idempotency-Key is still in progress.", {
         headers: { "Retry-After": "1" },
       });
-    case "made":
-      return { taskIds: reservation.taskIds, areMade: true };
-    case "yours":
-      return { taskIds: reservation.taskIds, areMade: false };
+    case "created":
+      return { taskIds: reservation.taskIds, areCreated: true };
+    case "reserved":
+      return { taskIds: reservation.taskIds, areCreated: false };
   }
 }
 
-function readString(header: string): string | undefined {
+function parseString(header: string): string | undefined {
   try {
     const [value] = parseItem(header);
     return typeof value === "string" ? value : undefined;

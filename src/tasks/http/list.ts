@@ -3,29 +3,29 @@
 import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
-import { ask, ledgerOn } from "../ledger/shards.ts";
+import { callObject, ledgerOn } from "../ledger/shards.ts";
 import { SHARDS, shardOf } from "../ledger/task-id.ts";
-import { byAge, type Page } from "../ledger/task-table.ts";
+import { byAge, type Page } from "../ledger/task-queries.ts";
 
-interface Wanted extends Omit<Page, "before"> {
-  /** Only older; ms since the epoch. */
+interface ListQuery extends Omit<Page, "before"> {
+  /** Only tasks created before this; ms since the epoch. */
   untilMs: number;
-  /** `next` of the page before. */
+  /** `next` of the previous page. */
   cursor: string | undefined;
 }
 
-/** What a list shows of a task: not what may be long. */
+/** A task in a list: without its input and result, which may be long. */
 export type TaskLine = Omit<Task, "input" | "result">;
 
 /**
- * The cursor names the last task of its page, so that pages neither repeat nor miss a task that was there all the
- * while, whatever else comes and goes. Throws a `Problem` 422 at one that this did not give out.
+ * The cursor names the last task of its page. So a task that exists throughout is on exactly one page, whatever other
+ * tasks are added or removed meanwhile. Throws a `Problem` 422 for a cursor that no page has returned.
  */
-export async function listTasks(env: Env, { untilMs, cursor, limit, ...wanted }: Wanted) {
+export async function listTasks(env: Env, { untilMs, cursor, limit, ...query }: ListQuery) {
   const before = cursor === undefined ? { createdAtMs: untilMs, id: "" } : readCursor(cursor);
-  const page: Page = { ...wanted, before, limit: limit + 1 };
+  const page: Page = { ...query, before, limit: limit + 1 };
   const shards = await Promise.all(
-    SHARDS.map(async (shard) => ask(async () => ledgerOn(env, shard).list(page))),
+    SHARDS.map(async (shard) => callObject(async () => ledgerOn(env, shard).list(page))),
   );
   const rows = shards.flat().toSorted(byAge);
   const last = rows[limit - 1];
@@ -44,13 +44,13 @@ const writeCursor = (createdAtMs: number, id: string) =>
 
 function readCursor(cursor: string): Page["before"] {
   const text = Buffer.from(cursor, "base64url").toString();
-  const parsed = cursorSchema.safeParse(parse(text));
+  const parsed = cursorSchema.safeParse(parseJson(text));
   if (parsed.success) return { createdAtMs: parsed.data[0], id: parsed.data[1] };
-  const detail = "This is no cursor that a page has given.";
+  const detail = "This is not a cursor from a page of tasks: use the `next` of the previous page as it is.";
   throw new Problem("invalid", detail, { errors: [{ at: "query/cursor", detail }] });
 }
 
-function parse(text: string): unknown {
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

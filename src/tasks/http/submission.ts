@@ -1,106 +1,136 @@
-/** What `POST /tasks` takes: its schema, the checks that need more than a schema, and the tasks that come of it. */
+/** What `POST /tasks` takes: its schema, the checks that a schema cannot make, and the tasks that result from it. */
 
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
 import type { NewTask } from "../ledger/claim.ts";
-import { HIGHEST_PRIORITY } from "../ledger/rank.ts";
+import { MAX_PRIORITY } from "../ledger/rank.ts";
 import { typeNameSchema } from "../ledger/schema.ts";
 import { newTaskId, shardOfType } from "../ledger/task-id.ts";
-import { toEntry } from "../run/submit.ts";
+import { toNewTask } from "../run/submit.ts";
 import type { TaskType } from "../types/define.ts";
 import { MAX_JSON_BYTES } from "../types/json.ts";
 import { findOpenTaskType } from "../types/registry.ts";
 
 const YEAR_S = 366 * 86_400;
-const MOST_IN_BATCH = 1_000;
-/** Of arrays and objects within each other: what works on each level in turn has a stack that ends. */
-const MOST_LEVELS = 2_000;
-/** What a caller can read at once. */
-const MOST_ERRORS = 100;
+const MAX_BATCH_SIZE = 1_000;
+/** How deep arrays and objects may be nested: code that recurses into them has a limited stack. */
+const MAX_DEPTH = 2_000;
+/** How many errors a problem lists. */
+const MAX_ERRORS = 100;
 
-const oneSchema = z
+const taskSubmissionSchema = z
   .strictObject({
-    type: typeNameSchema.meta({ description: "One of GET /task-types.", example: "task_a" }),
-    input: z.unknown().default({}).meta({ description: "What the type takes." }),
+    type: typeNameSchema.meta({ description: "One of the names in GET /task-types.", example: "task_a" }),
+    input: z
+      .unknown()
+      .optional()
+      .transform((input) => (input === undefined ? {} : input))
+      .meta({ description: "The input, as the task type requires it. Default: {}." }),
     delay: z
       .number()
       .min(0)
       .max(YEAR_S)
       .optional()
-      .meta({ description: "Seconds from now, before which it does not begin." }),
+      .meta({ description: "The task starts no earlier than this many seconds from now." }),
     run_at: z.iso
       .datetime({ offset: true })
       .refine((text) => Date.parse(text) <= Date.now() + YEAR_S * 1000, {
         message: "is more than a year away",
       })
       .optional()
-      .meta({ description: "The time before which it does not begin, with its offset; instead of `delay`." }),
+      .meta({
+        description: "The task starts no earlier than this time, given with its offset. Excludes `delay`.",
+      }),
     priority: z
       .int()
       .min(0)
-      .max(HIGHEST_PRIORITY)
-      .default(0)
-      .meta({ description: "Each step passes whatever was queued up to a minute before." }),
+      .max(MAX_PRIORITY)
+      .optional()
+      .transform((priority) => priority ?? 0)
+      .meta({
+        description: "Each step passes tasks that were queued up to a minute earlier. Default: 0.",
+      }),
     callback_url: z
       .url()
       .max(2_000)
       .optional()
-      .meta({ description: "Is told how the task ended, as a Standard Webhooks message." }),
+      .meta({ description: "Receives a Standard Webhooks message when the task has ended." }),
   })
   .refine(({ delay, run_at }) => delay === undefined || run_at === undefined, {
-    message: "is given beside delay; only one of them can be",
+    message: "excludes delay: give only one of the two",
     path: ["run_at"],
   })
   .meta({ id: "TaskSubmission" });
 
 /** One task, or a batch of them. */
-export const submissionSchema = z.union([oneSchema, z.array(oneSchema).min(1).max(MOST_IN_BATCH)]);
+export const submissionSchema = z.union([
+  taskSubmissionSchema,
+  z.array(taskSubmissionSchema).min(1).max(MAX_BATCH_SIZE),
+]);
 
+type TaskSubmission = z.output<typeof taskSubmissionSchema>;
 export type Submission = z.output<typeof submissionSchema>;
-type One = z.output<typeof oneSchema>;
 
-interface Checked {
+interface CheckedTask {
   type: TaskType;
-  one: One;
-  /** Its input as JSON text. */
+  submission: TaskSubmission;
+  /** JSON text. */
   input: string;
 }
 
-/** Finds the types, and checks every input. Throws a `Problem` 422 that names all that is wrong. */
+/**
+ * Finds the types, and checks every input. `callbackError` says why a callback URL cannot be used. Throws a `Problem`
+ * 422 that names everything that is wrong.
+ */
 export function checkSubmission(
   submission: Submission,
-  refuseCallback: (url: string) => string | undefined,
-): Checked[] {
-  const errors: { at: string; detail: string }[] = [];
+  callbackError: (url: string) => string | undefined,
+): CheckedTask[] {
   const isBatch = Array.isArray(submission);
-  const checked = (isBatch ? submission : [submission]).flatMap((one, i): Checked[] => {
-    const at = isBatch ? `json/${i}` : "json";
-    const type = findOpenTaskType(one.type);
-    const input = depthOf(one.input) > MOST_LEVELS ? undefined : JSON.stringify(one.input);
-    const unfit = type ? describeUnfit(type, one.input, input, `${at}/input`) : noType(one.type, at);
-    const refusal = one.callback_url === undefined ? undefined : refuseCallback(one.callback_url);
-    if (refusal !== undefined) unfit.push({ at: `${at}/callback_url`, detail: refusal });
-    errors.push(...unfit);
-    return type && input !== undefined && unfit.length === 0 ? [{ type, one, input }] : [];
-  });
-  if (errors.length === 0) return checked;
+  const results = (isBatch ? submission : [submission]).map((task, i) =>
+    checkTask(task, isBatch ? `json/${i}` : "json", callbackError),
+  );
+  const errors = results.flatMap((result) => result.errors);
+  if (errors.length === 0) return results.flatMap(({ checked }) => checked ?? []);
   throw new Problem("invalid", "The request's json is not what this route takes.", {
-    errors: errors.slice(0, MOST_ERRORS),
+    errors: errors.slice(0, MAX_ERRORS),
   });
 }
 
-/** The tasks, under new ids. Those whose type has no shard of its own go to `shard`. */
-export function makeTasks(checked: Checked[], shard: string, nowMs: number): NewTask[] {
-  return checked.map(({ type, one, input }) => ({
-    ...toEntry(type, input, newTaskId(shardOfType(type, shard))),
-    priority: one.priority,
-    runAtMs: runAtMs(one, nowMs),
-    callbackUrl: one.callback_url ?? null,
+interface FieldError {
+  at: string;
+  detail: string;
+}
+
+function checkTask(
+  submission: TaskSubmission,
+  at: string,
+  callbackError: (url: string) => string | undefined,
+): { checked?: CheckedTask; errors: FieldError[] } {
+  const { type: name, callback_url } = submission;
+  const type = findOpenTaskType(name);
+  const input = depthOf(submission.input) > MAX_DEPTH ? undefined : JSON.stringify(submission.input);
+  const errors = type
+    ? inputErrors(type, submission.input, input, `${at}/input`)
+    : [{ at: `${at}/type`, detail: `there is no task type "${name}"; GET /task-types lists them` }];
+  const wrongCallback = callback_url === undefined ? undefined : callbackError(callback_url);
+  if (wrongCallback !== undefined) errors.push({ at: `${at}/callback_url`, detail: wrongCallback });
+  if (!type || input === undefined || errors.length > 0) return { errors };
+  return { checked: { type, submission, input }, errors };
+}
+
+/** The tasks, with new ids. Those whose type has no shard of its own go to `shard`. */
+export function createTasks(checked: CheckedTask[], shard: string, nowMs: number): NewTask[] {
+  return checked.map(({ type, submission, input }) => ({
+    ...toNewTask(type, input, newTaskId(shardOfType(type, shard))),
+    priority: submission.priority,
+    runAtMs: runAtMs(submission, nowMs),
+    callbackUrl: submission.callback_url ?? null,
   }));
 }
 
-/** Tells one payload from another: of its JSON with sorted members, as RFC 8785 has it. */
+/** Tells one payload from another: a hash of its JSON with sorted members, in the manner of RFC 8785. */
 export function fingerprint(submission: Submission): string {
   return createHash("sha256").update(JSON.stringify(submission, sortMembers)).digest("base64url");
 }
@@ -110,18 +140,17 @@ function sortMembers(_name: string, value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-function runAtMs({ delay, run_at }: One, nowMs: number): number {
+function runAtMs({ delay, run_at }: TaskSubmission, nowMs: number): number {
   if (run_at !== undefined) return Date.parse(run_at);
   return nowMs + Math.ceil((delay ?? 0) * 1000);
 }
 
-/** `text`: the input as JSON; undefined if it is nested too deeply to have any. */
-function describeUnfit(type: TaskType, input: unknown, text: string | undefined, at: string) {
-  if (text === undefined)
-    return [{ at, detail: `has more than ${MOST_LEVELS} levels, one within the other` }];
+/** `text`: the input as JSON text; undefined if it is nested too deeply to be written. */
+function inputErrors(type: TaskType, input: unknown, text: string | undefined, at: string): FieldError[] {
+  if (text === undefined) return [{ at, detail: `is nested deeper than ${MAX_DEPTH} levels` }];
   const length = Buffer.byteLength(text);
   if (length > MAX_JSON_BYTES)
-    return [{ at, detail: `has ${length} bytes as JSON; ${MAX_JSON_BYTES} is the most` }];
+    return [{ at, detail: `has ${length} bytes as JSON; the limit is ${MAX_JSON_BYTES}` }];
   const parsed = type.input.safeParse(input);
   return (parsed.error?.issues ?? []).map(({ path, message }) => ({
     at: [at, ...path.map(String)].join("/"),
@@ -137,7 +166,3 @@ function depthOf(json: unknown): number {
 
 const membersOf = (value: unknown): unknown[] =>
   typeof value === "object" && value !== null ? Object.values(value) : [];
-
-const noType = (name: string, at: string) => [
-  { at: `${at}/type`, detail: `there is no task type "${name}"; GET /task-types lists them` },
-];

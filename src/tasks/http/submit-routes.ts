@@ -1,3 +1,4 @@
+/** `POST /tasks`: the response says that the tasks are in the ledger. */
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
@@ -6,15 +7,19 @@ import { callbackUrlError } from "../../kernel/callbacks.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import type { NewTask } from "../ledger/claim.ts";
 import { taskLink, taskLinkSchema, taskSchema } from "../ledger/schema.ts";
-import { ask, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
+import { callObject, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
 import { anyShard, shardOf, shardOfName } from "../ledger/task-id.ts";
 import { submitTasks } from "../run/submit.ts";
-import { FRESH, limitBody, NOT_JSON, UNAVAILABLE } from "./answers.ts";
 import { checkReservation, parseKey, parseWait } from "./idempotency.ts";
-import { checkSubmission, fingerprint, makeTasks, type Submission, submissionSchema } from "./submission.ts";
+import { JSON_PROBLEMS, LEDGER_PROBLEMS, limitBody, NO_STORE } from "./responses.ts";
+import {
+  checkSubmission,
+  createTasks,
+  fingerprint,
+  type Submission,
+  submissionSchema,
+} from "./submission.ts";
 import { waitForTask } from "./wait.ts";
-
-export const submitRoutes = createRouter();
 
 const batchSchema = z
   .object({
@@ -24,73 +29,73 @@ const batchSchema = z
   })
   .meta({
     id: "TaskBatch",
-    description: "In the order of the request. Those with an `error` are not there.",
+    description: "In the order of the request. A task with an `error` was not created.",
   });
 
-submitRoutes.openapi(
-  createRoute({
-    method: "post",
-    path: "/tasks",
-    tags: ["Tasks"],
-    summary: "Submit a task, or a batch of them",
-    description:
-      "A batch is written all or none on each shard of the ledger: types with a `concurrency` have one of their own, " +
-      "all others of a batch go to the same.",
-    security: needs("write").security,
-    middleware: [needs("write").middleware, limitBody] as const,
-    // Read by hand: a schema would have the router copy and check every header of each request.
-    parameters: [
-      {
-        name: "Idempotency-Key",
-        in: "header",
-        schema: { type: "string" },
-        description:
-          "A string in double quotes. The same request with the same key, within 24 hours, gives the same task.",
-      },
-      {
-        name: "Prefer",
-        in: "header",
-        schema: { type: "string" },
-        description:
-          "`wait=N`: answer when the task has ended, or in N seconds (60 at most). Not for a batch.",
-      },
-    ],
-    request: {
-      body: { required: true, content: { "application/json": { schema: submissionSchema } } },
+const submitRoute = createRoute({
+  operationId: "submitTasks",
+  method: "post",
+  path: "/tasks",
+  tags: ["Tasks"],
+  summary: "Submit a task, or a batch of tasks",
+  description:
+    "A batch is written all or none on each shard of the ledger. Each type with a `concurrency` has a shard of its own; " +
+    "all other tasks of a batch go to one shard.",
+  security: needs("write").security,
+  middleware: [needs("write").middleware, limitBody] as const,
+  // Parsed in the handler: with a schema, the router would copy and check every header of each request.
+  parameters: [
+    {
+      name: "Idempotency-Key",
+      in: "header",
+      schema: { type: "string" },
+      description:
+        "A string in double quotes. Within 24 hours, the same request with the same key gives the same task.",
     },
-    responses: {
-      200: json("The task has ended, in the time that `Prefer` allowed.", taskSchema),
-      202: json(
-        "What is acknowledged here is kept, and will be run.",
-        z.union([taskLinkSchema, batchSchema]),
-      ),
-      ...problems({
-        ...NOT_JSON,
-        ...UNAVAILABLE,
-        400: "The body is not JSON, or the Idempotency-Key is malformed.",
-        409: "The first request with this Idempotency-Key is still being worked on. With Retry-After.",
-        422: "`errors` names what is wrong; or the Idempotency-Key came with another payload before.",
-      }),
+    {
+      name: "Prefer",
+      in: "header",
+      schema: { type: "string" },
+      description:
+        "`wait=N`: respond when the task has ended or after N seconds (at most 60). Not for a batch.",
     },
-  }),
-  async (c) => {
-    const submission = c.req.valid("json");
-    const checked = checkSubmission(submission, (url) => callbackUrlError(c.env, url));
-    const tasks = makeTasks(checked, anyShard(), Date.now());
-    const made = await makeOnce(c, submission, tasks);
-    const links = made.map(({ id, error }) => (error === undefined ? taskLink(id, c.req.url) : { error }));
-    if (Array.isArray(submission)) return c.json({ tasks: links }, 202, FRESH);
-    const [link] = links;
-    if (!link || "error" in link) throw ledgerUnavailable();
-    return answerOne(c, link, tasks[0]?.runAtMs ?? 0);
+  ],
+  request: {
+    body: {
+      required: true,
+      content: { "application/json": { schema: submissionSchema, example: { type: "task_a" } } },
+    },
   },
-);
+  responses: {
+    200: json("The task has ended within the time of `Prefer: wait`.", taskSchema),
+    202: json("The tasks are kept and will be run.", z.union([taskLinkSchema, batchSchema])),
+    ...problems({
+      ...JSON_PROBLEMS,
+      ...LEDGER_PROBLEMS,
+      400: "The body is not valid JSON, or the Idempotency-Key is malformed.",
+      409: "The first request with this Idempotency-Key is still in progress. With Retry-After.",
+      422: "`errors` names what is wrong; or an earlier request used the Idempotency-Key with another payload.",
+    }),
+  },
+});
 
-/** 200 with the task, if its caller would wait and it ended in time; else 202. */
-async function answerOne(c: Context<AppEnv>, link: z.output<typeof taskLinkSchema>, runAtMs: number) {
+export const submitRoutes = createRouter().openapi(submitRoute, async (c) => {
+  const submission = c.req.valid("json");
+  const checked = checkSubmission(submission, (url) => callbackUrlError(c.env, url));
+  const tasks = createTasks(checked, anyShard(), Date.now());
+  const written = await writeOnce(c, submission, tasks);
+  const links = written.map(({ id, error }) => (error === undefined ? taskLink(id, c.req.url) : { error }));
+  if (Array.isArray(submission)) return c.json({ tasks: links }, 202, NO_STORE);
+  const [link] = links;
+  if (!link || "error" in link) throw ledgerUnavailable();
+  return respondWithTask(c, link, tasks[0]?.runAtMs ?? 0);
+});
+
+/** 200 with the task if its caller waits and it ends in time; else 202. */
+async function respondWithTask(c: Context<AppEnv>, link: z.output<typeof taskLinkSchema>, runAtMs: number) {
   const waitS = parseWait(c.req.header("Prefer"));
   const retryAfterS = Math.max(1, Math.ceil((runAtMs - Date.now()) / 1000));
-  const headers = { Location: link.url, ...FRESH };
+  const headers = { Location: link.url, ...NO_STORE };
   if (waitS === undefined) return c.json(link, 202, { ...headers, "Retry-After": String(retryAfterS) });
   const applied = { ...headers, "Preference-Applied": `wait=${waitS}` };
   const task = await waitForTask(c.env, link.id, waitS * 1000);
@@ -98,37 +103,43 @@ async function answerOne(c: Context<AppEnv>, link: z.output<typeof taskLinkSchem
   return c.json(link, 202, { ...applied, "Retry-After": String(retryAfterS) });
 }
 
-interface Made {
+interface WrittenTask {
   id: string;
   error?: { status: number; detail: string };
 }
 
-/** Makes the tasks; with an Idempotency-Key, only if they have not been made before. */
-async function makeOnce(c: Context<AppEnv>, submission: Submission, tasks: NewTask[]): Promise<Made[]> {
+/** Writes the tasks; with an Idempotency-Key, only if an earlier request has not done so. */
+async function writeOnce(
+  c: Context<AppEnv>,
+  submission: Submission,
+  tasks: NewTask[],
+): Promise<WrittenTask[]> {
   const key = parseKey(c.req.header("Idempotency-Key"));
-  if (key === undefined) return make(c, tasks);
+  if (key === undefined) return writeTasks(c, tasks);
   const scopedKey = JSON.stringify([c.get("principal").name, key]);
   const keeper = () => ledgerOn(c.env, shardOfName(scopedKey));
   const ids = tasks.map(({ id }) => id);
-  const reservation = await ask(async () => keeper().reserveKey(scopedKey, fingerprint(submission), ids));
-  const { taskIds, areMade } = checkReservation(reservation);
-  if (areMade) return taskIds.map((id) => ({ id }));
-  let isWhole = false;
+  const reservation = await callObject(async () =>
+    keeper().reserveKey(scopedKey, fingerprint(submission), ids),
+  );
+  const { taskIds, areCreated } = checkReservation(reservation);
+  if (areCreated) return taskIds.map((id) => ({ id }));
+  let isComplete = false;
   try {
-    const made = await make(
+    const written = await writeTasks(
       c,
       tasks.map((task, i) => ({ ...task, id: taskIds[i] ?? task.id })),
     );
-    isWhole = made.every(({ error }) => error === undefined);
-    return made;
+    isComplete = written.every(({ error }) => error === undefined);
+    return written;
   } finally {
-    // The caller need not wait for it: until then, the key's lease says the same.
-    c.executionCtx.waitUntil(keeper().settleKey(scopedKey, isWhole));
+    // The response need not wait for this: until then, the key's lease has the same effect.
+    c.executionCtx.waitUntil(keeper().settleKey(scopedKey, isComplete));
   }
 }
 
-/** Writes the tasks of each shard together, and says which could not be. */
-async function make(c: Context<AppEnv>, tasks: NewTask[]): Promise<Made[]> {
+/** Writes the tasks of each shard together, and marks those that could not be written. */
+async function writeTasks(c: Context<AppEnv>, tasks: NewTask[]): Promise<WrittenTask[]> {
   const failed = new Set<string>();
   const parts = Map.groupBy(tasks, ({ id }) => shardOf(id) ?? "");
   await Promise.all(
@@ -142,7 +153,7 @@ async function make(c: Context<AppEnv>, tasks: NewTask[]): Promise<Made[]> {
     }),
   );
   if (failed.size === tasks.length) throw ledgerUnavailable();
-  return tasks.map(({ id }) => (failed.has(id) ? { id, error: NOT_TAKEN } : { id }));
+  return tasks.map(({ id }) => (failed.has(id) ? { id, error: SHARD_UNAVAILABLE } : { id }));
 }
 
-const NOT_TAKEN = { status: 503, detail: "This part of the ledger cannot be reached." };
+const SHARD_UNAVAILABLE = { status: 503, detail: "This task's shard of the ledger cannot be reached." };

@@ -1,12 +1,12 @@
 import { errorFields, log } from "../../kernel/log.ts";
-import { isFinal } from "../ledger/rules.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
 import { ledgerOf } from "../ledger/shards.ts";
+import { isFinal } from "../ledger/task-state.ts";
 
-/** The pause before a ledger that restarts is asked again. */
+/** The pause before a ledger that is restarting is called again. */
 const RESTART_PAUSE_MS = 200;
 
-/** The task, if it ends within `ms`; undefined if it does not. */
+/** The task, if it ends within `ms`; otherwise undefined. */
 export async function waitForTask(env: Env, taskId: string, ms: number): Promise<Task | undefined> {
   const untilMs = Date.now() + ms;
   for (;;) {
@@ -15,9 +15,12 @@ export async function waitForTask(env: Env, taskId: string, ms: number): Promise
       const row = await ledgerOf(env, taskId)?.wait(taskId, leftMs);
       return row && isFinal(row.status) ? toTask(row) : undefined;
     } catch (error) {
-      // That it is kept is known; only how it is doing is not.
+      // The task is in the ledger; only its state is unknown.
       if (leftMs === 0) {
-        log("warn", "a task could not be waited for", { taskId, ...errorFields(error) });
+        log("warn", "the ledger did not respond while a caller waited for a task", {
+          taskId,
+          ...errorFields(error),
+        });
         return undefined;
       }
     }

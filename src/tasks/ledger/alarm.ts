@@ -1,10 +1,10 @@
 /**
- * The one alarm of an object, set to the earliest of the times that are asked for. It is set in the same turn as what
- * it is for is written, and so committed with it.
+ * The single alarm of a Durable Object, set to the earliest time that anyone has asked for. It is set in the same
+ * turn as the write that needs it, so the two are committed together.
  */
 export class Alarm {
   readonly #ctx: DurableObjectState;
-  /** As far as this instance knows. */
+  /** The time that this instance believes the alarm is set to. */
   #setToMs = Number.POSITIVE_INFINITY;
 
   constructor(ctx: DurableObjectState) {
@@ -17,13 +17,13 @@ export class Alarm {
     this.#ctx.waitUntil(this.#ctx.storage.setAlarm(timeMs));
   }
 
-  /** It has rung: what happens until `forget` needs none, for it is set anew then. */
-  hold(): void {
+  /** Ignores `wakeAt` until `reset`: the alarm is running and will be set again at its end. */
+  suspend(): void {
     this.#setToMs = Number.NEGATIVE_INFINITY;
   }
 
-  /** Whatever it was set to is not to be relied on: the next time that is asked for sets it. */
-  forget(): void {
+  /** Forgets the time it was set to: the next `wakeAt` sets the alarm whatever its time. */
+  reset(): void {
     this.#setToMs = Number.POSITIVE_INFINITY;
   }
 }

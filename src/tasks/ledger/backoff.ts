@@ -1,7 +1,10 @@
 import type { RetryPolicy } from "../types/define.ts";
 
-/** The delay after the `attempt`th failed: exponential, with up to half of it cut off at random. */
-export function backoffMs(policy: RetryPolicy, attempt: number, random: number): number {
-  const full = Math.min(policy.maxDelayMs, policy.minDelayMs * policy.factor ** (attempt - 1));
-  return Math.round(full * (1 - random / 2));
+/**
+ * The delay before the retry that follows failed attempt number `attempt` (1 for the first), in ms: exponential and
+ * capped, minus up to half of it at random. `random` is from 0 to 1.
+ */
+export function retryDelayMs(policy: RetryPolicy, attempt: number, random: number): number {
+  const fullMs = Math.min(policy.maxDelayMs, policy.minDelayMs * policy.factor ** (attempt - 1));
+  return Math.round(fullMs * (1 - random / 2));
 }

@@ -1,17 +1,17 @@
-/** What the ledger and those who submit and run tasks tell each other. */
+/** The messages between the ledger and those who submit and run tasks. */
 import { type Lane } from "../types/define.ts";
-import type { Outcome } from "./rules.ts";
-import type { Entry } from "./task-table.ts";
+import type { Outcome } from "./task-state.ts";
+import type { TaskFields } from "./task-table.ts";
 
-export interface NewTask extends Entry {
+export interface NewTask extends TaskFields {
   priority: number;
-  /** Not before. */
+  /** The task starts no earlier than this. */
   runAtMs: number;
-  /** Whoever submits it would run it at once, if it may. */
+  /** The lane in which the submitter would start the task at once, if the ledger lets it; null if it would not. */
   lane: Lane | null;
 }
 
-/** The right to run a task: reports are taken only with the latest `token`. */
+/** The right to run a task. The ledger accepts reports only with the latest `token`. */
 export interface Claim {
   taskId: string;
   token: number;
@@ -21,13 +21,13 @@ export interface Report extends Claim {
   outcome: Outcome;
 }
 
-/** What a runner needs to know of a task. */
+/** What a runner needs to know about a task. */
 export interface Assignment {
   type: string;
   /** JSON text. */
   input: string;
   attempt: number;
   attemptStartedAtMs: number;
-  /** What earlier runs have recorded: JSON text by the step's name. */
+  /** The steps that earlier runs have recorded: JSON text by the step's name. */
   steps: Record<string, string>;
 }

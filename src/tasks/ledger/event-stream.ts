@@ -1,37 +1,38 @@
 /**
  * A task's history as server-sent events (WHATWG HTML §9.2).
  *
- * An event's id is its number in the history, and each is read from the ledger's tables: a reader that comes back with
- * `Last-Event-ID` goes on after it, over a restart as well, and a slow one takes no memory. The stream ends with the
- * task; asked once more, its URL says 204, at which an `EventSource` gives up.
+ * The id of an event is its number in the history, and the stream reads each event from the ledger's tables. So a
+ * reader that reconnects with `Last-Event-ID` continues after that event, even after a restart of the ledger, and a
+ * slow reader uses no memory. The stream ends when the task ends. A further request for it gets a 204, which tells an
+ * `EventSource` to stop reconnecting.
  */
 import type { EventRow } from "./schema.ts";
 
-/** How long a stream is silent before a comment shows that it lives. */
+/** After this long without an event, a comment shows that the stream is alive. */
 const HEARTBEAT_MS = 15_000;
-/** How soon a reader that was cut off should come back. */
+/** How long a disconnected reader should wait before it reconnects. */
 const RECONNECT_MS = 1_000;
-const MOST_AT_ONCE = 100;
+const MAX_EVENTS_PER_READ = 100;
 
 export interface History {
-  /** The events after a number, in their order. */
+  /** The events after number `after`, in order. */
   read(after: number, limit: number): EventRow[];
-  /** Whether nothing can follow the event with this number. */
+  /** Whether no event can follow the one with this number. */
   endsWith(number: number): boolean;
-  /** Resolves when there may be more, or `ms` later. */
+  /** Resolves when there may be new events, or after `ms`. */
   changed(ms: number): Promise<void>;
 }
 
-/** The events after number `after`, and those to come, until the task has ended. */
+/** The events after number `after`, and those still to come, until the task has ended. */
 export function eventStream(history: History, after: number): ReadableStream<Uint8Array> {
   const { readable, writable } = new IdentityTransformStream();
   const writer = writable.getWriter();
-  // A reader that has gone away makes a write fail: there is nobody left to tell.
-  write(history, after, writer).catch(async () => writer.abort().catch(() => undefined));
+  // A write fails when the reader has gone: nobody is left who could be told.
+  writeEvents(history, after, writer).catch(async () => writer.abort().catch(() => undefined));
   return readable;
 }
 
-async function write(
+async function writeEvents(
   history: History,
   after: number,
   writer: WritableStreamDefaultWriter<Uint8Array>,
@@ -39,19 +40,19 @@ async function write(
   const encoder = new TextEncoder();
   await writer.write(encoder.encode(`retry: ${RECONNECT_MS}\n\n`));
   for (let last = after; ; ) {
-    const events = history.read(last, MOST_AT_ONCE);
+    const events = history.read(last, MAX_EVENTS_PER_READ);
     last = events.at(-1)?.number ?? last;
     if (events.length > 0) await writer.write(encoder.encode(events.map(render).join("")));
     else if (history.endsWith(last)) return writer.close();
-    else if (!(await isChanged(history))) await writer.write(encoder.encode(": still here\n\n"));
+    else if (!(await hasChanged(history))) await writer.write(encoder.encode(": still here\n\n"));
   }
 }
 
-/** Whether anything happened before it is time for a heartbeat. */
-async function isChanged(history: History): Promise<boolean> {
-  const beganAtMs = Date.now();
+/** Whether something happened before a heartbeat was due. */
+async function hasChanged(history: History): Promise<boolean> {
+  const startedAtMs = Date.now();
   await history.changed(HEARTBEAT_MS);
-  return Date.now() - beganAtMs < HEARTBEAT_MS;
+  return Date.now() - startedAtMs < HEARTBEAT_MS;
 }
 
 function render({ number, name, at_ms, data }: EventRow): string {

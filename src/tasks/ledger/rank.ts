@@ -1,17 +1,17 @@
 /**
- * A task's place in the line, as one number: lower is sooner. Priority is a head start, so that whoever waits is passed
- * only by those who come soon after, and nobody starves.
+ * A task's place in its queue, as one number: the lowest goes first. Priority is a head start. So only tasks that
+ * arrive soon after a waiting task can pass it, and none waits forever.
  */
 
-/** What one step of priority is worth: a task with priority 2 passes those that came up to two minutes before. */
+/** What one step of priority is worth: a task with priority 2 passes those that arrived up to two minutes earlier. */
 export const PRIORITY_HEAD_START_MS = 60_000;
-export const HIGHEST_PRIORITY = 9;
+export const MAX_PRIORITY = 9;
 
 export function rankOf(priority: number, queuedAtMs: number): number {
   return queuedAtMs - priority * PRIORITY_HEAD_START_MS;
 }
 
-/** Since when a task has been in the line that has this rank. */
+/** The inverse of `rankOf`: when a task with this rank was queued. */
 export function queuedSinceMs(priority: number, rankMs: number): number {
   return rankMs + priority * PRIORITY_HEAD_START_MS;
 }

@@ -1,21 +1,23 @@
-/** The objects that run tasks of the long lane, as the ledger reaches them. */
+/** How the ledger reaches the objects that run tasks in the long lane. */
 import { errorFields, log } from "../../kernel/log.ts";
 import { retry } from "../../kernel/retry.ts";
 import type { Claim } from "./claim.ts";
 
-/** A runner is new: what keeps it from being reached is not that it restarts. */
+/**
+ * Short, because a runner is a new object: if it cannot be reached, the cause is not a restart that will end soon.
+ */
 const PAUSES_MS = [50, 500];
 
 export class Runners {
   readonly #env: Env;
-  /** The tasks whose latest claim has been opened by its runner, while that is of interest. */
+  /** The running tasks whose latest claim was opened by its runner. */
   readonly #opened = new Set<string>();
 
   constructor(env: Env) {
     this.#env = env;
   }
 
-  /** Gives a claim to a runner of its own; false if that cannot be reached. */
+  /** Gives a claim to a new runner. Returns false if that runner cannot be reached. */
   async start(claim: Claim): Promise<boolean> {
     this.#opened.delete(claim.taskId);
     try {
@@ -23,12 +25,12 @@ export class Runners {
       return true;
     } catch (error) {
       log("warn", "no runner could be reached", { taskId: claim.taskId, ...errorFields(error) });
-      // It may have been reached for all that, and only its answer was lost.
+      // The call may have arrived even so, and only its reply was lost.
       return this.#opened.has(claim.taskId);
     }
   }
 
-  /** Tells the code of a claim to end. If it is not there to hear it, the next heartbeat tells it. */
+  /** Tells the code of a claim to stop. If this call does not arrive, the next heartbeat brings the same message. */
   async cancel(claim: Claim): Promise<void> {
     await this.#runnerOf(claim)
       .cancel()

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { TASK_STATUSES, type TaskError, type TaskState } from "./rules.ts";
+import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
 
-/** One task as SQLite keeps it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */
+/** A task as SQLite stores it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */
 export type TaskRow = TaskState & {
   id: string;
   type: string;
@@ -10,20 +10,20 @@ export type TaskRow = TaskState & {
   progress_ratio: number | null;
   progress_message: string | null;
   callback_url: string | null;
-  /** How many events there are of it, and so the id of the last. */
+  /** The number of events, and so the id of the last one. */
   events: number;
 };
 
-/** One line of a task's history, save for the first; its number is its place in that. */
+/** One event of a task's history, numbered by its place there. The first event is in the task's own row. */
 export type EventRow = { task_id: string; number: number; at_ms: number; name: string; data: string };
 
-/** A request that was made under an Idempotency-Key. */
+/** A request that came with an Idempotency-Key. */
 export type KeyRow = {
   key: string;
   fingerprint: string;
-  /** JSON: of the tasks that it was to make. */
+  /** JSON text: the ids of the tasks that the request creates. */
   task_ids: string;
-  /** Until then, whoever holds it may still be making them; null once they are made. */
+  /** Until then, the holder may still be creating the tasks; null once they exist. */
   lease_ends_at_ms: number | null;
   expires_at_ms: number;
 };
@@ -56,14 +56,14 @@ export const CREATE_TABLES = `
     result           TEXT,
     error            TEXT
   ) STRICT;
-  -- Whom the ledger has to look at by itself, and when; and, apart, whom it has to remove.
+  -- When the ledger must act on a task by itself; and, separately, when it must remove one.
   CREATE INDEX IF NOT EXISTS task_due ON task (due_at_ms) WHERE finished_at_ms IS NULL AND due_at_ms IS NOT NULL;
   CREATE INDEX IF NOT EXISTS task_expiry ON task (due_at_ms) WHERE finished_at_ms IS NOT NULL;
-  -- The lines, one for each type, so that a type that is at its cap holds up no other.
+  -- The queues, one per type, so that a type at its concurrency limit holds up no other.
   CREATE INDEX IF NOT EXISTS task_line ON task (type, rank_ms, id) WHERE status = 'queued';
-  -- Who takes up room among the runners.
+  -- The tasks that occupy runners.
   CREATE INDEX IF NOT EXISTS task_long ON task (lane) WHERE lane = 'long';
-  -- For listing, counting and retrying. Statuses and types are few, so any list is a merge of a few of its ranges.
+  -- For lists, counts and retries. There are few statuses and types, so every list is a merge of a few ranges.
   CREATE INDEX IF NOT EXISTS task_kind ON task (status, type, created_at_ms, id);
 
   CREATE TABLE IF NOT EXISTS event (
@@ -92,42 +92,42 @@ export const CREATE_TABLES = `
   CREATE INDEX IF NOT EXISTS key_expiry ON key (expires_at_ms);
 `;
 
-/** As a caller names a type; longer than any type's name, it is none. */
+/** A type's name as a caller sends it. No type has a longer name. */
 export const typeNameSchema = z.string().max(64);
 
 const moment = z.iso.datetime().nullable();
 
-/** A task as its caller sees it. */
+/** A task as callers see it. */
 export const taskSchema = z
   .object({
     id: z.string(),
     type: z.string(),
     status: z.enum(TASK_STATUSES).meta({
       description:
-        "`scheduled`: waits for its time (a delay, a retry, a sleep). `queued`: waits for room. " +
-        "`cancelling`: its code has been asked to end. The last three are final; `failed` are the dead letters.",
+        "`scheduled`: waits for its time (a delay, a retry, a sleep). `queued`: waits for a free slot. " +
+        "`cancelling`: its code has been asked to stop. The last three are final; `failed` tasks are the dead letters.",
     }),
     priority: z.int(),
-    attempt: z.int().min(0).meta({ description: "0 until it has begun." }),
-    crashes: z.int().min(0).meta({ description: "How often the machine that ran it died." }),
+    attempt: z.int().min(0).meta({ description: "0 until the first attempt has begun." }),
+    crashes: z.int().min(0).meta({ description: "How often the machine that ran the task died." }),
     input: z.unknown(),
     progress: z.object({ ratio: z.number(), message: z.string().nullable() }).nullable(),
     createdAt: z.iso.datetime(),
-    runAt: moment.meta({ description: "While it is scheduled: when it is to be queued." }),
+    runAt: moment.meta({ description: "While the task is scheduled: when it will be queued." }),
     startedAt: moment,
     finishedAt: moment,
     result: z.unknown().meta({ description: "What the task returned; null until it has succeeded." }),
     error: z
       .object({ name: z.string(), message: z.string() })
       .nullable()
-      .meta({ description: "Why it failed; before that, why its last attempt did." }),
+      .meta({ description: "Why the task failed; before that, why its last attempt failed." }),
     callbackUrl: z.string().nullable(),
   })
   .meta({ id: "Task" });
 
 export type Task = z.output<typeof taskSchema>;
 
-/** A row as its caller sees it. What is not readable any more is null: it must not hide the rest. */
+/** A row as callers see it. A value that can no longer be read becomes null, so that it does not hide the others. */
 export function toTask(row: TaskRow): Task {
   return {
     id: row.id,
@@ -149,17 +149,19 @@ export function toTask(row: TaskRow): Task {
   };
 }
 
-/** Within what a date can be (ECMA-262 §21.4.1.1); anything else is not readable. */
-const LATEST_MS = 8.64e15;
+/** The range of a date (ECMA-262 §21.4.1.1). A time outside it cannot be shown. */
+const MAX_DATE_MS = 8.64e15;
 
 const time = (ms: number | null) =>
-  ms === null || Math.abs(ms) > LATEST_MS ? null : new Date(ms).toISOString();
+  ms === null || Math.abs(ms) > MAX_DATE_MS ? null : new Date(ms).toISOString();
 
 const errorSchema = z.object({ name: z.string(), message: z.string() });
 
 function readError(text: string): TaskError {
   const parsed = errorSchema.safeParse(readJsonOrNull(text));
-  return parsed.success ? parsed.data : { name: "Error", message: "The error is not readable any more." };
+  return parsed.success
+    ? parsed.data
+    : { name: "Error", message: "The recorded error can no longer be read." };
 }
 
 function readJsonOrNull(text: string): unknown {
@@ -170,7 +172,7 @@ function readJsonOrNull(text: string): unknown {
   }
 }
 
-/** What a caller gets for each task that was started. */
+/** What a caller receives for each task that was started. */
 export const taskLinkSchema = z.object({ id: z.string(), url: z.url() }).meta({ id: "TaskLink" });
 
 /** `base` is any URL of this Worker. */

@@ -1,10 +1,10 @@
-/** The variables of the tasks; what each means is told in wrangler.toml. */
+/** The variables of the tasks. `wrangler.toml` says what each of them means. */
 import { z } from "zod";
 import { readCallbackKeys } from "../../kernel/callbacks.ts";
 import { ConfigurationError, perEnv, readVariable } from "../../kernel/variables.ts";
 
 const DAY_MS = 86_400_000;
-const LEAST_DAYS_WITH_CALLBACKS = 3;
+const MIN_DAYS_WITH_CALLBACKS = 3;
 const days = z.number().positive().max(3650);
 
 export const readTaskSettings = perEnv((env) => {
@@ -13,10 +13,10 @@ export const readTaskSettings = perEnv((env) => {
     "TASK_RETENTION_DAYS",
     z.strictObject({ succeeded: days, failed: days, cancelled: days }),
   );
-  if (readCallbackKeys(env).length > 0 && Math.min(...Object.values(kept)) < LEAST_DAYS_WITH_CALLBACKS)
+  if (readCallbackKeys(env).length > 0 && Math.min(...Object.values(kept)) < MIN_DAYS_WITH_CALLBACKS)
     throw new ConfigurationError(
-      `The variable TASK_RETENTION_DAYS must be ${LEAST_DAYS_WITH_CALLBACKS} at least where there are CALLBACK_KEYS: ` +
-        "a callback is tried for two days, and tells what the task has become.",
+      `The variable TASK_RETENTION_DAYS must be at least ${MIN_DAYS_WITH_CALLBACKS} when CALLBACK_KEYS is set: ` +
+        "a callback is tried for two days, and needs its task until then.",
     );
   return {
     retentionMs: {
@@ -24,7 +24,7 @@ export const readTaskSettings = perEnv((env) => {
       failed: Math.round(kept.failed * DAY_MS),
       cancelled: Math.round(kept.cancelled * DAY_MS),
     },
-    /** 0: the platform cuts by itself. */
+    /** 0: Sluice does not cut; the platform does. */
     waitUntilCutMs: readVariable(env, "WAIT_UNTIL_CUT_SECONDS", z.coerce.number().min(0).max(30)) * 1000,
   };
 });

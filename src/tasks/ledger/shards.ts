@@ -1,10 +1,10 @@
-/** How the objects of the ledger are reached, and what is said when they do not answer. */
+/** How the objects of the ledger are reached, and the problem that is returned when they cannot be. */
 import { errorFields, log } from "../../kernel/log.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
 import { shardOf } from "./task-id.ts";
 
-/** As the bindings have it: to import the class would close a circle, since the ledger starts callbacks by their shard. */
+/** From the bindings: importing the class would close a circle, since the ledger uses shards to start callbacks. */
 export type Ledger = ReturnType<Env["TASK_LEDGER"]["getByName"]>;
 
 export function ledgerOn(env: Env, shard: string): Ledger {
@@ -17,17 +17,17 @@ export function ledgerOf(env: Env, taskId: string): Ledger | undefined {
 }
 
 /**
- * Asks on a caller's behalf: again while a ledger restarts, unless the question is one that must not be repeated. Throws
- * a `Problem` 503 if it does not answer.
+ * Makes a call to an object on a caller's behalf. Repeats it while the object restarts, unless it must run at most
+ * `once`. Throws a `Problem` 503 if the object does not respond.
  */
-export async function ask<T>(
-  question: () => Promise<T>,
+export async function callObject<T>(
+  call: () => Promise<T>,
   mayRepeat: "repeat" | "once" = "repeat",
 ): Promise<T> {
   try {
-    return await retry(question, mayRepeat === "repeat" ? RESTART_PAUSES_MS : []);
+    return await retry(call, mayRepeat === "repeat" ? RESTART_PAUSES_MS : []);
   } catch (error) {
-    log("error", "an object that keeps tasks or schedules does not answer", errorFields(error));
+    log("error", "an object that keeps tasks or schedules does not respond", errorFields(error));
     throw ledgerUnavailable();
   }
 }
@@ -35,7 +35,7 @@ export async function ask<T>(
 export const ledgerUnavailable = () =>
   new Problem(
     "ledger-unavailable",
-    "The objects that keep tasks and schedules do not answer now: ask again.",
+    "The objects that keep tasks and schedules do not respond. Try again after the time in Retry-After.",
     {
       headers: { "Retry-After": "1" },
     },

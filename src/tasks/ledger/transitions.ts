@@ -1,25 +1,30 @@
 /**
- * What becomes of a rule's decision: the change is written, and what follows from it, the callback of a task that has
- * ended and the next alarm. A task with which that is not possible is set aside, so that it holds up no other.
+ * Applies the rules to stored tasks. A state transition is written together with what follows from it: the callback
+ * of a task that has ended, and the next alarm. A task that cannot be handled is set aside, so that it holds up no
+ * other.
  */
 
 import { errorFields, log } from "../../kernel/log.ts";
 import { CALLBACK_TYPE, DEFAULT_RETRY } from "../types/define.ts";
 import { findTaskType } from "../types/registry.ts";
 import type { Alarm } from "./alarm.ts";
-import { type Change, isFinal, submit, type Terms } from "./rules.ts";
+import type { Report } from "./claim.ts";
+import { type RuleInputs, report, submit, type Transition } from "./rules.ts";
 import type { Runners } from "./runners.ts";
 import type { TaskRow } from "./schema.ts";
 import { readTaskSettings } from "./settings.ts";
 import { taskIdOfKey } from "./task-id.ts";
+import type { TaskQueries } from "./task-queries.ts";
+import { isFinal } from "./task-state.ts";
 import type { TaskTable } from "./task-table.ts";
 
-/** When to look again at a task that could not be handled. */
-const UNREADABLE_PAUSE_MS = 60_000;
+/** How long a task that could not be handled is left alone. */
+const SET_ASIDE_MS = 60_000;
 
-/** The parts of a ledger that a change concerns. */
-interface Parts {
-  book: TaskTable;
+/** The parts of a ledger that its classes share. */
+export interface LedgerParts {
+  tasks: TaskTable;
+  queries: TaskQueries;
   alarm: Alarm;
   runners: Runners;
 }
@@ -27,44 +32,56 @@ interface Parts {
 export class Transitions {
   readonly #ctx: DurableObjectState;
   readonly #env: Env;
-  readonly #parts: Parts;
+  readonly #parts: LedgerParts;
 
-  constructor(ctx: DurableObjectState, env: Env, parts: Parts) {
+  constructor(ctx: DurableObjectState, env: Env, parts: LedgerParts) {
     this.#ctx = ctx;
     this.#env = env;
     this.#parts = parts;
   }
 
-  /** Writes a change to a task. */
-  apply(change: Change<TaskRow>): void {
-    const { book, alarm, runners } = this.#parts;
+  /** Writes a state transition, and what follows from it. */
+  apply(transition: Transition<TaskRow>): void {
+    const { tasks, alarm, runners } = this.#parts;
     const nowMs = Date.now();
-    const { id, status, callback_url, due_at_ms } = change.task;
+    const { id, status, callback_url, due_at_ms } = transition.task;
     if (status !== "running") runners.forget(id);
     const callsBack = isFinal(status) && callback_url !== null;
     if (callsBack)
       this.#ctx.storage.transactionSync(() => {
-        book.save(change, nowMs);
-        this.#callBack(change.task, callback_url, nowMs);
+        tasks.save(transition, nowMs);
+        this.#insertCallback(transition.task, callback_url, nowMs);
       });
-    else book.save(change, nowMs);
+    else tasks.save(transition, nowMs);
     alarm.wakeAt(callsBack ? nowMs : (due_at_ms ?? nowMs));
   }
 
-  /** Keeps what is wrong with one task from the others. */
+  /** Applies the outcomes of claims. An outcome that is no longer accepted, or was already applied, is ignored. */
+  report(reports: Report[]): void {
+    const { tasks, queries, alarm } = this.#parts;
+    for (const { taskId, token, outcome } of reports) {
+      this.guard(taskId, () => {
+        const task = tasks.getLean(taskId);
+        const transition = task && report(task, token, outcome, this.inputsFor(task));
+        if (transition) this.apply(transition);
+      });
+    }
+    if (reports.length > 0 && queries.hasQueued()) alarm.wakeAt(Date.now());
+  }
+
+  /** Runs an action on one task, and keeps its failure from affecting other tasks. */
   guard(taskId: string, action: () => void): void {
     try {
       action();
     } catch (error) {
       log("error", "a task could not be handled", { taskId, ...errorFields(error) });
-      const againAtMs = Date.now() + UNREADABLE_PAUSE_MS;
-      this.#parts.book.setAside(taskId, againAtMs);
-      this.#parts.alarm.wakeAt(againAtMs);
+      const untilMs = Date.now() + SET_ASIDE_MS;
+      this.#parts.tasks.setAside(taskId, untilMs);
+      this.#parts.alarm.wakeAt(untilMs);
     }
   }
 
-  /** What the rules must be told beside a task. */
-  termsOf(task: TaskRow): Terms {
+  inputsFor(task: TaskRow): RuleInputs {
     return {
       nowMs: Date.now(),
       random: Math.random(),
@@ -73,21 +90,21 @@ export class Transitions {
     };
   }
 
-  /** One for each end of a task: it may have several, if it is retried by hand. */
-  #callBack({ id: taskId, events, finished_at_ms }: TaskRow, url: string, nowMs: number): void {
+  /** One callback per end of a task: a task that is retried by hand can end more than once. */
+  #insertCallback({ id: taskId, events, finished_at_ms }: TaskRow, url: string, nowMs: number): void {
     const finishedAt = new Date(finished_at_ms ?? nowMs).toISOString();
-    const entry = {
+    const fields = {
       id: taskIdOfKey(this.#shard, `callback:${taskId}:${events}`),
       type: CALLBACK_TYPE,
       input: JSON.stringify({ taskId, finishedAt, url }),
       callbackUrl: null,
     };
-    this.#parts.book.enter(entry, submit(0, nowMs, null, nowMs), nowMs);
+    this.#parts.tasks.insert(fields, submit(0, nowMs, null, nowMs), nowMs);
   }
 
   get #shard(): string {
     const name = this.#ctx.id.name;
-    if (name === undefined) throw new Error("A TaskLedger is reached by name: the name is its shard.");
+    if (name === undefined) throw new Error("A TaskLedger must be reached by name: the name is its shard.");
     return name;
   }
 }

@@ -1,8 +1,8 @@
-/** Those who wait for something to happen to a task, in the ledger's memory. */
+/** The readers that wait for something to happen to a task, in the ledger's memory. */
 export class Watchers {
   readonly #waiting = new Map<string, Set<() => void>>();
 
-  /** Something has happened to it. */
+  /** Wakes everyone who waits for this task. */
   notify(taskId: string): void {
     const waiting = this.#waiting.get(taskId);
     if (!waiting) return;
@@ -10,7 +10,7 @@ export class Watchers {
     for (const wake of waiting) wake();
   }
 
-  /** Resolves when something happens to the task, or `ms` later. */
+  /** Resolves when something happens to the task, or after `ms`. */
   async next(taskId: string, ms: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const waiting = this.#waiting.get(taskId) ?? new Set();

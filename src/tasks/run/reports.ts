@@ -1,10 +1,10 @@
 /**
  * Reports on their way to the ledger.
  *
- * A report alone would cost a call and a commit, as much as the submission of a task does. So while calls to a shard
- * come close together from this isolate, reports wait for the next submission to take them along, a few milliseconds
- * at most. Whoever reports stays responsible: what nobody has delivered in time it sends itself, and a ledger that gets a
- * report twice takes it once.
+ * A report on its own would cost a call and a commit, as much as submitting a task. So while this isolate makes
+ * frequent calls to a shard, a report waits for the next submission, a few milliseconds at most, and travels with it.
+ * The sender stays responsible: if no other call has delivered its report in time, it sends the report itself. A
+ * ledger that gets a report twice applies it once.
  */
 
 import { errorFields, log } from "../../kernel/log.ts";
@@ -13,19 +13,19 @@ import type { Report } from "../ledger/claim.ts";
 import { ledgerOn } from "../ledger/shards.ts";
 import { shardOf } from "../ledger/task-id.ts";
 
-/** How long a report waits to be taken along. */
-const PATIENCE_MS = 10;
-/** How long one that was taken along may be on its way. */
-const JOURNEY_MS = 2_000;
+/** How long a report waits for another call. */
+const BATCH_WAIT_MS = 10;
+/** How long a call that carries a report may take before the report is sent again. */
+const DELIVERY_TIMEOUT_MS = 2_000;
 
-interface Parcel {
+interface PendingReport {
   report: Report;
   isDelivered: boolean;
 }
 
-/** What one isolate has to tell one shard. */
+/** The reports from one isolate to one shard. */
 class Outbox {
-  waiting: Parcel[] = [];
+  pending: PendingReport[] = [];
   /** When the last two calls began. */
   #callsAtMs: [number, number] = [0, 0];
 
@@ -33,9 +33,9 @@ class Outbox {
     this.#callsAtMs = [this.#callsAtMs[1], Date.now()];
   }
 
-  /** Whether calls come so close together that another is to be expected soon. */
+  /** Whether calls are so frequent that the next one can be expected soon. */
   get isBusy(): boolean {
-    return Date.now() - this.#callsAtMs[0] < PATIENCE_MS;
+    return Date.now() - this.#callsAtMs[0] < BATCH_WAIT_MS;
   }
 }
 
@@ -47,45 +47,53 @@ function outboxOf(shard: string): Outbox {
   return outbox;
 }
 
-/** Makes a call to a shard that takes along whatever waits to be reported there. */
-export async function takeAlong<T>(shard: string, call: (reports: Report[]) => Promise<T>): Promise<T> {
+/** Makes a call to a shard that also carries the reports pending for it. */
+export async function callWithReports<T>(shard: string, call: (reports: Report[]) => Promise<T>): Promise<T> {
   const outbox = outboxOf(shard);
-  const parcels = outbox.waiting;
-  outbox.waiting = [];
+  const carried = outbox.pending;
+  outbox.pending = [];
   outbox.noteCall();
   try {
-    const result = await call(parcels.map(({ report }) => report));
-    for (const parcel of parcels) parcel.isDelivered = true;
+    const result = await call(carried.map(({ report }) => report));
+    for (const pending of carried) pending.isDelivered = true;
     return result;
   } catch (error) {
-    outbox.waiting.push(...parcels);
+    outbox.pending.push(...carried);
     throw error;
   }
 }
 
-/** Resolves when the ledger has a report; logs it if it cannot be reached. */
+/** Resolves when the ledger has the report. If the ledger cannot be reached, writes that to the log. */
 export async function deliver(env: Env, report: Report): Promise<void> {
   const shard = shardOf(report.taskId);
   if (shard === undefined) return;
   const outbox = outboxOf(shard);
-  const parcel: Parcel = { report, isDelivered: false };
+  const pending: PendingReport = { report, isDelivered: false };
   if (outbox.isBusy) {
-    outbox.waiting.push(parcel);
-    await scheduler.wait(PATIENCE_MS);
-    for (let waitedMs = 0; isUnderWay(outbox, parcel) && waitedMs < JOURNEY_MS; waitedMs += PATIENCE_MS)
-      await scheduler.wait(PATIENCE_MS);
+    outbox.pending.push(pending);
+    await scheduler.wait(BATCH_WAIT_MS);
+    for (
+      let waitedMs = 0;
+      isUnderWay(outbox, pending) && waitedMs < DELIVERY_TIMEOUT_MS;
+      waitedMs += BATCH_WAIT_MS
+    )
+      await scheduler.wait(BATCH_WAIT_MS);
   }
-  if (parcel.isDelivered) return;
-  outbox.waiting = outbox.waiting.filter((other) => other !== parcel);
+  if (pending.isDelivered) return;
+  outbox.pending = outbox.pending.filter((other) => other !== pending);
   try {
     await retry(
-      async () => takeAlong(shard, async (others) => ledgerOn(env, shard).report([...others, report])),
+      async () => callWithReports(shard, async (others) => ledgerOn(env, shard).report([...others, report])),
       RESTART_PAUSES_MS,
     );
   } catch (error) {
-    log("error", "the end of a run could not be reported", { taskId: report.taskId, ...errorFields(error) });
+    log("error", "the outcome of a run could not be reported", {
+      taskId: report.taskId,
+      ...errorFields(error),
+    });
   }
 }
 
-const isUnderWay = (outbox: Outbox, parcel: Parcel) =>
-  !parcel.isDelivered && !outbox.waiting.includes(parcel);
+/** Whether another call is carrying the report. */
+const isUnderWay = (outbox: Outbox, pending: PendingReport) =>
+  !pending.isDelivered && !outbox.pending.includes(pending);

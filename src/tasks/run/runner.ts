@@ -1,25 +1,25 @@
 /**
- * The long lane: one object for each claim, which runs the task in its own alarm, for up to 15 minutes.
+ * The long lane: one Durable Object per claim, which runs the task in its own alarm, for up to 15 minutes.
  *
- * The claim is kept before the alarm is set, and that it has begun before any code runs. An alarm that finds a run
- * begun is the runtime's second try, after the machine has died under the first: it says so to the ledger, so that the
- * task need not wait for the lease to end.
+ * The object stores the claim before it sets the alarm, and stores that the run has begun before any of the task's
+ * code runs. If the alarm finds that a run has begun, it is the runtime's second try: the machine died during the
+ * first. Then it reports the crash to the ledger, so that the task need not wait for the lease to expire.
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
 import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
 import type { Claim } from "../ledger/claim.ts";
 import { ledgerOf } from "../ledger/shards.ts";
-import { type Place, type Running, startRun } from "./attempt.ts";
-import { Interruption } from "./context.ts";
+import { type Invocation, type RunEnd, type RunHandle, startRun } from "./attempt.ts";
 import { deliver } from "./reports.ts";
+import { Interruption } from "./run.ts";
 
 const MINUTE_MS = 60_000;
 
 export class TaskRunner extends DurableObject<Env> {
-  #running: Running | undefined;
+  #run: RunHandle | undefined;
 
-  /** Takes a claim to run; the same one again changes nothing. */
+  /** Accepts a claim to run. The same claim again changes nothing. */
   start(claim: Claim): void {
     if (this.ctx.storage.kv.get("claim") !== undefined) return;
     this.ctx.storage.kv.put("claim", claim);
@@ -27,49 +27,49 @@ export class TaskRunner extends DurableObject<Env> {
   }
 
   cancel(): void {
-    this.#running?.interrupt.abort(new Interruption("cancelled", "The task was cancelled."));
+    this.#run?.interrupt.abort(new Interruption("cancelled", "The task was cancelled."));
   }
 
   override async alarm(): Promise<void> {
     const claim = this.ctx.storage.kv.get<Claim>("claim");
     if (!claim) return;
     try {
-      const end = await this.#run(claim);
+      const end = await this.#runClaim(claim);
       await this.ctx.storage.deleteAll();
-      // Code that would not end is ended with the object that it runs in.
-      if (end === "given-up") this.ctx.abort("The task was given up.");
+      // Code that would not stop is stopped together with its object.
+      if (end === "abandoned") this.ctx.abort("The task was abandoned: its code ignored its signal.");
     } catch (error) {
       log("error", "a runner failed", { taskId: claim.taskId, ...errorFields(error) });
       await this.ctx.storage.deleteAll();
     }
   }
 
-  async #run(claim: Claim): Promise<"ended" | "given-up"> {
+  async #runClaim(claim: Claim): Promise<RunEnd> {
     if (this.ctx.storage.kv.get("hasBegun") !== undefined) {
       await deliver(this.env, { ...claim, outcome: { kind: "crashed" } });
       return "ended";
     }
     this.ctx.storage.kv.put("hasBegun", true);
-    let askedAtMs = 0;
+    let requestedAtMs = 0;
     const open = async () => {
-      askedAtMs = Date.now();
+      requestedAtMs = Date.now();
       return ledgerOf(this.env, claim.taskId)?.open(claim);
     };
     const assignment = await retry(open, RESTART_PAUSES_MS);
     if (!assignment) return "ended";
-    this.#running = startRun(this.#place(), claim, assignment, askedAtMs);
-    return this.#running.done;
+    this.#run = startRun(this.#invocation(), claim, assignment, requestedAtMs);
+    return this.#run.done;
   }
 
   /** An alarm may take 15 minutes. */
-  #place(): Place {
+  #invocation(): Invocation {
     const waiting = { waitUntil: (promise: Promise<unknown>) => this.ctx.waitUntil(promise) };
     return {
       env: this.env,
       waiting,
       budgetMs: 14 * MINUTE_MS,
-      patienceMs: MINUTE_MS / 2,
-      lifeMs: 15 * MINUTE_MS,
+      graceMs: MINUTE_MS / 2,
+      lifetimeMs: 15 * MINUTE_MS,
     };
   }
 }

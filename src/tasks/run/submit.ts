@@ -1,4 +1,6 @@
-/** Submitting tasks: checked, written to the ledger, and begun in the fast lane, where that is open to them. */
+/**
+ * Submitting tasks: checks them, writes them to the ledger, and starts them in the fast lane if the ledger allows it.
+ */
 
 import type { z } from "zod";
 import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
@@ -10,52 +12,72 @@ import { ledgerOf, ledgerOn } from "../ledger/shards.ts";
 import { anyShard, newTaskId, shardOf, shardOfName, shardOfType, taskIdOfKey } from "../ledger/task-id.ts";
 import type { TaskType } from "../types/define.ts";
 import { toJson } from "../types/json.ts";
-import { type Place, startRun } from "./attempt.ts";
-import { takeAlong } from "./reports.ts";
+import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
+import { type Invocation, startRun } from "./attempt.ts";
+import { callWithReports } from "./reports.ts";
 
-/** A task to start: its type, with an input that the type's schema takes. */
+/** A task to start: its type, and an input that the type's schema accepts. */
 export interface Start<Input extends z.ZodType = z.ZodType> {
   type: TaskType<Input>;
   input: z.input<Input>;
 }
 
-/** Of what is submitted to a shard together, so many run in the invocation itself; the ledger runs the rest. */
-const MOST_AT_ONCE = 8;
-/** How long the platform lets an invocation go on after its answer. */
+/** One `Start` for each input schema, so that the compiler checks each input against its own type. */
+type Starts<Inputs extends readonly z.ZodType[]> = { readonly [I in keyof Inputs]: Start<Inputs[I]> };
+
+/** How many of the tasks submitted to a shard together run in the invocation itself. The ledger runs the others. */
+const MAX_FAST_LANE_STARTS = 8;
+/** How long the platform lets an invocation continue after its response. */
 const PLATFORM_LIMIT_MS = 30_000;
-/** How long a caller may have the answer to its submission wait for the task's end. */
-export const LONGEST_WAIT_S = 60;
+/** How long a caller may wait for its task to end, in seconds (`Prefer: wait`). */
+export const MAX_WAIT_S = 60;
 
 /**
- * Writes tasks to the ledger (all or none, where no type has a shard of its own), begins to run them side by side, and
- * gives their ids. Once it has answered, the tasks are kept. Throws if an input does not fit; nothing is started then.
+ * Writes tasks to the ledger and starts to run them concurrently. Returns their ids; from then on, the tasks are
+ * kept. The write is all or none, unless some of the types have a shard of their own (`concurrency`). If an input
+ * does not fit its type, throws a `ZodError`; if a type is not registered, a `TypeError`. In either case no task is
+ * started.
  */
-export async function startTasks(env: Env, ctx: Waiting, starts: Start[]): Promise<string[]> {
+export async function startTasks<const Inputs extends readonly z.ZodType[]>(
+  env: Env,
+  ctx: Waiting,
+  starts: Starts<Inputs>,
+): Promise<string[]> {
   const shard = anyShard();
-  const tasks = starts.map(({ type, input }) => toNewTask(type, input, newTaskId(shardOfType(type, shard))));
+  const tasks = starts.map(({ type, input }) =>
+    validateTask(type, input, newTaskId(shardOfType(type, shard))),
+  );
   for (const [name, part] of Map.groupBy(tasks, ({ id }) => shardOf(id) ?? ""))
     await submitTasks(env, ctx, name, part);
   return tasks.map(({ id }) => id);
 }
 
-/** The same for one task, which is started once for each `key`, however often this is called; gives its id. */
-export async function startTaskOnce(
+/**
+ * As `startTasks`, for one task per `key`: however often this is called with it, the task starts once. Returns its
+ * id.
+ */
+export async function startTaskOnce<Input extends z.ZodType>(
   env: Env,
   ctx: Waiting,
-  { type, input }: Start,
+  { type, input }: Start<Input>,
   key: string,
 ): Promise<string> {
   const shard = shardOfType(type, shardOfName(key));
-  const task = toNewTask(type, input, taskIdOfKey(shard, key));
+  const task = validateTask(type, input, taskIdOfKey(shard, key));
   await submitTasks(env, ctx, shard, [task]);
   return task.id;
 }
 
-/** The same, where nothing outlives the call: the ledger runs the task by itself. */
-export async function enqueueOnce(env: Env, type: TaskType, input: unknown, key: string): Promise<string> {
+/** As `startTaskOnce`, for callers without an invocation that could run the task: the ledger gives it to a runner. */
+export async function enqueueOnce<Input extends z.ZodType>(
+  env: Env,
+  type: TaskType<Input>,
+  input: z.input<Input>,
+  key: string,
+): Promise<string> {
   const shard = shardOfType(type, shardOfName(key));
-  const task = { ...toNewTask(type, input, taskIdOfKey(shard, key)), lane: null };
-  await write(env, shard, [task]);
+  const task = { ...validateTask(type, input, taskIdOfKey(shard, key)), lane: null };
+  await writeTasks(env, shard, [task]);
   return task.id;
 }
 
@@ -64,50 +86,58 @@ export async function getTask(env: Env, id: string): Promise<Task | undefined> {
   return row ? toTask(row) : undefined;
 }
 
-/** As `toEntry`. Throws if the input does not fit its type. */
-function toNewTask(type: TaskType, input: unknown, id: string): NewTask {
+/** As `toNewTask`. Throws if the type is not registered or the input does not fit it. */
+function validateTask(type: TaskType, input: unknown, id: string): NewTask {
+  if (findTaskType(type.name) !== type) throw unregisteredTypeError(type.name);
   type.input.parse(input);
-  return toEntry(type, toJson(input), id);
+  return toNewTask(type, toJson(input), id);
 }
 
-/** A task as the ledger takes it, to run now; `input` is JSON text of what has been checked. */
-export function toEntry(type: TaskType, input: string, id: string): NewTask {
+/** A task for the ledger to run now. `input` is JSON text, and has been checked. */
+export function toNewTask(type: TaskType, input: string, id: string): NewTask {
   const lane = type.lane === "fast" ? "fast" : null;
   return { id, type: type.name, input, priority: 0, runAtMs: 0, callbackUrl: null, lane };
 }
 
-/** Writes tasks of one shard, and begins to run those that it gives back. */
+/** Writes tasks to one shard, and starts to run those for which it returns a claim. */
 export async function submitTasks(env: Env, ctx: Waiting, shard: string, tasks: NewTask[]): Promise<void> {
   let fast = 0;
-  const asked = tasks.map((task) =>
-    task.lane === null || ++fast <= MOST_AT_ONCE ? task : { ...task, lane: null },
+  const submitted = tasks.map((task) =>
+    task.lane === null || ++fast <= MAX_FAST_LANE_STARTS ? task : { ...task, lane: null },
   );
-  const askedAtMs = Date.now();
-  const claims = await write(env, shard, asked);
+  const requestedAtMs = Date.now();
+  const claims = await writeTasks(env, shard, submitted);
   for (const [i, claim] of claims.entries()) {
     const task = tasks[i];
-    if (claim && task) runHere(env, ctx, claim, task, askedAtMs);
+    if (claim && task) runInFastLane(env, ctx, claim, task, requestedAtMs);
   }
 }
 
-/** In one call; again, if the shard is restarting: what is there already stays as it is. */
-async function write(env: Env, shard: string, tasks: NewTask[]): Promise<(Claim | null)[]> {
-  const call = async () => takeAlong(shard, async (reports) => ledgerOn(env, shard).submit(tasks, reports));
+/** Writes in one call, and repeats it if the shard restarts: tasks that already exist stay as they are. */
+async function writeTasks(env: Env, shard: string, tasks: NewTask[]): Promise<(Claim | null)[]> {
+  const call = async () =>
+    callWithReports(shard, async (reports) => ledgerOn(env, shard).submit(tasks, reports));
   return retry(call, RESTART_PAUSES_MS);
 }
 
-/** The fast lane: the task runs in the invocation that took its request. */
-function runHere(env: Env, ctx: Waiting, claim: Claim, { type, input }: NewTask, askedAtMs: number): void {
+/** Runs the task in the invocation that submitted it. */
+function runInFastLane(
+  env: Env,
+  ctx: Waiting,
+  claim: Claim,
+  { type, input }: NewTask,
+  requestedAtMs: number,
+): void {
   const { waitUntilCutMs } = readTaskSettings(env);
   const limitMs = waitUntilCutMs || PLATFORM_LIMIT_MS;
-  const place: Place = {
+  const invocation: Invocation = {
     env,
     waiting: cutWaiting(ctx, waitUntilCutMs),
     budgetMs: (limitMs * 5) / 6,
-    patienceMs: limitMs / 10,
-    // The platform counts from the answer, which `Prefer: wait` puts off.
-    lifeMs: waitUntilCutMs || PLATFORM_LIMIT_MS + LONGEST_WAIT_S * 1000,
+    graceMs: limitMs / 10,
+    // The platform's limit begins with the response, which `Prefer: wait` delays.
+    lifetimeMs: waitUntilCutMs || PLATFORM_LIMIT_MS + MAX_WAIT_S * 1000,
   };
   const assignment = { type, input, attempt: 1, attemptStartedAtMs: Date.now(), steps: {} };
-  place.waiting.waitUntil(startRun(place, claim, assignment, askedAtMs).done);
+  invocation.waiting.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);
 }

@@ -1,18 +1,18 @@
 /**
- * The scheduler: every schedule, in SQLite, in one Durable Object, whose alarm rings at the next tick.
+ * The scheduler: every schedule, in SQLite, in one Durable Object, whose alarm fires at the next tick.
  *
- * A tick is first taken: written down in the same step that moves its schedule on to the next. Then it is enqueued
- * under its own key, and only when the ledger has it, crossed out. Whatever dies in between, the tick is still
- * written down, and enqueuing it again gives the same task: one run for each tick that was taken.
+ * A tick is first taken: it is written down in the same transaction that moves its schedule on to the next tick. Then
+ * it is enqueued under a key of its own, and deleted only after the ledger has it. Whatever dies in between, the tick
+ * is still written down, and enqueuing it again gives the same task. So each tick that was taken has exactly one run.
  *
- * While ticks wait for a run to end, the alarm looks every two seconds. One that fails is logged, and looked at again
- * later, without standing in the way of the others.
+ * While ticks wait for a run to end, the alarm checks every two seconds. A schedule that fails is logged and tried
+ * again later, without delaying the others.
  */
 import { DurableObject } from "cloudflare:workers";
 import { describeError, errorFields, log } from "../../kernel/log.ts";
-import { isFinal } from "../ledger/rules.ts";
+import { isFinal } from "../ledger/task-state.ts";
 import { enqueueOnce, getTask } from "../run/submit.ts";
-import { findTaskType } from "../types/registry.ts";
+import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
 import { declaredSchedules, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
 import { decideTick, nextRuns, runKey } from "./rules.ts";
 import {
@@ -24,15 +24,15 @@ import {
   WAITING,
 } from "./schema.ts";
 
-/** All that a scheduler asks of the ledger: behind one name, so that a test can stand in for it. */
+/** All the calls that a scheduler makes to the ledger, in one object, so that a test can replace them. */
 export const runs = { enqueueOnce, getTask };
 
-/** While ticks wait for the run before. */
-const LOOK_WAITING_MS = 2_000;
-/** After a failure: twice before a tick counts as missed. */
-const LOOK_AGAIN_MS = 25_000;
-/** Schedules that are looked at side by side. */
-const AT_ONCE = 25;
+/** How often a schedule is checked while ticks wait for the previous run. */
+const WAITING_POLL_MS = 2_000;
+/** The delay after a failure: short enough for two more tries before a tick counts as missed. */
+const FAILURE_RETRY_MS = 25_000;
+/** How many schedules are processed concurrently. */
+const BATCH_SIZE = 25;
 
 export class Scheduler extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
@@ -43,7 +43,7 @@ export class Scheduler extends DurableObject<Env> {
     ctx.waitUntil(this.#sync());
   }
 
-  /** Keeps a schedule that has been checked; repeating it is harmless. "full" if there are too many. */
+  /** Stores a schedule that has been checked. Repeating the call is harmless. "full" if there are too many. */
   async create(spec: ScheduleSpec): Promise<CountedRow | "full"> {
     const before = this.get(spec.id);
     if (before) return before;
@@ -54,7 +54,7 @@ export class Scheduler extends DurableObject<Env> {
     return row;
   }
 
-  /** In the order in which they were made. */
+  /** In order of creation. */
   list(): CountedRow[] {
     return this.#sql.exec<CountedRow>(`${COUNTED_ROWS} ORDER BY created_at_ms, id`).toArray();
   }
@@ -63,7 +63,7 @@ export class Scheduler extends DurableObject<Env> {
     return this.#sql.exec<CountedRow>(`${COUNTED_ROWS} WHERE id = ?`, id).toArray()[0];
   }
 
-  /** Takes a schedule away, with its waiting ticks; a run that has been enqueued goes on. */
+  /** Deletes a schedule with its waiting ticks. A run that has been enqueued goes on. */
   remove(id: string): "removed" | "missing" | "declared" {
     const row = this.get(id);
     if (!row) return "missing";
@@ -72,63 +72,68 @@ export class Scheduler extends DurableObject<Env> {
     return "removed";
   }
 
-  /** For the per-minute cron: sets the alarm if it is not there, and tells by how many ms it is late; 0 if it is not. */
-  async tend(): Promise<number> {
+  /** For the watchdog: sets the alarm if it was lost. Returns by how many ms it is overdue; 0 if it is not. */
+  async rearm(): Promise<number> {
     const dueAtMs = this.#dueAtMs();
     if (dueAtMs === null) return 0;
     const setAtMs = await this.ctx.storage.getAlarm();
     if (setAtMs === null || setAtMs > dueAtMs) await this.#setAlarm();
     const lateMs = Date.now() - dueAtMs;
-    return lateMs > LOOK_AGAIN_MS ? lateMs : 0;
+    return lateMs > FAILURE_RETRY_MS ? lateMs : 0;
   }
 
-  /** Looks at every schedule that is due. Never throws: the runtime gives an alarm up that fails too often. */
+  /**
+   * Processes every schedule that is due. Never throws: the runtime stops retrying an alarm that throws too often.
+   */
   override async alarm(): Promise<void> {
-    // The same for all: a tick is not late because others came first.
+    // The same time for all: being processed after others must not make a tick late.
     const nowMs = Date.now();
     try {
       const due = this.#sql
         .exec<{ id: string }>("SELECT id FROM schedule WHERE look_at_ms <= ? ORDER BY look_at_ms", nowMs)
         .toArray();
-      for (let i = 0; i < due.length; i += AT_ONCE) {
-        await Promise.all(due.slice(i, i + AT_ONCE).map(async ({ id }) => this.#tryLook(id, nowMs)));
+      for (let i = 0; i < due.length; i += BATCH_SIZE) {
+        await Promise.all(due.slice(i, i + BATCH_SIZE).map(async ({ id }) => this.#tryProcess(id, nowMs)));
       }
       await this.#setAlarm();
     } catch (error) {
-      log("error", "schedules could not be looked at; next try soon", errorFields(error));
-      await this.ctx.storage.setAlarm(nowMs + LOOK_AGAIN_MS);
+      log("error", "the scheduler's alarm failed and will be tried again", errorFields(error));
+      await this.ctx.storage.setAlarm(nowMs + FAILURE_RETRY_MS);
     }
   }
 
-  async #tryLook(id: string, nowMs: number): Promise<void> {
+  async #tryProcess(id: string, nowMs: number): Promise<void> {
     try {
-      await this.#look(id, nowMs);
+      await this.#process(id, nowMs);
     } catch (error) {
-      log("error", "a schedule could not be run; next try soon", { scheduleId: id, ...errorFields(error) });
+      log("error", "a schedule could not be run and will be tried again", {
+        scheduleId: id,
+        ...errorFields(error),
+      });
       this.#sql.exec(
         "UPDATE schedule SET look_at_ms = ?, last_error = ? WHERE id = ?",
-        nowMs + LOOK_AGAIN_MS,
+        nowMs + FAILURE_RETRY_MS,
         JSON.stringify(describeError(error)),
         id,
       );
     }
   }
 
-  async #look(id: string, nowMs: number): Promise<void> {
+  async #process(id: string, nowMs: number): Promise<void> {
     const isBusy = await this.#isActive(this.get(id)?.last_task_id ?? null);
-    this.#take(id, isBusy, nowMs);
+    this.#decideTicks(id, isBusy, nowMs);
     if (!isBusy) await this.#enqueue(id);
     this.#sql.exec(
       `UPDATE schedule SET last_error = NULL, look_at_ms =
          CASE WHEN EXISTS (SELECT 1 FROM tick WHERE schedule_id = ?1) THEN MIN(?2, next_at_ms) ELSE next_at_ms END
        WHERE id = ?1`,
       id,
-      nowMs + LOOK_WAITING_MS,
+      nowMs + WAITING_POLL_MS,
     );
   }
 
-  /** Decides about the ticks up to now; what has been decided stays so. */
-  #take(id: string, isBusy: boolean, nowMs: number): void {
+  /** Decides the ticks up to now, and stores the decision, which is final. */
+  #decideTicks(id: string, isBusy: boolean, nowMs: number): void {
     const row = this.get(id);
     if (!row) return;
     const { overlap, missed, next_at_ms: nextAtMs, waiting } = row;
@@ -147,7 +152,7 @@ export class Scheduler extends DurableObject<Env> {
     });
   }
 
-  /** Enqueues the oldest tick that waits, if one does. */
+  /** Enqueues the oldest waiting tick, if there is one. */
   async #enqueue(id: string): Promise<void> {
     const row = this.get(id);
     const [tick] = this.#sql
@@ -155,7 +160,7 @@ export class Scheduler extends DurableObject<Env> {
       .toArray();
     if (!row || !tick) return;
     const type = findTaskType(row.type);
-    if (!type) throw new Error(`There is no task type "${row.type}" any more.`);
+    if (!type) throw unregisteredTypeError(row.type);
     const taskId = await runs.enqueueOnce(this.env, type, JSON.parse(row.input), runKey(id, tick.at_ms));
     this.ctx.storage.transactionSync(() => {
       this.#sql.exec("DELETE FROM tick WHERE schedule_id = ? AND at_ms = ?", id, tick.at_ms);
@@ -173,7 +178,7 @@ export class Scheduler extends DurableObject<Env> {
     return task !== undefined && !isFinal(task.status);
   }
 
-  /** Makes the declared schedules what the code says: adds, changes and removes. */
+  /** Makes the stored declared schedules match the code: adds, changes and removes them. */
   async #sync(): Promise<void> {
     try {
       const { changed, gone } = compareDeclared(this.list(), declaredSchedules());
@@ -181,15 +186,15 @@ export class Scheduler extends DurableObject<Env> {
       for (const spec of changed) this.#put(spec, true);
       if (changed.length > 0) await this.#setAlarm();
     } catch (error) {
-      log("error", "the declared schedules could not be taken over", errorFields(error));
+      log("error", "the declared schedules could not be stored", errorFields(error));
     }
   }
 
-  /** A tick that is due by a pattern that has not changed stays due. */
+  /** Inserts or changes a schedule. If the pattern stays the same, a tick that is already due stays due. */
   #put(spec: ScheduleSpec, isDeclared: boolean): CountedRow {
     const nowMs = Date.now();
     const [nextAtMs] = nextRuns(spec, 1, nowMs);
-    if (nextAtMs === undefined) throw new RangeError(`"${spec.cron}" names no day.`);
+    if (nextAtMs === undefined) throw new RangeError(`No future day matches "${spec.cron}".`);
     const rows = this.#sql.exec<CountedRow>(
       `INSERT INTO schedule (id, cron, time_zone, type, input, overlap, missed, is_declared, created_at_ms,
          next_at_ms, look_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?10, ?10)
@@ -231,5 +236,5 @@ export class Scheduler extends DurableObject<Env> {
   }
 }
 
-/** There is one. */
+/** There is exactly one scheduler. */
 export const schedulerOf = (env: Env) => env.SCHEDULER.getByName("schedules");

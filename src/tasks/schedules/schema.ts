@@ -3,7 +3,7 @@ import { typeNameSchema } from "../ledger/schema.ts";
 import type { ScheduleSpec } from "./registry.ts";
 import { MISSED_POLICIES, type MissedPolicy, nextRuns, OVERLAPS, type Overlap } from "./rules.ts";
 
-/** One schedule as SQLite keeps it: `input` and `last_error` are JSON text, times are ms since the epoch. */
+/** A schedule as SQLite stores it: `input` and `last_error` are JSON text, times are ms since the epoch. */
 export type ScheduleRow = {
   id: string;
   cron: string;
@@ -14,9 +14,9 @@ export type ScheduleRow = {
   missed: MissedPolicy;
   is_declared: number;
   created_at_ms: number;
-  /** The first tick that nothing has been decided about. */
+  /** The first tick that is not decided yet. */
   next_at_ms: number;
-  /** When the alarm is to look at it: at that tick, or sooner, while ticks wait or after a failure. */
+  /** When the alarm must handle the schedule: at that tick, or sooner while ticks wait or after a failure. */
   look_at_ms: number;
   last_tick_at_ms: number | null;
   last_task_id: string | null;
@@ -25,7 +25,7 @@ export type ScheduleRow = {
   last_error: string | null;
 };
 
-/** A row, and how many of its ticks were taken and are not enqueued yet. */
+/** A row, with the number of ticks that were taken but not enqueued yet. */
 export type CountedRow = ScheduleRow & { waiting: number };
 
 export const CREATE_SCHEDULE_TABLES = `
@@ -48,7 +48,7 @@ export const CREATE_SCHEDULE_TABLES = `
     last_error      TEXT
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS schedule_look ON schedule (look_at_ms);
-  -- A tick that was taken, until its run is in the ledger.
+  -- The ticks that were taken, each until its run is in the ledger.
   CREATE TABLE IF NOT EXISTS tick (
     schedule_id TEXT NOT NULL,
     at_ms       INTEGER NOT NULL,
@@ -56,34 +56,54 @@ export const CREATE_SCHEDULE_TABLES = `
   ) STRICT, WITHOUT ROWID;
 `;
 
-/** The column that makes a row a counted one. */
+/** The column that turns a row into a counted row. */
 export const WAITING = "(SELECT COUNT(*) FROM tick WHERE schedule_id = schedule.id) AS waiting";
 export const COUNTED_ROWS = `SELECT *, ${WAITING} FROM schedule`;
 
-/** What a caller asks for. */
+/** The body of `POST /schedules`. */
 export const newScheduleSchema = z
   .strictObject({
     cron: z.string().max(200).meta({
       description: "Minute, hour, day of the month, month, day of the week.",
       example: "30 2 * * MON-FRI",
     }),
-    time_zone: z.string().max(100).default("UTC").meta({
-      description: "Of the IANA database. Daylight saving time is kept.",
-      example: "Europe/Berlin",
-    }),
+    time_zone: z
+      .string()
+      .max(100)
+      .optional()
+      .transform((zone) => zone ?? "UTC")
+      .meta({
+        description: "A name from the IANA database. Daylight saving time is observed. Default: UTC.",
+        example: "Europe/Berlin",
+      }),
     type: typeNameSchema.meta({ description: "The name of a task type.", example: "task_a" }),
-    input: z.unknown().default({}).meta({ description: "What the task type takes." }),
-    overlap: z.enum(OVERLAPS).default("skip").meta({
-      description:
-        "While the run before goes on, a tick is dropped, or waits. Runs of one schedule never overlap.",
-    }),
-    missed: z.enum(MISSED_POLICIES).default("run_once").meta({
-      description: "Of the ticks that are more than 60 s late, the last runs after all, or none does.",
-    }),
+    input: z
+      .unknown()
+      .optional()
+      .transform((input) => (input === undefined ? {} : input))
+      .meta({ description: "The input, as the task type requires it. Default: {}." }),
+    overlap: z
+      .enum(OVERLAPS)
+      .optional()
+      .transform((overlap) => overlap ?? "skip")
+      .meta({
+        description:
+          "While the previous run has not ended, a tick is dropped (`skip`) or waits (`queue`). Runs of one schedule " +
+          "never overlap. Default: skip.",
+      }),
+    missed: z
+      .enum(MISSED_POLICIES)
+      .optional()
+      .transform((missed) => missed ?? "run_once")
+      .meta({
+        description:
+          "Of the ticks that are more than 60 s late, the last one still runs (`run_once`), or none does (`skip`). " +
+          "Default: run_once.",
+      }),
   })
   .meta({ id: "NewSchedule" });
 
-/** A schedule as its caller sees it. */
+/** A schedule as callers see it. */
 export const scheduleSchema = z
   .object({
     id: z.string(),
@@ -94,21 +114,22 @@ export const scheduleSchema = z
     input: z.unknown(),
     overlap: z.enum(OVERLAPS),
     missed: z.enum(MISSED_POLICIES),
-    declared: z.boolean().meta({ description: "In code: it cannot be deleted here." }),
+    declared: z.boolean().meta({ description: "Declared in code: it cannot be deleted through the API." }),
     createdAt: z.iso.datetime(),
     next: z.array(z.iso.datetime()).meta({ description: "The next five ticks." }),
     lastTickAt: z.iso.datetime().nullable().meta({
-      description: "The tick that ran last, if one has; with `lastTaskId`, its task.",
+      description: "The last tick that ran, if any. `lastTaskId` is its task.",
     }),
     lastTaskId: z.string().nullable(),
     lastTaskUrl: z.url().nullable(),
-    waiting: z.int().meta({ description: "Ticks that wait for the run before to end; 100 at most." }),
-    skippedCount: z.int().meta({ description: "Ticks that were dropped because of the run before." }),
+    waiting: z.int().meta({ description: "How many ticks wait for the previous run to end; at most 100." }),
+    skippedCount: z.int().meta({ description: "How many ticks were dropped because of the previous run." }),
     missedCount: z.int().meta({
-      description: "Ticks that nobody was there for and that never ran; of one downtime, 100 at most count.",
+      description: "How many ticks were missed and never ran; at most 100 are counted per downtime.",
     }),
     lastError: z.object({ name: z.string(), message: z.string() }).nullable().meta({
-      description: "Why the latest tick could not be enqueued; it is tried again. Null once it could.",
+      description:
+        "Why the latest tick could not be enqueued. It is tried again; null once it has succeeded.",
     }),
   })
   .meta({ id: "Schedule" });
@@ -117,7 +138,7 @@ export type Schedule = z.output<typeof scheduleSchema>;
 
 const errorSchema = scheduleSchema.shape.lastError;
 
-/** A row as its caller sees it at `nowMs`; `base` is any URL of this Worker. */
+/** A row as callers see it at `nowMs`. `base` is any URL of this Worker. */
 export function toSchedule(row: CountedRow, nowMs: number, base: string): Schedule {
   const { id, cron, type, overlap, missed, waiting, last_task_id: lastTaskId } = row;
   return {
@@ -142,10 +163,10 @@ export function toSchedule(row: CountedRow, nowMs: number, base: string): Schedu
   };
 }
 
-/** What the rules call it. */
+/** The timing of a row, as the rules name its parts. */
 export const timingOf = ({ cron, time_zone }: ScheduleRow) => ({ cron, timeZone: time_zone });
 
-/** None for a pattern that could be read once and cannot be any more: the others are still to be seen. */
+/** Empty if the pattern can no longer be read: that must not hide the other schedules. */
 function nextTimes(row: ScheduleRow, nowMs: number): string[] {
   try {
     return nextRuns(timingOf(row), 5, nowMs).map(time);
@@ -156,7 +177,7 @@ function nextTimes(row: ScheduleRow, nowMs: number): string[] {
 
 const time = (ms: number): string => new Date(ms).toISOString();
 
-/** What has to change so that the declared ones of the rows are what the code says. */
+/** What must change so that the stored declared schedules match the code. */
 export function compareDeclared(rows: ScheduleRow[], specs: readonly ScheduleSpec[]) {
   const declared = new Map(rows.filter((row) => row.is_declared === 1).map((row) => [row.id, row]));
   const changed = specs.filter((spec) => {

@@ -1,23 +1,23 @@
-/** What the per-minute cron does for the tasks: an alarm that was lost is set again, and it says how late that is. */
+/** The per-minute cron: sets alarms that were lost again, and logs by how much their objects are overdue. */
 
 import { errorFields, log } from "../../kernel/log.ts";
 import { ledgerOn } from "../ledger/shards.ts";
 import { SHARDS } from "../ledger/task-id.ts";
 import { schedulerOf } from "./scheduler.ts";
 
-/** `scheduledTimeMs`: when the cron was due. Never throws: one object that fails must not hide the others. */
+/** `scheduledTimeMs`: when the cron was due. Never throws: one object's failure must not affect the others. */
 export async function wakeOverdue(env: Env, scheduledTimeMs: number): Promise<void> {
   const cronLateMs = Date.now() - scheduledTimeMs;
-  const tend = async (what: string, ask: () => Promise<number>) => {
+  const rearm = async (what: string, call: () => Promise<number>) => {
     try {
-      const lateMs = await ask();
-      if (lateMs > 0) log("warn", "overdue, and set going again", { what, lateMs, cronLateMs });
+      const lateMs = await call();
+      if (lateMs > 0) log("warn", "overdue; its alarm was set again", { what, lateMs, cronLateMs });
     } catch (error) {
-      log("error", "could not be tended", { what, ...errorFields(error) });
+      log("error", "the watchdog could not reach an object", { what, ...errorFields(error) });
     }
   };
   const shards = SHARDS.map(async (shard) =>
-    tend(`ledger ${shard}`, async () => ledgerOn(env, shard).tend()),
+    rearm(`ledger ${shard}`, async () => ledgerOn(env, shard).rearm()),
   );
-  await Promise.all([...shards, tend("schedules", async () => schedulerOf(env).tend())]);
+  await Promise.all([...shards, rearm("schedules", async () => schedulerOf(env).rearm())]);
 }

@@ -1,13 +1,13 @@
-/** The most JSON text that a task's input, its result or that of a step may be: together, a row has 2 MB at most. */
+/** The limit for a task's input, for its result, and for a step's result, as JSON text. A row holds at most 2 MB. */
 export const MAX_JSON_BYTES = 512 * 1024;
 
-/** JSON text of a value. Throws if it has none, or too much. */
+/** A value as JSON text. Throws if JSON cannot express it or the text is too long. */
 export function toJson(value: unknown): string {
   const text: string | undefined = JSON.stringify(value);
   if (text === undefined) throw new TypeError("A task's input and results must be JSON.");
   if (Buffer.byteLength(text) <= MAX_JSON_BYTES) return text;
   throw new RangeError(
-    `A task's input and results are at most ${MAX_JSON_BYTES} bytes of JSON each; keep more in a file.`,
+    `A task's input and results may each have at most ${MAX_JSON_BYTES} bytes of JSON. Store larger data in a file.`,
   );
 }
 

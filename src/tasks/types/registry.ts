@@ -1,16 +1,21 @@
 /**
- * The task types that there are. Whoever defines them registers them here while the Worker starts, since the pillar
- * that runs tasks cannot import the code of any.
+ * The registered task types. Whoever defines a type registers it here while the Worker starts, because this pillar
+ * cannot import the code of any task.
  */
 import { CALLBACK_TYPE, type TaskType } from "./define.ts";
 
 const registered = new Map<string, TaskType>();
 
-/** Adds types. Throws if a name is taken. */
+/** Where a type is added to the list, for messages about one that is missing. */
+const LIST = "src/jobs/task-types.ts";
+
+/** Adds types. Throws if a name is already taken. */
 export function registerTaskTypes(types: readonly TaskType[]): void {
   for (const type of types) {
     if (type.name === CALLBACK_TYPE && type.concurrency !== undefined)
-      throw new TypeError("Callbacks have no cap: each is on the shard of the task that it tells of.");
+      throw new TypeError(
+        "The callback type cannot have a concurrency: each callback is on the shard of its own task.",
+      );
     if (registered.has(type.name)) throw new TypeError(`There are two task types "${type.name}".`);
     registered.set(type.name, type);
   }
@@ -20,13 +25,17 @@ export function findTaskType(name: string): TaskType | undefined {
   return registered.get(name);
 }
 
-/** Those that callers may submit, in the order of their names: a callback is for the ledger alone to start. */
+/** The `TypeError` for a type that is not registered: nothing would run its tasks. It says where to add the type. */
+export const unregisteredTypeError = (name: string) =>
+  new TypeError(`The task type "${name}" is not registered: add it to the list TASK_TYPES in ${LIST}.`);
+
+/** The types that callers may submit, sorted by name. Only the ledger itself starts callbacks. */
 export function openTaskTypes(): TaskType[] {
   const types = [...registered.values()].filter(({ name }) => name !== CALLBACK_TYPE);
   return types.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** The type that a caller names, if there is one. */
+/** The type of this name that a caller may submit, if there is one. */
 export function findOpenTaskType(name: string): TaskType | undefined {
   return name === CALLBACK_TYPE ? undefined : registered.get(name);
 }

@@ -1,7 +1,7 @@
 /**
  * Chaos for tasks. Clients submit tasks of many kinds and steer some of them, while the runtime is killed, reloaded
- * and made to crash, and rows are spoilt. Then all is left alone and must come to its end by itself; and then
- * everything that there is to read is read.
+ * and made to crash, and rows are corrupted. Then the run is left alone, and all tasks must end by themselves. At
+ * last everything is read back.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../random.ts";
@@ -14,21 +14,23 @@ import { strike } from "./strike.ts";
 import { startWitness } from "./witness.ts";
 import { listTasks, World } from "./world.ts";
 
-/** For what is left to end. What is crashed by the last kill waits for its lease, and may then wait for room. */
+/**
+ * The time for the remaining tasks to end. A task hit by the last kill waits for its lease, then maybe for a slot.
+ */
 const SETTLE_MS = 120_000;
-const SETTLE_LOOK_MS = 1_000;
-/** For clients, once there are no more kills. */
+const SETTLE_POLL_MS = 1_000;
+/** The time for clients to finish after the last kill. */
 const CLIENTS_MS = 60_000;
 const LIST_EVERY_MS = 1_500;
 const READERS = 12;
 const CROWD = 8;
-/** Short runs do without the long task. */
+/** Shorter runs leave out the long task. */
 const KILLS_WITH_MARATHON = 20;
 
 export interface ChaosOptions {
   kills: number;
   seed: number;
-  /** The negative control: the ledger and the tasks do not do what they should. */
+  /** The negative control: the ledger and the tasks break their promises. */
   isSabotaged: boolean;
   onLine: (line: string) => void;
 }
@@ -61,7 +63,7 @@ export async function runChaos(options: ChaosOptions): Promise<History> {
   return history;
 }
 
-/** Many more of each capped type at once than its cap. */
+/** Many more tasks of each capped type at once than its cap. */
 async function submitCrowds(world: World): Promise<void> {
   for (const kind of KINDS.filter(({ cap }) => cap !== undefined)) {
     const crowd = Array.from({ length: CROWD }, () => ({ type: kind.name, input: plainInput }));
@@ -81,7 +83,7 @@ async function submitMarathon(world: World, seed: number): Promise<void> {
 
 const plainInput = { n: 0, notBeforeMs: 0, failures: 0 };
 
-/** The newest page again and again: a spoilt row, or a restart, must not hide the others. */
+/** Reads the newest page again and again: neither a corrupted row nor a restart may hide other tasks. */
 async function keepListing(world: World): Promise<void> {
   while (!world.isClosed) {
     await listTasks(world, "", 1);
@@ -89,7 +91,7 @@ async function keepListing(world: World): Promise<void> {
   }
 }
 
-/** Until nothing is left that has not ended, or for as long as that may take. */
+/** Waits until all tasks have ended, but no longer than `SETTLE_MS`. */
 async function untilSettled(world: World): Promise<void> {
   const deadlineMs = Date.now() + SETTLE_MS;
   const { badPages } = world.history;
@@ -101,11 +103,11 @@ async function untilSettled(world: World): Promise<void> {
       ),
     );
     if (left.flat().length === 0 && badPages.length === before) return;
-    await sleep(SETTLE_LOOK_MS);
+    await sleep(SETTLE_POLL_MS);
   }
 }
 
-/** Every task that was acknowledged or is listed, by itself and with its events. */
+/** Reads every task that was acknowledged or is listed, and its events. */
 async function readBack(world: World): Promise<void> {
   const { history } = world;
   history.listed = (await listTasks(world)).map(({ id }) => id);
@@ -124,6 +126,6 @@ async function readTask(world: World, id: string): Promise<void> {
   const task = taskSchema.safeParse(answer?.json);
   if (answer?.status !== 200 || !task.success) return;
   history.tasks.set(id, task.data);
-  // What has not ended has a stream that does not end.
+  // The stream of a task that has not ended would not end either.
   if (task.data.finishedAt !== null) await follow(world, id, history.streams);
 }

@@ -1,6 +1,6 @@
 /**
- * The promises about each task by itself, checked in the history: nothing lost, one end, no more executions than may
- * be, no step twice. Each check gives what it looked at, and what is wrong.
+ * The promises about each single task, checked in the history: nothing lost, one end, no more executions than
+ * allowed, no step twice. Each check returns what it examined and what is wrong.
  */
 import { statusOf } from "./follow.ts";
 import { type Execution, type History, isTerminal, type Reading, retriesOf } from "./history.ts";
@@ -9,12 +9,12 @@ import { kindOf } from "./kinds.ts";
 export interface Finding {
   what: string;
   faults: string[];
-  /** How many things were looked at: none shows nothing. */
+  /** How many things were examined. A check that examined nothing shows nothing. */
   of: number;
   measured: string;
 }
 
-/** Those whose removal was asked for. */
+/** The tasks that a client asked to delete. */
 const removedIds = (history: History) => new Set(history.deletions.map(({ of }) => of));
 
 export function checkNothingLost(history: History): Finding {
@@ -30,7 +30,7 @@ export function checkNothingLost(history: History): Finding {
     of: kept.length,
     measured:
       `${missing.length} missing, ${unlisted.length} not listed, ${twice} listed twice, ${unfinished.length} not ended, ` +
-      `of ${history.acknowledged.size} acknowledged and ${history.tasks.size} that there are`,
+      `of ${history.acknowledged.size} acknowledged and ${history.tasks.size} existing`,
     faults: [
       ...missing.map((id) => `missing: ${id}`),
       ...unlisted.map((id) => `not listed: ${id}`),
@@ -47,9 +47,9 @@ export function checkOneEnd(history: History): Finding {
   ];
   const events = history.streams.reduce((sum, reading) => sum + reading.events.length, 0);
   return {
-    what: "exactly one terminal state each; events numbered without gap or repeat",
+    what: "exactly one terminal state per task; events numbered without gap or repetition",
     of: history.streams.length,
-    measured: `${faults.length} faults in ${events} events of ${history.streams.length} tasks and ${history.sightings.length} answers`,
+    measured: `${faults.length} faults in ${events} events of ${history.streams.length} tasks and ${history.sightings.length} responses`,
     faults,
   };
 }
@@ -61,7 +61,7 @@ function findStreamFaults(history: History, { taskId, events, end }: Reading): s
   const ends = statuses.filter(isTerminal).length;
   const retries = retriesOf(history, taskId, task?.type);
   const heard = retries.filter(({ of, httpStatus }) => of === taskId && httpStatus === 202).length;
-  // After an end, only another life.
+  // After an end, only another life may follow.
   const undead = statuses.findIndex(
     (status, i) => isTerminal(statuses[i - 1]) && (status === undefined || isTerminal(status)),
   );
@@ -79,7 +79,7 @@ function findStreamFaults(history: History, { taskId, events, end }: Reading): s
   return faults.map((fault) => `${taskId} ${task?.type}: ${fault}`);
 }
 
-/** Answers that told of an end, and later ones of something else, though nobody had asked for a retry. */
+/** Responses that showed an end, followed by others that showed something else without a retry in between. */
 function findContradictions(history: History): string[] {
   return [...Map.groupBy(history.sightings, ({ id }) => id)].flatMap(([id, sightings]) => {
     const retries = retriesOf(history, id, history.tasks.get(id)?.type);
@@ -109,9 +109,9 @@ export function checkFollowed(history: History): Finding {
   });
   const over = followed.filter(({ connections }) => connections > 1).length;
   return {
-    what: "a stream read across restarts is the one read afterwards",
+    what: "a stream read across restarts is the same as the one read afterwards",
     of: over,
-    measured: `${faults.length} otherwise, of ${followed.length}, ${over} of them with more than one connection`,
+    measured: `${faults.length} differ, of ${followed.length}, ${over} of them with more than one connection`,
     faults,
   };
 }
@@ -122,7 +122,7 @@ export function checkExecutions(history: History): Finding {
     const task = history.tasks.get(taskId);
     const kind = task && kindOf(task.type);
     if (!kind) return [];
-    // The crashes that the ledger tells of are those of its last life.
+    // The ledger shows the crashes of the last life only.
     const since = Math.max(0, ...retriesOf(history, taskId, task.type).map(({ sentAtMs }) => sentAtMs));
     const count = all.filter(({ beganAtMs }) => beganAtMs > since).length;
     const claims = task.attempt + task.crashes;
@@ -150,10 +150,10 @@ export function checkSucceeded(history: History): Finding {
   const succeeded = [...history.tasks.values()].filter(({ status }) => status === "succeeded");
   const faults = succeeded.filter(({ id }) => !complete.has(id));
   return {
-    what: "what has succeeded has been executed to its end",
+    what: "every succeeded task was executed to its end",
     of: succeeded.length,
-    measured: `${faults.length} not, of ${succeeded.length}`,
-    faults: faults.map(({ id, type }) => `${id} ${type}: nobody saw its end`),
+    measured: `${faults.length} were not, of ${succeeded.length}`,
+    faults: faults.map(({ id, type }) => `${id} ${type}: the witness saw no end`),
   };
 }
 
@@ -168,11 +168,13 @@ export function checkSteps(history: History): Finding {
     const records = all.flatMap((execution) => execution.recorded);
     recorded += records.length;
     return records.flatMap(({ name, atMs }) =>
-      againAfter(all, name, atMs) ? [`${taskId} ${all[0]?.type}: "${name}" done again after its record`] : [],
+      againAfter(all, name, atMs)
+        ? [`${taskId} ${all[0]?.type}: "${name}" repeated after it was recorded`]
+        : [],
     );
   });
   return {
-    what: "a recorded step is not done again",
+    what: "a recorded step is not repeated",
     of: recorded,
     measured: `${faults.length} were, of ${recorded} records`,
     faults,

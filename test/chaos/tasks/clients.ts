@@ -1,6 +1,6 @@
 /**
- * The clients: each submits one thing after another, in every way there is, hears what it is told, and does something
- * with some of what it has submitted: waits, follows, cancels, retries, deletes.
+ * The clients. Each submits one thing after another, in every possible way, records the responses, and does something
+ * with some of its tasks: waits for them, follows, cancels, retries or deletes them.
  */
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,10 +13,10 @@ import type { Answer, World } from "./world.ts";
 
 const CLIENTS = 6;
 const PAUSE_MS = [150, 900] as const;
-/** Of those submissions that have a key: made once more although they were answered. */
+/** The share of submissions with a key that are repeated although they had a response. */
 const REPEAT_SHARE = 0.35;
 const AGAIN_MS = 80;
-/** The dead letters. */
+/** For dead letters. */
 const RETRY_EVERY_MS = 12_000;
 
 export interface Order {
@@ -30,7 +30,7 @@ export interface Order {
 const linkSchema = z.object({ id: z.string() });
 const batchSchema = z.object({ tasks: z.array(z.union([linkSchema, z.object({ error: z.unknown() })])) });
 
-/** Resolves when the world is closed, and what they have begun is done. */
+/** Resolves when the world is closed and the clients have finished what they began. */
 export async function runClients(world: World, seed: number): Promise<void> {
   await Promise.all(
     Array.from({ length: CLIENTS }, (_, n) => runClient(world, new Random(seed, `client ${n}`))),
@@ -50,7 +50,7 @@ async function runClient(world: World, random: Random): Promise<void> {
   await Promise.all(asides);
 }
 
-/** Gives the ids that were acknowledged. */
+/** Returns the acknowledged ids. */
 async function submitSomething(world: World, random: Random): Promise<string[]> {
   const way = random.next();
   if (way < 0.4) return submit(world, makeOrder(random));
@@ -63,7 +63,7 @@ async function submitSomething(world: World, random: Random): Promise<string[]> 
   return submit(world, makeOrder(random), { Prefer: `wait=${random.between(1, 4)}` });
 }
 
-/** Once: if no answer comes, nobody knows whether there is such a task. */
+/** Submits once. Without a response, it is unknown whether the task exists. */
 export async function submit(
   world: World,
   body: Order | Order[],
@@ -75,29 +75,29 @@ export async function submit(
   return acknowledge(world, await answering);
 }
 
-/** The same request again and again until it is answered, and some even then. */
+/** Repeats the same request until it has a response, and sometimes even then. */
 async function submitUnderKey(world: World, random: Random): Promise<string[]> {
   const key = randomUUID();
   const body = random.chance(0.2)
     ? Array.from({ length: random.between(2, 4) }, () => makeOrder(random))
     : makeOrder(random);
-  const heard: string[] = [];
+  const received: string[] = [];
   world.history.submissions++;
-  world.history.keys.set(key, heard);
+  world.history.keys.set(key, received);
   for (let isAgain = true; isAgain && !world.isOver; ) {
     const headers = { "Idempotency-Key": `"${key}"` };
     const answering = world.call({ method: "POST", path: "/tasks", headers, body });
     world.announce("submit");
     const answer = await answering;
     const ids = acknowledge(world, answer);
-    if (ids.length > 0) heard.push(ids.join(" "));
+    if (ids.length > 0) received.push(ids.join(" "));
     isAgain = ids.length === 0 || random.chance(REPEAT_SHARE);
     if (isAgain) await sleep(AGAIN_MS);
   }
-  return heard[0]?.split(" ") ?? [];
+  return received[0]?.split(" ") ?? [];
 }
 
-/** Takes note of what the answer promises. */
+/** Records what the response promises. */
 function acknowledge(world: World, answer: Answer | undefined): string[] {
   if (!answer || (answer.status !== 202 && answer.status !== 200)) return [];
   world.see(answer);
@@ -133,7 +133,7 @@ function chooseKind(random: Random): Kind {
   return first;
 }
 
-/** Retries all dead letters of a type, from time to time, until the world is closed. */
+/** Retries all dead letters of a type from time to time, until the world is closed. */
 export async function retryTheDead(world: World): Promise<void> {
   while (!world.isClosed) {
     await sleep(RETRY_EVERY_MS);

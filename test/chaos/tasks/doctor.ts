@@ -1,14 +1,14 @@
 /**
- * The negative control: for each promise a copy of the history in which it is broken. A check that does not see it
- * would have shown nothing.
+ * The negative control: for each promise, a copy of the history in which that promise is broken. A check that does
+ * not notice proves nothing.
  */
 import type { History } from "./history.ts";
 import { KINDS, kindOf } from "./kinds.ts";
 import { findRecoveries } from "./recovery.ts";
 
-/** Each changes the history that it is given; in the order of the promises (verdict.ts). */
+/** Each changes the given history. Their order is that of the promises (verdict.ts). */
 export const DAMAGES: ((history: History) => void)[] = [
-  // An acknowledged task is not there.
+  // An acknowledged task does not exist.
   (history) => {
     const removed = new Set(history.deletions.map(({ of }) => of));
     history.tasks.delete(
@@ -19,7 +19,7 @@ export const DAMAGES: ((history: History) => void)[] = [
   (history) => {
     the(history.streams.find(({ events }) => events.length > 2)).events.splice(1, 1);
   },
-  // A reader got an event twice when it came back.
+  // A reader got an event twice when it reconnected.
   (history) => {
     const streams = new Set(history.streams.map(({ taskId }) => taskId));
     const { events } = the(
@@ -27,7 +27,7 @@ export const DAMAGES: ((history: History) => void)[] = [
     );
     events.push(the(events.at(-1)));
   },
-  // A task was executed once more than it may be.
+  // A task was executed once more than allowed.
   (history) => {
     const one = the(
       history.executions.find(({ taskId, type }) => history.tasks.has(taskId) && kindOf(type)?.retries === 0),
@@ -35,12 +35,12 @@ export const DAMAGES: ((history: History) => void)[] = [
     const { crashes } = the(history.tasks.get(one.taskId));
     for (let i = 0; i < crashes + 2; i++) history.executions.push({ ...one, beganAtMs: Date.now() });
   },
-  // A task is said to have succeeded that nobody saw at its end.
+  // A task has succeeded although the witness saw no end of it.
   (history) => {
     const { id } = the([...history.tasks.values()].find(({ status }) => status === "succeeded"));
     history.executions = history.executions.filter(({ taskId }) => taskId !== id);
   },
-  // A step was done again after its record.
+  // A step was repeated after it was recorded.
   (history) => {
     const spoilt = new Set(history.spoilt.map(({ taskId }) => taskId));
     const one = the(
@@ -48,23 +48,23 @@ export const DAMAGES: ((history: History) => void)[] = [
     );
     one.steps.push({ ...the(one.recorded[0]), atMs: Date.now() });
   },
-  // One more than the cap, at once.
+  // One more task at once than the cap.
   (history) => {
     const { name, cap = 0 } = the(KINDS.find((kind) => kind.cap !== undefined));
     const one = the(history.executions.find(({ type, end }) => type === name && end !== undefined));
     for (let i = 0; i < cap; i++) history.executions.push({ ...one });
   },
-  // A task with a time began a millisecond before.
+  // A task with a time started a millisecond early.
   (history) => {
     const one = the(history.executions.find(({ notBeforeMs }) => notBeforeMs > 0));
     one.beganAtMs = one.notBeforeMs - 1;
     history.retries = [];
   },
-  // A key was answered with two ids.
+  // A key had two different ids.
   (history) => {
     the([...history.keys.values()].find((answers) => answers.length > 1)).push("s0-another");
   },
-  // A cancelled task has succeeded all the same.
+  // A cancelled task has succeeded even so.
   (history) => {
     const retried = new Set(history.retries.map(({ of }) => of));
     const { of: id } = the(
@@ -75,7 +75,7 @@ export const DAMAGES: ((history: History) => void)[] = [
     );
     the(history.tasks.get(id)).status = "succeeded";
   },
-  // A spoilt task is stuck.
+  // A corrupted task is stuck.
   (history) => {
     const { taskId } = the(history.spoilt.find((spoilt) => history.tasks.has(spoilt.taskId)));
     the(history.tasks.get(taskId)).status = "running";
@@ -90,13 +90,13 @@ export const DAMAGES: ((history: History) => void)[] = [
     }
     the(history.lives.at(-1)).endedAtMs = Infinity;
   },
-  // Something went wrong inside.
+  // An internal error.
   (history) => {
     history.answers.set("GET /tasks 500", 1);
   },
 ];
 
 function the<T>(value: T | undefined): T {
-  if (value === undefined) throw new Error("The history has nothing to be doctored.");
+  if (value === undefined) throw new Error("The history has nothing that could be falsified.");
   return value;
 }

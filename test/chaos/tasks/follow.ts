@@ -1,6 +1,6 @@
 /**
- * A reader of a task's events (WHATWG HTML §9.2, "server-sent events"): cut off, it comes back with the id of the last
- * event it has, until the stream ends.
+ * A reader of a task's events (WHATWG HTML §9.2, "server-sent events"). When it is cut off, it reconnects with the id
+ * of its last event, until the stream ends.
  */
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,29 +8,29 @@ import { z } from "zod";
 import { isTerminal, type Reading, type TaskEvent } from "./history.ts";
 import type { World } from "./world.ts";
 
-const COME_BACK_MS = 100;
-/** Longer than from one heartbeat of the stream to the next. */
+const RECONNECT_MS = 100;
+/** Longer than the time between two heartbeats of the stream. */
 const SILENT_MS = 40_000;
 
 type Connection = "ended" | "gone" | "cut off";
 
-/** Reads the events of a task from the first, and adds them to `readings` at the end. */
+/** Reads the events of a task from the first one on, and then adds the reading to `readings`. */
 export async function follow(world: World, taskId: string, readings: Reading[]): Promise<void> {
-  const reading: Reading = { taskId, events: [], connections: 0, end: "given up" };
-  while (reading.end === "given up" && !world.isOver) {
+  const reading: Reading = { taskId, events: [], connections: 0, end: "incomplete" };
+  while (reading.end === "incomplete" && !world.isOver) {
     reading.connections++;
     const how = await connect(`${world.url}/tasks/${taskId}/events`, reading.events);
     if (how === "gone") reading.end = "gone";
-    // A server that ends in peace may end its streams in peace too.
+    // A server that shuts down cleanly may also end its streams cleanly.
     if (how === "ended" && isOver(reading.events)) reading.end = "whole";
-    if (reading.end === "given up") await sleep(COME_BACK_MS);
+    if (reading.end === "incomplete") await sleep(RECONNECT_MS);
   }
   readings.push(reading);
 }
 
 const statusSchema = z.object({ status: z.string() });
 
-/** What a status event says; undefined for any other. */
+/** The status in a status event; undefined for any other event. */
 export function statusOf({ event, data }: TaskEvent): string | undefined {
   if (event !== "status") return undefined;
   try {
@@ -45,7 +45,7 @@ const isOver = (events: TaskEvent[]) => {
   return last !== undefined && isTerminal(statusOf(last));
 };
 
-/** One connection; adds each event that has come whole. Never rejects. */
+/** Makes one connection, and adds each event that arrives complete. Never rejects. */
 async function connect(url: string, events: TaskEvent[]): Promise<Connection> {
   const last = events.at(-1);
   const headers = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": String(last.id) } : {}) };

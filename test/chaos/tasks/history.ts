@@ -1,6 +1,6 @@
 /**
- * What has happened, as those outside of Sluice have seen it. All of it is plain data, so that a copy of it can be
- * doctored (doctor.ts). Times are ms since the epoch, from one clock.
+ * What has happened, as seen from outside Sluice. All of it is plain data, so that a copy can be falsified
+ * (doctor.ts). Times are ms since the epoch, from one clock.
  */
 import { z } from "zod";
 
@@ -19,7 +19,7 @@ const TERMINAL: readonly string[] = ["succeeded", "failed", "cancelled"];
 export const isTerminal = (status: string | undefined): boolean =>
   status !== undefined && TERMINAL.includes(status);
 
-/** The part of a Task that is looked at. */
+/** The part of a task that the checks use. */
 export const taskSchema = z.object({
   id: z.string(),
   type: z.string(),
@@ -31,7 +31,7 @@ export const taskSchema = z.object({
 });
 export type Task = z.output<typeof taskSchema>;
 
-/** One run of a task's code, as the witness heard of it. */
+/** One run of a task's code, as it was reported to the witness. */
 export interface Execution {
   id: string;
   taskId: string;
@@ -40,23 +40,23 @@ export interface Execution {
   life: number;
   notBeforeMs: number;
   beganAtMs: number;
-  /** The last that was heard of it. */
+  /** When the witness last heard of it. */
   heardAtMs: number;
   end?: { atMs: number; outcome: "returned" | "threw" };
-  /** What the steps did, and which of them were told to be recorded. */
+  /** The steps that ran, and those that were then recorded. */
   steps: { name: string; atMs: number }[];
   recorded: { name: string; atMs: number }[];
 }
 
-/** The runtime, from being up to its end. */
+/** One life of the runtime, from its start to its end. */
 export interface Life {
   upAtMs: number;
-  /** Infinity while it lasts. */
+  /** Infinity until it ends. */
   endedAtMs: number;
   by: string;
 }
 
-/** A Task as an answer told of it. */
+/** A task as a response showed it. */
 export interface Sighting {
   id: string;
   status: Status;
@@ -66,13 +66,13 @@ export interface Sighting {
 
 /** A request to cancel, retry or delete a task. */
 export interface Steering {
-  /** The id of the task, or the name of its type if all that failed are meant. */
+  /** The id of the task, or the name of a type for all of its dead letters. */
   of: string;
   sentAtMs: number;
-  /** Infinity: no answer has come. */
+  /** Infinity if there was no response. */
   answeredAtMs: number;
   httpStatus: number;
-  /** What the answer said the task is now. */
+  /** The status of the task in the response. */
   became?: Status;
 }
 
@@ -82,12 +82,12 @@ export interface TaskEvent {
   data: string;
 }
 
-/** The events of a task, as somebody read them. */
+/** The events of a task, as a reader received them. */
 export interface Reading {
   taskId: string;
   events: TaskEvent[];
   connections: number;
-  end: "whole" | "gone" | "given up";
+  end: "whole" | "gone" | "incomplete";
 }
 
 export interface Spoilt {
@@ -97,10 +97,10 @@ export interface Spoilt {
 }
 
 export interface History {
-  /** Ids that a 202 or 200 told of. */
+  /** The ids in responses of 202 and 200. */
   acknowledged: Set<string>;
   submissions: number;
-  /** By key: every id that was ever answered. */
+  /** By key: every id that a response had. */
   keys: Map<string, string[]>;
   sightings: Sighting[];
   cancels: Steering[];
@@ -108,16 +108,16 @@ export interface History {
   deletions: Steering[];
   followed: Reading[];
   lives: Life[];
-  /** What was done, when, and to which task alone, if there is one. */
+  /** What was done and when, and to which task if only one was hit. */
   blows: { is: string; atMs: number; taskId?: string }[];
   spoilt: Spoilt[];
   executions: Execution[];
-  /** Pages of GET /tasks that were asked for, and what went wrong with them. */
+  /** How many pages of GET /tasks were requested, and what went wrong with them. */
   pages: number;
   badPages: string[];
-  /** Answers by method, path and status. */
+  /** The number of responses by method, path and status. */
   answers: Map<string, number>;
-  /** Read when all has settled. */
+  /** Read at the end. */
   tasks: Map<string, Task>;
   /** The ids on all pages of GET /tasks. */
   listed: string[];
@@ -149,7 +149,7 @@ export const emptyHistory = (): History => ({
   tookMs: 0,
 });
 
-/** When somebody asked for the task to be retried, by itself or with all of its type. */
+/** The requests to retry the task, by itself or with all of its type. */
 export function retriesOf(history: History, taskId: string, type: string | undefined): Steering[] {
   return history.retries.filter(({ of }) => of === taskId || of === type);
 }

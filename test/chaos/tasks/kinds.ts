@@ -1,23 +1,23 @@
 /**
- * The types of tasks that the chaos submits, as a table: the Worker makes task types of it (worker.ts), the check
- * knows from it what each may do. Nothing here is of Node or of Workers.
+ * The task types that the chaos submits, as a table. The Worker makes task types of it (worker.ts), and the checks
+ * know from it what each may do. This file depends neither on Node nor on Workers.
  */
 
 export interface Kind {
   name: string;
-  /** Of all tasks. */
+  /** The share of all tasks. */
   share: number;
   lane: "fast" | "long";
   retries: number;
-  /** Not more than so many at once. */
+  /** How many may run at once. */
   cap?: number;
   timeoutMs?: number;
-  /** Each is recorded, and takes so long. */
+  /** Each step is recorded and takes `stepMs`. */
   steps: number;
   stepMs: number;
-  /** Slept with `ctx.sleep` after the steps. For more than 10 s, another execution goes on with it. */
+  /** A `ctx.sleep` after the steps. After more than 10 s, another execution continues. */
   sleepMs?: number;
-  /** `refuse`: throws what is not to be tried again. `hang`: until it is told to stop. */
+  /** `refuse`: throws a NonRetryableError. `hang`: runs until it is told to stop. */
   ending: "return" | "throw" | "refuse" | "hang";
 }
 
@@ -82,19 +82,19 @@ export const KINDS: readonly Kind[] = [
   { name: "chaos_marathon", share: 0, lane: "fast", retries: 1, steps: 9, stepMs: 3_000, ending: "return" },
 ];
 
-/** What comes from it is submitted once, when no more kills are to come. */
+/** Submitted once, after the last kill. */
 export const MARATHON = "chaos_marathon";
-/** Always fails, and its dead letters are retried all at once. */
+/** Always fails; its dead letters are retried all at once. */
 export const DEAD = "chaos_dead";
 
-/** Attempts that failed are made again after so long. */
+/** The delays between attempts. */
 export const RETRY_DELAYS = { minDelayMs: 100, maxDelayMs: 1_000, factor: 2 } as const;
 
 export interface Input {
   n: number;
-  /** Ms since the epoch; 0: whenever it likes. */
+  /** Ms since the epoch; 0 if the task may start at any time. */
   notBeforeMs: number;
-  /** So many attempts throw, though the kind would return. */
+  /** This many attempts throw although the kind would return. */
   failures: number;
 }
 

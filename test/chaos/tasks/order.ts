@@ -1,49 +1,49 @@
-/** The promises about time and about those beside: caps, times, keys, cancels, spoilt rows, recovery. */
+/** The promises about time and about several tasks: caps, times, keys, cancels, corrupted rows. */
 import type { Finding } from "./checks.ts";
 import { statusOf } from "./follow.ts";
 import { type Execution, type History, isTerminal, retriesOf } from "./history.ts";
 import { KINDS } from "./kinds.ts";
 
-/** What a begin may be heard of late: the code had begun, and told so, before. */
+/** How late the witness may hear of a begin: the code had begun, and reported it, before. */
 const HEARD_LATE_MS = 500;
 
 export function checkCaps(history: History): Finding {
   const capped = KINDS.flatMap(({ name, cap }) => (cap === undefined ? [] : [{ name, cap }]));
   const measured = capped.map(({ name, cap }) => {
-    const most = countMost(history.executions.filter(({ type }) => type === name));
-    return { name, cap, ...most };
+    const max = countMax(history.executions.filter(({ type }) => type === name));
+    return { name, cap, ...max };
   });
   return {
-    what: "no more of a type at once than its cap",
+    what: "no more tasks of a type at once than its cap",
     of: history.executions.filter(({ type }) => capped.some(({ name }) => name === type)).length,
-    measured: measured.map(({ name, cap, most }) => `${most} of ${cap} ${name}`).join(", "),
-    faults: measured.flatMap(({ name, cap, most, ids }) =>
-      most > cap ? [`${name}: ${most} at once: ${ids.join(", ")}`] : [],
+    measured: measured.map(({ name, cap, max }) => `${max} of ${cap} ${name}`).join(", "),
+    faults: measured.flatMap(({ name, cap, max, ids }) =>
+      max > cap ? [`${name}: ${max} at once: ${ids.join(", ")}`] : [],
     ),
   };
 }
 
-/** Each lives from its begin to the last that was heard of it, and surely for as long. */
-function countMost(executions: Execution[]): { most: number; ids: string[] } {
-  let most: Execution[] = [];
+/** Each execution certainly lasts from its begin to the last report about it. */
+function countMax(executions: Execution[]): { max: number; ids: string[] } {
+  let max: Execution[] = [];
   for (const { beganAtMs: atMs } of executions) {
     const alive = executions.filter(
       (other) => other.beganAtMs <= atMs && (other.end?.atMs ?? other.heardAtMs) > atMs,
     );
-    if (alive.length > most.length) most = alive;
+    if (alive.length > max.length) max = alive;
   }
-  return { most: most.length, ids: most.map(({ taskId }) => taskId) };
+  return { max: max.length, ids: max.map(({ taskId }) => taskId) };
 }
 
 export function checkTimes(history: History): Finding {
-  // What is retried by hand begins at once.
+  // A task that is retried by hand starts at once.
   const timed = history.executions.filter(
     ({ notBeforeMs, taskId, type, beganAtMs }) =>
       notBeforeMs > 0 && !retriesOf(history, taskId, type).some(({ sentAtMs }) => sentAtMs < beganAtMs),
   );
   const early = timed.filter(({ beganAtMs, notBeforeMs }) => beganAtMs < notBeforeMs);
   return {
-    what: "nothing begins before its time",
+    what: "no task starts before its time",
     of: timed.length,
     measured: `${early.length} did, of ${timed.length} executions of tasks with a time`,
     faults: early.map(
@@ -56,9 +56,9 @@ export function checkKeys(history: History): Finding {
   const repeated = [...history.keys].filter(([, answers]) => answers.length > 1);
   const faults = repeated.filter(([, answers]) => new Set(answers).size > 1);
   return {
-    what: "the same key, the same task",
+    what: "the same key gives the same task",
     of: repeated.length,
-    measured: `${faults.length} otherwise, of ${repeated.length} answered more than once, ${history.keys.size} keys in all`,
+    measured: `${faults.length} did not, of ${repeated.length} with more than one response, ${history.keys.size} keys in all`,
     faults: faults.map(([key, answers]) => `${key}: ${answers.join(" and ")}`),
   };
 }
@@ -102,7 +102,7 @@ export function checkSpoilt(history: History): Finding {
   const ids = [...new Set(history.spoilt.map(({ taskId }) => taskId))].filter((id) => !removed.has(id));
   const faults = [
     ...ids.flatMap((id) => {
-      const status = history.tasks.get(id)?.status ?? "not readable";
+      const status = history.tasks.get(id)?.status ?? "unreadable";
       const columns = history.spoilt
         .filter(({ taskId }) => taskId === id)
         .map((spoilt) => `${spoilt.column} while ${spoilt.status}`);
@@ -111,19 +111,19 @@ export function checkSpoilt(history: History): Finding {
     ...history.badPages,
   ];
   return {
-    what: "a spoilt row comes to an end, and hides no other",
+    what: "a task with a corrupted row comes to an end, and hides no other",
     of: Math.min(ids.length, history.pages),
-    measured: `${faults.length} otherwise, of ${ids.length} spoilt tasks and ${history.pages} pages of GET /tasks`,
+    measured: `${faults.length} faults, of ${ids.length} corrupted tasks and ${history.pages} pages of GET /tasks`,
     faults,
   };
 }
 
 export function checkAnswers(history: History): Finding {
-  // 503 is an answer that a restart may give: it asks to come again.
+  // A restart may cause a 503: it asks the caller to try again.
   const bad = [...history.answers].filter(([what]) => / 5\d\d$/.test(what) && !what.endsWith(" 503"));
   const sum = (some: [string, number][]) => some.reduce((total, [, count]) => total + count, 0);
   return {
-    what: "no answer of 500 or more, but 503",
+    what: "no response of 500 or more, except 503",
     of: history.answers.size,
     measured: `${sum(bad)} of ${sum([...history.answers])}`,
     faults: bad.map(([what, count]) => `${count} × ${what}`),

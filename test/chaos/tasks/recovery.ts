@@ -1,18 +1,19 @@
 /**
  * How long an interrupted task waits until its code begins again.
  *
- * A kill makes a task wait for its lease, at most; but while one kill follows another, there may be nobody who could
- * begin it. So beside the time from the kill there is the time it was given: what is left of the lease, and then the
- * longest time in one piece in which the runtime was up. For a task that no second kill disturbs both are the same.
+ * After a kill, a task waits for its lease at most. But while one kill follows another, the runtime may not be up
+ * long enough to start it. So besides the time since the kill, this measures the time that the task was given: the
+ * rest of its lease, and then the longest uninterrupted time in which the runtime was up. For a task that no second
+ * kill disturbs, the two are the same.
  */
 import type { Finding } from "./checks.ts";
 import { type Execution, type History, type Life, retriesOf } from "./history.ts";
 import { KINDS } from "./kinds.ts";
 
-/** As in src/tasks/rules.ts. */
+/** As in src/tasks/ledger/rules.ts. */
 const LEASE_MS = 15_000;
-const MOST_MS = LEASE_MS + 5_000;
-/** The witness had heard of its end, but the ledger perhaps not. */
+const MAX_MS = LEASE_MS + 5_000;
+/** Within this time of an end, the witness may know of it and the ledger may not. */
 const UNREPORTED_MS = 1_000;
 
 export interface Recovery {
@@ -29,7 +30,7 @@ export function findRecoveries(history: History): Recovery[] {
   return [...findFromKills(history), ...findFromCrashes(history)];
 }
 
-/** From each crash of a runner to the next begin of its task, in the same life of the runtime. */
+/** From each crash of a runner to the next begin of its task, within the same life of the runtime. */
 function findFromCrashes({ blows, executions, lives }: History): Recovery[] {
   return blows.flatMap(({ taskId, atMs }) => {
     const life = lives.findIndex(({ upAtMs, endedAtMs }) => upAtMs <= atMs && atMs < endedAtMs);
@@ -44,7 +45,7 @@ function findFromCrashes({ blows, executions, lives }: History): Recovery[] {
 
 function findFromKills(history: History): Recovery[] {
   const spoilt = new Set(history.spoilt.map(({ taskId }) => taskId));
-  // What waits for room waits for others.
+  // A task of a capped type may wait for other tasks.
   const uncapped = new Set(KINDS.filter(({ cap }) => cap === undefined).map(({ name }) => name));
   const eligible = history.executions.filter(({ taskId, type }) => uncapped.has(type) && !spoilt.has(taskId));
   return [...Map.groupBy(eligible, ({ taskId }) => taskId).values()].flatMap((executions) => {
@@ -87,13 +88,13 @@ export function checkRecovery(history: History): Finding {
   const recoveries = findRecoveries(history);
   const given = recoveries.map(({ givenMs }) => givenMs).toSorted((a, b) => a - b);
   const p99 = atShare(given, 0.99);
-  const late = recoveries.filter(({ givenMs }) => givenMs > MOST_MS);
+  const late = recoveries.filter(({ givenMs }) => givenMs > MAX_MS);
   return {
-    what: `recovery: p99 ≤ lease + 5 s (${MOST_MS / 1000} s)`,
+    what: `recovery: p99 ≤ lease + 5 s (${MAX_MS / 1000} s)`,
     of: recoveries.length,
-    measured: `p50 ${seconds(atShare(given, 0.5))}, p99 ${seconds(p99)}, most ${seconds(atShare(given, 1))}, of ${recoveries.length}`,
+    measured: `p50 ${seconds(atShare(given, 0.5))}, p99 ${seconds(p99)}, max ${seconds(atShare(given, 1))}, of ${recoveries.length}`,
     faults:
-      p99 <= MOST_MS
+      p99 <= MAX_MS
         ? []
         : late.map(
             ({ taskId, by, ms, givenMs }) =>

@@ -1,14 +1,14 @@
 /**
- * `npm run chaos -- tasks`: kills the runtime in the middle of tasks, and checks that none of them notices.
+ * `npm run chaos -- tasks`: kills the runtime in the middle of tasks, and checks that every promise holds.
  *
- *     --kills 100     how many SIGKILLs; crashes of objects, reloads and spoilt rows come on top
- *     --seed 123      repeats what was done in an earlier run
- *     --verbose       what the Worker logs
- *     --save FILE     writes the whole history there, as JSON
+ *     --kills 100     how many SIGKILLs; crashes of objects, reloads and corrupted rows come on top
+ *     --seed 123      repeats the actions of an earlier run
+ *     --verbose       prints the Worker's log
+ *     --save FILE     writes the whole history to a file, as JSON
  *
- * Then it is shown that the checks can fail: each is given the history once more, doctored so that its promise is
- * broken (doctor.ts), and the same is done to a Worker that breaks some of the promises (worker.ts). The answer is
- * whether all promises were kept, and the controls have failed.
+ * Then it shows that the checks can fail: each check gets a copy of the history in which its promise is broken
+ * (doctor.ts), and a Worker that breaks some of the promises (worker.ts) runs as well. The run is successful if all
+ * promises were kept and both controls failed.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -19,12 +19,12 @@ import { checkCaps, checkTimes } from "./order.ts";
 import { atShare, findRecoveries, seconds } from "./recovery.ts";
 import { CHECKS, judge, judgeDoctored, type Verdict } from "./verdict.ts";
 
-/** Of each promise. */
-const MOST_TOLD = 12;
+/** How many faults are printed for each promise. */
+const MAX_FAULTS = 12;
 
-/** For the sabotaged Worker to be found out. */
+/** Enough kills to detect the sabotaged Worker. */
 const CONTROL_KILLS = 3;
-/** What it breaks: tasks are lost, steps repeated, caps exceeded, times not kept. */
+/** The promises that it breaks: tasks are lost, steps repeated, caps exceeded, times not kept. */
 const SABOTAGED = [checkNothingLost, checkSteps, checkCaps, checkTimes];
 
 interface Options extends Omit<ChaosOptions, "isSabotaged"> {
@@ -45,7 +45,7 @@ export async function run(args: string[]): Promise<boolean> {
   if (save) writeFileSync(save, JSON.stringify(history, plain));
   describe(history);
   const verdicts = judge(history, CHECKS);
-  for (const verdict of verdicts) tell(verdict, MOST_TOLD);
+  for (const verdict of verdicts) printVerdict(verdict, MAX_FAULTS);
   const isKept = verdicts.every((verdict) => verdict.isKept);
   const hasFailed = [showsDoctored(history), await showsSabotage(options)].every(Boolean);
   console.log(
@@ -58,23 +58,23 @@ function showsDoctored(history: History): boolean {
   const doctored = judgeDoctored(history);
   const blind = doctored.filter(({ isKept }) => isKept);
   console.log(
-    `\nNegative control: the history, doctored for each check. ${doctored.length - blind.length} of ${doctored.length} saw it.`,
+    `\nNegative control: the history, falsified for each check. ${doctored.length - blind.length} of ${doctored.length} checks noticed.`,
   );
-  for (const verdict of blind) tell(verdict, 1);
+  for (const verdict of blind) printVerdict(verdict, 1);
   return blind.length === 0;
 }
 
 async function showsSabotage(options: Options): Promise<boolean> {
-  console.log("\nNegative control: a Worker that breaks promises. All of these must be seen broken.");
+  console.log("\nNegative control: a Worker that breaks promises. All of these must be reported as broken.");
   const history = await runChaos({ ...options, kills: CONTROL_KILLS, isSabotaged: true });
   const verdicts = judge(history, SABOTAGED);
-  for (const verdict of verdicts) tell(verdict, 1);
+  for (const verdict of verdicts) printVerdict(verdict, 1);
   return verdicts.every(({ isKept }) => !isKept);
 }
 
-function tell({ what, isKept, measured, faults }: Verdict, most: number): void {
+function printVerdict({ what, isKept, measured, faults }: Verdict, maxFaults: number): void {
   console.log(`  ${isKept ? "kept  " : "BROKEN"}  ${what}: ${measured}`);
-  for (const fault of faults.slice(0, most)) console.log(`            ${fault}`);
+  for (const fault of faults.slice(0, maxFaults)) console.log(`            ${fault}`);
 }
 
 function readOptions(args: string[]): Options | undefined {
@@ -93,7 +93,7 @@ function readOptions(args: string[]): Options | undefined {
   return isRight ? { kills, seed, save: values.save, onLine } : undefined;
 }
 
-/** For JSON, which knows neither. */
+/** Makes arrays of maps and sets, which JSON does not have. */
 const plain = (_key: string, value: unknown): unknown =>
   value instanceof Map || value instanceof Set ? [...value] : value;
 
@@ -105,22 +105,22 @@ function describe(history: History): void {
   const events = [...followed, ...streams].reduce((sum, reading) => sum + reading.events.length, 0);
   const connections = followed.reduce((sum, reading) => sum + reading.connections, 0);
   console.log(`
-  ${kills.length} kills, ${Math.round(history.tookMs / 1000)} s in all; all had ended ${seconds(history.settledInMs)} after the last blow
+  ${kills.length} kills, ${Math.round(history.tookMs / 1000)} s in all; all tasks had ended ${seconds(history.settledInMs)} after the last blow
 ${listCounts(blows.map(({ is }) => is))}
   ${submissions} submissions, ${acknowledged.size} tasks acknowledged, ${tasks.size} at the end
 ${listCounts([...tasks.values()].map(({ type, status }) => `${type} ${isTerminal(status) ? status : `STILL ${status}`}`))}
   ${executions.length} executions, ${cut} of them cut off; ${crashed} tasks failed after too many crashes
   ${events} events read; ${followed.length} streams followed over ${connections} connections
-  spoilt
+  corrupted
 ${listCounts(spoilt.map(({ column, status }) => `${column} while ${status}`))}
-  until an interrupted task begins again`);
+  time until an interrupted task begins again`);
   for (const [by, those] of Map.groupBy(findRecoveries(history), (recovery) => recovery.by)) {
     console.log(
-      `    ${String(those.length).padStart(5)}  after a ${by}: ${describeTimes(those.map(({ ms }) => ms))}; from being up again: ` +
+      `    ${String(those.length).padStart(5)}  after a ${by}: ${describeTimes(those.map(({ ms }) => ms))}; since the next start: ` +
         `${describeTimes(those.map(({ sinceUpMs }) => sinceUpMs))}; time given: ${describeTimes(those.map(({ givenMs }) => givenMs))}`,
     );
   }
-  console.log("  answers");
+  console.log("  responses");
   for (const [what, count] of [...history.answers].toSorted(([a], [b]) => a.localeCompare(b)))
     console.log(`    ${String(count).padStart(6)}  ${what}`);
   console.log("");

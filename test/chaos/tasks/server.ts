@@ -1,6 +1,6 @@
 /**
- * Sluice with the task types of the chaos on plain workerd, its Durable Objects on disk, that ends and starts again as
- * the same one: same port, same storage. It keeps the history of its lives.
+ * Sluice with the task types of the chaos on plain workerd, with its Durable Objects on disk. It stops and starts
+ * again with the same port and storage, and records its lives.
  */
 import { execFile } from "node:child_process";
 import { globSync } from "node:fs";
@@ -11,13 +11,13 @@ import { makeTemporaryFolder } from "../../../bench/support/process.ts";
 import { ROOT, startWorkerd, type Workerd } from "../../../bench/support/workerd.ts";
 import type { Life } from "./history.ts";
 
-/** How long the system may hold on to the port of a process that is gone. */
+/** The system may keep the port of a dead process for a moment. */
 const START_TRIES = 5;
 
 export interface ServerOptions {
   witness: string;
   lives: Life[];
-  /** It does not keep its promises (worker.ts). */
+  /** Whether the Worker breaks its promises (worker.ts). */
   isSabotaged: boolean;
   onLine: (line: string) => void;
 }
@@ -40,7 +40,7 @@ export class Server implements AsyncDisposable {
     return this.#running !== undefined;
   }
 
-  /** The SQLite files of the ledger's shards. To be opened when it is stopped. */
+  /** The SQLite files of the ledger's shards. Open them only while the server is stopped. */
   get ledgers(): string[] {
     return globSync(join(this.#folder.path, "storage/sluice-TaskLedger/*.sqlite")).filter(
       (path) => !path.endsWith("metadata.sqlite"),
@@ -75,7 +75,7 @@ export class Server implements AsyncDisposable {
     lives.push({ upAtMs: Date.now(), endedAtMs: Infinity, by: "" });
   }
 
-  /** SIGKILL: no last words. SIGTERM: it may finish what it is at for a moment. */
+  /** SIGKILL ends it at once. SIGTERM lets it finish for a moment. */
   async stop(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
     const running = this.#running;
     const life = this.#options.lives.at(-1);
@@ -92,13 +92,13 @@ export class Server implements AsyncDisposable {
     await this.#crash(`ledger/${shard}`);
   }
 
-  /** Aborts a runner that is at work; gives the id of its task, undefined if there is none. */
+  /** Aborts a working runner. Returns the id of its task; undefined if there is none. */
   async crashRunner(): Promise<string | undefined> {
     const name = await this.#crash("runner");
     return name?.split(".")[0];
   }
 
-  /** The name of the object; undefined if there was none, or no answer came. */
+  /** The name of the object; undefined if there was none, or no response. */
   async #crash(what: string): Promise<string | undefined> {
     try {
       const answer = await fetch(`${this.url}/~crash/${what}`);

@@ -1,17 +1,17 @@
-/** Rows made unreadable by hand, while nothing runs: JSON columns of a few tasks of a shard become what no JSON is. */
+/** Corrupts rows while nothing runs: JSON columns of a few tasks of a shard become invalid. */
 import { DatabaseSync } from "node:sqlite";
 import { z } from "zod";
 import { Random } from "../random.ts";
 import type { Spoilt } from "./history.ts";
 
-const MOST = 3;
+const MAX_ROWS = 3;
 const RUBBISH = ['{"n": 1,', "", "\u0000\uFFFD", '"another thing"', '{"failures":"many"}'] as const;
 const targetSchema = z.object({ id: z.string(), status: z.string(), result: z.unknown(), steps: z.number() });
 
 /** `path` is the SQLite file of the shard. */
 export function spoilSomeRows(path: string, seed: number): Spoilt[] {
   const random = new Random(seed, path.replace(/.*\//, ""));
-  // What the kill has left in the write-ahead log is taken in by opening it.
+  // Opening the database applies what the kill left in the write-ahead log.
   const database = new DatabaseSync(path);
   try {
     return chooseTargets(database, random).map((target) => {
@@ -31,7 +31,7 @@ export function spoilSomeRows(path: string, seed: number): Spoilt[] {
 
 type Target = z.output<typeof targetSchema>;
 
-/** Mostly such as have not ended. */
+/** Mostly tasks that have not ended. */
 function chooseTargets(database: DatabaseSync, random: Random): Target[] {
   const select = (where: string) =>
     database
@@ -43,7 +43,7 @@ function chooseTargets(database: DatabaseSync, random: Random): Target[] {
       .map((row) => targetSchema.parse(row));
   const ended = "status IN ('succeeded', 'failed', 'cancelled')";
   const [alive, dead] = [select(`NOT ${ended}`), select(ended)];
-  return Array.from({ length: random.between(1, MOST) }, () => {
+  return Array.from({ length: random.between(1, MAX_ROWS) }, () => {
     const among = alive.length > 0 && random.chance(0.8) ? alive : dead;
     return among.splice(random.between(0, among.length - 1), 1);
   }).flat();

@@ -1,4 +1,4 @@
-/** What a client does with a task it has submitted. Every request is noted before it is sent: it may work unheard. */
+/** What a client does with its tasks. Each request is recorded before it is sent: it may work without a response. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Random } from "../random.ts";
 import { isTerminal, type Steering } from "./history.ts";
@@ -8,16 +8,16 @@ import type { World } from "./world.ts";
 const CANCEL_SHARE = 0.12;
 const RETRY_SHARE = 0.25;
 const DELETE_SHARE = 0.06;
-const LOOK_SHARE = 0.25;
-const LOOK_EVERY_MS = 700;
-const LOOKS = 60;
+const WAIT_SHARE = 0.25;
+const POLL_MS = 700;
+const MAX_POLLS = 60;
 
 export async function steer(world: World, id: string, random: Random): Promise<void> {
   const { history } = world;
   if (random.chance(CANCEL_SHARE)) {
     await sleep(random.between(0, random.chance(0.5) ? 30 : 1_500));
-    const first = await look(world, id);
-    // The dead are retried all at once; it could not be told what came of a cancel.
+    const first = await getTask(world, id);
+    // Dead letters are retried all at once, which would hide the effect of a cancel.
     if (!first || first.type === DEAD) return;
     const answering = act(world, history.cancels, id, `/tasks/${id}/cancel`);
     world.announce("cancel");
@@ -25,22 +25,22 @@ export async function steer(world: World, id: string, random: Random): Promise<v
     if (random.chance(RETRY_SHARE)) await retryWhenEnded(world, id, random);
     return;
   }
-  if (!random.chance(LOOK_SHARE)) return;
+  if (!random.chance(WAIT_SHARE)) return;
   const task = await untilEnded(world, id, random);
   if (!task || !isTerminal(task.status)) return;
-  if (random.chance(DELETE_SHARE / LOOK_SHARE)) await remove(world, id);
+  if (random.chance(DELETE_SHARE / WAIT_SHARE)) await remove(world, id);
   else if (task.status === "failed" && random.chance(RETRY_SHARE)) await retryWhenEnded(world, id, random);
 }
 
-async function look(world: World, id: string) {
+async function getTask(world: World, id: string) {
   return world.see(await world.callUntilAnswered({ method: "GET", path: `/tasks/${id}` }));
 }
 
 async function untilEnded(world: World, id: string, random: Random) {
-  for (let looks = 0; looks < LOOKS && !world.isClosed; looks++) {
-    const task = await look(world, id);
+  for (let polls = 0; polls < MAX_POLLS && !world.isClosed; polls++) {
+    const task = await getTask(world, id);
     if (!task || isTerminal(task.status)) return task;
-    await sleep(random.between(LOOK_EVERY_MS / 2, LOOK_EVERY_MS * 2));
+    await sleep(random.between(POLL_MS / 2, POLL_MS * 2));
   }
   return undefined;
 }
@@ -52,7 +52,7 @@ async function retryWhenEnded(world: World, id: string, random: Random): Promise
     await act(world, world.history.retries, id, `/tasks/${id}/retry`);
 }
 
-/** Until it is answered: what the first request has done, the next is told. */
+/** Repeats the request until there is a response, which shows the effect of the first one. */
 async function act(world: World, noted: Steering[], id: string, path: string): Promise<void> {
   while (!world.isOver) {
     const steering: Steering = { of: id, sentAtMs: Date.now(), answeredAtMs: Infinity, httpStatus: 0 };

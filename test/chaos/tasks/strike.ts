@@ -1,6 +1,6 @@
 /**
- * The blows. Most are SIGKILLs, at any moment or closely after something has happened; between them objects are made
- * to crash and the runtime is reloaded, and after some kills rows are spoilt before it starts again.
+ * The blows. Most are SIGKILLs, at a random time or right after a certain event. Between them objects are made to
+ * crash and the runtime is reloaded. After some kills rows are corrupted before it starts again.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../random.ts";
@@ -8,15 +8,15 @@ import type { Server } from "./server.ts";
 import { spoilSomeRows } from "./spoil.ts";
 import type { Moment, World } from "./world.ts";
 
-/** From one start to the next blow, at least. */
+/** The time from a start to the next blow. */
 const PAUSE_MS = [100, 3_500] as const;
-/** How long a kill waits for its moment. */
+/** How long a kill waits for its event. */
 const MOMENT_MS = 1_500;
-/** Without kills, so that what was interrupted can be seen to recover: for each so many kills, so long. */
+/** A pause without kills after every 25, so that interrupted tasks can recover. */
 const REST_EVERY = 25;
 const REST_MS = 20_000;
 const CRASH_SHARE = 0.4;
-/** Of the crashes: no kill for so long, in which the runtime tries the object's alarm again. */
+/** After this share of the crashes there is a pause, in which the runtime tries the object's alarm again. */
 const LEFT_SHARE = 0.5;
 const LEFT_MS = 4_000;
 const RELOAD_SHARE = 0.08;
@@ -25,9 +25,9 @@ const SPOIL_SHARE = 0.12;
 interface Aim {
   name: string;
   moment: Moment;
-  /** Of all kills. */
+  /** The share of all kills. */
   share: number;
-  /** How long after the moment the kill can come. */
+  /** How long after the event the kill may come. */
   withinMs: number;
 }
 
@@ -45,7 +45,7 @@ export interface Strikes {
   seed: number;
 }
 
-/** Does it all, and notes each blow in the history of the world. */
+/** Strikes, and records each blow in the history of the world. */
 export async function strike(server: Server, world: World, { kills, seed }: Strikes): Promise<void> {
   const random = new Random(seed, "strike");
   for (let kill = 1; kill <= kills; kill++) {
@@ -56,17 +56,17 @@ export async function strike(server: Server, world: World, { kills, seed }: Stri
     note(world, `kill ${aim}`);
     await server.stop("SIGKILL");
     const [chance, spoilSeed] = [random.next(), random.between(0, 1e9)];
-    // In a short run as well.
+    // At least once, even in a short run.
     if (chance < SPOIL_SHARE || kill === Math.min(2, kills)) spoil(server, world, spoilSeed);
     await server.start();
     if (kill % REST_EVERY === 0 && kill < kills) await sleep(REST_MS);
   }
-  // At least one of each.
+  // At least one of each kind.
   await crashSomething(server, world, random);
   await reload(server, world);
 }
 
-/** Gives the name of the moment. */
+/** Waits for the event to aim at. Returns its name. */
 async function untilMoment(world: World, random: Random): Promise<string> {
   const [chance, share] = [random.next(), random.next()];
   let left = chance;
@@ -74,7 +74,7 @@ async function untilMoment(world: World, random: Random): Promise<string> {
     left -= candidate.share;
     return left < 0;
   });
-  if (!aim || !(await world.awaitMoment(aim.moment, MOMENT_MS))) return "at any moment";
+  if (!aim || !(await world.awaitMoment(aim.moment, MOMENT_MS))) return "at a random time";
   await sleep(share * aim.withinMs);
   return aim.name;
 }
@@ -99,10 +99,10 @@ async function reload(server: Server, world: World): Promise<void> {
   await server.start();
 }
 
-/** A few rows of every shard. */
+/** Corrupts a few rows of every shard. */
 function spoil(server: Server, world: World, seed: number): void {
   const spoilt = server.ledgers.flatMap((path) => spoilSomeRows(path, seed));
-  if (spoilt.length > 0) note(world, "rows spoilt");
+  if (spoilt.length > 0) note(world, "rows corrupted");
   world.history.spoilt.push(...spoilt);
 }
 

@@ -1,4 +1,4 @@
-/** What the history says of each promise. */
+/** Judges each promise by the history. */
 import type { Promised } from "../promised.ts";
 import {
   checkExecutions,
@@ -46,7 +46,7 @@ const decide = ({ what, faults, of, measured }: Finding): Verdict => ({
   isKept: faults.length === 0 && of > 0,
 });
 
-/** Each promise as judged in a history in which it is broken. It must not be kept. */
+/** Judges each promise by a history in which it is broken. It must not count as kept. */
 export function judgeDoctored(history: History): Verdict[] {
   return CHECKS.map((check, i) => {
     const copy = structuredClone(history);

@@ -1,6 +1,6 @@
 /**
- * The witness: an HTTP server in this process, so that no kill makes it forget. The code of every task tells it when
- * it begins, what its steps do, and when it ends; it answers only when it has taken note.
+ * The witness: an HTTP server in this process, which no kill affects. The code of every task reports to it when it
+ * begins, what its steps do, and when it ends. The witness responds only after it has recorded the report.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { text } from "node:stream/consumers";
@@ -26,15 +26,15 @@ export interface Witness extends AsyncDisposable {
 /** `onHeard` is called with "begin", "step", "recorded", "tick" and "end". */
 export async function startWitness(onHeard: (what: string) => void): Promise<Witness> {
   const executions = new Map<string, Execution>();
-  const hear = async (request: IncomingMessage, response: ServerResponse) => {
+  const record = async (request: IncomingMessage, response: ServerResponse) => {
     const what = request.url?.slice(1) ?? "";
     note(executions, what, JSON.parse(await text(request)));
     response.end();
     onHeard(what);
   };
   const server = createServer((request, response) => {
-    // It was killed in the middle of telling.
-    hear(request, response).catch(() => response.destroy());
+    // The sender was killed in the middle of its report.
+    record(request, response).catch(() => response.destroy());
   });
   server.keepAliveTimeout = 60_000;
   const listening = Promise.withResolvers<void>();
@@ -64,7 +64,7 @@ function note(executions: Map<string, Execution>, what: string, body: unknown): 
     return;
   }
   const execution = executions.get(z.object(common).parse(body).execution);
-  if (!execution) throw new Error("It has not begun.");
+  if (!execution) throw new Error("This execution has not begun.");
   execution.heardAtMs = atMs;
   if (what === "step") execution.steps.push({ name: stepSchema.parse(body).name, atMs });
   if (what === "recorded") execution.recorded.push({ name: stepSchema.parse(body).name, atMs });

@@ -1,9 +1,9 @@
 /**
- * Sluice with the task types of the chaos, and with objects that can be made to crash: what a restart by the platform
- * is to a Durable Object. The code of each task tells the witness, who is outside of it all, what it does.
+ * Sluice with the task types of the chaos, and with objects that can be made to crash, as a restart by the platform
+ * does. The code of each task reports to the witness, which is outside the runtime.
  *
- * With SABOTAGE it is the negative control: there are no caps, steps are not recorded, tasks with a time begin at once,
- * and a ledger forgets what was running whenever it starts.
+ * With SABOTAGE it is the negative control: there are no caps, steps are not recorded, tasks with a time start at
+ * once, and a ledger forgets its running tasks whenever it starts.
  */
 import { env } from "cloudflare:workers";
 import { z } from "zod";
@@ -37,56 +37,56 @@ registerTaskTypes(
   ),
 );
 
-type Tell = (what: string, more?: Record<string, unknown>) => Promise<void>;
+type Report = (what: string, more?: Record<string, unknown>) => Promise<void>;
 
-/** One execution, from its begin to its end, as the witness hears of it. */
+/** One execution, reported to the witness from its begin to its end. */
 async function execute(kind: Kind, ctx: TaskContext, input: Input): Promise<{ n: number }> {
   const execution = crypto.randomUUID();
-  const tell: Tell = async (what, more = {}) => {
+  const report: Report = async (what, more = {}) => {
     const body = JSON.stringify({ execution, taskId: ctx.taskId, ...more });
     const answer = await fetch(`${WITNESS}/${what}`, { method: "POST", body });
     await answer.body?.cancel();
   };
   const { notBeforeMs } = input;
-  await tell("begin", { type: kind.name, attempt: ctx.attempt, life: LIFE, notBeforeMs });
+  await report("begin", { type: kind.name, attempt: ctx.attempt, life: LIFE, notBeforeMs });
   try {
-    await work(kind, ctx, input, tell);
+    await work(kind, ctx, input, report);
   } catch (error) {
-    await tell("end", { outcome: "threw" });
+    await report("end", { outcome: "threw" });
     throw error;
   }
-  await tell("end", { outcome: "returned" });
+  await report("end", { outcome: "returned" });
   return { n: input.n };
 }
 
-async function work(kind: Kind, ctx: TaskContext, input: Input, tell: Tell): Promise<void> {
+async function work(kind: Kind, ctx: TaskContext, input: Input, report: Report): Promise<void> {
   for (let step = 1; step <= kind.steps; step++) {
     const name = `step ${step}`;
     const doStep = async () => {
-      await tell("step", { name });
-      await passTime(kind.stepMs, ctx.signal, tell);
+      await report("step", { name });
+      await passTime(kind.stepMs, ctx.signal, report);
       return { step };
     };
     await (SABOTAGE ? doStep() : ctx.step(name, doStep));
-    await tell("recorded", { name });
+    await report("recorded", { name });
     ctx.progress(step / kind.steps, name);
   }
   if (kind.sleepMs !== undefined) await ctx.sleep(kind.sleepMs);
-  if (kind.ending === "refuse") throw new NonRetryableError("chaos: not to be tried again");
+  if (kind.ending === "refuse") throw new NonRetryableError("chaos: must not be retried");
   if (kind.ending === "throw" || ctx.attempt <= input.failures) throw new Error("chaos: failed");
-  if (kind.ending === "hang") await passTime(Infinity, ctx.signal, tell);
+  if (kind.ending === "hang") await passTime(Infinity, ctx.signal, report);
 }
 
-/** So that the witness hears of it while it lives. */
-async function passTime(ms: number, signal: AbortSignal, tell: Tell): Promise<void> {
+/** Waits, and reports to the witness meanwhile. */
+async function passTime(ms: number, signal: AbortSignal, report: Report): Promise<void> {
   for (let leftMs = ms; leftMs > 0; leftMs -= TICK_MS) {
     signal.throwIfAborted();
     await scheduler.wait(Math.min(leftMs, TICK_MS));
-    await tell("tick");
+    await report("tick");
   }
 }
 
-/** The names of the runners that are at work in this process. */
+/** The names of the working runners in this process. */
 const working = new Set<string>();
 
 export class TaskLedger extends sluice.TaskLedger {
@@ -127,7 +127,7 @@ export default {
     const name = kind === "runner" ? runner : shard;
     if (name === undefined) return new Response(null, { status: 404 });
     const object = kind === "runner" ? own.TASK_RUNNER.getByName(name) : own.TASK_LEDGER.getByName(name);
-    // It breaks the very call that asks for it.
+    // The crash breaks the very call that requests it.
     await Promise.resolve(Reflect.get(object, "crash")()).catch(() => {});
     return new Response(name);
   },

@@ -1,14 +1,14 @@
-/** What those who take part in one run share: the history, the requests, and the moments that are worth a kill. */
+/** What all parts of a run share: the history, the requests, and the events after which a kill can be aimed. */
 import { EventEmitter, once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { BrokenOff, send as sendRequest, type WireAnswer } from "../files/wire.ts";
 import { type History, type Task, taskSchema } from "./history.ts";
 
-/** Something that a kill can follow closely. The last five are what the witness heard. */
+/** An event that a kill can follow closely. The last five come from the witness. */
 export type Moment = "submit" | "cancel" | "begin" | "step" | "recorded" | "tick" | "end";
 
-/** `json` is undefined if the answer has none. */
+/** `json` is undefined if the response has none. */
 export interface Answer {
   status: number;
   json: unknown;
@@ -28,9 +28,9 @@ const TRY_AGAIN_MS = 60;
 
 export class World {
   readonly history: History;
-  /** No more is begun. */
+  /** Nothing new is started. */
   isClosed = false;
-  /** Nobody waits any longer. */
+  /** Nothing waits any longer. */
   isOver = false;
   readonly #url: () => string;
   readonly #moments = new EventEmitter().setMaxListeners(0);
@@ -48,15 +48,15 @@ export class World {
     this.#moments.emit(moment);
   }
 
-  /** False if there is no such moment for that long. */
-  async awaitMoment(moment: Moment, mostMs: number): Promise<boolean> {
-    return once(this.#moments, moment, { signal: AbortSignal.timeout(mostMs) }).then(
+  /** False if there is no such event within `maxMs`. */
+  async awaitMoment(moment: Moment, maxMs: number): Promise<boolean> {
+    return once(this.#moments, moment, { signal: AbortSignal.timeout(maxMs) }).then(
       () => true,
       () => false,
     );
   }
 
-  /** Undefined if no answer came. */
+  /** Undefined if there was no response. */
   async call({ method, path, headers = {}, body }: Call): Promise<Answer | undefined> {
     const bytes = body === undefined ? {} : { body: Buffer.from(JSON.stringify(body)) };
     const type = body === undefined ? {} : { "Content-Type": "application/json" };
@@ -67,12 +67,12 @@ export class World {
       this.#count(method, path, String(answer.status));
       return { ...answer, json: readJson(answer.body), askedAtMs, answeredAtMs: Date.now() };
     } catch (error) {
-      this.#count(method, path, error instanceof BrokenOff ? "broken off" : "not answered for 30 s");
+      this.#count(method, path, error instanceof BrokenOff ? "broken off" : "no response for 30 s");
       return undefined;
     }
   }
 
-  /** For what can be repeated without harm: until there is an answer below 500. Undefined when all is over. */
+  /** Repeats a harmless request until its response is below 500. Undefined when the run is over. */
   async callUntilAnswered(call: Call): Promise<Answer | undefined> {
     while (!this.isOver) {
       const answer = await this.call(call);
@@ -82,7 +82,7 @@ export class World {
     return undefined;
   }
 
-  /** The task that an answer tells of, of which note is taken. */
+  /** The task in a response, which is recorded. */
   see(answer: Answer | undefined): Task | undefined {
     const { success, data: task } = taskSchema.safeParse(answer?.json);
     if (!success || !answer || answer.status >= 300) return undefined;
@@ -100,14 +100,14 @@ export class World {
 
 const pageSchema = z.object({ tasks: z.array(taskSchema), next: z.string().nullable() });
 
-/** An object that has just been made to crash may fail once or twice; what goes on failing is no restart. */
-const MOST_FAILURES = 20;
+/** A crashed object may fail once or twice. If it keeps failing, the cause is not a restart. */
+const MAX_FAILURES = 20;
 
-/** All pages of GET /tasks; `query` begins with "&", or is empty. */
-export async function listTasks(world: World, query = "", mostPages = Infinity): Promise<Task[]> {
+/** All pages of GET /tasks. `query` is empty or begins with "&". */
+export async function listTasks(world: World, query = "", maxPages = Infinity): Promise<Task[]> {
   const all: Task[] = [];
   let cursor: string | null = "";
-  for (let page = 0; cursor !== null && page < mostPages; page++) {
+  for (let page = 0; cursor !== null && page < maxPages; page++) {
     const after: string = cursor === "" ? "" : `&cursor=${encodeURIComponent(cursor)}`;
     const found = await readPage(world, `/tasks?limit=100${query}${after}`);
     all.push(...(found?.tasks ?? []));
@@ -121,12 +121,12 @@ async function readPage(world: World, path: string): Promise<z.output<typeof pag
   for (let failures = 0; !world.isOver; ) {
     const answer = await world.call({ method: "GET", path });
     if (answer && answer.status >= 500) failures++;
-    if (answer && (answer.status < 500 || failures === MOST_FAILURES)) {
+    if (answer && (answer.status < 500 || failures === MAX_FAILURES)) {
       history.pages++;
       const { success, data } = pageSchema.safeParse(answer.json);
       if (success) return data;
-      const said = JSON.stringify(answer.json)?.slice(0, 300);
-      history.badPages.push(`GET ${path} answered ${answer.status} ${said}`);
+      const text = JSON.stringify(answer.json)?.slice(0, 300);
+      history.badPages.push(`GET ${path} returned ${answer.status} ${text}`);
       return undefined;
     }
     await sleep(TRY_AGAIN_MS);

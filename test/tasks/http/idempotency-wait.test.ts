@@ -1,4 +1,4 @@
-/** `Prefer: wait=N` (RFC 7240): how long a caller wants to wait. */
+/** `Prefer: wait=N` (RFC 7240): how long a caller is willing to wait. */
 import { expect, test } from "vitest";
 import { parseWait } from "../../../src/tasks/http/idempotency.ts";
 
@@ -27,7 +27,7 @@ test.each([
   ["await=2", undefined],
   ["wait-not=2", undefined],
   ["return=wait", undefined],
-  // A parameter of another preference, and what somebody quotes.
+  // A parameter of another preference, and quoted text.
   ["foo; wait=5", undefined],
   ["foo;wait=5, wait=2", 2],
   ['foo="wait=5"', undefined],
@@ -40,12 +40,12 @@ test.each([
   ['wait=""', undefined],
   ['wait="soon"', undefined],
   ['"wait=5"', undefined],
-  // Within quotes, a backslash takes the next for what it is (RFC 9110 §5.6.4).
+  // Within quotes, a backslash escapes the next character (RFC 9110 §5.6.4).
   ['foo="a \\", wait=9, \\" b"', undefined],
   ['foo="\\"", wait=2', 2],
   ['wait=1"2"', undefined],
   ['wait="2', undefined],
   ['wait=2"', undefined],
-])("Prefer: %s waits %s", (header, seconds) => {
+])("Prefer: %s waits %s seconds", (header, seconds) => {
   expect(parseWait(header)).toBe(seconds);
 });

@@ -1,4 +1,4 @@
-/** `Idempotency-Key`: one request, however often it is sent, makes its tasks once. */
+/** `Idempotency-Key`: a request creates its tasks once, however often it is sent. */
 
 import { env, reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -68,12 +68,12 @@ describe("the key", () => {
     expect(() => parseKey(header)).toThrow(expect.objectContaining({ kind: "malformed" }));
   });
 
-  test("need not be there", () => {
+  test("is optional", () => {
     expect(parseKey(undefined)).toBeUndefined();
   });
 
   test.each(["a", "42", "", `"${"k".repeat(256)}"`, '"a", "b"'])(
-    "%s is a 400, and nothing is kept",
+    "%s is a 400, and nothing is stored",
     async (key) => {
       const { status, body } = await send(ECHO, key);
       expect([status, body.type]).toEqual([400, "urn:sluice:problem:malformed"]);
@@ -82,27 +82,27 @@ describe("the key", () => {
   );
 });
 
-test("what the ledger says of a key is a conflict, a refusal, or which tasks there are", () => {
+test("a reservation becomes a conflict, a rejection, or the ids of the tasks", () => {
   const taskIds = ["s0-a"];
-  expect(checkReservation({ is: "made", taskIds })).toEqual({ taskIds, areMade: true });
-  expect(checkReservation({ is: "yours", taskIds })).toEqual({ taskIds, areMade: false });
-  const thrown = (is: "being-made" | "of-another-request") => {
+  expect(checkReservation({ is: "created", taskIds })).toEqual({ taskIds, areCreated: true });
+  expect(checkReservation({ is: "reserved", taskIds })).toEqual({ taskIds, areCreated: false });
+  const thrown = (is: "in-progress" | "used-by-another-request") => {
     try {
       return checkReservation({ is });
     } catch (error) {
       return error instanceof Problem && [error.status, error.kind, error.options.headers];
     }
   };
-  expect(thrown("being-made")).toEqual([409, "conflict", { "Retry-After": "1" }]);
-  expect(thrown("of-another-request")).toEqual([422, "idempotency-key-reused", undefined]);
+  expect(thrown("in-progress")).toEqual([409, "conflict", { "Retry-After": "1" }]);
+  expect(thrown("used-by-another-request")).toEqual([422, "idempotency-key-reused", undefined]);
 });
 
 describe("the same request with the same key", () => {
-  test("gives the same task, in whatever way its JSON is written", async () => {
+  test("gives the same task, however its JSON is written", async () => {
     const first = await send(ECHO);
     expect(first.status).toBe(202);
-    const otherwise = ' { "input": {"b":{"d":3,"c":2},"a":1},\n"type":"idempotency_echo", "priority":0 }';
-    for (const again of [await send(ECHO), await send(otherwise)]) {
+    const rewritten = ' { "input": {"b":{"d":3,"c":2},"a":1},\n"type":"idempotency_echo", "priority":0 }';
+    for (const again of [await send(ECHO), await send(rewritten)]) {
       expect([again.status, again.body]).toEqual([202, first.body]);
       expect(again.headers.get("Location")).toBe(first.headers.get("Location"));
       expect(again.headers.get("Retry-After")).toBe("1");
@@ -111,7 +111,7 @@ describe("the same request with the same key", () => {
     expect(await taskOf(String(first.body.id))).toMatchObject({ attempt: 1, status: "succeeded" });
   });
 
-  test("gives another task once a day has gone by", async () => {
+  test("gives another task after a day", async () => {
     const first = await send(ECHO);
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 24 * 3_600_000 - 60_000 });
     expect((await send(ECHO)).body.id).toBe(first.body.id);
@@ -129,27 +129,27 @@ describe("the same request with the same key", () => {
     expect(await ids()).toEqual(links.map(({ id }) => id).toSorted());
   });
 
-  test("waits for the same task, where it would wait", async () => {
+  test("waits for the same task, if it asks to wait", async () => {
     const first = await send(ECHO);
     const headers = { "Idempotency-Key": KEY, Prefer: "wait=5" };
     const again = await submit(ECHO, { headers });
     expect([again.status, again.body]).toMatchObject([200, { id: first.body.id, status: "succeeded" }]);
   });
 
-  test("two at once make one task", async () => {
+  test("creates one task, even if it is sent concurrently", async () => {
     for (let round = 0; round < 5; round++) {
-      const answers = await Promise.all(
+      const replies = await Promise.all(
         Array.from({ length: 3 }, async () => send(ECHO, `"round ${round}"`)),
       );
-      const taken = answers.filter(({ status }) => status === 202);
+      const taken = replies.filter(({ status }) => status === 202);
       expect(new Set(taken.map(({ body }) => body.id)).size).toBe(1);
-      for (const { status, headers } of answers.filter((answer) => answer.status !== 202))
+      for (const { status, headers } of replies.filter((reply) => reply.status !== 202))
         expect([status, headers.get("Retry-After")]).toEqual([409, "1"]);
       expect(await ids()).toHaveLength(round + 1);
     }
   });
 
-  test("without a key makes a task each time", async () => {
+  test("creates a task each time if it has no key", async () => {
     await submit(ECHO);
     await submit(ECHO);
     expect(await ids()).toHaveLength(2);
@@ -161,14 +161,14 @@ test.each<[string, unknown]>([
   ["another type", { ...ECHO, type: "idempotency_one" }],
   ["another delay", { ...ECHO, delay: 1 }],
   ["a batch of it", [ECHO]],
-])("the same key with %s is refused", async (_name, other) => {
+])("the same key with %s is rejected", async (_name, other) => {
   const first = await send(ECHO);
   const { status, body } = await send(other);
   expect([status, body.type]).toEqual([422, "urn:sluice:problem:idempotency-key-reused"]);
   expect(await ids()).toEqual([first.body.id]);
 });
 
-test("a key is not used up by a request that is refused", async () => {
+test("a rejected request does not use up its key", async () => {
   expect((await send({ type: "idempotency_none" })).status).toBe(422);
   expect((await send(ECHO)).status).toBe(202);
 });
@@ -183,7 +183,7 @@ describe("keys of different principals", () => {
       headers: { "Idempotency-Key": KEY, Authorization: `Bearer ${token(name)}` },
     });
 
-  test("do not meet", async () => {
+  test("are independent", async () => {
     const [first, second] = [await sendAs("anna", ECHO), await sendAs("bert", { ...ECHO, input: 2 })];
     expect([first.status, second.status]).toEqual([202, 202]);
     expect(await ids()).toHaveLength(2);
@@ -191,16 +191,16 @@ describe("keys of different principals", () => {
   });
 });
 
-describe("while its tasks are being made", () => {
+describe("while the tasks of a key are being created", () => {
   const scoped = JSON.stringify(["local", KEY.slice(1, -1)]);
   const reserve = async (taskId: string) =>
     ledgerOn(env, shardOfName(scoped)).reserveKey(scoped, fingerprint(submissionSchema.parse(ECHO)), [
       taskId,
     ]);
 
-  test("a key is a conflict; after its lease, the next request makes those same tasks", async () => {
+  test("a request is a conflict; after the key's lease, the next request creates the same tasks", async () => {
     const id = newTaskId("s3");
-    expect(await reserve(id)).toMatchObject({ is: "yours" });
+    expect(await reserve(id)).toMatchObject({ is: "reserved" });
     const { status, headers } = await send(ECHO);
     expect([status, headers.get("Retry-After")]).toEqual([409, "1"]);
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 14_000 });
@@ -211,7 +211,7 @@ describe("while its tasks are being made", () => {
     expect(await ids()).toEqual([id]);
   });
 
-  test("a task that is there already stays as it is", async () => {
+  test("a task that already exists stays as it is", async () => {
     const first = await send(ECHO, KEY, changedLedger({ settleKey: async () => undefined }));
     expect((await send(ECHO)).status).toBe(409);
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 16_000 });
@@ -221,12 +221,12 @@ describe("while its tasks are being made", () => {
   });
 });
 
-describe("once its tasks could not be made", () => {
+describe("after the tasks of a key could not be created", () => {
   beforeEach(() => {
     vi.spyOn(scheduler, "wait").mockResolvedValue();
   });
 
-  test("a key is free at once, and leads to the same task", async () => {
+  test("the next request may try at once, and creates the same task", async () => {
     expect((await send(ECHO, KEY, brokenLedger("submit"))).status).toBe(503);
     expect((await send({ ...ECHO, input: 2 })).status).toBe(422);
     const again = await send(ECHO);
@@ -234,7 +234,7 @@ describe("once its tasks could not be made", () => {
     expect(await ids()).toEqual([again.body.id]);
   });
 
-  test("in part, only what is missing is made", async () => {
+  test("in part, only the missing ones are created", async () => {
     const batch = [{ type: "idempotency_one" }, { type: "idempotency_two" }];
     const [one, two] = batch.map(({ type }) => shardOfName(type));
     expect(one).not.toBe(two);
@@ -253,7 +253,7 @@ describe("once its tasks could not be made", () => {
     expect(await taskOf(String(there?.id))).toMatchObject({ attempt: 1 });
   });
 
-  test("since nobody could be asked for the key, that is a 503 too", async () => {
+  test("because the key could not be reserved, the response is a 503 too", async () => {
     const { status, headers, body } = await send(ECHO, KEY, brokenLedger("reserveKey"));
     expect([status, body.type, headers.get("Retry-After")]).toEqual([
       503,

@@ -12,7 +12,7 @@ import {
 } from "../../../src/tasks/index.ts";
 import { ledgerOn } from "../../../src/tasks/ledger/shards.ts";
 import { newTaskId, SHARDS } from "../../../src/tasks/ledger/task-id.ts";
-import { toEntry } from "../../../src/tasks/run/submit.ts";
+import { toNewTask } from "../../../src/tasks/run/submit.ts";
 import { callForJson } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { submitted } from "../../support/submissions.ts";
@@ -40,7 +40,7 @@ async function list(query: Query = {}) {
   return { status, headers, body, tasks, ids: tasks.map(({ id }) => id), next };
 }
 
-/** All pages; `between` them something happens. */
+/** All pages; calls `between` after each. */
 async function pages(query: Query, between: () => Promise<unknown> = async () => {}) {
   const all: string[][] = [];
   for (let cursor: string | null = ""; cursor !== null; ) {
@@ -55,13 +55,13 @@ async function pages(query: Query, between: () => Promise<unknown> = async () =>
 
 const START_MS = Date.parse("2030-01-01T00:00:00Z");
 
-/** A task that waits, created at a time of its own, on any shard. Gives its id. */
+/** Creates a waiting task at a given time, on any shard. */
 async function create(createdAtMs: number, shard = SHARDS[Math.floor(Math.random() * SHARDS.length)] ?? "") {
   const id = newTaskId(shard);
   vi.setSystemTime(createdAtMs);
-  // Within the object: a call over RPC might be made at another time.
+  // Inside the object: an RPC call might run at another time.
   await runInDurableObject(ledgerOn(env, shard), (ledger: TaskLedger) =>
-    ledger.submit([{ ...toEntry(works, "{}", id), runAtMs: createdAtMs + 1e9 }]),
+    ledger.submit([{ ...toNewTask(works, "{}", id), runAtMs: createdAtMs + 1e9 }]),
   );
   return { id, createdAtMs };
 }
@@ -77,7 +77,7 @@ beforeEach(async () => {
 });
 afterEach(() => vi.useRealTimers());
 
-test("a task is listed as it can be read, but for its input and its result", async () => {
+test("a task is listed as GET /tasks/{id} shows it, without its input and result", async () => {
   expect((await list()).body).toEqual({ tasks: [], next: null });
   const id = await submitted({ type: "list_works", input: { secret: 1 } });
   const { input, result, ...line } = (await callForJson(`/tasks/${id}`)).body;
@@ -87,9 +87,9 @@ test("a task is listed as it can be read, but for its input and its result", asy
   expect(headers.get("Cache-Control")).toBe("no-store");
 });
 
-test("pages of any size hold every task once, newest first, whatever shard they are on", async () => {
+test("pages of any size hold every task once, newest first, whatever its shard", async () => {
   const created: Created[] = [];
-  // Several of the same millisecond, on every shard.
+  // Several in each millisecond, on every shard.
   for (let i = 0; i < 40; i++) created.push(await create(START_MS + Math.floor(i / 5), SHARDS[i % 4]));
   for (const limit of [2, 7, 39, 40, 41, 500]) {
     const all = await pages({ limit });
@@ -99,13 +99,13 @@ test("pages of any size hold every task once, newest first, whatever shard they 
   expect((await list()).ids).toHaveLength(40);
 });
 
-test("while tasks come and go, those that stay are listed once each", async () => {
+test("while other tasks are added, each existing task is listed once", async () => {
   const stay: Created[] = [];
   for (let i = 0; i < 20; i++) stay.push(await create(START_MS + i));
   let laterMs = START_MS + 19;
   const added = new Set<string>();
   const all = await pages({ limit: 3 }, async () => {
-    // Also in the millisecond of the newest that was there.
+    // Some in the same millisecond as the newest existing task.
     for (const shard of SHARDS) added.add((await create(laterMs, shard)).id);
     laterMs += 5;
   });
@@ -113,7 +113,7 @@ test("while tasks come and go, those that stay are listed once each", async () =
   expect(new Set(all.flat()).size).toBe(all.flat().length);
 });
 
-test("a page goes on after its last task also when that has gone", async () => {
+test("the next page follows the last task of a page even if that task was deleted", async () => {
   const created = [await create(START_MS), await create(START_MS + 1), await create(START_MS + 2)];
   const [, second, last] = newestFirst(created);
   const { next } = await list({ limit: 2 });
@@ -122,7 +122,7 @@ test("a page goes on after its last task also when that has gone", async () => {
   expect((await list({ limit: 2, cursor: String(next) })).ids).toEqual([last]);
 });
 
-describe("of all tasks, those are listed", () => {
+describe("a list has the tasks", () => {
   async function some() {
     const later = (await create(START_MS)).id;
     vi.setSystemTime(START_MS + 1000);
@@ -137,18 +137,26 @@ describe("of all tasks, those are listed", () => {
   const at = (ms: number) => new Date(START_MS + ms).toISOString();
 
   test.each<[string, Query, ("later" | "failed" | "succeeded" | "cancelled")[]]>([
-    ["all", {}, ["cancelled", "succeeded", "failed", "later"]],
+    ["of any kind, without a filter", {}, ["cancelled", "succeeded", "failed", "later"]],
     ["of a status", { status: "failed" }, ["failed"]],
-    ["of several", { status: "scheduled,cancelled,failed" }, ["cancelled", "failed", "later"]],
-    ["of one, named twice", { status: "failed,failed" }, ["failed"]],
-    ["of one that none has", { status: "running" }, []],
+    ["of several statuses", { status: "scheduled,cancelled,failed" }, ["cancelled", "failed", "later"]],
+    ["of a status that is named twice", { status: "failed,failed" }, ["failed"]],
+    ["of a status that none has", { status: "running" }, []],
     ["of a type", { type: "list_fails" }, ["cancelled", "failed"]],
-    ["of a type that there is not", { type: "constructor" }, []],
+    ["of a type that does not exist", { type: "constructor" }, []],
     ["of a type and a status", { type: "list_fails", status: "cancelled,succeeded" }, ["cancelled"]],
-    ["created at a time or later", { created_after: at(2000) }, ["cancelled", "succeeded"]],
-    ["created earlier", { created_before: at(2000) }, ["failed", "later"]],
-    ["created between", { created_after: at(1000), created_before: at(3000) }, ["succeeded", "failed"]],
-    ["of a time with another offset", { created_after: "2030-01-01T02:00:03+02:00" }, ["cancelled"]],
+    ["created at or after a time", { created_after: at(2000) }, ["cancelled", "succeeded"]],
+    ["created before a time", { created_before: at(2000) }, ["failed", "later"]],
+    [
+      "created between two times",
+      { created_after: at(1000), created_before: at(3000) },
+      ["succeeded", "failed"],
+    ],
+    [
+      "created after a time with another offset",
+      { created_after: "2030-01-01T02:00:03+02:00" },
+      ["cancelled"],
+    ],
   ])("%s", async (_name, query, wanted) => {
     const tasks = await some();
     const ids = wanted.map((name) => tasks[name]);
@@ -159,10 +167,10 @@ describe("of all tasks, those are listed", () => {
 
 const cursor = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
-describe("what cannot be asked is refused, and says where", () => {
+describe("an invalid query is rejected, and the error says where", () => {
   test.each<[string, Query, string | null]>([
     [
-      "(good ones, to compare)",
+      "valid parameters, for comparison",
       {
         limit: 500,
         type: "a",
@@ -172,20 +180,20 @@ describe("what cannot be asked is refused, and says where", () => {
       },
       null,
     ],
-    ["no task at all", { limit: 0 }, "query/limit"],
-    ["too many", { limit: 501 }, "query/limit"],
-    ["a fraction", { limit: 1.5 }, "query/limit"],
-    ["no number", { limit: "all" }, "query/limit"],
-    ["a status that there is not", { status: "failed,lost" }, "query/status/1"],
-    ["no status", { status: "" }, "query/status/0"],
-    ["a type with too long a name", { type: "x".repeat(65) }, "query/type"],
+    ["a limit of 0", { limit: 0 }, "query/limit"],
+    ["a limit of 501", { limit: 501 }, "query/limit"],
+    ["a fractional limit", { limit: 1.5 }, "query/limit"],
+    ["a limit that is not a number", { limit: "all" }, "query/limit"],
+    ["an unknown status", { status: "failed,lost" }, "query/status/1"],
+    ["an empty status", { status: "" }, "query/status/0"],
+    ["a type name that is too long", { type: "x".repeat(65) }, "query/type"],
     ["a time without an offset", { created_after: "2030-01-01T00:00:00" }, "query/created_after"],
     ["a date alone", { created_before: "2030-01-01" }, "query/created_before"],
-    ["a cursor of its own making", { cursor: "?" }, "query/cursor"],
+    ["an invented cursor", { cursor: "?" }, "query/cursor"],
     ["an empty cursor", { cursor: "" }, "query/cursor"],
-    ["a cursor of no task", { cursor: cursor([1, "s9-x"]) }, "query/cursor"],
-    ["a cursor of a time that was not", { cursor: cursor([-1, newTaskId("s0")]) }, "query/cursor"],
-    ["a cursor with more in it", { cursor: cursor([1, newTaskId("s0"), 1]) }, "query/cursor"],
+    ["a cursor without a task id", { cursor: cursor([1, "s9-x"]) }, "query/cursor"],
+    ["a cursor with a negative time", { cursor: cursor([-1, newTaskId("s0")]) }, "query/cursor"],
+    ["a cursor with an extra element", { cursor: cursor([1, newTaskId("s0"), 1]) }, "query/cursor"],
     ["a cursor that is too long", { cursor: "x".repeat(201) }, "query/cursor"],
   ])("%s", async (_name, query, place) => {
     const { status, body } = await list(query);
@@ -194,7 +202,7 @@ describe("what cannot be asked is refused, and says where", () => {
   });
 });
 
-test("any times, any page size", async () => {
+test("for any times and any page size, pages hold every task once, newest first", async () => {
   const created: Created[] = [];
   await fc.assert(
     fc.asyncProperty(

@@ -1,4 +1,4 @@
-/** Looking at tasks: their types, one of them, and its events. The list has a file of its own. */
+/** Reading tasks: their types, a single task, and its events. The list has a file of its own. */
 
 import { env, reset, runInDurableObject } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -56,7 +56,7 @@ async function open(id: string, lastEventId?: string) {
   return new EventReader(body);
 }
 
-/** All that is yet to come. */
+/** All remaining events. */
 async function rest(reader: EventReader): Promise<ServerSentEvent[]> {
   const events: ServerSentEvent[] = [];
   for (let event = await reader.next(); event; event = await reader.next()) events.push(event);
@@ -87,7 +87,7 @@ describe("GET /task-types", () => {
   const types = async () =>
     (await callForJson("/task-types")).body.taskTypes as { name: string; input: object; lane: string }[];
 
-  test("tells of each type what it takes, as JSON Schema, and how it is run", async () => {
+  test("shows each type's input as JSON Schema, and how the type is run", async () => {
     expect((await types()).find(({ name }) => name === "look_person")).toEqual({
       name: "look_person",
       input: {
@@ -106,7 +106,7 @@ describe("GET /task-types", () => {
     });
   });
 
-  test("says what is sent, where code gets something else, and lets stand what JSON Schema has no word for", async () => {
+  test("describes the input before any transform, and leaves out what JSON Schema cannot express", async () => {
     expect((await types()).find(({ name }) => name === "look_odd")).toMatchObject({
       input: { properties: { at: {}, text: { type: "string" } } },
       retry: { retries: 0, minDelayMs: 5, maxDelayMs: 50, factor: 3 },
@@ -116,7 +116,7 @@ describe("GET /task-types", () => {
     });
   });
 
-  test("names those that can be submitted, in order, and so not the callback", async () => {
+  test("lists the types that can be submitted by name, without the callback type", async () => {
     const names = (await types()).map(({ name }) => name);
     expect(names).toEqual(names.toSorted());
     expect(names).toEqual(expect.arrayContaining(["look_person", "task_a", "task_b", "verify_file"]));
@@ -125,7 +125,7 @@ describe("GET /task-types", () => {
 });
 
 describe("GET /tasks/{id}", () => {
-  test("is never kept by a cache", async () => {
+  test("is not cacheable", async () => {
     const id = await submitted({ type: "look_person", input: { name: "Ada" } });
     const { status, headers, body } = await callForJson(`/tasks/${id}`);
     expect([status, headers.get("Cache-Control"), body.id]).toEqual([200, "no-store", id]);
@@ -133,7 +133,7 @@ describe("GET /tasks/{id}", () => {
     expect([head.response.status, await head.response.text()]).toEqual([200, ""]);
   });
 
-  test("keeps the input as it was sent, not as the code gets it", async () => {
+  test("shows the input as it was sent, not as the code receives it", async () => {
     const id = await submitted({ type: "look_person", input: { name: "Ada", extra: 1 } });
     expect(await taskOf(id)).toMatchObject({ input: { name: "Ada", extra: 1 } });
   });
@@ -147,7 +147,7 @@ describe("GET /tasks/{id}", () => {
     "s0-%00",
     `${newTaskId("s0")}x`,
     "..%2Ftasks",
-  ])("%s is a 404, also of its events", async (id) => {
+  ])("%s is a 404, and so are its events", async (id) => {
     for (const path of [`/tasks/${id}`, `/tasks/${id}/events`]) {
       const { status, body } = await callForJson(path);
       expect([status, body.type]).toEqual([404, "urn:sluice:problem:not-found"]);
@@ -156,7 +156,7 @@ describe("GET /tasks/{id}", () => {
 });
 
 describe("GET /tasks/{id}/events", () => {
-  test("tells all that happens to a task, and ends with it", async () => {
+  test("shows every event of a task, and ends with it", async () => {
     const id = await begin({ type: "look_steps" });
     const response = await eventsOf(id);
     expect([
@@ -181,7 +181,7 @@ describe("GET /tasks/{id}/events", () => {
     });
   });
 
-  test("tells it again to whoever comes later, from wherever they were", async () => {
+  test("shows a later reader the same events, from where that reader left off", async () => {
     const id = await begin({ type: "look_steps" });
     await passGate(id);
     await taskWhen(id, "succeeded");
@@ -190,7 +190,7 @@ describe("GET /tasks/{id}/events", () => {
     expect(namesOf(await rest(await open(id)))).toEqual(ALL);
   });
 
-  test("HEAD asks how it would be answered, and is over at once", async () => {
+  test("HEAD returns the same status and headers as GET, and ends at once", async () => {
     const id = await begin({ type: "look_steps" });
     const response = await eventsOf(id, undefined, "HEAD");
     expect([response.status, response.headers.get("Content-Type")]).toEqual([200, "text/event-stream"]);
@@ -200,7 +200,7 @@ describe("GET /tasks/{id}/events", () => {
     expect((await eventsOf(id, String(ALL.length), "HEAD")).status).toBe(204);
   });
 
-  test("says when a reader should come back, and why a task has failed", async () => {
+  test("tells a reader when to reconnect, and why a task has failed", async () => {
     const id = await submitted({ type: "look_fails" });
     const text = await (await eventsOf(id, "1")).text();
     const [pause, event, ...end] = text.split("\n\n");
@@ -219,7 +219,7 @@ describe("GET /tasks/{id}/events", () => {
     ["1.5", 422],
     ["1234567890", 422],
     ["last", 422],
-  ])("of a task that has ended with its second, after %s, is a %i", async (lastEventId, status) => {
+  ])("of a task with two events, after event %s, is a %i", async (lastEventId, status) => {
     const id = await submitted({ type: "look_fails" });
     const response = await eventsOf(id, lastEventId);
     expect(response.status).toBe(status);
@@ -230,7 +230,7 @@ describe("GET /tasks/{id}/events", () => {
     expect((await response.text()) === "").toBe(status === 204);
   });
 
-  test("goes on for a task that is retried", async () => {
+  test("continues when a task is retried", async () => {
     const id = await submitted({ type: "look_fails" });
     expect((await eventsOf(id, "2")).status).toBe(204);
     await callForJson(`/tasks/${id}/retry`, { method: "POST" });
@@ -254,7 +254,7 @@ describe("GET /tasks/{id}/events", () => {
     expect((await rest(reader)).length).toBeLessThanOrEqual(1);
   });
 
-  test("are the same for any number of readers, and one that leaves disturbs none", async () => {
+  test("are the same for any number of readers, and one that leaves does not disturb the others", async () => {
     const id = await begin({ type: "look_steps" });
     const readers = await Promise.all([open(id), open(id), open(id)]);
     for (const reader of readers) await reader.next();
@@ -264,7 +264,7 @@ describe("GET /tasks/{id}/events", () => {
     expect([namesOf(one ?? []), namesOf(other ?? [])]).toEqual([ALL.slice(1), ALL.slice(1)]);
   });
 
-  test("have no gap and no repeat for a reader that comes back after the ledger was restarted", async () => {
+  test("have no gap and no repetition for a reader that reconnects after a restart of the ledger", async () => {
     const id = await begin({ type: "look_steps" });
     const reader = await open(id);
     const seen = [await reader.next(), await reader.next(), await reader.next()].flatMap(
@@ -280,7 +280,7 @@ describe("GET /tasks/{id}/events", () => {
   });
 });
 
-/** Lets the task go on, once it has told of its progress. */
+/** Lets the task continue after it has reported its progress. */
 async function passGate(id: string): Promise<void> {
   await expect.poll(() => taskOf(id), { interval: 10 }).toMatchObject({ progress: { ratio: 0.5 } });
   gate.resolve();

@@ -1,4 +1,4 @@
-/** Cancelling, retrying and removing tasks, by the front door. */
+/** Cancelling, retrying and deleting tasks through the API. */
 
 import { env, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -65,7 +65,7 @@ const retryAll = (body: unknown) =>
     body: typeof body === "string" ? body : JSON.stringify(body),
   });
 
-/** A task that runs, in an object of its own. */
+/** A task that is running in a runner. */
 async function running(type: string): Promise<string> {
   const id = await begin({ type });
   await expect.poll(() => begun, { interval: 10 }).toBe(1);
@@ -89,8 +89,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe("to cancel a task", () => {
-  test("that waits for its time ends it at once, for good", async () => {
+describe("cancelling a task", () => {
+  test("that waits for its time ends it at once", async () => {
     const id = await submitted({ type: "steer_works", delay: 60 });
     const { status, headers, body } = await cancel(id);
     expect([status, headers.get("Cache-Control")]).toEqual([200, "no-store"]);
@@ -106,7 +106,7 @@ describe("to cancel a task", () => {
     expect(await taskOf(id)).toEqual(body);
   });
 
-  test("that waits for room ends it at once", async () => {
+  test("that waits for a free slot ends it at once", async () => {
     const first = await begin({ type: "steer_single" });
     const second = await submitted({ type: "steer_single" });
     expect(await taskOf(second)).toMatchObject({ status: "queued" });
@@ -116,13 +116,13 @@ describe("to cancel a task", () => {
     expect(await taskOf(second)).toMatchObject({ status: "cancelled", attempt: 0 });
   });
 
-  test("that runs asks its code to end, and is cancelled when that has", async () => {
+  test("that is running asks its code to stop, and ends it when the code has stopped", async () => {
     const id = await running("steer_listens");
     expect((await cancel(id)).body).toMatchObject({ status: "cancelling", finishedAt: null });
     expect(await taskWhen(id, "cancelled")).toMatchObject({ attempt: 1, result: null, error: null });
   });
 
-  test("whose code does not listen withdraws its claim after ten seconds: what it still does counts no more", async () => {
+  test("whose code ignores its signal withdraws its claim after ten seconds, and later reports are ignored", async () => {
     const id = await running("steer_deaf");
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
     expect((await cancel(id)).body).toMatchObject({ status: "cancelling" });
@@ -140,7 +140,7 @@ describe("to cancel a task", () => {
     expect(await events()).toBe(before);
   });
 
-  test("twice is the same as once", async () => {
+  test("twice has the same effect as once", async () => {
     const id = await submitted({ type: "steer_works", delay: 60 });
     const first = await cancel(id);
     const again = await cancel(id);
@@ -162,8 +162,8 @@ describe("to cancel a task", () => {
   });
 });
 
-describe("to retry a task", () => {
-  test("that has failed begins it anew, but for the steps that it has recorded", async () => {
+describe("retrying a task", () => {
+  test("that has failed starts it over, without repeating its recorded steps", async () => {
     const id = await submitted({ type: "steer_steps" });
     expect(await taskOf(id)).toMatchObject({ status: "failed", error: { message: "not yet" } });
     mayWork = true;
@@ -181,7 +181,7 @@ describe("to retry a task", () => {
     expect(steps).toBe(1);
   });
 
-  test("that was cancelled begins it when it would have begun, or now, if that is over", async () => {
+  test("that was cancelled starts it at its original time, or now if that has passed", async () => {
     const id = await submitted({ type: "steer_works", delay: 60 });
     const { runAt } = await taskOf(id);
     await cancel(id);
@@ -193,7 +193,7 @@ describe("to retry a task", () => {
     await expect.poll(() => begun, { interval: 10 }).toBe(2);
   });
 
-  test("that has succeeded, or has not ended, is a conflict", async () => {
+  test("that has succeeded or has not ended is a conflict", async () => {
     const done = await submitted({ type: "steer_works" });
     const later = await submitted({ type: "steer_works", delay: 60 });
     const at = await running("steer_deaf");
@@ -207,8 +207,8 @@ describe("to retry a task", () => {
   });
 });
 
-describe("to remove a task", () => {
-  test("that has ended leaves nothing of it", async () => {
+describe("deleting a task", () => {
+  test("that has ended leaves nothing behind", async () => {
     for (const type of ["steer_works", "steer_steps"]) {
       const id = await submitted({ type });
       const response = await remove(id);
@@ -219,10 +219,10 @@ describe("to remove a task", () => {
     }
   });
 
-  test("leaves all others as they are", async () => {
+  test("leaves all others unchanged", async () => {
     const [one = "", other = ""] = await submittedBatch([{ type: "steer_steps" }, { type: "steer_steps" }]);
     await remove(one);
-    // The first of its three events is with the task itself.
+    // The first of its three events is in the task's own row.
     expect(await leftOf(other)).toEqual({ task: 1, event: 2, step: 1 });
   });
 
@@ -233,13 +233,13 @@ describe("to remove a task", () => {
       expect((await remove(id)).status).toBe(409);
       await cancel(id);
     }
-    // Still running, as far as anybody knows.
+    // It is still being cancelled.
     expect([(await remove(later)).status, (await remove(at)).status]).toEqual([204, 409]);
   });
 });
 
-describe("to retry the dead letters of a type", () => {
-  test("begins all of them anew, on every shard, and no other task", async () => {
+describe("retrying the dead letters of a type", () => {
+  test("starts all of them over, on every shard, and no other task", async () => {
     const ids: string[] = [];
     while (new Set(ids.map(shardOf)).size < 4) ids.push(await submitted({ type: "steer_fails" }));
     const other = await submitted({ type: "steer_fails_too" });
@@ -255,39 +255,39 @@ describe("to retry the dead letters of a type", () => {
   });
 
   test.each<[string, unknown, number, string?]>([
-    ["(a good one, to compare)", { type: "steer_fails" }, 200],
+    ["with a valid body, for comparison", { type: "steer_fails" }, 200],
     ["of callbacks", { type: "callback" }, 200],
-    ["of a type that there is not", { type: "steer_none" }, 422, "json/type"],
-    ["of a type that every object has", { type: "constructor" }, 422, "json/type"],
-    ["of no type", {}, 422, "json/type"],
-    ["of several", { type: ["steer_fails"] }, 422, "json/type"],
-    ["with more than a type", { type: "steer_fails", limit: 1 }, 422, "json/"],
-    ["that is not JSON", "{", 400],
+    ["of an unknown type", { type: "steer_none" }, 422, "json/type"],
+    ["of a type named like a member of every object", { type: "constructor" }, 422, "json/type"],
+    ["without a type", {}, 422, "json/type"],
+    ["of several types", { type: ["steer_fails"] }, 422, "json/type"],
+    ["with an unknown member", { type: "steer_fails", limit: 1 }, 422, "json/"],
+    ["with a body that is not JSON", "{", 400],
   ])("%s", async (_name, asked, status, at) => {
-    const answer = await retryAll(asked);
-    expect(answer.status).toBe(status);
-    if (at !== undefined) expect(answer.body.errors).toMatchObject([{ at }]);
+    const reply = await retryAll(asked);
+    expect(reply.status).toBe(status);
+    if (at !== undefined) expect(reply.body.errors).toMatchObject([{ at }]);
   });
 });
 
 test.each([newTaskId("s1"), newTaskId("s9"), "nonsense"])(
-  "%s is a task that nobody can steer",
+  "cancelling, retrying and deleting %s are each a 404",
   async (id) => {
-    for (const answer of [await cancel(id), await retry(id)]) {
-      expect([answer.status, answer.body.type]).toEqual([404, "urn:sluice:problem:not-found"]);
+    for (const reply of [await cancel(id), await retry(id)]) {
+      expect([reply.status, reply.body.type]).toEqual([404, "urn:sluice:problem:not-found"]);
     }
     expect((await remove(id)).status).toBe(404);
   },
 );
 
-/** Has whatever ran the task report the end of it, if it has not. */
+/** Reports the end of the task with its current token. */
 async function reportOf(id: string): Promise<void> {
   const row = (await taskRows()).find((task) => task.id === id);
   const outcome = { kind: "succeeded" as const, result: '"late"' };
   await ledgerOf(env, id)?.report([{ taskId: id, token: row?.token ?? 0, outcome }]);
 }
 
-/** How many rows there are of a task. */
+/** How many rows a task has in each table. */
 async function leftOf(id: string) {
   const ledger = ledgerOf(env, id);
   if (!ledger) throw new Error("no ledger");

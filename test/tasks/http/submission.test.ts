@@ -1,4 +1,4 @@
-/** What a submission may say, told by the front door; and what tells one payload from another. */
+/** What a submission may contain, and what distinguishes one payload from another. */
 
 import { reset } from "cloudflare:test";
 import * as fc from "fast-check";
@@ -6,8 +6,8 @@ import { beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import {
   checkSubmission,
+  createTasks,
   fingerprint,
-  makeTasks,
   submissionSchema,
 } from "../../../src/tasks/http/submission.ts";
 import { defineTask, registerTaskTypes } from "../../../src/tasks/index.ts";
@@ -27,7 +27,7 @@ const parse = (submission: unknown) => submissionSchema.parse(submission);
 
 keepQuiet();
 
-describe("what is wrong is named, and nothing is kept", () => {
+describe("an invalid submission: every error is named, and nothing is stored", () => {
   beforeEach(() => reset());
 
   const ANY = { type: "submission_any", delay: 60 };
@@ -36,57 +36,73 @@ describe("what is wrong is named, and nothing is kept", () => {
   const textOf = (length: number) => "x".repeat(length - 2);
 
   test.each<[string, unknown, string[] | null]>([
-    ["(a good one, to compare)", { ...PERSON, input: { name: "Ada", children: [{ age: 1 }] } }, null],
-    ["no input, where one is needed", PERSON, ["input/name", "input/children"]],
     [
-      "input that does not fit, in several places",
+      "a valid submission, for comparison",
+      { ...PERSON, input: { name: "Ada", children: [{ age: 1 }] } },
+      null,
+    ],
+    ["a missing input", PERSON, ["input/name", "input/children"]],
+    [
+      "an input that does not fit in several places",
       { ...PERSON, input: { name: "A", children: [{ age: 1 }, { age: 1.5 }, {}] } },
       ["input/name", "input/children/1/age", "input/children/2/age"],
     ],
-    ["input that is no object", { ...PERSON, input: [] }, ["input"]],
-    ["input of 512 KiB", { ...ANY, input: textOf(524_288) }, null],
-    ["input of one byte more", { ...ANY, input: textOf(524_289) }, ["input"]],
-    ["input of 512 KiB, three bytes to a letter", { ...ANY, input: "漢".repeat(174_762) }, null],
-    ["input of one byte more, so", { ...ANY, input: `${"漢".repeat(174_762)}x` }, ["input"]],
-    ["a type that there is not", { type: "submission_none" }, ["type"]],
-    ["a type that every object has", { type: "constructor" }, ["type"]],
-    ["a type that only the ledger starts", { type: "callback", input: { taskId: "a", url: "b" } }, ["type"]],
+    ["an input that is not an object", { ...PERSON, input: [] }, ["input"]],
+    ["an input of 512 KiB", { ...ANY, input: textOf(524_288) }, null],
+    ["an input one byte longer", { ...ANY, input: textOf(524_289) }, ["input"]],
+    ["an input of 512 KiB in three-byte characters", { ...ANY, input: "漢".repeat(174_762) }, null],
+    [
+      "an input one byte longer, in such characters",
+      { ...ANY, input: `${"漢".repeat(174_762)}x` },
+      ["input"],
+    ],
+    ["an unknown type", { type: "submission_none" }, ["type"]],
+    ["a type named like a member of every object", { type: "constructor" }, ["type"]],
+    [
+      "the callback type, which only the ledger starts",
+      { type: "callback", input: { taskId: "a", url: "b" } },
+      ["type"],
+    ],
     ["no type", { input: {} }, ["type"]],
-    ["a type that is no text", { type: 1 }, ["type"]],
-    ["the least priority", { ...ANY, priority: 0 }, null],
-    ["the highest", { ...ANY, priority: 9 }, null],
-    ["one below", { ...ANY, priority: -1 }, ["priority"]],
-    ["one above", { ...ANY, priority: 10 }, ["priority"]],
+    ["a type that is not a string", { type: 1 }, ["type"]],
+    ["the lowest priority", { ...ANY, priority: 0 }, null],
+    ["the highest priority", { ...ANY, priority: 9 }, null],
+    ["a priority of -1", { ...ANY, priority: -1 }, ["priority"]],
+    ["a priority of 10", { ...ANY, priority: 10 }, ["priority"]],
     ["a priority with a fraction", { ...ANY, priority: 1.5 }, ["priority"]],
     ["a priority as text", { ...ANY, priority: "1" }, ["priority"]],
     ["a delay of a year", { ...ANY, delay: 366 * 86_400 }, null],
-    ["a longer one", { ...ANY, delay: 366 * 86_400 + 1 }, ["delay"]],
-    ["a delay below nothing", { ...ANY, delay: -1 }, ["delay"]],
+    ["a longer delay", { ...ANY, delay: 366 * 86_400 + 1 }, ["delay"]],
+    ["a negative delay", { ...ANY, delay: -1 }, ["delay"]],
     ["a delay as text", { ...ANY, delay: "60" }, ["delay"]],
-    ["a moment with an offset", { type: "submission_any", run_at: "2999-01-01T00:00:00+02:00" }, ["run_at"]],
-    ["a moment in 365 days", { type: "submission_any", run_at: inDays(365) }, null],
-    ["one in 367", { type: "submission_any", run_at: inDays(367) }, ["run_at"]],
-    ["a moment without an offset", { type: "submission_any", run_at: "2026-12-01T00:00:00" }, ["run_at"]],
-    ["a date alone", { type: "submission_any", run_at: "2026-12-01" }, ["run_at"]],
-    ["a day that no month has", { type: "submission_any", run_at: "2026-02-30T00:00:00Z" }, ["run_at"]],
-    ["a moment as a number", { type: "submission_any", run_at: 1e12 }, ["run_at"]],
-    ["both a delay and a moment", { ...ANY, run_at: inDays(1) }, ["run_at"]],
     [
-      "a callback to an origin that is allowed",
-      { ...ANY, callback_url: "https://app.example.com/hooks/" },
-      null,
+      "a time with an offset, too far away",
+      { type: "submission_any", run_at: "2999-01-01T00:00:00+02:00" },
+      ["run_at"],
     ],
-    ["to another", { ...ANY, callback_url: "https://evil.example/" }, ["callback_url"]],
-    ["to no URL", { ...ANY, callback_url: "app.example.com" }, ["callback_url"]],
+    ["a time in 365 days", { type: "submission_any", run_at: inDays(365) }, null],
+    ["a time in 367 days", { type: "submission_any", run_at: inDays(367) }, ["run_at"]],
+    ["a time without an offset", { type: "submission_any", run_at: "2026-12-01T00:00:00" }, ["run_at"]],
+    ["a date alone", { type: "submission_any", run_at: "2026-12-01" }, ["run_at"]],
+    ["a day that does not exist", { type: "submission_any", run_at: "2026-02-30T00:00:00Z" }, ["run_at"]],
+    ["a time as a number", { type: "submission_any", run_at: 1e12 }, ["run_at"]],
+    ["both a delay and a time", { ...ANY, run_at: inDays(1) }, ["run_at"]],
+    ["a callback to an allowed origin", { ...ANY, callback_url: "https://app.example.com/hooks/" }, null],
+    ["a callback to another origin", { ...ANY, callback_url: "https://evil.example/" }, ["callback_url"]],
     [
-      "to a URL that is too long",
+      "a callback to something that is not a URL",
+      { ...ANY, callback_url: "app.example.com" },
+      ["callback_url"],
+    ],
+    [
+      "a callback to a URL that is too long",
       { ...ANY, callback_url: `https://app.example.com/${"x".repeat(2000)}` },
       ["callback_url"],
     ],
-    ["a member that there is not", { ...ANY, retries: 3 }, [""]],
-    ["several at once", { ...ANY, priority: 10, delay: -1 }, ["delay", "priority"]],
+    ["an unknown member", { ...ANY, retries: 3 }, [""]],
+    ["several errors at once", { ...ANY, priority: 10, delay: -1 }, ["delay", "priority"]],
     [
-      "of both kinds at once",
+      "errors of the schema's kind and of the callback at once",
       { ...PERSON, callback_url: "https://evil.example/", input: { name: "Ada" } },
       ["input/children", "callback_url"],
     ],
@@ -98,7 +114,7 @@ describe("what is wrong is named, and nothing is kept", () => {
     const kept = (await taskRows()).length;
     if (wrong === null) return expect(kept).toBe(3);
     const placesOf = (errors: unknown) => (errors as { at: string }[]).map(({ at }) => at);
-    // Of a whole request, the place has an end that is empty.
+    // The place of an error about the whole body ends in an empty member.
     expect(placesOf(single.body.errors)).toEqual(wrong.map((at) => `json/${at}`));
     expect(placesOf(batch.body.errors)).toEqual(wrong.map((at) => (at === "" ? "json/1" : `json/1/${at}`)));
     expect(kept).toBe(0);
@@ -110,13 +126,13 @@ describe("what is wrong is named, and nothing is kept", () => {
     ["null", "null"],
     ["text", '"submission_any"'],
     ["a number", "1"],
-  ])("%s: the whole", async (_name, body) => {
-    const answer = await submit(body);
-    expect([answer.status, answer.body.errors]).toMatchObject([422, [{ at: "json/" }]]);
+  ])("%s is one error about the whole body", async (_name, body) => {
+    const reply = await submit(body);
+    expect([reply.status, reply.body.errors]).toMatchObject([422, [{ at: "json/" }]]);
     expect(await taskRows()).toEqual([]);
   });
 
-  test("a batch within a batch, and what is no object, are named by their places", async () => {
+  test("a batch within a batch, and values that are not objects, are named by their places", async () => {
     const { status, body } = await submit([ANY, [ANY], 1, null]);
     expect([status, body.errors]).toMatchObject([
       422,
@@ -124,12 +140,12 @@ describe("what is wrong is named, and nothing is kept", () => {
     ]);
   });
 
-  test("of very many faults a hundred are named", async () => {
+  test("at most a hundred errors are named", async () => {
     const { status, body } = await submit(Array.from({ length: 1000 }, () => ({ type: "submission_none" })));
     expect([status, (body.errors as object[]).length]).toEqual([422, 100]);
   });
 
-  test("a name that is far too long is not told back in full", async () => {
+  test("a type name that is far too long is not echoed in full", async () => {
     const { body } = await submit({ type: "x".repeat(100_000) });
     expect(JSON.stringify(body).length).toBeLessThan(1000);
   });
@@ -137,13 +153,13 @@ describe("what is wrong is named, and nothing is kept", () => {
 
 describe("the tasks of a submission", () => {
   const make = (submission: unknown, nowMs = 1_000_000) =>
-    makeTasks(
+    createTasks(
       checkSubmission(parse(submission), () => undefined),
       "s2",
       nowMs,
     );
 
-  test("have what it says, and an id of their own", () => {
+  test("have its values, and an id of their own", () => {
     const [first, second] = make([
       { type: "submission_any", input: { a: 1 }, priority: 3, delay: 1.0001 },
       { type: "submission_long", callback_url: "https://app.example.com/" },
@@ -166,7 +182,7 @@ describe("the tasks of a submission", () => {
     expect(first?.id).not.toBe(second?.id);
   });
 
-  test("are on the given shard, but for those of a type that has its own", () => {
+  test("are on the given shard, unless their type has its own", () => {
     const [open, capped] = make([{ type: "submission_any" }, { type: "submission_capped" }]);
     expect([shardOf(String(open?.id)), shardOf(String(capped?.id))]).toEqual([
       "s2",
@@ -175,7 +191,7 @@ describe("the tasks of a submission", () => {
     expect(SHARDS).toContain(shardOfName("submission_capped"));
   });
 
-  test("wait till their moment, wherever its offset puts it", () => {
+  test("wait for their time, with its offset taken into account", () => {
     vi.useFakeTimers({ toFake: ["Date"], now: Date.parse("2030-01-01T00:00:00Z") });
     const [task] = make({ type: "submission_any", run_at: "2030-06-01T12:00:00-05:30" });
     vi.useRealTimers();
@@ -190,27 +206,27 @@ describe("the fingerprint", () => {
   test.each<[string, unknown, unknown, boolean]>([
     ["the same", a, structuredClone(a), true],
     ["members in another order", a, { input: { y: { c: null, b: [1, 2] }, x: 1 }, type: "t" }, true],
-    ["what is the default, said", { type: "t" }, { type: "t", input: {}, priority: 0 }, true],
-    ["a number written otherwise", a, JSON.parse(JSON.stringify(a).replace(":1,", ":1.0,")), true],
+    ["an explicit default", { type: "t" }, { type: "t", input: {}, priority: 0 }, true],
+    ["a number in another notation", a, JSON.parse(JSON.stringify(a).replace(":1,", ":1.0,")), true],
     [
-      "members like numbers, in another order",
+      "numeric members in another order",
       { type: "t", input: { 10: 1, 9: 2, a: 3 } },
       { type: "t", input: { a: 3, 9: 2, 10: 1 } },
       true,
     ],
     ["items in another order", a, { ...a, input: { ...a.input, y: { b: [2, 1], c: null } } }, false],
     ["a number and its text", { type: "t", input: { n: 1 } }, { type: "t", input: { n: "1" } }, false],
-    ["null and nothing", { type: "t", input: { n: null } }, { type: "t", input: {} }, false],
+    ["null and a missing member", { type: "t", input: { n: null } }, { type: "t", input: {} }, false],
     ["another type", { type: "t" }, { type: "u" }, false],
     ["another delay", { type: "t", delay: 1 }, { type: "t", delay: 2 }, false],
-    ["another place to call back", { type: "t" }, { type: "t", callback_url: "https://a.example/" }, false],
-    ["one, and a batch of one", { type: "t" }, [{ type: "t" }], false],
+    ["another callback URL", { type: "t" }, { type: "t", callback_url: "https://a.example/" }, false],
+    ["a task, and a batch of one task", { type: "t" }, [{ type: "t" }], false],
     ["a batch in another order", [{ type: "t" }, { type: "u" }], [{ type: "u" }, { type: "t" }], false],
-  ])("of %s: is it the same?", (_name, one, other, isSame) => {
+  ])("of %s is compared", (_name, one, other, isSame) => {
     expect(of(one) === of(other)).toBe(isSame);
   });
 
-  test("is the same for any order of the members, and for no two values that differ", () => {
+  test("is the same for any order of members, and differs for different values", () => {
     const value = fc.jsonValue({ maxDepth: 3 }).filter((json) => !JSON.stringify(json).includes("__proto__"));
     const reversed = (json: unknown): unknown => {
       if (Array.isArray(json)) return json.map(reversed);

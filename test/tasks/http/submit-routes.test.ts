@@ -1,4 +1,4 @@
-/** `POST /tasks`, by the front door: one task, and batches; what they answer, and what is kept. */
+/** `POST /tasks`: single tasks and batches, the responses, and what is stored. */
 
 import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -21,7 +21,7 @@ import {
 const MIB = 1024 * 1024;
 const input = z.record(z.string(), z.unknown());
 const echo = defineTask({ name: "routes_echo", input, run: async (_ctx, given) => given });
-/** Two types with a shard of their own each, and not the same. */
+/** Two types, each with a shard of its own; the shards differ. */
 const [capped, otherCapped] = ["routes_capped", "routes_capped_c"].map((name) =>
   defineTask({ name, input, concurrency: 4, run: async () => null }),
 );
@@ -35,7 +35,7 @@ beforeEach(() => reset());
 afterEach(() => vi.useRealTimers());
 
 describe("one task", () => {
-  test("is acknowledged with its id and where it is, kept, and run", async () => {
+  test("is acknowledged with its id and URL, stored, and run", async () => {
     const { status, headers, body } = await submit({ ...ECHO, input: { n: 1 } });
     const id = String(body.id);
     expect([status, body]).toEqual([202, { id, url: `http://localhost/tasks/${id}` }]);
@@ -64,7 +64,7 @@ describe("one task", () => {
     });
   });
 
-  test("has a URL on the host by which it was submitted", async () => {
+  test("has a URL on the host to which it was submitted", async () => {
     const token = "t".repeat(32);
     const { body } = await submit(ECHO, {
       site: "https://sluice.example.com",
@@ -75,24 +75,24 @@ describe("one task", () => {
   });
 
   test.each<[string, unknown]>([
-    ["none at all", undefined],
+    ["a missing input", undefined],
     ["letters of every kind", { "naïve 😀": '漢字 مرحبا \u2028 \u0000 \\ " </script>' }],
-    ["half of a pair, which is no character", { text: "\ud83d" }],
-    ["members that are something elsewhere", { constructor: 1, toString: null, "": [] }],
-    ["numbers at their ends", { n: [0, 1e300, Number.MAX_SAFE_INTEGER, 1e-7] }],
-    ["a thousand levels", { deep: JSON.parse(`${"[".repeat(998)}${"]".repeat(998)}`) as unknown }],
-  ])("keeps its input as it was: %s", async (_name, given) => {
-    const id = await submitted({ ...ECHO, input: given });
-    expect(await taskOf(id)).toMatchObject({ status: "succeeded", input: given ?? {}, result: given ?? {} });
+    ["half of a surrogate pair", { text: "\ud83d" }],
+    ["members named like those of every object", { constructor: 1, toString: null, "": [] }],
+    ["extreme numbers", { n: [0, 1e300, Number.MAX_SAFE_INTEGER, 1e-7] }],
+    ["a thousand levels of nesting", { deep: JSON.parse(`${"[".repeat(998)}${"]".repeat(998)}`) as unknown }],
+  ])("keeps its input unchanged: %s", async (_name, sent) => {
+    const id = await submitted({ ...ECHO, input: sent });
+    expect(await taskOf(id)).toMatchObject({ status: "succeeded", input: sent ?? {}, result: sent ?? {} });
   });
 
-  test("keeps a member that is called __proto__", async () => {
+  test("keeps a member named __proto__", async () => {
     const id = await submitted('{"type":"routes_echo","input":{"a":{"__proto__":{"b":1}}}}');
     expect(JSON.stringify((await taskOf(id)).input)).toBe('{"a":{"__proto__":{"b":1}}}');
   });
 
   test.each(["漢", "x"])(
-    "takes an input of 512 KiB, all %s, and returns it; not a byte more",
+    "accepts and returns an input of 512 KiB of %s, and not a byte more",
     async (letter) => {
       const text = letter.repeat((512 * 1024 - '{"text":""}'.length) / Buffer.byteLength(letter));
       const task = await taskOf(await submitted({ ...ECHO, input: { text } }));
@@ -102,7 +102,7 @@ describe("one task", () => {
     },
   );
 
-  test("with a delay waits for it, and says when to look again", async () => {
+  test("with a delay waits for it, and the response says when to check again", async () => {
     const { headers, body } = await submit({ ...ECHO, delay: 90.5 });
     expect(["90", "91"]).toContain(headers.get("Retry-After"));
     const task = await taskOf(String(body.id));
@@ -112,34 +112,34 @@ describe("one task", () => {
     expect(waitsMs).toBeLessThanOrEqual(90_500);
   });
 
-  test("with a moment waits for that, whatever its offset", async () => {
+  test("with a time waits for that, whatever its offset", async () => {
     vi.useFakeTimers({ toFake: ["Date"], now: Date.parse("2030-01-01T00:00:00Z") });
     const id = await submitted({ ...ECHO, run_at: "2030-01-01T05:30:00.250+05:00" });
     expect(await taskOf(id)).toMatchObject({ status: "scheduled", runAt: "2030-01-01T00:30:00.250Z" });
   });
 
-  test("begins after its delay by itself", async () => {
+  test("starts by itself after its delay", async () => {
     const id = await submitted({ ...ECHO, delay: 0.2 });
     expect(await taskWhen(id, "succeeded")).toMatchObject({ attempt: 1, runAt: null });
   });
 
-  test("whose moment is over begins at once", async () => {
+  test("whose time has passed starts at once", async () => {
     const { headers, body } = await submit({ ...ECHO, run_at: "2020-01-01T00:00:00Z" });
     expect(headers.get("Retry-After")).toBe("1");
     expect(await taskOf(String(body.id))).toMatchObject({ status: "succeeded" });
   });
 
-  test("has the priority that it was given", async () => {
+  test("keeps its priority", async () => {
     expect(await taskOf(await submitted({ ...ECHO, priority: 9 }))).toMatchObject({ priority: 9 });
   });
 
-  test("keeps where it is to call back", async () => {
+  test("keeps its callback URL", async () => {
     const url = "https://app.example.com/hooks/tasks";
     const id = await submitted({ ...LATER, callback_url: url });
     expect(await taskOf(id)).toMatchObject({ callbackUrl: url });
   });
 
-  test("of a shard that cannot be reached is refused as a whole, and may be tried again", async () => {
+  test("on a shard that cannot be reached is a 503, and nothing is stored", async () => {
     vi.spyOn(scheduler, "wait").mockResolvedValue();
     const { status, headers, body } = await submit(ECHO, { variables: brokenLedger("submit") });
     expect([status, body.type, headers.get("Retry-After")]).toEqual([
@@ -151,7 +151,7 @@ describe("one task", () => {
     expect(await taskRows()).toEqual([]);
   });
 
-  test("of a shard that restarts is taken all the same, once", async () => {
+  test("on a shard that restarts is stored even so, once", async () => {
     vi.spyOn(scheduler, "wait").mockResolvedValue();
     let failures = 2;
     const id = await submitted(ECHO, { variables: brokenLedger("submit", () => failures-- > 0) });
@@ -161,7 +161,7 @@ describe("one task", () => {
 });
 
 describe("a batch", () => {
-  test("is answered with a link for each, in its order", async () => {
+  test("returns a link for each task, in order", async () => {
     const batch = [3, 1, 2].map((n) => ({ ...ECHO, input: { n } }));
     const { status, headers, body } = await submit(batch);
     expect([status, headers.has("Location"), headers.has("Retry-After")]).toEqual([202, false, false]);
@@ -172,7 +172,7 @@ describe("a batch", () => {
     expect(new Set(links.map(({ id }) => shardOf(id))).size).toBe(1);
   });
 
-  test("may have one, or a thousand", async () => {
+  test("may have one task or a thousand", async () => {
     expect(await submittedBatch([LATER])).toHaveLength(1);
     const ids = await submittedBatch(Array.from({ length: 1000 }, (_, n) => ({ ...LATER, input: { n } })));
     expect(new Set(ids).size).toBe(1000);
@@ -180,12 +180,12 @@ describe("a batch", () => {
     expect(ids.map((id) => rows.get(id))).toEqual(ids.map((_, n) => JSON.stringify({ n })));
   });
 
-  test("is run to its end, also what does not begin in the invocation itself", async () => {
+  test("is run to its end, including the tasks that do not start in the invocation", async () => {
     const ids = await submittedBatch(Array.from({ length: 12 }, () => ECHO));
     for (const id of ids) await taskWhen(id, "succeeded");
   });
 
-  test("with something wrong in it changes nothing", async () => {
+  test("with an error in it changes nothing", async () => {
     const { status, body } = await submit([ECHO, { ...ECHO, priority: 10 }, { type: "routes_none" }]);
     expect([status, body.errors]).toMatchObject([422, [{ at: "json/1/priority" }]]);
     expect((await submit([ECHO, { type: "routes_none" }])).status).toBe(422);
@@ -195,7 +195,7 @@ describe("a batch", () => {
   const broken = shardOfName("routes_capped");
   const halves = [{ type: "routes_capped" }, { type: "routes_capped_c" }, { type: "routes_capped" }];
 
-  test("says which could not be written, and why; the others are there", async () => {
+  test("says which tasks could not be written and why; the others are stored", async () => {
     expect(broken).not.toBe(shardOfName("routes_capped_c"));
     vi.spyOn(scheduler, "wait").mockResolvedValue();
     const { status, body } = await submit(halves, {
@@ -211,7 +211,7 @@ describe("a batch", () => {
     expect(await taskWhen(String(link?.id), "succeeded")).toMatchObject({ type: "routes_capped_c" });
   });
 
-  test("of which nothing could be written is a 503", async () => {
+  test("of which no task could be written is a 503", async () => {
     vi.spyOn(scheduler, "wait").mockResolvedValue();
     const { status, headers, body } = await submit(halves, { variables: brokenLedger("submit") });
     expect([status, body.type, headers.get("Retry-After")]).toEqual([
@@ -229,28 +229,28 @@ describe("the body", () => {
   const text = JSON.stringify(LATER);
 
   test.each<[string, string, Record<string, string>, number]>([
-    ["(a good one, to compare)", text, { "Content-Type": "application/json" }, 202],
+    ["that is valid, for comparison", text, { "Content-Type": "application/json" }, 202],
     ["with a charset", text, { "Content-Type": "application/json; charset=utf-8" }, 202],
     ["with space around it", ` \n${text}\t`, { "Content-Type": "application/json" }, 202],
     ["that is not JSON", "{", { "Content-Type": "application/json" }, 400],
     ["that is empty", "", { "Content-Type": "application/json" }, 400],
-    ["with a comma too many", `{"type":"routes_echo",}`, { "Content-Type": "application/json" }, 400],
-    ["of another type", text, { "Content-Type": "text/plain" }, 415],
+    ["with a trailing comma", `{"type":"routes_echo",}`, { "Content-Type": "application/json" }, 400],
+    ["of another media type", text, { "Content-Type": "text/plain" }, 415],
     ["that is a form", "type=routes_echo", { "Content-Type": "application/x-www-form-urlencoded" }, 415],
   ])("%s", async (_name, body, headers, status) => {
-    const answer = await post(body, headers);
-    expect(answer.status).toBe(status);
+    const reply = await post(body, headers);
+    expect(reply.status).toBe(status);
     expect(await taskRows()).toHaveLength(status === 202 ? 1 : 0);
   });
 
-  /** A submission of exactly so many bytes. */
+  /** A submission of exactly this many bytes. */
   const padded = (bytes: number) => text + " ".repeat(bytes - text.length);
   const streamed = (all: string) => new Response(all).body?.pipeThrough(new TransformStream());
 
   test.each([
     [8 * MIB, 202],
     [8 * MIB + 1, 413],
-  ])("of %i bytes is a %i, whether its length is told beforehand or not", async (bytes, status) => {
+  ])("of %i bytes is a %i, with or without a Content-Length", async (bytes, status) => {
     const whole = await post(padded(bytes), {
       "Content-Type": "application/json",
       "Content-Length": String(bytes),
@@ -265,29 +265,26 @@ describe("the body", () => {
   test.each<[string, string, string]>([
     ["arrays", "[", "]"],
     ["objects", '{"b":', "}"],
-  ])(
-    "that is nested very deeply, in %s, is kept whole or is the caller's fault",
-    async (_name, open, close) => {
-      const deep = `{"a":${open.repeat(50_000)}1${close.repeat(50_000)}}`;
-      const headers = { "Idempotency-Key": '"a"' };
-      const { status, body } = await submit(`{"type":"routes_echo","delay":60,"input":${deep}}`, { headers });
-      expect(status).toBeOneOf([202, 400, 422]);
-      const [row] = await taskRows();
-      expect(row?.input).toBe(status === 202 ? deep : undefined);
-      if (status === 202) expect((await callForJson(`/tasks/${String(body.id)}`)).status).toBe(200);
-    },
-  );
+  ])("with very deeply nested %s is either stored whole or rejected", async (_name, open, close) => {
+    const deep = `{"a":${open.repeat(50_000)}1${close.repeat(50_000)}}`;
+    const headers = { "Idempotency-Key": '"a"' };
+    const { status, body } = await submit(`{"type":"routes_echo","delay":60,"input":${deep}}`, { headers });
+    expect(status).toBeOneOf([202, 400, 422]);
+    const [row] = await taskRows();
+    expect(row?.input).toBe(status === 202 ? deep : undefined);
+    if (status === 202) expect((await callForJson(`/tasks/${String(body.id)}`)).status).toBe(200);
+  });
 });
 
 describe("other methods", () => {
-  test("HEAD says what GET would, and OPTIONS what there is", async () => {
+  test("HEAD is like GET, and OPTIONS lists the methods", async () => {
     const head = await callWorker("/tasks", { method: "HEAD" });
     expect([head.response.status, await head.response.text()]).toEqual([200, ""]);
     const { response } = await callWorker("/tasks", { method: "OPTIONS" });
     expect([response.status, response.headers.get("Allow")]).toEqual([204, "GET, HEAD, POST, OPTIONS"]);
   });
 
-  test.each(["PUT", "PATCH", "DELETE"])("%s is not possible", async (method) => {
+  test.each(["PUT", "PATCH", "DELETE"])("%s is a 405", async (method) => {
     const { status, headers } = await callForJson("/tasks", { method });
     expect([status, headers.get("Allow")]).toEqual([405, "GET, HEAD, POST, OPTIONS"]);
   });

@@ -1,4 +1,4 @@
-/** `Prefer: wait=N`: the answer is the task itself, if that ends in time. */
+/** `Prefer: wait=N`: the response is the task itself, if it ends in time. */
 
 import { env, evictDurableObject, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -48,7 +48,7 @@ describe("POST /tasks with Prefer: wait", () => {
     ['wait="5"', "wait=5"],
     ["respond-async, wait=5", "wait=5"],
     ["wait=1000", "wait=60"],
-  ])("%s answers with the task that has ended", async (prefer, applied) => {
+  ])("%s returns the ended task", async (prefer, applied) => {
     const { status, headers, body } = await send(ECHO, prefer);
     expect([status, headers.get("Preference-Applied")]).toEqual([200, applied]);
     expect(body).toEqual(await taskOf(String(body.id)));
@@ -57,13 +57,13 @@ describe("POST /tasks with Prefer: wait", () => {
     expect([headers.has("Retry-After"), headers.get("Cache-Control")]).toEqual([false, "no-store"]);
   });
 
-  test("answers with one that has failed", async () => {
+  test("returns a task that has failed", async () => {
     const { status, headers, body } = await send({ type: "wait_fails" }, "wait=5");
     expect([status, headers.get("Preference-Applied")]).toEqual([200, "wait=5"]);
     expect(body).toMatchObject({ status: "failed", error: { name: "NonRetryableError", message: "no" } });
   });
 
-  test.each([0, 1])("answers as ever after %i s, if the task has not ended then", async (seconds) => {
+  test.each([0, 1])("returns the usual 202 after %i s if the task has not ended by then", async (seconds) => {
     const { status, headers, body } = await send(LATER, `wait=${seconds}`);
     const id = String(body.id);
     expect([status, body]).toEqual([202, { id, url: `http://localhost/tasks/${id}` }]);
@@ -73,7 +73,7 @@ describe("POST /tasks with Prefer: wait", () => {
   });
 
   test.each(["wait=soon", "return=minimal", "wait=-1"])(
-    "%s is not understood, so not applied",
+    "%s is not understood, and so not applied",
     async (prefer) => {
       const { status, headers } = await send(ECHO, prefer);
       expect([status, headers.has("Preference-Applied"), headers.get("Retry-After")]).toEqual([
@@ -84,21 +84,21 @@ describe("POST /tasks with Prefer: wait", () => {
     },
   );
 
-  test("tells the pages of other sites, too, that it was applied", async () => {
+  test("shows pages of other sites that it was applied, too", async () => {
     const origin = "https://app.example.com";
     const headers = { Prefer: "wait=5", Origin: origin };
-    const answer = await submit(ECHO, { headers, variables: { CORS_ORIGINS: [origin] } });
-    const exposed = answer.headers.get("Access-Control-Expose-Headers")?.split(",");
+    const reply = await submit(ECHO, { headers, variables: { CORS_ORIGINS: [origin] } });
+    const exposed = reply.headers.get("Access-Control-Expose-Headers")?.split(",");
     expect(exposed).toEqual(expect.arrayContaining(["Location", "Retry-After"]));
     expect(exposed).toContain("Preference-Applied");
   });
 
-  test("is not for a batch", async () => {
+  test("does not apply to a batch", async () => {
     const { status, headers } = await send([LATER], "wait=30");
     expect([status, headers.has("Preference-Applied")]).toEqual([202, false]);
   });
 
-  test("answers as ever if the ledger cannot be asked: the task is kept", async () => {
+  test("returns the usual 202 if the ledger cannot be reached: the task is stored", async () => {
     const { status, body } = await send(LATER, "wait=0", brokenLedger("wait"));
     expect(status).toBe(202);
     expect(await taskOf(String(body.id))).toMatchObject({ status: "scheduled" });
@@ -106,7 +106,7 @@ describe("POST /tasks with Prefer: wait", () => {
 });
 
 describe("waiting for a task", () => {
-  test("ends with the task, at once", async () => {
+  test("ends as soon as the task does", async () => {
     const id = await begin({ type: "wait_gate" });
     const waiting = waitForTask(env, id, 20_000);
     const beganAtMs = Date.now();
@@ -116,7 +116,7 @@ describe("waiting for a task", () => {
     expect(await waitForTask(env, id, 0)).toMatchObject({ status: "succeeded" });
   });
 
-  test("is not at an end with every change", async () => {
+  test("does not end with other changes", async () => {
     const id = await begin({ type: "wait_progress" });
     let isOver = false;
     const waiting = waitForTask(env, id, 20_000).finally(() => {
@@ -128,7 +128,7 @@ describe("waiting for a task", () => {
     expect(await waiting).toMatchObject({ id, status: "succeeded" });
   });
 
-  test("goes on over a restart of the ledger", async () => {
+  test("continues after a restart of the ledger", async () => {
     const id = await submitted(LATER);
     let asked = 0;
     const variables = changedLedger({
@@ -145,7 +145,7 @@ describe("waiting for a task", () => {
     expect([await waiting, asked]).toMatchObject([{ id, status: "cancelled" }, 2]);
   });
 
-  test("for one that there is not does not wait", async () => {
+  test("does not wait for a task that does not exist", async () => {
     expect(await waitForTask(env, newTaskId("s0"), 20_000)).toBeUndefined();
     expect(await waitForTask(env, "nonsense", 20_000)).toBeUndefined();
   });

@@ -1,4 +1,4 @@
-/** The one alarm of an object: never later than what it is for. */
+/** The alarm of an object: never later than the work that it is set for. */
 import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
@@ -24,41 +24,41 @@ keepQuiet();
 
 const task = (id: string, more = {}) => newTask("alarm", id, more);
 
-/** An alarm in an object that has none yet, and what it is set to. */
+/** An alarm in an object that has none yet, and the time it is set to. */
 const withAlarm = async (action: (alarm: Alarm, set: () => Promise<number | null>) => Promise<void>) =>
   runInDurableObject(ledgerCalled(newLedgerName()), async (_object, state) =>
     action(new Alarm(state), async () => state.storage.getAlarm()),
   );
 
 describe("an alarm", () => {
-  test("is set to the earliest time that was asked for", async () => {
+  test("is set to the earliest requested time", async () => {
     await withAlarm(async (alarm, set) => {
-      for (const [askedMs, setMs] of [
+      for (const [requestedMs, setMs] of [
         [50, 50],
         [70, 50],
         [50, 50],
         [30, 30],
       ] as const) {
-        alarm.wakeAt(T0 + askedMs);
+        alarm.wakeAt(T0 + requestedMs);
         expect(await set()).toBe(T0 + setMs);
       }
     });
   });
 
-  test("that nobody asks for is not set", async () => {
+  test("is not set for a time that never comes", async () => {
     await withAlarm(async (alarm, set) => {
       alarm.wakeAt(Number.POSITIVE_INFINITY);
       expect(await set()).toBeNull();
     });
   });
 
-  test("that has rung stays as it is until that is over, and then is set to whatever is asked for first", async () => {
+  test("does not change while suspended, and after a reset is set to the first requested time", async () => {
     await withAlarm(async (alarm, set) => {
       alarm.wakeAt(T0 + 50);
-      alarm.hold();
+      alarm.suspend();
       alarm.wakeAt(T0 + 10);
       expect(await set()).toBe(T0 + 50);
-      alarm.forget();
+      alarm.reset();
       alarm.wakeAt(T0 + 90);
       expect(await set()).toBe(T0 + 90);
       alarm.wakeAt(T0 + 95);
@@ -67,17 +67,17 @@ describe("an alarm", () => {
   });
 });
 
-describe("a submission that is rolled back", () => {
+describe("a rolled-back submission", () => {
   const SPOIL = `CREATE TRIGGER no BEFORE INSERT ON task WHEN NEW.id = 'bad'
     BEGIN SELECT RAISE(ABORT, 'no'); END`;
   const SOON = { runAtMs: T0 + 1_000 };
   const LATE = { runAtMs: T0 + 60_000 };
 
   test.each([
-    ["one", [task("bad", SOON)]],
-    ["a batch, of which the first could be written", [task("good", SOON), task("bad", SOON)]],
-    ["a batch, of which the last could be written", [task("bad", SOON), task("good", SOON)]],
-  ])("of %s sets no alarm, and keeps none from being set", async (_, tasks) => {
+    ["one task", [task("bad", SOON)]],
+    ["a batch whose first task could be written", [task("good", SOON), task("bad", SOON)]],
+    ["a batch whose last task could be written", [task("bad", SOON), task("good", SOON)]],
+  ])("of %s sets no alarm, and does not prevent a later one", async (_, tasks) => {
     await inLedger(newLedgerName(), async ({ object, storage }) => {
       storage.sql.exec(SPOIL);
       expect(() => object.submit(tasks)).toThrow("no");
@@ -88,7 +88,7 @@ describe("a submission that is rolled back", () => {
     });
   });
 
-  test("leaves the alarm of those that are there", async () => {
+  test("leaves the alarm of existing tasks as it is", async () => {
     await inLedger(newLedgerName(), async ({ object, storage }) => {
       object.submit([task("there", { lane: "fast" })]);
       storage.sql.exec(SPOIL);
@@ -100,7 +100,7 @@ describe("a submission that is rolled back", () => {
   });
 });
 
-test("an end that is rolled back, since its callback cannot be written, leaves an alarm for another try", async () => {
+test("if a task's end is rolled back because its callback cannot be written, an alarm is set for another try", async () => {
   await inLedger(newLedgerName(), async (inside) => {
     const callbackUrl = "https://app.example.com/hooks/a";
     inside.object.submit([task("a", { lane: "fast", callbackUrl })]);

@@ -1,4 +1,4 @@
-/** Types with a cap, and who is served first when there is room. */
+/** Types with a concurrency, and the order in which their queued tasks run. */
 import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { enqueueOnce, startTasks } from "../../../src/tasks/index.ts";
@@ -10,22 +10,22 @@ keepQuiet();
 
 const input = {};
 
-/** Code that counts how much of it runs at once. */
-function crowd() {
-  const count = { now: 0, most: 0, runs: 0 };
+/** Code that counts how many of its runs are concurrent. */
+function countedRun() {
+  const count = { now: 0, max: 0, runs: 0 };
   const run = async () => {
     count.now++;
     count.runs++;
-    count.most = Math.max(count.most, count.now);
+    count.max = Math.max(count.max, count.now);
     await scheduler.wait(15);
     count.now--;
   };
   return { count, run };
 }
 
-describe("of a type with a cap of 2, two run at once and never more", () => {
-  test("whether they run in the request, or are run by the ledger", async () => {
-    const { count, run } = crowd();
+describe("of a type with a concurrency of 2, at most two tasks run at once", () => {
+  test("in both lanes together", async () => {
+    const { count, run } = countedRun();
     const lanes = new Set<unknown>();
     const type = newType(
       "caps-two",
@@ -45,13 +45,13 @@ describe("of a type with a cap of 2, two run at once and never more", () => {
     const ended = await Promise.all(ids.flat().map(whenEnded));
     await waitOnExecutionContext(ctx);
     expect(ended.map(({ status }) => status)).toEqual(Array.from({ length: 12 }, () => "succeeded"));
-    expect(count).toEqual({ now: 0, most: 2, runs: 12 });
+    expect(count).toEqual({ now: 0, max: 2, runs: 12 });
     expect(lanes).toEqual(new Set(["fast", "long"]));
     expect(new Set(ids.flat().map((id) => id.slice(0, 2))).size).toBe(1);
   });
 
-  test("also if they fail and are tried again", async () => {
-    const { count, run } = crowd();
+  test("even if they fail and are retried", async () => {
+    const { count, run } = countedRun();
     const type = newType(
       "caps-failing",
       async ({ attempt }) => {
@@ -67,10 +67,10 @@ describe("of a type with a cap of 2, two run at once and never more", () => {
     );
     const ended = await Promise.all(ids.map(whenEnded));
     expect(ended.map(({ attempt }) => attempt)).toEqual([2, 2, 2, 2, 2, 2]);
-    expect(count).toEqual({ now: 0, most: 2, runs: 12 });
+    expect(count).toEqual({ now: 0, max: 2, runs: 12 });
   });
 
-  test("while other types go past them", async () => {
+  test("while tasks of other types pass them", async () => {
     let goOn = false;
     const full = newType("caps-full", async () => until(() => goOn), { concurrency: 1 });
     const free = newType("caps-free", async () => "past");
@@ -86,7 +86,7 @@ describe("of a type with a cap of 2, two run at once and never more", () => {
   });
 });
 
-test("what waits is served by its priority, and then in the order in which it came", async () => {
+test("queued tasks run by priority, and then in order of arrival", async () => {
   let goOn = false;
   const order: string[] = [];
   const type = newType(

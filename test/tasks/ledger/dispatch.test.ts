@@ -1,12 +1,12 @@
-/** Whose turn it is: who may begin at once, and who is given to runners when there is room. */
+/** Dispatch: which tasks may start at once, and which are given to runners when slots are free. */
 import * as fc from "fast-check";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
-import { isFree, MOST_RUNNERS, nextToDispatch } from "../../../src/tasks/ledger/dispatch.ts";
-import { claim, submit } from "../../../src/tasks/ledger/rules.ts";
-import { TaskTable } from "../../../src/tasks/ledger/task-table.ts";
+import { canStartNow, MAX_RUNNERS, nextToDispatch } from "../../../src/tasks/ledger/dispatch.ts";
+import { claim } from "../../../src/tasks/ledger/rules.ts";
 import { defineTask, type Lane } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
+import { insert, type Tables, withTables } from "../../support/ledger-tables.ts";
 import { inLedger, newLedgerName, newTask, pass, SUCCESS, T0, useClock } from "../../support/ledgers.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 
@@ -30,16 +30,16 @@ const one = (id: string, more = {}) => newTask("line-one", id, more);
 const two = (id: string, more = {}) => newTask("line-two", id, more);
 const FAST = { lane: "fast" } as const;
 
-describe("whoever is submitted to be run at once", () => {
-  test("keeps to the cap of a type, within one submission and over several", async () => {
+describe("a task that its submitter would run at once", () => {
+  test("keeps to the concurrency of its type, within one submission and across several", async () => {
     await inLedger(name, ({ object }) => {
       const claims = object.submit([two("a", FAST), two("b", FAST), two("c", FAST), free("d", FAST)]);
-      expect(claims.map((given) => given?.taskId)).toEqual(["a", "b", undefined, "d"]);
+      expect(claims.map((claimed) => claimed?.taskId)).toEqual(["a", "b", undefined, "d"]);
       expect(object.submit([two("e", FAST)])).toEqual([null]);
     });
   });
 
-  test("a newcomer does not pass one who waits, unless its rank is better", async () => {
+  test("does not pass a waiting task, unless it has a better rank", async () => {
     await inLedger(name, (inside) => {
       inside.object.submit([one("a", FAST), one("waits", { priority: 1 })]);
       pass(1_000);
@@ -53,7 +53,7 @@ describe("whoever is submitted to be run at once", () => {
 });
 
 describe("the ledger's alarm", () => {
-  test("gives what is in the line to runners, the lowest rank first", async () => {
+  test("gives queued tasks to runners, the lowest rank first", async () => {
     await inLedger(name, async (inside) => {
       inside.object.submit([one("old"), one("urgent", { priority: 9 }), one("young", { priority: 1 })]);
       const order: (string | undefined)[] = [];
@@ -63,11 +63,11 @@ describe("the ledger's alarm", () => {
         inside.report(next?.taskId ?? "", SUCCESS);
       }
       expect(order).toEqual(["urgent", "young", "old"]);
-      await vi.waitFor(() => expect(inside.given.map(({ taskId }) => taskId)).toEqual(order));
+      await vi.waitFor(() => expect(inside.started.map(({ taskId }) => taskId)).toEqual(order));
     });
   });
 
-  test("passes over a type at its cap, for others that came later", async () => {
+  test("passes over a type at its limit, in favour of others that arrived later", async () => {
     await inLedger(name, (inside) => {
       inside.object.submit([one("a"), one("b"), one("c")]);
       pass(1);
@@ -77,7 +77,7 @@ describe("the ledger's alarm", () => {
     });
   });
 
-  test("has no more than 100 tasks in runners; the rest follow as those end", async () => {
+  test("has at most 100 tasks in runners; the others follow as those end", async () => {
     await inLedger(name, (inside) => {
       const tasks = Array.from({ length: 105 }, (_, n) => free(`t${String(n).padStart(3, "0")}`));
       inside.object.submit([...tasks, free("here", FAST)]);
@@ -90,103 +90,103 @@ describe("the ledger's alarm", () => {
   });
 });
 
-/** Does something with a book of its own, and enters tasks into it. */
-const withBook = async (action: (book: TaskTable, enter: Enter, sql: SqlStorage) => void) =>
-  inLedger(name, ({ storage }) => {
-    const book = new TaskTable(storage.sql, () => undefined);
-    const enter: Enter = (id, type, rankMs, lane = null) => {
-      const entry = { id, type, input: "1", runAtMs: 0, callbackUrl: null };
-      expect(book.enter(entry, submit(0, 0, lane, rankMs), rankMs)).toBe(true);
-    };
-    action(book, enter, storage.sql);
+/** Runs `action` on the tables of a new ledger, with a function that inserts tasks by their rank. */
+const withQueue = async (action: (tables: Tables, insert: Insert) => void) =>
+  withTables((tables) => {
+    action(tables, (id, type, rankMs, lane = null) =>
+      expect(insert(tables, id, { type, atMs: rankMs, lane })).toBe(true),
+    );
   });
-type Enter = (id: string, type: string, rankMs: number, lane?: Lane | null) => void;
+type Insert = (id: string, type: string, rankMs: number, lane?: Lane | null) => void;
 
-describe("whether a task is free to begin", () => {
-  test("depends on nothing, if its type has no cap, or is not known", async () => {
-    await withBook((book, enter) => {
-      for (let n = 0; n <= MOST_RUNNERS; n++) enter(`t${n}`, "line-free", T0, n === 0 ? null : "long");
-      expect([isFree(book, "line-free", T0 + 1), isFree(book, "line-gone", T0)]).toEqual([true, true]);
+describe("whether a task can start now", () => {
+  test("depends on nothing if its type has no concurrency or is unknown", async () => {
+    await withQueue(({ queries }, add) => {
+      for (let n = 0; n <= MAX_RUNNERS; n++) add(`t${n}`, "line-free", T0, n === 0 ? null : "long");
+      expect([canStartNow(queries, "line-free", T0 + 1), canStartNow(queries, "line-gone", T0)]).toEqual([
+        true,
+        true,
+      ]);
     });
   });
 
-  test("depends on how many of its type run, in either lane, and on nobody else", async () => {
-    await withBook((book, enter) => {
-      enter("other", "line-one", T0, "fast");
-      const frees = [isFree(book, "line-two", T0)];
+  test("depends on how many tasks of its own type are running, in either lane", async () => {
+    await withQueue(({ queries }, add) => {
+      add("other", "line-one", T0, "fast");
+      const frees = [canStartNow(queries, "line-two", T0)];
       for (const lane of ["fast", "long"] as const) {
-        enter(lane, "line-two", T0, lane);
-        frees.push(isFree(book, "line-two", T0));
+        add(lane, "line-two", T0, lane);
+        frees.push(canStartNow(queries, "line-two", T0));
       }
       expect(frees).toEqual([true, true, false]);
-      // Not even the best of ranks makes room.
-      expect(isFree(book, "line-two", 0)).toBe(false);
+      // Not even the best rank makes a slot free.
+      expect(canStartNow(queries, "line-two", 0)).toBe(false);
     });
   });
 
-  test("depends on who was there before: only a lower rank passes the first in the line", async () => {
-    await withBook((book, enter) => {
-      enter("second", "line-two", T0 + 5);
-      enter("first", "line-two", T0);
-      expect([-1, 0, 1].map((ms) => isFree(book, "line-two", T0 + ms))).toEqual([true, false, false]);
-      expect(isFree(book, "line-one", T0 + 1)).toBe(true);
+  test("depends on the queue: only a lower rank passes its first task", async () => {
+    await withQueue(({ queries }, add) => {
+      add("second", "line-two", T0 + 5);
+      add("first", "line-two", T0);
+      expect([-1, 0, 1].map((ms) => canStartNow(queries, "line-two", T0 + ms))).toEqual([true, false, false]);
+      expect(canStartNow(queries, "line-one", T0 + 1)).toBe(true);
     });
   });
 });
 
-describe("those who are next", () => {
-  test("are as many as are asked for, and as there is room for", async () => {
-    await withBook((book, enter) => {
-      expect(nextToDispatch(book)).toEqual([]);
-      for (let n = 0; n < 5; n++) enter(`q${n}`, "line-free", T0 + n);
-      expect(nextToDispatch(book, 2).map(({ id }) => id)).toEqual(["q0", "q1"]);
-      expect(nextToDispatch(book, 0)).toEqual([]);
-      for (let n = 1; n < MOST_RUNNERS; n++) enter(`r${n}`, "line-free", T0, "long");
-      // What runs where it was submitted takes no runner.
-      enter("here", "line-free", T0, "fast");
-      expect(nextToDispatch(book).map(({ id }) => id)).toEqual(["q0"]);
-      enter("last", "line-free", T0, "long");
-      expect(nextToDispatch(book)).toEqual([]);
+describe("the next tasks", () => {
+  test("are at most as many as requested, and as there are free slots", async () => {
+    await withQueue(({ queries }, add) => {
+      expect(nextToDispatch(queries)).toEqual([]);
+      for (let n = 0; n < 5; n++) add(`q${n}`, "line-free", T0 + n);
+      expect(nextToDispatch(queries, 2).map(({ id }) => id)).toEqual(["q0", "q1"]);
+      expect(nextToDispatch(queries, 0)).toEqual([]);
+      for (let n = 1; n < MAX_RUNNERS; n++) add(`r${n}`, "line-free", T0, "long");
+      // A task in the fast lane occupies no runner.
+      add("here", "line-free", T0, "fast");
+      expect(nextToDispatch(queries).map(({ id }) => id)).toEqual(["q0"]);
+      add("last", "line-free", T0, "long");
+      expect(nextToDispatch(queries)).toEqual([]);
     });
   });
 
-  test("are those of the lowest rank, then id, that their types have room for", async () => {
+  test("are those with the lowest rank, then id, whose types have free slots", async () => {
     const CAPS: Record<string, number> = { "line-one": 1, "line-two": 2 };
     const task = fc.record({
       type: fc.constantFrom("line-one", "line-two", "line-free", "line-gone"),
       rankMs: fc.integer({ min: T0, max: T0 + 3 }),
       isRunning: fc.boolean(),
     });
-    await withBook((book, enter, sql) => {
+    await withQueue(({ tasks, queries, sql }, add) => {
       const property = fc.property(
         fc.array(task, { maxLength: 25 }),
         fc.integer({ min: 1, max: 9 }),
-        (made, most) => {
+        (created, max) => {
           sql.exec("DELETE FROM task");
           const room = new Map<string, number>();
-          const roomOf = (type: string) => room.get(type) ?? CAPS[type] ?? MOST_RUNNERS;
+          const slotsOf = (type: string) => room.get(type) ?? CAPS[type] ?? MAX_RUNNERS;
           const waiting: { id: string; type: string; rankMs: number }[] = [];
-          for (const [n, { type, rankMs, isRunning }] of made.entries()) {
+          for (const [n, { type, rankMs, isRunning }] of created.entries()) {
             const id = `t${(n * 7) % 25}`;
-            const runs = isRunning && roomOf(type) > 0;
-            enter(id, type, rankMs, runs ? "long" : null);
-            if (runs) room.set(type, roomOf(type) - 1);
+            const runs = isRunning && slotsOf(type) > 0;
+            add(id, type, rankMs, runs ? "long" : null);
+            if (runs) room.set(type, slotsOf(type) - 1);
             else waiting.push({ id, type, rankMs });
           }
           const expected: string[] = [];
           for (const { id, type } of waiting.toSorted(
             (a, b) => a.rankMs - b.rankMs || (a.id < b.id ? -1 : 1),
           )) {
-            if (expected.length === most || roomOf(type) === 0) continue;
-            room.set(type, roomOf(type) - 1);
+            if (expected.length === max || slotsOf(type) === 0) continue;
+            room.set(type, slotsOf(type) - 1);
             expected.push(id);
           }
-          const next = nextToDispatch(book, most);
+          const next = nextToDispatch(queries, max);
           expect(next.map(({ id }) => id)).toEqual(expected);
-          // Once these are claimed, whoever is next is somebody else.
-          for (const row of next) book.save(claim(row, "long", T0), T0);
-          const given = new Set(expected);
-          expect(nextToDispatch(book, most).filter(({ id }) => given.has(id))).toEqual([]);
+          // Once these are claimed, others are next.
+          for (const row of next) tasks.save(claim(row, "long", T0), T0);
+          const claimed = new Set(expected);
+          expect(nextToDispatch(queries, max).filter(({ id }) => claimed.has(id))).toEqual([]);
           sql.exec("DELETE FROM event");
         },
       );

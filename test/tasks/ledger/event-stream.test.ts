@@ -1,4 +1,4 @@
-/** The stream of a task's history: each event once, in its order, to the end, whoever reads it and how slowly. */
+/** The event stream of a task: each event once, in order, to the end, however slowly it is read. */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { eventStream, type History } from "../../../src/tasks/ledger/event-stream.ts";
 import { inLedger, newLedgerName, newTask, pass, SUCCESS, T0, useClock } from "../../support/ledgers.ts";
@@ -8,7 +8,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** A history that a test writes. */
+/** A history that the test writes. */
 class Script implements History {
   length = 0;
   isOver = false;
@@ -49,7 +49,7 @@ const textOf = async (stream: ReadableStream<Uint8Array>) => new Response(stream
 const idsIn = (text: string) => [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
 const upTo = (last: number, first = 1) => Array.from({ length: last - first + 1 }, (_, n) => first + n);
 
-test("an event has its number, its name, and when and what it was", async () => {
+test("an event has its number, name, time and data", async () => {
   const script = new Script();
   script.add(1);
   script.end();
@@ -59,7 +59,7 @@ test("an event has its number, its name, and when and what it was", async () => 
 });
 
 test.each([0, 1, 99, 100, 101, 249, 250])(
-  "a reader that has had %i events gets all others, once",
+  "a reader that has seen %i events receives the others once",
   async (after) => {
     const script = new Script();
     script.add(250);
@@ -68,7 +68,7 @@ test.each([0, 1, 99, 100, 101, 249, 250])(
   },
 );
 
-test("what comes while it is read follows, and it ends after the last", async () => {
+test("events that are added during the reading follow, and the stream ends after the last one", async () => {
   const script = new Script();
   script.add(2);
   let text = "";
@@ -85,12 +85,12 @@ test("what comes while it is read follows, and it ends after the last", async ()
   expect(idsIn(text)).toEqual([2, 3, 4, 5]);
 });
 
-test("being woken for nothing tells nothing; a long silence is broken by a comment", async () => {
+test("a wake-up without an event sends nothing; a comment breaks a long silence", async () => {
   const script = new Script();
   const text = textOf(eventStream(script, 0));
   const untilItWaits = async (times: number) => vi.waitFor(() => expect(script.waits).toBe(times));
   await untilItWaits(1);
-  // Not to the millisecond: waiting for a condition lets this clock go on as well.
+  // Not exact to the millisecond: waiting for a condition also advances the fake clock.
   pass(10_000);
   script.wake();
   await untilItWaits(2);
@@ -108,7 +108,7 @@ test("being woken for nothing tells nothing; a long silence is broken by a comme
   ]);
 });
 
-test("a reader that is slow is read for no further than it has come", async () => {
+test("events are not read ahead of a slow reader", async () => {
   const script = new Script();
   script.add(100_000);
   const reader = eventStream(script, 0).getReader();
@@ -117,7 +117,7 @@ test("a reader that is slow is read for no further than it has come", async () =
   await reader.cancel();
 });
 
-test("a reader that has gone away ends the reading, and is nobody's error", async () => {
+test("a reader that leaves ends the reading without an error", async () => {
   const script = new Script();
   script.add(100_000);
   const reader = eventStream(script, 0).getReader();
@@ -130,7 +130,7 @@ test("a reader that has gone away ends the reading, and is nobody's error", asyn
   expect(script.reads).toBe(reads);
 });
 
-test("a history that cannot be read any more breaks the stream off", async () => {
+test("a history that can no longer be read breaks the stream off", async () => {
   const script = new Script();
   script.add(1);
   vi.spyOn(script, "endsWith").mockImplementation(() => {
@@ -139,10 +139,10 @@ test("a history that cannot be read any more breaks the stream off", async () =>
   await expect(textOf(eventStream(script, 0))).rejects.toThrow();
 });
 
-describe("the eventStream of the ledger", () => {
-  test("follows a task to its end, and is over for whoever has had that", async () => {
+describe("the event stream of the ledger", () => {
+  test("follows a task to its end, and is over for a reader that has seen the end", async () => {
     await inLedger(newLedgerName(), async ({ object }) => {
-      object.submit([newTask("feed", "a", { lane: "fast" })]);
+      object.submit([newTask("event-stream", "a", { lane: "fast" })]);
       const stream = object.watch("a", 0);
       if (!(stream instanceof ReadableStream)) throw new Error("there is no stream");
       const text = textOf(stream);
@@ -159,9 +159,9 @@ describe("the eventStream of the ledger", () => {
     });
   });
 
-  test("goes on after a restart where it was broken off", async () => {
+  test("continues where it was broken off", async () => {
     await inLedger(newLedgerName(), async ({ object }) => {
-      object.submit([newTask("feed", "a", { lane: "fast" })]);
+      object.submit([newTask("event-stream", "a", { lane: "fast" })]);
       object.report([{ taskId: "a", token: 1, outcome: { kind: "crashed" } }]);
       object.cancel("a");
       const stream = object.watch("a", 2);
@@ -171,7 +171,7 @@ describe("the eventStream of the ledger", () => {
 
   test("ends when its task is removed", async () => {
     await inLedger(newLedgerName(), async ({ object }) => {
-      object.submit([newTask("feed", "a")]);
+      object.submit([newTask("event-stream", "a")]);
       const stream = object.watch("a", 1);
       const text = stream instanceof ReadableStream ? textOf(stream) : expect.fail();
       await scheduler.wait(0);
@@ -183,9 +183,9 @@ describe("the eventStream of the ledger", () => {
 });
 
 describe("waiting in the ledger", () => {
-  test("ends with the task, whatever else happens to it before", async () => {
+  test("ends with the task, and with nothing earlier", async () => {
     await inLedger(newLedgerName(), async ({ object }) => {
-      object.submit([newTask("feed", "a", { lane: "fast" })]);
+      object.submit([newTask("event-stream", "a", { lane: "fast" })]);
       const waiting = object.wait("a", 60_000);
       object.progress({ taskId: "a", token: 1 }, 0.5, null);
       await scheduler.wait(0);
@@ -196,10 +196,10 @@ describe("waiting in the ledger", () => {
     });
   });
 
-  test("ends with its time, with the task as it is then", async () => {
+  test("ends after its time, and returns the task as it is then", async () => {
     vi.useRealTimers();
     await inLedger(newLedgerName(), async ({ object }) => {
-      object.submit([newTask("feed", "a", { runAtMs: T0 })]);
+      object.submit([newTask("event-stream", "a", { runAtMs: T0 })]);
       expect(await object.wait("a", 0)).toMatchObject({ status: "scheduled" });
       expect(await object.wait("a", 20)).toMatchObject({ status: "scheduled" });
     });

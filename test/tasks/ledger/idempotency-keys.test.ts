@@ -1,9 +1,9 @@
-/** Idempotency keys: the same request makes its tasks once, whoever dies on the way. */
+/** Idempotency keys: the same request creates its tasks once, whatever dies on the way. */
 import { beforeEach, describe, expect, test } from "vitest";
-import { KEY_LIFE_MS } from "../../../src/tasks/ledger/idempotency-keys.ts";
+import { KEY_TTL_MS } from "../../../src/tasks/ledger/idempotency-keys.ts";
 import { type Inside, inLedger, newLedgerName, pass, useClock } from "../../support/ledgers.ts";
 
-const MAKING_MS = 15_000;
+const KEY_LEASE_MS = 15_000;
 useClock();
 
 let name: string;
@@ -11,84 +11,84 @@ beforeEach(() => {
   name = newLedgerName();
 });
 
-/** A ledger in which request `one` has reserved the key `k` for the task `a`. */
-const withKey = async (action: (ask: (print: string, id: string) => unknown, inside: Inside) => void) =>
+/** A ledger in which the request `one` has reserved the key `k` for the task `a`. */
+const withKey = async (action: (reserve: (print: string, id: string) => unknown, inside: Inside) => void) =>
   inLedger(name, (inside) => {
-    const ask = (print: string, id: string) => inside.object.reserveKey("k", print, [id]);
-    expect(ask("one", "a")).toEqual({ is: "yours", taskIds: ["a"] });
-    action(ask, inside);
+    const reserve = (print: string, id: string) => inside.object.reserveKey("k", print, [id]);
+    expect(reserve("one", "a")).toEqual({ is: "reserved", taskIds: ["a"] });
+    action(reserve, inside);
   });
 
 describe("the same request again", () => {
-  test("is told to wait while the first makes its tasks", async () => {
-    await withKey((ask) => {
-      pass(MAKING_MS - 1);
-      expect(ask("one", "b")).toEqual({ is: "being-made" });
+  test("has to wait while the first creates its tasks", async () => {
+    await withKey((reserve) => {
+      pass(KEY_LEASE_MS - 1);
+      expect(reserve("one", "b")).toEqual({ is: "in-progress" });
     });
   });
 
-  test("gets the tasks of the first, once they are made", async () => {
-    await withKey((ask, { object }) => {
+  test("gets the tasks of the first after they were created", async () => {
+    await withKey((reserve, { object }) => {
       object.settleKey("k", true);
-      expect(ask("one", "b")).toEqual({ is: "made", taskIds: ["a"] });
-      pass(KEY_LIFE_MS - 1);
-      expect(ask("one", "b")).toEqual({ is: "made", taskIds: ["a"] });
+      expect(reserve("one", "b")).toEqual({ is: "created", taskIds: ["a"] });
+      pass(KEY_TTL_MS - 1);
+      expect(reserve("one", "b")).toEqual({ is: "created", taskIds: ["a"] });
     });
   });
 
-  test.each(["could not make them", "died"])("makes those same tasks where the first %s", async (how) => {
-    await withKey((ask, { object }) => {
-      if (how === "died") pass(MAKING_MS);
+  test.each(["could not create them", "died"])("creates the same tasks if the first %s", async (how) => {
+    await withKey((reserve, { object }) => {
+      if (how === "died") pass(KEY_LEASE_MS);
       else object.settleKey("k", false);
-      expect(ask("one", "b")).toEqual({ is: "yours", taskIds: ["a"] });
-      expect(ask("one", "c")).toEqual({ is: "being-made" });
+      expect(reserve("one", "b")).toEqual({ is: "reserved", taskIds: ["a"] });
+      expect(reserve("one", "c")).toEqual({ is: "in-progress" });
     });
   });
 
-  test("is made, whatever the first says later, which was thought dead", async () => {
-    await withKey((ask, { object }) => {
-      pass(MAKING_MS);
-      expect(ask("one", "b")).toEqual({ is: "yours", taskIds: ["a"] });
+  test("stays settled, whatever the first, whose lease has expired, reports later", async () => {
+    await withKey((reserve, { object }) => {
+      pass(KEY_LEASE_MS);
+      expect(reserve("one", "b")).toEqual({ is: "reserved", taskIds: ["a"] });
       object.settleKey("k", true);
       object.settleKey("k", false);
-      expect(ask("one", "c")).toEqual({ is: "made", taskIds: ["a"] });
+      expect(reserve("one", "c")).toEqual({ is: "created", taskIds: ["a"] });
     });
   });
 
-  test("is yours again with the same ids: the answer to it was lost", async () => {
-    await withKey((ask, { object }) => {
-      pass(MAKING_MS - 1);
-      expect(ask("one", "a")).toEqual({ is: "yours", taskIds: ["a"] });
-      // Its lease begins anew.
-      pass(MAKING_MS - 1);
-      expect(ask("one", "b")).toEqual({ is: "being-made" });
-      expect(ask("two", "a")).toEqual({ is: "of-another-request" });
+  test("with the same ids is reserved again: its reply was lost", async () => {
+    await withKey((reserve, { object }) => {
+      pass(KEY_LEASE_MS - 1);
+      expect(reserve("one", "a")).toEqual({ is: "reserved", taskIds: ["a"] });
+      // Its lease is renewed.
+      pass(KEY_LEASE_MS - 1);
+      expect(reserve("one", "b")).toEqual({ is: "in-progress" });
+      expect(reserve("two", "a")).toEqual({ is: "used-by-another-request" });
       object.settleKey("k", true);
-      expect(ask("one", "a")).toEqual({ is: "made", taskIds: ["a"] });
+      expect(reserve("one", "a")).toEqual({ is: "created", taskIds: ["a"] });
     });
   });
 
-  test("is another one after a day", async () => {
-    await withKey((ask, { object }) => {
+  test("is a new request after a day", async () => {
+    await withKey((reserve, { object }) => {
       object.settleKey("k", true);
-      pass(KEY_LIFE_MS);
-      expect(ask("two", "b")).toEqual({ is: "yours", taskIds: ["b"] });
+      pass(KEY_TTL_MS);
+      expect(reserve("two", "b")).toEqual({ is: "reserved", taskIds: ["b"] });
     });
   });
 });
 
-test("another request with the key is refused, whether the first has made its tasks or not", async () => {
-  await withKey((ask, { object }) => {
-    expect(ask("two", "b")).toEqual({ is: "of-another-request" });
+test("another request with the key is rejected, whether or not the first has created its tasks", async () => {
+  await withKey((reserve, { object }) => {
+    expect(reserve("two", "b")).toEqual({ is: "used-by-another-request" });
     object.settleKey("k", true);
-    expect(ask("two", "b")).toEqual({ is: "of-another-request" });
-    pass(MAKING_MS);
-    expect(ask("two", "b")).toEqual({ is: "of-another-request" });
-    expect(object.reserveKey("other", "two", ["b"])).toEqual({ is: "yours", taskIds: ["b"] });
+    expect(reserve("two", "b")).toEqual({ is: "used-by-another-request" });
+    pass(KEY_LEASE_MS);
+    expect(reserve("two", "b")).toEqual({ is: "used-by-another-request" });
+    expect(object.reserveKey("other", "two", ["b"])).toEqual({ is: "reserved", taskIds: ["b"] });
   });
 });
 
-test("each new key removes two that have expired, the oldest first, and none that has not", async () => {
+test("each new key removes two expired ones, the oldest first, and no other", async () => {
   await inLedger(name, ({ object, storage }) => {
     const keys = () =>
       storage.sql
@@ -100,30 +100,30 @@ test("each new key removes two that have expired, the oldest first, and none tha
       object.settleKey(key, true);
       pass(1);
     }
-    pass(KEY_LIFE_MS - 2);
+    pass(KEY_TTL_MS - 2);
     // All but the last have expired.
     object.reserveKey("f", "one", ["t"]);
     expect(keys()).toEqual(["c", "d", "e", "f"]);
-    expect(object.reserveKey("d", "two", ["u"])).toEqual({ is: "yours", taskIds: ["u"] });
+    expect(object.reserveKey("d", "two", ["u"])).toEqual({ is: "reserved", taskIds: ["u"] });
     expect(keys()).toEqual(["d", "e", "f"]);
     object.reserveKey("g", "one", ["t"]);
     expect(keys()).toEqual(["d", "e", "f", "g"]);
   });
 });
 
-test("keys are removed when their day is over, and not before", async () => {
-  await withKey((_ask, { object, storage }) => {
-    pass(KEY_LIFE_MS - 1);
+test("keys are removed after a day, and not before", async () => {
+  await withKey((_reserve, { object, storage }) => {
+    pass(KEY_TTL_MS - 1);
     object.reserveKey("young", "one", ["b"]);
     const kept = () =>
       storage.sql
         .exec("SELECT key FROM key ORDER BY key")
         .toArray()
         .map(({ key }) => key);
-    object.tend();
+    object.rearm();
     expect(kept()).toEqual(["k", "young"]);
     pass(1);
-    object.tend();
+    object.rearm();
     expect(kept()).toEqual(["young"]);
   });
 });

@@ -1,4 +1,4 @@
-/** When more is due than one alarm of the ledger looks at. */
+/** More due tasks than one alarm of the ledger handles. */
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { defineTask } from "../../../src/tasks/types/define.ts";
@@ -24,7 +24,7 @@ const KEPT_MS = 7 * DAY_MS;
 const many = (count: number, prefix: string, more = {}) =>
   Array.from({ length: count }, (_, n) => newTask("ledger-backlog", `${prefix}${n}`, more));
 
-/** How many there are of each status; those that run count as queued, as they have been. */
+/** How many tasks each status has. Running tasks count as queued, which they have been. */
 function counted({ storage }: Inside) {
   const count = (where: string) =>
     storage.sql.exec<{ n: number }>(`SELECT count(*) AS n FROM task WHERE ${where}`).one().n;
@@ -35,7 +35,7 @@ function counted({ storage }: Inside) {
   };
 }
 
-test("what has ended is removed 50 at a time, and the rest follows at once", async () => {
+test("ended tasks are removed 50 at a time, and the others follow at once", async () => {
   await inLedger(newLedgerName(), async (inside) => {
     inside.object.submit(many(120, "t"));
     for (let n = 0; n < 120; n++) inside.object.cancel(`t${n}`);
@@ -52,7 +52,7 @@ test("what has ended is removed 50 at a time, and the rest follows at once", asy
   });
 });
 
-test("what has expired, however long ago, holds up nothing that is to run", async () => {
+test("expired tasks, however old, hold up none that must run", async () => {
   await inLedger(newLedgerName(), async (inside) => {
     inside.object.submit(many(450, "old"));
     for (let n = 0; n < 450; n++) inside.object.cancel(`old${n}`);

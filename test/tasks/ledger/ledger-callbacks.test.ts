@@ -1,4 +1,4 @@
-/** What the ledger writes to tell others how a task has ended: in the same transaction as the end. */
+/** Callbacks: the ledger writes each in the same transaction as the end of its task. */
 import { describe, expect, test } from "vitest";
 import { CALLBACK_TYPE } from "../../../src/tasks/types/define.ts";
 import {
@@ -17,7 +17,7 @@ import { keepQuiet } from "../../support/quiet.ts";
 useClock();
 keepQuiet();
 
-/** In a ledger with one task, `a`, that runs in the fast lane. */
+/** Runs `action` in a ledger with one task, `a`, that is running in the fast lane. */
 const withOne = async (action: (inside: Inside) => void, more = {}) =>
   inLedger(newLedgerName(), (inside) => {
     inside.object.submit([newTask("ledger-callback", "a", { lane: "fast", ...more })]);
@@ -29,7 +29,7 @@ describe("a callback", () => {
   const callbacks = (inside: Inside) =>
     inside.sql("SELECT id, status, input, callback_url FROM task WHERE type = ?", CALLBACK_TYPE);
 
-  test("is written with each end of a task, once, and by nothing else", async () => {
+  test("is written once with each end of a task, and at no other time", async () => {
     await withOne(
       (inside) => {
         inside.report("a", { kind: "failed", error: { name: "Error", message: "no" }, isFinal: false });
@@ -37,8 +37,8 @@ describe("a callback", () => {
         inside.object.cancel("a");
         inside.object.cancel("a");
         const input = JSON.stringify({ taskId: "a", finishedAt: new Date(T0).toISOString(), url });
-        const made = expect.objectContaining({ status: "queued", input, callback_url: null });
-        expect(callbacks(inside)).toEqual([made]);
+        const callback = expect.objectContaining({ status: "queued", input, callback_url: null });
+        expect(callbacks(inside)).toEqual([callback]);
         inside.object.retry("a");
         expect(callbacks(inside)).toHaveLength(1);
         inside.alarm();
@@ -50,7 +50,7 @@ describe("a callback", () => {
     );
   });
 
-  test("that cannot be written leaves the task as it was, to end later", async () => {
+  test("that cannot be written leaves the task as it was, so that it can end later", async () => {
     await withOne(
       (inside) => {
         inside.sql(`CREATE TRIGGER no BEFORE INSERT ON task BEGIN SELECT RAISE(ABORT, 'no'); END`);
@@ -66,14 +66,14 @@ describe("a callback", () => {
     );
   });
 
-  test("is not written where nobody asked for one", async () => {
+  test("is not written for a task without a callback URL", async () => {
     await withOne((inside) => {
       inside.report("a", FAILURE);
       expect([inside.status("a"), callbacks(inside)]).toEqual(["failed", []]);
     });
   });
 
-  test("is there after five crashes, and after a cancel that was not heard", async () => {
+  test("is written after five crashes, and after a cancel that the code ignored", async () => {
     await withOne(
       (inside) => {
         for (let n = 0; n < 5; n++) {

@@ -1,7 +1,7 @@
-/** How claims and tasks end in the ledger: reports, crashes, cancels, and removal. */
+/** How claims and tasks end in the ledger: reports, crashes, cancels and removal. */
 import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
-import { CANCEL_GRACE_MS, HEARTBEAT_MS, LEASE_MS, MOST_CRASHES } from "../../../src/tasks/ledger/rules.ts";
+import { CANCEL_GRACE_MS, HEARTBEAT_MS, LEASE_MS, MAX_CRASHES } from "../../../src/tasks/ledger/rules.ts";
 import { toTask } from "../../../src/tasks/ledger/schema.ts";
 import { defineTask } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
@@ -29,7 +29,7 @@ const FAST = { lane: "fast" } as const;
 const task = (id: string, more = {}) => newTask("ledger-ends", id, more);
 const CLAIM = { taskId: "a", token: 1 };
 
-/** In a ledger with one task, `a`, that runs in the fast lane. */
+/** Runs `action` in a ledger with one task, `a`, that is running in the fast lane. */
 const withOne = async (action: (inside: Inside) => void | Promise<void>, more = {}) =>
   inLedger(newLedgerName(), async (inside) => {
     inside.object.submit([task("a", { ...FAST, ...more })]);
@@ -37,7 +37,7 @@ const withOne = async (action: (inside: Inside) => void | Promise<void>, more = 
   });
 
 describe("a claim", () => {
-  test("whose lease is over goes to a runner, under the same attempt, and counts no more", async () => {
+  test("whose lease has expired is no longer accepted; a runner continues the same attempt", async () => {
     await withOne(async (inside) => {
       expect(await inside.storage.getAlarm()).toBe(T0 + LEASE_MS);
       pass(LEASE_MS);
@@ -57,7 +57,7 @@ describe("a claim", () => {
     });
   });
 
-  test("lives as long as it sends heartbeats", async () => {
+  test("lasts as long as it sends heartbeats", async () => {
     await withOne((inside) => {
       for (let n = 0; n < 20; n++) {
         pass(HEARTBEAT_MS);
@@ -71,14 +71,14 @@ describe("a claim", () => {
     });
   });
 
-  test("on a task that is not there is stale", async () => {
+  test("on a task that does not exist is stale", async () => {
     await withOne(({ object }) => {
       expect(object.heartbeat({ taskId: "none", token: 1 })).toBe("stale");
       expect(() => object.report([{ taskId: "none", token: 1, outcome: SUCCESS }])).not.toThrow();
     });
   });
 
-  test("hands on what it has recorded: a step's first record stays", async () => {
+  test("passes on its recorded steps; the first record of a step stays", async () => {
     await withOne((inside) => {
       expect(inside.object.step(CLAIM, "one", "1")).toBe(true);
       expect(inside.object.step(CLAIM, "one", "2")).toBe(true);
@@ -95,7 +95,7 @@ describe("a claim", () => {
     });
   });
 
-  test("can be handed over to a time that is no whole number of milliseconds", async () => {
+  test("can be handed over to a fractional number of milliseconds", async () => {
     await withOne((inside) => {
       inside.object.report([{ ...CLAIM, outcome: { kind: "handed-over", notBeforeMs: T0 + 20_000.5 } }]);
       expect(inside.status("a")).toBe("scheduled");
@@ -103,27 +103,30 @@ describe("a claim", () => {
   });
 });
 
-describe("a task whose machine dies", () => {
-  test.each(["its lease is over", "its runner says so"])("five times has failed, where %s", async (how) => {
-    await withOne((inside) => {
-      for (let crashes = 1; crashes <= MOST_CRASHES; crashes++) {
-        expect(inside.status("a")).toBe("running");
-        if (how === "its lease is over") pass(LEASE_MS);
-        else inside.report("a", { kind: "crashed" });
-        inside.alarm();
-        expect(inside.object.getTask("a")).toMatchObject({ crashes, attempt: 1 });
-      }
-      expect(inside.object.getTask("a")).toMatchObject({ status: "failed", token: MOST_CRASHES });
-      expect(JSON.parse(inside.object.getTask("a")?.error ?? "")).toMatchObject({ name: "Crashed" });
-    });
-  });
+describe("a task whose machine dies five times", () => {
+  test.each(["its lease expires", "its runner reports it"])(
+    "has failed, whether %s each time",
+    async (how) => {
+      await withOne((inside) => {
+        for (let crashes = 1; crashes <= MAX_CRASHES; crashes++) {
+          expect(inside.status("a")).toBe("running");
+          if (how === "its lease expires") pass(LEASE_MS);
+          else inside.report("a", { kind: "crashed" });
+          inside.alarm();
+          expect(inside.object.getTask("a")).toMatchObject({ crashes, attempt: 1 });
+        }
+        expect(inside.object.getTask("a")).toMatchObject({ status: "failed", token: MAX_CRASHES });
+        expect(JSON.parse(inside.object.getTask("a")?.error ?? "")).toMatchObject({ name: "Crashed" });
+      });
+    },
+  );
 });
 
 describe("cancelling", () => {
   test.each([
     ["scheduled", { runAtMs: T0 + 1_000 }],
     ["queued", { lane: null }],
-  ])("a task that is %s ends it at once, for good", async (status, more) => {
+  ])("a %s task ends it at once, for good", async (status, more) => {
     await withOne((inside) => {
       expect(inside.status("a")).toBe(status);
       expect(inside.object.cancel("a")).toMatchObject({ status: "cancelled", finished_at_ms: T0 });
@@ -134,7 +137,7 @@ describe("cancelling", () => {
     }, more);
   });
 
-  test("a task that runs tells its code, and ends with it, whatever that reports", async () => {
+  test("a running task tells its code; the task ends with the code, whatever that reports", async () => {
     await withOne((inside) => {
       expect(inside.object.cancel("a")).toMatchObject({ status: "cancelling" });
       expect(inside.object.heartbeat(CLAIM)).toBe("cancel");
@@ -144,7 +147,7 @@ describe("cancelling", () => {
     });
   });
 
-  test("a task whose runner has not begun ends it, as soon as that asks what there is to do", async () => {
+  test("a task whose runner has not started ends it when the runner opens the claim", async () => {
     await withOne((inside) => {
       inside.object.cancel("a");
       expect(inside.object.open({ ...CLAIM, token: 2 })).toBeNull();
@@ -155,7 +158,7 @@ describe("cancelling", () => {
     });
   });
 
-  test("withdraws the claim after 10 s, heartbeats or not", async () => {
+  test("withdraws the claim after 10 s, with or without heartbeats", async () => {
     await withOne(async (inside) => {
       pass(1_000);
       inside.object.cancel("a");
@@ -176,13 +179,13 @@ describe("cancelling", () => {
       async (inside) => {
         inside.alarm();
         inside.object.cancel("a");
-        await vi.waitFor(() => expect(inside.told).toEqual(["a.1"]));
+        await vi.waitFor(() => expect(inside.cancelled).toEqual(["a.1"]));
       },
       { lane: null },
     );
   });
 
-  test("what has ended otherwise, or is not there, is refused", async () => {
+  test("a task that has already ended, or does not exist, changes nothing", async () => {
     await withOne((inside) => {
       inside.report("a", SUCCESS);
       expect([inside.object.cancel("a"), inside.object.cancel("none")]).toEqual(["ended", null]);
@@ -191,8 +194,8 @@ describe("cancelling", () => {
   });
 });
 
-describe("what has ended", () => {
-  test("is removed after its time, with events and steps, and not before", async () => {
+describe("a task that has ended", () => {
+  test("is removed after its retention, with its events and steps, and not before", async () => {
     await withOne((inside) => {
       inside.object.submit([task("b", FAST), task("c")]);
       inside.object.step(CLAIM, "one", "1");
@@ -213,7 +216,7 @@ describe("what has ended", () => {
     });
   });
 
-  test("is kept for days that are no whole number of milliseconds", async () => {
+  test("may have a retention that is a fractional number of milliseconds", async () => {
     await withOne((inside) => {
       inside.setVariables({ TASK_RETENTION_DAYS: { succeeded: 3.142857, failed: 30, cancelled: 7 } });
       inside.report("a", SUCCESS);
@@ -221,7 +224,7 @@ describe("what has ended", () => {
     });
   });
 
-  test("can be removed by hand; what has not is refused", async () => {
+  test("can be removed by hand, and no other task can", async () => {
     await withOne((inside) => {
       expect([inside.object.remove("a"), inside.object.remove("none")]).toEqual(["active", null]);
       inside.report("a", SUCCESS);

@@ -1,9 +1,9 @@
-/** The real ledger, and beside it the world of the rules: the same is done to both, and the same must come of it. */
+/** The real ledger beside a model of it: both receive the same commands and must have the same results. */
 import { evictDurableObject } from "cloudflare:test";
 import * as fc from "fast-check";
 import { expect, test, vi } from "vitest";
 import { z } from "zod";
-import type { Outcome, TaskState } from "../../../src/tasks/ledger/rules.ts";
+import type { Outcome, TaskState } from "../../../src/tasks/ledger/task-state.ts";
 import { defineTask } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
 import {
@@ -88,43 +88,47 @@ const command = fc.oneof(
 );
 type Command = typeof command extends fc.Arbitrary<infer C> ? C : never;
 
-/** Does the same to both, and compares what they answer. */
-function obey(world: World, { object }: Inside, made: Command): void {
+/** Gives a command to both, and compares their replies. */
+function obey(world: World, { object }: Inside, given: Command): void {
   world.nowMs = Date.now();
-  if (made.do === "pass") return pass(made.ms);
-  if (made.do === "alarm") {
+  if (given.do === "pass") return pass(given.ms);
+  if (given.do === "alarm") {
     object.alarm();
     return void world.alarm();
   }
-  if (made.do === "submit") {
+  if (given.do === "submit") {
     const id = `t${String(world.items.size).padStart(3, "0")}.${world.nowMs}`;
-    const runAtMs = made.delayMs === 0 ? 0 : world.nowMs + made.delayMs;
-    const [claim] = object.submit([newTask(made.type, id, { ...made, runAtMs })]);
-    const token = world.submit(id, made.type, made.priority, runAtMs, made.lane);
-    return must((claim?.token ?? null) === token, "just who may begin at once is told so");
+    const runAtMs = given.delayMs === 0 ? 0 : world.nowMs + given.delayMs;
+    const [claim] = object.submit([newTask(given.type, id, { ...given, runAtMs })]);
+    const token = world.submit(id, given.type, given.priority, runAtMs, given.lane);
+    return must((claim?.token ?? null) === token, "both return the same claim");
   }
-  const item = [...world.items.values()][made.pick % Math.max(1, world.items.size)];
+  const item = [...world.items.values()][given.pick % Math.max(1, world.items.size)];
   if (!item) return;
   const { id: taskId } = item;
   const token = item.tokens.at(-1) ?? 1;
-  if (made.do === "heartbeat")
+  if (given.do === "heartbeat")
     must(
       object.heartbeat({ taskId, token }) === world.heartbeat(item, token),
-      "heartbeats are answered alike",
+      "both reply alike to a heartbeat",
     );
-  if (made.do === "retry") must((object.retry(taskId) !== "refused") === world.retry(item), "so are retries");
-  if (made.do === "cancel")
-    must((object.cancel(taskId) === "ended") === (world.cancel(item) === "ended"), "so are cancels");
-  if (made.do !== "report") return;
-  const said = made.outcome(world.nowMs);
-  const aged = item.tokens.at(-1 - made.age) ?? 99;
-  // A report that comes twice, as one whose answer was lost, is taken once.
-  const twice = { taskId, token: aged, outcome: said };
+  if (given.do === "retry")
+    must((object.retry(taskId) !== "refused") === world.retry(item), "both reply alike to a retry");
+  if (given.do === "cancel")
+    must(
+      (object.cancel(taskId) === "ended") === (world.cancel(item) === "ended"),
+      "both reply alike to a cancel",
+    );
+  if (given.do !== "report") return;
+  const reported = given.outcome(world.nowMs);
+  const aged = item.tokens.at(-1 - given.age) ?? 99;
+  // A report that is sent twice, because its reply was lost, is applied once.
+  const twice = { taskId, token: aged, outcome: reported };
   object.report([twice, twice]);
-  world.report(item, aged, said);
+  world.report(item, aged, reported);
 }
 
-/** The rows are as the world has them, the history has no gap, and the alarm is not later than anything that is due. */
+/** The rows match the model, the histories have no gap, and the alarm is no later than the first due task. */
 async function compare(world: World, inside: Inside): Promise<void> {
   const { storage, object } = inside;
   const rows = inside.sql("SELECT * FROM task ORDER BY id") as (TaskState & { id: string; events: number })[];
@@ -143,7 +147,7 @@ async function compare(world: World, inside: Inside): Promise<void> {
     alarmAtMs <= Math.max(Number(late?.at ?? Number.POSITIVE_INFINITY), Date.now()),
     "the alarm is set in time",
   );
-  must(!world.hasRoom() || alarmAtMs <= Date.now(), "who waits and has room is served at once");
+  must(!world.hasRoom() || alarmAtMs <= Date.now(), "a queued task with a free slot is dispatched at once");
   expect(
     object.list({
       statuses: [],
@@ -158,14 +162,14 @@ async function compare(world: World, inside: Inside): Promise<void> {
 async function act(name: string, world: World, commands: Command[]): Promise<void> {
   await inLedger(name, async (inside) => {
     vi.spyOn(Math, "random").mockReturnValue(world.random);
-    for (const made of commands) {
-      obey(world, inside, made);
-      if (made.do !== "pass") await compare(world, inside);
+    for (const given of commands) {
+      obey(world, inside, given);
+      if (given.do !== "pass") await compare(world, inside);
     }
   });
 }
 
-test("the ledger does what the rules say, also when it is evicted in the middle", async () => {
+test("the ledger does what the rules say, even if it is evicted in between", async () => {
   const phases = fc.array(fc.array(command, { minLength: 15, maxLength: 25 }), {
     minLength: 2,
     maxLength: 3,

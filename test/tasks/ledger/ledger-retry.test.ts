@@ -1,4 +1,4 @@
-/** Another life for what has failed, or was cancelled. */
+/** Retrying tasks that failed or were cancelled. */
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import type { TaskLedger } from "../../../src/tasks/ledger/ledger.ts";
@@ -30,7 +30,7 @@ const FAST = { lane: "fast" } as const;
 const task = (id: string, more = {}) => newTask("ledger-retry", id, more);
 const CLAIM = { taskId: "a", token: 1 };
 
-/** In a ledger with one task, `a`, that runs in the fast lane. */
+/** Runs `action` in a ledger with one task, `a`, that is running in the fast lane. */
 const withOne = async (action: (inside: Inside) => void) =>
   inLedger(newLedgerName(), (inside) => {
     inside.object.submit([task("a", FAST)]);
@@ -41,7 +41,7 @@ describe("a retry by hand", () => {
   test.each<[string, (ledger: TaskLedger) => unknown]>([
     ["one task", (ledger) => ledger.retry("a")],
     ["all dead letters", (ledger) => ledger.retryFailed("ledger-retry", Date.now() + 1, 9)],
-  ])("of %s forgets how far the life before had come, unless it is refused", async (_, again) => {
+  ])("of %s clears the progress of the previous life, unless the task has not ended", async (_, again) => {
     await withOne((inside) => {
       const progress = () => toTask(inside.object.getTask("a") ?? expect.fail()).progress;
       const half = { ratio: 0.5, message: "half" };
@@ -55,7 +55,7 @@ describe("a retry by hand", () => {
     });
   });
 
-  test("begins another life, with its steps, under a new token", async () => {
+  test("begins another life, with the recorded steps, under a new token", async () => {
     await withOne((inside) => {
       expect(inside.object.retry("a")).toBe("refused");
       inside.object.step(CLAIM, "one", "1");
@@ -70,7 +70,7 @@ describe("a retry by hand", () => {
     });
   });
 
-  test("of a task whose time lies ahead waits for that time", async () => {
+  test("of a task whose time has not come waits for that time", async () => {
     await inLedger(newLedgerName(), async (inside) => {
       inside.object.submit([task("a", { runAtMs: T0 + 3_600_000 })]);
       inside.object.cancel("a");
@@ -82,12 +82,12 @@ describe("a retry by hand", () => {
       pass(1);
       expect(inside.alarm()).toEqual([{ taskId: "a", token: 1 }]);
       inside.report("a", FAILURE);
-      // That time is over now.
+      // That time has passed now.
       expect(inside.object.retry("a")).toMatchObject({ status: "queued" });
     });
   });
 
-  test("of the dead letters takes what failed before a time, so that one that fails again is not retried for ever", async () => {
+  test("of dead letters takes only those that failed before a time, so that none is retried forever", async () => {
     await withOne((inside) => {
       inside.report("a", FAILURE);
       const beforeMs = Date.now() + 1;
@@ -101,7 +101,7 @@ describe("a retry by hand", () => {
     });
   });
 
-  test("of the dead letters of a type takes the oldest, so many, and no others", async () => {
+  test("of a type's dead letters takes the oldest, up to the limit, and no other task", async () => {
     await withOne((inside) => {
       pass(1);
       inside.object.submit([

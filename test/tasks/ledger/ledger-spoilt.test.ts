@@ -1,11 +1,11 @@
-/** Rows that have been spoilt: their task still comes to an end, and the rest of the shard never notices. */
+/** Corrupted rows: their task still comes to an end, and the rest of the shard is not affected. */
 
 import { env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
-import { FINAL_STATUSES } from "../../../src/tasks/ledger/rules.ts";
 import { toTask } from "../../../src/tasks/ledger/schema.ts";
 import { newTaskId } from "../../../src/tasks/ledger/task-id.ts";
+import { FINAL_STATUSES } from "../../../src/tasks/ledger/task-state.ts";
 import { defineTask } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
 import {
@@ -33,8 +33,8 @@ keepQuiet();
 const PAGE = { statuses: [], type: undefined, fromMs: 0, before: { createdAtMs: 9e15, id: "" }, limit: 9 };
 const NOT_JSON = ["", "{", "\u0000", "undefined", "[1]"];
 
-describe.each(["input", "result", "error"])("%s that cannot be read", (column) => {
-  test.each(NOT_JSON)("any more (%j) hides nothing else of the task, nor of the list", async (text) => {
+describe.each(["input", "result", "error"])("a corrupted %s", (column) => {
+  test.each(NOT_JSON)("(%j) hides neither the rest of the task nor the list", async (text) => {
     await inLedger(newLedgerName(), ({ object, storage }) => {
       object.submit([newTask("ledger-spoilt", "a", { lane: "fast" }), newTask("ledger-spoilt-not", "b")]);
       storage.sql.exec(`UPDATE task SET ${column} = ? WHERE id = 'a'`, text);
@@ -47,7 +47,7 @@ describe.each(["input", "result", "error"])("%s that cannot be read", (column) =
   });
 });
 
-test("text that is no UTF-8 hides nothing else of the list", async () => {
+test("text that is not UTF-8 does not hide the list", async () => {
   await inLedger(newLedgerName(), ({ object, storage }) => {
     object.submit([newTask("ledger-spoilt", "a"), newTask("ledger-spoilt-not", "b")]);
     storage.sql.exec(
@@ -60,7 +60,7 @@ test("text that is no UTF-8 hides nothing else of the list", async () => {
   });
 });
 
-/** Runs a task in a runner, once its row was spoilt; gives it as it has become. */
+/** Corrupts a task's row, runs the task in a runner, and returns it after its end. */
 async function runSpoilt(...queries: string[]) {
   const id = newTaskId("s0");
   const ledger = ledgerCalled("s0");
@@ -79,7 +79,7 @@ async function runSpoilt(...queries: string[]) {
 }
 
 describe("a task that runs", () => {
-  test("with an input that cannot be read has failed for good", async () => {
+  test("with an unreadable input fails for good", async () => {
     expect(await runSpoilt("UPDATE task SET input = '{' WHERE id = ?")).toMatchObject({
       status: "failed",
       attempt: 1,
@@ -88,13 +88,13 @@ describe("a task that runs", () => {
     });
   });
 
-  test("with a step that cannot be read fails as any other; without one it succeeds", async () => {
+  test("with an unreadable step fails like any other; without one it succeeds", async () => {
     const record = "INSERT INTO step (task_id, name, result) VALUES (?, 'one', '{')";
     expect(await runSpoilt(record)).toMatchObject({ status: "failed", error: { name: "SyntaxError" } });
     expect(await runSpoilt()).toMatchObject({ status: "succeeded", result: 1 });
   });
 
-  test("of a type that there is no more fails, with its retries", async () => {
+  test("of a type that no longer exists fails after its retries", async () => {
     expect(await runSpoilt("UPDATE task SET type = 'gone', attempt = 3 WHERE id = ?")).toMatchObject({
       status: "failed",
       attempt: 4,
@@ -103,14 +103,14 @@ describe("a task that runs", () => {
 });
 
 describe("a task whose history cannot be continued", () => {
-  /** Its next event would be one that is there already. */
+  /** Takes the number of the task's next event. */
   const SPOIL = "INSERT INTO event (task_id, number, at_ms, name, data) VALUES ('a', 2, 0, 'status', '{}')";
   const PAUSE_MS = 60_000;
 
   test.each([
-    ["is in the line", {}, 0],
-    ["has to be queued", { runAtMs: T0 + 1_000 }, 1_000],
-    ["has a lease that is over", { lane: "fast" as const }, 15_000],
+    ["is queued", {}, 0],
+    ["must be queued", { runAtMs: T0 + 1_000 }, 1_000],
+    ["has an expired lease", { lane: "fast" as const }, 15_000],
   ])("and that %s holds up no other", async (_, more, ms) => {
     await inLedger(newLedgerName(), (inside) => {
       inside.object.submit([newTask("ledger-spoilt", "a", more)]);
@@ -123,10 +123,10 @@ describe("a task whose history cannot be continued", () => {
   });
 
   test.each([
-    ["is in the line", {}, 0, 0],
-    ["has to be queued", { runAtMs: T0 + 1_000 }, 1_000, 0],
-    ["has a lease that is over", { lane: "fast" as const }, 15_000, 1],
-  ])("and that %s goes on a minute later, with a history that has no gap", async (_, more, ms, crashes) => {
+    ["is queued", {}, 0, 0],
+    ["must be queued", { runAtMs: T0 + 1_000 }, 1_000, 0],
+    ["has an expired lease", { lane: "fast" as const }, 15_000, 1],
+  ])("and that %s continues a minute later, with a history without a gap", async (_, more, ms, crashes) => {
     await inLedger(newLedgerName(), async (inside) => {
       inside.object.submit([newTask("ledger-spoilt", "a", more)]);
       inside.sql(SPOIL);
@@ -145,7 +145,7 @@ describe("a task whose history cannot be continued", () => {
     });
   });
 
-  test("is not changed by what its caller is not told of", async () => {
+  test("is not changed by a call that fails", async () => {
     await inLedger(newLedgerName(), (inside) => {
       inside.object.submit([newTask("ledger-spoilt", "a", { lane: "fast" })]);
       inside.sql(SPOIL);
@@ -154,7 +154,7 @@ describe("a task whose history cannot be continued", () => {
     });
   });
 
-  test("is kept for its time, when it is a dead letter that cannot be retried", async () => {
+  test("is kept for its retention if it is a dead letter that cannot be retried", async () => {
     await inLedger(newLedgerName(), (inside) => {
       inside.object.submit([newTask("ledger-spoilt", "a", { lane: "fast" })]);
       inside.report("a", FAILURE);
@@ -168,7 +168,7 @@ describe("a task whose history cannot be continued", () => {
     });
   });
 
-  test("holds up no report that comes with its own", async () => {
+  test("holds up no other report of the same call", async () => {
     await inLedger(newLedgerName(), (inside) => {
       const fast = { lane: "fast" as const };
       const claims = inside.object.submit([
@@ -179,7 +179,7 @@ describe("a task whose history cannot be continued", () => {
       const reports = claims.flatMap((claim) => (claim ? [{ ...claim, outcome: SUCCESS }] : []));
       inside.object.report(reports);
       expect(inside.statuses()).toEqual({ a: "running", b: "succeeded" });
-      // Whoever says it again is heard: it is mended.
+      // A repeated report is accepted: the history was repaired.
       inside.object.report(reports);
       expect(inside.statuses()).toEqual({ a: "succeeded", b: "succeeded" });
       expect(inside.events("a").map(({ number }) => number)).toEqual([1, 2, 3]);

@@ -1,10 +1,10 @@
-/** What comes into the ledger, and whom it gives to whom to run. */
+/** Submitting tasks to the ledger, and how its alarm gives them to runners. */
 import { evictDurableObject, runDurableObjectAlarm } from "cloudflare:test";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import type { Claim } from "../../../src/tasks/ledger/claim.ts";
 import { PRIORITY_HEAD_START_MS } from "../../../src/tasks/ledger/rank.ts";
-import { LEASE_MS, RELEASE_PAUSE_MS } from "../../../src/tasks/ledger/rules.ts";
+import { LEASE_MS, RUNNER_RETRY_MS } from "../../../src/tasks/ledger/rules.ts";
 import { defineTask } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
 import { captureLogs } from "../../support/call.ts";
@@ -39,7 +39,7 @@ const one = (id: string, more = {}) => newTask("ledger-one", id, more);
 const FAST = { lane: "fast" } as const;
 
 describe("submitting", () => {
-  test("writes a task with its first claim, if it is to be run at once", async () => {
+  test("writes a task together with its first claim if the caller would run it at once", async () => {
     await inLedger(name, (inside) => {
       expect(inside.object.submit([free("a", FAST), free("b")])).toEqual([{ taskId: "a", token: 1 }, null]);
       expect(inside.statuses()).toEqual({ a: "running", b: "queued" });
@@ -54,7 +54,7 @@ describe("submitting", () => {
     });
   });
 
-  test("writes all of the tasks, or none", async () => {
+  test("writes all of the tasks or none", async () => {
     await inLedger(name, (inside) => {
       const broken = free("b", { input: null as unknown as string });
       expect(() => inside.object.submit([free("a"), broken, free("c")])).toThrow("NOT NULL");
@@ -64,7 +64,7 @@ describe("submitting", () => {
     });
   });
 
-  test("with an id that is there changes nothing, and gives nobody a claim", async () => {
+  test("with an existing id changes nothing and returns no claim", async () => {
     await inLedger(name, (inside) => {
       expect(inside.object.submit([free("a", FAST), free("a", FAST)])).toEqual([
         { taskId: "a", token: 1 },
@@ -77,7 +77,7 @@ describe("submitting", () => {
     });
   });
 
-  test("takes reports along, and what they make room for is there at once", async () => {
+  test("applies the reports that it carries first, so that their slots are free at once", async () => {
     await inLedger(name, ({ object }) => {
       const [claim] = object.submit([one("a", FAST)]);
       if (!claim) throw new Error("nothing was claimed");
@@ -89,7 +89,7 @@ describe("submitting", () => {
 });
 
 describe("the alarm", () => {
-  test("begins nothing before its time, and then at once", async () => {
+  test("starts no task before its time, and then starts it at once", async () => {
     await inLedger(name, async (inside) => {
       inside.object.submit([free("a", { ...FAST, runAtMs: T0 + 5_000 })]);
       expect(await inside.storage.getAlarm()).toBe(T0 + 5_000);
@@ -100,7 +100,7 @@ describe("the alarm", () => {
     });
   });
 
-  test("looks at 200 due tasks at once, and goes off again for the rest", async () => {
+  test("handles 200 due tasks, and fires again for the others", async () => {
     await inLedger(name, async (inside) => {
       inside.object.submit(Array.from({ length: 250 }, (_, n) => free(`t${n}`, { runAtMs: T0 + 1 })));
       pass(10);
@@ -110,13 +110,13 @@ describe("the alarm", () => {
     });
   });
 
-  test("goes off by itself", async () => {
+  test("fires by itself", async () => {
     await inLedger(name, ({ object }) => object.submit([free("a")]));
     expect(await runDurableObjectAlarm(ledgerCalled(name))).toBe(true);
     expect((await ledgerCalled(name).getTask("a"))?.status).toBe("running");
   });
 
-  test("takes a claim back that no runner could be found for, and tries again later", async () => {
+  test("takes back a claim if no runner can be reached, and tries again later", async () => {
     await inLedger(name, async (inside) => {
       const unreachable = { start: async () => Promise.reject(new Error("no")) };
       const restore = inside.scriptRunners(() => unreachable);
@@ -125,18 +125,18 @@ describe("the alarm", () => {
       await vi.waitFor(() => expect(inside.status("a")).toBe("scheduled"), { timeout: 5_000 });
       expect(inside.object.getTask("a")).toMatchObject({ attempt: 1, crashes: 0, is_resuming: 1 });
       restore();
-      pass(RELEASE_PAUSE_MS);
+      pass(RUNNER_RETRY_MS);
       expect(inside.alarm()).toEqual([{ taskId: "a", token: 2 }]);
-      expect(inside.given).toEqual([{ taskId: "a", token: 2 }]);
+      expect(inside.started).toEqual([{ taskId: "a", token: 2 }]);
     });
   });
 
-  test("leaves a claim to the runner that has opened it, though nobody was told so", async () => {
+  test("leaves a claim to the runner that has opened it, even if the runner's reply was lost", async () => {
     await inLedger(name, async (inside) => {
       let tries = 0;
       const start = async (claim: Claim) => {
         if (++tries === 2) expect(inside.object.open(claim)).toMatchObject({ attempt: 1 });
-        throw new Error("the answer is lost");
+        throw new Error("the reply is lost");
       };
       inside.scriptRunners(() => ({ start }));
       const { lines } = await captureLogs(async () => {
@@ -146,14 +146,14 @@ describe("the alarm", () => {
         await scheduler.wait(5);
       });
       expect(lines.filter(({ taskId }) => taskId === "opened")).toMatchObject([
-        { message: "no runner could be reached", error: "Error: the answer is lost" },
+        { message: "no runner could be reached", error: "Error: the reply is lost" },
       ]);
       expect(inside.object.getTask("opened")).toMatchObject({ status: "running", token: 1, is_resuming: 0 });
       expect(inside.object.heartbeat({ taskId: "opened", token: 1 })).toBe("ok");
     });
   });
 
-  test("never throws, whatever is wrong, and goes off again", async () => {
+  test("never throws, whatever is wrong, and fires again", async () => {
     await inLedger(name, async (inside) => {
       inside.object.submit([free("a")]);
       inside.sql("ALTER TABLE task RENAME TO gone");
@@ -168,7 +168,7 @@ describe("the alarm", () => {
 });
 
 describe("after a restart", () => {
-  test("leases, the line and caps are as before", async () => {
+  test("leases, queues and concurrency limits are as before", async () => {
     await inLedger(name, ({ object }) =>
       object.submit([one("a", FAST), one("b"), one("c", { priority: 3 })]),
     );
@@ -185,7 +185,7 @@ describe("after a restart", () => {
     });
   });
 
-  test("the alarm is not put off by what is due later than it", async () => {
+  test("the alarm is not postponed by a task that is due later", async () => {
     await inLedger(name, ({ object }) => object.submit([free("lost", FAST)]));
     await evictDurableObject(ledgerCalled(name));
     await inLedger(name, async ({ object, storage }) => {
@@ -195,10 +195,10 @@ describe("after a restart", () => {
   });
 });
 
-describe("an alarm that was lost", () => {
+describe("a lost alarm", () => {
   test.each([
-    ["for what is due", { runAtMs: T0 + 1_000 }, T0 + 1_000],
-    ["for who waits in the line", {}, T0 + 500],
+    ["for a due task", { runAtMs: T0 + 1_000 }, T0 + 1_000],
+    ["for a queued task", {}, T0 + 500],
   ])("%s is set again by a restart", async (_, more, atMs) => {
     await inLedger(name, async ({ object, storage }) => {
       object.submit([free("a", more)]);
@@ -210,55 +210,55 @@ describe("an alarm that was lost", () => {
   });
 });
 
-describe("tending", () => {
-  test("sets an alarm that was lost, and says how late it is", async () => {
+describe("rearming", () => {
+  test("sets a lost alarm, and returns by how much it is overdue", async () => {
     await inLedger(name, async ({ object, storage }) => {
       object.submit([free("a", { runAtMs: T0 + 1_000 })]);
       await storage.deleteAlarm();
-      expect(object.tend()).toBe(0);
+      expect(object.rearm()).toBe(0);
       expect(await storage.getAlarm()).toBe(T0 + 1_000);
       await storage.deleteAlarm();
       pass(61_000);
-      expect(object.tend()).toBe(60_000);
+      expect(object.rearm()).toBe(60_000);
       expect(await storage.getAlarm()).toBe(T0 + 61_000);
     });
   });
 
-  test.each([0, 3])("says how late whoever waits in the line is, of priority %i", async (priority) => {
+  test.each([0, 3])("returns by how much a queued task of priority %i is overdue", async (priority) => {
     await inLedger(name, async (inside) => {
       inside.object.submit([free("a", { priority })]);
       await inside.storage.deleteAlarm();
       pass(5_000);
-      expect(inside.object.tend()).toBe(0);
+      expect(inside.object.rearm()).toBe(0);
       pass(1);
-      expect(inside.object.tend()).toBe(5_001);
+      expect(inside.object.rearm()).toBe(5_001);
       pass(60_000);
-      expect(inside.object.tend()).toBe(65_001);
+      expect(inside.object.rearm()).toBe(65_001);
       inside.alarm();
-      expect(inside.object.tend()).toBe(0);
+      expect(inside.object.rearm()).toBe(0);
     });
   });
 
-  test("does not call late who waits for room", async () => {
+  test("does not count a task that waits for a free slot as overdue", async () => {
     await inLedger(name, async (inside) => {
       inside.object.submit([one("a", FAST), one("b")]);
       pass(LEASE_MS - 1);
-      expect(inside.object.tend()).toBe(0);
+      expect(inside.object.rearm()).toBe(0);
       inside.object.heartbeat({ taskId: "a", token: 1 });
       pass(LEASE_MS - 1);
-      expect(inside.object.tend()).toBe(0);
+      expect(inside.object.rearm()).toBe(0);
       inside.report("a", SUCCESS);
-      expect(inside.object.tend()).toBe(2 * LEASE_MS - 2);
+      expect(inside.object.rearm()).toBe(2 * LEASE_MS - 2);
     });
   });
 
-  test("sets an alarm for whoever waits in the line, and none where nothing does", async () => {
+  test("sets an alarm if a task is queued, and none otherwise", async () => {
     await inLedger(name, async (inside) => {
-      inside.object.tend();
+      inside.object.rearm();
       expect(await inside.storage.getAlarm()).toBeNull();
       inside.object.submit([free("a")]);
       await inside.storage.deleteAlarm();
-      inside.object.tend();
+      inside.object.rearm();
       expect(await inside.storage.getAlarm()).toBe(T0);
     });
   });

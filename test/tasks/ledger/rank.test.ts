@@ -1,18 +1,18 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import {
-  HIGHEST_PRIORITY,
+  MAX_PRIORITY,
   PRIORITY_HEAD_START_MS,
   queuedSinceMs,
   rankOf,
 } from "../../../src/tasks/ledger/rank.ts";
 
-test("of those that come at once, the more urgent has the lower rank; of the equally urgent, the first", () => {
+test("a higher priority has a lower rank; within a priority, the earlier task does", () => {
   expect([rankOf(0, 5), rankOf(0, 6)]).toEqual([5, 6]);
-  expect([rankOf(1, 5), rankOf(HIGHEST_PRIORITY, 5)]).toEqual([5 - 60_000, 5 - 540_000]);
+  expect([rankOf(1, 5), rankOf(MAX_PRIORITY, 5)]).toEqual([5 - 60_000, 5 - 540_000]);
 });
 
-test("nobody starves: a later task passes only with more priority, and only within the head start of that", () => {
+test("no task starves: a later one passes it only with a higher priority and within that head start", () => {
   const arrival = fc.record({ priority: fc.nat(9), atMs: fc.nat(20 * PRIORITY_HEAD_START_MS) });
   const property = fc.property(arrival, arrival, (first, later) => {
     fc.pre(later.atMs > first.atMs);
@@ -23,9 +23,9 @@ test("nobody starves: a later task passes only with more priority, and only with
   fc.assert(property, { numRuns: 1_000 });
 });
 
-test("a rank tells since when whoever has it has been in the line", () => {
+test("a rank tells since when its task has been queued", () => {
   const property = fc.property(
-    fc.nat(HIGHEST_PRIORITY),
+    fc.nat(MAX_PRIORITY),
     fc.integer({ min: 0, max: 8.64e15 }),
     (priority, atMs) => {
       expect(queuedSinceMs(priority, rankOf(priority, atMs))).toBe(atMs);

@@ -1,13 +1,8 @@
-/** Thousands of small histories: whatever is done to some tasks, in whatever order, the rules keep to the design. */
+/** Thousands of random histories: whatever happens to tasks, in whatever order, the rules keep their invariants. */
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import {
-  FINAL_STATUSES,
-  HEARTBEAT_MS,
-  LEASE_MS,
-  type Outcome,
-  TASK_STATUSES,
-} from "../../../src/tasks/ledger/rules.ts";
+import { HEARTBEAT_MS, LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
+import { FINAL_STATUSES, type Outcome, TASK_STATUSES } from "../../../src/tasks/ledger/task-state.ts";
 import { type Item, must } from "../../support/task-history.ts";
 import { World } from "../../support/task-world.ts";
 
@@ -55,7 +50,7 @@ const command = fc.oneof(
 );
 type Command = typeof command extends fc.Arbitrary<infer C> ? C : never;
 
-/** All that live say so, as often as they should, while time goes on; if not, they are all frozen. */
+/** Lets time pass. With a pulse, all holders send their heartbeats; without one, all are frozen. */
 function pass(world: World, ms: number, hasPulse: boolean): void {
   const untilMs = world.nowMs + ms;
   while (world.nowMs < untilMs) {
@@ -65,38 +60,38 @@ function pass(world: World, ms: number, hasPulse: boolean): void {
   }
 }
 
-function toOutcome(made: Extract<Command, { do: "report" }>["outcome"], nowMs: number): Outcome {
-  if (made.kind === "handed-over") return { kind: "handed-over", notBeforeMs: nowMs + made.afterMs };
-  if (made.kind !== "failed" || made.livesMs === undefined) return made;
-  const { livesMs, ...failed } = made;
+function toOutcome(given: Extract<Command, { do: "report" }>["outcome"], nowMs: number): Outcome {
+  if (given.kind === "handed-over") return { kind: "handed-over", notBeforeMs: nowMs + given.afterMs };
+  if (given.kind !== "failed" || given.livesMs === undefined) return given;
+  const { livesMs, ...failed } = given;
   return { ...failed, notBeforeMs: nowMs + livesMs };
 }
 
-function obey(world: World, made: Command): void {
-  if (made.do === "submit") {
-    const runAtMs = made.delayMs === 0 ? 0 : world.nowMs + made.delayMs;
-    world.submit(`t${world.items.size}.${world.nowMs}`, made.type, made.priority, runAtMs, made.lane);
+function obey(world: World, given: Command): void {
+  if (given.do === "submit") {
+    const runAtMs = given.delayMs === 0 ? 0 : world.nowMs + given.delayMs;
+    world.submit(`t${world.items.size}.${world.nowMs}`, given.type, given.priority, runAtMs, given.lane);
   }
-  if (made.do === "alarm") world.alarm();
-  if (made.do === "pass") pass(world, made.ms, made.pulse);
-  if (!("pick" in made)) return;
-  const item = [...world.items.values()][made.pick % Math.max(1, world.items.size)];
+  if (given.do === "alarm") world.alarm();
+  if (given.do === "pass") pass(world, given.ms, given.pulse);
+  if (!("pick" in given)) return;
+  const item = [...world.items.values()][given.pick % Math.max(1, world.items.size)];
   if (!item) return;
-  if (made.do === "heartbeat") world.heartbeat(item, item.tokens.at(-1) ?? 1);
-  if (made.do === "cancel") world.cancel(item);
-  if (made.do === "retry") world.retry(item);
-  if (made.do !== "report") return;
-  world.random = made.random;
+  if (given.do === "heartbeat") world.heartbeat(item, item.tokens.at(-1) ?? 1);
+  if (given.do === "cancel") world.cancel(item);
+  if (given.do === "retry") world.retry(item);
+  if (given.do !== "report") return;
+  world.random = given.random;
   const before = item.state;
-  const isTaken = world.report(
+  const isAccepted = world.report(
     item,
-    item.tokens.at(-1 - made.age) ?? 99,
-    toOutcome(made.outcome, world.nowMs),
+    item.tokens.at(-1 - given.age) ?? 99,
+    toOutcome(given.outcome, world.nowMs),
   );
-  must(isTaken || item.state === before, "a report that does not count changes nothing");
+  must(isAccepted || item.state === before, "a report that is not accepted changes nothing");
 }
 
-/** Lets all that runs succeed, and time go on, until all have ended. */
+/** Lets all running tasks succeed, and time pass, until all tasks have ended. */
 function runToEnd(world: World): void {
   const open = (): Item[] => [...world.items.values()].filter(({ life }) => !life.ended);
   for (let rounds = 0; open().length > 0; rounds++) {
@@ -109,12 +104,12 @@ function runToEnd(world: World): void {
   }
 }
 
-test("whatever happens to tasks, no invariant breaks, and all of them end", () => {
+test("whatever happens to tasks, no invariant breaks and all of them end", () => {
   const statuses = new Set<string>();
   const property = fc.property(fc.array(command, { minLength: 20, maxLength: 60 }), (commands) => {
     const world = new World(T0, TYPES, RETENTION_MS);
-    for (const made of commands) {
-      obey(world, made);
+    for (const given of commands) {
+      obey(world, given);
       for (const { state } of world.items.values()) statuses.add(state.status);
     }
     runToEnd(world);
@@ -123,35 +118,38 @@ test("whatever happens to tasks, no invariant breaks, and all of them end", () =
   expect(statuses).toEqual(new Set(TASK_STATUSES));
 });
 
-test("whatever happened before, a claim without heartbeats is another's to run once its lease is over", () => {
+test("whatever happened before, a claim without heartbeats is lost when its lease expires", () => {
   const property = fc.property(fc.array(command, { minLength: 10, maxLength: 40 }), (commands) => {
     const world = new World(T0, TYPES, RETENTION_MS);
-    for (const made of commands) obey(world, made);
+    for (const given of commands) obey(world, given);
     world.alarm();
     const held = [...world.items.values()].map((item) => ({ item, token: item.holder ?? -1 }));
     world.nowMs += LEASE_MS;
     world.alarm();
     for (const { item, token } of held) {
-      must(!world.report(item, token, { kind: "succeeded", result: "late" }), "its report comes too late");
-      must(item.holder !== token, "nobody holds a claim whose lease is over");
+      must(
+        !world.report(item, token, { kind: "succeeded", result: "late" }),
+        "a report after the lease is not accepted",
+      );
+      must(item.holder !== token, "nobody holds a claim whose lease has expired");
     }
   });
   fc.assert(property, { numRuns: 1_000 });
 });
 
-test("once a task has ended, only a retry by hand changes it, until it is removed", () => {
+test("after a task has ended, only a retry by hand changes it, until it is removed", () => {
   const property = fc.property(fc.array(command, { minLength: 10, maxLength: 40 }), (commands) => {
     const world = new World(T0, TYPES, RETENTION_MS);
-    for (const made of commands) {
+    for (const given of commands) {
       const ended = [...world.items.values()].filter(({ life }) => life.ended);
       const states = ended.map(({ state }) => state);
-      obey(world, made);
+      obey(world, given);
       for (const [n, item] of ended.entries()) {
-        const isRetried = made.do === "retry" && !item.life.ended;
+        const isRetried = given.do === "retry" && !item.life.ended;
         const isSame = JSON.stringify(item.state) === JSON.stringify(states[n]);
         must(
           isRetried || isSame,
-          `nothing but a retry changes what has ended (${FINAL_STATUSES.join(", ")})`,
+          `only a retry changes a task that has ended (${FINAL_STATUSES.join(", ")})`,
         );
       }
     }

@@ -1,4 +1,4 @@
-/** How the ledger reaches runners: a claim is taken back only where none can have it. */
+/** How the ledger reaches runners: it takes a claim back only if no runner can have it. */
 import { env } from "cloudflare:test";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { Claim } from "../../../src/tasks/ledger/claim.ts";
@@ -14,70 +14,74 @@ beforeEach(() => {
 const CLAIM = { taskId: "a", token: 3 };
 const unreachable = async () => Promise.reject(new Error("not now"));
 
-/** Runners whose objects do as they are told; what was asked of which. */
+/** Runners whose objects do what the test scripts, and the calls that they receive. */
 function scripted(start: (claim: Claim, tries: number) => Promise<void>, cancel = async () => {}) {
-  const asked: string[] = [];
+  const calls: string[] = [];
   const getByName = (name: string) => ({
-    start: async (claim: Claim) => start(claim, asked.push(`start ${name}`)),
+    start: async (claim: Claim) => start(claim, calls.push(`start ${name}`)),
     cancel: async () => {
-      asked.push(`cancel ${name}`);
+      calls.push(`cancel ${name}`);
       return cancel();
     },
   });
   const runners = new Runners({ ...env, TASK_RUNNER: { getByName } } as unknown as Env);
-  return { runners, asked };
+  return { runners, calls };
 }
 
 describe("a claim", () => {
-  test("is given to a runner of its own", async () => {
-    const given: Claim[] = [];
-    const { runners, asked } = scripted(async (claim) => void given.push(claim));
-    expect([await runners.start(CLAIM), given, asked]).toEqual([true, [CLAIM], ["start a.3"]]);
+  test("is given to a new runner", async () => {
+    const started: Claim[] = [];
+    const { runners, calls } = scripted(async (claim) => void started.push(claim));
+    expect([await runners.start(CLAIM), started, calls]).toEqual([true, [CLAIM], ["start a.3"]]);
   });
 
-  test("is given again to a runner that could not be reached at first", async () => {
-    const { runners, asked } = scripted(async (_, tries) => (tries < 3 ? unreachable() : undefined));
+  test("is given again if the runner could not be reached at first", async () => {
+    const { runners, calls } = scripted(async (_, tries) => (tries < 3 ? unreachable() : undefined));
     const { value, lines } = await captureLogs(async () => runners.start(CLAIM));
-    expect([value, asked, lines]).toEqual([true, ["start a.3", "start a.3", "start a.3"], []]);
+    expect([value, calls, lines]).toEqual([true, ["start a.3", "start a.3", "start a.3"], []]);
   });
 
-  test("has not begun where no runner could be reached, and that is told of", async () => {
-    const { runners, asked } = scripted(unreachable);
+  test("has not started if no runner could be reached, and that is logged", async () => {
+    const { runners, calls } = scripted(unreachable);
     const { value, lines } = await captureLogs(async () => runners.start(CLAIM));
-    expect([value, asked.length]).toEqual([false, 3]);
+    expect([value, calls.length]).toEqual([false, 3]);
     expect(lines).toMatchObject([
       { level: "warn", message: "no runner could be reached", taskId: "a", error: "Error: not now" },
     ]);
   });
 
   test.each<[string, (runners: Runners) => void, boolean]>([
-    ["has begun where its runner has opened it", (runners) => runners.noteOpened("a"), true],
-    ["has not where the runner of another task has opened that", (runners) => runners.noteOpened("b"), false],
+    ["has started if its runner has opened it", (runners) => runners.noteOpened("a"), true],
     [
-      "has not where it was opened, and is over",
+      "has not started if the runner of another task has opened that",
+      (runners) => runners.noteOpened("b"),
+      false,
+    ],
+    [
+      "has not started if it was opened and has ended",
       (runners) => {
         runners.noteOpened("a");
         runners.forget("a");
       },
       false,
     ],
-  ])("that no runner says it has taken: %s", async (_, meanwhile, isTaken) => {
+  ])("without a reply from its runner %s", async (_, meanwhile, isStarted) => {
     const { runners } = scripted(async (_claim, tries) => {
       if (tries === 2) meanwhile(runners);
       return unreachable();
     });
-    expect(await runners.start(CLAIM)).toBe(isTaken);
+    expect(await runners.start(CLAIM)).toBe(isStarted);
   });
 
-  test("has not begun by the task's claim before it having been opened", async () => {
+  test("has not started if only the task's previous claim was opened", async () => {
     const { runners } = scripted(unreachable);
     runners.noteOpened("a");
     expect(await runners.start(CLAIM)).toBe(false);
   });
 });
 
-test("the runner of a claim is told to end it, once; that it cannot be reached matters to nobody", async () => {
-  const { runners, asked } = scripted(unreachable, unreachable);
+test("a runner is told once to cancel its claim; it does not matter if it cannot be reached", async () => {
+  const { runners, calls } = scripted(unreachable, unreachable);
   await expect(runners.cancel(CLAIM)).resolves.toBeUndefined();
-  expect(asked).toEqual(["cancel a.3"]);
+  expect(calls).toEqual(["cancel a.3"]);
 });

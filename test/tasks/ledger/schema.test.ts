@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { TASK_STATUSES } from "../../../src/tasks/ledger/rules.ts";
 import { type TaskRow, taskLink, taskSchema, toTask } from "../../../src/tasks/ledger/schema.ts";
+import { TASK_STATUSES } from "../../../src/tasks/ledger/task-state.ts";
 
 const ROW: TaskRow = {
   id: "s0-a",
@@ -29,7 +29,7 @@ const ROW: TaskRow = {
   error: '{"name":"Error","message":"why"}',
 };
 
-test("a row is told without what is the ledger's alone", () => {
+test("a row is shown without the ledger's internal columns", () => {
   expect(toTask(ROW)).toEqual({
     id: "s0-a",
     type: "t",
@@ -49,7 +49,7 @@ test("a row is told without what is the ledger's alone", () => {
   });
 });
 
-test("what is told is what the document says, in every status; and only what is scheduled has a time to come", () => {
+test("a task matches its schema in every status, and only a scheduled task has a time to run", () => {
   for (const status of TASK_STATUSES) {
     const task = toTask({ ...ROW, status });
     expect(taskSchema.strict().parse(task)).toEqual(task);
@@ -60,7 +60,7 @@ test("what is told is what the document says, in every status; and only what is 
   }
 });
 
-test("there is no progress until it is told of, and none at all is some", () => {
+test("progress is null until it is reported, and 0 is progress", () => {
   expect(toTask({ ...ROW, progress_ratio: null }).progress).toBeNull();
   expect(toTask({ ...ROW, progress_ratio: 0, progress_message: "" }).progress).toEqual({
     ratio: 0,
@@ -69,15 +69,15 @@ test("there is no progress until it is told of, and none at all is some", () => 
 });
 
 test.each(["", "{", "null", "[]", '{"name":1,"message":"m"}', '{"name":"n"}'])(
-  "what is not readable hides nothing else: %j",
+  "an unreadable value hides no other: %j",
   (text) => {
     const task = toTask({ ...ROW, input: "{", result: "{", error: text });
     expect(task).toMatchObject({ id: "s0-a", input: null, result: null, attempt: 2 });
-    expect(task.error).toEqual({ name: "Error", message: "The error is not readable any more." });
+    expect(task.error).toEqual({ name: "Error", message: "The recorded error can no longer be read." });
   },
 );
 
-test.each([8.64e15 + 1, -8.64e15 - 1, 9e15])("a time that is none (%d) hides nothing else", (ms) => {
+test.each([8.64e15 + 1, -8.64e15 - 1, 9e15])("an impossible time (%d) hides no other value", (ms) => {
   const times = { due_at_ms: ms, run_at_ms: ms, created_at_ms: ms, started_at_ms: ms, finished_at_ms: ms };
   expect(toTask({ ...ROW, ...times, status: "scheduled" })).toMatchObject({
     id: "s0-a",
@@ -89,7 +89,7 @@ test.each([8.64e15 + 1, -8.64e15 - 1, 9e15])("a time that is none (%d) hides not
   });
 });
 
-test("the last time that there can be is told", () => {
+test("the last possible time is shown", () => {
   const times = { due_at_ms: 8.64e15, created_at_ms: 8.64e15 };
   expect(toTask({ ...ROW, ...times, status: "scheduled" })).toMatchObject({
     createdAt: "+275760-09-13T00:00:00.000Z",
@@ -97,7 +97,7 @@ test("the last time that there can be is told", () => {
   });
 });
 
-test("any result is told as it was returned", () => {
+test("any result is shown as it was returned", () => {
   for (const result of [null, 0, "", false, [1], { a: null }])
     expect(toTask({ ...ROW, result: JSON.stringify(result) }).result).toEqual(result);
 });

@@ -7,7 +7,7 @@ const read = (variables: object) => () => readTaskSettings({ ...env, ...variable
 const DAY_MS = 86_400_000;
 const KEPT = { succeeded: 7, failed: 30, cancelled: 7 };
 
-test("as delivered, what has ended is kept for a week, a dead letter for thirty days, and nothing is cut", () => {
+test("days become milliseconds, and a cut of 0 leaves cutting to the platform", () => {
   expect(readTaskSettings(env)).toEqual({
     retentionMs: { succeeded: 7 * DAY_MS, failed: 30 * DAY_MS, cancelled: 7 * DAY_MS },
     waitUntilCutMs: 0,
@@ -29,7 +29,7 @@ test.each<[unknown, number | null]>([
   ["{", null],
   [7, null],
   [undefined, null],
-])("TASK_RETENTION_DAYS = %j keeps what has succeeded for %j ms", (TASK_RETENTION_DAYS, keptMs) => {
+])("TASK_RETENTION_DAYS = %j keeps succeeded tasks for %j ms", (TASK_RETENTION_DAYS, keptMs) => {
   const settings = read({ TASK_RETENTION_DAYS });
   if (keptMs !== null) return expect(settings().retentionMs.succeeded).toBe(keptMs);
   expect(settings).toThrow(ConfigurationError);
@@ -37,7 +37,7 @@ test.each<[unknown, number | null]>([
 });
 
 test.each(["succeeded", "failed", "cancelled"])(
-  "a task that has %s is kept for three days at least where its callback is to tell of it",
+  "a %s task must be kept for at least three days if there are callbacks",
   (status) => {
     const keep = (days: number, more = {}) =>
       read({ TASK_RETENTION_DAYS: { succeeded: 9, failed: 9, cancelled: 9, [status]: days }, ...more });

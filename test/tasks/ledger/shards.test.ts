@@ -1,10 +1,10 @@
-/** Which ledger a task is in: the id alone says so, and what has a shard keeps it for ever. */
+/** Which shard a task is on: the id alone says so, and a task never moves to another. */
 
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { Problem } from "../../../src/kernel/problem.ts";
 import { RESTART_PAUSES_MS } from "../../../src/kernel/retry.ts";
-import { ask } from "../../../src/tasks/ledger/shards.ts";
+import { callObject } from "../../../src/tasks/ledger/shards.ts";
 import {
   anyShard,
   newTaskId,
@@ -26,12 +26,12 @@ afterEach(() => {
 
 const UUID = "0198c0de-1234-7abc-8def-0123456789ab";
 
-test.each(SHARDS)("an id that is made on %s leads back there", (shard) => {
+test.each(SHARDS)("an id created on %s leads back to it", (shard) => {
   expect(shardOf(newTaskId(shard))).toBe(shard);
   expect(shardOf(taskIdOfKey(shard, "key"))).toBe(shard);
 });
 
-describe("the shard of an id", () => {
+describe("the shard of the id", () => {
   test.each([
     [`s0-${UUID}`, "s0"],
     [`s3-${UUID}`, "s3"],
@@ -45,24 +45,24 @@ describe("the shard of an id", () => {
     [`s0-${UUID}\n`, undefined],
     [` s0-${UUID}`, undefined],
     ["", undefined],
-  ])("%j: %s", (id, shard) => {
+  ])("%j is %s", (id, shard) => {
     expect(shardOf(id)).toBe(shard);
   });
 });
 
-test("a key makes the same id for ever, and another key or shard another", () => {
+test("a key on a shard always gives the same id; another key or shard gives another", () => {
   expect(taskIdOfKey("s0", "key")).toBe("s0-78e9faed-0ea4-54cf-ad80-5e5363e3bade");
   expect(new Set([taskIdOfKey("s0", "key"), taskIdOfKey("s1", "key"), taskIdOfKey("s0", "kex")]).size).toBe(
     3,
   );
 });
 
-test("a name leads to the same shard for ever", () => {
+test("a name always leads to the same shard", () => {
   const names = ["task_a", "task_b", "verify-file", "callback", "", "ü"];
   expect(names.map(shardOfName)).toEqual(["s3", "s0", "s0", "s2", "s3", "s0"]);
 });
 
-test("names, and tasks that may be anywhere, are on all shards, about as many on each", () => {
+test("names, and tasks that may be on any shard, spread evenly over all shards", () => {
   for (const make of [(n: number) => shardOfName(`name ${n}`), anyShard]) {
     const counts = new Map<string, number>();
     for (let n = 0; n < 4_000; n++) counts.set(make(n), (counts.get(make(n)) ?? 0) + 1);
@@ -71,7 +71,7 @@ test("names, and tasks that may be anywhere, are on all shards, about as many on
   }
 });
 
-test("just a type with a cap has a shard of its own", () => {
+test("a type has a shard of its own only if it has a concurrency", () => {
   const body = { input: z.unknown(), run: async () => null };
   const capped = defineTask({ ...body, name: "shards-capped", concurrency: 1 });
   const free = defineTask({ ...body, name: "shards-free" });
@@ -81,45 +81,45 @@ test("just a type with a cap has a shard of its own", () => {
   );
 });
 
-test("ids that are made later are greater, so that lists of the same millisecond are in the order of making", () => {
+test("later ids are greater, so that tasks of the same millisecond are listed in order of creation", () => {
   const ids = Array.from({ length: 100 }, () => newTaskId("s0"));
   expect(ids.toSorted()).toEqual(ids);
   expect(new Set(ids).size).toBe(100);
 });
 
-/** Pauses are noted, and take no time. */
-function hurry(): number[] {
+/** Makes every pause take no time, and records it. */
+function skipPauses(): number[] {
   const pausesMs: number[] = [];
   vi.spyOn(scheduler, "wait").mockImplementation(async (ms) => void pausesMs.push(ms));
   return pausesMs;
 }
 
-describe("a question to a ledger", () => {
-  /** One that is answered after so many failures. */
-  function question(failures: number) {
-    const asked = { times: 0 };
-    const put = async () => {
-      if (++asked.times <= failures) throw new Error("the ledger restarts");
-      return asked.times;
+describe("a call to an object", () => {
+  /** A call that succeeds after this many failures. */
+  function flaky(failures: number) {
+    const calls = { count: 0 };
+    const call = async () => {
+      if (++calls.count <= failures) throw new Error("the ledger restarts");
+      return calls.count;
     };
-    return { asked, put };
+    return { calls, call };
   }
-  const MOST = 1 + RESTART_PAUSES_MS.length;
+  const MAX_CALLS = 1 + RESTART_PAUSES_MS.length;
 
-  test.each([0, 1, MOST - 1])("that is answered after %s failures has an answer", async (failures) => {
-    const pausesMs = hurry();
-    expect(await ask(question(failures).put)).toBe(failures + 1);
+  test.each([0, 1, MAX_CALLS - 1])("that succeeds after %s failures returns its result", async (failures) => {
+    const pausesMs = skipPauses();
+    expect(await callObject(flaky(failures).call)).toBe(failures + 1);
     expect(pausesMs).toHaveLength(failures);
   });
 
   test.each([
-    ["over and over, for about three seconds", undefined, MOST],
-    ["once, if it must not be repeated", "once" as const, 1],
-  ])("that is not answered is asked %s; then its caller is to come again", async (_, mayRepeat, times) => {
-    const pausesMs = hurry();
-    const { asked, put } = question(MOST);
+    ["is repeated for about three seconds", undefined, MAX_CALLS],
+    ["is made once, if it must not be repeated,", "once" as const, 1],
+  ])("that keeps failing %s and ends in a 503 with Retry-After", async (_, mayRepeat, times) => {
+    const pausesMs = skipPauses();
+    const { calls, call } = flaky(MAX_CALLS);
     const { value: error, lines } = await captureLogs(async () =>
-      ask(put, mayRepeat).catch((thrown: unknown) => thrown),
+      callObject(call, mayRepeat).catch((thrown: unknown) => thrown),
     );
     if (!(error instanceof Problem)) throw new Error("it is no Problem");
     expect([error.status, error.kind, error.options.headers]).toEqual([
@@ -127,19 +127,19 @@ describe("a question to a ledger", () => {
       "ledger-unavailable",
       { "Retry-After": "1" },
     ]);
-    expect([asked.times, pausesMs.length]).toEqual([times, times - 1]);
+    expect([calls.count, pausesMs.length]).toEqual([times, times - 1]);
     if (times > 1) expect(pausesMs.reduce((sum, ms) => sum + ms)).toBeGreaterThan(1_300);
     expect(lines).toMatchObject([
       {
         level: "error",
-        message: "an object that keeps tasks or schedules does not answer",
+        message: "an object that keeps tasks or schedules does not respond",
         error: "Error: the ledger restarts",
       },
     ]);
   });
 });
 
-describe("while the ledger does not answer", () => {
+describe("while the ledger does not respond", () => {
   const JSON_BODY = { headers: { "Content-Type": "application/json" }, body: '{"type":"task_a"}' };
   const ROUTES: [method: string, path: string, call: string, times: number, more?: RequestInit][] = [
     ["GET", "/tasks", "list", 1 + RESTART_PAUSES_MS.length],
@@ -147,16 +147,16 @@ describe("while the ledger does not answer", () => {
     ["GET", "/tasks/{id}/events", "watch", 1 + RESTART_PAUSES_MS.length],
     ["POST", "/tasks/{id}/cancel", "cancel", 1 + RESTART_PAUSES_MS.length],
     ["POST", "/tasks/retry", "retryFailed", 1 + RESTART_PAUSES_MS.length, JSON_BODY],
-    // A second of these would find that it is done, and say that it cannot be.
+    // A repeated call would find the work done, and report a conflict.
     ["POST", "/tasks/{id}/retry", "retry", 1],
     ["DELETE", "/tasks/{id}", "remove", 1],
   ];
 
-  test.each(ROUTES)("%s %s says so, and when to come again", async (method, path, call, times, more = {}) => {
-    hurry();
+  test.each(ROUTES)("%s %s returns a 503 with Retry-After", async (method, path, call, times, more = {}) => {
+    skipPauses();
     const id = await submitted({ type: "task_a", delay: 60 });
-    const asked: string[] = [];
-    const variables = brokenLedger(call, (shard) => asked.push(shard) > 0);
+    const called: string[] = [];
+    const variables = brokenLedger(call, (shard) => called.push(shard) > 0);
     const options = { ...(more as object), method, variables };
     const { status, headers, body } = await callForJson(path.replace("{id}", id), options);
     expect([status, body.type, headers.get("Retry-After")]).toEqual([
@@ -164,16 +164,16 @@ describe("while the ledger does not answer", () => {
       "urn:sluice:problem:ledger-unavailable",
       "1",
     ]);
-    expect(asked.filter((shard) => shard === (path.includes("{id}") ? shardOf(id) : "s0"))).toHaveLength(
+    expect(called.filter((shard) => shard === (path.includes("{id}") ? shardOf(id) : "s0"))).toHaveLength(
       times,
     );
     expect(await taskOf(id)).toMatchObject({ status: "scheduled" });
   });
 
   test.each(ROUTES.filter(([, , , times]) => times > 1))(
-    "for a moment, %s %s does as it does otherwise",
+    "and recovers in time, %s %s works as usual",
     async (method, path, call, times, more = {}) => {
-      hurry();
+      skipPauses();
       const id = await submitted({ type: "task_a", delay: 60 });
       const failures = new Map<string, number>();
       const isBroken = (shard: string) => {

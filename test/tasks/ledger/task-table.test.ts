@@ -1,187 +1,63 @@
-/** The tables of a ledger: what is listed in which order, what counts where, and that histories have no gap. */
-import * as fc from "fast-check";
+/** The tables of a ledger: each task is inserted once, and its history has no gap. */
 import { expect, test } from "vitest";
-import { submit, TASK_STATUSES, type TaskStatus } from "../../../src/tasks/ledger/rules.ts";
 import type { TaskRow } from "../../../src/tasks/ledger/schema.ts";
-import { byAge, type Page, TaskTable } from "../../../src/tasks/ledger/task-table.ts";
-import { inLedger, newLedgerName, T0, useClock } from "../../support/ledgers.ts";
+import type { TaskStatus } from "../../../src/tasks/ledger/task-state.ts";
+import { insert, leanRow, STATUS_EVENT, setStatus, withTables } from "../../support/ledger-tables.ts";
+import { T0, useClock } from "../../support/ledgers.ts";
 
 useClock();
 
-const FIRST = { createdAtMs: Number.MAX_SAFE_INTEGER, id: "" };
-const PAGE: Page = { statuses: [], type: undefined, fromMs: 0, before: FIRST, limit: 100 };
-
-/** Does something with a book of its own; `told` are those of whom it has said that something happened. */
-const withBook = async (action: (book: TaskTable, told: string[], sql: SqlStorage) => void) =>
-  inLedger(newLedgerName(), ({ storage }) => {
-    const told: string[] = [];
-    action(new TaskTable(storage.sql, (taskId) => told.push(taskId)), told, storage.sql);
-  });
-
-function enter(
-  book: TaskTable,
-  id: string,
-  { type = "t", atMs = T0, priority = 0, runAtMs = 0, input = "1" } = {},
-) {
-  const change = submit(priority, runAtMs, null, atMs);
-  return book.enter({ id, type, input, callbackUrl: null }, change, atMs);
-}
-
-const found = (book: TaskTable, id: string): TaskRow =>
-  book.find(id) ?? expect.fail(`there is no task ${id}`);
-const event = { name: "status", data: {} } as const;
-const become = (book: TaskTable, id: string, status: TaskStatus) =>
-  book.save({ task: { ...found(book, id), status, due_at_ms: T0 }, event }, T0);
-
-test("a task is entered once; of the second with its id nothing is kept", async () => {
-  await withBook((book, _told, sql) => {
-    expect([enter(book, "a"), enter(book, "a", { input: "2" })]).toEqual([true, false]);
-    expect(book.read("a")).toMatchObject({ input: "1", events: 1, created_at_ms: T0 });
-    expect(book.events("a", 0, 9)).toHaveLength(1);
-    // Nobody waits for the write of a second row.
+test("a task is inserted once; a second task with its id changes nothing", async () => {
+  await withTables((tables) => {
+    const { tasks, sql } = tables;
+    expect([insert(tables, "a"), insert(tables, "a", { input: "2" })]).toEqual([true, false]);
+    expect(tasks.get("a")).toMatchObject({ input: "1", events: 1, created_at_ms: T0 });
+    expect(tasks.events("a", 0, 9)).toHaveLength(1);
+    // The first event is in the task's own row: no caller waits for the write of a second row.
     expect(sql.exec("SELECT * FROM event").toArray()).toEqual([]);
   });
 });
 
-test("only reading a whole task gives what may be long", async () => {
-  await withBook((book) => {
-    enter(book, "a", { input: '"long"' });
-    book.save({ task: { ...found(book, "a"), status: "succeeded", due_at_ms: T0, result: "2" }, event }, T0);
-    expect(book.read("a")).toMatchObject({ input: '"long"', result: "2" });
-    for (const row of [found(book, "a"), ...book.list(PAGE), ...book.due(T0, 9)])
-      expect(row).toMatchObject({ id: "a", input: "", result: null });
-  });
-});
-
-const shape = fc.record({
-  atMs: fc.integer({ min: T0, max: T0 + 3 }),
-  type: fc.constantFrom("t", "u"),
-  status: fc.constantFrom(...TASK_STATUSES),
-});
-
-test("pages hold every task that is asked for, once, newest first, also of the same millisecond", async () => {
-  const wanted = fc.record({
-    statuses: fc.uniqueArray(fc.constantFrom(...TASK_STATUSES), { maxLength: 3 }),
-    type: fc.constantFrom("t", "gone", undefined, undefined),
-    fromMs: fc.constantFrom(0, T0 + 1),
-    limit: fc.integer({ min: 1, max: 5 }),
-  });
-  await withBook((book, _told, sql) => {
-    const property = fc.property(fc.array(shape, { maxLength: 20 }), wanted, (shapes, page) => {
-      for (const table of ["task", "event"]) sql.exec(`DELETE FROM ${table}`);
-      for (const [n, one] of shapes.entries()) {
-        enter(book, `t${(n * 7) % 20}`, one);
-        become(book, `t${(n * 7) % 20}`, one.status);
-      }
-      const all = sql.exec<TaskRow>("SELECT * FROM task").toArray();
-      const expected = all
-        .filter(({ status }) => page.statuses.length === 0 || page.statuses.includes(status))
-        .filter(({ type, created_at_ms }) => type === (page.type ?? type) && created_at_ms >= page.fromMs)
-        .toSorted((a, b) => b.created_at_ms - a.created_at_ms || (a.id < b.id ? 1 : -1));
-      const listed: TaskRow[] = [];
-      for (let rows = book.list({ ...page, before: FIRST }); rows.length > 0; ) {
-        expect(rows.length).toBeLessThanOrEqual(page.limit);
-        listed.push(...rows);
-        const last = rows.at(-1) ?? expect.fail();
-        rows = book.list({ ...page, before: { createdAtMs: last.created_at_ms, id: last.id } });
-      }
-      expect(listed.map(({ id }) => id)).toEqual(expected.map(({ id }) => id));
-      expect(listed.toSorted(byAge)).toEqual(listed);
-    });
-    fc.assert(property, { numRuns: 150 });
-  });
-});
-
-test("a page before a time has nothing of that millisecond", async () => {
-  await withBook((book) => {
-    enter(book, "a", { atMs: T0 });
-    enter(book, "b", { atMs: T0 + 1 });
-    const before = (createdAtMs: number) =>
-      book.list({ ...PAGE, before: { createdAtMs, id: "" } }).map(({ id }) => id);
-    expect([before(T0), before(T0 + 1), before(T0 + 2)]).toEqual([[], ["a"], ["b", "a"]]);
-  });
-});
-
-test("each type has a line, in the order of rank and then of id", async () => {
-  await withBook((book) => {
-    enter(book, "late", { atMs: T0 + 1 });
-    enter(book, "y");
-    enter(book, "x");
-    enter(book, "urgent", { type: "u", atMs: T0 + 2, priority: 1 });
-    enter(book, "later", { type: "v", runAtMs: T0 + 1 });
-    const line = (type: string) => book.line(type, 2).map(({ id }) => id);
-    expect([book.waitingTypes(), line("t"), line("u")]).toEqual([["t", "u"], ["x", "y"], ["urgent"]]);
-    become(book, "x", "running");
-    expect([line("t"), line("v"), book.isWaiting()]).toEqual([["y", "late"], [], true]);
-  });
-});
-
-test("what is due is given the most overdue first, and so is when to look again", async () => {
-  await withBook((book) => {
-    expect(book.nextDueAtMs()).toBeNull();
-    for (const [id, ms] of [
-      ["c", 3],
-      ["a", 1],
-      ["b", 2],
-    ] as const)
-      enter(book, id, { runAtMs: T0 + ms });
-    enter(book, "queued");
-    expect(book.nextDueAtMs()).toBe(T0 + 1);
-    expect(book.due(T0 + 2, 9).map(({ id }) => id)).toEqual(["a", "b"]);
-    expect(book.due(T0 + 9, 1).map(({ id }) => id)).toEqual(["a"]);
-  });
-});
-
-test("what runs, or is being cancelled, counts against the cap of its type", async () => {
-  await withBook((book) => {
-    for (const [n, status] of TASK_STATUSES.entries()) {
-      enter(book, `t${n}`);
-      become(book, `t${n}`, status);
-    }
-    enter(book, "other", { type: "u" });
-    become(book, "other", "running");
-    expect([book.countRunning("t"), book.countRunning("u"), book.countRunning("v")]).toEqual([2, 1, 0]);
-  });
-});
-
-test("whatever happens to a task is in its history, numbered from 1, and told to those who watch it", async () => {
-  await withBook((book, told, sql) => {
-    enter(book, "a");
-    book.progress(found(book, "a"), 0.25, "begun", T0 + 1);
-    book.recordStep(found(book, "a"), "one", "1", T0 + 2);
-    book.recordStep(found(book, "a"), "one", "2", T0 + 3);
-    book.save({ task: found(book, "a"), event }, T0 + 4);
-    expect(book.events("a", 0, 9).map(({ number, name, at_ms }) => [number, name, at_ms - T0])).toEqual([
+test("every change of a task is in its history, numbered from 1, and wakes its watchers", async () => {
+  await withTables((tables) => {
+    const { tasks, sql, changedIds } = tables;
+    insert(tables, "a");
+    tasks.recordProgress(leanRow(tables, "a"), 0.25, "begun", T0 + 1);
+    tasks.recordStep(leanRow(tables, "a"), "one", "1", T0 + 2);
+    tasks.recordStep(leanRow(tables, "a"), "one", "2", T0 + 3);
+    tasks.save({ task: leanRow(tables, "a"), event: STATUS_EVENT }, T0 + 4);
+    expect(tasks.events("a", 0, 9).map(({ number, name, at_ms }) => [number, name, at_ms - T0])).toEqual([
       [1, "status", 0],
       [2, "progress", 1],
       [3, "step", 2],
       [4, "status", 4],
     ]);
-    expect(book.events("a", 0, 1)).toEqual([
+    expect(tasks.events("a", 0, 1)).toEqual([
       { task_id: "a", number: 1, at_ms: T0, name: "status", data: '{"status":"queued","attempt":0}' },
     ]);
-    expect(book.events("a", 0, 2).map(({ number }) => number)).toEqual([1, 2]);
-    expect(book.events("a", 1, 2).map(({ number }) => number)).toEqual([2, 3]);
-    expect([book.events("a", 4, 9), book.events("b", 0, 9)]).toEqual([[], []]);
-    expect(book.steps("a")).toEqual({ one: "1" });
-    expect(found(book, "a")).toMatchObject({ progress_ratio: 0.25, events: 4 });
-    // Of the first event nobody is told: there was nothing yet to watch.
-    expect(told).toEqual(["a", "a", "a"]);
-    book.remove("a");
+    expect(tasks.events("a", 0, 2).map(({ number }) => number)).toEqual([1, 2]);
+    expect(tasks.events("a", 1, 2).map(({ number }) => number)).toEqual([2, 3]);
+    expect([tasks.events("a", 4, 9), tasks.events("b", 0, 9)]).toEqual([[], []]);
+    expect(tasks.steps("a")).toEqual({ one: "1" });
+    expect(leanRow(tables, "a")).toMatchObject({ progress_ratio: 0.25, events: 4 });
+    // The first event wakes nobody: nobody could watch the task before it.
+    expect(changedIds).toEqual(["a", "a", "a"]);
+    tasks.remove("a");
     for (const table of ["task", "event", "step"])
       expect(sql.exec(`SELECT 1 FROM ${table}`).toArray()).toEqual([]);
-    expect(book.events("a", 0, 9)).toEqual([]);
-    expect(told).toHaveLength(4);
+    expect(tasks.events("a", 0, 9)).toEqual([]);
+    expect(changedIds).toHaveLength(4);
   });
 });
 
-test("a change that cannot be told is not made", async () => {
-  await withBook((book, told, sql) => {
-    enter(book, "a");
+test("a change whose event cannot be written is not made", async () => {
+  await withTables((tables) => {
+    const { tasks, sql, changedIds } = tables;
+    insert(tables, "a");
     sql.exec("INSERT INTO event (task_id, number, at_ms, name, data) VALUES ('a', 2, 0, 'status', '{}')");
-    const before = book.read("a");
-    expect(() => become(book, "a", "succeeded")).toThrow("UNIQUE");
-    expect([book.read("a"), told]).toEqual([before, []]);
+    const before = tasks.get("a");
+    expect(() => setStatus(tables, "a", "succeeded")).toThrow("UNIQUE");
+    expect([tasks.get("a"), changedIds]).toEqual([before, []]);
   });
 });
 
@@ -190,73 +66,52 @@ test.each<[TaskStatus, Partial<TaskRow>]>([
   ["scheduled", { status: "scheduled" }],
   ["running", { status: "running" }],
   ["cancelling", { status: "cancelling" }],
-])(
-  "a task that is set aside while it is %s is in nobody's way, and can be told of again",
-  async (status, kept) => {
-    await withBook((book, _told, sql) => {
-      enter(book, "a");
-      enter(book, "b");
-      if (status !== "queued") become(book, "a", status);
-      book.progress(found(book, "a"), 0.5, null, T0);
-      const { events } = found(book, "a");
-      sql.exec("UPDATE task SET events = 1 WHERE id = 'a'");
-      book.setAside("a", T0 + 60_000);
-      expect(book.read("a")).toMatchObject({ ...kept, events, due_at_ms: T0 + 60_000 });
-      expect(book.line("t", 9).map(({ id }) => id)).toEqual(["b"]);
-      expect(book.due(T0 + 59_999, 9)).toEqual([]);
-      expect(found(book, "b")).toMatchObject({ status: "queued", due_at_ms: null, events: 1 });
-      become(book, "a", "running");
-      expect(book.events("a", 0, 9).map(({ number }) => number)).toEqual(
-        Array.from({ length: events + 1 }, (_, n) => n + 1),
-      );
-    });
-  },
-);
+])("a task that is set aside while %s blocks no other, and can have further events", async (status, kept) => {
+  await withTables((tables) => {
+    const { tasks, queries, sql } = tables;
+    insert(tables, "a");
+    insert(tables, "b");
+    if (status !== "queued") setStatus(tables, "a", status);
+    tasks.recordProgress(leanRow(tables, "a"), 0.5, null, T0);
+    const { events } = leanRow(tables, "a");
+    sql.exec("UPDATE task SET events = 1 WHERE id = 'a'");
+    tasks.setAside("a", T0 + 60_000);
+    expect(tasks.get("a")).toMatchObject({ ...kept, events, due_at_ms: T0 + 60_000 });
+    expect(queries.queued("t", 9).map(({ id }) => id)).toEqual(["b"]);
+    expect(queries.due(T0 + 59_999, 9)).toEqual([]);
+    expect(leanRow(tables, "b")).toMatchObject({ status: "queued", due_at_ms: null, events: 1 });
+    setStatus(tables, "a", "running");
+    expect(tasks.events("a", 0, 9).map(({ number }) => number)).toEqual(
+      Array.from({ length: events + 1 }, (_, n) => n + 1),
+    );
+  });
+});
 
 test.each([
-  ["stays, if there is more of that", T0 + 60_001, T0 + 60_001],
-  ["is as long as it is set aside, if there is less", T0 + 1, T0 + 60_000],
-])("what is kept of a task that has ended, and is set aside, %s", async (_, dueAtMs, keptUntilMs) => {
-  await withBook((book, _told, sql) => {
-    enter(book, "a");
-    become(book, "a", "failed");
-    sql.exec("UPDATE task SET due_at_ms = ?, finished_at_ms = ?", dueAtMs, T0);
-    book.setAside("a", T0 + 60_000);
-    expect(book.read("a")).toMatchObject({ status: "failed", due_at_ms: keptUntilMs, finished_at_ms: T0 });
+  ["its retention, if that is longer", T0 + 60_001, T0 + 60_001],
+  ["the pause, if that is longer", T0 + 1, T0 + 60_000],
+])("an ended task that is set aside is kept for %s", async (_, dueAtMs, keptUntilMs) => {
+  await withTables((tables) => {
+    insert(tables, "a");
+    setStatus(tables, "a", "failed");
+    tables.sql.exec("UPDATE task SET due_at_ms = ?, finished_at_ms = ?", dueAtMs, T0);
+    tables.tasks.setAside("a", T0 + 60_000);
+    expect(tables.tasks.get("a")).toMatchObject({
+      status: "failed",
+      due_at_ms: keptUntilMs,
+      finished_at_ms: T0,
+    });
   });
 });
 
-test("what waits or runs is due by itself, and what has ended has expired by itself", async () => {
-  await withBook((book, _told, sql) => {
-    for (const id of ["waits", "ended"]) enter(book, id, { runAtMs: T0 + 5 });
-    sql.exec(
-      "UPDATE task SET status = 'failed', finished_at_ms = ?, due_at_ms = ? WHERE id = 'ended'",
-      T0,
-      T0 + 3,
-    );
-    const ids = (rows: TaskRow[]) => rows.map(({ id }) => id);
-    expect([book.nextDueAtMs(), ids(book.due(T0 + 4, 9)), ids(book.expired(T0 + 4, 9))]).toEqual([
-      T0 + 3,
-      [],
-      ["ended"],
-    ]);
-    expect(ids(book.expired(T0 + 2, 9))).toEqual([]);
-    book.remove("ended");
-    expect([book.nextDueAtMs(), ids(book.due(T0 + 5, 9)), ids(book.expired(T0 + 9, 9))]).toEqual([
-      T0 + 5,
-      ["waits"],
-      [],
-    ]);
-  });
-});
-
-test("after 10,000 events, progress is kept and told no more; what ends the task still is", async () => {
-  await withBook((book, _told, sql) => {
-    enter(book, "a");
+test("after 10,000 events, progress is stored but makes no event; a change of status still does", async () => {
+  await withTables((tables) => {
+    const { tasks, sql } = tables;
+    insert(tables, "a");
     sql.exec("UPDATE task SET events = 9999");
-    for (const ratio of [0.5, 0.75]) book.progress(found(book, "a"), ratio, null, T0);
-    expect(found(book, "a")).toMatchObject({ events: 10_000, progress_ratio: 0.75 });
-    become(book, "a", "succeeded");
-    expect(book.events("a", 9_999, 9).map(({ number }) => number)).toEqual([10_000, 10_001]);
+    for (const ratio of [0.5, 0.75]) tasks.recordProgress(leanRow(tables, "a"), ratio, null, T0);
+    expect(leanRow(tables, "a")).toMatchObject({ events: 10_000, progress_ratio: 0.75 });
+    setStatus(tables, "a", "succeeded");
+    expect(tasks.events("a", 9_999, 9).map(({ number }) => number)).toEqual([10_000, 10_001]);
   });
 });

@@ -1,4 +1,4 @@
-/** Those who wait in memory: each is woken once, by what happens to its own task, or by its time. */
+/** Waiting readers: each is woken once, by a change of its own task or after its time. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Watchers } from "../../../src/tasks/ledger/watchers.ts";
 
@@ -9,7 +9,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Waits for a task; gives who has been woken so far. */
+/** Waits for a task, and adds `who` to `woken` when the wait ends. */
 function watch(watchers: Watchers, woken: string[], taskId: string, ms: number, who = taskId): void {
   watchers.next(taskId, ms).then(
     () => woken.push(who),
@@ -17,7 +17,7 @@ function watch(watchers: Watchers, woken: string[], taskId: string, ms: number, 
   );
 }
 
-test("what happens to a task wakes all who wait for it, and nobody else", async () => {
+test("a change of a task wakes all who wait for it, and nobody else", async () => {
   const watchers = new Watchers();
   const woken: string[] = [];
   watch(watchers, woken, "a", 1_000, "first");
@@ -31,7 +31,7 @@ test("what happens to a task wakes all who wait for it, and nobody else", async 
   expect(woken).toEqual(["first", "second", "b"]);
 });
 
-test("nothing that is over is left behind", async () => {
+test("no timer is left behind", async () => {
   const watchers = new Watchers();
   const woken: string[] = [];
   watch(watchers, woken, "a", 1_000);
@@ -43,7 +43,7 @@ test("nothing that is over is left behind", async () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test("who comes while others are being woken, or whose neighbour's time is over, is woken by the next event", async () => {
+test("a reader that arrives while others are woken, or whose neighbour's time is over, is woken by the next event", async () => {
   const watchers = new Watchers();
   const woken: string[] = [];
   watch(watchers, woken, "a", 1_000, "early");

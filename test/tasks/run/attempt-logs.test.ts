@@ -1,4 +1,4 @@
-/** What the log says of how an attempt has ended. */
+/** The log lines about the end of an attempt. */
 import { reset } from "cloudflare:test";
 import { beforeEach, expect, test } from "vitest";
 import { z } from "zod";
@@ -34,7 +34,7 @@ registerTaskTypes([
     run: async ({ signal }) =>
       new Promise((_, reject) => {
         begun++;
-        signal.addEventListener("abort", () => reject(new Error("what I threw when I was told to end")));
+        signal.addEventListener("abort", () => reject(new Error("thrown after the cancellation")));
       }),
   }),
 ]);
@@ -44,13 +44,13 @@ beforeEach(async () => {
   await reset();
 });
 
-/** What is logged of a task, beside what each line has. */
+/** The log lines about a task, without the fields that every line has. */
 const about = (lines: Record<string, unknown>[], taskId: string) =>
   lines
     .filter((line) => line.taskId === taskId)
     .map(({ level, message, attempt }) => [level, message, attempt]);
 
-test("an attempt that fails is an error, also one that is followed by a better one", async () => {
+test("a failed attempt is logged as an error, even if the next attempt succeeds", async () => {
   const { value: id, lines } = await captureLogs(async () => {
     const taskId = await submitted({ type: "logs_fails_once" });
     await taskWhen(taskId, "succeeded");
@@ -63,12 +63,12 @@ test("an attempt that fails is an error, also one that is followed by a better o
   });
 });
 
-test("and so is the last one", async () => {
+test("the last failed attempt is logged as an error", async () => {
   const { value: id, lines } = await captureLogs(() => submitted({ type: "logs_fails" }));
   expect(about(lines, id)).toEqual([["error", "attempt failed", 1]]);
 });
 
-test("a task that is cancelled is no error, whatever its code throws then", async () => {
+test("a cancelled task is not logged as an error, whatever its code throws then", async () => {
   const { value: id, lines } = await captureLogs(async () => {
     const taskId = await begin({ type: "logs_listens" });
     await expect.poll(() => begun, { interval: 10 }).toBe(1);

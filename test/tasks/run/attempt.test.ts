@@ -1,19 +1,20 @@
 import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { enqueueOnce, registerTaskTypes, startTasks } from "../../../src/tasks/index.ts";
-import { type Place, startRun } from "../../../src/tasks/run/attempt.ts";
+import { registerTaskTypes, startTasks } from "../../../src/tasks/index.ts";
+import { type Invocation, startRun } from "../../../src/tasks/run/attempt.ts";
 import { defineTask, NonRetryableError } from "../../../src/tasks/types/define.ts";
 import { MAX_JSON_BYTES } from "../../../src/tasks/types/json.ts";
 import {
-  look,
+  fetchTask,
   newType,
+  runTasks,
   scriptedLedger,
   someId,
-  startAndLook,
+  submitUnchecked,
+  taskWhen,
   untilAborted,
   whenEnded,
-  whenIs,
 } from "../../support/background.ts";
 import { captureLogs } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
@@ -23,21 +24,25 @@ keepQuiet();
 const quickly = { minDelayMs: 0, maxDelayMs: 0 };
 const anyTime = expect.any(String);
 
-describe("what the code of a task does is what becomes of it", () => {
+describe("a task whose code returns or throws", () => {
   const circular: unknown[] = [];
   circular.push(circular);
   const throws = (error: unknown) => async () => {
     throw error;
   };
 
-  // Each may be tried three times more: what is failed after one attempt has failed for good.
+  // Each could be retried three times: `failed` after one attempt means that it has failed for good.
   test.each([
     ["a value", async () => ({ n: [1] }), { status: "succeeded", result: { n: [1] }, error: null }],
     ["nothing", async () => undefined, { status: "succeeded", result: null }],
-    ["what is not JSON", async () => () => 1, { status: "failed", error: { name: "TypeError" } }],
+    ["a value that is not JSON", async () => () => 1, { status: "failed", error: { name: "TypeError" } }],
     ["a bigint", async () => 1n, { status: "failed", error: { name: "TypeError" } }],
-    ["what contains itself", async () => circular, { status: "failed", error: { name: "TypeError" } }],
-    ["too much", async () => "x".repeat(MAX_JSON_BYTES), { status: "failed", error: { name: "RangeError" } }],
+    ["a circular value", async () => circular, { status: "failed", error: { name: "TypeError" } }],
+    [
+      "a value that is too long",
+      async () => "x".repeat(MAX_JSON_BYTES),
+      { status: "failed", error: { name: "RangeError" } },
+    ],
     [
       "a NonRetryableError",
       throws(new NonRetryableError("hopeless")),
@@ -48,24 +53,28 @@ describe("what the code of a task does is what becomes of it", () => {
       throws(new RangeError("odd")),
       { status: "scheduled", error: { name: "RangeError", message: "odd" } },
     ],
-    ["what cannot be shown", throws(Object.create(null)), { status: "scheduled", error: { name: "Error" } }],
+    [
+      "a value that cannot be shown",
+      throws(Object.create(null)),
+      { status: "scheduled", error: { name: "Error" } },
+    ],
     ["undefined as an error", throws(undefined), { status: "scheduled", error: { name: "Error" } }],
   ])("%s", async (name, run, truth) => {
     const type = newType(`attempt-${name.replaceAll(" ", "-")}`, run, { retry: { minDelayMs: 600_000 } });
-    const [task] = await startAndLook([{ type, input: {} }]);
+    const [task] = await runTasks([{ type, input: {} }]);
     expect(task).toMatchObject({ attempt: 1, crashes: 0, ...truth });
   });
 
-  test("an error with a message of three million characters is kept, in part", async () => {
+  test("an error message of three million characters is kept in part", async () => {
     const type = newType("attempt-wordy", throws(new Error("x".repeat(3_000_000))), {
       retry: { retries: 0 },
     });
-    const [task] = await startAndLook([{ type, input: {} }]);
+    const [task] = await runTasks([{ type, input: {} }]);
     expect(task).toMatchObject({ status: "failed", error: { message: expect.stringMatching(/^x{100}/) } });
     expect(JSON.stringify(task).length).toBeLessThan(10_000);
   });
 
-  test("an attempt that throws is followed by as many as the type allows", async () => {
+  test("a failing attempt is followed by as many retries as the type allows", async () => {
     const attempts: number[] = [];
     const type = newType(
       "attempt-thrice",
@@ -75,7 +84,7 @@ describe("what the code of a task does is what becomes of it", () => {
       },
       { retry: { retries: 2, ...quickly } },
     );
-    const [task] = await startAndLook([{ type, input: {} }]);
+    const [task] = await runTasks([{ type, input: {} }]);
     expect(await whenEnded(String(task?.id))).toMatchObject({
       status: "failed",
       attempt: 3,
@@ -85,7 +94,7 @@ describe("what the code of a task does is what becomes of it", () => {
     expect(attempts).toEqual([1, 2, 3]);
   });
 
-  test("an attempt that succeeds takes the error of the one before away", async () => {
+  test("a successful attempt clears the error of the previous one", async () => {
     const type = newType(
       "attempt-second",
       async ({ attempt }) => {
@@ -94,21 +103,21 @@ describe("what the code of a task does is what becomes of it", () => {
       },
       { retry: { retries: 1, ...quickly } },
     );
-    const [task] = await startAndLook([{ type, input: {} }]);
+    const [task] = await runTasks([{ type, input: {} }]);
     const ended = await whenEnded(String(task?.id));
     expect(ended).toMatchObject({ status: "succeeded", attempt: 2, result: 2, error: null });
   });
 });
 
-test("a type that is not known here is tried again: it may be known where it is tried next", async () => {
+test("a task of an unknown type is retried: another version of the Worker may know the type", async () => {
   const type = defineTask({
     name: "attempt-unknown",
     input: z.unknown(),
     run: async () => "known",
     retry: quickly,
   });
-  const id = await enqueueOnce(env, type, {}, crypto.randomUUID());
-  const waits = await whenIs(id, "scheduled", "failed");
+  const { id } = await submitUnchecked(type.name, {});
+  const waits = await taskWhen(id, "scheduled", "failed");
   expect(waits).toMatchObject({ status: "scheduled", attempt: 1, error: { message: expect.any(String) } });
   registerTaskTypes([type]);
   expect(await whenEnded(id)).toMatchObject({ status: "succeeded", attempt: 2, result: "known" });
@@ -122,14 +131,13 @@ describe("the input", () => {
   });
   registerTaskTypes([strict]);
 
-  test("is given to the code as its schema makes it", async () => {
-    const [task] = await startAndLook([{ type: strict, input: {} }]);
+  test("reaches the code as the schema's output", async () => {
+    const [task] = await runTasks([{ type: strict, input: {} }]);
     expect(task).toMatchObject({ input: {}, result: 42 });
   });
 
-  test("that no longer fits fails the task for good", async () => {
-    const asItWas = { ...strict, input: z.unknown() };
-    const id = await enqueueOnce(env, asItWas, { n: "one" }, crypto.randomUUID());
+  test("that no longer fits its type fails the task for good", async () => {
+    const { id } = await submitUnchecked(strict.name, { n: "one" });
     expect(await whenEnded(id)).toMatchObject({
       status: "failed",
       attempt: 1,
@@ -138,8 +146,8 @@ describe("the input", () => {
   });
 });
 
-describe("an attempt that takes too long", () => {
-  test("is told by its signal, fails with a TimeoutError, and is followed by another", async () => {
+describe("an attempt that times out", () => {
+  test("is interrupted by its signal, fails with a TimeoutError, and is retried", async () => {
     const reasons: unknown[] = [];
     const type = newType(
       "attempt-slow",
@@ -150,70 +158,75 @@ describe("an attempt that takes too long", () => {
       },
       { timeoutMs: 30, retry: { minDelayMs: 200 } },
     );
-    const [task] = await startAndLook([{ type, input: {} }]);
+    const [task] = await runTasks([{ type, input: {} }]);
     expect(task).toMatchObject({ status: "scheduled", attempt: 1, error: { name: "TimeoutError" } });
     expect(reasons).toMatchObject([{ reason: "timeout" }]);
     expect(await whenEnded(String(task?.id))).toMatchObject({ status: "succeeded", attempt: 2 });
   });
 
-  test("is given up if it does not listen", async () => {
-    const { place, told } = placeOf({ patienceMs: 20 });
+  test("is abandoned if it ignores its signal", async () => {
+    const { invocation, received } = newInvocation({ graceMs: 20 });
     newType("attempt-deaf", async () => new Promise(() => {}), { timeoutMs: 10 });
-    const { done } = startRun(place, { taskId: someId(), token: 1 }, assignment("attempt-deaf"), Date.now());
-    expect(await done).toBe("given-up");
-    expect(told.reports).toMatchObject([
+    const { done } = startRun(
+      invocation,
+      { taskId: someId(), token: 1 },
+      assignment("attempt-deaf"),
+      Date.now(),
+    );
+    expect(await done).toBe("abandoned");
+    expect(received.reports).toMatchObject([
       { token: 1, outcome: { kind: "failed", isFinal: false, error: { name: "TimeoutError" } } },
     ]);
   });
 
-  test("has had part of its time already if an earlier run began it", async () => {
-    const { place, told } = placeOf({});
+  test("counts the time that earlier runs of the attempt took", async () => {
+    const { invocation, received } = newInvocation({});
     newType("attempt-late", async ({ signal }) => untilAborted(signal), { timeoutMs: 60_000 });
     const beganAtMs = performance.now();
     const began = { attemptStartedAtMs: Date.now() - 60_000 };
     const { done } = startRun(
-      place,
+      invocation,
       { taskId: someId(), token: 1 },
       { ...assignment("attempt-late"), ...began },
       Date.now(),
     );
     expect(await done).toBe("ended");
-    // There was no time left, not even until the first heartbeat.
+    // No time was left, not even until the first heartbeat.
     expect(performance.now() - beganAtMs).toBeLessThan(1_000);
-    expect(told.reports).toMatchObject([{ outcome: { error: { name: "TimeoutError" } } }]);
+    expect(received.reports).toMatchObject([{ outcome: { error: { name: "TimeoutError" } } }]);
   });
 });
 
-describe("a run that outlasts what it runs in", () => {
-  test("is handed over, to go on at once, if its code ends", async () => {
-    const { place, told } = placeOf({ budgetMs: 10 });
+describe("a run that outlasts its invocation", () => {
+  test("is handed over, to continue at once, if its code ends", async () => {
+    const { invocation, received } = newInvocation({ budgetMs: 10 });
     newType("attempt-long", async ({ signal }) => untilAborted(signal));
-    const run = startRun(place, { taskId: someId(), token: 3 }, assignment("attempt-long"), Date.now());
+    const run = startRun(invocation, { taskId: someId(), token: 3 }, assignment("attempt-long"), Date.now());
     const { value, lines } = await captureLogs(async () => run.done);
     expect(value).toBe("ended");
-    expect(told.reports).toMatchObject([{ token: 3, outcome: { kind: "handed-over", notBeforeMs: 0 } }]);
+    expect(received.reports).toMatchObject([{ token: 3, outcome: { kind: "handed-over", notBeforeMs: 0 } }]);
     expect(lines).toMatchObject([{ message: "task handed over", type: "attempt-long", attempt: 1 }]);
   });
 
-  test("is handed over, to go on when all of it has died, if its code does not end", async () => {
-    const { place, told } = placeOf({ budgetMs: 10, patienceMs: 10, lifeMs: 5_000 });
+  test("is handed over, to continue after the invocation has died, if its code does not end", async () => {
+    const { invocation, received } = newInvocation({ budgetMs: 10, graceMs: 10, lifetimeMs: 5_000 });
     newType("attempt-longer", async () => new Promise(() => {}));
     const beganAtMs = Date.now();
     const { done } = startRun(
-      place,
+      invocation,
       { taskId: someId(), token: 1 },
       assignment("attempt-longer"),
       Date.now(),
     );
-    expect(await done).toBe("given-up");
-    const [outcome] = told.reports.map((report) => report.outcome);
+    expect(await done).toBe("abandoned");
+    const [outcome] = received.reports.map((report) => report.outcome);
     if (outcome?.kind !== "handed-over") throw new Error(`it was ${outcome?.kind}`);
     expect(outcome.notBeforeMs - beganAtMs).toBeGreaterThanOrEqual(5_000);
     expect(outcome.notBeforeMs - beganAtMs).toBeLessThan(5_500);
   });
 });
 
-test("every line of a task's log carries its id, type and attempt", async () => {
+test("every log line of a task has its id, type and attempt", async () => {
   const type = newType(
     "attempt-talks",
     async (ctx) => {
@@ -233,15 +246,22 @@ test("every line of a task's log carries its id, type and attempt", async () => 
     { level: "info", message: "half way", percent: 50, ...about },
     { level: "error", message: "attempt failed", error: "RangeError: too far", stack: anyTime, ...about },
   ]);
-  expect(await look(id)).toMatchObject({ status: "failed" });
+  expect(await fetchTask(id)).toMatchObject({ status: "failed" });
 });
 
-/** A place that lasts, beside a ledger that keeps what it is told. */
-function placeOf(limits: Partial<Place>) {
-  const { told, env: scripted } = scriptedLedger({});
+/** A long invocation, and a ledger that records its calls. */
+function newInvocation(limits: Partial<Invocation>) {
+  const { received, env: scripted } = scriptedLedger({});
   const waiting = { waitUntil: () => undefined };
-  const place = { env: scripted, waiting, budgetMs: 840_000, patienceMs: 30_000, lifeMs: 900_000, ...limits };
-  return { place, told };
+  const invocation = {
+    env: scripted,
+    waiting,
+    budgetMs: 840_000,
+    graceMs: 30_000,
+    lifetimeMs: 900_000,
+    ...limits,
+  };
+  return { invocation, received };
 }
 
 function assignment(type: string) {

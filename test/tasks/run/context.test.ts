@@ -1,46 +1,47 @@
 import { describe, expect, test } from "vitest";
-import { createContext, Interruption } from "../../../src/tasks/run/context.ts";
+import { createContext } from "../../../src/tasks/run/context.ts";
+import { Interruption } from "../../../src/tasks/run/run.ts";
 import type { TaskContext } from "../../../src/tasks/types/define.ts";
 import { MAX_JSON_BYTES } from "../../../src/tasks/types/json.ts";
-import { newType, scriptedLedger, someId, startAndLook, whenEnded } from "../../support/background.ts";
+import { newType, runTasks, scriptedLedger, someId, whenEnded } from "../../support/background.ts";
 import { callWorker } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 
 keepQuiet();
 
-/** A context beside a ledger that keeps what it is told. */
+/** A context, and a ledger that records its calls. */
 function newContext(steps: Record<string, string> = {}, script: Parameters<typeof scriptedLedger>[0] = {}) {
-  const { told, env } = scriptedLedger(script);
+  const { received, env } = scriptedLedger(script);
   const interrupt = new AbortController();
   const waited: Promise<unknown>[] = [];
-  const { context, settle } = createContext({
+  const { context, flush } = createContext({
     env,
     claim: { taskId: someId(), token: 1 },
     assignment: { type: "context", input: "{}", attempt: 1, attemptStartedAtMs: Date.now(), steps },
     waiting: { waitUntil: (promise) => void waited.push(promise) },
     interrupt,
   });
-  return { context, settle, told, interrupt, waited };
+  return { context, flush, received, interrupt, waited };
 }
 
-const unwanted = async () => Promise.reject(new Error("it was done again"));
+const unexpected = async () => Promise.reject(new Error("the step was repeated"));
 
 describe("a step", () => {
-  test("is done, and its result is recorded", async () => {
-    const { context, told } = newContext();
+  test("runs its action and records the result", async () => {
+    const { context, received } = newContext();
     expect(await context.step("one", async () => ({ n: 1 }))).toEqual({ n: 1 });
     expect(await context.step("two", async () => undefined)).toBeUndefined();
-    expect(told.steps).toEqual([
+    expect(received.steps).toEqual([
       ["one", '{"n":1}'],
       ["two", "null"],
     ]);
   });
 
-  test("that is recorded is not done again", async () => {
-    const { context, told } = newContext({ one: '{"n":1}', constructor: "3" });
-    expect(await context.step("one", unwanted)).toEqual({ n: 1 });
-    expect(await context.step("constructor", unwanted)).toBe(3);
-    expect(told.steps).toEqual([]);
+  test("that is recorded is not repeated", async () => {
+    const { context, received } = newContext({ one: '{"n":1}', constructor: "3" });
+    expect(await context.step("one", unexpected)).toEqual({ n: 1 });
+    expect(await context.step("constructor", unexpected)).toBe(3);
+    expect(received.steps).toEqual([]);
   });
 
   test("may have a name that every object has", async () => {
@@ -50,25 +51,25 @@ describe("a step", () => {
   });
 
   test("throws what its action throws, and records nothing", async () => {
-    const { context, told } = newContext();
+    const { context, received } = newContext();
     await expect(
       context.step("one", async () => {
         throw new RangeError("odd");
       }),
     ).rejects.toThrow(new RangeError("odd"));
-    expect(told.steps).toEqual([]);
+    expect(received.steps).toEqual([]);
   });
 
-  test("that failed may be tried again; one that is under way, or done, may not", async () => {
-    const { context, told } = newContext();
+  test("that failed may be tried again, but not one that is under way or done", async () => {
+    const { context, received } = newContext();
     const gate = Promise.withResolvers<number>();
     const first = context.step("one", () => gate.promise);
-    await expect(context.step("one", unwanted)).rejects.toThrow(TypeError);
+    await expect(context.step("one", unexpected)).rejects.toThrow(TypeError);
     gate.reject(new RangeError("odd"));
     await expect(first).rejects.toThrow(RangeError);
     expect(await context.step("one", async () => 1)).toBe(1);
-    await expect(context.step("one", unwanted)).rejects.toThrow(TypeError);
-    expect(told.steps).toEqual([["one", "1"]]);
+    await expect(context.step("one", unexpected)).rejects.toThrow(TypeError);
+    expect(received.steps).toEqual([["one", "1"]]);
   });
 
   test.each([
@@ -80,30 +81,30 @@ describe("a step", () => {
     [" x", false],
     [" sleep 1", false],
     ["\nx", false],
-  ])("%j as its name: %s", async (name, isTaken) => {
-    const { context, told } = newContext();
-    const taken = await context.step(name, async () => 1).catch((error: unknown) => error);
-    expect(taken).toEqual(isTaken ? 1 : expect.any(RangeError));
-    expect(told.steps).toHaveLength(isTaken ? 1 : 0);
+  ])("may be named %j: %s", async (name, isAccepted) => {
+    const { context, received } = newContext();
+    const outcome = await context.step(name, async () => 1).catch((error: unknown) => error);
+    expect(outcome).toEqual(isAccepted ? 1 : expect.any(RangeError));
+    expect(received.steps).toHaveLength(isAccepted ? 1 : 0);
   });
 
   test.each([
     ["done", {}],
     ["recorded", { one: "1" }],
-  ])("is refused if another has its name, which is %s", async (_name, steps) => {
+  ])("is rejected if another step of that name is %s", async (_name, steps) => {
     const { context } = newContext(steps);
     expect(await context.step("one", async () => 1)).toBe(1);
-    await expect(context.step("one", unwanted)).rejects.toThrow(TypeError);
+    await expect(context.step("one", unexpected)).rejects.toThrow(TypeError);
   });
 
-  test("whose result is not JSON is refused", async () => {
-    const { context, told } = newContext();
+  test("whose result is not JSON is rejected", async () => {
+    const { context, received } = newContext();
     await expect(context.step("one", async () => 1n)).rejects.toThrow(TypeError);
-    expect(told.steps).toEqual([]);
+    expect(received.steps).toEqual([]);
   });
 
-  test("goes on side by side with others", async () => {
-    const { context, told } = newContext();
+  test("runs concurrently with others", async () => {
+    const { context, received } = newContext();
     const first = Promise.withResolvers<number>();
     const one = context.step("one", () => first.promise);
     const two = context.step("two", async () => {
@@ -111,10 +112,10 @@ describe("a step", () => {
       return 2;
     });
     expect(await Promise.all([one, two])).toEqual([1, 2]);
-    expect(told.steps.map(([name]) => name).toSorted()).toEqual(["one", "two"]);
+    expect(received.steps.map(([name]) => name).toSorted()).toEqual(["one", "two"]);
   });
 
-  test("is recorded also if the ledger restarts meanwhile", async () => {
+  test("is recorded even if the ledger restarts meanwhile", async () => {
     let tries = 0;
     const restarts = async () => {
       if (++tries === 1) throw new Error("the ledger restarts");
@@ -125,21 +126,21 @@ describe("a step", () => {
     expect(tries).toBe(2);
   });
 
-  test("of a task that is somebody else's ends the run", async () => {
+  test("of a task that another run has taken over ends the run", async () => {
     const { context, interrupt } = newContext({}, { step: async () => false });
     await expect(context.step("one", async () => 1)).rejects.toMatchObject({ reason: "lost" });
     expect(interrupt.signal.reason).toMatchObject({ reason: "lost" });
-    await expect(context.step("two", unwanted)).rejects.toThrow(Interruption);
+    await expect(context.step("two", unexpected)).rejects.toThrow(Interruption);
   });
 
-  test("is not begun once the run is interrupted", async () => {
+  test("does not start once the run is interrupted", async () => {
     const { context, interrupt } = newContext();
     interrupt.abort(new Interruption("timeout", "too long"));
-    await expect(context.step("one", unwanted)).rejects.toThrow("too long");
+    await expect(context.step("one", unexpected)).rejects.toThrow("too long");
   });
 });
 
-describe("a task records", () => {
+describe("a task can record", () => {
   const names = (count: number) => Array.from({ length: count }, (_, i) => `step ${i}`);
   const done = async (context: TaskContext, name: string, result: unknown = 1) =>
     context
@@ -149,22 +150,22 @@ describe("a task records", () => {
         () => 0,
       );
 
-  test("a thousand steps, and not one more", async () => {
-    const { context, told } = newContext();
+  test("a thousand steps and not one more", async () => {
+    const { context, received } = newContext();
     for (const name of names(1_000)) await context.step(name, async () => 1);
     await expect(context.step("one more", async () => 1)).rejects.toThrow(RangeError);
-    expect(told.steps).toHaveLength(1_000);
+    expect(received.steps).toHaveLength(1_000);
   });
 
-  test("a thousand steps also if they go on side by side", async () => {
-    const { context, told } = newContext();
+  test("a thousand steps and not one more, even concurrently", async () => {
+    const { context, received } = newContext();
     const dones = await Promise.all(names(1_010).map(async (name) => done(context, name)));
     expect(dones.reduce((sum, one) => sum + one)).toBe(1_000);
-    expect(told.steps).toHaveLength(1_000);
+    expect(received.steps).toHaveLength(1_000);
   });
 
-  test("8 MiB of steps in all, those of earlier runs counted in", async () => {
-    // A name of 10 characters and two quotes each: 16 fill it.
+  test("8 MiB of steps in all, including those of earlier runs", async () => {
+    // Each name has 10 characters, each result two quotes: 16 of them fill the limit.
     const big = "x".repeat(MAX_JSON_BYTES - 12);
     const fills = names(10).map((name) => `${name} big`);
     const { context } = newContext(Object.fromEntries(fills.slice(0, 8).map((name) => [name, `"${big}"`])));
@@ -182,7 +183,7 @@ describe("a task records", () => {
   });
 });
 
-test("a step that was refused takes no room", async () => {
+test("a rejected step does not count towards the limit", async () => {
   const { context } = newContext();
   const big = "x".repeat(MAX_JSON_BYTES - 20);
   for (let i = 0; i < 16; i++) await context.step(`big ${i}`, async () => big);
@@ -190,14 +191,14 @@ test("a step that was refused takes no room", async () => {
   expect(await context.step("a small one", async () => 1)).toBe(1);
 });
 
-test("waitUntil keeps what the task runs in alive", async () => {
+test("waitUntil keeps the task's invocation alive", async () => {
   const { context, waited } = newContext();
   const promise = Promise.resolve("kept");
   context.waitUntil(promise);
   expect(waited).toEqual([promise]);
 });
 
-test("a second attempt gets what the first has recorded, whatever its name is", async () => {
+test("a second attempt reads the steps that the first has recorded, whatever their names", async () => {
   const done: string[] = [];
   const type = newType(
     "context-resumes",
@@ -215,7 +216,7 @@ test("a second attempt gets what the first has recorded, whatever its name is", 
     },
     { retry: { retries: 1, minDelayMs: 0, maxDelayMs: 0 } },
   );
-  const [task] = await startAndLook([{ type, input: {} }]);
+  const [task] = await runTasks([{ type, input: {} }]);
   expect(await whenEnded(String(task?.id))).toMatchObject({
     status: "succeeded",
     attempt: 2,

@@ -1,4 +1,4 @@
-/** The long lane, on the real runtime: each task is run by the alarm of an object of its own. */
+/** The long lane, on the real runtime: the alarm of a separate object runs each task. */
 
 import { createExecutionContext, env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
@@ -6,21 +6,24 @@ import { enqueueOnce, startTasks } from "../../../src/tasks/index.ts";
 import type { Claim } from "../../../src/tasks/ledger/claim.ts";
 import { HEARTBEAT_MS, LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
 import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
-import { newTaskId } from "../../../src/tasks/ledger/task-id.ts";
 import type { TaskRunner } from "../../../src/tasks/run/runner.ts";
 import type { TaskType } from "../../../src/tasks/types/define.ts";
 import {
-  look,
+  fetchTask,
   newType,
-  startAndLook,
+  runTasks,
+  submitUnchecked,
+  taskWhen,
   until,
   untilAborted,
   whenEnded,
-  whenIs,
 } from "../../support/background.ts";
 import { callForJson, captureLogs } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 
+// The runner aborts itself.
+expectRuntimeErrors("The task was abandoned");
 keepQuiet();
 afterEach(() => {
   vi.useRealTimers();
@@ -32,7 +35,7 @@ const input = {};
 
 const runnerOf = ({ taskId, token }: Claim) => env.TASK_RUNNER.getByName(`${taskId}.${token}`);
 
-/** Everything that a runner keeps. */
+/** Everything that a runner stores. */
 async function contentOf(claim: Claim) {
   return runInDurableObject(runnerOf(claim), async (_runner: TaskRunner, { storage }) => ({
     kept: Object.fromEntries(await storage.list()),
@@ -40,13 +43,11 @@ async function contentOf(claim: Claim) {
   }));
 }
 
-/** A claim that the ledger has given, and nobody has begun to run. */
+/** A claim from the ledger that no run has started yet. */
 async function claimOf(type: TaskType): Promise<Claim> {
-  const id = newTaskId("s1");
-  const task = { id, type: type.name, input: "{}", priority: 0, runAtMs: 0, callbackUrl: null };
-  const [claim] = (await ledgerOf(env, id)?.submit([{ ...task, lane: "fast" }])) ?? [];
+  const { claim } = await submitUnchecked(type.name, {}, "fast");
   if (!claim) throw new Error("there is no claim");
-  return { taskId: claim.taskId, token: claim.token };
+  return claim;
 }
 
 async function cancel(id: string) {
@@ -54,7 +55,7 @@ async function cancel(id: string) {
 }
 
 describe("a task of the long lane", () => {
-  test("is run by its runner, of which nothing is left", async () => {
+  test("is run by a runner, which leaves nothing behind", async () => {
     let goOn = false;
     const type = newType(
       "runner-long",
@@ -64,10 +65,10 @@ describe("a task of the long lane", () => {
       },
       long,
     );
-    const [queued] = await startAndLook([{ type, input }]);
+    const [queued] = await runTasks([{ type, input }]);
     const id = String(queued?.id);
     const claim = { taskId: id, token: 1 };
-    await whenIs(id, "running");
+    await taskWhen(id, "running");
     await expect.poll(async () => contentOf(claim)).toMatchObject({ kept: { claim, hasBegun: true } });
     goOn = true;
     expect(await whenEnded(id)).toMatchObject({ status: "succeeded", attempt: 1, result: "in a runner" });
@@ -89,7 +90,7 @@ describe("a task of the long lane", () => {
     await expect.poll(async () => contentOf({ taskId: id, token: 2 })).toEqual({ kept: {}, alarm: null });
   });
 
-  test("hears of its cancellation at once", async () => {
+  test("is told of its cancellation at once", async () => {
     let abortedAtMs = 0;
     const type = newType(
       "runner-cancelled",
@@ -127,13 +128,13 @@ describe("a runner", () => {
     goOn = true;
     expect(await whenEnded(claim.taskId)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 0 });
     await expect.poll(async () => contentOf(claim)).toEqual({ kept: {}, alarm: null });
-    // Too late, it is told once more.
+    // A further start, after the run has ended.
     await runnerOf(claim).start(claim);
     await expect.poll(async () => contentOf(claim)).toEqual({ kept: {}, alarm: null });
     expect(runs).toBe(1);
   });
 
-  test("that finds its run begun says that it has crashed: another runs the task", async () => {
+  test("that finds its run already begun reports a crash, and another runner runs the task", async () => {
     const runs: number[] = [];
     const type = newType("runner-crashed", async ({ attempt }) => {
       runs.push(attempt);
@@ -163,14 +164,14 @@ describe("a runner", () => {
     const stale = { ...claim, token: claim.token + 1 };
     await runnerOf(stale).start(stale);
     await expect.poll(async () => contentOf(stale)).toEqual({ kept: {}, alarm: null });
-    expect([runs, await look(claim.taskId)]).toMatchObject([0, { status: "running" }]);
-    // The claim that there is does run.
+    expect([runs, await fetchTask(claim.taskId)]).toMatchObject([0, { status: "running" }]);
+    // The valid claim does run.
     await runnerOf(claim).start(claim);
     expect(await whenEnded(claim.taskId)).toMatchObject({ status: "succeeded" });
     expect(runs).toBe(1);
   });
 
-  test("that begins late has the whole of a lease before another may begin", async () => {
+  test("that starts late has a full lease before another may start", async () => {
     let [runs, goOn] = [0, false];
     const type = newType("runner-late", async () => {
       runs++;
@@ -187,7 +188,7 @@ describe("a runner", () => {
     // Its first heartbeat is three seconds away.
     vi.setSystemTime(Date.now() + HEARTBEAT_MS - 3_000);
     await runDurableObjectAlarm(ledger);
-    const task = await look(claim.taskId);
+    const task = await fetchTask(claim.taskId);
     goOn = true;
     await alarm;
     vi.useRealTimers();
@@ -196,17 +197,17 @@ describe("a runner", () => {
     expect(runs).toBe(1);
   });
 
-  test("runs nothing of a task that is being cancelled, and ends it at once", async () => {
+  test("does not run a task that is being cancelled, and ends it at once", async () => {
     let runs = 0;
     const type = newType("runner-too-late", async () => void runs++);
     const claim = await claimOf(type);
     expect(await cancel(claim.taskId)).toMatchObject({ status: "cancelling" });
     await runnerOf(claim).start(claim);
     await expect.poll(async () => contentOf(claim)).toEqual({ kept: {}, alarm: null });
-    expect([runs, await look(claim.taskId)]).toMatchObject([0, { status: "cancelled", result: null }]);
+    expect([runs, await fetchTask(claim.taskId)]).toMatchObject([0, { status: "cancelled", result: null }]);
   });
 
-  test("ends code that would not end, with itself", async () => {
+  test("aborts itself to stop code that ignores its signal", async () => {
     let ticks = 0;
     const type = newType(
       "runner-deaf",
@@ -218,7 +219,7 @@ describe("a runner", () => {
       },
       long,
     );
-    // Patience takes half a minute; here it takes as long as everything else.
+    // The grace period is half a minute. Here every pause takes at most 20 ms.
     const wait = scheduler.wait.bind(scheduler);
     const hurry = vi
       .spyOn(scheduler, "wait")
@@ -236,7 +237,7 @@ describe("a runner", () => {
 });
 
 describe("a task that outlasts the fast lane", () => {
-  test("goes on in the long one, after the steps of its first part", async () => {
+  test("continues in the long lane, after the recorded steps", async () => {
     const done: string[] = [];
     const type = newType("runner-handed-over", async (ctx) => {
       const first = await ctx.step("first", async () => done.push("first"));
@@ -245,13 +246,13 @@ describe("a task that outlasts the fast lane", () => {
       return first + (await ctx.step("second", async () => done.push("second")));
     });
     const { value: id, lines } = await captureLogs(async () => {
-      // The fast lane lasts for 300 ms, and hands over after 250.
+      // The fast lane lasts 300 ms, and hands over after 250 ms.
       const short = Object.assign({}, env, { WAIT_UNTIL_CUT_SECONDS: 0.3 });
       const [started] = await startTasks(short, createExecutionContext(), [{ type, input }]);
       await whenEnded(String(started));
       return String(started);
     });
-    expect(await look(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 0, result: 3 });
+    expect(await fetchTask(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 0, result: 3 });
     expect(done).toEqual(["first", "second"]);
     const about = { taskId: id, attempt: 1 };
     expect(lines).toMatchObject([

@@ -1,5 +1,5 @@
 import { createExecutionContext, env, runDurableObjectAlarm, waitOnExecutionContext } from "cloudflare:test";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, expectTypeOf, test, vi } from "vitest";
 import { z } from "zod";
 import { defineTask, enqueueOnce, getTask, startTaskOnce, startTasks } from "../../../src/tasks/index.ts";
 import { LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
@@ -7,12 +7,12 @@ import { type Ledger, ledgerOf, ledgerOn } from "../../../src/tasks/ledger/shard
 import type { TaskType } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
 import {
-  look,
+  fetchTask,
   newType,
-  startAndLook,
+  runTasks,
+  taskWhen,
   until,
   whenEnded,
-  whenIs,
   withLedger,
 } from "../../support/background.ts";
 import { callForJson } from "../../support/call.ts";
@@ -26,7 +26,7 @@ afterEach(() => {
 const input = {};
 const newKey = () => crypto.randomUUID();
 
-/** All tasks of a type that there are. */
+/** All tasks of a type. */
 async function allOf({ name }: TaskType) {
   const { body } = await callForJson(`/tasks?type=${name}&limit=500`);
   return z.object({ tasks: z.array(z.object({ id: z.string(), status: z.string() })) }).parse(body).tasks;
@@ -40,11 +40,11 @@ const strict = defineTask({
 registerTaskTypes([strict]);
 
 describe("startTasks", () => {
-  test("gives an id for each, in their order, and runs them side by side", async () => {
+  test("returns an id for each task, in order, and runs them concurrently", async () => {
     const rendezvous = Promise.withResolvers<string>();
     const waits = newType("submit-waits", () => rendezvous.promise);
     const meets = newType("submit-meets", async () => rendezvous.resolve("met"));
-    const tasks = await startAndLook([
+    const tasks = await runTasks([
       { type: waits, input },
       { type: meets, input },
     ]);
@@ -55,33 +55,33 @@ describe("startTasks", () => {
     expect(new Set(tasks.map(({ id }) => String(id).slice(0, 2))).size).toBe(1);
   });
 
-  test("has written the tasks when it answers, and they have begun", async () => {
+  test("returns when the tasks are written and have started", async () => {
     let goOn = false;
     const type = newType("submit-begun", async () => until(() => goOn));
     const ctx = createExecutionContext();
     const [id] = await startTasks(env, ctx, [{ type, input }]);
-    expect(await look(String(id))).toMatchObject({ status: "running", attempt: 1 });
+    expect(await fetchTask(String(id))).toMatchObject({ status: "running", attempt: 1 });
     goOn = true;
     await waitOnExecutionContext(ctx);
-    expect(await look(String(id))).toMatchObject({ status: "succeeded" });
+    expect(await fetchTask(String(id))).toMatchObject({ status: "succeeded" });
   });
 
-  test("does not let one that fails stop the others", async () => {
+  test("runs the others even if one fails", async () => {
     const fails = newType("submit-fails", async () => Promise.reject(new RangeError("too far")), {
       retry: { retries: 0 },
     });
     const works = newType("submit-works", async () => "done");
-    const tasks = await startAndLook([
+    const tasks = await runTasks([
       { type: fails, input },
       { type: works, input },
     ]);
     expect(tasks).toMatchObject([{ status: "failed" }, { status: "succeeded", result: "done" }]);
   });
 
-  test("starts nothing if one input does not fit", async () => {
+  test("starts no task if one input does not fit", async () => {
     const works = newType("submit-beside", async () => null);
     const start = async (n: unknown) =>
-      startAndLook([
+      runTasks([
         { type: works, input },
         { type: strict, input: { n } },
       ]);
@@ -91,7 +91,7 @@ describe("startTasks", () => {
     expect([await allOf(works), await allOf(strict)]).toMatchObject([[{}], [{}]]);
   });
 
-  test("runs eight of them here, and leaves the rest to the ledger", async () => {
+  test("runs eight tasks in the invocation, and leaves the others to the ledger", async () => {
     let [begun, goOn] = [0, false];
     const type = newType("submit-many", async () => {
       begun++;
@@ -119,7 +119,7 @@ describe("startTasks", () => {
 });
 
 describe("a ledger that restarts", () => {
-  /** The real ledgers, whose first submission does not get an answer. */
+  /** The real ledgers, of which the first submission gets no reply. */
   function failingOnce(submit: (ledger: Ledger, args: Parameters<Ledger["submit"]>) => Promise<unknown>) {
     let calls = 0;
     const restarting = withLedger((name) => {
@@ -136,7 +136,7 @@ describe("a ledger that restarts", () => {
     return { restarting, calls: () => calls };
   }
 
-  test("before it has written the tasks gets them again", async () => {
+  test("before it has written the tasks receives them again", async () => {
     const type = newType("submit-again", async () => "done");
     const { restarting, calls } = failingOnce(async () => undefined);
     const ctx = createExecutionContext();
@@ -146,7 +146,7 @@ describe("a ledger that restarts", () => {
     expect(await allOf(type)).toEqual([expect.objectContaining({ id, status: "succeeded" })]);
   });
 
-  test("when it has written them keeps each once, and runs it when the claim that got lost is over", async () => {
+  test("after it has written the tasks keeps each once, and runs it when the lost claim has expired", async () => {
     let runs = 0;
     const type = newType("submit-unheard", async () => ++runs);
     const { restarting, calls } = failingOnce(async (ledger, args) => ledger.submit(...args));
@@ -160,13 +160,13 @@ describe("a ledger that restarts", () => {
     if (!ledger) throw new Error("no ledger");
     vi.setSystemTime(Date.now() + LEASE_MS);
     await runDurableObjectAlarm(ledger);
-    await whenIs(id, "running");
+    await taskWhen(id, "running");
     while (!(await runDurableObjectAlarm(env.TASK_RUNNER.getByName(`${id}.2`)))) await scheduler.wait(2);
-    expect(await look(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 1, result: 1 });
+    expect(await fetchTask(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 1, result: 1 });
     expect(await allOf(type)).toHaveLength(1);
   });
 
-  test("for ever is told to the caller", async () => {
+  test("forever makes startTasks throw", async () => {
     const type = newType("submit-down", async () => null);
     const hurry = vi.spyOn(scheduler, "wait").mockResolvedValue();
     const down = withLedger(() => ({ submit: async () => Promise.reject(new Error("down")) }));
@@ -191,7 +191,7 @@ describe("startTaskOnce", () => {
     return id;
   };
 
-  test("starts one task for a key, whoever asks, at once or later", async () => {
+  test("starts one task per key, for concurrent and for later calls", async () => {
     inputs = [];
     const key = newKey();
     const ids = await Promise.all(Array.from({ length: 5 }, async () => start(key, { n: 1 })));
@@ -199,10 +199,10 @@ describe("startTaskOnce", () => {
     expect(new Set(ids).size).toBe(1);
     expect(inputs).toEqual([{ n: 1 }]);
     const task = { status: "succeeded", attempt: 1, crashes: 0, input: { n: 1 }, result: 1 };
-    expect(await look(String(ids[0]))).toMatchObject(task);
+    expect(await fetchTask(String(ids[0]))).toMatchObject(task);
   });
 
-  test("starts another for another key, on any of the shards", async () => {
+  test("starts another task for another key, on any shard", async () => {
     inputs = [];
     const keys = Array.from({ length: 20 }, newKey);
     const ids = await Promise.all(keys.map(async (key) => start(key, key)));
@@ -213,18 +213,18 @@ describe("startTaskOnce", () => {
     expect(inputs).toHaveLength(20);
   });
 
-  test("can be asked again if the input did not fit", async () => {
+  test("can be repeated if the input did not fit", async () => {
     const [key, ctx] = [newKey(), createExecutionContext()];
-    const once = async (n: never) => startTaskOnce(env, ctx, { type: strict, input: { n } }, key);
+    const once = async (n: number) => startTaskOnce(env, ctx, { type: strict, input: { n } }, key);
     await expect(once("one" as never)).rejects.toThrow(z.ZodError);
-    const id = await once(1 as never);
+    const id = await once(1);
     await waitOnExecutionContext(ctx);
-    expect(await look(id)).toMatchObject({ status: "succeeded", input: { n: 1 }, result: 1 });
+    expect(await fetchTask(id)).toMatchObject({ status: "succeeded", input: { n: 1 }, result: 1 });
   });
 });
 
 describe("enqueueOnce", () => {
-  test("writes one task for a key, which the ledger runs by itself", async () => {
+  test("writes one task per key, which the ledger runs by itself", async () => {
     const lanes: unknown[] = [];
     const type = newType("submit-enqueued", async ({ taskId }) => {
       lanes.push((await ledgerOf(env, taskId)?.getTask(taskId))?.lane);
@@ -240,7 +240,7 @@ describe("enqueueOnce", () => {
     expect(await getTask(env, String(id))).toMatchObject({ id, status: "succeeded" });
   });
 
-  test("is another task than one with another key; nobody knows one that was never written", async () => {
+  test("writes another task for another key; getTask does not find ids that were never written", async () => {
     const type = newType("submit-other", async () => null);
     const ids = await Promise.all([newKey(), newKey()].map(async (key) => enqueueOnce(env, type, {}, key)));
     expect(new Set(ids).size).toBe(2);
@@ -248,9 +248,117 @@ describe("enqueueOnce", () => {
     expect(await getTask(env, "nonsense")).toBeUndefined();
   });
 
-  test("refuses an input that does not fit, and writes nothing", async () => {
+  test("rejects an input that does not fit, and writes nothing", async () => {
     const before = await allOf(strict);
-    await expect(enqueueOnce(env, strict, { n: "one" }, newKey())).rejects.toThrow(z.ZodError);
+    const wrong = { n: "one" } as unknown as { n: number };
+    await expect(enqueueOnce(env, strict, wrong, newKey())).rejects.toThrow(z.ZodError);
     expect(await allOf(strict)).toEqual(before);
+  });
+});
+
+describe("a task type that is not registered", () => {
+  const body = { input: z.object({ n: z.int() }), run: async () => null };
+  const missing = defineTask({ ...body, name: "submit-missing" });
+  const copy = { ...strict };
+  const ctx = createExecutionContext();
+  const works = newType("submit-registered", async () => null);
+
+  test.each<[string, string, () => Promise<unknown>]>([
+    ["startTasks", "submit-missing", async () => startTasks(env, ctx, [{ type: missing, input: { n: 1 } }])],
+    [
+      "startTasks, in a batch,",
+      "submit-missing",
+      async () =>
+        startTasks(env, ctx, [
+          { type: works, input },
+          { type: missing, input: { n: 1 } },
+        ]),
+    ],
+    [
+      "startTaskOnce",
+      "submit-missing",
+      async () => startTaskOnce(env, ctx, { type: missing, input: { n: 1 } }, newKey()),
+    ],
+    ["enqueueOnce", "submit-missing", async () => enqueueOnce(env, missing, { n: 1 }, newKey())],
+    [
+      "startTasks, for another type of a registered name,",
+      "submit-strict",
+      async () => startTasks(env, ctx, [{ type: copy, input: { n: 1 } }]),
+    ],
+  ])(
+    "%s throws a TypeError that names %s and the file of the list, and starts nothing",
+    async (_, name, start) => {
+      const before = await allOf(strict);
+      const error = await start().catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(TypeError);
+      expect((error as TypeError).message).toContain(`"${name}"`);
+      expect((error as TypeError).message).toContain("src/jobs/task-types.ts");
+      expect([await allOf(missing), await allOf(works), await allOf(strict)]).toEqual([[], [], before]);
+    },
+  );
+
+  test("can be started once it is registered", async () => {
+    registerTaskTypes([missing]);
+    const [task] = await runTasks([{ type: missing, input: { n: 1 } }]);
+    expect(task).toMatchObject({ status: "succeeded" });
+  });
+});
+
+/** These calls are never made: the compiler checks them. */
+describe("the compiler", () => {
+  const text = defineTask({
+    name: "submit-typed-text",
+    input: z.object({ text: z.string(), times: z.int().default(1) }),
+    run: async () => null,
+  });
+  const ctx = createExecutionContext();
+
+  test("accepts inputs that fit, each by its own type", () => {
+    const calls = () => [
+      startTasks(env, ctx, []),
+      startTasks(env, ctx, [
+        { type: text, input: { text: "a" } },
+        { type: strict, input: { n: 1 } },
+      ]),
+      startTasks(
+        env,
+        ctx,
+        [1, 2].map((n) => ({ type: strict, input: { n } })),
+      ),
+      startTaskOnce(env, ctx, { type: text, input: { text: "a", times: 2 } }, "key"),
+      enqueueOnce(env, strict, { n: 1 }, "key"),
+    ];
+    expectTypeOf(calls).returns.toEqualTypeOf<(Promise<string> | Promise<string[]>)[]>();
+  });
+
+  test("rejects every input that does not fit", () => {
+    const wrongStarts = ["a"].map((n) => ({ type: strict, input: { n } }));
+    const calls = () => [
+      // @ts-expect-error -- a wrong member
+      startTasks(env, ctx, [{ type: strict, input: { wrong: 1 } }]),
+      startTasks(env, ctx, [
+        { type: text, input: { text: "a" } },
+        // @ts-expect-error -- a wrong member in the second element
+        { type: strict, input: { wrong: 1 } },
+      ]),
+      startTasks(env, ctx, [
+        // @ts-expect-error -- a wrong type in the first element
+        { type: text, input: { text: 1 } },
+        { type: strict, input: { n: 1 } },
+      ]),
+      startTasks(env, ctx, [
+        // @ts-expect-error -- the input of the other type
+        { type: text, input: { n: 1 } },
+        // @ts-expect-error -- the input of the other type
+        { type: strict, input: { text: "a" } },
+      ]),
+      // @ts-expect-error -- a list made at runtime
+      startTasks(env, ctx, wrongStarts),
+      // @ts-expect-error -- a missing member
+      startTaskOnce(env, ctx, { type: text, input: {} }, "key"),
+      // @ts-expect-error -- a wrong type
+      enqueueOnce(env, strict, { n: "one" }, "key"),
+    ];
+    expectTypeOf(calls).toBeFunction();
   });
 });

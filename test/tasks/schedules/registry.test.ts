@@ -1,4 +1,4 @@
-/** Schedules that are declared in code: what is wrong with one is said at once, and says which. */
+/** Schedules that are declared in code: an invalid one is rejected at once, by name. */
 import { afterEach, describe, expect, expectTypeOf, test, vi } from "vitest";
 import { z } from "zod";
 import { defineTask } from "../../../src/tasks/index.ts";
@@ -23,7 +23,7 @@ const define = (more: Partial<Declaration> = {}) => defineSchedule({ ...DECLARAT
 afterEach(() => registerSchedules([]));
 
 describe("a declaration", () => {
-  test("is UTC, skips and catches up, if it does not say otherwise; its input is kept as it was given", () => {
+  test("by default is UTC, skips overlaps and runs the last missed tick; its input is kept unchanged", () => {
     expect(define()).toEqual({
       id: "nightly",
       cron: "30 2 * * *",
@@ -33,11 +33,11 @@ describe("a declaration", () => {
       overlap: "skip",
       missed: "run_once",
     });
-    const said = { timeZone: "Europe/Berlin", overlap: "queue", missed: "skip" } as const;
-    expect(define(said)).toMatchObject(said);
+    const values = { timeZone: "Europe/Berlin", overlap: "queue", missed: "skip" } as const;
+    expect(define(values)).toMatchObject(values);
   });
 
-  test("can be made while the Worker starts, when its clock stands at 1970", () => {
+  test("can be defined while the Worker starts, when its clock stands at 1970", () => {
     vi.useFakeTimers({ toFake: ["Date"], now: 0 });
     expect(define({ cron: "0 0 29 2 *" }).cron).toBe("0 0 29 2 *");
     expect(() => define({ cron: "0 0 30 2 *" })).toThrow("it would never run");
@@ -63,28 +63,32 @@ describe("a declaration", () => {
     [{ cron: "* * *" }, "this has 3"],
     [{ cron: "0 0 30 2 *" }, "it would never run"],
     [{ timeZone: "Mars/Olympus" }, '"Mars/Olympus" is not a time zone'],
-    [{ input: { pages: 1.5 } }, 'its input is not what "registry_report" takes'],
+    [{ input: { pages: 1.5 } }, 'its input does not fit "registry_report"'],
     [{ input: { pages: 1, title: "x".repeat(8192) } }, "at most 8192 characters"],
-  ])("that is wrong is refused, by name: %j", (more, why) => {
-    expect(() => define(more)).toThrow('The schedule "nightly" is wrong: ');
+  ])("that is invalid is rejected by name: %j", (more, why) => {
+    expect(() => define(more)).toThrow('The schedule "nightly" is not valid: ');
     expect(() => define(more)).toThrow(why);
   });
 });
 
 describe("the list", () => {
-  test("is what was registered last, all at once", () => {
+  test("is the one that was registered last", () => {
     registerSchedules([define({ id: "a" }), define({ id: "b" })]);
     registerSchedules([define({ id: "c" })]);
     expect(declaredSchedules().map(({ id }) => id)).toEqual(["c"]);
   });
 
-  test("may not have one id twice, a type that is not registered, or more than 1,000; it then stays as it was", () => {
+  test("must not have an id twice, an unregistered type, or more than 1,000 schedules; it then stays as it was", () => {
     registerSchedules([define({ id: "a" })]);
     expect(() => registerSchedules([define(), define()])).toThrow('Two schedules have the id "nightly".');
     const stranger = { ...define(), type: "registry_stranger" };
-    expect(() => registerSchedules([stranger])).toThrow('of no registered type: "registry_stranger"');
+    expect(() => registerSchedules([stranger])).toThrow(TypeError);
+    expect(() => registerSchedules([stranger])).toThrow('The schedule "nightly" is not valid.');
+    expect(() => registerSchedules([stranger])).toThrow(
+      '"registry_stranger" is not registered: add it to the list TASK_TYPES in src/jobs/task-types.ts',
+    );
     const many = Array.from({ length: 1001 }, (_, i) => ({ ...define(), id: `n${i}` }));
-    expect(() => registerSchedules(many)).toThrow("There can be 1000 schedules.");
+    expect(() => registerSchedules(many)).toThrow("There can be at most 1000 schedules.");
     expect(declaredSchedules().map(({ id }) => id)).toEqual(["a"]);
     registerSchedules(many.slice(1));
     expect(declaredSchedules()).toHaveLength(1000);

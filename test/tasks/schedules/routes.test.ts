@@ -1,4 +1,4 @@
-/** Schedules through the front door. */
+/** Schedules through the API. */
 import { env, evictDurableObject, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
@@ -22,7 +22,7 @@ const report = defineTask({
 const plain = defineTask({ name: "routes_plain", input: z.object({}), run: async () => null });
 registerTaskTypes([report, plain]);
 
-const ASKED = { cron: "*/15 * * * *", type: "routes_report", input: { pages: 3 } };
+const BODY = { cron: "*/15 * * * *", type: "routes_report", input: { pages: 3 } };
 const post = async (body: object, options: CallOptions = {}) =>
   callForJson("/schedules", {
     method: "POST",
@@ -31,7 +31,7 @@ const post = async (body: object, options: CallOptions = {}) =>
     ...options,
   });
 const create = async (more: object = {}) => {
-  const { status, body } = await post({ ...ASKED, ...more });
+  const { status, body } = await post({ ...BODY, ...more });
   expect(status).toBe(201);
   return String(body.id);
 };
@@ -51,15 +51,15 @@ afterEach(() => {
 });
 
 describe("POST /schedules", () => {
-  test("keeps a schedule, and says where it is and when it runs", async () => {
-    const asked = {
-      ...ASKED,
+  test("stores a schedule, and returns its URL and next runs", async () => {
+    const sent = {
+      ...BODY,
       time_zone: "Asia/Kolkata",
       cron: "0 9 * * *",
       overlap: "queue",
       missed: "skip",
     };
-    const { status, headers, body } = await post(asked);
+    const { status, headers, body } = await post(sent);
     expect(status).toBe(201);
     expect(body).toEqual({
       id: expect.stringMatching(/^[0-9a-f-]{36}$/),
@@ -85,7 +85,7 @@ describe("POST /schedules", () => {
     expect((await callForJson(new URL(String(body.url)).pathname)).body).toEqual(body);
   });
 
-  test("is UTC, skips and catches up, if it is not said otherwise; an input may be left out", async () => {
+  test("by default is UTC, skips overlaps and runs the last missed tick; the input is optional", async () => {
     const { status, body } = await post({ cron: "  0  12 *  * * ", type: "routes_plain" });
     expect(status).toBe(201);
     expect(body).toMatchObject({
@@ -115,19 +115,19 @@ describe("POST /schedules", () => {
     [{ missed: "all" }, ["json/missed"]],
     [{ timeZone: "UTC" }, ["json/"]],
     [{ cron: "nonsense", input: { pages: "3" } }, ["json/cron", "json/input/pages"]],
-  ])("refuses %j, and names what is wrong: %j", async (wrong, at) => {
-    const { status, body } = await post({ ...ASKED, ...wrong });
+  ])("rejects %j, and names what is wrong: %j", async (wrong, at) => {
+    const { status, body } = await post({ ...BODY, ...wrong });
     expect(status).toBe(422);
     expect((body.errors as { at: string }[]).map((error) => error.at)).toEqual(at);
     expect(await listed()).toEqual([]);
   });
 
-  test("refuses what is not JSON, or is not said to be", async () => {
+  test("rejects a body that is not JSON, or is not declared as JSON", async () => {
     expect((await post({}, { body: "{" })).status).toBe(400);
     expect((await post({}, { headers: {} })).status).toBe(415);
   });
 
-  test("refuses one that is too many", async () => {
+  test("rejects a schedule beyond the limit", async () => {
     const id = await create();
     const scheduler = env.SCHEDULER.getByName("schedules");
     await runInDurableObject(scheduler, (_: Scheduler, { storage }) => {
@@ -139,12 +139,12 @@ describe("POST /schedules", () => {
       );
     });
     expect(await listed()).toHaveLength(1000);
-    const { status, body } = await post(ASKED);
+    const { status, body } = await post(BODY);
     expect([status, body.type]).toEqual([409, "urn:sluice:problem:conflict"]);
   });
 });
 
-test("a tick becomes a task of the type, with the input, and the schedule leads to it", async () => {
+test("a tick becomes a task of the type, with the input, and the schedule links to it", async () => {
   const id = await create();
   vi.setSystemTime(NOW + 15 * MINUTE);
   await runDurableObjectAlarm(env.SCHEDULER.getByName("schedules"));
@@ -158,7 +158,7 @@ test("a tick becomes a task of the type, with the input, and the schedule leads 
 });
 
 describe("GET /schedules", () => {
-  test("lists all in the order in which they were made, each with its next five ticks", async () => {
+  test("lists all schedules in order of creation, each with its next five ticks", async () => {
     expect(await listed()).toEqual([]);
     const first = await create();
     vi.setSystemTime(NOW + MINUTE);
@@ -168,7 +168,7 @@ describe("GET /schedules", () => {
     expect(schedules[1]?.next).toEqual([2032, 2036, 2040, 2044, 2048].map((y) => `${y}-02-29T00:00:00.000Z`));
   });
 
-  test("lists also one whose pattern cannot be read any more", async () => {
+  test("also lists a schedule whose pattern can no longer be read", async () => {
     const id = await create();
     await runInDurableObject(env.SCHEDULER.getByName("schedules"), (_: Scheduler, { storage }) => {
       storage.sql.exec("UPDATE schedule SET cron = 'nonsense'");
@@ -180,7 +180,7 @@ describe("GET /schedules", () => {
 describe("DELETE /schedules/{id}", () => {
   const remove = async (id: string) => callWorker(`/schedules/${id}`, { method: "DELETE" });
 
-  test("ends it", async () => {
+  test("deletes it", async () => {
     const id = await create();
     expect((await remove(id)).response.status).toBe(204);
     expect((await callForJson(`/schedules/${id}`)).status).toBe(404);
@@ -188,35 +188,35 @@ describe("DELETE /schedules/{id}", () => {
     expect(await listed()).toEqual([]);
   });
 
-  test("is refused for one that is declared in code", async () => {
+  test("is a conflict for a schedule that is declared in code", async () => {
     await listed();
     registerSchedules([defineSchedule({ id: "x.y", cron: "* * * * *", type: report, input: { pages: 1 } })]);
     await evictDurableObject(env.SCHEDULER.getByName("schedules"));
     expect((await callForJson("/schedules/x.y")).body).toMatchObject({ id: "x.y", declared: true });
     const { status, body } = await callForJson("/schedules/x.y", { method: "DELETE" });
     expect([status, body.type]).toEqual([409, "urn:sluice:problem:conflict"]);
-    expect(body.detail).toContain("is declared in code");
+    expect(body.detail).toContain("is declared in code. Remove it from src/jobs/schedules.ts");
     expect(await listed()).toHaveLength(1);
   });
 });
 
-describe("while the scheduler does not answer", () => {
+describe("while the scheduler does not respond", () => {
   const ALWAYS = 1 + RESTART_PAUSES_MS.length;
   const ROUTES: [route: string, call: string, asked: number][] = [
     ["POST /schedules", "create", ALWAYS],
     ["GET /schedules", "list", ALWAYS],
     ["GET /schedules/{id}", "get", ALWAYS],
-    // A second of these would find that it is done, and say that there is none.
+    // A repeated call would find the work done, and report a 404.
     ["DELETE /schedules/{id}", "remove", 1],
   ];
   const call = async (route: string, id: string, variables: Record<string, unknown>) => {
     const [method = "", path = ""] = route.split(" ");
-    const init = method === "POST" ? { body: JSON.stringify(ASKED) } : {};
+    const init = method === "POST" ? { body: JSON.stringify(BODY) } : {};
     const headers = { "Content-Type": "application/json" };
     return callForJson(path.replace("{id}", id), { method, headers, variables, ...init });
   };
 
-  test.each(ROUTES)("%s says so, and when to come again", async (route, name, most) => {
+  test.each(ROUTES)("%s returns a 503 with Retry-After", async (route, name, most) => {
     const id = await create();
     vi.spyOn(scheduler, "wait").mockResolvedValue();
     let asked = 0;
@@ -233,7 +233,7 @@ describe("while the scheduler does not answer", () => {
   });
 
   test.each(ROUTES.filter(([, , most]) => most > 1))(
-    "for a moment, %s does as it does otherwise",
+    "and recovers in time, %s works as usual",
     async (route, name, most) => {
       const id = await create();
       vi.spyOn(scheduler, "wait").mockResolvedValue();
@@ -248,20 +248,20 @@ describe("while the scheduler does not answer", () => {
     },
   );
 
-  test("a schedule whose answer was lost is made once", async () => {
+  test("a schedule whose reply was lost is created once", async () => {
     vi.spyOn(scheduler, "wait").mockResolvedValue();
     let asked = 0;
     const { status, body } = await call(
       "POST /schedules",
       "",
-      brokenScheduler("create", () => ++asked === 1, "answer"),
+      brokenScheduler("create", () => ++asked === 1, "reply"),
     );
     expect([status, asked]).toEqual([201, 2]);
     expect((await listed()).map(({ id }) => id)).toEqual([body.id]);
   });
 });
 
-test("looking needs the scope read, changing the scope write", async () => {
+test("reading needs the scope read, and changing the scope write", async () => {
   const token = "a-token-that-has-at-least-32-characters";
   const withScope = (scope: string) => ({
     variables: { ACCESS: "tokens", SLUICE_TOKENS: JSON.stringify([{ name: "t", scopes: [scope], token }]) },
@@ -271,7 +271,7 @@ test("looking needs the scope read, changing the scope write", async () => {
   const statuses = async (scope: string) => [
     (await callWorker("/schedules", withScope(scope))).response.status,
     (await callWorker(`/schedules/${id}`, withScope(scope))).response.status,
-    (await post(ASKED, withScope(scope))).status,
+    (await post(BODY, withScope(scope))).status,
     (await callWorker(`/schedules/${id}`, { method: "DELETE", ...withScope(scope) })).response.status,
   ];
   expect(await statuses("read")).toEqual([200, 200, 403, 403]);

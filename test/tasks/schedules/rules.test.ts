@@ -1,14 +1,14 @@
-/** When a schedule runs: what is refused, the clock changes of the world, and what becomes of every tick. */
+/** When a schedule runs: invalid patterns, changes of the clock, and what happens to every tick. */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   decideTick,
-  faultOf,
   MAX_COUNTED,
   MAX_WAITING,
   nextRuns,
   runKey,
   type ScheduleState,
+  timingError,
 } from "../../../src/tasks/schedules/rules.ts";
 
 const NOW = Date.UTC(2030, 0, 1, 12);
@@ -25,20 +25,20 @@ describe("a timing", () => {
     ["0 0 * * 7", "Etc/GMT+5"],
     ["  0  0 * * *  ", "europe/berlin"],
   ])("may be %j in %s", (cron, timeZone) => {
-    expect(faultOf({ cron, timeZone }, NOW)).toBeUndefined();
+    expect(timingError({ cron, timeZone }, NOW)).toBeUndefined();
   });
 
   test.each([
-    ["60 * * * *", '"60" is no minute'],
-    ["* 24 * * *", '"24" is no hour'],
-    ["* * 0 * *", '"0" is no day of the month'],
-    ["* * * 13 *", '"13" is no month'],
-    ["* * * * 8", '"8" is no day of the week'],
-    ["a * * * *", '"a" is no minute'],
-    ["5/5 * * * *", '"5/5" is no minute'],
-    ["*/0 * * * *", '"*/0" is no minute'],
-    ["5-2 * * * *", '"5-2" is no minute'],
-    ["1,,2 * * * *", '"1,,2" is no minute'],
+    ["60 * * * *", '"60" is not a valid minute'],
+    ["* 24 * * *", '"24" is not a valid hour'],
+    ["* * 0 * *", '"0" is not a valid day of the month'],
+    ["* * * 13 *", '"13" is not a valid month'],
+    ["* * * * 8", '"8" is not a valid day of the week'],
+    ["a * * * *", '"a" is not a valid minute'],
+    ["5/5 * * * *", '"5/5" is not a valid minute'],
+    ["*/0 * * * *", '"*/0" is not a valid minute'],
+    ["5-2 * * * *", '"5-2" is not a valid minute'],
+    ["1,,2 * * * *", '"1,,2" is not a valid minute'],
     ["* * * * * *", "5 fields"],
     ["* * * *", "this has 4"],
     ["", "this has none"],
@@ -47,20 +47,20 @@ describe("a timing", () => {
     ["0 0 30 2 *", "it would never run"],
     ["0 0 31 4,6,9,11 *", "it would never run"],
     ["0 0 30 2 +1", "it would never run"],
-  ])("may not be %j: the message says what is wrong", (cron, detail) => {
-    const fault = faultOf({ cron, timeZone: "UTC" }, NOW);
-    expect(fault).toEqual({ at: "cron", detail: expect.stringContaining(detail) });
+  ])("must not be %j: the message says what is wrong", (cron, detail) => {
+    const error = timingError({ cron, timeZone: "UTC" }, NOW);
+    expect(error).toEqual({ at: "cron", detail: expect.stringContaining(detail) });
   });
 
-  test.each(["Mars/Olympus", "", "+02:00", " UTC", "Europe/Berlin "])("may not be in %j", (timeZone) => {
-    const fault = faultOf({ cron: "* * * * *", timeZone }, NOW);
-    expect(fault).toEqual({
+  test.each(["Mars/Olympus", "", "+02:00", " UTC", "Europe/Berlin "])("must not be in %j", (timeZone) => {
+    const error = timingError({ cron: "* * * * *", timeZone }, NOW);
+    expect(error).toEqual({
       at: "timeZone",
       detail: expect.stringContaining(`"${timeZone}" is not a time zone`),
     });
   });
 
-  test("is refused, and nothing else happens, whatever the text is", () => {
+  test("is either valid or rejected, whatever the text is", () => {
     const text = fc.string({ maxLength: 30 });
     const cronish = fc.array(fc.constantFrom(..."0 1 2 3 4 5 6 7 8 9 * / - , # L W ? +".split(" "), " "), {
       maxLength: 20,
@@ -71,21 +71,21 @@ describe("a timing", () => {
     );
     fc.assert(
       fc.property(any, any, (cron, timeZone) => {
-        faultOf({ cron, timeZone }, NOW);
-        const fault = faultOf({ cron, timeZone: "UTC" }, NOW);
-        if (fault === undefined) expect(nextRuns({ cron, timeZone: "UTC" }, 1, NOW)).toHaveLength(1);
+        timingError({ cron, timeZone }, NOW);
+        const error = timingError({ cron, timeZone: "UTC" }, NOW);
+        if (error === undefined) expect(nextRuns({ cron, timeZone: "UTC" }, 1, NOW)).toHaveLength(1);
       }),
       { numRuns: 3000 },
     );
   });
 });
 
-/** Ticks after a moment, in UTC, to the minute. */
+/** Ticks after a time, in UTC, to the minute. */
 const ticks = (cron: string, timeZone: string, after: string, n: number) =>
   nextRuns({ cron, timeZone }, n, Date.parse(after)).map((ms) => new Date(ms).toISOString().slice(0, 16));
 
 describe("the clock", () => {
-  test("gives the ticks after a moment, not at it, and all on the whole minute", () => {
+  test("gives the ticks after a time, not at it, all on whole minutes", () => {
     const first = (after: string) => ticks("* * * * *", "UTC", after, 1);
     expect(first("2030-01-01T11:59:59.999Z")).toEqual(["2030-01-01T12:00"]);
     expect(first("2030-01-01T12:00:00.000Z")).toEqual(["2030-01-01T12:01"]);
@@ -95,11 +95,11 @@ describe("the clock", () => {
   test.each([
     ["Europe/Berlin", "2027-03-26T12:00Z", ["2027-03-27T01:30", "2027-03-28T01:00", "2027-03-29T00:30"]],
     ["America/New_York", "2027-03-13T00:00Z", ["2027-03-13T07:30", "2027-03-14T07:00", "2027-03-15T06:30"]],
-  ])("in %s jumps over 02:30 in spring: that day's run is at the jump", (zone, after, expected) => {
+  ])("in %s skips 02:30 in spring: that day's run is right after the gap", (zone, after, expected) => {
     expect(ticks("30 2 * * *", zone, after, 3)).toEqual(expected);
   });
 
-  test("jumps over one of two times of a list, which then still has two runs", () => {
+  test("skips one of two times of a list, which still has two runs that day", () => {
     const expected = ["2027-03-28T01:00", "2027-03-28T12:30", "2027-03-29T00:30"];
     expect(ticks("30 2,14 * * *", "Europe/Berlin", "2027-03-28T00:00Z", 3)).toEqual(expected);
   });
@@ -108,11 +108,11 @@ describe("the clock", () => {
     ["Europe/Berlin", "30 2 * * *", "2027-10-30T12:00Z", ["2027-10-31T00:30", "2027-11-01T01:30"]],
     ["America/New_York", "30 1 * * *", "2027-11-06T12:00Z", ["2027-11-07T05:30", "2027-11-08T06:30"]],
     ["Australia/Lord_Howe", "45 1 * * *", "2027-04-03T00:00Z", ["2027-04-03T14:45", "2027-04-04T15:15"]],
-  ])("in %s shows a time twice in autumn: it runs the first time only", (zone, cron, after, expected) => {
+  ])("in %s shows a time twice in autumn: the first one runs", (zone, cron, after, expected) => {
     expect(ticks(cron, zone, after, 2)).toEqual(expected);
   });
 
-  test("does not matter to an interval: every half hour is every half hour, all year", () => {
+  test("does not affect an interval: every half hour stays every half hour, all year", () => {
     for (const zone of ["Europe/Berlin", "Australia/Lord_Howe"]) {
       const year = nextRuns({ cron: "*/30 * * * *", timeZone: zone }, 2 * 24 * 365, Date.UTC(2027, 0, 1) - 1);
       expect(new Set(year.slice(1).map((ms, i) => ms - (year[i] ?? 0)))).toEqual(new Set([HOUR / 2]));
@@ -122,12 +122,12 @@ describe("the clock", () => {
   test("is half an hour off in some zones, and moves by half an hour in one", () => {
     expect(ticks("0 9 * * *", "Asia/Kolkata", "2030-01-01T00:00Z", 1)).toEqual(["2030-01-01T03:30"]);
     expect(ticks("15 2 * * *", "Australia/Lord_Howe", "2027-10-02T00:00Z", 2)).toEqual([
-      "2027-10-02T15:30", // 02:15 is jumped over: at 02:30
+      "2027-10-02T15:30", // 02:15 is skipped: it runs at 02:30
       "2027-10-03T15:15",
     ]);
   });
 
-  test("knows leap days, also those that are a Monday as well", () => {
+  test("knows leap days, even those that fall on a Monday", () => {
     expect(ticks("0 0 29 2 *", "UTC", "2030-01-01T00:00Z", 2)).toEqual([
       "2032-02-29T00:00",
       "2036-02-29T00:00",
@@ -136,7 +136,7 @@ describe("the clock", () => {
     expect(ticks("0 0 29 2 +MON", "UTC", "2030-01-01T00:00Z", 1)).toEqual(["2044-02-29T00:00"]);
   });
 
-  test("takes the day of the month or of the week, whichever comes, when both are said", () => {
+  test("with both a day of the month and a day of the week, runs on either", () => {
     const expected = ["2030-01-04T00:00", "2030-01-11T00:00", "2030-01-13T00:00"];
     expect(ticks("0 0 13 * FRI", "UTC", "2030-01-01T12:00Z", 3)).toEqual(expected);
   });
@@ -154,37 +154,37 @@ const state = (more: Partial<ScheduleState> = {}): ScheduleState => ({
 });
 
 describe("a tick", () => {
-  test("is left alone before its time", () => {
+  test("is not decided before its time", () => {
     expect(decideTick(state(), NOW - 1)).toEqual({ takeAtMs: null, skipped: 0, missed: 0, nextAtMs: NOW });
   });
 
-  test.each([0, 1, 59_000, 60_000])("is taken %i ms late, whatever the policy", (lateMs) => {
+  test.each([0, 1, 59_000, 60_000])("is taken when %i ms late, whatever the policy", (lateMs) => {
     for (const missed of ["run_once", "skip"] as const) {
       const decision = decideTick(state({ missed }), NOW + lateMs);
       expect(decision).toEqual({ takeAtMs: NOW, skipped: 0, missed: 0, nextAtMs: NOW + HOUR });
     }
   });
 
-  test("is missed when it is 61 s late: it is taken after all, or not, as the policy says", () => {
+  test("is missed when 61 s late: the policy says whether it still runs", () => {
     const late = NOW + 61_000;
     const none = { skipped: 0, nextAtMs: NOW + HOUR };
     expect(decideTick(state({ missed: "run_once" }), late)).toEqual({ ...none, takeAtMs: NOW, missed: 0 });
     expect(decideTick(state({ missed: "skip" }), late)).toEqual({ ...none, takeAtMs: null, missed: 1 });
   });
 
-  test("stands for all that were missed before it: the last one is taken, once", () => {
+  test("runs once for all that were missed before it", () => {
     const late = NOW + 5 * HOUR + 120_000;
     const none = { skipped: 0, nextAtMs: NOW + 6 * HOUR };
     expect(decideTick(state(), late)).toEqual({ ...none, takeAtMs: NOW + 5 * HOUR, missed: 5 });
     expect(decideTick(state({ missed: "skip" }), late)).toEqual({ ...none, takeAtMs: null, missed: 6 });
   });
 
-  test("that is in time is taken also when those before it were missed", () => {
+  test("that is on time is taken even if those before it were missed", () => {
     const decision = decideTick(state({ missed: "skip" }), NOW + 5 * HOUR + 30_000);
     expect(decision).toMatchObject({ takeAtMs: NOW + 5 * HOUR, missed: 5 });
   });
 
-  test("of years ago costs no more than one of today", () => {
+  test("from years ago costs no more than one from today", () => {
     const decision = decideTick(state({ cron: "* * * * *", nextAtMs: NOW - 10 * 365 * 24 * HOUR }), NOW);
     expect(decision).toEqual({ takeAtMs: NOW, skipped: 0, missed: MAX_COUNTED, nextAtMs: NOW + MINUTE });
   });
@@ -234,7 +234,7 @@ const zones = fc.constantFrom(
 );
 
 describe("for any pattern, zone and moment", () => {
-  test("ticks are in order, none twice, on whole minutes, and those after one are the rest", () => {
+  test("ticks are in order, unique, on whole minutes, and consistent from any start", () => {
     fc.assert(
       fc.property(
         patterns,

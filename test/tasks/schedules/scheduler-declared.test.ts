@@ -1,4 +1,4 @@
-/** The schedules that are declared in code, as a deploy brings, changes and takes them. */
+/** The schedules that are declared in code, as deploys add, change and remove them. */
 import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, test, vi } from "vitest";
 import {
@@ -25,16 +25,16 @@ useScheduler();
 describe("schedules that are declared in code", () => {
   const declare = (id: string, more: Partial<Parameters<typeof defineSchedule<typeof work.input>>[0]> = {}) =>
     defineSchedule({ id, cron: "* * * * *", type: work, input: { n: 1 }, ...more });
-  /** As a deploy does. */
+  /** What a deploy does. */
   const deploy = async (...list: ScheduleSpec[]) => {
-    await scheduler().list(); // Only what is running can be evicted.
+    await scheduler().list(); // Only a running object can be evicted.
     registerSchedules(list);
     await evictDurableObject(scheduler());
     await scheduler().list();
   };
   const ids = async () => (await scheduler().list()).map(({ id }) => id);
 
-  test("are there, and run, without anybody having made them", async () => {
+  test("exist and run without a call to the API", async () => {
     await deploy(declare("x"), declare("y", { overlap: "queue" }));
     expect(await scheduler().list()).toMatchObject([
       { id: "x", is_declared: 1, overlap: "skip", next_at_ms: NOW + MINUTE },
@@ -44,7 +44,7 @@ describe("schedules that are declared in code", () => {
     expect([runsOf("x"), runsOf("y")]).toEqual([[1], [1]]);
   });
 
-  test("come, change and go with the code; those that were made here stay", async () => {
+  test("are added, changed and removed with the code; those created through the API stay", async () => {
     await create("mine");
     await deploy(declare("x"), declare("y"));
     expect(await ids()).toEqual(["mine", "x", "y"]);
@@ -65,7 +65,7 @@ describe("schedules that are declared in code", () => {
     expect(await ids()).toEqual(["mine"]);
   });
 
-  test("keep what is due, and what was counted, when they do not change, or only their input does", async () => {
+  test("keep their due tick and counts when they do not change or only their input does", async () => {
     await deploy(declare("x", { overlap: "queue" }));
     await ring(NOW + MINUTE);
     await ring(NOW + 2 * MINUTE);

@@ -1,4 +1,4 @@
-/** Runs beside runs: what a scheduler does while the run before goes on, and that it never loses a tick. */
+/** Overlaps: what a scheduler does while the previous run has not ended, and that it never loses a tick. */
 import { evictDurableObject, reset } from "cloudflare:test";
 import * as fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
@@ -18,7 +18,7 @@ import {
 
 useScheduler();
 
-describe("while the run before goes on", () => {
+describe("while the previous run has not ended", () => {
   test.each(["scheduled", "queued", "running", "cancelling", "lost"])(
     "(%s) skip drops ticks",
     async (status) => {
@@ -35,7 +35,7 @@ describe("while the run before goes on", () => {
     },
   );
 
-  test.each(["succeeded", "failed", "cancelled"])("a run that is %s is not such a run", async (status) => {
+  test.each(["succeeded", "failed", "cancelled"])("a run that is %s does not count", async (status) => {
     await create("a");
     await ring(NOW + MINUTE);
     finish("a", NOW + MINUTE, status);
@@ -43,7 +43,7 @@ describe("while the run before goes on", () => {
     expect(runsOf("a")).toEqual([1, 2]);
   });
 
-  test("a run whose task was deleted is not such a run either", async () => {
+  test("a run whose task was deleted does not count either", async () => {
     await create("a");
     await ring(NOW + MINUTE);
     ledger.tasks.clear();
@@ -51,12 +51,12 @@ describe("while the run before goes on", () => {
     expect(runsOf("a")).toEqual([2]);
   });
 
-  test("queue has ticks wait, and runs them one after the other, in order", async () => {
+  test("queue lets ticks wait, and runs them one after the other, in order", async () => {
     await create("a", { overlap: "queue" });
     for (const minute of [1, 2, 3]) await ring(NOW + minute * MINUTE);
     expect(runsOf("a")).toEqual([1]);
     expect(await scheduler().get("a")).toMatchObject({ waiting: 2, skipped_count: 0 });
-    // It looks every two seconds.
+    // It checks every two seconds.
     expect(await alarmAt()).toBe(NOW + 3 * MINUTE + 2_000);
     await ring(NOW + 3 * MINUTE + 2_000);
     expect(runsOf("a")).toEqual([1]);
@@ -73,7 +73,7 @@ describe("while the run before goes on", () => {
     expect(await alarmAt()).toBe(NOW + 4 * MINUTE);
   });
 
-  test("queue has 100 ticks wait at most, and drops the rest", async () => {
+  test("queue lets at most 100 ticks wait, and drops the others", async () => {
     await create("a", { overlap: "queue" });
     for (let minute = 1; minute <= 103; minute++) await ring(NOW + minute * MINUTE);
     expect(await scheduler().get("a")).toMatchObject({ waiting: 100, skipped_count: 2 });
@@ -93,11 +93,11 @@ describe("while the run before goes on", () => {
   });
 });
 
-test("whatever happens: no tick runs twice, none beside another, none out of order, and each is accounted for", async () => {
+test("whatever happens, no tick runs twice, concurrently or out of order, and each is accounted for", async () => {
   const step = fc.record({
     seconds: fc.oneof(fc.constant(2), fc.constant(60), fc.nat(200)),
     finishes: fc.boolean(),
-    happens: fc.constantFrom("nothing", "nothing", "ledger fails", "answer is lost", "eviction"),
+    happens: fc.constantFrom("nothing", "nothing", "ledger fails", "reply is lost", "eviction"),
   });
   const run = async (
     overlap: "skip" | "queue",
@@ -106,7 +106,7 @@ test("whatever happens: no tick runs twice, none beside another, none out of ord
   ) => {
     await reset();
     ledger.tasks.clear();
-    ledger.mostActive = 0;
+    ledger.maxActive = 0;
     vi.setSystemTime(NOW);
     await create("a", { overlap, missed });
     let nowMs = NOW;
@@ -115,14 +115,14 @@ test("whatever happens: no tick runs twice, none beside another, none out of ord
       if (finishes) finishAll();
       ledger.isDown = happens === "ledger fails";
       ledger.onEnqueue = async () => {
-        if (happens === "answer is lost") throw new Error(happens);
+        if (happens === "reply is lost") throw new Error(happens);
       };
       if (happens === "eviction") await evictDurableObject(scheduler());
       await ring(nowMs);
     }
     const row = await scheduler().get("a");
-    if (!row) throw new Error("it is gone");
-    expect(ledger.mostActive).toBeLessThanOrEqual(1);
+    if (!row) throw new Error("the schedule does not exist");
+    expect(ledger.maxActive).toBeLessThanOrEqual(1);
     const ran = runsOf("a");
     expect(ran).toEqual(ran.toSorted((x, y) => x - y));
     const decided = (row.next_at_ms - NOW) / MINUTE - 1;

@@ -1,4 +1,4 @@
-/** The Durable Object that runs schedules: one run for each tick, whatever dies, and never two at once. */
+/** The Durable Object that runs schedules: one run per tick, whatever dies, and never two at once. */
 import { env, evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, test, vi } from "vitest";
 import { runs, type Scheduler } from "../../../src/tasks/schedules/scheduler.ts";
@@ -21,7 +21,7 @@ import {
 useScheduler();
 
 describe("a schedule", () => {
-  test("is kept, and the alarm set for its first tick", async () => {
+  test("is stored, and the alarm is set for its first tick", async () => {
     const row = await create("a", { cron: "30 2 * * *", timeZone: "Europe/Berlin" });
     expect(row).toMatchObject({
       id: "a",
@@ -35,14 +35,14 @@ describe("a schedule", () => {
     expect(await scheduler().list()).toEqual([row]);
   });
 
-  test("is made once, by whoever was not told and asks again", async () => {
+  test("is created once, even if the call is repeated because its reply was lost", async () => {
     const row = await create("a");
     vi.setSystemTime(NOW + 5 * MINUTE);
     expect(await create("a", { cron: "0 0 * * *" })).toEqual(row);
     expect(await scheduler().list()).toHaveLength(1);
   });
 
-  test("is one of 1,000 at most", async () => {
+  test("is one of at most 1,000", async () => {
     await create("first");
     await runInDurableObject(scheduler(), (_: Scheduler, { storage }) => {
       storage.sql.exec(
@@ -56,12 +56,12 @@ describe("a schedule", () => {
     expect(await create("thousandth")).toMatchObject({ id: "thousandth" });
     await scheduler().remove("first");
     expect(await create("beyond")).toMatchObject({ id: "beyond" });
-    // And all of them run in one alarm.
+    // All of them run in one alarm.
     await ring(NOW + MINUTE);
     expect(ledger.tasks.size).toBe(1000);
   });
 
-  test("is removed with its waiting ticks; its run goes on", async () => {
+  test("is deleted with its waiting ticks; its run goes on", async () => {
     await create("a", { overlap: "queue" });
     await ring(NOW + MINUTE);
     await ring(NOW + 2 * MINUTE);
@@ -75,7 +75,7 @@ describe("a schedule", () => {
     expect(await scheduler().get("a")).toMatchObject({ waiting: 0, last_task_id: null });
   });
 
-  test("that is removed while its tick is enqueued stays removed", async () => {
+  test("that is deleted while its tick is enqueued stays deleted", async () => {
     await create("a");
     ledger.onEnqueue = async () => {
       await scheduler().remove("a");
@@ -85,7 +85,7 @@ describe("a schedule", () => {
     expect(runsOf("a")).toEqual([1]);
   });
 
-  test("that is removed while the run before is looked up has no run more", async () => {
+  test("that is deleted while its previous run is read has no further run", async () => {
     await create("a");
     await ring(NOW + MINUTE);
     vi.spyOn(runs, "getTask").mockImplementation(async () => {
@@ -100,7 +100,7 @@ describe("a schedule", () => {
 });
 
 describe("a tick", () => {
-  test("runs the task with the input, and is noted; the alarm is set for the next", async () => {
+  test("runs the task with the input and is recorded; the alarm is set for the next tick", async () => {
     await create("a");
     await ring(NOW + MINUTE);
     expect(ledger.calls).toEqual([keyOf("a", NOW + MINUTE)]);
@@ -116,7 +116,7 @@ describe("a tick", () => {
     expect(await alarmAt()).toBe(NOW + 2 * MINUTE);
   });
 
-  test("does not come before its time, when the alarm rings early", async () => {
+  test("does not run early, even if the alarm fires early", async () => {
     await create("a");
     await ring(NOW + MINUTE - 1);
     expect(ledger.calls).toEqual([]);
@@ -132,12 +132,12 @@ describe("a tick", () => {
     expect(ledger.calls).toEqual([keyOf("a", NOW + MINUTE)]);
   });
 
-  test("has one run when the object is killed after it was enqueued and before it was noted", async () => {
+  test("has one run even if the object is killed after enqueuing it and before recording that", async () => {
     await create("a");
     ledger.onEnqueue = async () => {
       ledger.onEnqueue = async () => {};
       await runInDurableObject(scheduler(), async (_: Scheduler, state) => {
-        // As the platform has it: what was written before a call goes out is kept.
+        // As on the platform: writes before an outgoing call are kept.
         await state.storage.sync();
         state.abort("killed");
       }).catch(() => {});
@@ -145,9 +145,9 @@ describe("a tick", () => {
     };
     await ring(NOW + MINUTE).catch(() => {});
     expect(await scheduler().get("a")).toMatchObject({ last_task_id: null, waiting: 1 });
-    // The next tick has come by now; it is another one, and must not run beside the first.
+    // By now the next tick is due. It is a different tick, and must not run concurrently with the first.
     vi.setSystemTime(NOW + 2 * MINUTE);
-    expect(await scheduler().tend()).toBe(MINUTE);
+    expect(await scheduler().rearm()).toBe(MINUTE);
     expect(await ring(NOW + 2 * MINUTE)).toBe(true);
     expect(ledger.calls).toEqual([keyOf("a", NOW + MINUTE), keyOf("a", NOW + MINUTE)]);
     expect(runsOf("a")).toEqual([1]);
@@ -161,7 +161,7 @@ describe("a tick", () => {
     expect(runsOf("a")).toEqual([1, 3]);
   });
 
-  test("that the ledger does not take is tried again, and then is in time", async () => {
+  test("that the ledger does not accept is tried again, and is still on time", async () => {
     await create("a");
     ledger.isDown = true;
     const { lines } = await captureLogs(async () => ring(NOW + MINUTE));
@@ -182,7 +182,7 @@ describe("a tick", () => {
     ["run_once", [30], 29],
     ["skip", [], 30],
   ] as const)(
-    "that was missed with 29 others, under %s, has these runs: %j",
+    "that was missed with 29 others has, under %s, these runs: %j",
     async (missed, ticks, count) => {
       await create("a", { missed, cron: "*/1 * * * *" });
       await change("a", { cron: "0-30 12 * * *" });
@@ -215,7 +215,7 @@ describe("a schedule that cannot be run", () => {
     expect(runsOf("b")).toEqual([1]);
   });
 
-  test("does not make the alarm throw, even when the tables are not there", async () => {
+  test("does not make the alarm throw, even if the tables are missing", async () => {
     await create("a");
     await runInDurableObject(scheduler(), (_: Scheduler, { storage }) => {
       storage.sql.exec("ALTER TABLE schedule RENAME TO away");
@@ -230,21 +230,21 @@ describe("a schedule that cannot be run", () => {
   });
 });
 
-describe("the per-minute cron", () => {
+describe("the watchdog", () => {
   const dropAlarm = () =>
     runInDurableObject(scheduler(), (_: Scheduler, { storage }) => storage.deleteAlarm());
 
-  test("finds nothing late, and changes nothing, when all is well", async () => {
-    expect(await scheduler().tend()).toBe(0);
+  test("changes nothing when nothing is late", async () => {
+    expect(await scheduler().rearm()).toBe(0);
     expect(await alarmAt()).toBeNull();
     await create("a");
-    expect(await scheduler().tend()).toBe(0);
+    expect(await scheduler().rearm()).toBe(0);
     expect(await alarmAt()).toBe(NOW + MINUTE);
   });
 
-  test("sets an alarm that was given up, but says nothing as long as it may be a try that failed", async () => {
+  test("sets a lost alarm, but reports nothing while a failed try may still be repeated", async () => {
     await create("a");
-    for (const [lateMs, told] of [
+    for (const [lateMs, reportedMs] of [
       [-MINUTE, 0],
       [0, 0],
       [25_000, 0],
@@ -252,22 +252,22 @@ describe("the per-minute cron", () => {
     ] as const) {
       await dropAlarm();
       vi.setSystemTime(NOW + MINUTE + lateMs);
-      expect(await scheduler().tend()).toBe(told);
+      expect(await scheduler().rearm()).toBe(reportedMs);
       expect(await alarmAt()).not.toBeNull();
     }
   });
 
-  test("sets an alarm that was given up, and tells how late it is", async () => {
+  test("sets a lost alarm, and reports by how much it is overdue", async () => {
     await create("a");
     await dropAlarm();
     vi.setSystemTime(NOW + MINUTE + 31_000);
-    expect(await scheduler().tend()).toBe(31_000);
+    expect(await scheduler().rearm()).toBe(31_000);
     expect(await ring(NOW + MINUTE + 31_000)).toBe(true);
     expect(runsOf("a")).toEqual([1]);
-    expect(await scheduler().tend()).toBe(0);
+    expect(await scheduler().rearm()).toBe(0);
   });
 
-  test("logs schedules that are late", async () => {
+  test("logs overdue schedules", async () => {
     const { default: worker } = await import("../../support/worker.ts");
     const { createScheduledController } = await import("cloudflare:test");
     await create("a");
@@ -277,7 +277,7 @@ describe("the per-minute cron", () => {
     expect(lines).toEqual([
       {
         level: "warn",
-        message: "overdue, and set going again",
+        message: "overdue; its alarm was set again",
         what: "schedules",
         lateMs: 31_000,
         cronLateMs: expect.any(Number),

@@ -1,46 +1,54 @@
-import { createScheduledController, env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
-import { afterEach, expect, test, vi } from "vitest";
+import {
+  createScheduledController,
+  env,
+  reset,
+  runDurableObjectAlarm,
+  runInDurableObject,
+} from "cloudflare:test";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { TaskLedger } from "../../../src/tasks/index.ts";
 import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
 import { SHARDS } from "../../../src/tasks/ledger/task-id.ts";
 import { wakeOverdue } from "../../../src/tasks/schedules/watchdog.ts";
-import { look, newType, whenIs, withLedger } from "../../support/background.ts";
+import { fetchTask, newType, taskWhen, withLedger } from "../../support/background.ts";
 import { callForJson, captureLogs } from "../../support/call.ts";
 import worker from "../../support/worker.ts";
 
+// No other test may leave an overdue task or schedule behind.
+beforeEach(() => reset());
 afterEach(() => {
   vi.useRealTimers();
 });
 
-test("every shard is tended, and who is late or cannot be is told of in the log", async () => {
-  const tended: string[] = [];
-  const answers: Record<string, () => number> = {
+test("every shard is rearmed; an overdue or unreachable one is logged", async () => {
+  const rearmed: string[] = [];
+  const replies: Record<string, () => number> = {
     s1: () => {
       throw new Error("broken");
     },
     s2: () => 61_000,
   };
   const fleet = withLedger((shard) => ({
-    tend: async () => {
-      tended.push(shard);
-      return answers[shard]?.() ?? 0;
+    rearm: async () => {
+      rearmed.push(shard);
+      return replies[shard]?.() ?? 0;
     },
   }));
   vi.useFakeTimers({ toFake: ["Date"] });
   const { lines } = await captureLogs(async () => wakeOverdue(fleet, Date.now() - 1_500));
-  expect(tended).toEqual(SHARDS);
+  expect(rearmed).toEqual(SHARDS);
   expect(lines).toHaveLength(2);
   expect(lines).toEqual(
     expect.arrayContaining([
       expect.objectContaining({
         level: "error",
-        message: "could not be tended",
+        message: "the watchdog could not reach an object",
         what: "ledger s1",
         error: "Error: broken",
       }),
       {
         level: "warn",
-        message: "overdue, and set going again",
+        message: "overdue; its alarm was set again",
         what: "ledger s2",
         lateMs: 61_000,
         cronLateMs: 1_500,
@@ -49,41 +57,45 @@ test("every shard is tended, and who is late or cannot be is told of in the log"
   );
 });
 
-test("the schedules are tended with them, also when no shard can be", async () => {
-  const broken = { tend: async () => Promise.reject(new Error("broken")) };
+test("the scheduler is rearmed too, even if no shard can be reached", async () => {
+  const broken = { rearm: async () => Promise.reject(new Error("broken")) };
   const fleet = {
     ...withLedger(() => broken),
-    SCHEDULER: { getByName: () => ({ tend: async () => 31_000 }) },
+    SCHEDULER: { getByName: () => ({ rearm: async () => 31_000 }) },
   };
   vi.useFakeTimers({ toFake: ["Date"] });
-  const tend = async (changes = {}) =>
+  const rearm = async (changes = {}) =>
     (await captureLogs(async () => wakeOverdue({ ...fleet, ...changes } as unknown as Env, Date.now())))
       .lines;
-  const lines = await tend();
+  const lines = await rearm();
   expect(lines.filter(({ level }) => level === "error")).toHaveLength(SHARDS.length);
   expect(lines.filter(({ level }) => level === "warn")).toEqual([
     {
       level: "warn",
-      message: "overdue, and set going again",
+      message: "overdue; its alarm was set again",
       what: "schedules",
       lateMs: 31_000,
       cronLateMs: 0,
     },
   ]);
   const noScheduler = { SCHEDULER: { getByName: () => broken } };
-  expect(await tend(noScheduler)).toContainEqual(
-    expect.objectContaining({ message: "could not be tended", what: "schedules", error: "Error: broken" }),
+  expect(await rearm(noScheduler)).toContainEqual(
+    expect.objectContaining({
+      message: "the watchdog could not reach an object",
+      what: "schedules",
+      error: "Error: broken",
+    }),
   );
 });
 
-/** The Worker's cron, as the platform calls it. */
+/** Runs the Worker's cron as the platform does. */
 async function runCron(): Promise<Record<string, unknown>[]> {
   const controller = createScheduledController({ scheduledTime: new Date() });
   return (await captureLogs(async () => worker.scheduled(controller, env))).lines;
 }
 
-test("a shard that has lost its alarm gets another, and goes on with what it has missed", async () => {
-  const type = newType("tend-late", async () => "late");
+test("a shard that has lost its alarm gets a new one, and catches up", async () => {
+  const type = newType("watchdog-late", async () => "late");
   vi.useFakeTimers({ toFake: ["Date"] });
   const submittedAtMs = Date.now();
   const { body } = await callForJson("/tasks", {
@@ -96,7 +108,7 @@ test("a shard that has lost its alarm gets another, and goes on with what it has
   if (!ledger) throw new Error("no ledger");
   await runInDurableObject(ledger, async (_ledger: TaskLedger, { storage }) => storage.deleteAlarm());
 
-  // It is not due, and then not so late that anything can be wrong.
+  // The task is not due at first, and then not late enough to be overdue.
   expect(await runCron()).toEqual([]);
   await runInDurableObject(ledger, async (_ledger: TaskLedger, { storage }) => {
     expect(await storage.getAlarm()).toBe(submittedAtMs + 60_000);
@@ -110,14 +122,14 @@ test("a shard that has lost its alarm gets another, and goes on with what it has
   expect(await runCron()).toEqual([
     {
       level: "warn",
-      message: "overdue, and set going again",
+      message: "overdue; its alarm was set again",
       what: `ledger ${id.slice(0, 2)}`,
       lateMs: 60_000,
       cronLateMs: 0,
     },
   ]);
   expect(await runDurableObjectAlarm(ledger)).toBe(true);
-  await whenIs(id, "running");
+  await taskWhen(id, "running");
   while (!(await runDurableObjectAlarm(env.TASK_RUNNER.getByName(`${id}.1`)))) await scheduler.wait(2);
-  expect(await look(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 0, result: "late" });
+  expect(await fetchTask(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 0, result: "late" });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, expectTypeOf, test } from "vitest";
 import { z } from "zod";
-// The Worker, for the types that it registers by itself.
+// The Worker, with the types that it registers by itself.
 import "../../support/worker.ts";
 import { type Start, type TaskType } from "../../../src/tasks/index.ts";
 import {
@@ -22,7 +22,7 @@ const run = async () => null;
 const given = { name: "define_it", input, run };
 
 describe("a task type", () => {
-  test("is retried three times, may take an hour, and begins in the request, if it does not say otherwise", () => {
+  test("by default is retried three times, may take an hour, and starts in the request", () => {
     const type = defineTask(given);
     expect(type).toEqual({
       ...given,
@@ -33,46 +33,46 @@ describe("a task type", () => {
     expect(type.concurrency).toBeUndefined();
   });
 
-  test("is as it says", () => {
-    const said = { timeoutMs: 5, concurrency: 2, lane: "long" as const };
-    expect(defineTask({ ...given, ...said, retry: { retries: 0 } })).toEqual({
+  test("keeps the values that it is given", () => {
+    const values = { timeoutMs: 5, concurrency: 2, lane: "long" as const };
+    expect(defineTask({ ...given, ...values, retry: { retries: 0 } })).toEqual({
       ...given,
-      ...said,
+      ...values,
       retry: { ...DEFAULT_RETRY, retries: 0 },
     });
   });
 
   const HOUR_MS = 3_600_000;
   test.each<[string, Partial<Parameters<typeof defineTask>[0]>, boolean]>([
-    ["a name with all that it may have", { name: "Az09_.-" }, true],
+    ["a name of all allowed characters", { name: "Az09_.-" }, true],
     ["a name of 64 characters", { name: "n".repeat(64) }, true],
-    ["one of 65", { name: "n".repeat(65) }, false],
-    ["none", { name: "" }, false],
+    ["a name of 65 characters", { name: "n".repeat(65) }, false],
+    ["an empty name", { name: "" }, false],
     ["a name with a space", { name: "a b" }, false],
-    ["with a slash", { name: "a/b" }, false],
-    ["with a letter that is not ASCII", { name: "é" }, false],
-    ["with a line's end", { name: "a\n" }, false],
+    ["a name with a slash", { name: "a/b" }, false],
+    ["a name with a letter that is not ASCII", { name: "é" }, false],
+    ["a name with a line break", { name: "a\n" }, false],
     ["a concurrency of 1", { concurrency: 1 }, true],
-    ["of 0", { concurrency: 0 }, false],
-    ["of 1.5", { concurrency: 1.5 }, false],
-    ["of NaN", { concurrency: Number.NaN }, false],
+    ["a concurrency of 0", { concurrency: 0 }, false],
+    ["a concurrency of 1.5", { concurrency: 1.5 }, false],
+    ["a concurrency of NaN", { concurrency: Number.NaN }, false],
     ["no retries", { retry: { retries: 0 } }, true],
-    ["fewer than none", { retry: { retries: -1 } }, false],
+    ["a negative number of retries", { retry: { retries: -1 } }, false],
     ["half a retry", { retry: { retries: 0.5 } }, false],
-    ["retries without end", { retry: { retries: Number.POSITIVE_INFINITY } }, false],
-    ["retries at once", { retry: { minDelayMs: 0, maxDelayMs: 0, factor: 1 } }, true],
-    ["a delay below nothing", { retry: { minDelayMs: -1 } }, false],
-    ["delays that end before they begin", { retry: { minDelayMs: 10, maxDelayMs: 9 } }, false],
-    ["delays that shrink", { retry: { factor: 0.9 } }, false],
-    ["a delay that is no number", { retry: { minDelayMs: Number.NaN } }, false],
-    ["a factor that is none", { retry: { factor: Number.NaN } }, false],
-    ["a day's time", { timeoutMs: 24 * HOUR_MS }, true],
-    ["more", { timeoutMs: 24 * HOUR_MS + 1 }, false],
-    ["none at all", { timeoutMs: 0 }, false],
-    ["a time that is no number", { timeoutMs: Number.NaN }, false],
-  ])("with %s", (_name, other, isTaken) => {
+    ["infinite retries", { retry: { retries: Number.POSITIVE_INFINITY } }, false],
+    ["immediate retries", { retry: { minDelayMs: 0, maxDelayMs: 0, factor: 1 } }, true],
+    ["a negative delay", { retry: { minDelayMs: -1 } }, false],
+    ["a maximum delay below the minimum", { retry: { minDelayMs: 10, maxDelayMs: 9 } }, false],
+    ["a factor below 1", { retry: { factor: 0.9 } }, false],
+    ["a delay of NaN", { retry: { minDelayMs: Number.NaN } }, false],
+    ["a factor of NaN", { retry: { factor: Number.NaN } }, false],
+    ["a timeout of a day", { timeoutMs: 24 * HOUR_MS }, true],
+    ["a longer timeout", { timeoutMs: 24 * HOUR_MS + 1 }, false],
+    ["a timeout of 0", { timeoutMs: 0 }, false],
+    ["a timeout of NaN", { timeoutMs: Number.NaN }, false],
+  ])("with %s is accepted or rejected", (_name, other, isAccepted) => {
     const define = () => defineTask({ ...given, ...other });
-    if (isTaken) return expect(define()).toMatchObject(other);
+    if (isAccepted) return expect(define()).toMatchObject(other);
     expect(define).toThrow(TypeError);
     expect(define).toThrow(`The task type "${other.name ?? given.name}": `);
   });
@@ -92,13 +92,13 @@ describe("a task type", () => {
     });
     expectTypeOf(type).toEqualTypeOf<TaskType<typeof schema, { sum: number }>>();
     expectTypeOf<typeof type.run>().returns.resolves.toEqualTypeOf<{ sum: number }>();
-    // What is submitted is what the schema takes, not what it gives.
+    // A submission has the schema's input type, not its output type.
     expectTypeOf<Start<typeof schema>["input"]>().toEqualTypeOf<{ n: string; m?: number | undefined }>();
     expect(type.name).toBe("define_typed");
   });
 });
 
-test("an error that is not to be retried says so by its name, and keeps its cause", () => {
+test("a NonRetryableError has that name and keeps its cause", () => {
   const cause = new Error("why");
   expect(new NonRetryableError("no", { cause })).toMatchObject({
     name: "NonRetryableError",
@@ -108,7 +108,7 @@ test("an error that is not to be retried says so by its name, and keeps its caus
 });
 
 describe("the registry", () => {
-  test("finds a type by its name, and knows no other", () => {
+  test("finds a registered type by its name, and nothing else", () => {
     const type = defineTask({ ...given, name: "define_registered" });
     expect(findTaskType("define_registered")).toBeUndefined();
     registerTaskTypes([type]);
@@ -117,18 +117,18 @@ describe("the registry", () => {
     for (const name of ["constructor", "__proto__", ""]) expect(findTaskType(name)).toBeUndefined();
   });
 
-  test("takes each name once", () => {
+  test("accepts each name once", () => {
     registerTaskTypes([defineTask({ ...given, name: "define_once" })]);
     expect(() => registerTaskTypes([defineTask({ ...given, name: "define_once" })])).toThrow(
       'two task types "define_once"',
     );
   });
 
-  test("shows callers no callback, and takes none with a cap", () => {
+  test("hides the callback type from callers, and rejects one with a concurrency", () => {
     expect(findTaskType(CALLBACK_TYPE)?.name).toBe("callback");
     expect(findOpenTaskType(CALLBACK_TYPE)).toBeUndefined();
     expect(openTaskTypes().map(({ name }) => name)).not.toContain("callback");
     const capped = defineTask({ ...given, name: CALLBACK_TYPE, concurrency: 1 });
-    expect(() => registerTaskTypes([capped])).toThrow("no cap");
+    expect(() => registerTaskTypes([capped])).toThrow("cannot have a concurrency");
   });
 });

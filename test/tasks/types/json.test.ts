@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { MAX_JSON_BYTES, readJson, toJson } from "../../../src/tasks/types/json.ts";
 
-test("the most that there may be is half a MiB", () => {
+test("the limit is half a MiB", () => {
   expect(MAX_JSON_BYTES).toBe(524_288);
 });
 
@@ -10,9 +10,9 @@ describe("toJson", () => {
     ["null", null],
     ["a string", "röntgen 😀"],
     ["an object", { list: [1, true, null], text: "" }],
-    ["as much as there may be", "x".repeat(MAX_JSON_BYTES - 2)],
-    ["a third as many, of three bytes each", "漢".repeat((MAX_JSON_BYTES - 2) / 3)],
-  ])("%s comes back as it was", (_name, value) => {
+    ["a text of exactly the limit", "x".repeat(MAX_JSON_BYTES - 2)],
+    ["a text of exactly the limit in three-byte characters", "漢".repeat((MAX_JSON_BYTES - 2) / 3)],
+  ])("%s is restored unchanged", (_name, value) => {
     expect(readJson(toJson(value))).toEqual(value);
   });
 
@@ -24,10 +24,14 @@ describe("toJson", () => {
     ["a function", () => null, TypeError],
     ["a symbol", Symbol("s"), TypeError],
     ["a bigint", 10n, TypeError],
-    ["what contains itself", circular, TypeError],
-    ["one byte more than there may be", "x".repeat(MAX_JSON_BYTES - 1), RangeError],
-    ["one byte more, after those of three", `${"漢".repeat((MAX_JSON_BYTES - 2) / 3)}x`, RangeError],
-  ])("%s is refused", (_name, value, error) => {
+    ["a circular value", circular, TypeError],
+    ["a text one byte over the limit", "x".repeat(MAX_JSON_BYTES - 1), RangeError],
+    [
+      "a text one byte over the limit in three-byte characters",
+      `${"漢".repeat((MAX_JSON_BYTES - 2) / 3)}x`,
+      RangeError,
+    ],
+  ])("%s throws", (_name, value, error) => {
     expect(() => toJson(value)).toThrow(error);
   });
 });

@@ -1,4 +1,4 @@
-/** The one list of task types: what is in it can be found, and what callers may start. */
+/** The registry of task types: which types can be found, and which of them callers may start. */
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { CALLBACK_TYPE, defineTask } from "../../../src/tasks/types/define.ts";
@@ -15,7 +15,7 @@ const second = type("registry-2");
 const first = type("registry-1");
 const callback = type(CALLBACK_TYPE);
 
-test("what is registered is found by its name, and is listed in the order of names", () => {
+test("a registered type is found by its name, and types are listed by name", () => {
   expect([findTaskType("registry-1"), findOpenTaskType("registry-1")]).toEqual([undefined, undefined]);
   registerTaskTypes([second, first]);
   expect([findTaskType("registry-1"), findOpenTaskType("registry-2")]).toEqual([first, second]);
@@ -24,12 +24,12 @@ test("what is registered is found by its name, and is listed in the order of nam
   expect(names.filter((name) => name.startsWith("registry-"))).toEqual(["registry-1", "registry-2"]);
 });
 
-test.each(["toString", "__proto__", "Registry-1", ""])("there is no type %j", (name) => {
+test.each(["toString", "__proto__", "Registry-1", ""])("no type is found as %j", (name) => {
   expect([findTaskType(name), findOpenTaskType(name)]).toEqual([undefined, undefined]);
 });
 
 describe("registering", () => {
-  test("refuses a name that is taken, in the same list or before", () => {
+  test("rejects a name that is taken, in the same list or earlier", () => {
     const two = [type("registry-3"), type("registry-3")];
     expect(() => registerTaskTypes(two)).toThrow('two task types "registry-3"');
     expect(() => registerTaskTypes([type("registry-1")])).toThrow('two task types "registry-1"');
@@ -37,14 +37,14 @@ describe("registering", () => {
     expect(() => registerTaskTypes([type("registry-4")])).not.toThrow();
   });
 
-  test("refuses a cap on callbacks, which are on the shard of their task", () => {
+  test("rejects a concurrency for callbacks, which are on the shard of their task", () => {
     expect(() => registerTaskTypes([type(CALLBACK_TYPE, { concurrency: 1 })])).toThrow(
-      "Callbacks have no cap",
+      "cannot have a concurrency",
     );
   });
 });
 
-test("a callback is found by who runs it, and by nobody who would start one", () => {
+test("the callback type can be run, but callers cannot start it", () => {
   if (findTaskType(CALLBACK_TYPE) === undefined) registerTaskTypes([callback]);
   expect(findTaskType(CALLBACK_TYPE)?.name).toBe(CALLBACK_TYPE);
   expect(findOpenTaskType(CALLBACK_TYPE)).toBeUndefined();

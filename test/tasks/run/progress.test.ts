@@ -1,16 +1,17 @@
-/** What a task's code says of its progress, and how it sleeps. */
+/** The progress and the sleeps of a task. */
 import { env, runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
-import { createContext, Interruption, LONGEST_NAP_MS } from "../../../src/tasks/run/context.ts";
+import { createContext, MAX_IN_PLACE_SLEEP_MS } from "../../../src/tasks/run/context.ts";
+import { Interruption } from "../../../src/tasks/run/run.ts";
 import {
-  look,
+  fetchTask,
   newType,
+  runTasks,
   scriptedLedger,
   someId,
-  startAndLook,
+  taskWhen,
   until,
-  whenIs,
 } from "../../support/background.ts";
 import { callWorker } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
@@ -21,12 +22,12 @@ afterEach(() => {
 });
 
 function newContext(script: Parameters<typeof scriptedLedger>[0] = {}, steps: Record<string, string> = {}) {
-  const { told, env: scripted } = scriptedLedger(script);
+  const { received, env: scripted } = scriptedLedger(script);
   const interrupt = new AbortController();
   const assignment = { type: "progress", input: "{}", attempt: 1, attemptStartedAtMs: Date.now(), steps };
   const waiting = { waitUntil: () => undefined };
   const claim = { taskId: someId(), token: 1 };
-  return { ...createContext({ env: scripted, claim, assignment, waiting, interrupt }), told, interrupt };
+  return { ...createContext({ env: scripted, claim, assignment, waiting, interrupt }), received, interrupt };
 }
 
 describe("progress", () => {
@@ -38,32 +39,32 @@ describe("progress", () => {
     [1.01, false],
     [Number.NaN, false],
     [Number.POSITIVE_INFINITY, false],
-  ])("of %s: %s", async (ratio, isTaken) => {
-    const { context, settle, told } = newContext();
-    const tell = () => context.progress(ratio);
-    if (isTaken) tell();
-    else expect(tell).toThrow(RangeError);
-    await settle();
-    expect(told.progress).toEqual(isTaken ? [[ratio, null]] : []);
+  ])("of %s is accepted: %s", async (ratio, isAccepted) => {
+    const { context, flush, received } = newContext();
+    const report = () => context.progress(ratio);
+    if (isAccepted) report();
+    else expect(report).toThrow(RangeError);
+    await flush();
+    expect(received.progress).toEqual(isAccepted ? [[ratio, null]] : []);
   });
 
-  test("is sent once a second, whatever is said; the last counts", async () => {
-    const { context, settle, told } = newContext();
+  test("is sent once a second, however often it is reported, and the last value at the end", async () => {
+    const { context, flush, received } = newContext();
     const beganAtMs = performance.now();
-    let said = 0;
+    let ratio = 0;
     for (; performance.now() - beganAtMs < 1_200; await scheduler.wait(10))
-      context.progress((said = Math.min(1, said + 0.001)), `at ${said}`);
+      context.progress((ratio = Math.min(1, ratio + 0.001)), `at ${ratio}`);
     context.progress(1, "done");
-    await settle();
-    expect(told.progress).toHaveLength(3);
-    expect(told.progress.at(-1)).toEqual([1, "done"]);
+    await flush();
+    expect(received.progress).toHaveLength(3);
+    expect(received.progress.at(-1)).toEqual([1, "done"]);
   });
 
-  test("is told before the end of the run is, also if that is slow", async () => {
+  test("is sent before the end of the run is reported, even if sending is slow", async () => {
     const gate = Promise.withResolvers<void>();
     const arrived: number[] = [];
     let hasBegun = false;
-    const { context, settle } = newContext({
+    const { context, flush } = newContext({
       progress: async (_claim: unknown, ratio: number) => {
         hasBegun = true;
         await gate.promise;
@@ -72,38 +73,38 @@ describe("progress", () => {
     });
     context.progress(1);
     await until(() => hasBegun);
-    const settled = settle().then(() => [...arrived]);
+    const settled = flush().then(() => [...arrived]);
     await scheduler.wait(10);
     gate.resolve();
     expect(await settled).toEqual([1]);
   });
 
   test("has a message of at most 500 characters", async () => {
-    const { context, settle, told } = newContext();
+    const { context, flush, received } = newContext();
     context.progress(0.5, "x".repeat(501));
-    await settle();
-    expect(told.progress).toEqual([[0.5, "x".repeat(500)]]);
+    await flush();
+    expect(received.progress).toEqual([[0.5, "x".repeat(500)]]);
   });
 
-  test("that cannot be told does the task no harm", async () => {
-    const { context, settle } = newContext({ progress: async () => Promise.reject(new Error("restarting")) });
+  test("that cannot be sent does not harm the task", async () => {
+    const { context, flush } = newContext({ progress: async () => Promise.reject(new Error("restarting")) });
     context.progress(0.5);
-    await settle();
+    await flush();
   });
 
-  test("is refused once the run is interrupted", () => {
+  test("throws once the run is interrupted", () => {
     const { context, interrupt } = newContext();
     interrupt.abort(new Interruption("cancelled", "no more"));
     expect(() => context.progress(0.5)).toThrow("no more");
   });
 
-  test("is seen in the task and in its events", async () => {
+  test("appears in the task and in its events", async () => {
     const type = newType("progress-seen", async (ctx) => {
       ctx.progress(0.25, "a quarter");
       await scheduler.wait(50);
       ctx.progress(0.75);
     });
-    const [task] = await startAndLook([{ type, input: {} }]);
+    const [task] = await runTasks([{ type, input: {} }]);
     expect(task).toMatchObject({ status: "succeeded", progress: { ratio: 0.75, message: null } });
     const { response } = await callWorker(`/tasks/${String(task?.id)}/events`);
     const events = (await response.text()).match(/^event: progress\ndata: .*$/gm) ?? [];
@@ -115,23 +116,23 @@ describe("progress", () => {
 });
 
 describe("a sleep", () => {
-  test("that is short waits, and is recorded", async () => {
-    const { context, told } = newContext();
+  test("that is short waits in place, and is recorded", async () => {
+    const { context, received } = newContext();
     const beganAtMs = Date.now();
     await context.sleep(40);
     await context.sleep(0);
     expect(Date.now() - beganAtMs).toBeGreaterThanOrEqual(39);
-    expect(told.steps.map(([name]) => name)).toEqual([" sleep 1", " sleep 2"]);
+    expect(received.steps.map(([name]) => name)).toEqual([" sleep 1", " sleep 2"]);
   });
 
-  test("is not taken for a step that the code calls so", async () => {
-    const { context, told } = newContext();
+  test("is not confused with a step of the same name", async () => {
+    const { context, received } = newContext();
     expect(await context.step("sleep 1", async () => "mine")).toBe("mine");
     await context.sleep(0);
-    expect(told.steps.map(([name]) => name)).toEqual(["sleep 1", " sleep 1"]);
+    expect(received.steps.map(([name]) => name)).toEqual(["sleep 1", " sleep 1"]);
   });
 
-  test("that an earlier run has begun is over when that would have woken", async () => {
+  test("that an earlier run began ends when that run would have woken", async () => {
     const before = { " sleep 1": String(Date.now() - 1), " sleep 2": String(Date.now() + 60) };
     const { context } = newContext({}, before);
     const beganAtMs = performance.now();
@@ -141,31 +142,31 @@ describe("a sleep", () => {
     expect(performance.now() - beganAtMs).toBeGreaterThanOrEqual(40);
   });
 
-  test("ends with the reason when the run is interrupted", async () => {
+  test("rejects with the interruption when the run is interrupted", async () => {
     const { context, interrupt } = newContext();
-    const sleeps = context.sleep(LONGEST_NAP_MS);
+    const sleeps = context.sleep(MAX_IN_PLACE_SLEEP_MS);
     await scheduler.wait(5);
     interrupt.abort(new Interruption("cancelled", "no more"));
     await expect(sleeps).rejects.toThrow(Interruption);
   });
 
-  test("that is long ends the run, which is to go on when it is over", async () => {
+  test("that is long ends the run, to be continued when the sleep is over", async () => {
     const { context, interrupt } = newContext();
     const beganAtMs = Date.now();
-    await expect(context.sleep(LONGEST_NAP_MS + 1_000)).rejects.toThrow(Interruption);
+    await expect(context.sleep(MAX_IN_PLACE_SLEEP_MS + 1_000)).rejects.toThrow(Interruption);
     expect(interrupt.signal.reason).toMatchObject({ reason: "hand-over" });
     const { notBeforeMs } = interrupt.signal.reason as Interruption;
-    expect(notBeforeMs - beganAtMs).toBeGreaterThanOrEqual(LONGEST_NAP_MS + 1_000);
-    expect(notBeforeMs - beganAtMs).toBeLessThan(LONGEST_NAP_MS + 1_500);
+    expect(notBeforeMs - beganAtMs).toBeGreaterThanOrEqual(MAX_IN_PLACE_SLEEP_MS + 1_000);
+    expect(notBeforeMs - beganAtMs).toBeLessThan(MAX_IN_PLACE_SLEEP_MS + 1_500);
   });
 
-  test.each([Number.NaN, Number.POSITIVE_INFINITY, 1e300])("of %s ms is refused at once", async (ms) => {
-    const { context, told } = newContext();
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, 1e300])("of %s ms is rejected at once", async (ms) => {
+    const { context, received } = newContext();
     await expect(context.sleep(ms)).rejects.toThrow(RangeError);
-    expect(told.steps).toEqual([]);
+    expect(received.steps).toEqual([]);
   });
 
-  test("takes no room: the task is scheduled, wakes at its time, and goes on after its steps", async () => {
+  test("occupies no slot: the task is scheduled, wakes at its time, and continues after its steps", async () => {
     const done: string[] = [];
     const type = newType("progress-sleeps", async (ctx) => {
       const first = await ctx.step("first", async () => done.push("first"));
@@ -174,7 +175,7 @@ describe("a sleep", () => {
     });
     vi.useFakeTimers({ toFake: ["Date"] });
     const beganAtMs = Date.now();
-    const [task] = await startAndLook([{ type, input: {} }]);
+    const [task] = await runTasks([{ type, input: {} }]);
     const id = String(task?.id);
     const wakesAt = new Date(beganAtMs + 60_000).toISOString();
     expect(task).toMatchObject({ status: "scheduled", runAt: wakesAt, attempt: 1, error: null });
@@ -183,13 +184,13 @@ describe("a sleep", () => {
     if (!ledger) throw new Error("no ledger");
     vi.setSystemTime(beganAtMs + 59_999);
     await runDurableObjectAlarm(ledger);
-    expect(await look(id)).toMatchObject({ status: "scheduled" });
+    expect(await fetchTask(id)).toMatchObject({ status: "scheduled" });
     vi.setSystemTime(beganAtMs + 60_000);
     await runDurableObjectAlarm(ledger);
-    await whenIs(id, "running");
+    await taskWhen(id, "running");
     const runner = env.TASK_RUNNER.getByName(`${id}.2`);
     while (!(await runDurableObjectAlarm(runner))) await scheduler.wait(2);
-    expect(await look(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 0, result: 3 });
+    expect(await fetchTask(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 0, result: 3 });
     expect(done).toEqual(["first", "second"]);
   });
 });

@@ -1,4 +1,4 @@
-/** The heartbeats of a run, with a clock that the tests turn. */
+/** The heartbeats of a run, with a fake clock. */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Claim } from "../../../src/tasks/ledger/claim.ts";
 import { HEARTBEAT_MS, LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
@@ -18,7 +18,7 @@ afterEach(() => {
 
 const pass = async (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
-/** What the code of the run that there is has heard, and how to let it end. */
+/** The interruptions that the current run's code has received, and a function that lets the code end. */
 let heard: unknown[] = [];
 let end = (): void => undefined;
 
@@ -35,13 +35,13 @@ newType(
 );
 
 function start(heartbeat?: (claim: Claim) => Promise<string>, budgetMs = 840_000) {
-  const { told, env } = scriptedLedger(heartbeat ? { heartbeat } : {});
-  const place = {
+  const { received, env } = scriptedLedger(heartbeat ? { heartbeat } : {});
+  const invocation = {
     env,
     waiting: { waitUntil: () => undefined },
     budgetMs,
-    patienceMs: 0,
-    lifeMs: 900_000,
+    graceMs: 0,
+    lifetimeMs: 900_000,
   };
   const claim = { taskId: someId(), token: 1 };
   const assignment = {
@@ -51,21 +51,21 @@ function start(heartbeat?: (claim: Claim) => Promise<string>, budgetMs = 840_000
     attemptStartedAtMs: Date.now(),
     steps: {},
   };
-  return { ...startRun(place, claim, assignment, Date.now()), claim, told };
+  return { ...startRun(invocation, claim, assignment, Date.now()), claim, received };
 }
 
-test("a long task tells the ledger every five seconds that it lives, and no more once it has ended", async () => {
-  const { done, told } = start();
+test("a long task sends a heartbeat every five seconds, and none after it has ended", async () => {
+  const { done, received } = start();
   await pass(10 * HEARTBEAT_MS);
-  expect([told.heartbeats, heard]).toEqual([10, []]);
+  expect([received.heartbeats, heard]).toEqual([10, []]);
   end();
   await done;
-  expect(told.reports).toMatchObject([{ outcome: { kind: "succeeded", result: '"done"' } }]);
+  expect(received.reports).toMatchObject([{ outcome: { kind: "succeeded", result: '"done"' } }]);
   await pass(10 * HEARTBEAT_MS);
-  expect([told.heartbeats, vi.getTimerCount()]).toEqual([10, 0]);
+  expect([received.heartbeats, vi.getTimerCount()]).toEqual([10, 0]);
 });
 
-test("it goes on as long as every second heartbeat gets through, and logs those that do not", async () => {
+test("a task keeps running while every second heartbeat arrives, and logs those that do not", async () => {
   let beats = 0;
   const { value, lines } = await captureLogs(async () => {
     const run = start(async () => {
@@ -77,75 +77,75 @@ test("it goes on as long as every second heartbeat gets through, and logs those 
     await run.done;
     return run;
   });
-  expect(value.told.reports).toMatchObject([{ outcome: { kind: "succeeded" } }]);
+  expect(value.received.reports).toMatchObject([{ outcome: { kind: "succeeded" } }]);
   expect(lines).toHaveLength(5);
   expect(lines[0]).toMatchObject({ level: "warn", message: "heartbeat failed", taskId: value.claim.taskId });
 });
 
-test("who hears that the task is cancelled ends, and says so", async () => {
-  const { done, told } = start(async () => "cancel");
+test("a run that learns of its task's cancellation stops and reports it", async () => {
+  const { done, received } = start(async () => "cancel");
   await pass(HEARTBEAT_MS);
   expect(heard).toMatchObject([{ reason: "cancelled" }]);
   expect(await done).toBe("ended");
-  expect(told.reports).toMatchObject([{ outcome: { kind: "failed", error: { name: "Cancelled" } } }]);
+  expect(received.reports).toMatchObject([{ outcome: { kind: "failed", error: { name: "Cancelled" } } }]);
 });
 
 test.each([1, HEARTBEAT_MS - 1, HEARTBEAT_MS, HEARTBEAT_MS + 1, 12_345, LEASE_MS])(
-  "what has %s ms is handed over at the end of these, no sooner and no later",
+  "a run with a budget of %s ms is handed over exactly when that has passed",
   async (budgetMs) => {
-    const { done, told } = start(undefined, budgetMs);
+    const { done, received } = start(undefined, budgetMs);
     await pass(budgetMs - 1);
     expect(heard).toEqual([]);
     await pass(1);
     expect(heard).toMatchObject([{ reason: "hand-over" }]);
     await done;
-    expect(told.reports).toMatchObject([{ outcome: { kind: "handed-over" } }]);
+    expect(received.reports).toMatchObject([{ outcome: { kind: "handed-over" } }]);
     expect(vi.getTimerCount()).toBe(0);
   },
 );
 
-describe("who has lost the claim ends, and reports nothing:", () => {
-  test("the ledger says that it is stale", async () => {
-    const { done, told } = start(async () => "stale");
+describe("a run that has lost its claim stops and reports nothing", () => {
+  test("if the ledger says that the claim is stale", async () => {
+    const { done, received } = start(async () => "stale");
     await pass(HEARTBEAT_MS);
     expect(heard).toMatchObject([{ reason: "lost" }]);
     await done;
-    expect(told.reports).toEqual([]);
+    expect(received.reports).toEqual([]);
   });
 
   test.each([
     ["fails", async () => Promise.reject(new Error("unreachable"))],
-    ["does not answer", async () => new Promise<string>(() => {})],
-  ])("the ledger %s until the lease is over", async (_name, heartbeat) => {
+    ["does not respond", async () => new Promise<string>(() => {})],
+  ])("if the ledger %s until the lease has expired", async (_name, heartbeat) => {
     await captureLogs(async () => {
-      const { done, told } = start(heartbeat);
+      const { done, received } = start(heartbeat);
       await pass(LEASE_MS - 1);
       expect(heard).toEqual([]);
       await pass(1);
       expect(heard).toMatchObject([{ reason: "lost" }]);
       await done;
-      expect(told.reports).toEqual([]);
+      expect(received.reports).toEqual([]);
     });
   });
 
-  test("also when the last heartbeat that got through was sent a little late", async () => {
+  test("even if the last heartbeat that arrived was sent a little late", async () => {
     let beats = 0;
     await captureLogs(async () => {
-      const { done, told } = start(async () => {
+      const { done, received } = start(async () => {
         if (++beats === 1) return "ok";
         throw new Error("unreachable");
       });
-      // As a timer that fires 50 ms late, and the next one on time.
+      // One timer fires 50 ms late, and the next one on time.
       vi.setSystemTime(Date.now() + 50);
       await pass(HEARTBEAT_MS);
       vi.setSystemTime(Date.now() - 50);
       await pass(LEASE_MS + 49);
       expect(heard).toEqual([]);
-      // From here on, the ledger may give the task to another.
+      // From here on, the ledger may give the task to another run.
       await pass(1);
       expect(heard).toMatchObject([{ reason: "lost" }]);
       await done;
-      expect(told.reports).toEqual([]);
+      expect(received.reports).toEqual([]);
     });
   });
 });

@@ -1,0 +1,95 @@
+/**
+ * What a ledger does by itself, in its alarm: it acts on the tasks that are due, removes expired ones, and gives
+ * queued tasks to runners.
+ *
+ * The alarm awaits no work and never throws: the runtime stops retrying an alarm that throws too often. A task that
+ * cannot be read is set aside, so that it holds up no other.
+ */
+import { errorFields, log } from "../../kernel/log.ts";
+import type { Claim } from "./claim.ts";
+import { nextToDispatch } from "./dispatch.ts";
+import { queuedSinceMs } from "./rank.ts";
+import { claim, tick } from "./rules.ts";
+import type { TaskRow } from "./schema.ts";
+import type { LedgerParts, Transitions } from "./transitions.ts";
+
+/**
+ * How many due tasks one alarm handles, and how many it removes. If there are more, another alarm follows at once.
+ */
+const BATCH = 200;
+const REMOVAL_BATCH = 50;
+/** An alarm that is this late has been lost. */
+const OVERDUE_MS = 5_000;
+
+export class AlarmWork {
+  readonly #ctx: DurableObjectState;
+  readonly #parts: LedgerParts;
+  readonly #transitions: Transitions;
+
+  constructor(ctx: DurableObjectState, parts: LedgerParts, transitions: Transitions) {
+    this.#ctx = ctx;
+    this.#parts = parts;
+    this.#transitions = transitions;
+  }
+
+  run(nowMs: number): void {
+    const { queries, alarm } = this.#parts;
+    alarm.suspend();
+    try {
+      const due = [...queries.due(nowMs, BATCH), ...queries.expired(nowMs, REMOVAL_BATCH)];
+      for (const task of due) this.#transitions.guard(task.id, () => this.#tick(task));
+      for (const claimed of this.#dispatch(nowMs)) this.#ctx.waitUntil(this.#giveToRunner(claimed));
+      alarm.reset();
+      this.setAlarm(nowMs);
+    } catch (error) {
+      log("error", "the ledger's alarm failed", { shard: this.#ctx.id.name, ...errorFields(error) });
+      alarm.reset();
+      alarm.wakeAt(nowMs + OVERDUE_MS);
+    }
+  }
+
+  /** Sets the alarm for the next due task, or for now if a queued task can be dispatched. */
+  setAlarm(nowMs: number): void {
+    const { queries, alarm } = this.#parts;
+    const nextMs = queries.nextDueAtMs();
+    if (nextMs !== null) alarm.wakeAt(Math.max(nextMs, nowMs));
+    if (nextToDispatch(queries, 1).length > 0) alarm.wakeAt(nowMs);
+  }
+
+  /** Sets the alarm again in case it was lost. Returns by how many ms the ledger is overdue; 0 if it is not. */
+  rearm(nowMs: number): number {
+    const { queries, alarm } = this.#parts;
+    const [next] = nextToDispatch(queries, 1);
+    const queuedMs = next ? queuedSinceMs(next.priority, next.rank_ms ?? nowMs) : nowMs;
+    const lateMs = nowMs - Math.min(queuedMs, queries.nextDueAtMs() ?? nowMs);
+    alarm.reset();
+    this.setAlarm(nowMs);
+    return lateMs > OVERDUE_MS ? lateMs : 0;
+  }
+
+  #tick(task: TaskRow): void {
+    const transition = tick(task, this.#transitions.inputsFor(task));
+    if (transition === "remove")
+      return this.#ctx.storage.transactionSync(() => this.#parts.tasks.remove(task.id));
+    if (transition) this.#transitions.apply(transition);
+  }
+
+  /** Claims the queued tasks that there are free slots for. */
+  #dispatch(nowMs: number): Claim[] {
+    const claimed: Claim[] = [];
+    for (const task of nextToDispatch(this.#parts.queries)) {
+      this.#transitions.guard(task.id, () => {
+        const transition = claim(task, "long", nowMs);
+        this.#transitions.apply(transition);
+        claimed.push({ taskId: task.id, token: transition.task.token });
+      });
+    }
+    return claimed;
+  }
+
+  /** Gives a claim to a runner; takes it back if no runner can be reached. */
+  async #giveToRunner(claimed: Claim): Promise<void> {
+    const isStarted = await this.#parts.runners.start(claimed);
+    if (!isStarted) this.#transitions.report([{ ...claimed, outcome: { kind: "not-begun" } }]);
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * Which tasks a ledger has: what is due, what is queued, how many are running, and the pages of a list. An index
+ * serves each query, so its cost does not grow with all the tasks that are kept. All rows are lean (`LEAN_COLUMNS`).
+ */
+import type { TaskRow } from "./schema.ts";
+import { TASK_STATUSES, type TaskStatus } from "./task-state.ts";
+import { LEAN_COLUMNS } from "./task-table.ts";
+
+/** Which tasks to list, newest first. */
+export interface Page {
+  /** Empty: all of them. */
+  statuses: readonly TaskStatus[];
+  type: string | undefined;
+  /** Created at or after this; ms since the epoch. */
+  fromMs: number;
+  /** Only tasks after this one in the list. For the first page, both values lie past every task. */
+  before: { createdAtMs: number; id: string };
+  limit: number;
+}
+
+/** One query for active tasks, one for ended tasks: each has an index of its own. */
+const FIRST_DUE = ["NULL", "NOT NULL"].map(
+  (isEnded) => `SELECT due_at_ms AS at FROM task WHERE finished_at_ms IS ${isEnded} AND due_at_ms IS NOT NULL
+    ORDER BY due_at_ms LIMIT 1`,
+);
+
+export class TaskQueries {
+  readonly #sql: SqlStorage;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+  }
+
+  /** The active tasks that the ledger must act on now, the most overdue first. */
+  due(nowMs: number, limit: number): TaskRow[] {
+    const query = `SELECT ${LEAN_COLUMNS} FROM task WHERE finished_at_ms IS NULL AND due_at_ms <= ?
+      ORDER BY due_at_ms LIMIT ?`;
+    return this.#sql.exec<TaskRow>(query, nowMs, limit).toArray();
+  }
+
+  /** The ended tasks that have been kept long enough. */
+  expired(nowMs: number, limit: number): TaskRow[] {
+    const query = `SELECT ${LEAN_COLUMNS} FROM task WHERE finished_at_ms IS NOT NULL AND due_at_ms <= ?
+      ORDER BY due_at_ms LIMIT ?`;
+    return this.#sql.exec<TaskRow>(query, nowMs, limit).toArray();
+  }
+
+  nextDueAtMs(): number | null {
+    const rows = FIRST_DUE.flatMap((query) => [...this.#sql.exec<{ at: number }>(query)]);
+    return rows.length === 0 ? null : Math.min(...rows.map(({ at }) => at));
+  }
+
+  /** The types that have queued tasks. */
+  queuedTypes(): string[] {
+    return this.#types("queued");
+  }
+
+  /** The first tasks of a type's queue. */
+  queued(type: string, limit: number): TaskRow[] {
+    const query = `SELECT ${LEAN_COLUMNS} FROM task WHERE status = 'queued' AND type = ? ORDER BY rank_ms, id LIMIT ?`;
+    return this.#sql.exec<TaskRow>(query, type, limit).toArray();
+  }
+
+  /** How many tasks of a type are running or being cancelled. */
+  countRunning(type: string): number {
+    const query = "SELECT count(*) AS count FROM task WHERE status IN ('running', 'cancelling') AND type = ?";
+    return this.#sql.exec<{ count: number }>(query, type).one().count;
+  }
+
+  hasQueued(): boolean {
+    return this.#sql.exec("SELECT 1 FROM task WHERE status = 'queued' LIMIT 1").toArray().length > 0;
+  }
+
+  countLongLane(): number {
+    const query = "SELECT count(*) AS count FROM task WHERE lane = 'long'";
+    return this.#sql.exec<{ count: number }>(query).one().count;
+  }
+
+  /** The dead letters of a type that failed before a time, the oldest first. */
+  deadLetters(type: string, beforeMs: number, limit: number): TaskRow[] {
+    const query = `SELECT ${LEAN_COLUMNS} FROM task WHERE status = 'failed' AND type = ? AND finished_at_ms < ?
+      ORDER BY created_at_ms, id LIMIT ?`;
+    return this.#sql.exec<TaskRow>(query, type, beforeMs, limit).toArray();
+  }
+
+  list({ statuses, type, fromMs, before, limit }: Page): TaskRow[] {
+    let rows: TaskRow[] = [];
+    for (const status of statuses.length === 0 ? TASK_STATUSES : statuses) {
+      for (const listedType of type === undefined ? this.#types(status) : [type]) {
+        // Once the page is full, only tasks newer than its last one can still get on it.
+        const sinceMs = rows.length < limit ? fromMs : (rows.at(-1)?.created_at_ms ?? fromMs);
+        const found = this.#sql.exec<TaskRow>(
+          `SELECT ${LEAN_COLUMNS} FROM task WHERE status = ? AND type = ? AND created_at_ms >= ?
+           AND (created_at_ms, id) < (?, ?) ORDER BY created_at_ms DESC, id DESC LIMIT ?`,
+          status,
+          listedType,
+          sinceMs,
+          before.createdAtMs,
+          before.id,
+          limit,
+        );
+        rows = [...rows, ...found].toSorted(byAge).slice(0, limit);
+      }
+    }
+    return rows;
+  }
+
+  /** The types that have tasks of a status. The cost grows with the number of types, not of tasks. */
+  #types(status: TaskStatus): string[] {
+    const query = "SELECT type FROM task WHERE status = ? AND type > ? ORDER BY type LIMIT 1";
+    const types: string[] = [];
+    for (;;) {
+      const [next] = this.#sql.exec<{ type: string }>(query, status, types.at(-1) ?? "").toArray();
+      if (!next) return types;
+      types.push(next.type);
+    }
+  }
+}
+
+/** Newest first; within a millisecond, the greater id first. */
+export function byAge(a: Pick<TaskRow, "created_at_ms" | "id">, b: typeof a): number {
+  return b.created_at_ms - a.created_at_ms || (a.id < b.id ? 1 : -1);
+}

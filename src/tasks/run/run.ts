@@ -1,0 +1,26 @@
+/** One run of a task, and the reasons for which it is interrupted. */
+import type { Waiting } from "../../kernel/wait-until.ts";
+import type { Assignment, Claim } from "../ledger/claim.ts";
+
+/** Why a run must end before its code has ended. Every call on the context throws it from then on. */
+export class Interruption extends Error {
+  override readonly name = "Interruption";
+  readonly reason: "cancelled" | "timeout" | "hand-over" | "lost";
+  /** When a sleeping task continues; 0 for any other reason. */
+  readonly notBeforeMs: number;
+
+  constructor(reason: Interruption["reason"], message: string, notBeforeMs = 0) {
+    super(message);
+    this.reason = reason;
+    this.notBeforeMs = notBeforeMs;
+  }
+}
+
+export interface Run {
+  env: Env;
+  claim: Claim;
+  assignment: Assignment;
+  waiting: Waiting;
+  /** Aborted with an `Interruption`. */
+  interrupt: AbortController;
+}

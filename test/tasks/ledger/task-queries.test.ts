@@ -1,0 +1,143 @@
+/** Which tasks a ledger finds: pages of a list, queues, due tasks and counts. */
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import type { TaskRow } from "../../../src/tasks/ledger/schema.ts";
+import { byAge, type Page } from "../../../src/tasks/ledger/task-queries.ts";
+import { TASK_STATUSES } from "../../../src/tasks/ledger/task-state.ts";
+import { insert, leanRow, STATUS_EVENT, setStatus, withTables } from "../../support/ledger-tables.ts";
+import { T0, useClock } from "../../support/ledgers.ts";
+
+useClock();
+
+const FIRST = { createdAtMs: Number.MAX_SAFE_INTEGER, id: "" };
+const PAGE: Page = { statuses: [], type: undefined, fromMs: 0, before: FIRST, limit: 100 };
+
+const idsOf = (rows: TaskRow[]) => rows.map(({ id }) => id);
+
+test("no query returns the input or the result, which may be long", async () => {
+  await withTables(({ tasks, queries }) => {
+    insert({ tasks }, "a", { input: '"long"' });
+    const task = { ...leanRow({ tasks }, "a"), status: "succeeded", due_at_ms: T0, result: "2" } as const;
+    tasks.save({ task, event: STATUS_EVENT }, T0);
+    expect(tasks.get("a")).toMatchObject({ input: '"long"', result: "2" });
+    for (const row of [leanRow({ tasks }, "a"), ...queries.list(PAGE), ...queries.due(T0, 9)])
+      expect(row).toMatchObject({ id: "a", input: "", result: null });
+  });
+});
+
+const shape = fc.record({
+  atMs: fc.integer({ min: T0, max: T0 + 3 }),
+  type: fc.constantFrom("t", "u"),
+  status: fc.constantFrom(...TASK_STATUSES),
+});
+
+test("pages hold every matching task once, newest first, even within one millisecond", async () => {
+  const wanted = fc.record({
+    statuses: fc.uniqueArray(fc.constantFrom(...TASK_STATUSES), { maxLength: 3 }),
+    type: fc.constantFrom("t", "gone", undefined, undefined),
+    fromMs: fc.constantFrom(0, T0 + 1),
+    limit: fc.integer({ min: 1, max: 5 }),
+  });
+  await withTables((tables) => {
+    const { queries, sql } = tables;
+    const property = fc.property(fc.array(shape, { maxLength: 20 }), wanted, (shapes, page) => {
+      for (const table of ["task", "event"]) sql.exec(`DELETE FROM ${table}`);
+      for (const [n, { status, ...options }] of shapes.entries()) {
+        insert(tables, `t${(n * 7) % 20}`, options);
+        setStatus(tables, `t${(n * 7) % 20}`, status);
+      }
+      const all = sql.exec<TaskRow>("SELECT * FROM task").toArray();
+      const expected = all
+        .filter(({ status }) => page.statuses.length === 0 || page.statuses.includes(status))
+        .filter(({ type, created_at_ms }) => type === (page.type ?? type) && created_at_ms >= page.fromMs)
+        .toSorted((a, b) => b.created_at_ms - a.created_at_ms || (a.id < b.id ? 1 : -1));
+      const listed: TaskRow[] = [];
+      for (let rows = queries.list({ ...page, before: FIRST }); rows.length > 0; ) {
+        expect(rows.length).toBeLessThanOrEqual(page.limit);
+        listed.push(...rows);
+        const last = rows.at(-1) ?? expect.fail();
+        rows = queries.list({ ...page, before: { createdAtMs: last.created_at_ms, id: last.id } });
+      }
+      expect(idsOf(listed)).toEqual(idsOf(expected));
+      expect(listed.toSorted(byAge)).toEqual(listed);
+    });
+    fc.assert(property, { numRuns: 150 });
+  });
+});
+
+test("a page before a time has no task of that millisecond", async () => {
+  await withTables((tables) => {
+    insert(tables, "a", { atMs: T0 });
+    insert(tables, "b", { atMs: T0 + 1 });
+    const before = (createdAtMs: number) =>
+      idsOf(tables.queries.list({ ...PAGE, before: { createdAtMs, id: "" } }));
+    expect([before(T0), before(T0 + 1), before(T0 + 2)]).toEqual([[], ["a"], ["b", "a"]]);
+  });
+});
+
+test("each type has a queue, ordered by rank and then by id", async () => {
+  await withTables((tables) => {
+    const { queries } = tables;
+    insert(tables, "late", { atMs: T0 + 1 });
+    insert(tables, "y");
+    insert(tables, "x");
+    insert(tables, "urgent", { type: "u", atMs: T0 + 2, priority: 1 });
+    insert(tables, "later", { type: "v", runAtMs: T0 + 1 });
+    const queue = (type: string) => idsOf(queries.queued(type, 2));
+    expect([queries.queuedTypes(), queue("t"), queue("u")]).toEqual([["t", "u"], ["x", "y"], ["urgent"]]);
+    setStatus(tables, "x", "running");
+    expect([queue("t"), queue("v"), queries.hasQueued()]).toEqual([["y", "late"], [], true]);
+  });
+});
+
+test("due tasks are returned most overdue first, and so is the next due time", async () => {
+  await withTables((tables) => {
+    const { queries } = tables;
+    expect(queries.nextDueAtMs()).toBeNull();
+    for (const [id, ms] of [
+      ["c", 3],
+      ["a", 1],
+      ["b", 2],
+    ] as const)
+      insert(tables, id, { runAtMs: T0 + ms });
+    insert(tables, "queued");
+    expect(queries.nextDueAtMs()).toBe(T0 + 1);
+    expect(idsOf(queries.due(T0 + 2, 9))).toEqual(["a", "b"]);
+    expect(idsOf(queries.due(T0 + 9, 1))).toEqual(["a"]);
+  });
+});
+
+test("active tasks are due and ended tasks are expired; neither query returns the other's", async () => {
+  await withTables((tables) => {
+    const { queries, tasks, sql } = tables;
+    for (const id of ["waits", "ended"]) insert(tables, id, { runAtMs: T0 + 5 });
+    sql.exec(
+      "UPDATE task SET status = 'failed', finished_at_ms = ?, due_at_ms = ? WHERE id = 'ended'",
+      T0,
+      T0 + 3,
+    );
+    expect([queries.nextDueAtMs(), idsOf(queries.due(T0 + 4, 9)), idsOf(queries.expired(T0 + 4, 9))]).toEqual(
+      [T0 + 3, [], ["ended"]],
+    );
+    expect(idsOf(queries.expired(T0 + 2, 9))).toEqual([]);
+    tasks.remove("ended");
+    expect([queries.nextDueAtMs(), idsOf(queries.due(T0 + 5, 9)), idsOf(queries.expired(T0 + 9, 9))]).toEqual(
+      [T0 + 5, ["waits"], []],
+    );
+  });
+});
+
+test("running and cancelling tasks count against the concurrency of their type", async () => {
+  await withTables((tables) => {
+    const { queries } = tables;
+    for (const [n, status] of TASK_STATUSES.entries()) {
+      insert(tables, `t${n}`);
+      setStatus(tables, `t${n}`, status);
+    }
+    insert(tables, "other", { type: "u" });
+    setStatus(tables, "other", "running");
+    expect([queries.countRunning("t"), queries.countRunning("u"), queries.countRunning("v")]).toEqual([
+      2, 1, 0,
+    ]);
+  });
+});
