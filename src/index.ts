@@ -6,7 +6,7 @@ import {
   linkRoutes,
   readFileSettings,
   storeRoutes,
-  uploadPreface,
+  uploadOptionsRoutes,
   uploadRoutes,
 } from "./files/index.ts";
 import { hello } from "./hello.ts";
@@ -34,7 +34,7 @@ for (const read of [readAccess, readFileSettings, readDataSource, readTaskSettin
   read(startEnv);
 
 const app: Router = createApp({
-  open: [health, uploadPreface, linkRoutes],
+  open: [health, uploadOptionsRoutes, linkRoutes],
   closed: [
     createDashboard(() => app.getOpenAPI31Document(INFO)),
     createDocs(() => app.getOpenAPI31Document(INFO)),

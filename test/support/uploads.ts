@@ -3,8 +3,8 @@ import { env, listDurableObjectIds, runDurableObjectAlarm, runInDurableObject } 
 import { createHash } from "node:crypto";
 import { expect, vi } from "vitest";
 import type { UploadSession } from "../../src/files/index.ts";
-import { Intake } from "../../src/files/resumable/intake.ts";
-import type { SessionRecord, UploadSpec } from "../../src/files/resumable/record.ts";
+import { Appender } from "../../src/files/resumable/appender.ts";
+import type { SessionRecord, UploadSpec } from "../../src/files/resumable/session-storage.ts";
 import { type CallOptions, callWorker } from "./call.ts";
 
 export const MIB = 1024 * 1024;
@@ -44,8 +44,7 @@ export async function send(method: string, path: string, { headers = {}, ...rest
 const toStrings = (headers: Record<string, string | number>) =>
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
 
-/** Where an upload is, by the answer to its creation. */
-/** Asks for a new tus upload. */
+/** Requests a new tus upload. */
 export const postTus = async (headers: Record<string, string | number>, body: BodyInit | null = null) =>
   send("POST", "/uploads", { body, headers: { ...TUS, ...headers } });
 
@@ -78,6 +77,7 @@ export async function createFinal(length: number, pieces: string[]): Promise<str
   return `/uploads/${spec.id}`;
 }
 
+/** The path of an upload, from the response to its creation. */
 export const pathOf = ({ headers }: Pick<Answer, "headers">) =>
   new URL(headers.get("Location") ?? "none:").pathname;
 export const idOf = (path: string) => path.slice(path.lastIndexOf("/") + 1);
@@ -153,18 +153,21 @@ export function streamOf(bytes: Uint8Array | string): ReadableStream<Uint8Array>
 }
 
 /** Counts the bytes that uploads take from now on, kept or not: what is on its way in a stream is not there yet. */
-export function countIntake() {
+export function countAppended() {
   let count = 0;
   // oxlint-disable-next-line typescript/unbound-method -- it is called with its `this` below
-  const { take } = Intake.prototype;
-  const spy = vi.spyOn(Intake.prototype, "take").mockImplementation(async function (this: Intake, chunk) {
+  const { append } = Appender.prototype;
+  const spy = vi.spyOn(Appender.prototype, "append").mockImplementation(async function (
+    this: Appender,
+    chunk,
+  ) {
     // Now: its buffer is used again for the next one.
     count += chunk.length;
-    return take.call(this, chunk);
+    return append.call(this, chunk);
   });
   return {
     /** Resolves, and counts no more, when that many have come. */
-    untilTaken: async (least: number) => {
+    untilAppended: async (least: number) => {
       await expect.poll(() => count, { interval: 5, timeout: 5000 }).toBeGreaterThanOrEqual(least);
       spy.mockRestore();
     },

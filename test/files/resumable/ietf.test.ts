@@ -3,7 +3,7 @@ import { keepQuiet } from "../../support/quiet.ts";
 import {
   type Answer,
   changeRecord,
-  countIntake,
+  countAppended,
   digest,
   fileOf,
   idOf,
@@ -162,11 +162,11 @@ describe.each(VERSIONS)("version %i", (version) => {
   });
 
   test("a body that breaks off is kept, and is not the whole, whatever it said", async () => {
-    const { untilTaken } = countIntake();
+    const { untilAppended } = countAppended();
     const path = await begin(version);
     const { body, breakOff } = stalledBody("hel");
     const answer = append(version, path, 0, true, body);
-    await untilTaken(3);
+    await untilAppended(3);
     await breakOff();
     expect([(await answer).status, ...progress(await answer)]).toEqual([400, "3", "?0"]);
     expect((await fileOf(path)).status).toBe(404);

@@ -1,11 +1,11 @@
 import { evictDurableObject, reset, runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { SessionRecord } from "../../../src/files/resumable/record.ts";
+import type { SessionRecord } from "../../../src/files/resumable/session-storage.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
   bytesOf,
   collect,
-  countIntake,
+  countAppended,
   createFinal,
   createTus,
   digest,
@@ -49,10 +49,10 @@ async function record(path: string): Promise<SessionRecord> {
 
 /** A PATCH that has brought these bytes, and neither goes on nor ends. */
 async function stuckPatch(path: string, bytes: Uint8Array | string, headers: Record<string, string> = {}) {
-  const { untilTaken } = countIntake();
+  const { untilAppended } = countAppended();
   const stalled = stalledBody(bytes);
   const answer = patchTus(path, 0, stalled.body, { headers });
-  await untilTaken(bytes.length);
+  await untilAppended(bytes.length);
   return { answer, ...stalled };
 }
 
@@ -121,10 +121,10 @@ describe("while a PATCH is stuck half-way", () => {
     const bytes = bytesOf(6 * MIB);
     const path = await createTus({ "Upload-Length": bytes.length });
     await patchTus(path, 0, bytes.slice(0, 1000));
-    const { untilTaken } = countIntake();
+    const { untilAppended } = countAppended();
     const { body } = stalledBody(bytes.slice(1000, 5.5 * MIB));
     const stuck = patchTus(path, 1000, body);
-    await untilTaken(5.5 * MIB - 1000);
+    await untilAppended(5.5 * MIB - 1000);
     await expect.poll(async () => (await record(path)).offset).toBe(5 * MIB);
     await kill(path);
     expect((await stuck).status).toBe(500);
@@ -283,7 +283,7 @@ describe("a final upload", () => {
 
   /** Lets the assembly begin, and come to a stop in its second piece: R2 does not take the first part. */
   async function stallAssembly(path: string) {
-    const { untilTaken } = countIntake();
+    const { untilAppended } = countAppended();
     const { promise: gate, resolve: goOn } = Promise.withResolvers<void>();
     await replaceBucket(path, (bucket) => ({
       createMultipartUpload: async (key) => {
@@ -296,7 +296,7 @@ describe("a final upload", () => {
       },
     }));
     await runDurableObjectAlarm(sessionOf(path));
-    await untilTaken(10 * MIB);
+    await untilAppended(10 * MIB);
     return { goOn };
   }
 
@@ -313,7 +313,7 @@ describe("a final upload", () => {
       },
     }));
     await inSession(path, async (_state, session) => {
-      await expect(session.assemble()).rejects.toThrow("R2 is not there");
+      await expect(session.concatenate()).rejects.toThrow("R2 is not there");
     });
     expect(await record(path)).toMatchObject({ phase: "receiving", offset: 5 * MIB });
     await evictDurableObject(sessionOf(path));

@@ -5,7 +5,7 @@ import {
   type Answer,
   CHUNK,
   changeRecord,
-  countIntake,
+  countAppended,
   createTus,
   digest,
   fileOf,
@@ -251,11 +251,11 @@ describe("PATCH", () => {
   });
 
   test("that breaks off keeps what has come", async () => {
-    const { untilTaken } = countIntake();
+    const { untilAppended } = countAppended();
     const path = await createTus({ "Upload-Length": 5 });
     const { body, breakOff } = stalledBody("hel");
     const answer = patchTus(path, 0, body);
-    await untilTaken(3);
+    await untilAppended(3);
     await breakOff();
     expectTus(await answer, 400);
     await expectOffset(path, 3);
@@ -335,12 +335,12 @@ describe("checksum", () => {
   });
 
   test("of a body that breaks off, nothing is kept: nobody can say that it is right", async () => {
-    const { untilTaken } = countIntake();
+    const { untilAppended } = countAppended();
     const path = await createTus({ "Upload-Length": 5 });
     const { body, breakOff } = stalledBody("hel");
     const headers = { "Upload-Checksum": `sha1 ${digest("sha1", "hel")}` };
     const answer = patchTus(path, 0, body, { headers });
-    await untilTaken(3);
+    await untilAppended(3);
     await breakOff();
     expectTus(await answer, 400);
     await expectOffset(path, 0);

@@ -3,7 +3,7 @@ import { env, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflar
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { FileCatalogue, NewFile } from "../../../src/files/store/catalogue.ts";
-import { NO_CONDITIONS } from "../../../src/files/store/conditions.ts";
+import { NO_PRECONDITIONS } from "../../../src/files/store/preconditions.ts";
 import { etagOf } from "../../../src/files/store/schema.ts";
 import { captureLogs } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
@@ -30,7 +30,7 @@ const reserve = (blob: string, uploadId: string | null = null, dueAtMs = Date.no
   catalogue().reserve(blob, uploadId, dueAtMs);
 
 /** Reserves the blob, puts it into R2, and makes it a file. */
-async function store(id: string, blob: string, more: Partial<NewFile> = {}, conditions = NO_CONDITIONS) {
+async function store(id: string, blob: string, more: Partial<NewFile> = {}, conditions = NO_PRECONDITIONS) {
   await reserve(blob);
   await env.FILES.put(blob, blob);
   return catalogue().commit([newFile(id, blob, more)], conditions);
@@ -51,7 +51,7 @@ describe("a file", () => {
     expect(await catalogue().find("a")).toBeUndefined();
     const file = newFile("a", "b1", { filename: "ä", size: 5, expires_at_ms: NOW + HOUR });
     const row = { ...file, modified_at_ms: NOW, is_replacement: 0 };
-    expect(await catalogue().commit([file], NO_CONDITIONS)).toEqual({ is: "created", rows: [row] });
+    expect(await catalogue().commit([file], NO_PRECONDITIONS)).toEqual({ is: "created", rows: [row] });
     expect(await catalogue().find("a")).toEqual(row);
     expect((await rowsOf(catalogue())).strays).toEqual([]);
   });
@@ -66,7 +66,7 @@ describe("a file", () => {
   });
 
   test("is not there without a reservation: none, one that is over, one that was given up", async () => {
-    const commit = (blob: string) => catalogue().commit([newFile("a", blob)], NO_CONDITIONS);
+    const commit = (blob: string) => catalogue().commit([newFile("a", blob)], NO_PRECONDITIONS);
     expect(await commit("b0")).toEqual({ is: "unreserved" });
     await reserve("b1", null, NOW + HOUR);
     vi.setSystemTime(NOW + HOUR);
@@ -82,40 +82,40 @@ describe("a file", () => {
     await store("a", "b1");
     const first = await catalogue().find("a");
     vi.setSystemTime(NOW + 1000);
-    expect(await catalogue().commit([newFile("a", "b1")], NO_CONDITIONS)).toEqual({
+    expect(await catalogue().commit([newFile("a", "b1")], NO_PRECONDITIONS)).toEqual({
       is: "created",
       rows: [first],
     });
     // Its own conditions do not stand against it.
-    const conditions = { ...NO_CONDITIONS, ifNoneMatch: "*" };
+    const conditions = { ...NO_PRECONDITIONS, ifNoneMatch: "*" };
     expect(await catalogue().commit([newFile("a", "b1")], conditions)).toMatchObject({ is: "created" });
     await store("a", "b2");
-    expect(await catalogue().commit([newFile("a", "b1")], NO_CONDITIONS)).toEqual({ is: "unreserved" });
+    expect(await catalogue().commit([newFile("a", "b1")], NO_PRECONDITIONS)).toEqual({ is: "unreserved" });
     expect(await catalogue().find("a")).toMatchObject({ blob: "b2" });
   });
 
   test("is removed once, and its bytes are then collected", async () => {
     await store("a", "b1");
-    expect(await catalogue().remove("a", NO_CONDITIONS)).toBe("removed");
+    expect(await catalogue().remove("a", NO_PRECONDITIONS)).toBe("removed");
     expect(await catalogue().find("a")).toBeUndefined();
-    expect(await catalogue().remove("a", NO_CONDITIONS)).toBe("missing");
+    expect(await catalogue().remove("a", NO_PRECONDITIONS)).toBe("missing");
     await runDurableObjectAlarm(catalogue());
     expect([await objectKeys(), await alarmAt()]).toEqual([[], null]);
   });
 
   test("is changed and removed only under the conditions that hold in that very step", async () => {
-    const only = { ...NO_CONDITIONS, ifNoneMatch: "*" };
+    const only = { ...NO_PRECONDITIONS, ifNoneMatch: "*" };
     expect(await store("a", "b1", {}, only)).toMatchObject({ is: "created" });
     expect(await store("a", "b2", {}, only)).toEqual({ is: "precondition-failed" });
-    const other = { ...NO_CONDITIONS, ifMatch: '"other"' };
+    const other = { ...NO_PRECONDITIONS, ifMatch: '"other"' };
     expect(await catalogue().remove("a", other)).toBe("precondition-failed");
     expect(await catalogue().find("a")).toMatchObject({ blob: "b1" });
-    const same = { ...NO_CONDITIONS, ifMatch: etagOf(newFile("a", "b1")) };
+    const same = { ...NO_PRECONDITIONS, ifMatch: etagOf(newFile("a", "b1")) };
     expect(await catalogue().remove("a", same)).toBe("removed");
   });
 
   test("that is not there is missing, whatever is expected of it (RFC 9110 §13.2.1)", async () => {
-    expect(await catalogue().remove("a", { ...NO_CONDITIONS, ifMatch: '"x"' })).toBe("missing");
+    expect(await catalogue().remove("a", { ...NO_PRECONDITIONS, ifMatch: '"x"' })).toBe("missing");
   });
 });
 
@@ -129,9 +129,9 @@ describe("a file that expires", () => {
     ]);
     vi.setSystemTime(NOW + HOUR);
     expect([await catalogue().find("a"), await catalogue().list("", "", 9)]).toEqual([undefined, []]);
-    expect(await catalogue().remove("a", NO_CONDITIONS)).toBe("missing");
+    expect(await catalogue().remove("a", NO_PRECONDITIONS)).toBe("missing");
     expect((await rowsOf(catalogue())).files).toHaveLength(1);
-    expect(await store("a", "b2", {}, { ...NO_CONDITIONS, ifNoneMatch: "*" })).toMatchObject({
+    expect(await store("a", "b2", {}, { ...NO_PRECONDITIONS, ifNoneMatch: "*" })).toMatchObject({
       is: "created",
     });
     await runDurableObjectAlarm(catalogue());
@@ -206,7 +206,7 @@ const withR2 = (methods: object) =>
 
 test("when R2 fails, the alarm says so, keeps what is due, and tries again in a minute", async () => {
   await store("a", "b1");
-  await catalogue().remove("a", NO_CONDITIONS);
+  await catalogue().remove("a", NO_PRECONDITIONS);
   await withR2({ delete: async () => Promise.reject(new Error("R2 is away")) });
   const { lines } = await captureLogs(async () => runDurableObjectAlarm(catalogue()));
   expect(lines).toMatchObject([{ level: "error", error: "Error: R2 is away" }]);
@@ -253,7 +253,7 @@ test("in whatever order its methods come, the blob of a file is never due and ne
           deleted.length = 0;
           if (s.do === "wait") vi.setSystemTime(nowMs + s.hours * HOUR);
           else if (s.do === "collect") await instance.alarm();
-          else if (s.do === "remove") await instance.remove(`f${s.id}`, NO_CONDITIONS);
+          else if (s.do === "remove") await instance.remove(`f${s.id}`, NO_PRECONDITIONS);
           else if (s.do === "reserve") {
             await instance.reserve(`b${s.blob}`, null, nowMs + 1.5 * HOUR);
             known.add(`b${s.blob}`);
@@ -262,7 +262,7 @@ test("in whatever order its methods come, the blob of a file is never due and ne
             const expires = s.blob === 3 ? nowMs + HOUR : null;
             // Each blob is of one file only, as its key says.
             const file = newFile(`f${s.blob % 2}`, `b${s.blob}`, { expires_at_ms: expires });
-            const outcome = await instance.commit([file], NO_CONDITIONS);
+            const outcome = await instance.commit([file], NO_PRECONDITIONS);
             if ("row" in outcome) expect(blobsOf("file")).toContain(file.blob);
           }
           const files = blobsOf("file");
@@ -288,7 +288,7 @@ test("more than one batch is collected in one go, and costs what expires, not wh
     for (let i = 0; i < keep + expire; i++) {
       await instance.reserve(`b${i}`, null, NOW + HOUR);
       const expires_at_ms = i < expire ? NOW + 2 * HOUR : null;
-      await instance.commit([newFile(`f${i}`, `b${i}`, { expires_at_ms })], NO_CONDITIONS);
+      await instance.commit([newFile(`f${i}`, `b${i}`, { expires_at_ms })], NO_PRECONDITIONS);
     }
     const exec = vi.spyOn(storage.sql, "exec");
     vi.setSystemTime(NOW + 2 * HOUR - 1);
@@ -316,9 +316,9 @@ test("no statement reads a whole table", async () => {
     instance.find("a");
     instance.list("a", "", 10);
     await instance.reserve("b2", null, NOW + HOUR);
-    await instance.commit([newFile("a", "b2")], NO_CONDITIONS);
+    await instance.commit([newFile("a", "b2")], NO_PRECONDITIONS);
     await instance.discard("b1");
-    await instance.remove("a", NO_CONDITIONS);
+    await instance.remove("a", NO_PRECONDITIONS);
     await instance.alarm();
     const statements = new Map(exec.mock.calls.map(([query, ...bindings]) => [query, bindings]));
     exec.mockRestore();

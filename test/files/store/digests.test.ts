@@ -2,13 +2,13 @@ import { createHash } from "node:crypto";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  contentDigests,
   Digests,
-  mismatch,
+  digestMismatch,
+  readContentDigests,
+  readDigestField,
+  readTusChecksum,
   reprDigest,
-  rfc9530Digests,
   TUS_ALGORITHMS,
-  tusChecksum,
 } from "../../../src/files/store/digests.ts";
 import { Problem } from "../../../src/kernel/problem.ts";
 
@@ -28,7 +28,7 @@ function problemOf(action: () => unknown): { kind: string; detail: string } {
 }
 
 const read = (headers: Record<string, string>) =>
-  contentDigests(new Headers(headers)).map(({ algorithm, header }) => [header, algorithm]);
+  readContentDigests(new Headers(headers)).map(({ algorithm, header }) => [header, algorithm]);
 
 describe("the digests of a request", () => {
   test.each<[string, Record<string, string>, string[][]]>([
@@ -85,7 +85,7 @@ describe("the digests of a request", () => {
 
 test("Repr-Digest can be read alone", () => {
   const headers = new Headers({ "Content-Digest": "?", "Repr-Digest": `sha-256=:${SHA256}:` });
-  expect(rfc9530Digests(headers, "Repr-Digest")).toEqual([
+  expect(readDigestField(headers, "Repr-Digest")).toEqual([
     { algorithm: "sha256", value: new Uint8Array(Buffer.from(SHA256, "base64")), header: "Repr-Digest" },
   ]);
 });
@@ -97,7 +97,7 @@ describe("the checksum of tus", () => {
     [`sha256 ${SHA256}`, "sha256"],
     [`sha512 ${SHA512}`, "sha512"],
   ])("%s", (header, algorithm) => {
-    expect(tusChecksum(new Headers({ "Upload-Checksum": header }))?.algorithm).toBe(algorithm);
+    expect(readTusChecksum(new Headers({ "Upload-Checksum": header }))?.algorithm).toBe(algorithm);
     expect(TUS_ALGORITHMS).toContain(algorithm);
   });
 
@@ -113,15 +113,15 @@ describe("the checksum of tus", () => {
     "sha1 ?",
   ])("%j is malformed", (header) => {
     const headers = new Headers({ "Upload-Checksum": header });
-    expect(problemOf(() => tusChecksum(headers)).kind).toBe("malformed");
+    expect(problemOf(() => readTusChecksum(headers)).kind).toBe("malformed");
   });
 
   test("may be left out", () => {
-    expect(tusChecksum(new Headers())).toBeNull();
+    expect(readTusChecksum(new Headers())).toBeNull();
   });
 });
 
-const expecting = (header: Record<string, string>) => new Digests(contentDigests(new Headers(header)));
+const expecting = (header: Record<string, string>) => new Digests(readContentDigests(new Headers(header)));
 
 describe("hashing", () => {
   test.each<[Record<string, string>]>([
@@ -168,7 +168,7 @@ describe("hashing", () => {
 });
 
 test("a mismatch can carry headers of a protocol", () => {
-  expect(mismatch("X", { "X-Y": "1" }).options.headers).toEqual({ "X-Y": "1" });
+  expect(digestMismatch("X", { "X-Y": "1" }).options.headers).toEqual({ "X-Y": "1" });
 });
 
 test("Repr-Digest of a file is what RFC 9530 gives as its example", () => {

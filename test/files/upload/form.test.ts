@@ -1,7 +1,7 @@
 /** Reading form data: what it says, what is too much, and that it is never read faster than it is used. */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type FilePart, LIMITS, readForm } from "../../../src/files/upload/form.ts";
+import { type FilePart, FORM_LIMITS, readForm } from "../../../src/files/upload/form.ts";
 import {
   FORM_TYPE,
   fieldPart,
@@ -166,44 +166,44 @@ describe("a form up to its limits is read, and beyond them is told which", () =>
   test.each<[string, string, string, string]>([
     [
       "parts",
-      formBody(many(LIMITS.parts, () => fieldPart("f", "1"))),
-      formBody(many(LIMITS.parts + 1, () => fieldPart("f", "1"))),
+      formBody(many(FORM_LIMITS.parts, () => fieldPart("f", "1"))),
+      formBody(many(FORM_LIMITS.parts + 1, () => fieldPart("f", "1"))),
       "more than 200 parts",
     ],
     [
       "files",
-      formBody(many(LIMITS.files, () => filePart("x"))),
-      formBody(many(LIMITS.files + 1, () => filePart("x"))),
+      formBody(many(FORM_LIMITS.files, () => filePart("x"))),
+      formBody(many(FORM_LIMITS.files + 1, () => filePart("x"))),
       "more than 100 files",
     ],
     [
       "header fields",
-      rawForm([DISPOSITION, ...many(LIMITS.headers - 1, (i) => `X-${i}: 1`)], "x"),
-      rawForm([DISPOSITION, ...many(LIMITS.headers, (i) => `X-${i}: 1`)], "x"),
+      rawForm([DISPOSITION, ...many(FORM_LIMITS.headers - 1, (i) => `X-${i}: 1`)], "x"),
+      rawForm([DISPOSITION, ...many(FORM_LIMITS.headers, (i) => `X-${i}: 1`)], "x"),
       "The header of a part has more than 20 fields.",
     ],
     [
       "header size",
-      rawForm(headerOf(LIMITS.headerSize), "x"),
-      rawForm(headerOf(LIMITS.headerSize + 1), "x"),
+      rawForm(headerOf(FORM_LIMITS.headerSize), "x"),
+      rawForm(headerOf(FORM_LIMITS.headerSize + 1), "x"),
       "The header of a part has more than 8192 bytes.",
     ],
     [
       "header size, by far",
-      rawForm(headerOf(LIMITS.headerSize), "x"),
+      rawForm(headerOf(FORM_LIMITS.headerSize), "x"),
       rawForm([`X-Pad: ${"x".repeat(200_000)}`, DISPOSITION], "x"),
       "The header of a part has more than 8192 bytes.",
     ],
     [
       "field name, in bytes",
-      formBody([fieldPart("é".repeat(LIMITS.fieldNameSize / 2), "x")]),
-      formBody([fieldPart(`${"é".repeat(LIMITS.fieldNameSize / 2)}x`, "x")]),
+      formBody([fieldPart("é".repeat(FORM_LIMITS.fieldNameSize / 2), "x")]),
+      formBody([fieldPart(`${"é".repeat(FORM_LIMITS.fieldNameSize / 2)}x`, "x")]),
       "a field whose name is longer than 256 bytes",
     ],
     [
       "field size",
-      formBody([fieldPart("f", "x".repeat(LIMITS.fieldSize))]),
-      formBody([fieldPart("f", "x".repeat(LIMITS.fieldSize + 1))]),
+      formBody([fieldPart("f", "x".repeat(FORM_LIMITS.fieldSize))]),
+      formBody([fieldPart("f", "x".repeat(FORM_LIMITS.fieldSize + 1))]),
       'more than 65536 bytes in the field "f"',
     ],
   ])("%s", async (_name, within, beyond, detail) => {
@@ -214,7 +214,7 @@ describe("a form up to its limits is read, and beyond them is told which", () =>
   });
 
   test("a header is too large also where the parser can make nothing of it", async () => {
-    const pad = "x".repeat(LIMITS.headerSize);
+    const pad = "x".repeat(FORM_LIMITS.headerSize);
     expect(await refusal(rawForm([DISPOSITION, pad], "x"))).toMatch(/^(too-large|malformed): /);
   });
 });

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { parseFormDisposition } from "../../../src/files/store/disposition.ts";
+import { parseFormDisposition } from "../../../src/files/upload/form-disposition.ts";
 
 describe("a Content-Disposition of a form", () => {
   test.each<[string, string, string | undefined]>([

@@ -1,6 +1,6 @@
 import { env, reset } from "cloudflare:test";
 import { beforeEach, expect, test } from "vitest";
-import { openFile } from "../../../src/files/store/open.ts";
+import { openFile } from "../../../src/files/store/open-file.ts";
 import { putFile, sha256 } from "../../support/files.ts";
 
 beforeEach(() => reset());

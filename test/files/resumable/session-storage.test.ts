@@ -1,7 +1,7 @@
 import { env, runInDurableObject } from "cloudflare:test";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { type SessionRecord, SessionStorage } from "../../../src/files/resumable/record.ts";
+import { type SessionRecord, SessionStorage } from "../../../src/files/resumable/session-storage.ts";
 import { bytesOf, createTus, recordOf } from "../../support/uploads.ts";
 
 const BLOCK = 256 * 1024;
@@ -77,7 +77,7 @@ test("a part that is sent again has the ETag of the last time", async () => {
 test("sealed, only the record is left", async () => {
   await withStorage((storage, record, keys) => {
     storage.saveAll({ ...record, partCount: 2 }, [part(1), part(2)], bytesOf(BLOCK + 1), 0);
-    storage.saveSealed({ ...record, partCount: 2, sha256: "00" });
+    storage.saveCompleted({ ...record, partCount: 2, sha256: "00" });
     expect([keys(), storage.load()?.sha256]).toEqual([["session"], "00"]);
   });
 });

@@ -2,13 +2,17 @@ import { env, reset, runInDurableObject } from "cloudflare:test";
 import { SHA256 } from "@stablelib/sha256";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Intake } from "../../../src/files/resumable/intake.ts";
-import { newRecord, type SessionRecord, SessionStorage } from "../../../src/files/resumable/record.ts";
+import { Appender } from "../../../src/files/resumable/appender.ts";
+import {
+  newRecord,
+  type SessionRecord,
+  SessionStorage,
+} from "../../../src/files/resumable/session-storage.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
   bytesOf,
   collect,
-  countIntake,
+  countAppended,
   createTus,
   digest,
   fileOf,
@@ -94,19 +98,20 @@ test("whatever comes, in whatever pieces: what is kept are the first bytes, thei
             const bytes = all.slice(before.offset, before.offset + size);
             const value = Buffer.from(digest("sha1", bytes), "base64");
             const expected = checksum === "none" ? null : { algorithm: "sha1" as const, value, header: "" };
-            const intake = new Intake(storage, before, r2.open, expected, null);
+            const appender = new Appender(storage, before, r2.open, expected, null);
             const sent = checksum === "wrong" ? corrupted(bytes) : bytes;
             let isKept = false;
             try {
-              for (let i = 0; i < sent.length; i += cut) await intake.take(sent.slice(i, i + cut));
-              const isRight = intake.isRight();
-              expect(isRight).toBe(checksum !== "wrong" || size === 0);
-              if (isRight && end === "kept") await intake.keep({ phase: "receiving", length: null });
-              isKept = isRight && end === "kept";
+              for (let i = 0; i < sent.length; i += cut) await appender.append(sent.slice(i, i + cut));
+              const matchesChecksum = appender.matchesChecksum();
+              expect(matchesChecksum).toBe(checksum !== "wrong" || size === 0);
+              if (matchesChecksum && end === "kept")
+                await appender.commit({ phase: "receiving", length: null });
+              isKept = matchesChecksum && end === "kept";
             } catch (error) {
               expect(error).toMatchObject({ message: "R2 is busy" });
             }
-            await intake.settle();
+            await appender.settle();
             const after = storage.load() ?? emptyRecord(partSize);
             if (isKept) expect(after.offset).toBe(before.offset + size);
             else if (checksum !== "none") expect(after.offset).toBe(before.offset);
@@ -164,10 +169,10 @@ async function sendChunk(path: string, all: Uint8Array<ArrayBuffer>, offset: num
     case "broken":
     case "taken over": {
       if (bytes.length === 0 || end === all.length) return offset;
-      const { untilTaken } = countIntake();
+      const { untilAppended } = countAppended();
       const { body, breakOff } = stalledBody(bytes);
       const answer = patchTus(path, offset, body);
-      await untilTaken(bytes.length);
+      await untilAppended(bytes.length);
       if (how === "broken") await breakOff();
       else expect((await headTus(path)).headers.get("Upload-Offset")).toBe(String(end));
       return expectAnswer(answer, how === "broken" ? 400 : 409, end);

@@ -1,5 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { makeSpec, type Said, uploadIdSchema } from "../../../src/files/resumable/spec.ts";
+import {
+  createSpec,
+  type FileDescription,
+  uploadIdSchema,
+} from "../../../src/files/resumable/upload-spec.ts";
 import { digest } from "../../support/uploads.ts";
 
 const PLAN = {
@@ -10,13 +14,13 @@ const PLAN = {
   concat: null,
   sources: [],
 };
-const SILENT: Said = {
+const SILENT: FileDescription = {
   filename: undefined,
   contentType: undefined,
   query: {},
   headers: new Headers(),
 };
-const specOf = async (said: Partial<Said>) => makeSpec({ ...SILENT, ...said }, PLAN);
+const specOf = async (said: Partial<FileDescription>) => createSpec({ ...SILENT, ...said }, PLAN);
 const repr = (value: string) => ({ headers: new Headers({ "Repr-Digest": value }) });
 
 test("of an upload about which nothing is said has an id for a name, and no end", async () => {
@@ -49,7 +53,7 @@ test.each(["", "..", "/", "\u0000"])("the name %j is none", async (filename) => 
 });
 
 describe("what is said is refused where it cannot be", () => {
-  test.each<[string, Partial<Said>, string | null]>([
+  test.each<[string, Partial<FileDescription>, string | null]>([
     ["everything as it should be", { query: { expires_in: "60", task: "verify_file" } }, null],
     ["a name of 255 bytes", { filename: "x".repeat(255) }, null],
     ["a name that is too long", { filename: "ä".repeat(128) }, "invalid"],

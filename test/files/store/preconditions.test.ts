@@ -1,14 +1,14 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  type Conditions,
-  hasConditions,
-  isSameVersion,
-  judge,
-  NO_CONDITIONS,
-  readConditions,
+  evaluatePreconditions,
+  hasPreconditions,
+  ifRangeMatches,
+  NO_PRECONDITIONS,
+  type Preconditions,
+  readPreconditions,
   type Validators,
-} from "../../../src/files/store/conditions.ts";
+} from "../../../src/files/store/preconditions.ts";
 
 /** 1994-11-06 08:49:37.500: the date of RFC 9110 §5.6.7, and half a second that no header can say. */
 const MODIFIED_AT = Date.UTC(1994, 10, 6, 8, 49, 37, 500);
@@ -20,7 +20,7 @@ const ASCTIME = "Sun Nov  6 08:49:37 1994";
 const EARLIER = "Sun, 06 Nov 1994 08:49:36 GMT";
 const LATER = "Sun, 06 Nov 1994 08:49:38 GMT";
 
-const conditions = (some: Partial<Conditions>): Conditions => ({ ...NO_CONDITIONS, ...some });
+const conditions = (some: Partial<Preconditions>): Preconditions => ({ ...NO_PRECONDITIONS, ...some });
 
 test("are read from the four headers, and nothing else", () => {
   const headers = new Headers({
@@ -29,18 +29,21 @@ test("are read from the four headers, and nothing else", () => {
     "If-Modified-Since": "3",
     "If-Unmodified-Since": "4",
   });
-  expect(readConditions(headers)).toEqual({
+  expect(readPreconditions(headers)).toEqual({
     ifMatch: "1",
     ifNoneMatch: "2",
     ifModifiedSince: "3",
     ifUnmodifiedSince: "4",
   });
-  expect(readConditions(new Headers({ "If-Range": '"a"' }))).toEqual(NO_CONDITIONS);
-  expect([hasConditions(NO_CONDITIONS), hasConditions(conditions({ ifMatch: "" }))]).toEqual([false, true]);
+  expect(readPreconditions(new Headers({ "If-Range": '"a"' }))).toEqual(NO_PRECONDITIONS);
+  expect([hasPreconditions(NO_PRECONDITIONS), hasPreconditions(conditions({ ifMatch: "" }))]).toEqual([
+    false,
+    true,
+  ]);
 });
 
 describe("one header alone", () => {
-  test.each<[string, Partial<Conditions>, string, string, string]>([
+  test.each<[string, Partial<Preconditions>, string, string, string]>([
     // header, value                                      reading          writing     writing where nothing is
     ["nothing", {}, "go-on", "go-on", "go-on"],
     ["If-Match *", { ifMatch: "*" }, "go-on", "go-on", "failed"],
@@ -76,9 +79,9 @@ describe("one header alone", () => {
     ["If-Unmodified-Since, earlier", { ifUnmodifiedSince: EARLIER }, "failed", "failed", "go-on"],
     ["If-Unmodified-Since, unreadable: ignored", { ifUnmodifiedSince: "0" }, "go-on", "go-on", "go-on"],
   ])("%s", (_name, some, reading, writing, creating) => {
-    expect(judge(conditions(some), CURRENT, true)).toBe(reading);
-    expect(judge(conditions(some), CURRENT, false)).toBe(writing);
-    expect(judge(conditions(some), undefined, false)).toBe(creating);
+    expect(evaluatePreconditions(conditions(some), CURRENT, true)).toBe(reading);
+    expect(evaluatePreconditions(conditions(some), CURRENT, false)).toBe(writing);
+    expect(evaluatePreconditions(conditions(some), undefined, false)).toBe(creating);
   });
 });
 
@@ -95,7 +98,7 @@ test.each([
   "Sun, 06 Nov 94 08:49:37 GMT",
   "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
 ])("%s is no date of HTTP", (date) => {
-  expect(judge(conditions({ ifModifiedSince: date }), CURRENT, true)).toBe("go-on");
+  expect(evaluatePreconditions(conditions({ ifModifiedSince: date }), CURRENT, true)).toBe("go-on");
 });
 
 const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -120,12 +123,14 @@ test("all three forms of a date say the same second", () => {
     fc.property(seconds, fc.nat(999), (second, ms) => {
       const current = { etag: '"a"', modifiedAtMs: second * 1000 + ms };
       for (const form of formsOf(second * 1000)) {
-        expect(judge(conditions({ ifModifiedSince: form }), current, true)).toBe("not-modified");
-        expect(isSameVersion(form, current)).toBe(true);
+        expect(evaluatePreconditions(conditions({ ifModifiedSince: form }), current, true)).toBe(
+          "not-modified",
+        );
+        expect(ifRangeMatches(form, current)).toBe(true);
       }
       for (const form of formsOf((second - 1) * 1000)) {
-        expect(judge(conditions({ ifUnmodifiedSince: form }), current, true)).toBe("failed");
-        expect(isSameVersion(form, current)).toBe(false);
+        expect(evaluatePreconditions(conditions({ ifUnmodifiedSince: form }), current, true)).toBe("failed");
+        expect(ifRangeMatches(form, current)).toBe(false);
       }
     }),
   );
@@ -190,7 +195,7 @@ test("together, they are judged in the order of RFC 9110 §13.2.2", () => {
           ifUnmodifiedSince: unmodified.header,
         };
         const right = oracle(match, noneMatch, modified.is, unmodified.is, exists, isRead);
-        expect(judge(sent, exists ? CURRENT : undefined, isRead)).toBe(right);
+        expect(evaluatePreconditions(sent, exists ? CURRENT : undefined, isRead)).toBe(right);
         seen.add(right);
       },
     ),
@@ -216,5 +221,5 @@ test.each([
   [LATER, false],
   ["then", false],
 ])("If-Range %j: this very version? %s", (header, isSame) => {
-  expect(isSameVersion(header, CURRENT)).toBe(isSame);
+  expect(ifRangeMatches(header, CURRENT)).toBe(isSame);
 });

@@ -1,7 +1,7 @@
 /** Final uploads while they are put together: their pieces may be removed, they themselves too, and R2 may stall. */
 import { env, reset, runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { SessionRecord } from "../../../src/files/resumable/record.ts";
+import type { SessionRecord } from "../../../src/files/resumable/session-storage.ts";
 import { captureLogs } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
@@ -313,12 +313,12 @@ describe("a final upload that cannot be put together any more", () => {
       getByName: (name: string) => {
         const session = env.UPLOAD_SESSION.getByName(name);
         return {
-          piece: async () => session.piece(),
+          piece: async () => session.partial(),
           create: async (spec: Parameters<typeof session.create>[0]) => {
             await remove(piece);
             return session.create(spec);
           },
-          assemble: async () => session.assemble(),
+          assemble: async () => session.concatenate(),
         };
       },
     };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { readMetadata, readSize } from "../../../src/files/store/headers.ts";
+import { readMetadata, readSize } from "../../../src/files/store/upload-headers.ts";
 
 describe("a size", () => {
   test.each([

@@ -1,7 +1,7 @@
 /** Writing bytes to R2: in what order, in which parts; and that nothing of it stays when anything fails. */
 import { env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
-import { newBlobKey, writeBlob } from "../../../src/files/store/blob.ts";
+import { newBlobKey, writeBlob } from "../../../src/files/store/blob-writer.ts";
 import { MIN_PART_SIZE } from "../../../src/files/store/parts.ts";
 import { postForm, putFile, sha256 } from "../../support/files.ts";
 import { filePart, formBody } from "../../support/form.ts";
