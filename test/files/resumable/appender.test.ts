@@ -33,16 +33,16 @@ import {
 keepQuiet();
 
 beforeEach(() => {
-  // Pauses before a part is sent again.
+  // The pauses before a part is sent again.
   vi.spyOn(scheduler, "wait").mockResolvedValue();
 });
 
 const corrupted = (bytes: Uint8Array<ArrayBuffer>) => bytes.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
 
-// ------------------------------------------------- parts of a few bytes, and an R2 that is made up
+// ------------------------------------------------------- parts of a few bytes, and a fake R2
 
-/** Keeps the parts that it is given; refuses one where `refuses` says so. */
-class MadeUpR2 {
+/** Keeps the parts that it receives; rejects each for which `refuses` has true. */
+class FakeR2 {
   readonly parts = new Map<string, Uint8Array>();
   readonly #refuses: boolean[];
 
@@ -66,21 +66,21 @@ class MadeUpR2 {
 
 const emptyRecord = (partSize: number): SessionRecord => ({ ...newRecord(specOf(), Date.now()), partSize });
 
-/** What is kept: the parts, in their order, and the tail. */
-function keptBytes(storage: SessionStorage, r2: MadeUpR2): Buffer {
+/** What is stored: the parts in their order, and the tail. */
+function keptBytes(storage: SessionStorage, r2: FakeR2): Buffer {
   const parts = storage.loadParts().map(({ etag }) => r2.parts.get(etag) ?? new Uint8Array(0));
   return Buffer.concat([...parts, ...storage.loadTail()]);
 }
 
 const step = fc.record({
   size: fc.nat(200),
-  /** Of the chunks that it comes in. */
+  /** The size of the chunks in which it arrives. */
   cut: fc.integer({ min: 1, max: 60 }),
   checksum: fc.constantFrom("none", "none", "right", "wrong"),
   end: fc.constantFrom("kept", "kept", "lost"),
 });
 
-test("whatever comes, in whatever pieces: what is kept are the first bytes, their number and their hash", async () => {
+test("whatever arrives, in whatever chunks: the stored bytes, their number and their hash are those of a prefix", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(step, { maxLength: 12 }),
@@ -91,7 +91,7 @@ test("whatever comes, in whatever pieces: what is kept are the first bytes, thei
         const all = bytesOf(12 * 200);
         await runInDurableObject(stub, async (_session, state) => {
           const storage = new SessionStorage(state.storage);
-          const r2 = new MadeUpR2(refuses);
+          const r2 = new FakeR2(refuses);
           storage.save(emptyRecord(partSize));
           for (const { size, cut, checksum, end } of steps) {
             const before = storage.load() ?? emptyRecord(partSize);
@@ -134,23 +134,23 @@ test("whatever comes, in whatever pieces: what is kept are the first bytes, thei
   );
 });
 
-// ------------------------------------------------------------------ the whole, through the front door
+// --------------------------------------------------------------------------- the whole, over HTTP
 
 const chunk = fc.record({
-  /** Of the whole, in thousandths. */
+  /** The share of the whole, in thousandths. */
   part: fc.nat(600),
   how: fc.constantFrom("plain", "streamed", "right", "wrong", "broken", "taken over", "at a wrong offset"),
   isKilled: fc.boolean(),
 });
 type Chunk = typeof chunk extends fc.Arbitrary<infer T> ? T : never;
 
-/** Sends what one chunk is to bring; gives the offset that the client then knows of. */
+/** Sends one chunk; returns the offset that the client then knows. */
 async function sendChunk(path: string, all: Uint8Array<ArrayBuffer>, offset: number, { part, how }: Chunk) {
   const bytes = all.slice(offset, offset + Math.floor((part / 1000) * all.length));
   const checksum = { headers: { "Upload-Checksum": `sha256 ${digest("sha256", bytes)}` } };
   const end = offset + bytes.length;
-  const expectAnswer = async (answer: ReturnType<typeof patchTus>, status: number, expected: number) => {
-    const { status: given, headers } = await answer;
+  const expectAnswer = async (response: ReturnType<typeof patchTus>, status: number, expected: number) => {
+    const { status: given, headers } = await response;
     expect([given, headers.get("Upload-Offset")]).toEqual([status, String(expected)]);
     return expected;
   };
@@ -171,11 +171,11 @@ async function sendChunk(path: string, all: Uint8Array<ArrayBuffer>, offset: num
       if (bytes.length === 0 || end === all.length) return offset;
       const { untilAppended } = countAppended();
       const { body, breakOff } = stalledBody(bytes);
-      const answer = patchTus(path, offset, body);
+      const response = patchTus(path, offset, body);
       await untilAppended(bytes.length);
       if (how === "broken") await breakOff();
       else expect((await headTus(path)).headers.get("Upload-Offset")).toBe(String(end));
-      return expectAnswer(answer, how === "broken" ? 400 : 409, end);
+      return expectAnswer(response, how === "broken" ? 400 : 409, end);
     }
   }
 }
@@ -216,11 +216,11 @@ afterEach(async () => {
   await reset();
 });
 
-test("an upload in random pieces, broken off, taken over and killed at random, is what was sent", async () => {
+test("an upload in random chunks, interrupted, preempted and killed at random, has the bytes that were sent", async () => {
   await fc.assert(uploads(1, 700_000), { numRuns: 30 });
 }, 60_000);
 
-test("so it is across the borders of parts", async () => {
+test("the same holds across the boundaries of parts", async () => {
   await fc.assert(uploads(5 * MIB - 2, 12 * MIB), { numRuns: 6 });
 }, 60_000);
 

@@ -1,4 +1,4 @@
-/** Final uploads while they are put together: their pieces may be removed, they themselves too, and R2 may stall. */
+/** Final uploads during their concatenation: their partials or they themselves may be removed, and R2 may stall. */
 import { env, reset, runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { SessionRecord } from "../../../src/files/resumable/session-storage.ts";
@@ -41,8 +41,8 @@ afterEach(async () => {
 const PARTIAL = { "Upload-Concat": "partial" };
 const HOUR_MS = 3_600_000;
 
-/** A complete partial upload; gives its path. */
-const pieceOf = async (bytes: Uint8Array<ArrayBuffer> | string) =>
+/** Creates a complete partial upload; returns its path. */
+const createPartial = async (bytes: Uint8Array<ArrayBuffer> | string) =>
   bytes.length === 0 ? createTus({ ...PARTIAL, "Upload-Length": 0 }) : uploadTus(bytes, PARTIAL);
 
 const remove = async (path: string) => send("DELETE", path, { headers: TUS });
@@ -53,10 +53,10 @@ async function record(path: string): Promise<SessionRecord> {
   return found;
 }
 
-/** Begins to put it together, as the alarm does; which does not wait for it. */
-const assemble = async (path: string) => expect(await runDurableObjectAlarm(sessionOf(path))).toBe(true);
+/** Starts the concatenation as the alarm does, which does not wait for it. */
+const concatenate = async (path: string) => expect(await runDurableObjectAlarm(sessionOf(path))).toBe(true);
 
-/** Has the assembly stop before the piece with this number (from 1 on) is read, till it may go on. */
+/** Pauses the concatenation before the partial with this number (from 1 on) is read. */
 async function holdBefore(path: string, number: number) {
   const { promise: gate, resolve: goOn } = Promise.withResolvers<void>();
   const reads: number[] = [];
@@ -67,19 +67,19 @@ async function holdBefore(path: string, number: number) {
       return bucket.get(key, options);
     },
   }));
-  await assemble(path);
+  await concatenate(path);
   await expect.poll(() => reads.length).toBe(number);
   return { goOn, reads };
 }
 
-/** Has R2 begin to give the piece with this number, and then neither go on nor end. */
+/** Makes R2 stall in the middle of the partial with this number. */
 async function stallIn(path: string, number: number) {
   let reads = 0;
   await replaceBucket(path, (bucket) => ({
     get: async (key: string, options?: R2GetOptions) =>
       ++reads === number ? ({ body: stalledBody("l").body } as R2ObjectBody) : bucket.get(key, options),
   }));
-  await assemble(path);
+  await concatenate(path);
   await expect.poll(() => reads).toBe(number);
 }
 
@@ -89,76 +89,76 @@ const untilComplete = async (path: string) =>
 const untilStored = async (path: string, state: object) =>
   expect.poll(async () => storageOf(path)).toEqual(state);
 
-/** The final uploads for which the bytes of a piece are kept. */
+/** The final uploads that have pinned a partial upload. */
 const holders = async (path: string) => Object.keys((await record(path)).pins);
 
-describe("while a final upload is put together", () => {
-  test("its pieces are kept, although they are removed, and after it they are gone", async () => {
-    const pieces = [await pieceOf("hel"), await pieceOf("lo")];
-    const path = await createFinal(5, pieces);
+describe("during the concatenation of a final upload", () => {
+  test("the bytes of its partials are kept although they are removed, and are gone afterwards", async () => {
+    const partials = [await createPartial("hel"), await createPartial("lo")];
+    const path = await createFinal(5, partials);
     const { goOn } = await holdBefore(path, 1);
-    for (const piece of pieces) {
-      expect([(await remove(piece)).status, (await headTus(piece)).status]).toEqual([204, 404]);
+    for (const partial of partials) {
+      expect([(await remove(partial)).status, (await headTus(partial)).status]).toEqual([204, 404]);
     }
     await collect();
     expect(await objectsInR2()).toHaveLength(2);
     goOn();
     await untilComplete(path);
     expect(await fileOf(path)).toMatchObject({ status: 200, size: 5, sha256: sha256("hello") });
-    for (const piece of pieces) await untilStored(piece, NOTHING);
+    for (const partial of partials) await untilStored(partial, NOTHING);
     await collect();
     expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[(await record(path)).blob], 0]);
   });
 
-  test("its pieces are kept, although they expire", async () => {
-    const piece = await pieceOf("hello");
-    const path = await createFinal(10, [piece, piece]);
+  test("the bytes of its partials are kept although they expire", async () => {
+    const partial = await createPartial("hello");
+    const path = await createFinal(10, [partial, partial]);
     const { goOn } = await holdBefore(path, 1);
-    // What holds them lasts an hour.
-    const { expiresAtMs } = await record(piece);
-    await sessionOf(piece).pin(idOf(path), expiresAtMs + HOUR_MS);
+    // A pin lasts an hour.
+    const { expiresAtMs } = await record(partial);
+    await sessionOf(partial).pin(idOf(path), expiresAtMs + HOUR_MS);
     vi.useFakeTimers({ toFake: ["Date"], now: expiresAtMs + 1 });
-    await runDurableObjectAlarm(sessionOf(piece));
+    await runDurableObjectAlarm(sessionOf(partial));
     vi.useRealTimers();
-    expect((await record(piece)).phase).toBe("ended");
+    expect((await record(partial)).phase).toBe("ended");
     goOn();
     await untilComplete(path);
     expect((await fileOf(path)).sha256).toBe(sha256("hellohello"));
-    await untilStored(piece, NOTHING);
+    await untilStored(partial, NOTHING);
   });
 
-  test("pieces that are not removed are held no longer than for it, and stay", async () => {
-    const piece = await pieceOf("hello");
-    const path = await createFinal(5, [piece]);
+  test("partials that are not removed are no longer pinned afterwards, and stay", async () => {
+    const partial = await createPartial("hello");
+    const path = await createFinal(5, [partial]);
     const { goOn } = await holdBefore(path, 1);
-    expect(await holders(piece)).toEqual([idOf(path)]);
+    expect(await holders(partial)).toEqual([idOf(path)]);
     goOn();
     await untilComplete(path);
-    await expect.poll(async () => holders(piece)).toEqual([]);
-    expect((await headTus(piece)).status).toBe(200);
+    await expect.poll(async () => holders(partial)).toEqual([]);
+    expect((await headTus(partial)).status).toBe(200);
     expect(await objectsInR2()).toHaveLength(2);
   });
 
-  test("a piece that two of them need is kept until both have it", async () => {
-    const piece = await pieceOf("hello");
-    const [one, two] = [await createFinal(5, [piece]), await createFinal(5, [piece])];
+  test("a partial that two of them need is kept until both have read it", async () => {
+    const partial = await createPartial("hello");
+    const [one, two] = [await createFinal(5, [partial]), await createFinal(5, [partial])];
     const [first, second] = [await holdBefore(one, 1), await holdBefore(two, 1)];
-    await remove(piece);
+    await remove(partial);
     first.goOn();
     await untilComplete(one);
-    await expect.poll(async () => holders(piece)).toEqual([idOf(two)]);
+    await expect.poll(async () => holders(partial)).toEqual([idOf(two)]);
     second.goOn();
     await untilComplete(two);
     expect([(await fileOf(one)).sha256, (await fileOf(two)).sha256]).toEqual([
       sha256("hello"),
       sha256("hello"),
     ]);
-    await untilStored(piece, NOTHING);
+    await untilStored(partial, NOTHING);
   });
 
-  test("a PATCH is refused at once, and changes nothing", async () => {
-    const pieces = [await pieceOf("hel"), await pieceOf("lo")];
-    const path = await createFinal(5, pieces);
+  test("a PATCH is rejected at once and changes nothing", async () => {
+    const partials = [await createPartial("hel"), await createPartial("lo")];
+    const path = await createFinal(5, partials);
     const { goOn, reads } = await holdBefore(path, 2);
     for (const [offset, body] of [
       [0, "x"],
@@ -170,13 +170,13 @@ describe("while a final upload is put together", () => {
     goOn();
     await untilComplete(path);
     expect((await fileOf(path)).sha256).toBe(sha256("hello"));
-    // Nor was it begun anew.
+    // Nor did it start again.
     expect(reads).toHaveLength(2);
   });
 
-  test("its removal does not wait for R2, and leaves nothing but the pieces", async () => {
-    const pieces = [await pieceOf(bytesOf(5.5 * MIB)), await pieceOf("lo")];
-    const path = await createFinal(5.5 * MIB + 2, pieces);
+  test("its removal does not wait for R2, and leaves nothing but the partials", async () => {
+    const partials = [await createPartial(bytesOf(5.5 * MIB)), await createPartial("lo")];
+    const path = await createFinal(5.5 * MIB + 2, partials);
     await stallIn(path, 2);
     await expect.poll(async () => (await record(path)).offset).toBe(5 * MIB);
     const before = await record(path);
@@ -184,26 +184,26 @@ describe("while a final upload is put together", () => {
     expect((await remove(path)).status).toBe(204);
     expect([await storageOf(path), await isMultipartOpen(before)]).toEqual([NOTHING, false]);
     expect([(await headTus(path)).status, (await fileOf(path)).status]).toEqual([404, 404]);
-    expect(await Promise.all(pieces.map(holders))).toEqual([[], []]);
-    for (const piece of pieces) await remove(piece);
+    expect(await Promise.all(partials.map(holders))).toEqual([[], []]);
+    for (const partial of partials) await remove(partial);
     await collect();
     expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[], 0]);
   });
 
-  test("its removal removes pieces that were kept only for it", async () => {
-    const piece = await pieceOf("hello");
-    const path = await createFinal(10, [piece, piece]);
+  test("its removal removes the bytes that were kept only for it", async () => {
+    const partial = await createPartial("hello");
+    const path = await createFinal(10, [partial, partial]);
     await stallIn(path, 1);
-    await remove(piece);
-    expect((await storageOf(piece)).keys).toEqual(["session"]);
+    await remove(partial);
+    expect((await storageOf(partial)).keys).toEqual(["session"]);
     await remove(path);
-    expect([await storageOf(path), await storageOf(piece)]).toEqual([NOTHING, NOTHING]);
+    expect([await storageOf(path), await storageOf(partial)]).toEqual([NOTHING, NOTHING]);
     await collect();
     expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[], 0]);
   });
 });
 
-describe("a final upload is what its pieces are", () => {
+describe("a final upload has the bytes of its partials", () => {
   test.each<[string, string[]]>([
     ["one", ["hello"]],
     ["the same twice", ["hello", "hello"]],
@@ -211,39 +211,39 @@ describe("a final upload is what its pieces are", () => {
     ["all without bytes", ["", ""]],
   ])("%s", async (_name, texts) => {
     const paths = new Map<string, string>();
-    for (const text of new Set(texts)) paths.set(text, await pieceOf(text));
+    for (const text of new Set(texts)) paths.set(text, await createPartial(text));
     const concat = `final;${texts.map((text) => paths.get(text)).join(" ")}`;
-    const answer = await send("POST", "/uploads", { headers: { ...TUS, "Upload-Concat": concat } });
-    expect(answer.status).toBe(201);
+    const response = await send("POST", "/uploads", { headers: { ...TUS, "Upload-Concat": concat } });
+    expect(response.status).toBe(201);
     const whole = texts.join("");
-    expect(await fileOf(pathOf(answer))).toMatchObject({
+    expect(await fileOf(pathOf(response))).toMatchObject({
       status: 200,
       size: whole.length,
       sha256: sha256(whole),
     });
-    for (const piece of paths.values()) expect(await holders(piece)).toEqual([]);
+    for (const partial of paths.values()) expect(await holders(partial)).toEqual([]);
   });
 
-  test("also if it is interrupted, and its pieces are removed before it goes on", async () => {
+  test("also if it is interrupted and its partials are removed before it continues", async () => {
     const [a, b] = [bytesOf(5.5 * MIB, 1), bytesOf(1000, 2)];
-    const pieces = [await pieceOf(a), await pieceOf(b)];
-    const path = await createFinal(a.length + b.length, pieces);
+    const partials = [await createPartial(a), await createPartial(b)];
+    const path = await createFinal(a.length + b.length, partials);
     await stallIn(path, 2);
     await expect.poll(async () => (await record(path)).offset).toBe(5 * MIB);
     await kill(path);
-    for (const piece of pieces) await remove(piece);
+    for (const partial of partials) await remove(partial);
     const { goOn, reads } = await holdBefore(path, 1);
     goOn();
     await untilComplete(path);
     expect((await fileOf(path)).sha256).toBe(sha256(Buffer.concat([a, b])));
-    // What R2 had of it is not read again.
+    // What R2 already had is not read again.
     expect(reads).toEqual([5 * MIB, 0]);
-    for (const piece of pieces) await untilStored(piece, NOTHING);
+    for (const partial of partials) await untilStored(partial, NOTHING);
   });
 });
 
-test("a DELETE that comes while a final upload becomes a file removes that file, too", async () => {
-  const path = await createFinal(5, [await pieceOf("hello")]);
+test("a DELETE that arrives while a final upload becomes a file removes that file too", async () => {
+  const path = await createFinal(5, [await createPartial("hello")]);
   const { promise: gate, resolve: goOn } = Promise.withResolvers<void>();
   let puts = 0;
   const put = async (key: string, value: ArrayBufferView) => {
@@ -252,7 +252,7 @@ test("a DELETE that comes while a final upload becomes a file removes that file,
     return env.FILES.put(key, value);
   };
   await replaceBucket(path, () => ({ put: put as R2Bucket["put"] }));
-  await assemble(path);
+  await concatenate(path);
   await expect.poll(() => puts).toBe(1);
   const steps: string[] = [];
   const session = sessionOf(path);
@@ -269,88 +269,92 @@ test("a DELETE that comes while a final upload becomes a file removes that file,
   };
   const variables = { UPLOAD_SESSION: { getByName: () => watched } };
   const removed = send("DELETE", path, { headers: TUS, variables });
-  await expect.poll(() => steps).toEqual(["saw it sealing", "waits for the lock"]);
+  await expect.poll(() => steps).toEqual(["saw it completing", "waits for the lock"]);
   goOn();
   expect((await removed).status).toBe(204);
   expect([(await headTus(path)).status, (await fileOf(path)).status]).toEqual([404, 404]);
 });
 
-describe("a final upload that cannot be put together any more", () => {
+describe("a final upload that can no longer be concatenated", () => {
   const untilGone = async (path: string) =>
     expect.poll(async () => (await headTus(path)).status, { timeout: 5000 }).toBe(404);
 
-  test.each<[string, (piece: string) => Promise<unknown>]>([
-    ["a piece", remove],
+  test.each<[string, (partial: string) => Promise<unknown>]>([
+    ["a partial upload", remove],
     [
-      "the bytes of a piece",
-      async (piece) => {
-        await env.FILES.delete((await record(piece)).blob);
+      "the bytes of a partial upload",
+      async (partial) => {
+        await env.FILES.delete((await record(partial)).blob);
       },
     ],
-  ])("because it has lost %s ends, says so in the log, and holds nothing", async (_what, vanish) => {
-    const pieces = [await pieceOf("hel"), await pieceOf("lo"), await pieceOf("!")] as const;
-    const path = await createFinal(6, [...pieces]);
-    await vanish(pieces[1]);
+  ])("because it has lost %s ends, logs that, and pins nothing", async (_what, vanish) => {
+    const partials = [
+      await createPartial("hel"),
+      await createPartial("lo"),
+      await createPartial("!"),
+    ] as const;
+    const path = await createFinal(6, [...partials]);
+    await vanish(partials[1]);
     const { lines } = await captureLogs(async () => {
-      await assemble(path);
+      await concatenate(path);
       await untilGone(path);
     });
     expect(lines).toContainEqual(
       expect.objectContaining({
         level: "error",
-        message: "a final upload has lost one of its pieces, and is given up",
+        message: "a partial upload is gone, and its final upload is removed",
       }),
     );
     await untilStored(path, NOTHING);
     expect((await fileOf(path)).status).toBe(404);
-    expect([await holders(pieces[0]), await holders(pieces[2])]).toEqual([[], []]);
+    expect([await holders(partials[0]), await holders(partials[2])]).toEqual([[], []]);
   });
 
-  test("is not said to be begun if that is so before its creation is answered", async () => {
-    const piece = await pieceOf("hello");
-    // Between the look at the piece and the assembly.
+  test("is not reported as created if that happens before the response", async () => {
+    const partial = await createPartial("hello");
+    // Between the look-up of the partial and the concatenation.
     const UPLOAD_SESSION = {
       getByName: (name: string) => {
         const session = env.UPLOAD_SESSION.getByName(name);
         return {
-          piece: async () => session.partial(),
+          partial: async () => session.partial(),
           create: async (spec: Parameters<typeof session.create>[0]) => {
-            await remove(piece);
+            await remove(partial);
             return session.create(spec);
           },
-          assemble: async () => session.concatenate(),
+          concatenate: async () => session.concatenate(),
         };
       },
     };
-    const headers = { ...TUS, "Upload-Concat": `final;${piece}` };
+    const headers = { ...TUS, "Upload-Concat": `final;${partial}` };
     const { status } = await send("POST", "/uploads", { headers, variables: { UPLOAD_SESSION } });
     expect(status).toBeGreaterThanOrEqual(400);
   });
 });
 
-test("what holds a piece ends by itself, if nobody takes it back", async () => {
-  const piece = await pieceOf("hello");
-  await sessionOf(piece).pin("nobody", Date.now() + HOUR_MS);
-  await remove(piece);
-  const { alarm, keys } = await storageOf(piece);
+test("a pin expires if it is not removed", async () => {
+  const partial = await createPartial("hello");
+  await sessionOf(partial).pin("nobody", Date.now() + HOUR_MS);
+  await remove(partial);
+  const { alarm, keys } = await storageOf(partial);
   expect(keys).toEqual(["session"]);
   vi.useFakeTimers({ toFake: ["Date"], now: Number(alarm) - 1 });
-  await runDurableObjectAlarm(sessionOf(piece));
-  expect((await storageOf(piece)).keys).toEqual(["session"]);
+  await runDurableObjectAlarm(sessionOf(partial));
+  expect((await storageOf(partial)).keys).toEqual(["session"]);
   vi.setSystemTime(Number(alarm) + 1);
-  await runDurableObjectAlarm(sessionOf(piece));
-  expect(await storageOf(piece)).toEqual(NOTHING);
+  await runDurableObjectAlarm(sessionOf(partial));
+  expect(await storageOf(partial)).toEqual(NOTHING);
   await collect();
   expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[], 0]);
 });
 
 test.each<[string, () => Promise<string>, boolean]>([
-  ["a complete partial upload", async () => pieceOf("hello"), true],
-  ["one without bytes", async () => pieceOf(""), true],
+  ["a complete partial upload", async () => createPartial("hello"), true],
+  ["one without bytes", async () => createPartial(""), true],
   ["one that is not complete", async () => createTus({ ...PARTIAL, "Upload-Length": 5 }), false],
   ["a whole upload", async () => uploadTus("hello"), false],
   ["none", async () => `/uploads/${crypto.randomUUID()}`, false],
-])("%s can be held, or not", async (_what, begin, can) => {
+])("whether %s can be pinned", async (_what, begin, can) => {
   const path = await begin();
   const pinned = await sessionOf(path).pin("somebody", Date.now() + HOUR_MS);
   expect(pinned !== undefined).toBe(can);

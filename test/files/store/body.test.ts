@@ -3,14 +3,14 @@ import { limitSize, readChunks } from "../../../src/files/store/body.ts";
 import { bytes, collected, reused } from "../../support/chunks.ts";
 import { streamOf } from "../../support/form.ts";
 
-describe("a limit", () => {
+describe("a size limit", () => {
   const chunks = [bytes(1, 2, 3), bytes(4, 5)];
 
-  test("lets exactly so many bytes through", async () => {
+  test("lets exactly that many bytes through", async () => {
     expect([...(await collected(limitSize(reused(chunks), 5)))]).toEqual([1, 2, 3, 4, 5]);
   });
 
-  test("stops at the chunk that goes beyond it", async () => {
+  test("stops at the chunk that exceeds it", async () => {
     const taken: number[] = [];
     const read = async () => {
       for await (const chunk of limitSize(reused(chunks), 4)) taken.push(...chunk);
@@ -21,20 +21,20 @@ describe("a limit", () => {
 });
 
 describe("reading a stream", () => {
-  test("gives its bytes", async () => {
+  test("returns its bytes", async () => {
     const chunks = [bytes(1, 2), new Uint8Array(600_000).fill(3), bytes(4)];
     expect((await collected(readChunks(streamOf(chunks)))).equals(Buffer.concat(chunks))).toBe(true);
     expect((await collected(readChunks(null))).length).toBe(0);
   });
 
-  test("that breaks off is a problem, not an end", async () => {
+  test("rejects with a problem if it breaks off, instead of ending", async () => {
     const stream = streamOf([bytes(1), bytes(2)], (handedOut) => {
-      if (handedOut === 1) throw new Error("the line went dead");
+      if (handedOut === 1) throw new Error("the connection is reset");
     });
     await expect(collected(readChunks(stream))).rejects.toMatchObject({ kind: "client-gone" });
   });
 
-  test("ends it, when nobody reads on", async () => {
+  test("cancels it when the consumer stops reading", async () => {
     const cancelled = Promise.withResolvers<void>();
     const stream = new ReadableStream({
       type: "bytes",
@@ -47,7 +47,7 @@ describe("reading a stream", () => {
     await cancelled.promise;
   });
 
-  test("ends it at once when it is stopped, also while nothing comes", async () => {
+  test("ends at once when it is stopped, even while nothing arrives", async () => {
     const stop = new AbortController();
     const stream = new ReadableStream({
       type: "bytes",

@@ -39,7 +39,7 @@ test.each([
   expect(cleanFilename(sent)).toBe(kept);
 });
 
-test("whatever is sent, what is kept is one part of a path, in Unicode, and cleaning it again changes nothing", () => {
+test("whatever is sent, the result is one path segment in Unicode, and cleaning it again changes nothing", () => {
   const pieces = fc.constantFrom(
     "/",
     "\\",

@@ -13,7 +13,7 @@ import {
 import { bytes, collected, reused } from "../../support/chunks.ts";
 
 describe("the size of parts", () => {
-  test("is such that R2 takes them, 10,000 suffice, and two of them fit into memory", () => {
+  test("is one that R2 accepts, lets 10,000 parts suffice, and lets two parts fit into memory", () => {
     const mib = 1024 * 1024;
     fc.assert(
       fc.property(fc.integer({ min: 0, max: MAX_LENGTH }), (length) => {
@@ -35,14 +35,14 @@ describe("the size of parts", () => {
   });
 });
 
-test("parts are the same bytes, each of exactly the size but the last, however they came", async () => {
+test("parts have the same bytes, and all but the last exactly the part size, however the bytes arrive", async () => {
   const chunk = fc.uint8Array({ maxLength: 20 });
   await fc.assert(
     fc.asyncProperty(fc.array(chunk), fc.integer({ min: 1, max: 16 }), async (chunks, size) => {
       const parts: { part: Uint8Array; isLast: boolean }[] = [];
       let before: Uint8Array | undefined;
       for await (const { part, isLast } of intoParts(reused(chunks), size)) {
-        // Looked at only now: a part must not change while it is sent and the next is filled.
+        // Compared only now: a part must not change while it is sent and the next is filled.
         if (before) parts.push({ part: before.slice(), isLast: false });
         before = part;
         if (isLast) parts.push({ part: part.slice(), isLast });
@@ -57,7 +57,7 @@ test("parts are the same bytes, each of exactly the size but the last, however t
   );
 });
 
-test("a buffer takes what there is room for, gives the rest back, and grows only as far as it must", () => {
+test("a buffer takes what it has room for, returns the rest, and grows no more than it must", () => {
   const part = new PartBuffer(6, 1);
   expect([...part.fill(bytes(1, 2, 3, 4))]).toEqual([]);
   expect([part.length, part.isFull, [...part.bytes]]).toEqual([4, false, [1, 2, 3, 4]]);
