@@ -1,15 +1,29 @@
 /** Resumable uploads as their clients send them, and access to what is stored for them. */
-import { env, listDurableObjectIds, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { env, runInDurableObject } from "cloudflare:test";
 import { createHash } from "node:crypto";
 import { expect, vi } from "vitest";
 import type { UploadSession } from "../../src/files/index.ts";
 import { Appender } from "../../src/files/resumable/appender.ts";
 import type { SessionRecord, UploadSpec } from "../../src/files/resumable/session-storage.ts";
 import { type CallOptions, callWorker } from "./call.ts";
+import { sha256 } from "./files.ts";
+import { catalogueRows, collect, objectKeys } from "./stored.ts";
 
 export const MIB = 1024 * 1024;
+/** The path of an upload that does not exist. */
+export const NO_UPLOAD = "/uploads/0190a2b4-0000-7000-8000-000000000000";
 export const TUS = { "Tus-Resumable": "1.0.0" };
-export const CHUNK = { ...TUS, "Content-Type": "application/offset+octet-stream" };
+/** The media type of bytes in tus. */
+export const TUS_TYPE = { "Content-Type": "application/offset+octet-stream" };
+export const CHUNK = { ...TUS, ...TUS_TYPE };
+export const PARTIAL = { "Upload-Concat": "partial" };
+
+/** `Upload-Metadata` with these entries. */
+export const metadata = (entries: Record<string, string>) => ({
+  "Upload-Metadata": Object.entries(entries)
+    .map(([key, value]) => `${key} ${Buffer.from(value).toString("base64")}`)
+    .join(","),
+});
 
 export interface UploadResponse {
   status: number;
@@ -124,7 +138,6 @@ export const digest = (
   bytes: Uint8Array | string,
   encoding: "hex" | "base64" = "base64",
 ) => createHash(algorithm).update(bytes).digest(encoding);
-export const sha256 = (bytes: Uint8Array | string) => digest("sha256", bytes, "hex");
 
 /** The file that an upload became: the status of its GET, and the sha256 of its bytes. */
 export async function fileOf(path: string) {
@@ -146,7 +159,7 @@ export function stalledBody(bytes: Uint8Array | string) {
 }
 
 /** A body without a Content-Length. */
-export function streamOf(bytes: Uint8Array | string): ReadableStream<Uint8Array> {
+export function withoutLength(bytes: Uint8Array | string): ReadableStream<Uint8Array> {
   const { body } = new Response(bytes);
   if (!body) throw new Error("there is a body");
   return body.pipeThrough(new TransformStream());
@@ -187,6 +200,13 @@ export const inSession = async <R>(
 export const recordOf = async (path: string) =>
   inSession(path, (state) => state.storage.kv.get<SessionRecord>("session"));
 
+/** The record of an upload that must exist. */
+export async function storedRecord(path: string): Promise<SessionRecord> {
+  const found = await recordOf(path);
+  if (!found) throw new Error(`there is no upload at ${path}`);
+  return found;
+}
+
 /** Aborts the instance of the object, whatever it is doing; the next call gets a new one. */
 export async function kill(path: string): Promise<void> {
   await inSession(path, (state) => state.abort("killed")).catch(() => {});
@@ -206,7 +226,7 @@ export const storageOf = async (path: string) =>
     alarm: await storage.getAlarm(),
   }));
 
-export const NOTHING = { keys: [], alarm: null };
+export const EMPTY_STORAGE = { keys: [], alarm: null };
 
 /** Replaces the bucket that the object of an upload sees, until it is evicted. */
 export const replaceBucket = async (path: string, change: (bucket: R2Bucket) => Partial<R2Bucket>) =>
@@ -219,25 +239,17 @@ export const replaceBucket = async (path: string, change: (bucket: R2Bucket) => 
     Object.defineProperty(session, "env", { value: { ...env, FILES: bucket }, configurable: true });
   });
 
-/** Runs the alarm of every shard of the catalogue. */
-export async function collect(): Promise<void> {
-  for (const id of await listDurableObjectIds(env.FILE_CATALOGUE)) {
-    await runDurableObjectAlarm(env.FILE_CATALOGUE.get(id));
-  }
+/** The keys in R2, and the blobs that the catalogue has reserved or still has to remove, after a collection. */
+export async function blobsLeft(): Promise<{ objects: string[]; strays: string[] }> {
+  await collect();
+  const { strays } = await catalogueRows();
+  return { objects: await objectKeys(), strays: strays.map(({ blob }) => blob) };
 }
 
-export const objectsInR2 = async () => (await env.FILES.list()).objects.map(({ key }) => key);
-
-/** How many blobs the catalogue has reserved or still has to remove. */
-export async function straysInCatalogue(): Promise<number> {
-  let count = 0;
-  for (const id of await listDurableObjectIds(env.FILE_CATALOGUE)) {
-    count += await runInDurableObject(
-      env.FILE_CATALOGUE.get(id),
-      (_instance, { storage }) => storage.sql.exec("SELECT blob FROM stray").toArray().length,
-    );
-  }
-  return count;
+/** Neither the object of the upload nor R2 nor the catalogue keeps anything of it. */
+export async function expectNothingLeft(path: string): Promise<void> {
+  expect(await storageOf(path)).toEqual(EMPTY_STORAGE);
+  expect(await blobsLeft()).toEqual({ objects: [], strays: [] });
 }
 
 /** Whether R2 still accepts parts for the multipart upload of the session. */

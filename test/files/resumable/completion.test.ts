@@ -3,27 +3,25 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { FileCatalogue } from "../../../src/files/store/catalogue.ts";
 import { FileTasks } from "../../../src/jobs/index.ts";
 import { callForJson } from "../../support/call.ts";
+import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
+  blobsLeft,
   bytesOf,
-  collect,
   createTus,
   digest,
+  EMPTY_STORAGE,
   fileOf,
   headTus,
   isMultipartOpen,
   MIB,
-  NOTHING,
-  objectsInR2,
   patchTus,
   pathOf,
   recordOf,
   replaceBucket,
   send,
   sessionOf,
-  sha256,
   storageOf,
-  straysInCatalogue,
   TUS,
 } from "../../support/uploads.ts";
 
@@ -119,8 +117,7 @@ describe.each(every)("when $failure, a $size upload", ({ failure, bytes }) => {
     expect([head.status, head.headers.get("Upload-Offset")]).toEqual([200, String(bytes.length)]);
     expect(head.headers.get("Content-Location")).toContain("/files/");
     expect((await fileOf(path)).sha256).toBe(sha256(bytes));
-    await collect();
-    expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[expect.any(String)], 0]);
+    expect(await blobsLeft()).toEqual({ objects: [expect.any(String)], strays: [] });
   });
 
   test("is completed by the alarm if no request comes", async () => {
@@ -134,9 +131,8 @@ describe.each(every)("when $failure, a $size upload", ({ failure, bytes }) => {
   test("can be removed, and then nothing is left, not even a file", async () => {
     const path = await createUncompleted(bytes, failure);
     expect((await send("DELETE", path, { headers: TUS })).status).toBe(204);
-    expect([await storageOf(path), (await fileOf(path)).status]).toEqual([NOTHING, 404]);
-    await collect();
-    expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[], 0]);
+    expect([await storageOf(path), (await fileOf(path)).status]).toEqual([EMPTY_STORAGE, 404]);
+    expect(await blobsLeft()).toEqual({ objects: [], strays: [] });
   });
 });
 
@@ -229,9 +225,11 @@ describe("a digest of the whole", () => {
       expect((await append(path, cut, bytes.slice(cut), "?1")).status).toBe(status);
       expect((await fileOf(path)).status).toBe(status === 200 ? 200 : 404);
       if (status === 200) return;
-      expect([await storageOf(path), before && (await isMultipartOpen(before))]).toEqual([NOTHING, false]);
-      await collect();
-      expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[], 0]);
+      expect([await storageOf(path), before && (await isMultipartOpen(before))]).toEqual([
+        EMPTY_STORAGE,
+        false,
+      ]);
+      expect(await blobsLeft()).toEqual({ objects: [], strays: [] });
     },
   );
 });
@@ -274,6 +272,6 @@ describe("the task of an upload", () => {
 test("the R2 object belongs to the catalogue's file, and no reservation is left", async () => {
   const path = await createTus({ "Upload-Length": 5 });
   await patchTus(path, 0, "hello");
-  expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[(await recordOf(path))?.blob], 0]);
+  expect(await blobsLeft()).toEqual({ objects: [(await recordOf(path))?.blob], strays: [] });
   expect(await env.FILES.head(String((await recordOf(path))?.blob))).toMatchObject({ size: 5 });
 });

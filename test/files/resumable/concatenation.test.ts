@@ -1,32 +1,32 @@
 /** Final uploads during their concatenation: their partials or they themselves may be removed, and R2 may stall. */
 import { env, reset, runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { SessionRecord } from "../../../src/files/resumable/session-storage.ts";
 import { captureLogs } from "../../support/call.ts";
+import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { collect, objectKeys } from "../../support/stored.ts";
 import {
+  blobsLeft,
   bytesOf,
-  collect,
   createFinal,
   createTus,
+  EMPTY_STORAGE,
   fileOf,
   headTus,
   idOf,
   isMultipartOpen,
   kill,
   MIB,
-  NOTHING,
-  objectsInR2,
+  PARTIAL,
   patchTus,
   pathOf,
   recordOf,
   replaceBucket,
   send,
   sessionOf,
-  sha256,
   stalledBody,
   storageOf,
-  straysInCatalogue,
+  storedRecord,
   TUS,
   uploadTus,
 } from "../../support/uploads.ts";
@@ -38,7 +38,6 @@ afterEach(async () => {
   await reset();
 });
 
-const PARTIAL = { "Upload-Concat": "partial" };
 const HOUR_MS = 3_600_000;
 
 /** Creates a complete partial upload; returns its path. */
@@ -46,12 +45,6 @@ const createPartial = async (bytes: Uint8Array<ArrayBuffer> | string) =>
   bytes.length === 0 ? createTus({ ...PARTIAL, "Upload-Length": 0 }) : uploadTus(bytes, PARTIAL);
 
 const remove = async (path: string) => send("DELETE", path, { headers: TUS });
-
-async function record(path: string): Promise<SessionRecord> {
-  const found = await recordOf(path);
-  if (!found) throw new Error(`there is no upload at ${path}`);
-  return found;
-}
 
 /** Starts the concatenation as the alarm does, which does not wait for it. */
 const concatenate = async (path: string) => expect(await runDurableObjectAlarm(sessionOf(path))).toBe(true);
@@ -90,7 +83,7 @@ const untilStored = async (path: string, state: object) =>
   expect.poll(async () => storageOf(path)).toEqual(state);
 
 /** The final uploads that have pinned a partial upload. */
-const holders = async (path: string) => Object.keys((await record(path)).pins);
+const holders = async (path: string) => Object.keys((await storedRecord(path)).pins);
 
 describe("during the concatenation of a final upload", () => {
   test("the bytes of its partials are kept although they are removed, and are gone afterwards", async () => {
@@ -101,13 +94,12 @@ describe("during the concatenation of a final upload", () => {
       expect([(await remove(partial)).status, (await headTus(partial)).status]).toEqual([204, 404]);
     }
     await collect();
-    expect(await objectsInR2()).toHaveLength(2);
+    expect(await objectKeys()).toHaveLength(2);
     goOn();
     await untilComplete(path);
     expect(await fileOf(path)).toMatchObject({ status: 200, size: 5, sha256: sha256("hello") });
-    for (const partial of partials) await untilStored(partial, NOTHING);
-    await collect();
-    expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[(await record(path)).blob], 0]);
+    for (const partial of partials) await untilStored(partial, EMPTY_STORAGE);
+    expect(await blobsLeft()).toEqual({ objects: [(await storedRecord(path)).blob], strays: [] });
   });
 
   test("the bytes of its partials are kept although they expire", async () => {
@@ -115,16 +107,16 @@ describe("during the concatenation of a final upload", () => {
     const path = await createFinal(10, [partial, partial]);
     const { goOn } = await holdBefore(path, 1);
     // A pin lasts an hour.
-    const { expiresAtMs } = await record(partial);
+    const { expiresAtMs } = await storedRecord(partial);
     await sessionOf(partial).pin(idOf(path), expiresAtMs + HOUR_MS);
     vi.useFakeTimers({ toFake: ["Date"], now: expiresAtMs + 1 });
     await runDurableObjectAlarm(sessionOf(partial));
     vi.useRealTimers();
-    expect((await record(partial)).phase).toBe("ended");
+    expect((await storedRecord(partial)).phase).toBe("ended");
     goOn();
     await untilComplete(path);
     expect((await fileOf(path)).sha256).toBe(sha256("hellohello"));
-    await untilStored(partial, NOTHING);
+    await untilStored(partial, EMPTY_STORAGE);
   });
 
   test("partials that are not removed are no longer pinned afterwards, and stay", async () => {
@@ -136,7 +128,7 @@ describe("during the concatenation of a final upload", () => {
     await untilComplete(path);
     await expect.poll(async () => holders(partial)).toEqual([]);
     expect((await headTus(partial)).status).toBe(200);
-    expect(await objectsInR2()).toHaveLength(2);
+    expect(await objectKeys()).toHaveLength(2);
   });
 
   test("a partial that two of them need is kept until both have read it", async () => {
@@ -153,7 +145,7 @@ describe("during the concatenation of a final upload", () => {
       sha256("hello"),
       sha256("hello"),
     ]);
-    await untilStored(partial, NOTHING);
+    await untilStored(partial, EMPTY_STORAGE);
   });
 
   test("a PATCH is rejected at once and changes nothing", async () => {
@@ -178,16 +170,15 @@ describe("during the concatenation of a final upload", () => {
     const partials = [await createPartial(bytesOf(5.5 * MIB)), await createPartial("lo")];
     const path = await createFinal(5.5 * MIB + 2, partials);
     await stallIn(path, 2);
-    await expect.poll(async () => (await record(path)).offset).toBe(5 * MIB);
-    const before = await record(path);
+    await expect.poll(async () => (await storedRecord(path)).offset).toBe(5 * MIB);
+    const before = await storedRecord(path);
     expect(await isMultipartOpen(before)).toBe(true);
     expect((await remove(path)).status).toBe(204);
-    expect([await storageOf(path), await isMultipartOpen(before)]).toEqual([NOTHING, false]);
+    expect([await storageOf(path), await isMultipartOpen(before)]).toEqual([EMPTY_STORAGE, false]);
     expect([(await headTus(path)).status, (await fileOf(path)).status]).toEqual([404, 404]);
     expect(await Promise.all(partials.map(holders))).toEqual([[], []]);
     for (const partial of partials) await remove(partial);
-    await collect();
-    expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[], 0]);
+    expect(await blobsLeft()).toEqual({ objects: [], strays: [] });
   });
 
   test("its removal removes the bytes that were kept only for it", async () => {
@@ -197,9 +188,8 @@ describe("during the concatenation of a final upload", () => {
     await remove(partial);
     expect((await storageOf(partial)).keys).toEqual(["session"]);
     await remove(path);
-    expect([await storageOf(path), await storageOf(partial)]).toEqual([NOTHING, NOTHING]);
-    await collect();
-    expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[], 0]);
+    expect([await storageOf(path), await storageOf(partial)]).toEqual([EMPTY_STORAGE, EMPTY_STORAGE]);
+    expect(await blobsLeft()).toEqual({ objects: [], strays: [] });
   });
 });
 
@@ -229,7 +219,7 @@ describe("a final upload has the bytes of its partials", () => {
     const partials = [await createPartial(a), await createPartial(b)];
     const path = await createFinal(a.length + b.length, partials);
     await stallIn(path, 2);
-    await expect.poll(async () => (await record(path)).offset).toBe(5 * MIB);
+    await expect.poll(async () => (await storedRecord(path)).offset).toBe(5 * MIB);
     await kill(path);
     for (const partial of partials) await remove(partial);
     const { goOn, reads } = await holdBefore(path, 1);
@@ -238,7 +228,7 @@ describe("a final upload has the bytes of its partials", () => {
     expect((await fileOf(path)).sha256).toBe(sha256(Buffer.concat([a, b])));
     // What R2 already had is not read again.
     expect(reads).toEqual([5 * MIB, 0]);
-    for (const partial of partials) await untilStored(partial, NOTHING);
+    for (const partial of partials) await untilStored(partial, EMPTY_STORAGE);
   });
 });
 
@@ -284,7 +274,7 @@ describe("a final upload that can no longer be concatenated", () => {
     [
       "the bytes of a partial upload",
       async (partial) => {
-        await env.FILES.delete((await record(partial)).blob);
+        await env.FILES.delete((await storedRecord(partial)).blob);
       },
     ],
   ])("because it has lost %s ends, logs that, and pins nothing", async (_what, vanish) => {
@@ -305,7 +295,7 @@ describe("a final upload that can no longer be concatenated", () => {
         message: "a partial upload is gone, and its final upload is removed",
       }),
     );
-    await untilStored(path, NOTHING);
+    await untilStored(path, EMPTY_STORAGE);
     expect((await fileOf(path)).status).toBe(404);
     expect([await holders(partials[0]), await holders(partials[2])]).toEqual([[], []]);
   });
@@ -343,9 +333,8 @@ test("a pin expires if it is not removed", async () => {
   expect((await storageOf(partial)).keys).toEqual(["session"]);
   vi.setSystemTime(Number(alarm) + 1);
   await runDurableObjectAlarm(sessionOf(partial));
-  expect(await storageOf(partial)).toEqual(NOTHING);
-  await collect();
-  expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[], 0]);
+  expect(await storageOf(partial)).toEqual(EMPTY_STORAGE);
+  expect(await blobsLeft()).toEqual({ objects: [], strays: [] });
 });
 
 test.each<[string, () => Promise<string>, boolean]>([

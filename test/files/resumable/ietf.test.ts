@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
   changeRecord,
@@ -8,10 +9,9 @@ import {
   idOf,
   pathOf,
   send,
-  sha256,
   stalledBody,
-  streamOf,
   type UploadResponse,
+  withoutLength,
 } from "../../support/uploads.ts";
 
 keepQuiet();
@@ -264,7 +264,7 @@ describe.each(VERSIONS)("version %i", (version) => {
   test("a chunk that exceeds the length is rejected", async () => {
     for (const [body, headers] of [
       ["hello!", length("hello!")],
-      [streamOf("hello!"), {}],
+      [withoutLength("hello!"), {}],
     ] as const) {
       const path = await createEmpty(version, { "Upload-Length": 5 });
       const response = await append(version, path, 0, false, body, headers);

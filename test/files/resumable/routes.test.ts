@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { callForJson } from "../../support/call.ts";
+import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
   CHUNK,
@@ -7,10 +8,11 @@ import {
   fileOf,
   headTus,
   idOf,
+  metadata,
+  NO_UPLOAD,
   patchTus,
   pathOf,
   send,
-  sha256,
   storageOf,
   TUS,
   uploadTus,
@@ -20,13 +22,6 @@ keepQuiet();
 
 const IETF = { "Upload-Draft-Interop-Version": 8 };
 const WHOLE = { ...IETF, "Upload-Complete": "?1" };
-const nowhere = "/uploads/0190a2b4-0000-7000-8000-000000000000";
-const base64 = (text: string) => Buffer.from(text).toString("base64");
-const metadata = (entries: Record<string, string>) => ({
-  "Upload-Metadata": Object.entries(entries)
-    .map(([key, value]) => `${key} ${base64(value)}`)
-    .join(","),
-});
 
 /** The file in the list of files; undefined if it is not listed. */
 async function listed(path: string) {
@@ -37,7 +32,7 @@ async function listed(path: string) {
 describe("OPTIONS", () => {
   test.each([
     ["/uploads", "POST, OPTIONS"],
-    [nowhere, "GET, HEAD, PATCH, DELETE, POST, OPTIONS"],
+    [NO_UPLOAD, "GET, HEAD, PATCH, DELETE, POST, OPTIONS"],
   ])("of %s states the capabilities, in both protocols", async (path, allow) => {
     const response = await send("OPTIONS", path);
     expect([response.status, response.text]).toEqual([204, ""]);
@@ -75,7 +70,7 @@ describe("a page of another site", () => {
     [ORIGIN, ORIGIN],
     ["https://evil.example.com", null],
   ])("%s learns by a preflight what it may send", async (origin, allowed) => {
-    const response = await send("OPTIONS", nowhere, { ...cors, headers: { Origin: origin, ...preflight } });
+    const response = await send("OPTIONS", NO_UPLOAD, { ...cors, headers: { Origin: origin, ...preflight } });
     expect([response.status, response.headers.get("Access-Control-Allow-Origin")]).toEqual([204, allowed]);
     if (allowed === null) return expect(response.headers.has("Access-Control-Allow-Methods")).toBe(false);
     const methods = response.headers.get("Access-Control-Allow-Methods")?.split(",");
@@ -173,9 +168,9 @@ describe("X-HTTP-Method-Override on POST", () => {
     ["/uploads", "POST", 201],
     ["/uploads", "PATCH", 405],
     ["/uploads", "DELETE", 405],
-    [nowhere, "PUT", 405],
-    [nowhere, "POST", 405],
-    [nowhere, "PATCH", 404],
+    [NO_UPLOAD, "PUT", 405],
+    [NO_UPLOAD, "POST", 405],
+    [NO_UPLOAD, "PATCH", 404],
   ])("to %s with %s gives %i", async (path, method, status) => {
     const headers = { ...CHUNK, "Upload-Length": 5, "Upload-Offset": 0 };
     const response = await override(path, method, { headers });
@@ -187,7 +182,7 @@ describe("X-HTTP-Method-Override on POST", () => {
   });
 
   test("PUT is not a method of an upload", async () => {
-    expect((await send("PUT", nowhere, { headers: TUS })).status).toBe(405);
+    expect((await send("PUT", NO_UPLOAD, { headers: TUS })).status).toBe(405);
   });
 });
 
@@ -234,11 +229,11 @@ describe("access", () => {
 
   test.each([
     ["POST", "/uploads", 201],
-    ["GET", nowhere, 404],
-    ["HEAD", nowhere, 404],
-    ["PATCH", nowhere, 404],
-    ["POST", nowhere, 405],
-    ["DELETE", nowhere, 404],
+    ["GET", NO_UPLOAD, 404],
+    ["HEAD", NO_UPLOAD, 404],
+    ["PATCH", NO_UPLOAD, 404],
+    ["POST", NO_UPLOAD, 405],
+    ["DELETE", NO_UPLOAD, 404],
   ])("%s %s needs a token that may write, and responds in tus without one", async (method, path, status) => {
     const request = async (token?: string) => {
       const headers = { ...CHUNK, "Upload-Length": 5, "Upload-Offset": 0 };
@@ -375,9 +370,9 @@ test.each(["not-a-uuid", "0190a2b4", "%00", "x".repeat(500)])(
 );
 
 test("a request for an upload that does not exist leaves no state behind", async () => {
-  for (const method of ["HEAD", "DELETE"]) await send(method, nowhere, { headers: TUS });
-  await patchTus(nowhere, 0, "hello");
-  expect(await storageOf(nowhere)).toEqual({ keys: [], alarm: null });
+  for (const method of ["HEAD", "DELETE"]) await send(method, NO_UPLOAD, { headers: TUS });
+  await patchTus(NO_UPLOAD, 0, "hello");
+  expect(await storageOf(NO_UPLOAD)).toEqual({ keys: [], alarm: null });
 });
 
 test("two concurrent uploads do not affect each other", async () => {

@@ -1,14 +1,16 @@
 import { evictDurableObject, reset, runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { SessionRecord } from "../../../src/files/resumable/session-storage.ts";
+import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { collect, objectKeys } from "../../support/stored.ts";
 import {
   bytesOf,
-  collect,
   countAppended,
   createFinal,
   createTus,
   digest,
+  EMPTY_STORAGE,
+  expectNothingLeft,
   fileOf,
   headTus,
   idOf,
@@ -16,20 +18,16 @@ import {
   isMultipartOpen,
   kill,
   MIB,
-  NOTHING,
-  objectsInR2,
   patchTus,
-  recordOf,
   replaceBucket,
   send,
   sessionOf,
-  sha256,
   stalledBody,
   storageOf,
-  straysInCatalogue,
-  streamOf,
+  storedRecord,
   TUS,
   uploadTus,
+  withoutLength,
 } from "../../support/uploads.ts";
 
 keepQuiet();
@@ -41,12 +39,6 @@ afterEach(async () => {
 
 const HOUR_MS = 3_600_000;
 
-async function record(path: string): Promise<SessionRecord> {
-  const found = await recordOf(path);
-  if (!found) throw new Error(`there is no upload at ${path}`);
-  return found;
-}
-
 /** A PATCH that has sent these bytes and then stalls. */
 async function stuckPatch(path: string, bytes: Uint8Array | string, headers: Record<string, string> = {}) {
   const { untilAppended } = countAppended();
@@ -54,13 +46,6 @@ async function stuckPatch(path: string, bytes: Uint8Array | string, headers: Rec
   const response = patchTus(path, 0, stalled.body, { headers });
   await untilAppended(bytes.length);
   return { response, ...stalled };
-}
-
-/** Neither the object of the upload nor R2 nor the catalogue keeps anything of it. */
-async function expectNothingLeft(path: string): Promise<void> {
-  expect(await storageOf(path)).toEqual(NOTHING);
-  await collect();
-  expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[], 0]);
 }
 
 describe("while a PATCH is stuck half-way", () => {
@@ -125,7 +110,7 @@ describe("while a PATCH is stuck half-way", () => {
     const { body } = stalledBody(bytes.slice(1000, 5.5 * MIB));
     const stuck = patchTus(path, 1000, body);
     await untilAppended(5.5 * MIB - 1000);
-    await expect.poll(async () => (await record(path)).offset).toBe(5 * MIB);
+    await expect.poll(async () => (await storedRecord(path)).offset).toBe(5 * MIB);
     await kill(path);
     expect((await stuck).status).toBe(500);
     expect((await headTus(path)).headers.get("Upload-Offset")).toBe(String(5 * MIB));
@@ -138,7 +123,7 @@ test("of concurrent writers that send the same bytes, each byte is stored once",
   const bytes = bytesOf(300_000);
   const path = await createTus({ "Upload-Length": bytes.length });
   const responses = await Promise.all(
-    Array.from({ length: 6 }, async () => patchTus(path, 0, streamOf(bytes))),
+    Array.from({ length: 6 }, async () => patchTus(path, 0, withoutLength(bytes))),
   );
   for (const { status } of responses) expect([204, 409, 413]).toContain(status);
   const offset = Number((await headTus(path)).headers.get("Upload-Offset"));
@@ -177,7 +162,7 @@ describe("parts", () => {
   ])("of an upload of %i bytes have %i MiB, so that 10,000 are enough", async (length, mebibytes) => {
     const variables = { MAX_FILE_BYTES: 167_772_160_000 };
     const path = await createTus({ "Upload-Length": length }, { variables });
-    const { partSize } = await record(path);
+    const { partSize } = await storedRecord(path);
     expect(partSize).toBe(mebibytes * MIB);
     expect(length / partSize).toBeLessThanOrEqual(10_000);
   });
@@ -188,12 +173,12 @@ describe("a length that was not known at first", () => {
   test.each([
     ["up to the maximum", "hello", { "Content-Length": 5 }, 204],
     ["beyond it, announced", "hello!", { "Content-Length": 6 }, 413],
-    ["up to it, not announced", streamOf("hello"), {}, 204],
-    ["beyond it, not announced", streamOf("hello!"), {}, 413],
+    ["up to it, not announced", withoutLength("hello"), {}, 204],
+    ["beyond it, not announced", withoutLength("hello!"), {}, 413],
   ])("may go %s", async (_name, body, headers, status) => {
     const path = await createTus({ "Upload-Defer-Length": 1 }, max);
     expect((await patchTus(path, 0, body, { headers, ...max })).status).toBe(status);
-    expect((await record(path)).offset).toBeLessThanOrEqual(5);
+    expect((await storedRecord(path)).offset).toBeLessThanOrEqual(5);
   });
 
   test("has a limit of its own, because the parts have the smallest size", async () => {
@@ -215,7 +200,7 @@ describe("the alarm", () => {
   ])("removes an abandoned upload with %s, and all its state", async (_name, size) => {
     const path = await createTus({ "Upload-Length": 6 * MIB });
     await patchTus(path, 0, bytesOf(size));
-    const before = await record(path);
+    const before = await storedRecord(path);
     expect(await isMultipartOpen(before)).toBe(size > 5 * MIB);
     later(24 * HOUR_MS + 1000);
     expect(await runDurableObjectAlarm(sessionOf(path))).toBe(true);
@@ -229,7 +214,7 @@ describe("the alarm", () => {
     await patchTus(path, 0, "hello");
     later(2 * HOUR_MS);
     await runDurableObjectAlarm(sessionOf(path));
-    expect((await storageOf(path)).alarm).toBe((await record(path)).expiresAtMs);
+    expect((await storageOf(path)).alarm).toBe((await storedRecord(path)).expiresAtMs);
     expect((await patchTus(path, 5, "!")).status).toBe(204);
   });
 
@@ -237,14 +222,14 @@ describe("the alarm", () => {
     const path = await uploadTus("hello");
     later(25 * HOUR_MS);
     await runDurableObjectAlarm(sessionOf(path));
-    expect([(await headTus(path)).status, await storageOf(path)]).toEqual([404, NOTHING]);
+    expect([(await headTus(path)).status, await storageOf(path)]).toEqual([404, EMPTY_STORAGE]);
     await collect();
     expect((await fileOf(path)).sha256).toBe(sha256("hello"));
   });
 
   test("removes a partial upload and its bytes, which belong to no file", async () => {
     const path = await uploadTus("hello", { "Upload-Concat": "partial" });
-    expect(await objectsInR2()).toHaveLength(1);
+    expect(await objectKeys()).toHaveLength(1);
     later(6 * 24 * HOUR_MS + 1);
     await runDurableObjectAlarm(sessionOf(path));
     await expectNothingLeft(path);
@@ -301,7 +286,7 @@ describe("a final upload", () => {
   }
 
   const untilComplete = async (path: string) =>
-    expect.poll(async () => (await record(path)).phase, { timeout: 10_000 }).toBe("complete");
+    expect.poll(async () => (await storedRecord(path)).phase, { timeout: 10_000 }).toBe("complete");
 
   test("is concatenated by the alarm from where it stopped, also in another instance", async () => {
     const path = await begin();
@@ -315,7 +300,7 @@ describe("a final upload", () => {
     await inSession(path, async (_state, session) => {
       await expect(session.concatenate()).rejects.toThrow("R2 is not available");
     });
-    expect(await record(path)).toMatchObject({ phase: "receiving", offset: 5 * MIB });
+    expect(await storedRecord(path)).toMatchObject({ phase: "receiving", offset: 5 * MIB });
     await evictDurableObject(sessionOf(path));
     expect(await runDurableObjectAlarm(sessionOf(path))).toBe(true);
     await untilComplete(path);
@@ -358,11 +343,11 @@ describe("a final upload", () => {
     await expect.poll(() => abort.mock.calls.length).toBeGreaterThan(0);
     goOn();
     expect((await removed).status).toBe(204);
-    expect(await storageOf(path)).toEqual(NOTHING);
+    expect(await storageOf(path)).toEqual(EMPTY_STORAGE);
   });
 
   test("that takes long gets a response before it is concatenated, and continues in the background", async () => {
-    const { sources } = await record(await begin());
+    const { sources } = await storedRecord(await begin());
     vi.spyOn(scheduler, "wait").mockResolvedValue();
     const headers = { ...TUS, "Upload-Concat": `final;${sources.map((id) => `/uploads/${id}`).join(" ")}` };
     const { status, headers: created } = await send("POST", "/uploads", { headers });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { callForJson } from "../../support/call.ts";
+import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
   CHUNK,
@@ -11,23 +12,23 @@ import {
   headTus,
   idOf,
   MIB,
+  metadata,
+  NO_UPLOAD,
   patchTus,
   pathOf,
   postTus,
   send,
-  sha256,
   stalledBody,
-  streamOf,
   TUS,
+  TUS_TYPE,
   type UploadResponse,
   uploadTus,
+  withoutLength,
 } from "../../support/uploads.ts";
 
 keepQuiet();
 
-const chunkType = { "Content-Type": CHUNK["Content-Type"] };
 const MAX_5 = { variables: { MAX_FILE_BYTES: 5 } };
-const nowhere = "/uploads/0190a2b4-0000-7000-8000-000000000000";
 
 /** Every response except that of OPTIONS names the version. */
 function expectTus(response: UploadResponse, status: number): void {
@@ -39,7 +40,7 @@ async function expectOffset(path: string, offset: number): Promise<void> {
 }
 
 describe("the version", () => {
-  test.each(["/uploads", nowhere])(
+  test.each(["/uploads", NO_UPLOAD])(
     "OPTIONS %s describes this server, whatever version is requested",
     async (path) => {
       const response = await send("OPTIONS", path, { headers: { "Tus-Resumable": "0.2.2" } });
@@ -150,23 +151,23 @@ describe("creation with upload", () => {
     ["part", "hel", "3", 404],
     ["the whole", "hello", "5", 200],
   ])("can contain %s of the bytes", async (_name, body, offset, fileStatus) => {
-    const response = await postTus({ "Upload-Length": 5, ...chunkType }, body);
+    const response = await postTus({ "Upload-Length": 5, ...TUS_TYPE }, body);
     expectTus(response, 201);
     expect(response.headers.get("Upload-Offset")).toBe(offset);
     expect((await fileOf(pathOf(response))).status).toBe(fileStatus);
   });
 
   test.each<[string, string, Record<string, string | number>, number]>([
-    ["that is valid", "hello", { ...chunkType, "Upload-Checksum": `sha1 ${digest("sha1", "hello")}` }, 201],
+    ["that is valid", "hello", { ...TUS_TYPE, "Upload-Checksum": `sha1 ${digest("sha1", "hello")}` }, 201],
     ["of another media type", "hello", { "Content-Type": "text/plain" }, 415],
-    ["longer than announced", "hello!", { ...chunkType, "Content-Length": 6 }, 413],
+    ["longer than announced", "hello!", { ...TUS_TYPE, "Content-Length": 6 }, 413],
     [
       "that does not match its checksum",
       "hellO",
-      { ...chunkType, "Upload-Checksum": `sha1 ${digest("sha1", "hello")}` },
+      { ...TUS_TYPE, "Upload-Checksum": `sha1 ${digest("sha1", "hello")}` },
       460,
     ],
-    ["with an unknown checksum algorithm", "hello", { ...chunkType, "Upload-Checksum": "crc32 AAAA" }, 400],
+    ["with an unknown checksum algorithm", "hello", { ...TUS_TYPE, "Upload-Checksum": "crc32 AAAA" }, 400],
   ])("with a body %s", async (_name, body, headers, status) => {
     const response = await postTus({ "Upload-Length": 5, ...headers }, body);
     expectTus(response, status);
@@ -229,7 +230,7 @@ describe("PATCH", () => {
 
   test("without a Content-Length that exceeds the length is rejected and completes nothing", async () => {
     const path = await createTus({ "Upload-Length": 5 });
-    const response = await patchTus(path, 0, streamOf("hello and more"));
+    const response = await patchTus(path, 0, withoutLength("hello and more"));
     expectTus(response, 413);
     expect(response.headers.get("Upload-Offset")).toBe("0");
   });
@@ -237,7 +238,7 @@ describe("PATCH", () => {
   test("that exceeds a length at the boundary of a part completes nothing either", async () => {
     const length = 5 * MIB;
     const path = await createTus({ "Upload-Length": length });
-    expectTus(await patchTus(path, 0, streamOf(new Uint8Array(length + 10))), 413);
+    expectTus(await patchTus(path, 0, withoutLength(new Uint8Array(length + 10))), 413);
     expect((await headTus(path)).headers.get("Upload-Offset")).toBe("0");
     expect((await callForJson(`/files/${idOf(path)}`)).status).toBe(404);
     expectTus(await patchTus(path, 0, new Uint8Array(length)), 204);
@@ -270,7 +271,7 @@ describe("PATCH", () => {
   test.each(["HEAD", "PATCH", "DELETE"])(
     "%s of an upload that does not exist gets a 404 without an offset",
     async (method) => {
-      for (const path of [nowhere, "/uploads/not-a-uuid"]) {
+      for (const path of [NO_UPLOAD, "/uploads/not-a-uuid"]) {
         const headers = method === "PATCH" ? { ...CHUNK, "Upload-Offset": 0 } : TUS;
         const response = await send(method, path, { headers });
         expectTus(response, 404);

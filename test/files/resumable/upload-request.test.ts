@@ -3,36 +3,35 @@
  * that are used through both protocols.
  */
 import { describe, expect, test } from "vitest";
+import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
-  CHUNK,
   changeRecord,
   createTus,
   fileOf,
   headTus,
   idOf,
+  NO_UPLOAD,
+  PARTIAL,
   patchTus,
   pathOf,
   postTus,
   send,
-  sha256,
   TUS,
+  TUS_TYPE,
   uploadTus,
 } from "../../support/uploads.ts";
 
 keepQuiet();
 
-const chunkType = { "Content-Type": CHUNK["Content-Type"] };
 const base64 = (text: string) => Buffer.from(text).toString("base64");
-const nowhere = "/uploads/0190a2b4-0000-7000-8000-000000000000";
 
 describe("concatenation", () => {
-  const partial = { "Upload-Concat": "partial" };
   const final = (...urls: string[]) => postTus({ "Upload-Concat": `final;${urls.join(" ")}` });
   const absolute = (path: string) => `http://localhost${path}`;
 
   test("joins partial uploads in the order in which they are named", async () => {
-    const [a, b] = [await uploadTus("hello ", partial), await uploadTus("world", partial)];
+    const [a, b] = [await uploadTus("hello ", PARTIAL), await uploadTus("world", PARTIAL)];
     const concat = `final;${absolute(b)} ${a} ${absolute(b)}`;
     const response = await postTus({
       "Upload-Concat": concat,
@@ -52,7 +51,7 @@ describe("concatenation", () => {
   });
 
   test("a partial upload says that it is one, and does not become a file", async () => {
-    const path = await uploadTus("hello", partial);
+    const path = await uploadTus("hello", PARTIAL);
     const head = await headTus(path);
     expect(head.has("Upload-Concat", "Upload-Offset", "Content-Location")).toEqual({
       "Upload-Concat": "partial",
@@ -63,7 +62,7 @@ describe("concatenation", () => {
   });
 
   test("the metadata of a partial upload is not that of the final one, and it can be used again", async () => {
-    const path = await uploadTus("hello", { ...partial, "Upload-Metadata": "filename YS50eHQ=" });
+    const path = await uploadTus("hello", { ...PARTIAL, "Upload-Metadata": "filename YS50eHQ=" });
     for (let i = 0; i < 2; i++) {
       const response = await final(path);
       expect((await headTus(pathOf(response))).headers.get("Upload-Metadata")).toBeNull();
@@ -72,21 +71,21 @@ describe("concatenation", () => {
   });
 
   test("of partial uploads without bytes makes a file without bytes", async () => {
-    const empty = await createTus({ ...partial, "Upload-Length": 0 });
+    const empty = await createTus({ ...PARTIAL, "Upload-Length": 0 });
     const response = await final(empty, empty);
     expect(response.status).toBe(201);
     expect(await fileOf(pathOf(response))).toMatchObject({ status: 200, size: 0 });
   });
 
   test("a final upload takes no bytes", async () => {
-    const response = await final(await uploadTus("hello", partial));
+    const response = await final(await uploadTus("hello", PARTIAL));
     expect((await patchTus(pathOf(response), 5, "!")).status).toBe(403);
     expect((await patchTus(pathOf(response), 5, null)).status).toBe(403);
     expect((await fileOf(pathOf(response))).sha256).toBe(sha256("hello"));
   });
 
   test("a final upload that is not concatenated yet has no offset", async () => {
-    const path = pathOf(await final(await uploadTus("hello", partial)));
+    const path = pathOf(await final(await uploadTus("hello", PARTIAL)));
     await changeRecord(path, { phase: "receiving", offset: 0 });
     const head = await headTus(path);
     expect([head.status, head.headers.get("Upload-Offset"), head.headers.get("Upload-Length")]).toEqual([
@@ -102,25 +101,25 @@ describe("concatenation", () => {
     ["a complete partial upload", ({ done }) => ({ "Upload-Concat": `final;${done}` }), 201],
     ["a partial upload that is not complete", ({ open }) => ({ "Upload-Concat": `final;${open}` }), 409],
     ["an upload that is not partial", ({ whole }) => ({ "Upload-Concat": `final;${whole}` }), 400],
-    ["a partial upload that does not exist", () => ({ "Upload-Concat": `final;${nowhere}` }), 400],
+    ["a partial upload that does not exist", () => ({ "Upload-Concat": `final;${NO_UPLOAD}` }), 400],
     ["something that is not an upload", () => ({ "Upload-Concat": "final;/files/x" }), 400],
     ["no partial uploads", () => ({ "Upload-Concat": "final;" }), 400],
     ["a word other than final", ({ done }) => ({ "Upload-Concat": `last;${done}` }), 400],
     ["a length", ({ done }) => ({ "Upload-Concat": `final;${done}`, "Upload-Length": "5" }), 400],
   ])("of %s", async (_name, headers, status) => {
-    const done = await uploadTus("hello", partial);
-    const open = await createTus({ ...partial, "Upload-Length": 5 });
+    const done = await uploadTus("hello", PARTIAL);
+    const open = await createTus({ ...PARTIAL, "Upload-Length": 5 });
     const whole = await uploadTus("hello");
     expect((await postTus(headers({ done, open, whole }))).status).toBe(status);
   });
 
   test("with bytes of its own is rejected", async () => {
-    const part = await uploadTus("hello", partial);
-    expect((await postTus({ "Upload-Concat": `final;${part}`, ...chunkType }, "more")).status).toBe(400);
+    const part = await uploadTus("hello", PARTIAL);
+    expect((await postTus({ "Upload-Concat": `final;${part}`, ...TUS_TYPE }, "more")).status).toBe(400);
   });
 
   test("of more than the maximum is rejected", async () => {
-    const part = await uploadTus("hello", partial);
+    const part = await uploadTus("hello", PARTIAL);
     const concat = { ...TUS, "Upload-Concat": `final;${part} ${part}` };
     expect(
       (await send("POST", "/uploads", { variables: { MAX_FILE_BYTES: 10 }, headers: concat })).status,

@@ -10,7 +10,7 @@ import {
   PartBuffer,
   partSizeFor,
 } from "../../../src/files/store/parts.ts";
-import { bytes, collected, reused } from "../../support/chunks.ts";
+import { bytes, reused } from "../../support/chunks.ts";
 
 describe("the size of parts", () => {
   test("is one that R2 accepts, lets 10,000 parts suffice, and lets two parts fit into memory", () => {

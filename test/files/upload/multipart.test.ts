@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { type HeaderLimits, MultipartReader } from "../../../src/files/upload/multipart.ts";
 import { Problem } from "../../../src/kernel/problem.ts";
 
-const FORM_LIMITS: HeaderLimits = { headers: 20, headerSize: 8 * 1024 };
+const LIMITS: HeaderLimits = { headers: 20, headerSize: 8 * 1024 };
 const KIB = 1024;
 const NAMES = ["Content-Disposition", "content-type", "X-1", "!#$%&'*+.^_`|~-"];
 
@@ -31,7 +31,7 @@ function sourceOf(chunks: Iterable<string | Uint8Array>) {
   return { seen, chunks: handOut() };
 }
 
-const readerOf = (chunks: Iterable<string | Uint8Array>, boundary = "b", limits = FORM_LIMITS) => {
+const readerOf = (chunks: Iterable<string | Uint8Array>, boundary = "b", limits = LIMITS) => {
   const source = sourceOf(chunks);
   return { reader: new MultipartReader(source.chunks, boundary, limits), seen: source.seen };
 };
@@ -44,7 +44,7 @@ async function textOf(reader: MultipartReader): Promise<string> {
 }
 
 /** All parts, with the requested header fields. */
-async function read(chunks: Iterable<string>, { boundary = "b", names = NAMES, limits = FORM_LIMITS } = {}) {
+async function read(chunks: Iterable<string>, { boundary = "b", names = NAMES, limits = LIMITS } = {}) {
   const { reader } = readerOf(chunks, boundary, limits);
   const parts: Part[] = [];
   for (let header = await reader.next(); header; header = await reader.next()) {
@@ -313,7 +313,7 @@ describe("the source", () => {
       yield Buffer.from("--b\r\n\r\nx");
       throw broken;
     }
-    const reader = new MultipartReader(breakOff(), "b", FORM_LIMITS);
+    const reader = new MultipartReader(breakOff(), "b", LIMITS);
     await reader.next();
     await expect(textOf(reader)).rejects.toBe(broken);
   });
