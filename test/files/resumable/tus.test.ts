@@ -12,7 +12,6 @@ import {
   headTus,
   idOf,
   MIB,
-  metadata,
   NO_UPLOAD,
   patchTus,
   pathOf,
