@@ -10,7 +10,7 @@ import {
   linkRoutes,
   readFileSettings,
   storeRoutes,
-  uploadPreface,
+  uploadOptionsRoutes,
   uploadRoutes,
 } from "./files/index.ts";
 import { hello } from "./hello.ts";
@@ -56,7 +56,7 @@ export type Api = typeof api;
 const describe = describeApi(() => app);
 
 const app: Router = createApp({
-  open: [health, favicon, uploadPreface, linkRoutes],
+  open: [health, favicon, uploadOptionsRoutes, linkRoutes],
   closed: [api, createDashboard(describe), createDocs(describe)],
 });
 

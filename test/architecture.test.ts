@@ -58,7 +58,7 @@ describe("the rules find", () => {
   test.each([
     ["tasks/ledger/rules.ts", "tasks/run/submit.ts"],
     ["tasks/types/define.ts", "tasks/ledger/backoff.ts"],
-    ["files/store/blob.ts", "files/upload/form.ts"],
+    ["files/store/blob-writer.ts", "files/upload/form.ts"],
     ["outbound/upstreams.ts", "outbound/semaphore/rate.ts"],
     ["kernel/app.ts", "tasks/index.ts"],
     ["tasks/run/submit.ts", "files/index.ts"],

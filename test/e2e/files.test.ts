@@ -41,7 +41,7 @@ afterAll(async () => {
 
 const sha256 = (content: Uint8Array) => createHash("sha256").update(content).digest("hex");
 
-/** What `GET` answers for the file, and for a look at the whole of it, its digest. */
+/** What `GET` responses for the file, and for a look at the whole of it, its digest. */
 async function read(id: string) {
   const response = await fetch(`${server.url}/files/${id}`);
   const content = new Uint8Array(await response.arrayBuffer());
@@ -211,8 +211,8 @@ describe.skipIf(!hasCurl)("curl", () => {
   });
 
   test("-T -: what comes out of a pipe, of a length that nobody knows beforehand", async () => {
-    const answer = await curl(["--fail", "-T", "-", `${files()}/piped.bin`], bytes);
-    expect(JSON.parse(answer.toString())).toMatchObject({ id: "piped.bin", size: bytes.length });
+    const response = await curl(["--fail", "-T", "-", `${files()}/piped.bin`], bytes);
+    expect(JSON.parse(response.toString())).toMatchObject({ id: "piped.bin", size: bytes.length });
     await expectFile("piped.bin", bytes);
   });
 
@@ -294,17 +294,17 @@ describe("a page in a browser", () => {
     ["/uploads/any", "DELETE", "tus-resumable,authorization"],
     ["/files/any", "PUT", "content-digest"],
   ])("of a site that is named may ask to: %s, %s", async (path, method, headers) => {
-    const answer = await ask(SITE, path, method, headers);
-    expect(answer.status).toBe(204);
-    expect(answer.headers.get("Access-Control-Allow-Origin")).toBe(SITE);
-    expect(answer.headers.get("Access-Control-Allow-Methods")?.split(/, ?/)).toContain(method);
-    const allowed = answer.headers.get("Access-Control-Allow-Headers")?.toLowerCase().split(/, ?/);
+    const response = await ask(SITE, path, method, headers);
+    expect(response.status).toBe(204);
+    expect(response.headers.get("Access-Control-Allow-Origin")).toBe(SITE);
+    expect(response.headers.get("Access-Control-Allow-Methods")?.split(/, ?/)).toContain(method);
+    const allowed = response.headers.get("Access-Control-Allow-Headers")?.toLowerCase().split(/, ?/);
     expect(allowed).toEqual(expect.arrayContaining(headers.split(",")));
   });
 
   test("of any other site may not", async () => {
-    const answer = await ask("https://evil.example.com", "/uploads", "POST", TUS);
-    expect(answer.headers.get("Access-Control-Allow-Origin")).toBeNull();
+    const response = await ask("https://evil.example.com", "/uploads", "POST", TUS);
+    expect(response.headers.get("Access-Control-Allow-Origin")).toBeNull();
   });
 
   test("sends a form in which no file was chosen: that is no file", async () => {

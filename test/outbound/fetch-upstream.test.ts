@@ -6,7 +6,7 @@ import { Problem } from "../../src/kernel/problem.ts";
 import { ConfigurationError } from "../../src/kernel/variables.ts";
 import type { TaskCallContext } from "../../src/outbound/caller.ts";
 import { fetchUpstream } from "../../src/outbound/fetch-upstream.ts";
-import { newType, startAndLook } from "../support/background.ts";
+import { newType, runTasks } from "../support/background.ts";
 import { keepQuiet } from "../support/quiet.ts";
 import { holdUpstream, resetUpstream, upstream } from "../support/scripted-upstream.ts";
 import { taskContext } from "../support/task-context.ts";
@@ -53,7 +53,7 @@ describe("in a task", () => {
 
   test("it is one line: the task's context is all that it needs", async () => {
     resetUpstream((request) => Response.json({ url: request.url }));
-    const [ended] = await startAndLook([{ type: lookUp, input: {} }]);
+    const [ended] = await runTasks([{ type: lookUp, input: {} }]);
     expect(ended).toMatchObject({
       status: "succeeded",
       result: { status: 200, body: { url: "http://upstream.internal/v1/today?city=Berlin" } },

@@ -1,4 +1,4 @@
-/** Files, by the front door. */
+/** Files over HTTP. */
 import { createHash } from "node:crypto";
 import { type CallOptions, callForJson, callWorker } from "./call.ts";
 import { FORM_TYPE } from "./form.ts";
@@ -12,7 +12,7 @@ export const putFile = (id: string, body: BodyInit | null, options: CallOptions 
 export const postForm = (path: string, body: BodyInit | null, options: CallOptions = {}) =>
   callForJson(path, { method: "POST", body, headers: { "Content-Type": FORM_TYPE }, ...options });
 
-/** Any call, its answer as text; `path` may be a whole URL. */
+/** Any request, with its response as text; `path` may be a whole URL. */
 export async function fetchText(path: unknown, options?: CallOptions) {
   const url = new URL(String(path), "http://localhost");
   const { response, settled } = await callWorker(`${url.pathname}${url.search}`, options);

@@ -1,4 +1,4 @@
-/** Form data, written out by hand, so that every byte of it can be wrong. */
+/** Form data written by hand, so that every byte of it can be wrong. */
 const BOUNDARY = "----sluice-test-boundary";
 
 export const FORM_TYPE = `multipart/form-data; boundary=${BOUNDARY}`;
@@ -27,11 +27,11 @@ function partHead({ disposition, type }: Part): string {
   return `--${BOUNDARY}\r\nContent-Disposition: form-data; ${disposition}\r\n${contentType}\r\n`;
 }
 
-/** A part whose header is exactly these lines. */
+/** A form with one part whose header has exactly these lines. */
 export const rawForm = (lines: string[], body: string) =>
   `--${BOUNDARY}\r\n${lines.map((line) => `${line}\r\n`).join("")}\r\n${body}\r\n--${BOUNDARY}--\r\n`;
 
-/** A form with one file, `chunkCount` times `chunk`, made while it is read. */
+/** A form with one file, `chunkCount` times `chunk`, generated while it is read. */
 export function streamedForm(
   chunk: Uint8Array,
   chunkCount: number,
@@ -43,7 +43,7 @@ export function streamedForm(
   return streamOf([head, ...Array.from({ length: chunkCount }, () => chunk), end], onPull);
 }
 
-/** A body of these chunks, each handed out when it is asked for. `onPull` is told which; what it throws breaks it off. */
+/** A body that yields each chunk when it is requested. `onPull` gets the bytes so far; if it throws, the body breaks off. */
 export function streamOf(
   chunks: Iterable<Uint8Array>,
   onPull: (handedOut: number) => void | Promise<void> = () => {},
@@ -60,7 +60,7 @@ export function streamOf(
         controller.byobRequest?.respond(0);
       } else {
         handedOut += value.length;
-        // A copy: what is handed out is taken away.
+        // A copy, because the stream transfers the buffer.
         controller.enqueue(new Uint8Array(value));
       }
     },

@@ -1,4 +1,4 @@
-/** What is stored, in R2 and in the catalogue; and both of them as a test may want them: watched, slow or failing. */
+/** What is stored in R2 and in the catalogue; and versions of both for tests: watched, slow or failing. */
 import { env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import type { FileCatalogue } from "../../src/files/store/catalogue.ts";
 import type { FileRow } from "../../src/files/store/schema.ts";
@@ -20,12 +20,12 @@ export const rowsOf = async (catalogue: DurableObjectStub<FileCatalogue>) =>
     strays: storage.sql.exec<StrayRow>("SELECT * FROM stray ORDER BY blob").toArray(),
   }));
 
-/** Has each shard remove what is due, as its alarm does. */
+/** Makes each shard collect what is due, as its alarm does. */
 export async function collect(): Promise<void> {
   for (const catalogue of allCatalogues(env)) await runDurableObjectAlarm(catalogue);
 }
 
-/** All there is, after what is due has been removed; `NOTHING`, if there is nothing. */
+/** Everything that is stored after a collection; `NOTHING` if there is nothing. */
 export async function whatIsLeft() {
   await collect();
   const { files, strays } = await catalogueRows();
@@ -34,11 +34,11 @@ export async function whatIsLeft() {
 
 export const NOTHING = { objects: [], files: [], strays: [] };
 
-/** The bucket, counting the multipart uploads that are open, and the parts on their way; or changed. */
+/** The bucket, which counts its open multipart uploads and the parts in flight; optionally with other methods. */
 export function watchedBucket(
   change: Partial<R2Bucket> & { uploadPart?: UploadPart; complete?: Complete } = {},
 ) {
-  const seen = { open: 0, sending: 0, mostSending: 0, partSizes: [] as number[] };
+  const seen = { open: 0, sending: 0, maxSending: 0, partSizes: [] as number[] };
   const create = async (key: string) => {
     const upload = await env.FILES.createMultipartUpload(key);
     seen.open++;
@@ -46,7 +46,7 @@ export function watchedBucket(
       key: upload.key,
       uploadId: upload.uploadId,
       uploadPart: async (number: number, part: Uint8Array) => {
-        seen.mostSending = Math.max(seen.mostSending, ++seen.sending);
+        seen.maxSending = Math.max(seen.maxSending, ++seen.sending);
         seen.partSizes.push(part.length);
         const send = async () => upload.uploadPart(number, part);
         return (change.uploadPart ? change.uploadPart(number, send) : send()).finally(() => seen.sending--);
@@ -70,7 +70,7 @@ export function watchedBucket(
 type UploadPart = (number: number, send: () => Promise<R2UploadedPart>) => Promise<R2UploadedPart>;
 type Complete = (complete: () => Promise<R2Object>) => Promise<R2Object>;
 
-/** A binding, some of whose methods are others. */
+/** A binding with some of its methods replaced. */
 export function changed<T extends object>(binding: T, methods: object): T {
   return new Proxy(binding, {
     get: (target, key): unknown => {
@@ -84,10 +84,10 @@ export function changed<T extends object>(binding: T, methods: object): T {
 type Calls = {
   [M in "find" | "reserve" | "commit" | "remove" | "discard"]?: (call: Call) => Promise<unknown>;
 };
-/** The call as it would have been. */
+/** The original call. */
 type Call = () => Promise<unknown>;
 
-/** The catalogue, some of whose methods do something instead of the call, or around it. */
+/** The catalogue, with other code instead of some of its methods, or around them. */
 export function changedCatalogue(calls: Calls) {
   const getByName = (name: string) => {
     const stub = env.FILE_CATALOGUE.getByName(name);
@@ -95,7 +95,7 @@ export function changedCatalogue(calls: Calls) {
       get: (_, key): unknown => {
         const method = Reflect.get(stub, key) as unknown;
         if (!(key in calls) || typeof method !== "function") return method;
-        // Not `bind` or `apply`: a stub would take these for methods of the object.
+        // Not `bind` or `apply`: a stub would call them as methods of the object.
         const rpc = (stub as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>)[
           String(key)
         ];

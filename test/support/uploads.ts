@@ -1,17 +1,31 @@
-/** Resumable uploads, as their clients send them, and a look at what they leave in the storages. */
-import { env, listDurableObjectIds, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+/** Resumable uploads as their clients send them, and access to what is stored for them. */
+import { env, runInDurableObject } from "cloudflare:test";
 import { createHash } from "node:crypto";
 import { expect, vi } from "vitest";
 import type { UploadSession } from "../../src/files/index.ts";
-import { Intake } from "../../src/files/resumable/intake.ts";
-import type { SessionRecord, UploadSpec } from "../../src/files/resumable/record.ts";
+import { Appender } from "../../src/files/resumable/appender.ts";
+import type { SessionRecord, UploadSpec } from "../../src/files/resumable/session-storage.ts";
 import { type CallOptions, callWorker } from "./call.ts";
+import { sha256 } from "./files.ts";
+import { catalogueRows, collect, objectKeys } from "./stored.ts";
 
 export const MIB = 1024 * 1024;
+/** The path of an upload that does not exist. */
+export const NO_UPLOAD = "/uploads/0190a2b4-0000-7000-8000-000000000000";
 export const TUS = { "Tus-Resumable": "1.0.0" };
-export const CHUNK = { ...TUS, "Content-Type": "application/offset+octet-stream" };
+/** The media type of bytes in tus. */
+export const TUS_TYPE = { "Content-Type": "application/offset+octet-stream" };
+export const CHUNK = { ...TUS, ...TUS_TYPE };
+export const PARTIAL = { "Upload-Concat": "partial" };
 
-export interface Answer {
+/** `Upload-Metadata` with these entries. */
+export const metadata = (entries: Record<string, string>) => ({
+  "Upload-Metadata": Object.entries(entries)
+    .map(([key, value]) => `${key} ${Buffer.from(value).toString("base64")}`)
+    .join(","),
+});
+
+export interface UploadResponse {
   status: number;
   headers: Headers;
   /** The names and values of these headers; null where one is missing. */
@@ -24,13 +38,13 @@ export interface Answer {
 
 type Options = Omit<CallOptions, "headers" | "method"> & { headers?: Record<string, string | number> };
 
-/** One call to the Worker, answered in full, with whatever it left behind over. */
+/** One request to the Worker; resolves when the response is complete and everything in `waitUntil` is over. */
 export async function send(method: string, path: string, { headers = {}, ...rest }: Options = {}) {
   const init: CallOptions = { ...rest, method, headers: toStrings(headers) };
   const { response, settled } = await callWorker(path, init);
   const text = await response.text();
   await settled();
-  const answer: Answer = {
+  const received: UploadResponse = {
     status: response.status,
     headers: response.headers,
     text,
@@ -38,18 +52,17 @@ export async function send(method: string, path: string, { headers = {}, ...rest
     body:
       text !== "" && /json/.test(response.headers.get("Content-Type") ?? "") ? JSON.parse(text) : undefined,
   };
-  return answer;
+  return received;
 }
 
 const toStrings = (headers: Record<string, string | number>) =>
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
 
-/** Where an upload is, by the answer to its creation. */
-/** Asks for a new tus upload. */
+/** Requests a new tus upload. */
 export const postTus = async (headers: Record<string, string | number>, body: BodyInit | null = null) =>
   send("POST", "/uploads", { body, headers: { ...TUS, ...headers } });
 
-/** What the creation of an upload says, where it says nothing in particular. */
+/** The spec of an upload, with defaults for everything that does not matter. */
 export const specOf = (more: Partial<UploadSpec> = {}): UploadSpec => ({
   id: crypto.randomUUID(),
   kind: "whole",
@@ -66,30 +79,31 @@ export const specOf = (more: Partial<UploadSpec> = {}): UploadSpec => ({
   ...more,
 });
 
-/** Begins a final upload that nobody has begun to put together; gives its path. */
-export async function createFinal(length: number, pieces: string[]): Promise<string> {
+/** Creates a final upload whose concatenation has not started; returns its path. */
+export async function createFinal(length: number, partials: string[]): Promise<string> {
   const spec = specOf({
     kind: "final",
     length,
-    concat: `final;${pieces.join(" ")}`,
-    sources: pieces.map(idOf),
+    concat: `final;${partials.join(" ")}`,
+    sources: partials.map(idOf),
   });
   await sessionOf(spec.id).create(spec);
   return `/uploads/${spec.id}`;
 }
 
-export const pathOf = ({ headers }: Pick<Answer, "headers">) =>
+/** The path of an upload, from the response to its creation. */
+export const pathOf = ({ headers }: Pick<UploadResponse, "headers">) =>
   new URL(headers.get("Location") ?? "none:").pathname;
 export const idOf = (path: string) => path.slice(path.lastIndexOf("/") + 1);
 
-/** Begins an upload in tus; gives its path. */
+/** Creates an upload in tus; returns its path. */
 export async function createTus(headers: Record<string, string | number>, options: Options = {}) {
-  const answer = await send("POST", "/uploads", { ...options, headers: { ...TUS, ...headers } });
-  expect(answer.status, answer.text).toBe(201);
-  return pathOf(answer);
+  const response = await send("POST", "/uploads", { ...options, headers: { ...TUS, ...headers } });
+  expect(response.status, response.text).toBe(201);
+  return pathOf(response);
 }
 
-/** Adds bytes to an upload in tus. */
+/** Appends bytes to an upload in tus. */
 export const patchTus = async (
   path: string,
   offset: number | string,
@@ -99,7 +113,7 @@ export const patchTus = async (
 
 export const headTus = async (path: string) => send("HEAD", path, { headers: TUS });
 
-/** A whole upload in tus, in two requests; gives its path. */
+/** A whole upload in tus, in two requests; returns its path. */
 export async function uploadTus(
   body: Uint8Array<ArrayBuffer> | string,
   headers: Record<string, string> = {},
@@ -124,16 +138,15 @@ export const digest = (
   bytes: Uint8Array | string,
   encoding: "hex" | "base64" = "base64",
 ) => createHash(algorithm).update(bytes).digest(encoding);
-export const sha256 = (bytes: Uint8Array | string) => digest("sha256", bytes, "hex");
 
-/** The file that an upload has become: its status, and the sha256 of its bytes. */
+/** The file that an upload became: the status of its GET, and the sha256 of its bytes. */
 export async function fileOf(path: string) {
   const { response } = await callWorker(`/files/${idOf(path)}`);
   const bytes = new Uint8Array(await response.arrayBuffer());
   return { status: response.status, headers: response.headers, size: bytes.length, sha256: sha256(bytes) };
 }
 
-/** A body that brings the bytes, and then neither more nor an end, until it is broken off or cancelled. */
+/** A body that sends the bytes and then stalls, until it is broken off, ended or cancelled. */
 export function stalledBody(bytes: Uint8Array | string) {
   const { readable, writable } = new IdentityTransformStream();
   const writer = writable.getWriter();
@@ -145,67 +158,77 @@ export function stalledBody(bytes: Uint8Array | string) {
   };
 }
 
-/** A stream has no Content-Length. */
-export function streamOf(bytes: Uint8Array | string): ReadableStream<Uint8Array> {
+/** A body without a Content-Length. */
+export function withoutLength(bytes: Uint8Array | string): ReadableStream<Uint8Array> {
   const { body } = new Response(bytes);
   if (!body) throw new Error("there is a body");
   return body.pipeThrough(new TransformStream());
 }
 
-/** Counts the bytes that uploads take from now on, kept or not: what is on its way in a stream is not there yet. */
-export function countIntake() {
+/** Counts the bytes that uploads append from now on, committed or not; bytes still in a stream do not count. */
+export function countAppended() {
   let count = 0;
   // oxlint-disable-next-line typescript/unbound-method -- it is called with its `this` below
-  const { take } = Intake.prototype;
-  const spy = vi.spyOn(Intake.prototype, "take").mockImplementation(async function (this: Intake, chunk) {
-    // Now: its buffer is used again for the next one.
+  const { append } = Appender.prototype;
+  const spy = vi.spyOn(Appender.prototype, "append").mockImplementation(async function (
+    this: Appender,
+    chunk,
+  ) {
+    // Before the call, because the buffer of the chunk is reused for the next one.
     count += chunk.length;
-    return take.call(this, chunk);
+    return append.call(this, chunk);
   });
   return {
-    /** Resolves, and counts no more, when that many have come. */
-    untilTaken: async (least: number) => {
-      await expect.poll(() => count, { interval: 5, timeout: 5000 }).toBeGreaterThanOrEqual(least);
+    /** Resolves when that many have arrived, and stops counting. */
+    untilAppended: async (minBytes: number) => {
+      await expect.poll(() => count, { interval: 5, timeout: 5000 }).toBeGreaterThanOrEqual(minBytes);
       spy.mockRestore();
     },
   };
 }
 
-// ---------------------------------------------------------------- a look inside
+// ---------------------------------------------------------------- inside the storage
 
 export const sessionOf = (path: string) => env.UPLOAD_SESSION.getByName(idOf(path));
 
 export const inSession = async <R>(
   path: string,
-  look: (state: DurableObjectState, session: UploadSession) => R | Promise<R>,
+  use: (state: DurableObjectState, session: UploadSession) => R | Promise<R>,
 ): Promise<R> =>
-  runInDurableObject(sessionOf(path), async (session: UploadSession, state) => look(state, session));
+  runInDurableObject(sessionOf(path), async (session: UploadSession, state) => use(state, session));
 
 export const recordOf = async (path: string) =>
   inSession(path, (state) => state.storage.kv.get<SessionRecord>("session"));
 
-/** Ends the instance of the object at once, whatever it is doing; the next call finds a new one. */
+/** The record of an upload that must exist. */
+export async function storedRecord(path: string): Promise<SessionRecord> {
+  const found = await recordOf(path);
+  if (!found) throw new Error(`there is no upload at ${path}`);
+  return found;
+}
+
+/** Aborts the instance of the object, whatever it is doing; the next call gets a new one. */
 export async function kill(path: string): Promise<void> {
   await inSession(path, (state) => state.abort("killed")).catch(() => {});
 }
 
-/** Writes into the record of an upload behind its back. */
+/** Changes the stored record of an upload directly. */
 export const changeRecord = async (path: string, change: Partial<SessionRecord>) =>
   inSession(path, (state) => {
     const record = state.storage.kv.get<SessionRecord>("session");
     state.storage.kv.put("session", { ...record, ...change });
   });
 
-/** Everything that the object of an upload keeps, its alarm included. */
+/** Everything that the object of an upload stores, its alarm included. */
 export const storageOf = async (path: string) =>
   inSession(path, async ({ storage }) => ({
     keys: [...storage.kv.list()].map(([key]) => key),
     alarm: await storage.getAlarm(),
   }));
 
-export const NOTHING = { keys: [], alarm: null };
+export const EMPTY_STORAGE = { keys: [], alarm: null };
 
-/** Has the object of an upload find another bucket, until it is evicted. */
+/** Replaces the bucket that the object of an upload sees, until it is evicted. */
 export const replaceBucket = async (path: string, change: (bucket: R2Bucket) => Partial<R2Bucket>) =>
   inSession(path, (_state, session) => {
     const changed = change(env.FILES);
@@ -216,28 +239,20 @@ export const replaceBucket = async (path: string, change: (bucket: R2Bucket) => 
     Object.defineProperty(session, "env", { value: { ...env, FILES: bucket }, configurable: true });
   });
 
-/** Lets every alarm ring of what is due in the catalogue. */
-export async function collect(): Promise<void> {
-  for (const id of await listDurableObjectIds(env.FILE_CATALOGUE)) {
-    await runDurableObjectAlarm(env.FILE_CATALOGUE.get(id));
-  }
+/** The keys in R2, and the blobs that the catalogue has reserved or still has to remove, after a collection. */
+export async function blobsLeft(): Promise<{ objects: string[]; strays: string[] }> {
+  await collect();
+  const { strays } = await catalogueRows();
+  return { objects: await objectKeys(), strays: strays.map(({ blob }) => blob) };
 }
 
-export const objectsInR2 = async () => (await env.FILES.list()).objects.map(({ key }) => key);
-
-/** How many blobs the catalogue has reserved, or is still to remove. */
-export async function straysInCatalogue(): Promise<number> {
-  let count = 0;
-  for (const id of await listDurableObjectIds(env.FILE_CATALOGUE)) {
-    count += await runInDurableObject(
-      env.FILE_CATALOGUE.get(id),
-      (_instance, { storage }) => storage.sql.exec("SELECT blob FROM stray").toArray().length,
-    );
-  }
-  return count;
+/** Neither the object of the upload nor R2 nor the catalogue keeps anything of it. */
+export async function expectNothingLeft(path: string): Promise<void> {
+  expect(await storageOf(path)).toEqual(EMPTY_STORAGE);
+  expect(await blobsLeft()).toEqual({ objects: [], strays: [] });
 }
 
-/** Whether R2 still takes parts for the multipart upload of the session. */
+/** Whether R2 still accepts parts for the multipart upload of the session. */
 export async function isMultipartOpen({ blob, uploadId }: SessionRecord): Promise<boolean> {
   if (uploadId === null) return false;
   return env.FILES.resumeMultipartUpload(blob, uploadId)

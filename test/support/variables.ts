@@ -4,10 +4,13 @@ const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
 
 export const TEST_VARIABLES = {
   ACCESS: "local",
-  // Whatever is in a .dev.vars of this machine.
+  // Whatever is in wrangler.toml, or in a .dev.vars of this machine.
   SLUICE_TOKENS: "[]",
   TASK_RETENTION_DAYS: { succeeded: 7, failed: 30, cancelled: 7 },
   WAIT_UNTIL_CUT_SECONDS: 0,
+  CORS_ORIGINS: [],
+  MAX_FILE_BYTES: 50_000_000_000,
+  LINK_KEYS: "",
   DATA_UPSTREAM: "scripted",
   DATA_PATH: "/todos/1",
   /** A secret, for the headers of upstreams. */

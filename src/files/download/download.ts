@@ -1,16 +1,16 @@
-/** Reading a file: `GET` and `HEAD`, whole or a range of it (RFC 9110 §13, §14). */
+/** Reading a file by `GET` or `HEAD`: all of it or a range, with preconditions (RFC 9110 §13, §14). */
 import { create as contentDisposition } from "content-disposition";
 import { Problem } from "../../kernel/problem.ts";
-import { isSameVersion, judge, readConditions } from "../store/conditions.ts";
 import { reprDigest } from "../store/digests.ts";
-import { notFound, preconditionFailed } from "../store/errors.ts";
-import { openVersion } from "../store/open.ts";
-import { etagOf, type FileRow, validators } from "../store/schema.ts";
+import { readCurrentVersion } from "../store/open-file.ts";
+import { evaluatePreconditions, ifRangeMatches, readPreconditions } from "../store/preconditions.ts";
+import { notFound, preconditionFailed } from "../store/problems.ts";
+import { etagOf, type FileRow, validatorsOf } from "../store/schema.ts";
 import { contentRange, parseRange } from "./range.ts";
 
 /**
- * What a browser may show in its window when it is asked to (`?disposition=inline`). None of these can run a script
- * or a plug-in; HTML, SVG, XML and PDF can.
+ * What a browser may show in its window with `?disposition=inline`. None of these types can run a script or a
+ * plug-in; HTML, SVG, XML and PDF can.
  */
 const INLINE_TYPES = new Set([
   "text/plain",
@@ -29,14 +29,14 @@ const INLINE_TYPES = new Set([
   "video/webm",
 ]);
 
-/** Answers a GET or HEAD. Throws a `Problem` if there is no such file, or a precondition does not hold. */
+/** Responds to a GET or HEAD. Throws a `Problem` 404 if there is no file, 412 for a precondition, 416 for a range. */
 export async function download(env: Env, request: Request, id: string, isInline: boolean): Promise<Response> {
-  const opened = await openVersion(env, id, async (row) => respond(env, request, row, isInline));
+  const opened = await readCurrentVersion(env, id, async (row) => respond(env, request, row, isInline));
   if (!opened) throw notFound(id);
   return opened.value;
 }
 
-/** Null if the bytes are not there (any more). */
+/** Null if the bytes are no longer there. */
 async function respond(
   env: Env,
   request: Request,
@@ -44,15 +44,15 @@ async function respond(
   isInline: boolean,
 ): Promise<Response | null> {
   const { headers, method } = request;
-  const current = validators(row);
-  const verdict = judge(readConditions(headers), current, true);
-  if (verdict === "failed") throw preconditionFailed(row.id);
-  if (verdict === "not-modified") return new Response(null, { status: 304, headers: validatorHeaders(row) });
+  const current = validatorsOf(row);
+  const result = evaluatePreconditions(readPreconditions(headers), current, true);
+  if (result === "failed") throw preconditionFailed(row.id);
+  if (result === "not-modified") return new Response(null, { status: 304, headers: validatorHeaders(row) });
   const all = { ...validatorHeaders(row), ...contentHeaders(row, isInline) };
-  // Ranges are defined for GET alone (§14.2).
+  // Ranges are defined only for GET (§14.2).
   if (method === "HEAD")
     return new Response(null, { headers: { ...all, "Content-Length": String(row.size) } });
-  const rangeApplies = isSameVersion(headers.get("If-Range"), current);
+  const rangeApplies = ifRangeMatches(headers.get("If-Range"), current);
   const range = rangeApplies ? parseRange(headers.get("Range"), row.size) : undefined;
   if (range === "unsatisfiable") {
     throw new Problem("range-not-satisfiable", `The file ${row.id} has ${row.size} bytes.`, {
@@ -77,7 +77,7 @@ function validatorHeaders(row: FileRow): Record<string, string> {
   };
 }
 
-/** Whatever the bytes are, they can run neither in this origin nor anywhere else. */
+/** Whatever the bytes are, they cannot run as a page or script, in this origin or any other. */
 function contentHeaders(row: FileRow, isInline: boolean): Record<string, string> {
   const type = isInline && INLINE_TYPES.has(row.content_type) ? "inline" : "attachment";
   return {

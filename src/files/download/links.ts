@@ -1,17 +1,18 @@
 /**
- * Links: a URL that shows one file to whoever has it, without a token, until a time.
+ * Links: a URL that lets anyone who has it read one file, without a token, until it expires.
  *
  * The URL ends in `{expires}.{signature}`: seconds since the epoch, and an HMAC-SHA-256 over the file's id and that
- * time. The keys are a secret; the first signs, and all are honoured, so that a key can be replaced without breaking
- * the links it has signed: put the new one in front, and take the old one away when its links are over.
+ * time. The keys are a secret. The first key signs and all keys are accepted, so a key can be replaced without
+ * breaking the links it signed: put the new one in front, and remove the old one when its links have expired.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { Problem } from "../../kernel/problem.ts";
 import { readFileSettings } from "../store/settings.ts";
 
-/** In seconds: 7 days. */
-export const MAX_LINK_LIFE = 604_800;
+/** 7 days. */
+export const MAX_LINK_LIFETIME_S = 604_800;
 
+/** The end of the link's URL; `expiresAt` is in seconds. Throws a `Problem` 503 if there is no key. */
 export function signLink(env: Env, fileId: string, expiresAt: number): string {
   const [key] = readFileSettings(env).linkKeys;
   if (key === undefined) {
@@ -23,16 +24,18 @@ export function signLink(env: Env, fileId: string, expiresAt: number): string {
   return `${expiresAt}.${sign(key, fileId, expiresAt).toString("base64url")}`;
 }
 
-/** Throws a `Problem` if the link is not for this file, or over; to whoever made it up, both look the same. */
+/** Throws a `Problem` 403 if the link is not for this file or has expired; a forger cannot tell which. */
 export function checkLink(env: Env, fileId: string, token: string, nowMs: number): void {
   const [, expires = "", signature = ""] = /^(\d{1,12})\.([\w-]{43})$/.exec(token) ?? [];
-  const shown = Buffer.from(signature, "base64url");
+  const received = Buffer.from(signature, "base64url");
   const signed = readFileSettings(env).linkKeys.map((key) => sign(key, fileId, Number(expires)));
-  const isGenuine = signed.some((right) => right.length === shown.length && timingSafeEqual(right, shown));
+  const isGenuine = signed.some(
+    (valid) => valid.length === received.length && timingSafeEqual(valid, received),
+  );
   if (isGenuine && Number(expires) * 1000 > nowMs) return;
   throw new Problem(
     "forbidden",
-    "This link is not valid, or is over. Ask whoever gave it to you for a new one.",
+    "This link is not valid or has expired. Ask whoever gave it to you for a new one.",
   );
 }
 

@@ -1,22 +1,17 @@
 /**
- * `Range` (RFC 9110 §14). R2's own reading of it is not used: the local one gets ranges past the end wrong.
+ * `Range` (RFC 9110 §14). R2 does not parse it here, because the local R2 gets ranges past the end wrong.
  *
- * Several ranges are answered with the whole file, as §14.2 allows: nobody who downloads files asks for them, and
- * they are a known way to wear a server down (§17.15).
+ * A request for several ranges gets the whole file, as §14.2 allows: nobody who downloads files sends such requests,
+ * and they are a known way to overload a server (§17.15).
  */
+import type { ByteRange } from "../store/open-file.ts";
 
-/** Bytes `offset` to `offset + length - 1`; `length` is at least 1. */
-export interface ByteRange {
-  offset: number;
-  length: number;
-}
-
-/** `undefined`: no range, or one to be ignored; `"unsatisfiable"`: 416. */
+/** `undefined`: no range, or one to ignore; `"unsatisfiable"`: 416. A range that is returned is not empty. */
 export function parseRange(header: string | null, size: number): ByteRange | "unsatisfiable" | undefined {
   const [, first = "", last = ""] = /^bytes=[\t ]*(\d*)-(\d*)[\t ]*$/i.exec(header ?? "") ?? [];
   if (first === "" && last === "") return undefined;
   if (first === "") {
-    // All there is of an empty file is the whole of it (§14.1.2).
+    // The suffix of an empty file is the whole file (§14.1.2).
     if (size === 0 && Number(last) > 0) return undefined;
     const length = Math.min(Number(last), size);
     return length === 0 ? "unsatisfiable" : { offset: size - length, length };

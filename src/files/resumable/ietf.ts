@@ -6,208 +6,207 @@
  *     interop 6       drafts -04, -05              `application/partial-upload`, `Upload-Limit`, problem types
  *     interop 7, 8    drafts -06 to -11            `max-age`; only a request that says so completes an upload
  *
- * Up to version 6, an upload also completes when as many bytes are here as `Upload-Length` says, although the drafts
- * leave that to the client's word: tus-js-client, which speaks 5 and 6, often never says it. The word that comes
- * later all the same is then answered as if it had been the one.
+ * Up to version 6, an upload is also complete when it has the bytes that `Upload-Length` announced. The drafts
+ * require an explicit `Upload-Complete`, but tus-js-client, which speaks 5 and 6, often never sends it. If it comes
+ * later after all, it gets the same response as if it had completed the upload.
  *
- * Workers cannot send 104 (Upload Resumption Supported), which a server may leave out.
+ * Workers cannot send 104 (Upload Resumption Supported), which servers may omit.
  */
 import { parseItem, serializeDictionary } from "structured-headers";
 import { Problem } from "../../kernel/problem.ts";
-import { type Expected, mismatch, rfc9530Digests } from "../store/digests.ts";
-import { tooLarge } from "../store/errors.ts";
-import { readMetadata } from "../store/headers.ts";
-import { filenameOf } from "../store/names.ts";
-import {
-  commonRefusal,
-  completedBefore,
-  type Protocol,
-  type Refused,
-  type UploadCall,
-} from "./upload-call.ts";
-import type { Snapshot } from "./view.ts";
+import { digestMismatch, type ExpectedDigest, readDigestField } from "../store/digests.ts";
+import { readFilename } from "../store/names.ts";
+import { tooLarge } from "../store/problems.ts";
+import { readMetadata } from "../store/upload-headers.ts";
+import { alreadyComplete, commonRejection, type Protocol, type RejectedOutcome } from "./protocol.ts";
+import type { Snapshot } from "./snapshot.ts";
+import type { UploadRequest } from "./upload-request.ts";
 
 const VERSIONS = [3, 4, 5, 6, 7, 8];
 const LATEST = 8;
 export const PARTIAL_UPLOAD = "application/partial-upload";
 
 /**
- * What Cloudflare takes as the body of one request on its Free and Pro plans (100 MB). Nothing larger is refused
- * here: other plans take more, and a client that keeps to this is well served by all.
+ * The largest request body that Cloudflare accepts on its Free and Pro plans (100 MB). Larger bodies are not rejected
+ * here, because other plans accept more; a client that stays below this limit works with every plan.
  */
 const MAX_APPEND_SIZE = 100_000_000;
 
-/** For OPTIONS, and for all answers that tell of an upload. `secondsLeft` is the upload's. */
+/** `Upload-Limit`, for OPTIONS and for every response about an upload, which then has `secondsLeft` to live. */
 export function uploadLimit(maxBytes: number, version = LATEST, secondsLeft?: number): string {
   const limits: Record<string, number> = { "max-size": maxBytes, "max-append-size": MAX_APPEND_SIZE };
   if (secondsLeft !== undefined) limits[version >= 7 ? "max-age" : "expires"] = secondsLeft;
   return serializeDictionary(limits);
 }
 
-/** What a request that brings no bytes must not say, up to version 6. */
+/** Headers that a request without bytes must not have, up to version 6. */
 const STRAY_HEADERS = ["Upload-Offset", "Upload-Complete", "Upload-Incomplete", "Upload-Length"];
 
 export const ietf: Protocol = {
   removesFile: false,
 
-  async create(call) {
-    const version = versionOf(call);
-    const isLast = readIsLast(call, version);
+  async create(request) {
+    const version = versionOf(request);
+    const isLast = readIsLast(request, version);
     if (isLast === undefined) {
       throw malformed(
-        `${completeness(version)} is missing, or is neither ?1 nor ?0: is this the whole, or not?`,
+        `${completeness(version)} is missing, or is neither ?1 nor ?0: say whether this request has all bytes.`,
       );
     }
-    if (readInteger(call, "Upload-Offset") !== undefined)
+    if (readInteger(request, "Upload-Offset") !== undefined)
       throw malformed("A new upload has no Upload-Offset.");
-    const length = readInteger(call, "Upload-Length") ?? null;
-    const end = isLast ? call.contentLength : null;
+    const length = readInteger(request, "Upload-Length") ?? null;
+    const end = isLast ? request.contentLength : null;
     if (length !== null && end !== null && length !== end) throw inconsistent();
-    const known = length ?? end;
-    if (known !== null && known > call.maxBytes) throw beyondLimit(call);
-    const metadata = call.headers.get("Upload-Metadata");
+    const totalLength = length ?? end;
+    if (totalLength !== null && totalLength > request.maxBytes) throw beyondLimit(request);
+    const metadata = request.headers.get("Upload-Metadata");
     const entries = readMetadata(metadata);
-    const type = call.headers.get("Content-Type");
+    const type = request.headers.get("Content-Type");
     const endsAtLength = version <= 6;
-    const outcome = await call.begin(
+    const outcome = await request.create(
       {
-        filename: filenameOf(call.headers) ?? entries.get("filename"),
+        filename: readFilename(request.headers) ?? entries.get("filename"),
         contentType: type?.toLowerCase() === PARTIAL_UPLOAD ? entries.get("filetype") : type,
-        query: call.query,
+        query: request.query,
       },
-      { kind: "whole", length: known, endsAtLength, metadata, concat: null, sources: [] },
-      { offset: 0, length: null, isLast, endsAtLength, checksum: checksumOf(call) },
+      { kind: "whole", length: totalLength, endsAtLength, metadata, concat: null, sources: [] },
+      { offset: 0, length: null, isLast, endsAtLength, checksum: checksumOf(request) },
     );
-    // The upload is gone again: nothing is to be told of it.
-    if (outcome.is === "refused") throw refusal(call, version, outcome, 0, {});
-    if (outcome.is === "wrong-digest") throw refusal(call, version, outcome);
-    return answer(call, version, outcome.now, 201);
+    // The upload is removed again, so the response describes no progress.
+    if (outcome.is === "rejected") throw rejection(request, version, outcome, 0, {});
+    if (outcome.is === "wrong-digest") throw rejection(request, version, outcome);
+    return respond(request, version, outcome.upload, 201);
   },
 
-  check(call) {
-    const version = versionOf(call);
+  check(request) {
+    const version = versionOf(request);
     if (version > 6) return;
-    const stray = STRAY_HEADERS.find((name) => call.headers.has(name));
-    if (stray !== undefined) throw malformed(`${stray} has no place in this request.`);
+    const stray = STRAY_HEADERS.find((name) => request.headers.has(name));
+    if (stray !== undefined) throw malformed(`${stray} is not allowed in this request.`);
   },
 
-  describe(call, now) {
-    const version = versionOf(call);
-    return new Headers({ ...progress(call, version, now), "Cache-Control": "no-store" });
+  describe(request, upload) {
+    const version = versionOf(request);
+    return new Headers({ ...progress(request, version, upload), "Cache-Control": "no-store" });
   },
 
-  async append(call, id) {
-    const version = versionOf(call);
-    const offset = readInteger(call, "Upload-Offset");
-    if (offset === undefined) throw malformed("Upload-Offset is missing, or is no number.");
-    if (version >= 6 && call.headers.get("Content-Type")?.toLowerCase() !== PARTIAL_UPLOAD) {
+  async append(request, id) {
+    const version = versionOf(request);
+    const offset = readInteger(request, "Upload-Offset");
+    if (offset === undefined) throw malformed("Upload-Offset is missing, or is not a number.");
+    if (version >= 6 && request.headers.get("Content-Type")?.toLowerCase() !== PARTIAL_UPLOAD) {
       throw new Problem("unsupported-media", `Send the bytes as ${PARTIAL_UPLOAD}.`, {
         headers: { "Accept-Patch": PARTIAL_UPLOAD },
       });
     }
-    // Version 3 takes silence for yes, and up to 6 for no; from 7 on it must be said.
-    const isLast = readIsLast(call, version) ?? (version >= 7 ? undefined : version === 3);
+    // If the header is missing, the answer is yes in version 3 and no up to 6; from 7 on the header is required.
+    const isLast = readIsLast(request, version) ?? (version >= 7 ? undefined : version === 3);
     if (isLast === undefined) throw malformed("Upload-Complete is missing, or is neither ?1 nor ?0.");
-    const length = readInteger(call, "Upload-Length") ?? null;
-    if (length !== null && length > call.maxBytes) throw beyondLimit(call);
-    const chunk = { offset, length, isLast, endsAtLength: version <= 6, checksum: checksumOf(call) };
-    const outcome = await call.append(id, chunk);
-    if (outcome.is === "taken") return answer(call, version, outcome.now, version >= 7 ? 204 : 201);
-    const before = isLast && version <= 6 ? completedBefore(call, outcome, offset) : undefined;
-    if (before) return answer(call, version, before, 201);
-    // More bytes than the upload has: from version 7 on, it cannot be used any more.
-    if (version >= 7 && outcome.is === "refused" && outcome.why === "beyond-length")
-      await call.remove(id, false);
-    throw refusal(call, version, outcome, offset);
+    const length = readInteger(request, "Upload-Length") ?? null;
+    if (length !== null && length > request.maxBytes) throw beyondLimit(request);
+    const chunk = { offset, length, isLast, endsAtLength: version <= 6, checksum: checksumOf(request) };
+    const outcome = await request.append(id, chunk);
+    if (outcome.is === "accepted") return respond(request, version, outcome.upload, version >= 7 ? 204 : 201);
+    const complete = isLast && version <= 6 ? alreadyComplete(request, outcome, offset) : undefined;
+    if (complete) return respond(request, version, complete, 201);
+    // More bytes than the upload has: from version 7 on, the upload is then invalid.
+    if (version >= 7 && outcome.is === "rejected" && outcome.reason === "beyond-length")
+      await request.remove(id, false);
+    throw rejection(request, version, outcome, offset);
   },
 };
 
-/** `status` is for what leaves the upload incomplete; what completes it is a 200, or up to version 6 a 201. */
-function answer(call: UploadCall, version: number, now: Snapshot, status: 201 | 204): Response {
-  const headers = { ...progress(call, version, now), Location: call.urlOf(now.id) };
-  if (now.phase !== "complete") return new Response(null, { status, headers });
-  return Response.json(call.resultOf(now), { status: status === 204 ? 200 : 201, headers });
+/** `status` is for an upload that is still incomplete. A complete one gets a 200, or up to version 6 a 201. */
+function respond(request: UploadRequest, version: number, upload: Snapshot, status: 201 | 204): Response {
+  const headers = { ...progress(request, version, upload), Location: request.urlOf(upload.id) };
+  if (upload.phase !== "complete") return new Response(null, { status, headers });
+  return Response.json(request.resultOf(upload), { status: status === 204 ? 200 : 201, headers });
 }
 
-function refusal(
-  call: UploadCall,
+function rejection(
+  request: UploadRequest,
   version: number,
-  outcome: Refused,
+  outcome: RejectedOutcome,
   offset = 0,
-  headers = progressOf(call, version, outcome),
+  headers = progressOf(request, version, outcome),
 ): Problem {
   if (outcome.is === "wrong-digest") {
-    return mismatch(outcome.header, headers);
+    return digestMismatch(outcome.header, headers);
   }
-  const { why, now } = outcome;
-  switch (why) {
+  const { reason, upload } = outcome;
+  switch (reason) {
     case "complete":
       if (version <= 6) return new Problem("completed-upload", "The upload is complete.", { headers });
-      if (call.contentLength !== 0) return inconsistent(headers);
+      if (request.contentLength !== 0) return inconsistent(headers);
       return new Problem("upload-gone", "The upload is complete.", { headers });
     case "offset-mismatch":
-      return new Problem("mismatching-upload-offset", `The upload is at byte ${now.offset}.`, {
+      return new Problem("mismatching-upload-offset", `The upload is at byte ${upload.offset}.`, {
         headers,
-        members: { "expected-offset": now.offset, "provided-offset": offset },
+        members: { "expected-offset": upload.offset, "provided-offset": offset },
       });
     case "length-conflict":
     case "beyond-length":
       return inconsistent(headers);
     case "wrong-checksum":
-      return mismatch("Content-Digest", headers);
+      return digestMismatch("Content-Digest", headers);
     case "final":
     case "too-large":
     case "interrupted":
     case "preempted":
-      return commonRefusal(why, headers);
+      return commonRejection(reason, headers);
   }
 }
 
-function progressOf(call: UploadCall, version: number, outcome: Refused): Record<string, string> {
-  if (outcome.is !== "wrong-digest") return progress(call, version, outcome.now);
-  // It is over, whatever the client does: from version 7 on the answer says so.
+function progressOf(
+  request: UploadRequest,
+  version: number,
+  outcome: RejectedOutcome,
+): Record<string, string> {
+  if (outcome.is !== "wrong-digest") return progress(request, version, outcome.upload);
+  // The upload has ended, whatever the client does; from version 7 on the response says so.
   return version >= 7 ? { "Upload-Complete": "?1" } : {};
 }
 
-function progress(call: UploadCall, version: number, now: Snapshot): Record<string, string> {
-  const isComplete = now.phase === "complete";
-  const secondsLeft = Math.max(0, Math.floor((now.expiresAtMs - Date.now()) / 1000));
+function progress(request: UploadRequest, version: number, upload: Snapshot): Record<string, string> {
+  const isComplete = upload.phase === "complete";
+  const secondsLeft = Math.max(0, Math.floor((upload.expiresAtMs - Date.now()) / 1000));
   const headers: Record<string, string> = {
-    ...call.resultHeaders(now),
+    ...request.resultHeaders(upload),
     "Upload-Draft-Interop-Version": String(version),
-    "Upload-Offset": String(now.offset),
+    "Upload-Offset": String(upload.offset),
     [completeness(version)]: isComplete === version > 3 ? "?1" : "?0",
   };
-  if (version >= 6) headers["Upload-Limit"] = uploadLimit(call.maxBytes, version, secondsLeft);
-  // Also in versions that do not know it: whoever knows both sees that it is done.
-  if (now.length !== null) headers["Upload-Length"] = String(now.length);
+  if (version >= 6) headers["Upload-Limit"] = uploadLimit(request.maxBytes, version, secondsLeft);
+  // Also in versions without this header: a client that knows it can tell that the upload is complete.
+  if (upload.length !== null) headers["Upload-Length"] = String(upload.length);
   return headers;
 }
 
 const completeness = (version: number) => (version === 3 ? "Upload-Incomplete" : "Upload-Complete");
 
-function versionOf({ headers }: UploadCall): number {
+function versionOf({ headers }: UploadRequest): number {
   const text = headers.get("Upload-Draft-Interop-Version");
   if (text === null) return headers.has("Upload-Incomplete") ? 3 : LATEST;
   if (/^\d$/.test(text) && VERSIONS.includes(Number(text))) return Number(text);
   throw malformed(`Upload-Draft-Interop-Version can be one of ${VERSIONS.join(", ")}.`);
 }
 
-/** Undefined if it is not said, or cannot be read: such a field counts as absent. */
-function readIsLast(call: UploadCall, version: number): boolean | undefined {
-  const value = readField(call, completeness(version));
+/** Undefined if the field is missing or malformed: a malformed field counts as missing. */
+function readIsLast(request: UploadRequest, version: number): boolean | undefined {
+  const value = readField(request, completeness(version));
   if (typeof value !== "boolean") return undefined;
   return version === 3 ? !value : value;
 }
 
-function readInteger(call: UploadCall, name: string): number | undefined {
-  const value = readField(call, name);
-  // A decimal (`3.0`) is another type, which the parser does not tell.
-  const isInteger = /^\d{1,15}(?:;|$)/.test(call.headers.get(name)?.trim() ?? "");
+function readInteger(request: UploadRequest, name: string): number | undefined {
+  const value = readField(request, name);
+  // A decimal (`3.0`) is another type, which the parser does not distinguish.
+  const isInteger = /^\d{1,15}(?:;|$)/.test(request.headers.get(name)?.trim() ?? "");
   return isInteger && typeof value === "number" ? value : undefined;
 }
 
-function readField({ headers }: UploadCall, name: string): unknown {
+function readField({ headers }: UploadRequest, name: string): unknown {
   try {
     return parseItem(headers.get(name) ?? "")[0];
   } catch {
@@ -215,16 +214,18 @@ function readField({ headers }: UploadCall, name: string): unknown {
   }
 }
 
-/** What this request's content must be (RFC 9530). Where several digests say so, one is enough. */
-const checksumOf = ({ headers }: UploadCall): Expected | null =>
-  rfc9530Digests(headers, "Content-Digest")[0] ?? null;
+/** The digest that the content of this request must have (RFC 9530). One is enough if there are several. */
+const checksumOf = ({ headers }: UploadRequest): ExpectedDigest | null =>
+  readDigestField(headers, "Content-Digest")[0] ?? null;
 
 const inconsistent = (headers: Record<string, string> = {}) =>
-  new Problem("inconsistent-upload-length", "That is not the length that the upload was said to have.", {
-    headers,
-  });
+  new Problem(
+    "inconsistent-upload-length",
+    "The length of the upload does not match what was sent or announced before.",
+    { headers },
+  );
 
-const beyondLimit = ({ maxBytes }: UploadCall) =>
+const beyondLimit = ({ maxBytes }: UploadRequest) =>
   tooLarge(maxBytes, { "Upload-Limit": uploadLimit(maxBytes) });
 
 const malformed = (detail: string) => new Problem("malformed", detail);

@@ -1,11 +1,11 @@
 /**
- * One at a time, and the newest first: whoever comes stops the one who is at work, waits until that has come to an
- * end, and begins. Of several who wait, the last one works on; the others are stopped as soon as they begin.
+ * A mutex in which the newest caller has precedence: it stops the current holder, waits until that has finished, and
+ * then begins. If several callers wait, the last one keeps the lock; the others are stopped as soon as they begin.
  */
 export class PreemptiveLock {
   #holder: { controller: AbortController; released: Promise<void> } | undefined;
 
-  /** Runs the work alone. It should end soon after its signal is aborted. */
+  /** Runs `work` alone. It should finish soon after its signal is aborted. */
   async run<T>(work: (stopped: AbortSignal) => Promise<T>): Promise<T> {
     while (this.#holder) {
       this.#holder.controller.abort();

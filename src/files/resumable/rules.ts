@@ -1,41 +1,42 @@
 /**
  * The life of a resumable upload, as rules without clock, storage or network.
  *
- *     receiving ──the last byte──▶ sealing ──R2 has it whole──▶ publishing ──the catalogue has it──▶ complete
- *         └───────────────────────────┴── cancelled, expired, wrong digest ──▶ ended ──cleared──▶ (gone)
+ *     receiving ──last byte──▶ completing ──complete in R2──▶ publishing ──in the catalogue──▶ complete
+ *         └──────────────────────────┴── cancelled, expired, wrong digest ──▶ ended ──cleared──▶ (gone)
  *
- * `offset` bytes are kept: parts that R2 has, and a tail shorter than a part. They are acknowledged, and survive
- * whatever happens. From "sealing" on nothing can be added, and the rest happens by itself, if need be by alarm.
+ * The first `offset` bytes are stored: parts that R2 has, and a tail shorter than a part. They are acknowledged, and
+ * survive whatever happens. From "completing" on nothing can be appended, and the rest happens without the client,
+ * by alarm if necessary.
  */
 
-export type Phase = "receiving" | "sealing" | "publishing" | "complete" | "ended";
+export type Phase = "receiving" | "completing" | "publishing" | "complete" | "ended";
 
-/** One file; or, for tus's concatenation, a piece of one, or one made of such pieces. */
+/** A file of its own; or, for tus's concatenation, a piece of one ("partial") or one made of pieces ("final"). */
 export type Kind = "whole" | "partial" | "final";
 
-/** The part of a session that the rules look at. Sizes are bytes. */
+/** The part of a session that the rules need. Sizes are in bytes. */
 export interface Progress {
   phase: Phase;
   kind: Kind;
   offset: number;
-  /** Null as long as nobody has said it. */
+  /** Null until the client has said how long the upload is. */
   length: number | null;
-  /** tus, and early drafts: the byte at `length` ends the upload. Else only a request that says so does. */
+  /** The byte at `length` completes the upload (tus, early drafts). Else only a request that says so does. */
   endsAtLength: boolean;
 }
 
-/** What a request wants to add. */
-export interface Addition {
+/** What a request asks to append. */
+export interface AppendRequest {
   offset: number;
-  /** What the request says that the whole is. */
+  /** The length of the whole upload, if the request says it. */
   length: number | null;
-  /** How much it brings, if it says so. */
+  /** How many bytes the request brings, if it says so. */
   contentLength: number | null;
-  /** It brings all the rest. */
+  /** The request brings all the remaining bytes. */
   isLast: boolean;
 }
 
-export type Refusal =
+export type AdmissionRejection =
   | "final"
   | "complete"
   | "offset-mismatch"
@@ -43,88 +44,89 @@ export type Refusal =
   | "beyond-length"
   | "too-large";
 
-/** Why an addition cannot be made, or the length that the upload has with it. */
+/** Why bytes cannot be appended; or the length that the upload has if they are. */
 export function admit(
   state: Progress,
-  addition: Addition,
+  request: AppendRequest,
   maxUnknownLength: number,
-): { refusal: Refusal } | { length: number | null } {
-  if (state.kind === "final") return { refusal: "final" };
-  if (state.phase !== "receiving") return { refusal: "complete" };
-  if (addition.offset !== state.offset) return { refusal: "offset-mismatch" };
-  const end = addition.contentLength === null ? null : addition.offset + addition.contentLength;
-  const said = [state.length, addition.length, addition.isLast ? end : null].filter(
+): { rejection: AdmissionRejection } | { length: number | null } {
+  if (state.kind === "final") return { rejection: "final" };
+  if (state.phase !== "receiving") return { rejection: "complete" };
+  if (request.offset !== state.offset) return { rejection: "offset-mismatch" };
+  const end = request.contentLength === null ? null : request.offset + request.contentLength;
+  const lengths = [state.length, request.length, request.isLast ? end : null].filter(
     (length) => length !== null,
   );
-  const [length = null] = said;
-  if (said.some((other) => other !== length)) return { refusal: "length-conflict" };
-  if (length !== null && length < state.offset) return { refusal: "length-conflict" };
-  if (length !== null && end !== null && end > length) return { refusal: "beyond-length" };
-  // Its parts have the least size, as long as nobody knows how many there will be.
+  const [length = null] = lengths;
+  if (lengths.some((other) => other !== length)) return { rejection: "length-conflict" };
+  if (length !== null && length < state.offset) return { rejection: "length-conflict" };
+  if (length !== null && end !== null && end > length) return { rejection: "beyond-length" };
+  // While the length is unknown, the parts have the smallest size, and their number is limited.
   if (state.length === null && Math.max(length ?? 0, end ?? 0) > maxUnknownLength)
-    return { refusal: "too-large" };
+    return { rejection: "too-large" };
   return { length };
 }
 
 /** Whether nothing more can come. */
-export const isWhole = ({ offset, length, endsAtLength }: Progress): boolean =>
+export const hasAllBytes = ({ offset, length, endsAtLength }: Progress): boolean =>
   endsAtLength && offset === length;
 
-/** How a body ended: at its end, or at the upload's; or its sender broke off, or another request took over. */
+/** How a body ended: normally, past the end of the upload, because the client broke off, or by another request. */
 export type BodyEnd = "ended" | "overflow" | "interrupted" | "preempted";
 
+export type AppendRejection = AdmissionRejection | "interrupted" | "preempted";
+
 /**
- * What becomes of an addition whose body has ended; `state` is with all that has come of it. `isKept`: it is
- * acknowledged; else only the parts are that R2 has already. Nothing that was refused completes an upload.
+ * What follows when the body of an append has ended; `state` includes all bytes that arrived. If `isKept`, they are
+ * acknowledged; else only the parts that R2 already had remain. A rejected append never completes an upload.
  */
-export function conclude(
+export function concludeAppend(
   state: Progress,
   end: BodyEnd,
   isLast: boolean,
-): { isKept: boolean; phase: Phase; length: number | null; refusal?: BodyEndRefusal } {
+): { isKept: boolean; phase: Phase; length: number | null; rejection?: AppendRejection } {
   const { length, offset } = state;
   if (end === "overflow") {
-    const refusal = length === null ? "too-large" : "beyond-length";
-    return { isKept: false, phase: "receiving", length, refusal };
+    const rejection = length === null ? "too-large" : "beyond-length";
+    return { isKept: false, phase: "receiving", length, rejection };
   }
   if (end === "ended" && isLast) {
     return length === null || length === offset
-      ? { isKept: true, phase: "sealing", length: offset }
-      : { isKept: true, phase: "receiving", length, refusal: "length-conflict" };
+      ? { isKept: true, phase: "completing", length: offset }
+      : { isKept: true, phase: "receiving", length, rejection: "length-conflict" };
   }
-  const phase = isWhole(state) ? "sealing" : "receiving";
-  return end === "ended" ? { isKept: true, phase, length } : { isKept: true, phase, length, refusal: end };
+  const phase = hasAllBytes(state) ? "completing" : "receiving";
+  return end === "ended" ? { isKept: true, phase, length } : { isKept: true, phase, length, rejection: end };
 }
 
-export type BodyEndRefusal = Refusal | "interrupted" | "preempted";
-
 const DAY_MS = 24 * 60 * 60 * 1000;
-/** After the last byte. */
-export const IDLE_MS = DAY_MS;
-/** From the beginning: R2 gives up a multipart upload after seven days. */
-export const MAX_LIFE_MS = 6 * DAY_MS;
+/** How long an upload lives after its last byte. */
+export const MAX_IDLE_MS = DAY_MS;
+/** From its creation. R2 aborts a multipart upload after seven days. */
+export const MAX_LIFETIME_MS = 6 * DAY_MS;
 
-/** When an upload is given up that was active at `nowMs`. */
+/** When an upload that was last active at `nowMs` expires. */
 export const expiryOf = (createdAtMs: number, nowMs: number): number =>
-  Math.min(nowMs + IDLE_MS, createdAtMs + MAX_LIFE_MS);
+  Math.min(nowMs + MAX_IDLE_MS, createdAtMs + MAX_LIFETIME_MS);
 
 /** What decides how long an upload stays; times are ms since the epoch. */
 export interface Lifetime {
   createdAtMs: number;
   expiresAtMs: number;
-  /** Of a partial upload: final ones that are being made of it, and until when its bytes stay for each at least. */
+  /** For a partial upload: the final uploads that are being made of it, and until when each keeps its bytes. */
   pins: Record<string, number>;
 }
 
-/** All the bytes are here, and it is not yet a file. */
-export const isSealing = (state: Progress): boolean =>
-  state.phase === "sealing" ||
+/** All bytes have arrived, and the upload is not yet a file. */
+export const isCompleting = (state: Progress): boolean =>
+  state.phase === "completing" ||
   state.phase === "publishing" ||
-  (state.phase === "receiving" && isWhole(state));
+  (state.phase === "receiving" && hasAllBytes(state));
 
-/** Whether it is to be given up; what has all its bytes, not before it must be. */
-export const isOver = (state: Progress & Lifetime, nowMs: number): boolean =>
-  (isSealing(state) ? state.createdAtMs + MAX_LIFE_MS : state.expiresAtMs) <= nowMs;
+/** Whether the upload is due for removal. One that has all its bytes stays as long as R2 allows. */
+export const hasExpired = (state: Progress & Lifetime, nowMs: number): boolean =>
+  (isCompleting(state) ? state.createdAtMs + MAX_LIFETIME_MS : state.expiresAtMs) <= nowMs;
 
-/** Until when it is pinned; 0 if it never was. */
-export const lastPin = ({ pins }: Pick<Lifetime, "pins">): number => Math.max(0, ...Object.values(pins));
+/** Until when its last pin holds; 0 if it has none. */
+export const pinnedUntilMs = ({ pins }: Pick<Lifetime, "pins">): number =>
+  Math.max(0, ...Object.values(pins));

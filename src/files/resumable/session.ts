@@ -1,129 +1,138 @@
 /**
  * One resumable upload: a Durable Object that owns its offset, its parts and its tail.
  *
- * One request at a time works on it, and the newest has precedence: it stops the one before, which keeps what it
- * has received, and then begins. So a client whose connection hangs half-open is not locked out by it.
+ * Only one request at a time works on the upload, and the newest has precedence: it stops the one before, which keeps
+ * what it has received, and then begins. So a client whose old connection hangs half-open is not locked out by it.
  *
- * When the last byte is kept, the upload is sealed: checked, completed in R2, entered in the catalogue, and its task
- * started. Each step can be repeated, so whatever is interrupted is finished by the next request, or by the alarm.
- * The alarm also ends what has been abandoned.
+ * When the last byte is stored, the upload is completed: verified, completed in R2, committed to the catalogue, and
+ * its task started. Every step can be repeated, so the next request, or the alarm, finishes whatever was interrupted.
+ * The alarm also removes abandoned uploads.
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
-import type { Expected } from "../store/digests.ts";
-import { dropBody, readChunks } from "../store/parts.ts";
-import { MissingPiece, type Piece, readPieces, unpinPieces } from "./assembly.ts";
-import { Intake, receive } from "./intake.ts";
+import { discardBody, readChunks } from "../store/body.ts";
+import type { ExpectedDigest } from "../store/digests.ts";
+import { Appender, appendBody } from "./appender.ts";
+import { completeInR2, digestOf, discardUpload, openMultipart, publish } from "./completion.ts";
+import { type PartialUpload, PartialUploadGone, readPartials, unpinPartials } from "./concatenation.ts";
 import { PreemptiveLock } from "./preemptive-lock.ts";
-import { newRecord, type SessionRecord, SessionStorage, type UploadSpec } from "./record.ts";
-import { type Addition, admit, conclude, isOver, isSealing, lastPin } from "./rules.ts";
-import { completeInR2, digestOf, discard, openMultipart, publish } from "./seal.ts";
-import { type Outcome, type Snapshot, toSnapshot } from "./view.ts";
+import {
+  type AppendRequest,
+  admit,
+  concludeAppend,
+  hasExpired,
+  isCompleting,
+  pinnedUntilMs,
+} from "./rules.ts";
+import { newRecord, type SessionRecord, SessionStorage, type UploadSpec } from "./session-storage.ts";
+import { type Outcome, type Snapshot, toSnapshot } from "./snapshot.ts";
 
-interface AppendRequest extends Addition {
-  /** Of what this request brings; nothing of it is kept if it is another. */
-  checksum: Expected | null;
-  /** Its protocol is one in which the byte at `length` ends the upload. */
+interface SessionAppend extends AppendRequest {
+  /** For the bytes of this request; if they do not match it, none of them is kept. */
+  checksum: ExpectedDigest | null;
+  /** In the protocol of this request, the byte at `length` completes the upload. */
   endsAtLength: boolean;
   maxUnknownLength: number;
 }
 
-/** How long sealing and assembling may take before the alarm looks after them; also how often it does. */
-const ATTEND_MS = 15_000;
-/** After R2 or the catalogue has failed. */
-const TRY_AGAIN_MS = 60_000;
+/** How long completion and concatenation may take until the alarm checks on them; also how often it does. */
+const CHECK_MS = 15_000;
+/** The pause after an alarm has failed, because of R2 or the catalogue. */
+const ALARM_RETRY_MS = 60_000;
 
 export class UploadSession extends DurableObject<Env> {
-  readonly #records = new SessionStorage(this.ctx.storage);
+  readonly #storage = new SessionStorage(this.ctx.storage);
   readonly #lock = new PreemptiveLock();
-  #assembling: Promise<Outcome | undefined> | undefined;
+  #concatenating: Promise<Outcome | undefined> | undefined;
 
   /** Begins an upload; the object must be a new one. */
   async create(spec: UploadSpec): Promise<Snapshot> {
     const nowMs = Date.now();
     const record = newRecord(spec, nowMs);
-    this.#records.save(record);
-    // A final upload needs no further request to go on.
-    await this.ctx.storage.setAlarm(spec.kind === "final" ? nowMs + ATTEND_MS : record.expiresAtMs);
+    this.#storage.save(record);
+    // A final upload must proceed without another request.
+    await this.ctx.storage.setAlarm(spec.kind === "final" ? nowMs + CHECK_MS : record.expiresAtMs);
     return toSnapshot(record);
   }
 
-  /** How far it is; undefined if there is no such upload. Stops the request that is adding to it. */
+  /** The state of the upload; undefined if there is none. Stops a request that is appending to it. */
   async status(): Promise<Snapshot | undefined> {
     const record = this.#load();
-    // One that is put together here has no request to stop.
+    // No request appends to a final upload, so there is none to stop.
     if (!record || record.kind === "final") return record && toSnapshot(record);
     return this.#lock.run(async () => {
-      const now = await this.#loadSealed();
-      return now && toSnapshot(now);
+      const current = await this.#completeAndLoad();
+      return current && toSnapshot(current);
     });
   }
 
-  /** Adds bytes. What has come when the body breaks off, or another request takes over, is kept. */
+  /** Appends bytes. What has arrived when the body breaks off, or when another request takes over, is kept. */
   async append(
-    request: AppendRequest,
+    request: SessionAppend,
     body: ReadableStream<Uint8Array> | null,
   ): Promise<Outcome | undefined> {
     const record = this.#load();
     if (record?.kind === "final") {
-      await dropBody(body);
-      return { is: "refused", why: "final", now: toSnapshot(record) };
+      await discardBody(body);
+      return { is: "rejected", reason: "final", upload: toSnapshot(record) };
     }
     return this.#lock.run(async (stopped) => {
       const current = this.#load();
-      const before = current?.phase === "receiving" ? current : await this.#loadSealed();
+      const before = current?.phase === "receiving" ? current : await this.#completeAndLoad();
       const admitted = before && admit(before, request, request.maxUnknownLength);
-      if (!admitted || "refusal" in admitted) {
-        await dropBody(body, stopped);
-        return before && { is: "refused", why: admitted?.refusal ?? "complete", now: toSnapshot(before) };
+      if (!admitted || "rejection" in admitted) {
+        await discardBody(body, stopped);
+        const reason = admitted?.rejection ?? "complete";
+        return before && { is: "rejected", reason, upload: toSnapshot(before) };
       }
       const { length } = admitted;
       const endsAtLength = before.endsAtLength || request.endsAtLength;
-      return this.#take({ ...before, length, endsAtLength }, request, body, stopped);
+      return this.#append({ ...before, length, endsAtLength }, request, body, stopped);
     });
   }
 
-  /** Puts a final upload together from its pieces, from wherever that has stopped. Repeating it is harmless. */
-  async assemble(): Promise<Outcome | undefined> {
-    this.#assembling ??= this.#lock
-      .run(async (stopped) => this.#assemble(stopped))
+  /** Builds a final upload from its partials, continuing where it was interrupted. It can be repeated safely. */
+  async concatenate(): Promise<Outcome | undefined> {
+    this.#concatenating ??= this.#lock
+      .run(async (stopped) => this.#concatenate(stopped))
       .finally(() => {
-        this.#assembling = undefined;
+        this.#concatenating = undefined;
       });
-    return this.#assembling;
+    return this.#concatenating;
   }
 
-  /** A partial upload as a piece of the final one `holder`; undefined if there is none. */
-  async piece(holder?: string): Promise<Piece | undefined> {
-    const record = this.#records.load();
+  /** This partial upload, as a piece of the final upload `holder`; undefined if there is none. */
+  async partial(holder?: string): Promise<PartialUpload | undefined> {
+    const record = this.#storage.load();
     if (record?.kind !== "partial") return undefined;
-    // One that is ended is still there for whoever has pinned it before.
-    const pinnedUntilMs = holder === undefined ? 0 : (record.pins[holder] ?? 0);
-    if (record.phase === "ended" && pinnedUntilMs <= Date.now()) return undefined;
-    const hasAll = record.phase === "complete" || record.phase === "ended";
-    return { blob: record.blob, size: record.offset, isWhole: hasAll };
+    // A removed upload is still there for a final one that pinned it before.
+    const untilMs = holder === undefined ? 0 : (record.pins[holder] ?? 0);
+    if (record.phase === "ended" && untilMs <= Date.now()) return undefined;
+    const isComplete = record.phase === "complete" || record.phase === "ended";
+    return { blob: record.blob, size: record.offset, isComplete };
   }
 
   /**
-   * The same, once it is whole: its bytes stay until `untilMs` or `unpin`, even if it is removed or expires before.
+   * As `partial`, but only if it is complete. Its bytes then stay until `untilMs` or `unpin`, even if the upload is
+   * removed or expires before.
    */
-  async pin(holder: string, untilMs: number): Promise<Piece | undefined> {
-    const piece = await this.piece(holder);
-    const record = this.#records.load();
-    if (!record || !piece?.isWhole) return undefined;
-    this.#records.save({ ...record, pins: { ...record.pins, [holder]: untilMs } });
-    return piece;
+  async pin(holder: string, untilMs: number): Promise<PartialUpload | undefined> {
+    const partial = await this.partial(holder);
+    const record = this.#storage.load();
+    if (!record || !partial?.isComplete) return undefined;
+    this.#storage.save({ ...record, pins: { ...record.pins, [holder]: untilMs } });
+    return partial;
   }
 
   async unpin(holder: string): Promise<void> {
-    const record = this.#records.load();
+    const record = this.#storage.load();
     if (!record) return;
     const { [holder]: _, ...pins } = record.pins;
-    this.#records.save({ ...record, pins });
+    this.#storage.save({ ...record, pins });
     if (record.phase === "ended") await this.#clear({ ...record, pins });
   }
 
-  /** Ends the upload and removes what it has; a file that it has become stays. Gives what it was, if it was. */
+  /** Ends the upload and removes its bytes; a file that it became stays. Returns its last state, if it existed. */
   async terminate(): Promise<Snapshot | undefined> {
     return this.#lock.run(async () => {
       const record = this.#load();
@@ -132,154 +141,155 @@ export class UploadSession extends DurableObject<Env> {
     });
   }
 
-  /** Never throws: the runtime gives an alarm up that fails too often. */
+  /** Never throws, because the runtime abandons an alarm that fails too often. */
   override async alarm(): Promise<void> {
     try {
-      await this.#attend();
+      await this.#check();
     } catch (error) {
-      log("error", "an upload could not be attended to; next try in a minute", errorFields(error));
-      await this.ctx.storage.setAlarm(Date.now() + TRY_AGAIN_MS);
+      log("error", "the alarm of an upload failed; next try in a minute", errorFields(error));
+      await this.ctx.storage.setAlarm(Date.now() + ALARM_RETRY_MS);
     }
   }
 
-  async #attend(): Promise<void> {
-    const record = this.#records.load();
+  async #check(): Promise<void> {
+    const record = this.#storage.load();
     if (!record) return;
     if (record.phase === "ended") {
       await this.#clear(record);
-    } else if (record.kind === "final" && record.phase !== "complete" && !isOver(record, Date.now())) {
-      // Not awaited: a long alarm would hold back the next.
-      await this.ctx.storage.setAlarm(Date.now() + ATTEND_MS);
-      this.ctx.waitUntil(this.assemble().catch(logFailure));
-    } else if (!isSealing(record) && !isOver(record, Date.now())) {
-      // Without the lock, which would stop a request that is adding to it.
+    } else if (record.kind === "final" && record.phase !== "complete" && !hasExpired(record, Date.now())) {
+      // Not awaited, because a long alarm delays the next one.
+      await this.ctx.storage.setAlarm(Date.now() + CHECK_MS);
+      this.ctx.waitUntil(this.concatenate().catch(logFailure));
+    } else if (!isCompleting(record) && !hasExpired(record, Date.now())) {
+      // Without the lock, because taking it would stop a request that is appending.
       await this.ctx.storage.setAlarm(record.expiresAtMs);
     } else {
-      await this.#lock.run(async () => this.#goOn());
+      await this.#lock.run(async () => this.#endOrComplete());
     }
   }
 
-  async #goOn(): Promise<void> {
+  async #endOrComplete(): Promise<void> {
     const record = this.#load();
     if (!record) return;
-    if (isOver(record, Date.now())) await this.#end(record);
-    else if (isSealing(record)) await this.#seal(record);
+    if (hasExpired(record, Date.now())) await this.#end(record);
+    else if (isCompleting(record)) await this.#complete(record);
   }
 
-  async #take(
+  async #append(
     record: SessionRecord,
-    { checksum, contentLength, isLast, maxUnknownLength }: AppendRequest,
+    { checksum, contentLength, isLast, maxUnknownLength }: SessionAppend,
     body: ReadableStream<Uint8Array> | null,
     stopped: AbortSignal,
   ): Promise<Outcome> {
-    const intake = this.#intakeFor(record, checksum, contentLength);
+    const appender = this.#appenderFor(record, checksum, contentLength);
     try {
-      const end = await receive(
-        intake,
-        record.length ?? maxUnknownLength,
-        readChunks(body, stopped),
-        stopped,
-      );
-      const { isKept, phase, length, refusal } = conclude(intake.state, end, isLast);
-      // Of part of what a checksum is for, nobody can say that it is right.
-      const isRight = !checksum || (refusal === undefined && intake.isRight());
-      if (isKept && isRight) {
-        const kept = await intake.keep({ phase, length });
-        if (isSealing(kept)) return await this.#seal(kept);
+      const maxLength = record.length ?? maxUnknownLength;
+      const end = await appendBody(appender, maxLength, readChunks(body, stopped), stopped);
+      const { isKept, phase, length, rejection } = concludeAppend(appender.state, end, isLast);
+      // A checksum covers all bytes of the request, so an incomplete body cannot be verified.
+      const isVerified = !checksum || (rejection === undefined && appender.matchesChecksum());
+      if (isKept && isVerified) {
+        const committed = await appender.commit({ phase, length });
+        if (isCompleting(committed)) return await this.#complete(committed);
       }
-      await intake.settle();
-      const now = toSnapshot(this.#load() ?? record);
-      if (refusal !== undefined) return { is: "refused", why: refusal, now };
-      return isRight ? { is: "taken", now } : { is: "refused", why: "wrong-checksum", now };
+      await appender.settle();
+      const upload = toSnapshot(this.#load() ?? record);
+      if (rejection !== undefined) return { is: "rejected", reason: rejection, upload };
+      return isVerified ? { is: "accepted", upload } : { is: "rejected", reason: "wrong-checksum", upload };
     } finally {
-      await intake.settle();
+      await appender.settle();
     }
   }
 
-  async #assemble(stopped: AbortSignal): Promise<Outcome | undefined> {
+  async #concatenate(stopped: AbortSignal): Promise<Outcome | undefined> {
     const record = this.#load();
     if (!record) return undefined;
-    if (record.phase === "complete") return { is: "taken", now: toSnapshot(record) };
-    if (isSealing(record)) return this.#seal(record);
-    await this.ctx.storage.setAlarm(Date.now() + ATTEND_MS);
-    const intake = this.#intakeFor(record, null, record.length);
+    if (record.phase === "complete") return { is: "accepted", upload: toSnapshot(record) };
+    if (isCompleting(record)) return this.#complete(record);
+    await this.ctx.storage.setAlarm(Date.now() + CHECK_MS);
+    const appender = this.#appenderFor(record, null, record.length);
     try {
-      for await (const chunk of readPieces(this.env, record, stopped)) await intake.take(chunk);
-      const { phase, length } = conclude(intake.state, stopped.aborted ? "preempted" : "ended", false);
-      const kept = await intake.keep({ phase, length });
-      if (isSealing(kept)) return await this.#seal(kept);
-      return { is: "refused", why: "preempted", now: toSnapshot(kept) };
+      for await (const chunk of readPartials(this.env, record, stopped)) await appender.append(chunk);
+      const end = stopped.aborted ? "preempted" : "ended";
+      const { phase, length } = concludeAppend(appender.state, end, false);
+      const committed = await appender.commit({ phase, length });
+      if (isCompleting(committed)) return await this.#complete(committed);
+      return { is: "rejected", reason: "preempted", upload: toSnapshot(committed) };
     } catch (error) {
-      if (!(error instanceof MissingPiece)) throw error;
-      log("error", "a final upload has lost one of its pieces, and is given up", errorFields(error));
-      await intake.settle();
+      if (!(error instanceof PartialUploadGone)) throw error;
+      log("error", "a partial upload is gone, and its final upload is removed", errorFields(error));
+      await appender.settle();
       await this.#end(record);
       return undefined;
     } finally {
-      await intake.settle();
+      await appender.settle();
     }
   }
 
-  #intakeFor(record: SessionRecord, checksum: Expected | null, contentLength: number | null): Intake {
+  #appenderFor(
+    record: SessionRecord,
+    checksum: ExpectedDigest | null,
+    contentLength: number | null,
+  ): Appender {
     const open = async (uploadId: string | null) => openMultipart(this.env, { ...record, uploadId });
-    return new Intake(this.#records, record, open, checksum, contentLength);
+    return new Appender(this.#storage, record, open, checksum, contentLength);
   }
 
-  /** From the last byte to the file. Each step may have been done before, by somebody who could not say so. */
-  async #seal(record: SessionRecord): Promise<Outcome> {
-    await this.ctx.storage.setAlarm(Date.now() + ATTEND_MS);
-    let sealed = record;
+  /** From the last byte to the file. An earlier run may have done any of the steps without recording it. */
+  async #complete(record: SessionRecord): Promise<Outcome> {
+    await this.ctx.storage.setAlarm(Date.now() + CHECK_MS);
+    let completed = record;
     if (record.phase !== "publishing") {
       const sha256 = digestOf(record);
       if (record.expected && record.expected.sha256 !== sha256) {
         await this.#end(record);
         return { is: "wrong-digest", header: record.expected.header };
       }
-      await completeInR2(this.env, this.#records, record);
-      sealed = { ...record, phase: "publishing", sha256, hash: null, uploadId: null };
-      this.#records.saveSealed(sealed);
+      await completeInR2(this.env, this.#storage, record);
+      completed = { ...record, phase: "publishing", sha256, hash: null, uploadId: null };
+      this.#storage.saveCompleted(completed);
     }
-    const published = await publish(this.env, sealed);
+    const published = await publish(this.env, completed);
     // The alarm tries again.
-    if (!published) return { is: "taken", now: toSnapshot(sealed), taskFailed: true };
-    this.#records.save(published);
-    await unpinPieces(this.env, published);
+    if (!published) return { is: "accepted", upload: toSnapshot(completed), taskFailed: true };
+    this.#storage.save(published);
+    await unpinPartials(this.env, published);
     await this.ctx.storage.setAlarm(published.expiresAtMs);
-    return { is: "taken", now: toSnapshot(published) };
+    return { is: "accepted", upload: toSnapshot(published) };
   }
 
-  /** From now on there is no such upload; what it has is removed now, or by the alarm. */
+  /** From now on there is no such upload; its bytes are removed now, or later by the alarm. */
   async #end(record: SessionRecord): Promise<void> {
     const ended: SessionRecord = { ...record, phase: "ended" };
-    this.#records.save(ended);
-    await this.ctx.storage.setAlarm(Date.now() + ATTEND_MS);
+    this.#storage.save(ended);
+    await this.ctx.storage.setAlarm(Date.now() + CHECK_MS);
     await this.#clear(ended);
   }
 
   async #clear(record: SessionRecord): Promise<void> {
-    const pinnedUntilMs = lastPin(record);
-    if (pinnedUntilMs > Date.now()) {
-      await this.ctx.storage.setAlarm(pinnedUntilMs);
+    const untilMs = pinnedUntilMs(record);
+    if (untilMs > Date.now()) {
+      await this.ctx.storage.setAlarm(untilMs);
       return;
     }
-    await unpinPieces(this.env, record);
-    await discard(this.env, record);
+    await unpinPartials(this.env, record);
+    await discardUpload(this.env, record);
     await this.ctx.storage.deleteAll();
   }
 
-  /** Undefined also for one that is ended, and not cleared yet. */
+  /** Undefined if there is no upload, and also if it has ended and is not cleared yet. */
   #load(): SessionRecord | undefined {
-    const record = this.#records.load();
+    const record = this.#storage.load();
     return record?.phase === "ended" ? undefined : record;
   }
 
-  /** Whoever reads that all the bytes are here takes the upload for complete: so it is completed first. */
-  async #loadSealed(): Promise<SessionRecord | undefined> {
+  /** A client that reads that all bytes have arrived takes the upload for complete, so it is completed first. */
+  async #completeAndLoad(): Promise<SessionRecord | undefined> {
     const record = this.#load();
-    if (record && isSealing(record)) await this.#seal(record);
+    if (record && isCompleting(record)) await this.#complete(record);
     return this.#load();
   }
 }
 
 const logFailure = (error: unknown) =>
-  log("error", "a final upload could not be put together; the alarm tries again", errorFields(error));
+  log("error", "a final upload could not be concatenated; the alarm tries again", errorFields(error));

@@ -1,25 +1,19 @@
 /**
- * tus 1.0.0 (https://tus.io/protocols/resumable-upload): the core, and the extensions creation, creation-with-upload,
- * creation-defer-length, expiration, checksum, termination and concatenation.
+ * tus 1.0.0 (https://tus.io/protocols/resumable-upload): the core protocol, and the extensions creation,
+ * creation-with-upload, creation-defer-length, expiration, checksum, termination and concatenation.
  */
 import { Problem } from "../../kernel/problem.ts";
-import { mismatch, TUS_ALGORITHMS, tusChecksum } from "../store/digests.ts";
-import { tooLarge } from "../store/errors.ts";
-import { readMetadata, readSize } from "../store/headers.ts";
-import {
-  type Chunk,
-  commonRefusal,
-  completedBefore,
-  type Protocol,
-  type Refused,
-  type UploadCall,
-} from "./upload-call.ts";
-import type { Snapshot } from "./view.ts";
+import { digestMismatch, readTusChecksum, TUS_ALGORITHMS } from "../store/digests.ts";
+import { tooLarge } from "../store/problems.ts";
+import { readMetadata, readSize } from "../store/upload-headers.ts";
+import { alreadyComplete, commonRejection, type Protocol, type RejectedOutcome } from "./protocol.ts";
+import type { Snapshot } from "./snapshot.ts";
+import type { Chunk, UploadRequest } from "./upload-request.ts";
 
 export const TUS_VERSION = "1.0.0";
-const CHUNK_TYPE = "application/offset+octet-stream";
+export const TUS_MEDIA_TYPE = "application/offset+octet-stream";
 
-/** What OPTIONS tells of this server. */
+/** The capabilities of this server, for OPTIONS. */
 export const tusOptions = (maxBytes: number): Record<string, string> => ({
   "Tus-Resumable": TUS_VERSION,
   "Tus-Version": TUS_VERSION,
@@ -29,11 +23,11 @@ export const tusOptions = (maxBytes: number): Record<string, string> => ({
   "Tus-Checksum-Algorithm": TUS_ALGORITHMS.join(","),
 });
 
-/** By its version; or, where that was forgotten, by what only it has. */
+/** Recognised by the version header or, if that is missing, by headers and media types that only tus has. */
 export function speaksTus(headers: Headers): boolean {
   if (headers.has("Tus-Resumable")) return !headers.has("Upload-Draft-Interop-Version");
   const isDraft = IETF_HEADERS.some((name) => headers.has(name));
-  return !isDraft && (TUS_HEADERS.some((name) => headers.has(name)) || isChunk({ headers }));
+  return !isDraft && (TUS_HEADERS.some((name) => headers.has(name)) || hasTusMediaType({ headers }));
 }
 
 const IETF_HEADERS = ["Upload-Draft-Interop-Version", "Upload-Complete", "Upload-Incomplete"];
@@ -48,128 +42,136 @@ const TUS_HEADERS = [
 export const tus: Protocol = {
   removesFile: true,
 
-  async create(call) {
-    checkVersion(call);
-    const concat = readConcat(call);
-    const metadata = call.headers.get("Upload-Metadata");
+  async create(request) {
+    checkVersion(request);
+    const concat = readConcat(request);
+    const metadata = request.headers.get("Upload-Metadata");
     const entries = readMetadata(metadata);
-    const length = concat.kind === "final" ? await call.sumOf(concat.sources) : readLength(call);
-    if (length !== null && length > call.maxBytes) throw tooLarge(call.maxBytes);
-    const outcome = await call.begin(
+    const length = concat.kind === "final" ? await request.totalSizeOf(concat.sources) : readLength(request);
+    if (length !== null && length > request.maxBytes) throw tooLarge(request.maxBytes);
+    const outcome = await request.create(
       {
         filename: entries.get("filename") ?? entries.get("name"),
         contentType: entries.get("filetype") ?? entries.get("type"),
-        query: { ...call.query, ...Object.fromEntries(entries) },
+        query: { ...request.query, ...Object.fromEntries(entries) },
       },
       { ...concat, length, endsAtLength: true, metadata },
-      readFirstChunk(call, concat.kind === "final"),
+      readFirstChunk(request, concat.kind === "final"),
     );
-    // The upload is gone again: nothing is to be told of it.
-    if (outcome.is !== "taken") throw refusal(outcome, {});
-    const { now } = outcome;
-    const headers = { ...progress(now), ...call.resultHeaders(now), Location: call.urlOf(now.id) };
+    // The upload is removed again, so the response describes no progress.
+    if (outcome.is !== "accepted") throw rejection(outcome, {});
+    const { upload } = outcome;
+    const headers = {
+      ...progress(upload),
+      ...request.resultHeaders(upload),
+      Location: request.urlOf(upload.id),
+    };
     return new Response(null, { status: 201, headers });
   },
 
-  check(call) {
-    checkVersion(call);
+  check(request) {
+    checkVersion(request);
   },
 
-  describe(call, now) {
+  describe(request, upload) {
     const headers = new Headers({
-      ...progress(now),
-      ...call.resultHeaders(now),
+      ...progress(upload),
+      ...request.resultHeaders(upload),
       "Cache-Control": "no-store",
     });
-    if (now.length === null) headers.set("Upload-Defer-Length", "1");
-    else headers.set("Upload-Length", String(now.length));
-    if (now.metadata !== null) headers.set("Upload-Metadata", now.metadata);
-    if (now.concat !== null) headers.set("Upload-Concat", now.concat);
+    if (upload.length === null) headers.set("Upload-Defer-Length", "1");
+    else headers.set("Upload-Length", String(upload.length));
+    if (upload.metadata !== null) headers.set("Upload-Metadata", upload.metadata);
+    if (upload.concat !== null) headers.set("Upload-Concat", upload.concat);
     return headers;
   },
 
-  async append(call, id) {
-    checkVersion(call);
-    if (!isChunk(call)) {
-      throw new Problem("unsupported-media", `Send the bytes as ${CHUNK_TYPE}.`, {
-        headers: { "Accept-Patch": CHUNK_TYPE },
+  async append(request, id) {
+    checkVersion(request);
+    if (!hasTusMediaType(request)) {
+      throw new Problem("unsupported-media", `Send the bytes as ${TUS_MEDIA_TYPE}.`, {
+        headers: { "Accept-Patch": TUS_MEDIA_TYPE },
       });
     }
-    const offset = readSize(call.headers, "Upload-Offset");
+    const offset = readSize(request.headers, "Upload-Offset");
     if (offset === null) throw malformed("The header Upload-Offset is missing.");
-    const length = readSize(call.headers, "Upload-Length");
-    if (length !== null && length > call.maxBytes) throw tooLarge(call.maxBytes);
-    const checksum = tusChecksum(call.headers);
-    const outcome = await call.append(id, { offset, length, isLast: false, endsAtLength: true, checksum });
-    if (outcome.is === "taken") return added(call, outcome.now);
-    const before = completedBefore(call, outcome, offset);
-    if (before) return added(call, before);
-    throw refusal(outcome, undefined, offset);
+    const length = readSize(request.headers, "Upload-Length");
+    if (length !== null && length > request.maxBytes) throw tooLarge(request.maxBytes);
+    const checksum = readTusChecksum(request.headers);
+    const chunk = { offset, length, isLast: false, endsAtLength: true, checksum };
+    const outcome = await request.append(id, chunk);
+    if (outcome.is === "accepted") return noContent(request, outcome.upload);
+    const complete = alreadyComplete(request, outcome, offset);
+    if (complete) return noContent(request, complete);
+    throw rejection(outcome, undefined, offset);
   },
 };
 
-const added = (call: UploadCall, now: Snapshot) =>
-  new Response(null, { status: 204, headers: { ...progress(now), ...call.resultHeaders(now) } });
+const noContent = (request: UploadRequest, upload: Snapshot) =>
+  new Response(null, { status: 204, headers: { ...progress(upload), ...request.resultHeaders(upload) } });
 
-/** `offset` is what the request has said. */
-function refusal(
-  outcome: Refused,
-  headers = outcome.is === "refused" ? progress(outcome.now) : {},
+/** `offset` is the one in the request. */
+function rejection(
+  outcome: RejectedOutcome,
+  headers = outcome.is === "rejected" ? progress(outcome.upload) : {},
   offset = 0,
 ): Problem {
-  if (outcome.is === "wrong-digest") {
-    return mismatch(outcome.header, headers);
-  }
-  const { why, now } = outcome;
-  switch (why) {
-    case "complete":
-      if (offset === now.offset) return refusal({ ...outcome, why: "beyond-length" }, headers);
-      return refusal({ ...outcome, why: "offset-mismatch" }, headers);
+  if (outcome.is === "wrong-digest") return digestMismatch(outcome.header, headers);
+  const { reason, upload } = outcome;
+  switch (reason) {
+    case "complete": {
+      const detailed = offset === upload.offset ? "beyond-length" : "offset-mismatch";
+      return rejection({ ...outcome, reason: detailed }, headers);
+    }
     case "offset-mismatch":
-      return new Problem("mismatching-upload-offset", `The upload is at byte ${now.offset}.`, { headers });
+      return new Problem("mismatching-upload-offset", `The upload is at byte ${upload.offset}.`, { headers });
     case "length-conflict": {
-      const detail = "Upload-Length is not what was said before, or less than what is here.";
+      const detail = "Upload-Length differs from an earlier one, or is less than what has arrived.";
       return new Problem("malformed", detail, { headers });
     }
     case "beyond-length": {
-      const detail = `The upload has ${now.length} bytes, and these go beyond.`;
+      const detail = `The upload has ${upload.length} bytes, and these go beyond its end.`;
       return new Problem("too-large", detail, { headers });
     }
     case "wrong-checksum": {
-      const detail = "The bytes are not those of Upload-Checksum; none was kept.";
+      const detail = "The bytes do not match Upload-Checksum; none of them was kept.";
       return new Problem("checksum-mismatch", detail, { headers });
     }
     case "final":
     case "too-large":
     case "interrupted":
     case "preempted":
-      return commonRefusal(why, headers);
+      return commonRejection(reason, headers);
   }
 }
 
-function checkVersion({ headers }: UploadCall): void {
+function checkVersion({ headers }: UploadRequest): void {
   const version = headers.get("Tus-Resumable");
   if (version === TUS_VERSION) return;
-  throw new Problem("unsupported-version", `This is tus ${TUS_VERSION}; say so in Tus-Resumable.`, {
-    headers: { "Tus-Version": TUS_VERSION },
-  });
+  throw new Problem(
+    "unsupported-version",
+    `This server speaks tus ${TUS_VERSION}; send that in Tus-Resumable.`,
+    {
+      headers: { "Tus-Version": TUS_VERSION },
+    },
+  );
 }
 
-function readLength({ headers }: UploadCall): number | null {
+function readLength({ headers }: UploadRequest): number | null {
   const length = readSize(headers, "Upload-Length");
   const defer = headers.get("Upload-Defer-Length");
   if (defer !== null && defer !== "1") throw malformed("Upload-Defer-Length can only be 1.");
   if ((length === null) === (defer === null)) {
-    throw malformed("Say how long the upload is in Upload-Length, or send Upload-Defer-Length: 1.");
+    throw malformed("Send the length of the upload in Upload-Length, or Upload-Defer-Length: 1.");
   }
   return length;
 }
 
-/** `Upload-Concat: partial`, or `final;` and the URLs of the pieces, absolute or relative, in their order. */
+/** `Upload-Concat: partial`, or `final;` and the URLs of the partial uploads in their order, absolute or relative. */
 function readConcat({
   headers,
   idOf,
-}: UploadCall): Pick<Snapshot, "kind" | "concat"> & { sources: string[] } {
+}: UploadRequest): Pick<Snapshot, "kind" | "concat"> & { sources: string[] } {
   const concat = headers.get("Upload-Concat");
   if (concat === null) return { kind: "whole", concat, sources: [] };
   if (concat === "partial") return { kind: "partial", concat, sources: [] };
@@ -178,32 +180,34 @@ function readConcat({
   if (sources.length === 0)
     throw malformed("Upload-Concat is neither partial nor final with the URLs of uploads.");
   if (headers.has("Upload-Length"))
-    throw malformed("A final upload's length follows from its parts: send none.");
+    throw malformed("The length of a final upload follows from its partial uploads: send no Upload-Length.");
   return { kind: "final", concat, sources };
 }
 
-const isChunk = ({ headers }: Pick<UploadCall, "headers">) =>
-  headers.get("Content-Type")?.toLowerCase() === CHUNK_TYPE;
+const hasTusMediaType = ({ headers }: Pick<UploadRequest, "headers">) =>
+  headers.get("Content-Type")?.toLowerCase() === TUS_MEDIA_TYPE;
 
-/** What a creation brings along; an upload of no bytes is complete with that. */
-function readFirstChunk(call: UploadCall, isFinal: boolean): Chunk | null {
-  const isEmpty = call.contentLength === 0;
-  if (isFinal && !isEmpty)
-    throw malformed("A final upload is made of others, and takes no bytes of its own.");
-  if (!isEmpty && !isChunk(call)) {
-    throw new Problem("unsupported-media", `Send bytes at the creation as ${CHUNK_TYPE}, or none.`);
+/** The bytes in a creation. An upload of no bytes is complete with its creation. */
+function readFirstChunk(request: UploadRequest, isFinal: boolean): Chunk | null {
+  const isEmpty = request.contentLength === 0;
+  if (isFinal && !isEmpty) throw malformed("A final upload is made of others and takes no bytes of its own.");
+  if (!isEmpty && !hasTusMediaType(request)) {
+    throw new Problem("unsupported-media", `Send bytes in the creation as ${TUS_MEDIA_TYPE}, or none.`, {
+      headers: { "Accept-Post": TUS_MEDIA_TYPE },
+    });
   }
-  if (isEmpty && readSize(call.headers, "Upload-Length") !== 0) return null;
-  return { offset: 0, length: null, isLast: false, endsAtLength: true, checksum: tusChecksum(call.headers) };
+  if (isEmpty && readSize(request.headers, "Upload-Length") !== 0) return null;
+  const checksum = readTusChecksum(request.headers);
+  return { offset: 0, length: null, isLast: false, endsAtLength: true, checksum };
 }
 
-function progress(now: Snapshot): Record<string, string> {
-  const isComplete = now.phase === "complete";
+function progress(upload: Snapshot): Record<string, string> {
+  const isComplete = upload.phase === "complete";
   const headers: Record<string, string> = {};
-  // A final upload has no offset before it is put together.
-  if (isComplete || now.kind !== "final") headers["Upload-Offset"] = String(now.offset);
-  if (!isComplete || now.kind === "partial")
-    headers["Upload-Expires"] = new Date(now.expiresAtMs).toUTCString();
+  // A final upload has no offset until it is concatenated.
+  if (isComplete || upload.kind !== "final") headers["Upload-Offset"] = String(upload.offset);
+  if (!isComplete || upload.kind === "partial")
+    headers["Upload-Expires"] = new Date(upload.expiresAtMs).toUTCString();
   return headers;
 }
 

@@ -1,35 +1,35 @@
 /**
- * The catalogue: which files there are, and where in R2 their bytes lie, in SQLite, in a few Durable Objects.
+ * The catalogue: which files exist and where in R2 their bytes are. It is kept in SQLite, in a few Durable Objects.
  *
- * R2 alone would not do: it deletes without a condition, so that nobody could take an old version away, or an
- * expired one, and be sure not to hit the new one that has just come.
+ * R2 alone is not enough: it cannot delete conditionally, so whoever deletes an old or expired version could hit a
+ * new one that has just arrived.
  *
- * The bytes of every version are an object of their own (its blob), written once and never changed. A blob is
- * reserved here before the first byte of it goes to R2, and from then on is in one of two places: with its file, or
- * among the strays, which an alarm removes when they are due. So whatever dies in between, nothing stays for ever,
- * and a file is visible only when it is whole:
+ * The bytes of every version are an R2 object of their own (its blob), written once and never changed. A blob is
+ * reserved here before its first byte goes to R2. From then on it is in one of two tables: `file`, or `stray`, from
+ * which an alarm removes it when it is due. So whatever crashes in between, nothing stays forever, and a file is
+ * visible only when it is complete:
  *
  *     reserve ──▶ stray ──commit──▶ file ──replaced, removed, expired──▶ stray, due now ──alarm──▶ gone
  *                   └──discarded, or never committed──▶ due ──alarm──▶ gone
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
-import { type Conditions, judge } from "./conditions.ts";
-import { CREATE_TABLES, type FileRow, validators } from "./schema.ts";
+import { evaluatePreconditions, type Preconditions } from "./preconditions.ts";
+import { CREATE_TABLES, type FileRow, validatorsOf } from "./schema.ts";
 
-/** A whole file, its bytes in R2. */
+/** A complete file whose bytes are in R2. */
 export type NewFile = Omit<FileRow, "modified_at_ms" | "is_replacement">;
 
-export type Committed =
+export type CommitResult =
   | { is: "created" | "replaced"; rows: FileRow[] }
   | { is: "precondition-failed" }
-  /** A blob is not reserved (any more): too late, or it was committed before and has been replaced since. */
+  /** A blob is not reserved, or no longer: the commit is too late, or an earlier one was replaced since. */
   | { is: "unreserved" };
 
-/** Rows that one step of the collection takes; R2 deletes so many objects in one call. */
-const BATCH = 500;
-/** After R2 has failed. */
-const COLLECT_AGAIN_MS = 60_000;
+/** Rows that one step of the collection handles. R2 deletes at most 1,000 objects in one call. */
+const COLLECT_BATCH = 500;
+/** The pause after R2 has failed. */
+const COLLECT_RETRY_MS = 60_000;
 
 export class FileCatalogue extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
@@ -49,11 +49,11 @@ export class FileCatalogue extends DurableObject<Env> {
       .toArray()[0];
   }
 
-  /** The next `limit` files after `after`, in the order of their ids, whose ids begin with `prefix`. */
+  /** At most `limit` files whose ids begin with `prefix` and come after `after`, in the order of their ids. */
   list(prefix: string, after: string, limit: number): FileRow[] {
     return this.#sql
       .exec<FileRow>(
-        // "{" comes after every character that an id may have.
+        // "{" sorts after every character that an id may have.
         `SELECT * FROM file WHERE id > ? AND id >= ? AND id < ? AND (expires_at_ms IS NULL OR expires_at_ms > ?)
          ORDER BY id LIMIT ?`,
         after,
@@ -66,11 +66,11 @@ export class FileCatalogue extends DurableObject<Env> {
   }
 
   /**
-   * Takes note of a blob that is to be written, and of the multipart upload that writes it. Gives the id of that one,
-   * also if it was noted before.
+   * Records a blob that will be written, and the multipart upload that writes it. Returns the id of that multipart
+   * upload, also if an earlier call recorded it.
    */
   async reserve(blob: string, uploadId: string | null, dueAtMs: number): Promise<string | null> {
-    // A call that comes twice, the second time after the commit, must not have a file collected.
+    // A duplicate of this call may arrive after the commit: it must not cause the file to be collected.
     const [row] = this.#sql
       .exec<{ upload_id: string | null }>(
         `INSERT INTO stray (blob, upload_id, due_at_ms)
@@ -88,22 +88,26 @@ export class FileCatalogue extends DurableObject<Env> {
   }
 
   /**
-   * Makes files visible, all or none, if the conditions hold for what is there now. Repeating it is harmless. All
-   * must be of this shard.
+   * Makes files visible, all or none, if the preconditions hold for the current files. It can be repeated safely.
+   * All files must belong to this shard.
    */
-  async commit(files: NewFile[], conditions: Conditions): Promise<Committed> {
-    const outcome = this.ctx.storage.transactionSync(() => this.#commit(files, conditions, Date.now()));
+  async commit(files: NewFile[], preconditions: Preconditions): Promise<CommitResult> {
+    const outcome = this.ctx.storage.transactionSync(() => this.#commit(files, preconditions, Date.now()));
     await this.#setAlarm();
     return outcome;
   }
 
-  /** Takes a file away, if the conditions hold for what is there now. */
-  async remove(id: string, conditions: Conditions): Promise<"removed" | "missing" | "precondition-failed"> {
+  /** Removes a file if the preconditions hold for the current version. */
+  async remove(
+    id: string,
+    preconditions: Preconditions,
+  ): Promise<"removed" | "missing" | "precondition-failed"> {
     const outcome = this.ctx.storage.transactionSync(() => {
       const current = this.find(id);
-      // Before the conditions (RFC 9110 §13.2.1): without them, too, this would be a 404.
+      // Before the preconditions (RFC 9110 §13.2.1): without them this would be a 404 as well.
       if (!current) return "missing";
-      if (judge(conditions, validators(current), false) === "failed") return "precondition-failed";
+      if (evaluatePreconditions(preconditions, validatorsOf(current), false) === "failed")
+        return "precondition-failed";
       this.#sql.exec("DELETE FROM file WHERE id = ?", id);
       this.#makeStray(current.blob, Date.now());
       return "removed";
@@ -112,38 +116,40 @@ export class FileCatalogue extends DurableObject<Env> {
     return outcome;
   }
 
-  /** Gives up a blob that has been reserved and not committed. */
+  /** Makes a blob that was reserved and not committed due for collection now. */
   async discard(blob: string): Promise<void> {
     this.#sql.exec("UPDATE stray SET due_at_ms = ? WHERE blob = ?", Date.now(), blob);
     await this.#setAlarm();
   }
 
-  /** Removes what is due. Never throws: the runtime gives an alarm up that fails too often. */
+  /** Removes what is due. Never throws, because the runtime abandons an alarm that fails too often. */
   override async alarm(): Promise<void> {
     try {
       await this.#collect(Date.now());
       await this.#setAlarm();
     } catch (error) {
       log("error", "files could not be collected; next try in a minute", errorFields(error));
-      await this.ctx.storage.setAlarm(Date.now() + COLLECT_AGAIN_MS);
+      await this.ctx.storage.setAlarm(Date.now() + COLLECT_RETRY_MS);
     }
   }
 
-  #commit(files: NewFile[], conditions: Conditions, nowMs: number): Committed {
+  #commit(files: NewFile[], preconditions: Preconditions, nowMs: number): CommitResult {
     const before = files.map(({ id }) => this.find(id));
     if (files.every(({ blob }, i) => before[i]?.blob === blob)) {
       const rows = before.filter((row) => row !== undefined);
       return { is: rows.some((row) => row.is_replacement === 1) ? "replaced" : "created", rows };
     }
     if (!files.every(({ blob }) => this.#isReserved(blob, nowMs))) return { is: "unreserved" };
-    if (before.some((row) => judge(conditions, row && validators(row), false) === "failed")) {
+    if (
+      before.some((row) => evaluatePreconditions(preconditions, row && validatorsOf(row), false) === "failed")
+    ) {
       return { is: "precondition-failed" };
     }
     const rows = files.map((file) => this.#put(file, nowMs));
     return { is: before.some((row) => row) ? "replaced" : "created", rows };
   }
 
-  /** One that is due may be on its way out of R2 already. */
+  /** A reservation that is due does not count: the blob may already be on its way out of R2. */
   #isReserved(blob: string, nowMs: number): boolean {
     const found = this.#sql.exec("SELECT 1 FROM stray WHERE blob = ? AND due_at_ms > ?", blob, nowMs);
     return found.toArray().length > 0;
@@ -151,7 +157,7 @@ export class FileCatalogue extends DurableObject<Env> {
 
   #put(file: NewFile, nowMs: number): FileRow {
     this.#sql.exec("DELETE FROM stray WHERE blob = ?", file.blob);
-    // Also one that has expired and is not collected yet.
+    // Includes a version that has expired and is not collected yet.
     const [before] = this.#sql
       .exec<Pick<FileRow, "blob" | "modified_at_ms" | "expires_at_ms">>(
         "SELECT blob, modified_at_ms, expires_at_ms FROM file WHERE id = ?",
@@ -161,7 +167,7 @@ export class FileCatalogue extends DurableObject<Env> {
     if (before) this.#makeStray(before.blob, nowMs);
     const row: FileRow = {
       ...file,
-      // No two versions within one second: then the date alone tells them apart (RFC 9110 §8.8.2.2).
+      // Never two versions within one second, so that the date alone distinguishes them (RFC 9110 §8.8.2.2).
       modified_at_ms: Math.max(nowMs, before ? before.modified_at_ms + 1000 : 0),
       is_replacement: before && (before.expires_at_ms ?? Number.POSITIVE_INFINITY) > nowMs ? 1 : 0,
     };
@@ -193,7 +199,7 @@ export class FileCatalogue extends DurableObject<Env> {
           .exec<Pick<FileRow, "id" | "blob">>(
             "SELECT id, blob FROM file WHERE expires_at_ms <= ? LIMIT ?",
             nowMs,
-            BATCH,
+            COLLECT_BATCH,
           )
           .toArray();
         for (const { id, blob } of expired) {
@@ -204,7 +210,7 @@ export class FileCatalogue extends DurableObject<Env> {
           .exec<{ blob: string; upload_id: string | null }>(
             "SELECT blob, upload_id FROM stray WHERE due_at_ms <= ? LIMIT ?",
             nowMs,
-            BATCH,
+            COLLECT_BATCH,
           )
           .toArray();
       });
@@ -217,12 +223,12 @@ export class FileCatalogue extends DurableObject<Env> {
     }
   }
 
-  /** R2 refuses to abort what is completed or aborted; and after seven days it aborts by itself. */
+  /** R2 rejects the abort of an upload that is completed or aborted. After seven days it aborts by itself. */
   async #abort(blob: string, uploadId: string): Promise<void> {
     await Promise.allSettled([this.env.FILES.resumeMultipartUpload(blob, uploadId).abort()]);
   }
 
-  /** For whatever is due next. */
+  /** Sets the alarm to whatever is due next. */
   async #setAlarm(): Promise<void> {
     const { due } = this.#sql
       .exec<{ due: number | null }>(
@@ -231,7 +237,7 @@ export class FileCatalogue extends DurableObject<Env> {
            UNION ALL SELECT MIN(expires_at_ms) FROM file WHERE expires_at_ms IS NOT NULL)`,
       )
       .one();
-    // One that rings too early costs less than one that is set anew with each file.
+    // An alarm that fires too early costs less than one that is set again with each file.
     const set = await this.ctx.storage.getAlarm();
     if (due !== null && (set === null || due < set)) await this.ctx.storage.setAlarm(due);
   }

@@ -1,25 +1,25 @@
-/** `GET /files`: the files of all shards, in one order, page by page. */
+/** `GET /files`: the files of all shards in one order, page by page. */
 import { Problem } from "../../kernel/problem.ts";
 import { fileIdSchema } from "./names.ts";
 import { type FileRow, toFile } from "./schema.ts";
 import { allCatalogues } from "./shards.ts";
 
-interface Page {
+interface PageRequest {
   prefix: string;
   limit: number;
-  /** `next` of the page before. */
+  /** `next` of the previous page. */
   cursor: string | undefined;
   /** Any URL of this Worker. */
   base: string;
 }
 
 /**
- * The cursor names the last file of its page, so that pages neither repeat nor miss a file that was there all the
- * while, whatever else comes and goes. Throws a `Problem` 422 at one that this did not give out.
+ * The cursor names the last file of its page. So pages neither repeat nor miss a file that exists all the while,
+ * whatever else comes and goes. Throws a `Problem` 422 for a cursor that this function did not return.
  */
-export async function listFiles(env: Env, { prefix, limit, cursor, base }: Page) {
+export async function listFiles(env: Env, { prefix, limit, cursor, base }: PageRequest) {
   const after = cursor === undefined ? "" : readCursor(cursor);
-  // One more than the page, to see whether there is a next.
+  // One more than the page, to see whether there is another page.
   const shards = await Promise.all(
     allCatalogues(env).map(async (catalogue): Promise<FileRow[]> => catalogue.list(prefix, after, limit + 1)),
   );
@@ -34,6 +34,6 @@ export async function listFiles(env: Env, { prefix, limit, cursor, base }: Page)
 function readCursor(cursor: string): string {
   const id = Buffer.from(cursor, "base64url").toString();
   if (fileIdSchema.safeParse(id).success) return id;
-  const detail = "This is no cursor that a page has given.";
+  const detail = "The cursor is not the `next` of any page.";
   throw new Problem("invalid", detail, { errors: [{ at: "query/cursor", detail }] });
 }

@@ -1,10 +1,10 @@
 import { z } from "zod";
-import type { Validators } from "./conditions.ts";
+import type { Validators } from "./preconditions.ts";
 
-/** One file as the catalogue keeps it; times are ms since the epoch. */
+/** One file as the catalogue stores it; times are ms since the epoch. */
 export type FileRow = {
   id: string;
-  /** The key of its bytes in R2: `files/{id}/{uuid}`, used once, so that no two versions share one. */
+  /** The key of its bytes in R2: `files/{id}/{uuid}`, used only once, so that no two versions share a key. */
   blob: string;
   filename: string;
   content_type: string;
@@ -13,9 +13,9 @@ export type FileRow = {
   /** Hexadecimal; quoted, it is the ETag. */
   sha256: string;
   modified_at_ms: number;
-  /** 1 if this version came in the place of another. */
+  /** 1 if this version replaced another. */
   is_replacement: number;
-  /** From then on it is gone for readers; null: it stays. */
+  /** From then on readers no longer find it; null: it does not expire. */
   expires_at_ms: number | null;
 };
 
@@ -31,11 +31,11 @@ export const CREATE_TABLES = `
     is_replacement INTEGER NOT NULL,
     expires_at_ms  INTEGER
   ) STRICT, WITHOUT ROWID;
-  -- Collecting costs what has expired, not what is kept.
+  -- The cost of collecting grows with what has expired, not with what is kept.
   CREATE INDEX IF NOT EXISTS file_expiring ON file (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
   CREATE UNIQUE INDEX IF NOT EXISTS file_blob ON file (blob);
 
-  -- Bytes in R2 that are no file's (any more, or yet), and from when on they may be removed.
+  -- Bytes in R2 that belong to no file, not yet or no longer, and when they may be removed.
   CREATE TABLE IF NOT EXISTS stray (
     blob       TEXT PRIMARY KEY,
     upload_id  TEXT,
@@ -44,33 +44,36 @@ export const CREATE_TABLES = `
   CREATE INDEX IF NOT EXISTS stray_due ON stray (due_at_ms);
 `;
 
-/** A file as its caller sees it. */
+/** A file as callers see it. */
 export const fileSchema = z
   .object({
-    filename: z.string().meta({ description: "As the client sent it; never part of a key or path." }),
+    filename: z.string().meta({ description: "From the client; never part of a key or path." }),
     id: z.string(),
     url: z.url(),
     size: z.int().meta({ description: "In bytes." }),
     contentType: z.string(),
     sha256: z.string().meta({ description: "Hexadecimal; quoted, it is the ETag." }),
     modifiedAt: z.iso.datetime(),
-    expiresAt: z.iso.datetime().nullable().meta({ description: "From then on the file is gone." }),
+    expiresAt: z.iso
+      .datetime()
+      .nullable()
+      .meta({ description: "When the file expires; null if it does not." }),
   })
   .meta({ id: "File" });
 
-/** A file as its uploader is answered. */
+/** A file as the response to its upload shows it. */
 export const storedFileSchema = fileSchema
   .extend({
     task: z
       .object({ id: z.string(), url: z.url() })
       .optional()
-      .meta({ description: "What `?task=` has started." }),
+      .meta({ description: "The task that `?task=` started." }),
   })
   .meta({ id: "StoredFile" });
 
 export type StoredFile = z.output<typeof storedFileSchema>;
 
-/** A row as its caller sees it; `base` is any URL of this Worker. */
+/** A row as callers see it; `base` is any URL of this Worker. */
 export function toFile(row: FileRow, base: string): z.output<typeof fileSchema> {
   return {
     filename: row.filename,
@@ -86,35 +89,42 @@ export function toFile(row: FileRow, base: string): z.output<typeof fileSchema> 
 
 export const fileUrl = (id: string, base: string) => new URL(`/files/${id}`, base).href;
 
-/** What preconditions look at. */
-export const validators = (row: FileRow): Validators => ({
+/** What preconditions are compared with. */
+export const validatorsOf = (row: FileRow): Validators => ({
   etag: etagOf(row),
   modifiedAtMs: row.modified_at_ms,
 });
 
 export const etagOf = ({ sha256 }: Pick<FileRow, "sha256">) => `"${sha256}"`;
 
-/** The longest that a file can be asked to last, in seconds: 100 years. */
-const MAX_EXPIRES_IN = 100 * 365 * 86_400;
+/** 100 years. */
+const MAX_EXPIRES_IN_S = 100 * 365 * 86_400;
 
 const seconds = z
   .string()
   .regex(/^\d{1,10}$/, "a whole number of seconds")
   .transform(Number)
-  .pipe(z.number().min(1).max(MAX_EXPIRES_IN));
+  .pipe(z.number().min(1).max(MAX_EXPIRES_IN_S));
 
-/** A body that is no zod schema to the router: with one, the whole of it would be read into memory. */
+/**
+ * Bodies of any type, described by plain JSON Schemas: for a zod schema the router would read the whole body into
+ * memory to validate it.
+ */
 const ANYTHING: string = "*/*";
-export const BYTES = { [ANYTHING]: { schema: z.string().meta({ format: "binary" }) } };
+export const BYTES = { [ANYTHING]: { schema: { type: "string" as const, format: "binary" } } };
+/** Such a body as an API explorer can send it without a file to choose. */
+export const TEXT = { "text/plain": { schema: { type: "string" as const }, example: "Hello, Sluice.\n" } };
 
-/** What any upload may say of the file, as query parameters (or, for tus, metadata). */
+/** What any upload may say about the file, as query parameters (or, for tus, as metadata). */
 export const uploadQuerySchema = z.object({
-  expires_in: seconds.optional().meta({ description: "Seconds from now, after which the file is gone." }),
+  expires_in: seconds
+    .optional()
+    .meta({ description: "The file expires this many seconds after the upload is complete." }),
   task: z
     .string()
     .max(64)
     .optional()
-    .meta({ description: "A task type to start with each file: its input is `{fileId}`." }),
+    .meta({ description: "A task type to start with each file; the input is `{fileId}`." }),
 });
 
 export type UploadQuery = z.output<typeof uploadQuerySchema>;

@@ -5,9 +5,9 @@ import { MAX_LENGTH, MAX_UNKNOWN_LENGTH } from "./parts.ts";
 
 export interface FileSettings {
   maxBytes: number;
-  /** For a file whose length is not known beforehand. */
+  /** For a file of unknown length. */
   maxUnknownBytes: number;
-  /** Keys that links are signed with: the first signs, all are honoured. */
+  /** Keys for links: the first one signs, all of them are accepted. */
   linkKeys: string[];
 }
 
@@ -25,5 +25,7 @@ const linkKeysSchema = z
   .default("")
   .transform((text) => text.split(/\s+/).filter(Boolean))
   .pipe(
-    z.array(z.string().min(32, "each key has at least 32 characters; more than one are separated by spaces")),
+    z.array(
+      z.string().min(32, "each key needs at least 32 characters; several keys are separated by spaces"),
+    ),
   );

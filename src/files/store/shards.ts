@@ -1,8 +1,11 @@
-/** The catalogue is split into shards, one Durable Object each. The id of a file tells in which one it is. */
+/** The catalogue is split into shards, one Durable Object each. The id of a file determines its shard. */
 import { v7 as uuidv7 } from "uuid";
 import type { FileCatalogue } from "./catalogue.ts";
 
-/** Each takes some hundred changes and a thousand look-ups a second. The number cannot be changed: files would be lost. */
+/**
+ * Each shard handles some hundred changes and a thousand look-ups a second. The number must never change: files would
+ * be lost.
+ */
 const SHARDS = 8;
 
 type Catalogue = DurableObjectStub<FileCatalogue>;
@@ -12,11 +15,11 @@ export const catalogueOf = (env: Env, fileId: string): Catalogue => shard(env, s
 export const allCatalogues = (env: Env): Catalogue[] =>
   Array.from({ length: SHARDS }, (_, number) => shard(env, number));
 
-/** A new id in the same shard as `beside`, so that both can be committed in one step. */
-export function newFileId(beside?: string): string {
+/** A new id, in the same shard as `sibling`, so that both files can be committed in one step. */
+export function newFileId(sibling?: string): string {
   for (;;) {
     const id = uuidv7();
-    if (beside === undefined || shardOf(id) === shardOf(beside)) return id;
+    if (sibling === undefined || shardOf(id) === shardOf(sibling)) return id;
   }
 }
 

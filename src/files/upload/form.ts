@@ -1,17 +1,17 @@
 /**
- * Form data (RFC 7578), read as a stream: no faster than the files inside are taken out of it, one after the other,
- * so that memory stays the same whatever their size and number.
+ * Reads form data (RFC 7578) as a stream, only as fast as the files in it are consumed, one after the other. So
+ * memory use does not depend on their size or number.
  */
 import { parse as parseType } from "content-type";
 import { Problem } from "../../kernel/problem.ts";
-import { parseFormDisposition } from "../store/disposition.ts";
-import { readChunks } from "../store/parts.ts";
+import { readChunks } from "../store/body.ts";
+import { parseFormDisposition } from "./form-disposition.ts";
 import { MultipartReader, type PartHeader } from "./multipart.ts";
 
 export interface FilePart {
   /** The name of the form field. */
   field: string;
-  /** What the client calls the file, as it was sent; may be empty. */
+  /** The name of the file as the client sent it; may be empty. */
   filename: string;
   contentType: string;
   chunks: AsyncIterable<Uint8Array>;
@@ -20,12 +20,12 @@ export interface FilePart {
 interface FormHandlers {
   /** Must read all the chunks, or reject. */
   onFile: (part: FilePart) => Promise<void>;
-  /** A field that is not a file. */
+  /** Called for a field that is not a file. */
   onField: (name: string, value: string) => void;
 }
 
-/** A generous form; what is larger is not a form but an attack. Sizes are bytes. */
-export const LIMITS = {
+/** Generous for a form: anything larger is an attack. Sizes are in bytes. */
+export const FORM_LIMITS = {
   parts: 200,
   files: 100,
   headers: 20,
@@ -34,19 +34,19 @@ export const LIMITS = {
   fieldSize: 64 * 1024,
 };
 
-/** Reads the whole form. Rejects with a `Problem` if it is broken, longer than a limit, or a handler refuses. */
+/** Reads the whole form. Rejects with a `Problem` if it is malformed, exceeds a limit, or a handler rejects. */
 export async function readForm(request: Request, { onFile, onField }: FormHandlers): Promise<void> {
-  const reader = new MultipartReader(readChunks(request.body), boundaryOf(request), LIMITS);
+  const reader = new MultipartReader(readChunks(request.body), readBoundary(request), FORM_LIMITS);
   let parts = 0;
   let files = 0;
   try {
     for (let header = await reader.next(); header; header = await reader.next()) {
-      if (++parts > LIMITS.parts) throw beyond(`more than ${LIMITS.parts} parts`);
+      if (++parts > FORM_LIMITS.parts) throw overLimit(`more than ${FORM_LIMITS.parts} parts`);
       const { name, filename, contentType } = readHeader(header);
       if (filename === undefined) {
         onField(name, await readText(name, reader.content()));
       } else {
-        if (++files > LIMITS.files) throw beyond(`more than ${LIMITS.files} files`);
+        if (++files > FORM_LIMITS.files) throw overLimit(`more than ${FORM_LIMITS.files} files`);
         await onFile({ field: name, filename, contentType, chunks: reader.content() });
       }
     }
@@ -60,18 +60,18 @@ async function readText(name: string, chunks: AsyncIterable<Uint8Array>): Promis
   let size = 0;
   for await (const chunk of chunks) {
     size += chunk.length;
-    if (size > LIMITS.fieldSize) {
-      throw beyond(`more than ${LIMITS.fieldSize} bytes in the field ${JSON.stringify(name)}`);
+    if (size > FORM_LIMITS.fieldSize) {
+      throw overLimit(`more than ${FORM_LIMITS.fieldSize} bytes in the field ${JSON.stringify(name)}`);
     }
     texts.push(chunk);
   }
   return Buffer.concat(texts).toString("utf8");
 }
 
-/** Of RFC 2046 §5.1.1. */
+/** RFC 2046 §5.1.1. */
 const BOUNDARY = /^[\w'()+,./:=? -]{0,69}[\w'()+,./:=?-]$/;
 
-function boundaryOf(request: Request): string {
+function readBoundary(request: Request): string {
   const { type, parameters } = parseType(request.headers.get("Content-Type") ?? "");
   if (type !== "multipart/form-data") {
     throw new Problem("unsupported-media", "Send the form as multipart/form-data.", {
@@ -80,22 +80,22 @@ function boundaryOf(request: Request): string {
   }
   const { boundary = "" } = parameters;
   if (BOUNDARY.test(boundary)) return boundary;
-  throw new Problem("malformed", "The Content-Type names no boundary, or one that cannot be.");
+  throw new Problem("malformed", "The Content-Type has no boundary, or one that is not valid.");
 }
 
-/** What the header of a part says, which is bytes of UTF-8. `filename` is undefined for what is no file. */
+/** Reads the header of a part, which is UTF-8. `filename` is undefined for a field that is not a file. */
 function readHeader(header: PartHeader): { name: string; filename?: string; contentType: string } {
   const disposition = Buffer.from(header.get("content-disposition") ?? "", "latin1").toString("utf8");
   const { name, filename } = parseFormDisposition(disposition);
-  if (Buffer.byteLength(name) > LIMITS.fieldNameSize) {
-    throw beyond(`a field whose name is longer than ${LIMITS.fieldNameSize} bytes`);
+  if (Buffer.byteLength(name) > FORM_LIMITS.fieldNameSize) {
+    throw overLimit(`a field whose name is longer than ${FORM_LIMITS.fieldNameSize} bytes`);
   }
   const contentType = header.get("content-type") ?? "text/plain";
   if (filename !== undefined) return { name, filename, contentType };
-  // Without a name, still a file, by what it says of itself.
+  // A part without a file name is still a file if its type says so.
   return contentType.toLowerCase() === "application/octet-stream"
     ? { name, filename: "", contentType }
     : { name, contentType };
 }
 
-const beyond = (limit: string) => new Problem("too-large", `The form has ${limit}.`);
+const overLimit = (limit: string) => new Problem("too-large", `The form has ${limit}.`);

@@ -1,77 +1,49 @@
-/** Storing files: from a form, or as the body of a PUT. */
+/** Routes that store files: from a form, or as the body of a PUT. */
 import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { Problem } from "../../kernel/problem.ts";
-import { checkTaskType } from "../store/follow-up.ts";
 import { fileIdSchema } from "../store/names.ts";
-import { BYTES, storedFileSchema, uploadQuerySchema } from "../store/schema.ts";
+import { BYTES, storedFileSchema, TEXT, uploadQuerySchema } from "../store/schema.ts";
+import { checkTaskType } from "../store/upload-task.ts";
 import { uploadBody, uploadForm } from "./upload.ts";
 
-export const storeRoutes = createRouter();
-
-/** Bodies that are not zod schemas: with one, the whole of them would be read into memory before the handler runs. */
+/** Plain JSON Schemas: for a zod schema, the router would read the whole form into memory to validate it. */
 const BINARY = { type: "string" as const, contentMediaType: "application/octet-stream" };
 const ONE_FILE = { type: "object" as const, required: ["file"], properties: { file: BINARY } };
 const ANY_FIELDS = {
   type: "object" as const,
+  properties: { file: BINARY, note: { type: "string" as const, example: "hello" } },
   additionalProperties: { oneOf: [BINARY, { type: "string" as const }] },
 };
 const FORM_PROBLEMS = {
-  400: "The form is broken off, malformed, or names no boundary.",
-  413: "The form has more parts, or one of them is longer, than is allowed; `detail` says which limit.",
+  400: "The form breaks off, is malformed, or has no valid boundary.",
+  413: "The form has too many parts, or one of them is too long; `detail` says which limit was exceeded.",
   415: "The body is not multipart/form-data.",
 };
 
-storeRoutes.openapi(
-  createRoute({
-    method: "post",
-    path: "/upload-file",
-    tags: ["Examples"],
-    summary: "Upload one file from a form",
-    ...needs("write"),
-    request: {
-      query: uploadQuerySchema,
-      body: { required: true, content: { "multipart/form-data": { schema: ONE_FILE } } },
+const uploadFileRoute = createRoute({
+  method: "post",
+  path: "/upload-file",
+  operationId: "uploadFile",
+  tags: ["Examples"],
+  summary: "Upload one file from a form",
+  ...needs("write"),
+  request: {
+    query: uploadQuerySchema,
+    body: {
+      required: true,
+      description: "A form with one file, in the field `file`. Other fields are ignored.",
+      content: { "multipart/form-data": { schema: ONE_FILE } },
     },
-    responses: {
-      201: json("The file is stored whole.", storedFileSchema),
-      ...problems({
-        ...FORM_PROBLEMS,
-        422: 'There is not exactly one file, in the field "file", with a name.',
-      }),
-    },
-  }),
-  async (c) => {
-    const query = c.req.valid("query");
-    await checkTaskType(query.task);
-    const upload = uploadForm(c.env, c.req.raw, query, {
-      checkFile: checkOnlyFile,
-      checkField: checkOtherField,
-      checkCount: (count) => {
-        if (count === 0) throw refused('There is no file in the form; send one in the field "file".');
-      },
-    });
-    // A client that goes away ends this handler; what it leaves behind is then still cleared away.
-    c.executionCtx.waitUntil(Promise.allSettled([upload]));
-    const { files } = await upload;
-    const file = storedFileSchema.parse(files[0]);
-    return c.json(file, 201, { Location: file.url });
   },
-);
-
-function checkOnlyFile(field: string, filename: string, before: number): void {
-  if (field !== "file") throw refused('The file is in another field; send it in the field "file".');
-  if (filename === "") throw refused("The file has no name: no file was chosen.");
-  if (before > 0) throw refused("The form has more than one file; send it to /files.");
-}
-
-function checkOtherField(name: string): void {
-  if (name === "file") throw refused('The field "file" is text, not a file; with curl: -F file=@path.');
-}
-
-function refused(detail: string): Problem {
-  return new Problem("invalid", detail, { errors: [{ at: "form/file", detail }] });
-}
+  responses: {
+    201: json("The file is stored.", storedFileSchema),
+    ...problems({
+      ...FORM_PROBLEMS,
+      422: "The form does not have exactly one file with a name, in the field `file`.",
+    }),
+  },
+});
 
 const formResultSchema = z
   .object({
@@ -80,26 +52,81 @@ const formResultSchema = z
   })
   .meta({ id: "FormResult" });
 
-storeRoutes.openapi(
-  createRoute({
-    method: "post",
-    path: "/files",
-    tags: ["Files"],
-    summary: "Upload any number of files from a form",
-    description:
-      "All or none: if anything about the form is wrong, even after the last file, none of its files is kept. A file " +
-      "input that was left empty is no file.",
-    ...needs("write"),
-    request: {
-      query: uploadQuerySchema,
-      body: { required: true, content: { "multipart/form-data": { schema: ANY_FIELDS } } },
+const uploadFilesRoute = createRoute({
+  method: "post",
+  path: "/files",
+  operationId: "uploadFiles",
+  tags: ["Files"],
+  summary: "Upload any number of files from a form",
+  description:
+    "Stores all files or none: if anything in the form is invalid, even after the last file, no file is kept. An " +
+    "empty file input is not a file.",
+  ...needs("write"),
+  request: {
+    query: uploadQuerySchema,
+    body: {
+      required: true,
+      description: "A form with any files and fields. The response contains the values of the fields.",
+      content: { "multipart/form-data": { schema: ANY_FIELDS } },
     },
-    responses: {
-      201: json("The files are stored whole.", formResultSchema),
-      ...problems({ ...FORM_PROBLEMS, 422: "A file has no name, or one that is too long." }),
+  },
+  responses: {
+    201: json("The files are stored.", formResultSchema),
+    ...problems({ ...FORM_PROBLEMS, 422: "A file has no name, or one that is too long." }),
+  },
+});
+
+const putFileRoute = createRoute({
+  method: "put",
+  path: "/files/{id}",
+  operationId: "putFile",
+  tags: ["Files"],
+  summary: "Store the body under an id of your choice",
+  description:
+    "Creates or replaces a file. `If-None-Match: *` only creates; `If-Match: <etag>` only replaces that version. " +
+    "`Content-Digest` or `Repr-Digest` (sha-256, sha-512) and `Content-MD5` are verified. The name of the file " +
+    "comes from a `Content-Disposition` header; without one it is the id.",
+  ...needs("write"),
+  request: {
+    params: z.object({ id: fileIdSchema.meta({ example: "hello.txt" }) }),
+    query: uploadQuerySchema,
+    body: {
+      description: "The bytes of the file, of any media type. `Content-Type` becomes the type of the file.",
+      content: { ...TEXT, ...BYTES },
     },
-  }),
-  async (c) => {
+  },
+  responses: {
+    200: json("The file is replaced.", storedFileSchema),
+    201: json("The file is created.", storedFileSchema),
+    ...problems({
+      400: "The body broke off, or does not match a digest.",
+      409: "The upload took more than a day.",
+      412: "A precondition does not hold.",
+      413: "The file is longer than MAX_FILE_BYTES.",
+      415: "The request has a Content-Encoding; only identity is accepted.",
+      422: "The id or a query parameter is invalid.",
+    }),
+  },
+});
+
+export const storeRoutes = createRouter()
+  .openapi(uploadFileRoute, async (c) => {
+    const query = c.req.valid("query");
+    await checkTaskType(query.task);
+    const upload = uploadForm(c.env, c.req.raw, query, {
+      checkFile: checkOnlyFile,
+      checkField: checkOtherField,
+      checkCount: (count) => {
+        if (count === 0) throw invalidFile('There is no file in the form; send one in the field "file".');
+      },
+    });
+    // If the client disconnects, this handler ends, but what it leaves behind must still be removed.
+    c.executionCtx.waitUntil(Promise.allSettled([upload]));
+    const { files } = await upload;
+    const file = storedFileSchema.parse(files[0]);
+    return c.json(file, 201, { Location: file.url });
+  })
+  .openapi(uploadFilesRoute, async (c) => {
     const query = c.req.valid("query");
     await checkTaskType(query.task);
     const upload = uploadForm(c.env, c.req.raw, query, {
@@ -109,35 +136,8 @@ storeRoutes.openapi(
     });
     c.executionCtx.waitUntil(Promise.allSettled([upload]));
     return c.json(await upload, 201);
-  },
-);
-
-storeRoutes.openapi(
-  createRoute({
-    method: "put",
-    path: "/files/{id}",
-    tags: ["Files"],
-    summary: "Store the body under an id of your choice",
-    description:
-      "Creates or replaces. `If-None-Match: *` only creates, `If-Match: <etag>` only replaces that version. " +
-      "`Content-Digest` or `Repr-Digest` (sha-256, sha-512) and `Content-MD5` are verified. The file's name is the " +
-      "one in a `Content-Disposition` header, or the id.",
-    ...needs("write"),
-    request: { params: z.object({ id: fileIdSchema }), query: uploadQuerySchema, body: { content: BYTES } },
-    responses: {
-      200: json("Replaced.", storedFileSchema),
-      201: json("Created.", storedFileSchema),
-      ...problems({
-        400: "The body broke off, or is not what a digest says.",
-        409: "It took more than a day.",
-        412: "A precondition does not hold.",
-        413: "Longer than MAX_FILE_BYTES.",
-        415: "With Content-Encoding.",
-        422: "An id or query parameter that cannot be.",
-      }),
-    },
-  }),
-  async (c) => {
+  })
+  .openapi(putFileRoute, async (c) => {
     const { id } = c.req.valid("param");
     const query = c.req.valid("query");
     await checkTaskType(query.task);
@@ -146,5 +146,18 @@ storeRoutes.openapi(
     const { is, etag, file } = await upload;
     if (is === "replaced") return c.json(file, 200, { ETag: etag });
     return c.json(file, 201, { ETag: etag, Location: file.url });
-  },
-);
+  });
+
+function checkOnlyFile(field: string, filename: string, count: number): void {
+  if (field !== "file") throw invalidFile('The file is in another field; send it in the field "file".');
+  if (filename === "") throw invalidFile("The file has no name: no file was chosen.");
+  if (count > 0) throw invalidFile("The form has more than one file; send it to /files.");
+}
+
+function checkOtherField(name: string): void {
+  if (name === "file") throw invalidFile('The field "file" is text, not a file; with curl: -F file=@path.');
+}
+
+function invalidFile(detail: string): Problem {
+  return new Problem("invalid", detail, { errors: [{ at: "form/file", detail }] });
+}

@@ -1,33 +1,39 @@
 /**
- * Whole files, from requests: the files of a form, or the body of a PUT. A request stores all that it brings, or
- * nothing: its files are made visible once the last byte of it has been read and found to be right.
+ * Stores the files of one request: those of a form, or the body of a PUT. A request stores everything it brings or
+ * nothing. Its files become visible only when its last byte has been read and everything about it is valid.
  */
 
 import { Problem } from "../../kernel/problem.ts";
 import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
-import { discardBlob, type StoredBlob, writeBlob } from "../store/blob.ts";
-import type { Committed, NewFile } from "../store/catalogue.ts";
-import { type Conditions, hasConditions, judge, NO_CONDITIONS, readConditions } from "../store/conditions.ts";
-import { contentDigests } from "../store/digests.ts";
-import { preconditionFailed, tooLarge } from "../store/errors.ts";
-import { startTask, taskLink } from "../store/follow-up.ts";
-import { readSize } from "../store/headers.ts";
-import { checkFilename, cleanFilename, filenameOf, mediaType } from "../store/names.ts";
-import { atMost, readChunks } from "../store/parts.ts";
+import { discardBlob, type StoredBlob, writeBlob } from "../store/blob-writer.ts";
+import { limitSize, readChunks } from "../store/body.ts";
+import type { CommitResult, NewFile } from "../store/catalogue.ts";
+import { readContentDigests } from "../store/digests.ts";
+import { checkFilename, cleanFilename, cleanMediaType, readFilename } from "../store/names.ts";
+import {
+  evaluatePreconditions,
+  hasPreconditions,
+  NO_PRECONDITIONS,
+  type Preconditions,
+  readPreconditions,
+} from "../store/preconditions.ts";
+import { preconditionFailed, tooLarge } from "../store/problems.ts";
 import {
   etagOf,
   type FileRow,
   type StoredFile,
   toFile,
   type UploadQuery,
-  validators,
+  validatorsOf,
 } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
 import { catalogueOf, newFileId } from "../store/shards.ts";
+import { readSize } from "../store/upload-headers.ts";
+import { startTask, taskLink } from "../store/upload-task.ts";
 import { type FilePart, readForm } from "./form.ts";
 
-/** A file whose bytes are in R2, and what is to be known of it. */
-interface Ready extends StoredBlob {
+/** A file whose bytes are in R2, with its metadata; not visible yet. */
+interface WrittenFile extends StoredBlob {
   filename: string;
   contentType: string;
 }
@@ -38,14 +44,14 @@ export interface FormResult {
 }
 
 interface FormRules {
-  /** Throws a `Problem` if such a file is not wanted; `before` is how many there were already. */
-  checkFile: (field: string, filename: string, before: number) => void;
+  /** Throws a `Problem` if the route does not accept such a file; `count` is how many came before it. */
+  checkFile: (field: string, filename: string, count: number) => void;
   checkField: (name: string) => void;
-  /** Throws a `Problem` if these are not enough. */
+  /** Throws a `Problem` if the number of files is wrong. */
   checkCount: (count: number) => void;
 }
 
-/** Stores the files of a form. If anything about the form is wrong, even after them, none of them is kept. */
+/** Stores the files of a form. If anything in the form is invalid, even after the last file, none is kept. */
 export async function uploadForm(
   env: Env,
   request: Request,
@@ -53,18 +59,19 @@ export async function uploadForm(
   rules: FormRules,
 ): Promise<FormResult> {
   const { maxUnknownBytes } = readFileSettings(env);
-  const files: (Ready & { field: string })[] = [];
-  let isBegun = false;
+  const files: (WrittenFile & { field: string })[] = [];
+  let hasBegun = false;
   const fields: FormResult["fields"] = [];
   const onFile = async ({ field, filename: sent, contentType, chunks }: FilePart) => {
     const filename = cleanFilename(sent);
     rules.checkFile(field, filename, files.length);
-    if (filename === "") return checkNothingChosen(chunks);
+    if (filename === "") return expectNothingChosen(chunks);
     checkFilename(filename);
-    isBegun = true;
+    hasBegun = true;
     const id = newFileId(files[0]?.id);
-    const incoming = { id, chunks: atMost(chunks, maxUnknownBytes), length: null, expected: [] };
-    files.push({ ...(await writeBlob(env, incoming)), filename, contentType: mediaType(contentType), field });
+    const incoming = { id, chunks: limitSize(chunks, maxUnknownBytes), length: null, expected: [] };
+    const written = await writeBlob(env, incoming);
+    files.push({ ...written, filename, contentType: cleanMediaType(contentType), field });
   };
   const onField = (name: string, value: string) => {
     rules.checkField(name);
@@ -75,15 +82,15 @@ export async function uploadForm(
     rules.checkCount(files.length);
   } catch (error) {
     await Promise.all(files.map((file) => discardBlob(env, file)));
-    throw isBegun ? sayingNothingWasKept(error) : error;
+    throw hasBegun ? addNothingWasKept(error) : error;
   }
-  const { rows } = await commitFiles(env, files, query, NO_CONDITIONS);
-  const answers = await Promise.all(rows.map((row) => toStoredFile(row, request.url, query)));
-  return { files: answers.map((file, i) => ({ field: files[i]?.field ?? "", ...file })), fields };
+  const { rows } = await commitFiles(env, files, query, NO_PRECONDITIONS);
+  const stored = await Promise.all(rows.map((row) => toStoredFile(row, request.url, query)));
+  return { files: stored.map((file, i) => ({ field: files[i]?.field ?? "", ...file })), fields };
 }
 
-/** A file input that was left empty is sent as a file without a name and without bytes: it is no file. */
-async function checkNothingChosen(chunks: AsyncIterable<Uint8Array>): Promise<void> {
+/** A browser sends an empty file input as a file without name and bytes. It is not a file. */
+async function expectNothingChosen(chunks: AsyncIterable<Uint8Array>): Promise<void> {
   for await (const chunk of chunks) {
     if (chunk.length === 0) continue;
     const detail = "A file has no name.";
@@ -91,7 +98,7 @@ async function checkNothingChosen(chunks: AsyncIterable<Uint8Array>): Promise<vo
   }
 }
 
-/** Stores the body of a PUT under the id. Throws a `Problem`, and changes nothing, if anything about it is wrong. */
+/** Stores the body of a PUT under the id. If the request is invalid, throws a `Problem` and changes nothing. */
 export async function uploadBody(env: Env, request: Request, id: string, query: UploadQuery) {
   const { headers } = request;
   checkPutHeaders(headers);
@@ -99,47 +106,49 @@ export async function uploadBody(env: Env, request: Request, id: string, query: 
   const length = readSize(headers, "Content-Length");
   const max = length === null ? maxUnknownBytes : maxBytes;
   if (length !== null && length > max) throw tooLarge(max);
-  const expected = contentDigests(headers);
-  const filename = cleanFilename(filenameOf(headers) ?? "") || id;
+  const expected = readContentDigests(headers);
+  const filename = cleanFilename(readFilename(headers) ?? "") || id;
   checkFilename(filename);
-  const conditions = readConditions(headers);
-  if (hasConditions(conditions)) await checkConditions(env, id, conditions);
-  const chunks = atMost(readChunks(request.body), max);
-  const blob = await writeBlob(env, { id, chunks, length, expected });
-  const contentType = mediaType(headers.get("Content-Type"));
-  const { is, rows } = await commitFiles(env, [{ ...blob, filename, contentType }], query, conditions);
+  const preconditions = readPreconditions(headers);
+  if (hasPreconditions(preconditions)) await checkPreconditions(env, id, preconditions);
+  const chunks = limitSize(readChunks(request.body), max);
+  const written = await writeBlob(env, { id, chunks, length, expected });
+  const file = { ...written, filename, contentType: cleanMediaType(headers.get("Content-Type")) };
+  const { is, rows } = await commitFiles(env, [file], query, preconditions);
   const [row] = rows;
-  if (!row) throw new Error("what was committed is not there");
+  if (!row) throw new Error("the committed file is missing");
   return { is, etag: etagOf(row), file: await toStoredFile(row, request.url, query) };
 }
 
-/** Makes files visible, all in one step; or discards their bytes, and throws. Their ids must be of one shard. */
-async function commitFiles(env: Env, files: Ready[], query: UploadQuery, conditions: Conditions) {
+/** Makes files visible in one step, or discards their bytes and throws. Their ids must belong to one shard. */
+async function commitFiles(env: Env, files: WrittenFile[], query: UploadQuery, preconditions: Preconditions) {
   const [first] = files;
   if (!first) return { is: "created" as const, rows: [] };
-  const news = files.map((file) => toNewFile(file, query));
-  // If this fails for good, nobody knows whether it was committed: then the bytes are left to the catalogue.
-  const outcome: Committed = await retry(
-    async () => catalogueOf(env, first.id).commit(news, conditions),
+  const newFiles = files.map((file) => toNewFile(file, query));
+  // If every try fails, we cannot tell whether the files were committed. The catalogue then collects what was not.
+  const result: CommitResult = await retry(
+    async () => catalogueOf(env, first.id).commit(newFiles, preconditions),
     RESTART_PAUSES_MS,
   );
-  if ("rows" in outcome) return outcome;
+  if ("rows" in result) return result;
   await Promise.all(files.map((file) => discardBlob(env, file)));
-  if (outcome.is === "precondition-failed") throw preconditionFailed(first.id);
-  throw new Problem("conflict", "The upload took too long, and what it was to become has been given up.");
+  if (result.is === "precondition-failed") throw preconditionFailed(first.id);
+  throw new Problem("conflict", "The upload took too long, and its bytes have been discarded.");
 }
 
 function toNewFile(
-  { id, blob, filename, contentType, size, sha256 }: Ready,
+  { id, blob, filename, contentType, size, sha256 }: WrittenFile,
   { expires_in }: UploadQuery,
 ): NewFile {
   const expires_at_ms = expires_in === undefined ? null : Date.now() + expires_in * 1000;
   return { id, blob, filename, content_type: contentType, size, sha256, expires_at_ms };
 }
 
-async function checkConditions(env: Env, id: string, conditions: Conditions): Promise<void> {
+/** Before the body is read, so that a failed precondition costs no upload. The commit evaluates them again. */
+async function checkPreconditions(env: Env, id: string, preconditions: Preconditions): Promise<void> {
   const row = await catalogueOf(env, id).find(id);
-  if (judge(conditions, row && validators(row), false) === "failed") throw preconditionFailed(id);
+  if (evaluatePreconditions(preconditions, row && validatorsOf(row), false) === "failed")
+    throw preconditionFailed(id);
 }
 
 async function toStoredFile(row: FileRow, base: string, { task }: UploadQuery): Promise<StoredFile> {
@@ -148,8 +157,8 @@ async function toStoredFile(row: FileRow, base: string, { task }: UploadQuery): 
   return taskId === null ? file : { ...file, task: taskLink(taskId, base) };
 }
 
-/** The same problem; its detail goes on to say what became of the files that had come before. */
-function sayingNothingWasKept(error: unknown): Problem {
+/** The same problem, with a detail that also says what became of the files before it. */
+function addNothingWasKept(error: unknown): Problem {
   if (error instanceof Problem) {
     return new Problem(error.kind, `${error.detail} Nothing of the form was kept.`, error.options);
   }
@@ -160,17 +169,15 @@ function sayingNothingWasKept(error: unknown): Problem {
 
 function checkPutHeaders(headers: Headers): void {
   if (headers.has("Content-Range")) {
-    // RFC 9110 §14.5: a server that does not take part of a file must not take it for the whole.
-    throw new Problem("malformed", "A PUT brings the whole file; to send it in pieces, use /uploads.");
+    // RFC 9110 §14.5: a server that does not support partial PUT must not take a part for the whole.
+    throw new Problem("malformed", "A PUT stores the whole file; to send it in pieces, use /uploads.");
   }
   const encoding = headers.get("Content-Encoding") ?? "identity";
   if (encoding.toLowerCase() !== "identity") {
     throw new Problem(
       "unsupported-media",
-      "Send the file without Content-Encoding: it is stored as it comes.",
-      {
-        headers: { "Accept-Encoding": "identity" },
-      },
+      "Send the file without Content-Encoding (identity): it is stored exactly as it arrives.",
+      { headers: { "Accept-Encoding": "identity" } },
     );
   }
 }

@@ -1,4 +1,4 @@
-/** Reading a file, by the front door: whole, in part, or not again; and that what is served can do no harm. */
+/** Reading a file over HTTP: whole, in part, or not at all (304); and that served bytes can do no harm. */
 import { env, reset } from "cloudflare:test";
 import * as fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -16,7 +16,7 @@ const REPR_DIGEST = `sha-256=:${Buffer.from(sha256(TEXT), "hex").toString("base6
 const get = (headers: Record<string, string> = {}, method = "GET", query = "") =>
   fetchText(`/files/a.txt${query}`, { method, headers });
 
-/** The headers of an answer but for those that every answer has. */
+/** The headers of a response, except those that every response has. */
 function ownHeaders(headers: Headers) {
   const common = /^(x-(?!content)|cross-origin|origin-agent|referrer|last-modified)/;
   return Object.fromEntries([...headers].filter(([name]) => !common.test(name)));
@@ -63,13 +63,13 @@ describe("the headers are exactly these:", () => {
     expect(headers.has("Last-Modified")).toBe(true);
   });
 
-  test("304, without those of the content", async () => {
+  test("304, without the headers of the content", async () => {
     const { status, text, headers } = await get({ "If-None-Match": ETAG });
     expect([status, text, ownHeaders(headers)]).toEqual([304, "", VALIDATORS]);
     expect(headers.has("Last-Modified")).toBe(true);
   });
 
-  test("416, with the size there is", async () => {
+  test("416, with the size of the file", async () => {
     const { status, text, headers } = await get({ Range: "bytes=10-" });
     expect([status, ownHeaders(headers)]).toEqual([
       416,
@@ -96,21 +96,21 @@ describe("a range", () => {
     ["bytes=99-", 416, ""],
     ["bytes=10-10", 416, ""],
     ["bytes=-0", 416, ""],
-    // Several: the whole (RFC 9110 §14.2).
+    // Several ranges: the whole (RFC 9110 §14.2).
     ["bytes=0-1,3-4", 200, TEXT],
     ["bytes=0-0,-1", 200, TEXT],
     ["bytes=4-2", 200, TEXT],
     ["bytes=x", 200, TEXT],
     ["lines=0-1", 200, TEXT],
   ])("%s: %i", async (range, status, text) => {
-    const answer = await get({ Range: range });
-    expect(answer.status).toBe(status);
+    const response = await get({ Range: range });
+    expect(response.status).toBe(status);
     if (status !== 416)
-      expect([answer.text, answer.headers.get("Content-Length")]).toEqual([text, String(text.length)]);
-    expect(answer.headers.has("Content-Range")).toBe(status !== 200);
+      expect([response.text, response.headers.get("Content-Length")]).toEqual([text, String(text.length)]);
+    expect(response.headers.has("Content-Range")).toBe(status !== 200);
   });
 
-  test("is not for HEAD (§14.2)", async () => {
+  test("is ignored for HEAD (§14.2)", async () => {
     for (const Range of ["bytes=2-4", "bytes=99-"]) {
       const { status, headers } = await get({ Range }, "HEAD");
       expect([status, headers.get("Content-Length"), headers.has("Content-Range")]).toEqual([
@@ -121,7 +121,7 @@ describe("a range", () => {
     }
   });
 
-  test("of an empty file is none: 416 where it begins after the end, else the whole", async () => {
+  test("of an empty file is unsatisfiable (416) if it begins after the end, else the whole", async () => {
     await putFile("a.txt", "");
     const statuses = [];
     for (const Range of ["bytes=0-", "bytes=0-0", "bytes=-0", "bytes=-5"])
@@ -130,7 +130,7 @@ describe("a range", () => {
     expect((await get()).headers.get("Content-Length")).toBe("0");
   });
 
-  test("is the same bytes as a slice of the whole", async () => {
+  test("has the same bytes as a slice of the whole", async () => {
     await fc.assert(
       fc.asyncProperty(fc.nat(9), fc.nat(12), async (first, length) => {
         const { status, text } = await get({ Range: `bytes=${first}-${first + length}` });
@@ -141,7 +141,7 @@ describe("a range", () => {
   });
 });
 
-describe("conditions", () => {
+describe("preconditions", () => {
   test.each<[string, Record<string, string>, number]>([
     ["If-Match", { "If-Match": ETAG }, 200],
     ["If-Match *", { "If-Match": "*" }, 200],
@@ -161,8 +161,8 @@ describe("conditions", () => {
     ],
     ["If-Match beats If-Unmodified-Since", { "If-Match": ETAG, "If-Unmodified-Since": LONG_AGO }, 200],
     ["a failed If-Match comes before If-None-Match", { "If-Match": '"x"', "If-None-Match": ETAG }, 412],
-    ["with a range: the condition comes first", { "If-None-Match": ETAG, Range: "bytes=99-" }, 304],
-    ["with a range: the condition holds", { "If-Match": ETAG, Range: "bytes=0-1" }, 206],
+    ["with a range: the precondition is evaluated first", { "If-None-Match": ETAG, Range: "bytes=99-" }, 304],
+    ["with a range: the precondition holds", { "If-Match": ETAG, Range: "bytes=0-1" }, 206],
     ["If-Range", { "If-Range": ETAG, Range: "bytes=0-1" }, 206],
     ["If-Range, another", { "If-Range": '"x"', Range: "bytes=0-1" }, 200],
     ["If-Range, another, of a range past the end", { "If-Range": '"x"', Range: "bytes=99-" }, 200],
@@ -174,21 +174,21 @@ describe("conditions", () => {
     if (status !== 206) expect((await get(headers, "HEAD")).status).toBe(status);
   });
 
-  test("by the file's own Last-Modified", async () => {
+  test("with the file's own Last-Modified", async () => {
     const date = (await get()).headers.get("Last-Modified") ?? "";
     expect((await get({ "If-Modified-Since": date })).status).toBe(304);
     expect((await get({ "If-Unmodified-Since": date })).status).toBe(200);
     expect((await get({ "If-Range": date, Range: "bytes=0-1" })).status).toBe(206);
   });
 
-  test("do not stand before a file that is not there: 404", async () => {
+  test("do not matter if there is no file: 404", async () => {
     for (const name of ["If-Match", "If-None-Match"]) {
       expect((await fetchText("/files/none", { headers: { [name]: "*" } })).status).toBe(404);
     }
   });
 });
 
-describe("what is served cannot run here", () => {
+describe("served bytes cannot run as a page or script", () => {
   const inline = async (type: string) => {
     await putFile("a.txt", TEXT, { headers: { "Content-Type": type } });
     const { headers } = await get({}, "GET", "?disposition=inline");
@@ -206,7 +206,7 @@ describe("what is served cannot run here", () => {
     "audio/mpeg",
     "video/mp4",
     "text/plain; charset=utf-16",
-  ])("%s may be shown in a window, by who asks for it", async (type) => {
+  ])("%s is shown in a window if that is requested", async (type) => {
     expect(await inline(type)).toBe("inline");
     expect((await get()).headers.get("Content-Disposition")).toMatch(/^attachment/);
   });
@@ -226,7 +226,7 @@ describe("what is served cannot run here", () => {
     expect(await inline(type)).toBe("attachment");
   });
 
-  test("another disposition cannot be asked for", async () => {
+  test("any other disposition is rejected", async () => {
     expect((await get({}, "GET", "?disposition=x")).status).toBe(422);
   });
 });
@@ -239,7 +239,7 @@ test.each([
   ["مرحبا", "attachment; filename=\"?????\"; filename*=UTF-8''%D9%85%D8%B1%D8%AD%D8%A8%D8%A7"],
   ["50%25.txt", "attachment; filename=50%25.txt; filename*=UTF-8''50%2525.txt"],
   ["a;b\u202e.txt", "attachment; filename=\"a;b?.txt\"; filename*=UTF-8''a%3Bb%E2%80%AE.txt"],
-])("%s is saved under its name, said in both ways where one does not do", async (sent, header) => {
+])("%s is saved under its name, which is sent in both forms if one is not enough", async (sent, header) => {
   const { body } = await postForm(
     "/upload-file",
     formBody([filePart("x", `name="file"; filename="${sent}"`)]),
@@ -248,7 +248,7 @@ test.each([
 });
 
 describe("a file that is replaced", () => {
-  /** The bucket, where something happens before each read. */
+  /** The bucket, with something that happens before each read. */
   const readAfter = (before: () => Promise<unknown>) => ({
     FILES: changed(env.FILES, {
       get: async (key: string, options: R2GetOptions) => {
@@ -258,7 +258,7 @@ describe("a file that is replaced", () => {
     }),
   });
 
-  test("between the look into the catalogue and the read from R2 is read anew, headers and all", async () => {
+  test("between the look-up in the catalogue and the read from R2 is read again, headers included", async () => {
     let reads = 0;
     const variables = readAfter(async () => {
       if (++reads > 1) return;
@@ -275,7 +275,7 @@ describe("a file that is replaced", () => {
     ]);
   });
 
-  test("again at each try is given up with a 500, not with bytes of another version", async () => {
+  test("again at every try gets a 500, never the bytes of another version", async () => {
     let reads = 0;
     const variables = readAfter(async () => {
       await putFile("a.txt", `version ${++reads}`);
@@ -285,7 +285,7 @@ describe("a file that is replaced", () => {
     expect(reads).toBe(3);
   });
 
-  test("by a removal meanwhile is a 404", async () => {
+  test("and then removed is a 404", async () => {
     const variables = readAfter(async () => {
       await fetchText("/files/a.txt", { method: "DELETE" });
       await collect();

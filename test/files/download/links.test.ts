@@ -10,7 +10,7 @@ const NOW = 1_800_000_000;
 
 const keyed = (LINK_KEYS: string) => Object.assign({}, env, { LINK_KEYS });
 
-/** What a link comes to at a time, in seconds. */
+/** What checking a link gives at a time, in seconds. */
 function verdict(keys: string, id: string, token: string, at = NOW): string {
   try {
     checkLink(keyed(keys), id, token, at * 1000);
@@ -23,26 +23,26 @@ function verdict(keys: string, id: string, token: string, at = NOW): string {
 
 const token = signLink(keyed(OLD), "a", NOW + 60);
 
-test("a link is valid until its time, and not from then on", () => {
+test("a link is valid until it expires, and not from then on", () => {
   const verdicts = [NOW, NOW + 59, NOW + 60, NOW + 61].map((at) => verdict(OLD, "a", token, at));
   expect(verdicts).toEqual(["valid", "valid", "forbidden", "forbidden"]);
   expect(token.startsWith(`${NOW + 60}.`)).toBe(true);
 });
 
-describe("a link that was not given out is refused", () => {
+describe("a link that was not issued is rejected", () => {
   const [, signature = ""] = token.split(".");
   test.each([
     ["(a good one, to compare)", "a", token, "valid"],
     ["for another file", "b", token, "forbidden"],
-    ["for a file whose id begins the same", "a1", token, "forbidden"],
+    ["for a file whose id has the same beginning", "a1", token, "forbidden"],
     ["for longer", "a", `${NOW + 61}.${signature}`, "forbidden"],
-    ["for longer, by a zero in front of which nobody thinks", "a", `0${NOW + 61}.${signature}`, "forbidden"],
+    ["for longer, with a leading zero", "a", `0${NOW + 61}.${signature}`, "forbidden"],
     ["for the file `a\\n1…`, its id cut", "a\n1", `800000060.${signature}`, "forbidden"],
     ["without a signature", "a", `${NOW + 60}.`, "forbidden"],
     ["with half a signature", "a", token.slice(0, -20), "forbidden"],
     ["with more than a signature", "a", `${token}A`, "forbidden"],
     ["without a time", "a", `.${signature}`, "forbidden"],
-    ["with a time that is none", "a", `1e10.${signature}`, "forbidden"],
+    ["with a time that is not a number", "a", `1e10.${signature}`, "forbidden"],
     ["with a negative time", "a", `-1.${signature}`, "forbidden"],
     ["empty", "a", "", "forbidden"],
   ])("%s", (_name, id, shown, right) => {
@@ -62,7 +62,7 @@ describe("a link that was not given out is refused", () => {
 });
 
 describe("a key can be replaced", () => {
-  test("links of the old one stay valid beside the new one, which signs from then on", () => {
+  test("links of the old key stay valid beside the new one, which signs from then on", () => {
     const both = `${NEW} ${OLD}`;
     const signedNow = signLink(keyed(both), "a", NOW + 60);
     expect([verdict(both, "a", token), verdict(both, "a", signedNow), verdict(NEW, "a", signedNow)]).toEqual([
@@ -73,12 +73,12 @@ describe("a key can be replaced", () => {
     expect(verdict(OLD, "a", signedNow)).toBe("forbidden");
   });
 
-  test("and its links end when it is taken away", () => {
+  test("and its links become invalid when it is removed", () => {
     expect(verdict(NEW, "a", token)).toBe("forbidden");
   });
 });
 
-test("without a key nothing is signed, and no link is valid, not one that is signed with an empty key either", () => {
+test("without a key nothing is signed and no link is valid, not even one that is signed with an empty key", () => {
   expect(() => signLink(keyed(""), "a", NOW)).toThrow("LINK_KEYS");
   expect(verdict("", "a", token)).toBe("forbidden");
 });

@@ -5,14 +5,14 @@ import { contentRange, parseRange } from "../../../src/files/download/range.ts";
 const SIZES = [0, 1, 2, 9, 10];
 const POSITIONS = [0, 1, 2, 8, 9, 10, 11, 99];
 
-/** The bytes of a file of this size that a range has, counted one by one. */
+/** The bytes of a file of this size that are in a range, counted one by one. */
 function bytesIn(size: number, isIn: (position: number) => boolean) {
   const all = Array.from({ length: size }, (_, i) => i).filter(isIn);
   return all[0] === undefined ? "unsatisfiable" : { offset: all[0], length: all.length };
 }
 
 describe.each(SIZES)("of a file of %i bytes", (size) => {
-  test.each(POSITIONS)("bytes=%i- is that byte and all after it", (first) => {
+  test.each(POSITIONS)("bytes=%i- is that byte and all that follow", (first) => {
     expect(parseRange(`bytes=${first}-`, size)).toEqual(bytesIn(size, (i) => i >= first));
   });
 
@@ -24,15 +24,15 @@ describe.each(SIZES)("of a file of %i bytes", (size) => {
     },
   );
 
-  test("bytes=-n is so many at the end, or all", () => {
+  test("bytes=-n is the last n bytes, or all", () => {
     for (const length of POSITIONS.filter((n) => n > 0)) {
-      // §14.1.2: of what is shorter than the suffix, the whole; no Content-Range could tell of no byte.
+      // §14.1.2: the whole of what is shorter than the suffix; a Content-Range cannot describe zero bytes.
       const right = size === 0 ? undefined : bytesIn(size, (i) => i >= size - length);
       expect(parseRange(`bytes=-${length}`, size)).toEqual(right);
     }
   });
 
-  test("bytes=-0 is none", () => {
+  test("bytes=-0 is unsatisfiable", () => {
     expect(parseRange("bytes=-0", size)).toBe("unsatisfiable");
   });
 });
@@ -77,7 +77,7 @@ test.each([
   expect(parseRange(header, 10)).toEqual(range);
 });
 
-test("whatever is asked for, what is given lies inside the file, and Content-Range says so", () => {
+test("whatever is requested, the result lies inside the file, and Content-Range says so", () => {
   const number = fc.oneof(fc.nat(30), fc.maxSafeNat(), fc.constant(""));
   fc.assert(
     fc.property(number, number, fc.nat(20), (first, last, size) => {

@@ -1,4 +1,4 @@
-/** Removing, expiring and sharing files, by the front door. */
+/** Removing, expiring and sharing files, over HTTP. */
 import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { callForJson } from "../../support/call.ts";
@@ -16,11 +16,11 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** So many seconds later. */
+/** Sets the clock that many seconds later. */
 const later = (seconds: number) => vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + seconds * 1000 });
 
 describe("DELETE", () => {
-  test("removes a file: gone at once, its bytes by and by", async () => {
+  test("removes a file at once, and its bytes soon after", async () => {
     await putFile("a", "one");
     const { status, text } = await remove("a");
     expect([status, text]).toEqual([204, ""]);
@@ -35,13 +35,13 @@ describe("DELETE", () => {
     ["If-Match with its ETag, weak", { "If-Match": `W/${etagFor("one")}` }, 412],
     ["If-None-Match: *", { "If-None-Match": "*" }, 412],
     ["If-Unmodified-Since long ago", { "If-Unmodified-Since": "Sun, 06 Nov 1994 08:49:37 GMT" }, 412],
-  ])("under the condition %s", async (_name, headers, status) => {
+  ])("under the precondition %s", async (_name, headers, status) => {
     await putFile("a", "one");
     expect((await remove("a", headers)).status).toBe(status);
     expect((await read("a")).status).toBe(status === 204 ? 404 : 200);
   });
 
-  test("of what cannot be an id is refused", async () => {
+  test("with an invalid id is rejected", async () => {
     expect((await remove(".a")).status).toBe(422);
   });
 });
@@ -52,12 +52,12 @@ describe("a file that has expired", () => {
     await putFile("b", "two");
   });
 
-  test("was there until then", async () => {
+  test("exists until then", async () => {
     later(59);
     expect((await read("a")).status).toBe(200);
   });
 
-  test("is gone at once, for everybody; its bytes are collected by themselves", async () => {
+  test("is gone at once for every reader; the alarm collects its bytes", async () => {
     later(60);
     expect([(await read("a")).status, (await remove("a")).status]).toEqual([404, 404]);
     expect((await fetchText("/files/a/links", LINK_REQUEST)).status).toBe(404);
@@ -66,7 +66,7 @@ describe("a file that has expired", () => {
     expect(await whatIsLeft()).toMatchObject({ files: ["b"], objects: [expect.any(String)], strays: [] });
   });
 
-  test("leaves its id to the next, whom nothing takes away", async () => {
+  test("frees its id for a new file, which stays", async () => {
     later(60);
     const next = await putFile("a", "three", { headers: { "If-None-Match": "*" } });
     expect([next.status, next.body.expiresAt]).toEqual([201, null]);
@@ -74,7 +74,7 @@ describe("a file that has expired", () => {
     expect((await read("a")).text).toBe("three");
   });
 
-  test("says beforehand when that is", async () => {
+  test("shows beforehand when it expires", async () => {
     const { body } = await callForJson("/files/c?expires_in=60", { method: "PUT", body: "x" });
     const lifeMs = Date.parse(String(body.expiresAt)) - Date.parse(String(body.modifiedAt));
     expect(lifeMs).toBeGreaterThan(58_000);
@@ -92,7 +92,7 @@ const LINK_REQUEST = {
   body: JSON.stringify({ expires_in: 60 }),
   variables: { LINK_KEYS: KEYS.old },
 };
-/** Somebody without a token, far away. */
+/** A remote caller without a token. */
 const STRANGER = { site: "https://sluice.example.com", variables: { ACCESS: "tokens", LINK_KEYS: KEYS.old } };
 
 /** The path of a new link. */
@@ -111,7 +111,7 @@ describe("a link", () => {
     await putFile("b", "two");
   });
 
-  test("is a URL of the file, with its time", async () => {
+  test("is a URL of the file that contains its expiry", async () => {
     const { status, headers, body } = await callForJson("/files/a/links", LINK_REQUEST);
     expect([status, headers.get("Location")]).toEqual([201, body.url]);
     expect(body.url).toMatch(/^http:\/\/localhost\/files\/a\/links\/\d{10}\.[\w-]{43}$/);
@@ -120,7 +120,7 @@ describe("a link", () => {
     expect(lifeMs).toBeLessThanOrEqual(60_000);
   });
 
-  test("lets a stranger read this file, whole, in part, its head, or not again; and nothing else", async () => {
+  test("lets a stranger read this file, whole, in part, its headers, or get a 304; and nothing else", async () => {
     const path = await share("a");
     const whole = await follow(path);
     expect([whole.status, whole.text]).toEqual([200, "0123456789"]);
@@ -150,10 +150,10 @@ describe("a link", () => {
           .replace(/\.(.)/, ".-$1")
           .slice(0, path.length),
     ],
-    ["its time changed", (path) => path.replace(/links\/(\d+)/, (_, time) => `links/${Number(time) + 1}`)],
+    ["a changed time", (path) => path.replace(/links\/(\d+)/, (_, time) => `links/${Number(time) + 1}`)],
     ["no signature", (path) => path.replace(/\..*$/, ".")],
-    ["nothing but letters", (path) => path.replace(/links\/.*$/, "links/x")],
-  ])("with %s is refused", async (_name, tamper) => {
+    ["an invented token", (path) => path.replace(/links\/.*$/, "links/x")],
+  ])("with %s is rejected", async (_name, tamper) => {
     const path = await share("a");
     const tampered = tamper(path);
     expect(tampered).not.toBe(path);
@@ -161,7 +161,7 @@ describe("a link", () => {
     expect([status, JSON.parse(text).type]).toEqual([403, "urn:sluice:problem:forbidden"]);
   });
 
-  test("is over at its time, or with its file; a new version of the file it shows", async () => {
+  test("ends when it expires or when its file is removed; it shows a new version of the file", async () => {
     const path = await share("a");
     await putFile("a", "replaced");
     expect((await follow(path)).text).toBe("replaced");
@@ -174,7 +174,7 @@ describe("a link", () => {
     expect((await follow(path)).status).toBe(403);
   });
 
-  test("outlives its key for as long as that is kept behind the new one", async () => {
+  test("stays valid as long as its key is kept behind the new one", async () => {
     const path = await share("a");
     const withKeys = async (shown: string, LINK_KEYS: string) =>
       (await follow(shown, { variables: { ...STRANGER.variables, LINK_KEYS } })).status;
@@ -184,7 +184,7 @@ describe("a link", () => {
     expect([await withKeys(newer, KEYS.new), await withKeys(newer, KEYS.old)]).toEqual([200, 403]);
   });
 
-  test("cannot be made without a key: 503; and without one, none is valid", async () => {
+  test("cannot be created without a key (503), and without a key no link is valid", async () => {
     const { status, body } = await callForJson("/files/a/links", {
       ...LINK_REQUEST,
       variables: { LINK_KEYS: "" },
@@ -213,11 +213,11 @@ describe("a link", () => {
     expect((await callForJson(path, { ...LINK_REQUEST, body: JSON.stringify(request) })).status).toBe(status);
   });
 
-  test("is asked for in JSON", async () => {
-    const ask = async (body: string | null, type: string) =>
+  test("must be requested in JSON", async () => {
+    const request = async (body: string | null, type: string) =>
       (await callForJson("/files/a/links", { ...LINK_REQUEST, body, headers: { "Content-Type": type } }))
         .status;
-    expect([await ask("{", "application/json"), await ask("expires_in=60", "text/plain")]).toEqual([
+    expect([await request("{", "application/json"), await request("expires_in=60", "text/plain")]).toEqual([
       400, 415,
     ]);
   });

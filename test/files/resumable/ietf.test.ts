@@ -1,17 +1,17 @@
 import { describe, expect, test } from "vitest";
+import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
-  type Answer,
   changeRecord,
-  countIntake,
+  countAppended,
   digest,
   fileOf,
   idOf,
   pathOf,
   send,
-  sha256,
   stalledBody,
-  streamOf,
+  type UploadResponse,
+  withoutLength,
 } from "../../support/uploads.ts";
 
 keepQuiet();
@@ -25,7 +25,7 @@ const MAX_5 = { MAX_FILE_BYTES: 5 };
 
 type Extra = Record<string, string | number>;
 
-/** The header that tells whether this is all, as the version has it. */
+/** The header that says whether this is all, in the given version. */
 const whole = (version: number, isWhole: boolean): Extra =>
   version === 3
     ? { "Upload-Incomplete": isWhole ? "?0" : "?1" }
@@ -37,7 +37,8 @@ const create = async (version: number, isWhole: boolean, body: BodyInit | null, 
     headers: { "Upload-Draft-Interop-Version": version, ...whole(version, isWhole), ...extra },
   });
 
-const begin = async (version: number, extra: Extra = {}) => pathOf(await create(version, false, null, extra));
+const createEmpty = async (version: number, extra: Extra = {}) =>
+  pathOf(await create(version, false, null, extra));
 
 const append = async (
   version: number,
@@ -64,8 +65,8 @@ const head = async (version: number, path: string, extra: Extra = {}) =>
 const remove = async (version: number, path: string, extra: Extra = {}) =>
   send("DELETE", path, { headers: { "Upload-Draft-Interop-Version": version, ...extra } });
 
-/** What the answer says of the upload: how far it is, and whether that is all, whichever header says so. */
-function progress({ headers }: Answer) {
+/** What the response says about the upload: its offset, and whether it is complete, from whichever header. */
+function progress({ headers }: UploadResponse) {
   const incomplete = headers.get("Upload-Incomplete");
   const flag = incomplete === null ? headers.get("Upload-Complete") : { "?1": "?0", "?0": "?1" }[incomplete];
   return [headers.get("Upload-Offset"), flag];
@@ -74,25 +75,25 @@ function progress({ headers }: Answer) {
 const length = (bytes: string): Extra => ({ "Content-Length": Buffer.byteLength(bytes) });
 
 describe.each(VERSIONS)("version %i", (version) => {
-  test("a creation with part of the bytes is a 201 that tells where to go on", async () => {
-    const answer = await create(version, false, "hel");
-    expect([answer.status, ...progress(answer)]).toEqual([201, "3", "?0"]);
-    expect(answer.has("Upload-Draft-Interop-Version", "Tus-Resumable", "Content-Location")).toEqual({
+  test("a creation with some of the bytes gets a 201 that says where to continue", async () => {
+    const response = await create(version, false, "hel");
+    expect([response.status, ...progress(response)]).toEqual([201, "3", "?0"]);
+    expect(response.has("Upload-Draft-Interop-Version", "Tus-Resumable", "Content-Location")).toEqual({
       "Upload-Draft-Interop-Version": String(version),
       "Tus-Resumable": null,
       "Content-Location": null,
     });
-    expect(answer.headers.has(version === 3 ? "Upload-Complete" : "Upload-Incomplete")).toBe(false);
-    expect((await fileOf(pathOf(answer))).status).toBe(404);
+    expect(response.headers.has(version === 3 ? "Upload-Complete" : "Upload-Incomplete")).toBe(false);
+    expect((await fileOf(pathOf(response))).status).toBe(404);
   });
 
-  test("a creation with all the bytes is the file", async () => {
-    const answer = await create(version, true, "hello", { "Content-Type": "text/plain" });
-    expect([answer.status, ...progress(answer)]).toEqual([201, "5", "?1"]);
-    const id = idOf(pathOf(answer));
+  test("a creation with all the bytes becomes the file", async () => {
+    const response = await create(version, true, "hello", { "Content-Type": "text/plain" });
+    expect([response.status, ...progress(response)]).toEqual([201, "5", "?1"]);
+    const id = idOf(pathOf(response));
     const url = `http://localhost/files/${id}`;
-    expect(answer.headers.get("Content-Location")).toBe(url);
-    expect(answer.body).toEqual({
+    expect(response.headers.get("Content-Location")).toBe(url);
+    expect(response.body).toEqual({
       filename: id,
       id,
       url,
@@ -100,17 +101,17 @@ describe.each(VERSIONS)("version %i", (version) => {
       contentType: "text/plain",
       sha256: sha256("hello"),
     });
-    expect((await fileOf(pathOf(answer))).sha256).toBe(sha256("hello"));
+    expect((await fileOf(pathOf(response))).sha256).toBe(sha256("hello"));
   });
 
-  test("a creation with all of nothing is an empty file", async () => {
-    const answer = await create(version, true, null);
-    expect([answer.status, ...progress(answer)]).toEqual([201, "0", "?1"]);
-    expect(await fileOf(pathOf(answer))).toMatchObject({ status: 200, size: 0 });
+  test("a complete creation without bytes becomes an empty file", async () => {
+    const response = await create(version, true, null);
+    expect([response.status, ...progress(response)]).toEqual([201, "0", "?1"]);
+    expect(await fileOf(pathOf(response))).toMatchObject({ status: 200, size: 0 });
   });
 
-  test("bytes are added at the offset, and the last ones complete the upload", async () => {
-    const path = await begin(version);
+  test("bytes are appended at the offset, and the last ones complete the upload", async () => {
+    const path = await createEmpty(version);
     const first = await append(version, path, 0, false, "hel");
     expect([first.status, ...progress(first)]).toEqual([version <= 6 ? 201 : 204, "3", "?0"]);
     const last = await append(version, path, 3, true, "lo");
@@ -119,8 +120,8 @@ describe.each(VERSIONS)("version %i", (version) => {
     expect((await fileOf(path)).sha256).toBe(sha256("hello"));
   });
 
-  test("HEAD tells how far it is, also of a complete one, and is not to be cached", async () => {
-    const path = await begin(version);
+  test("HEAD returns the offset, also of a complete upload, and is not cacheable", async () => {
+    const path = await createEmpty(version);
     await append(version, path, 0, false, "hel");
     const before = await head(version, path);
     expect([before.status, before.headers.get("Cache-Control"), ...progress(before)]).toEqual([
@@ -139,12 +140,12 @@ describe.each(VERSIONS)("version %i", (version) => {
     });
   });
 
-  test("at a wrong offset nothing is added, and both offsets are told", async () => {
-    const path = await begin(version);
+  test("at a wrong offset nothing is appended, and the problem has both offsets", async () => {
+    const path = await createEmpty(version);
     await append(version, path, 0, false, "hel");
-    const answer = await append(version, path, 2, false, "llo");
-    expect([answer.status, ...progress(answer)]).toEqual([409, "3", "?0"]);
-    expect(answer.body).toMatchObject({
+    const response = await append(version, path, 2, false, "llo");
+    expect([response.status, ...progress(response)]).toEqual([409, "3", "?0"]);
+    expect(response.body).toMatchObject({
       type: `${PROBLEMS}#mismatching-upload-offset`,
       title: "offset from request does not match offset of resource",
       "expected-offset": 3,
@@ -153,28 +154,28 @@ describe.each(VERSIONS)("version %i", (version) => {
     expect(progress(await head(version, path))[0]).toBe("3");
   });
 
-  test("nothing is added to a complete upload", async () => {
+  test("nothing is appended to a complete upload", async () => {
     const path = pathOf(await create(version, true, "hello"));
-    const answer = await append(version, path, 5, true, "!", length("!"));
+    const response = await append(version, path, 5, true, "!", length("!"));
     const type = version <= 6 ? "completed-upload" : "inconsistent-upload-length";
-    expect([answer.status, answer.body?.type]).toEqual([400, `${PROBLEMS}#${type}`]);
+    expect([response.status, response.body?.type]).toEqual([400, `${PROBLEMS}#${type}`]);
     expect((await fileOf(path)).sha256).toBe(sha256("hello"));
   });
 
-  test("a body that breaks off is kept, and is not the whole, whatever it said", async () => {
-    const { untilTaken } = countIntake();
-    const path = await begin(version);
+  test("a body that breaks off is kept, and does not complete the upload even if it said so", async () => {
+    const { untilAppended } = countAppended();
+    const path = await createEmpty(version);
     const { body, breakOff } = stalledBody("hel");
-    const answer = append(version, path, 0, true, body);
-    await untilTaken(3);
+    const response = append(version, path, 0, true, body);
+    await untilAppended(3);
     await breakOff();
-    expect([(await answer).status, ...progress(await answer)]).toEqual([400, "3", "?0"]);
+    expect([(await response).status, ...progress(await response)]).toEqual([400, "3", "?0"]);
     expect((await fileOf(path)).status).toBe(404);
     expect((await append(version, path, 3, true, "lo")).body?.sha256).toBe(sha256("hello"));
   });
 
-  test("DELETE ends the upload; a file that it has become stays", async () => {
-    const [open, done] = [await begin(version), pathOf(await create(version, true, "hello"))];
+  test("DELETE ends the upload; a file that it became stays", async () => {
+    const [open, done] = [await createEmpty(version), pathOf(await create(version, true, "hello"))];
     for (const path of [open, done]) {
       expect((await remove(version, path)).status).toBe(204);
       expect((await head(version, path)).status).toBe(404);
@@ -185,24 +186,28 @@ describe.each(VERSIONS)("version %i", (version) => {
   });
 
   test.each<[string, Extra, number]>([
-    ["as it should be", {}, 201],
-    ["that is silent on whether it is all", { "Upload-Complete": "", "Upload-Incomplete": "" }, 400],
-    ["whose word on that is no boolean", { "Upload-Complete": "1", "Upload-Incomplete": "1" }, 400],
+    ["that is valid", {}, 201],
+    ["that does not say whether it is complete", { "Upload-Complete": "", "Upload-Incomplete": "" }, 400],
+    [
+      "that says so with a value that is not a boolean",
+      { "Upload-Complete": "1", "Upload-Incomplete": "1" },
+      400,
+    ],
     ["with an offset", { "Upload-Offset": 0 }, 400],
     ["of an unknown version", { "Upload-Draft-Interop-Version": 2 }, 400],
     ["of the next version", { "Upload-Draft-Interop-Version": 9 }, 400],
-    ["of a version that is no number", { "Upload-Draft-Interop-Version": "?1" }, 400],
-    ["with metadata that cannot be read", { "Upload-Metadata": "a b c" }, 400],
+    ["of a version that is not a number", { "Upload-Draft-Interop-Version": "?1" }, 400],
+    ["with malformed metadata", { "Upload-Metadata": "a b c" }, 400],
     ["with a Content-Digest", { "Content-Digest": `sha-256=:${digest("sha256", "hel")}:` }, 201],
     ["with a wrong Content-Digest", { "Content-Digest": `sha-256=:${digest("sha256", "x")}:` }, 400],
-    ["with a Content-Digest nobody can read", { "Content-Digest": "sha-256=x" }, 400],
+    ["with a malformed Content-Digest", { "Content-Digest": "sha-256=x" }, 400],
   ])("a creation %s", async (_name, extra, status) => {
-    const answer = await create(version, false, "hel", extra);
-    expect(answer.status, answer.text).toBe(status);
-    expect(answer.headers.has("Location")).toBe(status === 201);
+    const response = await create(version, false, "hel", extra);
+    expect(response.status, response.text).toBe(status);
+    expect(response.headers.has("Location")).toBe(status === 201);
   });
 
-  test("more than the maximum is refused, exactly that much is not", async () => {
+  test("more than the maximum is rejected, exactly the maximum is not", async () => {
     const headers = { "Upload-Draft-Interop-Version": version, ...whole(version, true) };
     const statusOf = async (body: string) =>
       (await send("POST", "/uploads", { variables: MAX_5, body, headers: { ...headers, ...length(body) } }))
@@ -210,8 +215,8 @@ describe.each(VERSIONS)("version %i", (version) => {
     expect([await statusOf("hello"), await statusOf("hello!")]).toEqual([201, 413]);
   });
 
-  test("a wrong Content-Digest of a chunk leaves no byte; the right one is kept", async () => {
-    const path = await begin(version);
+  test("a chunk with a wrong Content-Digest leaves no byte; one with the right digest is kept", async () => {
+    const path = await createEmpty(version);
     for (const name of ["sha-256", "sha-512"]) {
       const wrong = { "Content-Digest": `${name}=:${digest(name.replace("-", ""), "HEL")}:` };
       const { status, body } = await append(version, path, 0, false, "hel", wrong);
@@ -223,17 +228,17 @@ describe.each(VERSIONS)("version %i", (version) => {
   });
 
   test("a wrong Repr-Digest of the whole ends the upload, and there is no file", async () => {
-    const path = await begin(version, { "Repr-Digest": `sha-256=:${digest("sha256", "hello")}:` });
+    const path = await createEmpty(version, { "Repr-Digest": `sha-256=:${digest("sha256", "hello")}:` });
     await append(version, path, 0, false, "hel");
-    const answer = await append(version, path, 3, true, "lO");
-    expect([answer.status, answer.body?.type]).toEqual([400, "urn:sluice:problem:digest-mismatch"]);
-    // From version 7 on, that says that it is over.
-    expect(answer.headers.get("Upload-Complete")).toBe(version >= 7 ? "?1" : null);
+    const response = await append(version, path, 3, true, "lO");
+    expect([response.status, response.body?.type]).toEqual([400, "urn:sluice:problem:digest-mismatch"]);
+    // From version 7 on, that says that the upload has ended.
+    expect(response.headers.get("Upload-Complete")).toBe(version >= 7 ? "?1" : null);
     expect([(await head(version, path)).status, (await fileOf(path)).status]).toEqual([404, 404]);
   });
 
-  test("a right Repr-Digest is no hindrance; one that is not sha-256 cannot be kept", async () => {
-    const path = await begin(version, { "Repr-Digest": `sha-256=:${digest("sha256", "hello")}:` });
+  test("a right Repr-Digest is accepted; one that is not sha-256 cannot be used", async () => {
+    const path = await createEmpty(version, { "Repr-Digest": `sha-256=:${digest("sha256", "hello")}:` });
     await append(version, path, 0, false, "hel");
     expect((await append(version, path, 3, true, "lo")).body?.sha256).toBe(sha256("hello"));
     const other = await create(version, false, null, {
@@ -242,8 +247,8 @@ describe.each(VERSIONS)("version %i", (version) => {
     expect(other.status).toBe(400);
   });
 
-  test("the length that is known binds", async () => {
-    const path = await begin(version, { "Upload-Length": 5 });
+  test("a known length is binding", async () => {
+    const path = await createEmpty(version, { "Upload-Length": 5 });
     expect((await head(version, path)).headers.get("Upload-Length")).toBe("5");
     const other = await append(version, path, 0, true, "hell", length("hell"));
     expect([other.status, other.body?.type]).toEqual([400, `${PROBLEMS}#inconsistent-upload-length`]);
@@ -251,20 +256,20 @@ describe.each(VERSIONS)("version %i", (version) => {
     expect((await append(version, path, 0, true, "hello")).body?.sha256).toBe(sha256("hello"));
   });
 
-  test("a creation whose lengths contradict each other is refused", async () => {
-    const answer = await create(version, true, "hello", { ...length("hello"), "Upload-Length": 6 });
-    expect([answer.status, answer.body?.type]).toEqual([400, `${PROBLEMS}#inconsistent-upload-length`]);
+  test("a creation with contradictory lengths is rejected", async () => {
+    const response = await create(version, true, "hello", { ...length("hello"), "Upload-Length": 6 });
+    expect([response.status, response.body?.type]).toEqual([400, `${PROBLEMS}#inconsistent-upload-length`]);
   });
 
-  test("a chunk that goes beyond the length is refused", async () => {
+  test("a chunk that exceeds the length is rejected", async () => {
     for (const [body, headers] of [
       ["hello!", length("hello!")],
-      [streamOf("hello!"), {}],
+      [withoutLength("hello!"), {}],
     ] as const) {
-      const path = await begin(version, { "Upload-Length": 5 });
-      const answer = await append(version, path, 0, false, body, headers);
-      expect([answer.status, answer.body?.type]).toEqual([400, `${PROBLEMS}#inconsistent-upload-length`]);
-      // From version 7 on, such an upload cannot be used any more.
+      const path = await createEmpty(version, { "Upload-Length": 5 });
+      const response = await append(version, path, 0, false, body, headers);
+      expect([response.status, response.body?.type]).toEqual([400, `${PROBLEMS}#inconsistent-upload-length`]);
+      // From version 7 on, such an upload is invalid.
       expect((await head(version, path)).status).toBe(version >= 7 ? 404 : 204);
     }
   });
@@ -272,16 +277,16 @@ describe.each(VERSIONS)("version %i", (version) => {
 
 describe("up to version 6", () => {
   test.each(UP_TO_6)("%i: the byte at Upload-Length completes the upload", async (version) => {
-    const path = await begin(version, { "Upload-Length": 5 });
-    const answer = await append(version, path, 0, false, "hello");
-    expect([answer.status, ...progress(answer)]).toEqual([201, "5", "?1"]);
-    // The client's word, which comes later.
+    const path = await createEmpty(version, { "Upload-Length": 5 });
+    const response = await append(version, path, 0, false, "hello");
+    expect([response.status, ...progress(response)]).toEqual([201, "5", "?1"]);
+    // The explicit completion, which comes later.
     const word = await append(version, path, 5, true, null);
     expect([word.status, ...progress(word)]).toEqual([201, "5", "?1"]);
   });
 
-  test.each(UP_TO_6)("%i: nothing said of an upload has a place in HEAD and DELETE", async (version) => {
-    const path = await begin(version);
+  test.each(UP_TO_6)("%i: HEAD and DELETE with upload headers are rejected", async (version) => {
+    const path = await createEmpty(version);
     for (const stray of [
       { "Upload-Offset": 0 },
       { "Upload-Complete": "?0" },
@@ -293,8 +298,8 @@ describe("up to version 6", () => {
     expect((await head(version, path)).status).toBe(204);
   });
 
-  test("6: nor has Upload-Length in HEAD", async () => {
-    expect((await head(6, await begin(6), { "Upload-Length": 5 })).status).toBe(400);
+  test("6: so is HEAD with Upload-Length", async () => {
+    expect((await head(6, await createEmpty(6), { "Upload-Length": 5 })).status).toBe(400);
   });
 
   test.each([
@@ -302,8 +307,8 @@ describe("up to version 6", () => {
     [4, "?0"],
     [5, "?0"],
     [6, "?0"],
-  ])("%i: silence on whether this is all means %s", async (version, flag) => {
-    const path = await begin(version);
+  ])("%i: without the header, the default is %s", async (version, flag) => {
+    const path = await createEmpty(version);
     const silence = { "Upload-Complete": "", "Upload-Incomplete": "" };
     expect(progress(await append(version, path, 0, true, "hello", silence))).toEqual(["5", flag]);
   });
@@ -311,7 +316,7 @@ describe("up to version 6", () => {
 
 describe("from version 7 on", () => {
   test.each(FROM_7)("%i: only a request that says so completes an upload", async (version) => {
-    const path = await begin(version, { "Upload-Length": 5 });
+    const path = await createEmpty(version, { "Upload-Length": 5 });
     const all = await append(version, path, 0, false, "hello");
     expect([all.status, ...progress(all)]).toEqual([204, "5", "?0"]);
     expect((await fileOf(path)).status).toBe(404);
@@ -320,35 +325,37 @@ describe("from version 7 on", () => {
   });
 
   test.each(FROM_7)("%i: a chunk must say whether it is the last", async (version) => {
-    const answer = await append(version, await begin(version), 0, true, "hello", { "Upload-Complete": "" });
-    expect(answer.status).toBe(400);
+    const response = await append(version, await createEmpty(version), 0, true, "hello", {
+      "Upload-Complete": "",
+    });
+    expect(response.status).toBe(400);
   });
 
-  test.each(FROM_7)("%i: what is said in HEAD and DELETE is ignored", async (version) => {
-    const path = await begin(version);
+  test.each(FROM_7)("%i: upload headers in HEAD and DELETE are ignored", async (version) => {
+    const path = await createEmpty(version);
     const stray = { "Upload-Offset": 3, "Upload-Complete": "?0" };
     expect((await head(version, path, stray)).status).toBe(204);
     expect((await remove(version, path, stray)).status).toBe(204);
   });
 
   test.each(FROM_7)(
-    "%i: nothing, sent to a complete upload, is told that it is complete",
+    "%i: an empty append to a complete upload is told that it is complete",
     async (version) => {
       const path = pathOf(await create(version, true, "hello"));
-      const answer = await append(version, path, 5, true, null);
-      expect(answer.body?.type).toBe(`${PROBLEMS}#completed-upload`);
-      expect(progress(answer)).toEqual(["5", "?1"]);
+      const response = await append(version, path, 5, true, null);
+      expect(response.body?.type).toBe(`${PROBLEMS}#completed-upload`);
+      expect(progress(response)).toEqual(["5", "?1"]);
     },
   );
 
   test("a request that names no version speaks the latest", async () => {
-    const answer = await send("POST", "/uploads", { headers: { "Upload-Complete": "?0" } });
-    expect([answer.status, answer.headers.get("Upload-Draft-Interop-Version")]).toEqual([201, "8"]);
+    const response = await send("POST", "/uploads", { headers: { "Upload-Complete": "?0" } });
+    expect([response.status, response.headers.get("Upload-Draft-Interop-Version")]).toEqual([201, "8"]);
   });
 
-  test("one with Upload-Incomplete can only be of version 3", async () => {
-    const answer = await send("POST", "/uploads", { headers: { "Upload-Incomplete": "?1" } });
-    expect([answer.status, answer.headers.get("Upload-Draft-Interop-Version")]).toEqual([201, "3"]);
+  test("a request with Upload-Incomplete can only be of version 3", async () => {
+    const response = await send("POST", "/uploads", { headers: { "Upload-Incomplete": "?1" } });
+    expect([response.status, response.headers.get("Upload-Draft-Interop-Version")]).toEqual([201, "3"]);
   });
 });
 
@@ -360,9 +367,11 @@ test.each([
   [6, "application/octet-stream", 415],
   [8, PARTIAL, 204],
   [8, "application/offset+octet-stream", 415],
-])("version %i takes a chunk of the type %j with %i", async (version, type, status) => {
-  const answer = await append(version, await begin(version), 0, false, "hel", { "Content-Type": type });
-  expect([answer.status, answer.headers.get("Accept-Patch")]).toEqual([
+])("version %i gives a chunk of the type %j a %i", async (version, type, status) => {
+  const response = await append(version, await createEmpty(version), 0, false, "hel", {
+    "Content-Type": type,
+  });
+  expect([response.status, response.headers.get("Accept-Patch")]).toEqual([
     status,
     status === 415 ? PARTIAL : null,
   ]);
@@ -373,8 +382,8 @@ test.each([
   [6, /^max-size=50000000000, max-append-size=100000000, expires=(\d+)$/],
   [7, /^max-size=50000000000, max-append-size=100000000, max-age=(\d+)$/],
   [8, /^max-size=50000000000, max-append-size=100000000, max-age=(\d+)$/],
-])("version %i tells its limits: %s", async (version, limit) => {
-  const path = await begin(version);
+])("version %i states its limits: %s", async (version, limit) => {
+  const path = await createEmpty(version);
   await changeRecord(path, { expiresAtMs: Date.now() + 100_000 });
   const text = (await head(version, path)).headers.get("Upload-Limit");
   if (limit === null) return expect(text).toBeNull();
@@ -383,21 +392,21 @@ test.each([
   expect(seconds).toBeLessThan(101);
 });
 
-test("what is too large for a limit is told the limit", async () => {
+test("a request that exceeds a limit is told the limit", async () => {
   const headers = { "Upload-Draft-Interop-Version": 8, "Upload-Complete": "?0", "Upload-Length": 6 };
-  const answer = await send("POST", "/uploads", { variables: MAX_5, headers });
-  expect([answer.status, answer.headers.get("Upload-Limit")]).toEqual([
+  const response = await send("POST", "/uploads", { variables: MAX_5, headers });
+  expect([response.status, response.headers.get("Upload-Limit")]).toEqual([
     413,
     "max-size=5, max-append-size=100000000",
   ]);
 });
 
-test.each(["-1", "5.5", "five", '"5"', "?1"])("Upload-Length: %s counts as absent", async (text) => {
-  const answer = await create(8, false, null, { "Upload-Length": text });
-  expect([answer.status, answer.headers.get("Upload-Length")]).toEqual([201, null]);
+test.each(["-1", "5.5", "five", '"5"', "?1"])("Upload-Length: %s counts as missing", async (text) => {
+  const response = await create(8, false, null, { "Upload-Length": text });
+  expect([response.status, response.headers.get("Upload-Length")]).toEqual([201, null]);
 });
 
-test.each(["-1", "0.5", "zero", '"0"', ""])("a chunk at Upload-Offset: %s has none", async (text) => {
-  const answer = await append(8, await begin(8), 0, false, "hel", { "Upload-Offset": text });
-  expect(answer.status).toBe(400);
+test.each(["-1", "0.5", "zero", '"0"', ""])("Upload-Offset: %s counts as missing", async (text) => {
+  const response = await append(8, await createEmpty(8), 0, false, "hel", { "Upload-Offset": text });
+  expect(response.status).toBe(400);
 });

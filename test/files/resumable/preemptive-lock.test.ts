@@ -1,19 +1,19 @@
 import { describe, expect, test } from "vitest";
 import { PreemptiveLock } from "../../../src/files/resumable/preemptive-lock.ts";
 
-/** Lets everything come to rest that waits for nothing but promises. */
+/** Lets everything finish that waits only for promises. */
 const rest = async () => scheduler.wait(0);
 
-/** Works that begin and end in a log; each goes on until it is ended, or stopped. */
+/** Pieces of work that log when they begin and end; each runs until it is ended or stopped. */
 function workshop() {
   const lock = new PreemptiveLock();
   const log: string[] = [];
   const ends = new Map<string, () => void>();
-  let [running, mostRunning] = [0, 0];
+  let [running, maxRunning] = [0, 0];
   const begin = async (name: string, endsWhenStopped = true) =>
     lock.run(async (stopped) => {
       log.push(`${name} begins`);
-      mostRunning = Math.max(mostRunning, ++running);
+      maxRunning = Math.max(maxRunning, ++running);
       const { promise, resolve } = Promise.withResolvers<void>();
       ends.set(name, resolve);
       stopped.addEventListener("abort", () => {
@@ -26,10 +26,10 @@ function workshop() {
       log.push(`${name} ends`);
       return name;
     });
-  return { lock, log, begin, end: (name: string) => ends.get(name)?.(), most: () => mostRunning };
+  return { lock, log, begin, end: (name: string) => ends.get(name)?.(), max: () => maxRunning };
 }
 
-test("what is alone begins at once, is not stopped, and gives its result", async () => {
+test("a single caller begins at once, is not stopped, and gets its result", async () => {
   const { log, begin, end } = workshop();
   const only = begin("a");
   expect(log).toEqual(["a begins"]);
@@ -38,7 +38,7 @@ test("what is alone begins at once, is not stopped, and gives its result", async
   expect(log).toEqual(["a begins", "a ends"]);
 });
 
-test("one that comes when the one before has ended stops nobody", async () => {
+test("a caller that comes after the one before has ended stops nothing", async () => {
   const { log, begin, end } = workshop();
   for (const name of ["a", "b"]) {
     const work = begin(name);
@@ -48,7 +48,7 @@ test("one that comes when the one before has ended stops nobody", async () => {
   expect(log).toEqual(["a begins", "a ends", "b begins", "b ends"]);
 });
 
-test("a newcomer stops the one at work, and begins only when that has ended", async () => {
+test("a new caller stops the current one, and begins only when that has ended", async () => {
   const { log, begin, end } = workshop();
   const older = begin("a", false);
   const newer = begin("b");
@@ -62,11 +62,11 @@ test("a newcomer stops the one at work, and begins only when that has ended", as
   expect(await newer).toBe("b");
 });
 
-describe("of many that come at once", () => {
+describe("of many concurrent callers", () => {
   const names = ["a", "b", "c", "d", "e"];
 
-  test("the last works on, and each of the others is stopped, once", async () => {
-    const { log, begin, end, most } = workshop();
+  test("the last one keeps the lock, and each of the others is stopped once", async () => {
+    const { log, begin, end, max } = workshop();
     const works = names.map(async (name) => begin(name));
     expect(await Promise.all(works.slice(0, -1))).toEqual(names.slice(0, -1));
     await rest();
@@ -74,12 +74,12 @@ describe("of many that come at once", () => {
       ...names.slice(0, -1).flatMap((name) => [`${name} begins`, `${name} is stopped`, `${name} ends`]),
       "e begins",
     ]);
-    expect(most()).toBe(1);
+    expect(max()).toBe(1);
     end("e");
     expect(await Promise.all(works)).toEqual(names);
   });
 
-  test("the one at work is stopped once, however long it takes to end", async () => {
+  test("the current one is stopped once, however long it takes to end", async () => {
     const { log, begin, end } = workshop();
     const works = ["a", "b", "c", "d"].map(async (name) => begin(name, name !== "a"));
     await rest();
@@ -93,7 +93,7 @@ describe("of many that come at once", () => {
   });
 });
 
-test("one that comes while others wait goes after them, and is the last", async () => {
+test("a caller that comes while others wait goes after them and is the last", async () => {
   const { log, begin, end } = workshop();
   const works = [begin("a", false), begin("b")];
   await rest();
@@ -107,7 +107,7 @@ test("one that comes while others wait goes after them, and is the last", async 
   expect(log).not.toContain("c is stopped");
 });
 
-describe("a work that throws", () => {
+describe("work that throws", () => {
   test.each<[string, () => Promise<never>]>([
     ["at once", () => Promise.reject(new Error("broken"))],
     [
@@ -123,7 +123,7 @@ describe("a work that throws", () => {
         throw new Error("broken");
       },
     ],
-  ])("%s rejects for its caller alone, and lets the next begin", async (_when, work) => {
+  ])("%s rejects only for its caller, and lets the next begin", async (_when, work) => {
     const { lock, begin, end } = workshop();
     const broken = expect(lock.run(work)).rejects.toThrow("broken");
     const next = begin("next");
@@ -133,7 +133,7 @@ describe("a work that throws", () => {
     expect(await next).toBe("next");
   });
 
-  test("because it is stopped lets the one begin that has stopped it", async () => {
+  test("because it was stopped lets the caller begin that stopped it", async () => {
     const lock = new PreemptiveLock();
     const older = expect(
       lock.run(

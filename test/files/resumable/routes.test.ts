@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { callForJson } from "../../support/call.ts";
+import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
   CHUNK,
@@ -7,10 +8,11 @@ import {
   fileOf,
   headTus,
   idOf,
+  metadata,
+  NO_UPLOAD,
   patchTus,
   pathOf,
   send,
-  sha256,
   storageOf,
   TUS,
   uploadTus,
@@ -20,15 +22,8 @@ keepQuiet();
 
 const IETF = { "Upload-Draft-Interop-Version": 8 };
 const WHOLE = { ...IETF, "Upload-Complete": "?1" };
-const nowhere = "/uploads/0190a2b4-0000-7000-8000-000000000000";
-const base64 = (text: string) => Buffer.from(text).toString("base64");
-const metadata = (entries: Record<string, string>) => ({
-  "Upload-Metadata": Object.entries(entries)
-    .map(([key, value]) => `${key} ${base64(value)}`)
-    .join(","),
-});
 
-/** The file in the list of files; undefined if it is not there. */
+/** The file in the list of files; undefined if it is not listed. */
 async function listed(path: string) {
   const { body } = await send("GET", `/files?prefix=${idOf(path)}`);
   return body?.files[0];
@@ -37,11 +32,11 @@ async function listed(path: string) {
 describe("OPTIONS", () => {
   test.each([
     ["/uploads", "POST, OPTIONS"],
-    [nowhere, "GET, HEAD, PATCH, DELETE, POST, OPTIONS"],
-  ])("of %s tells, in both protocols, what can be done", async (path, allow) => {
-    const answer = await send("OPTIONS", path);
-    expect([answer.status, answer.text]).toEqual([204, ""]);
-    expect(answer.has("Allow", "Accept-Patch", "Upload-Limit", "Tus-Version")).toEqual({
+    [NO_UPLOAD, "GET, HEAD, PATCH, DELETE, POST, OPTIONS"],
+  ])("of %s states the capabilities, in both protocols", async (path, allow) => {
+    const response = await send("OPTIONS", path);
+    expect([response.status, response.text]).toEqual([204, ""]);
+    expect(response.has("Allow", "Accept-Patch", "Upload-Limit", "Tus-Version")).toEqual({
       Allow: allow,
       "Accept-Patch": "application/offset+octet-stream, application/partial-upload",
       "Upload-Limit": "max-size=50000000000, max-append-size=100000000",
@@ -49,14 +44,14 @@ describe("OPTIONS", () => {
     });
   });
 
-  test("is for anybody: it tells nothing of any upload", async () => {
-    const answer = await send("OPTIONS", "/uploads", { site: "https://sluice.example.com" });
-    expect([answer.status, answer.headers.get("Tus-Version")]).toEqual([204, "1.0.0"]);
+  test("is open to everyone: it says nothing about any upload", async () => {
+    const response = await send("OPTIONS", "/uploads", { site: "https://sluice.example.com" });
+    expect([response.status, response.headers.get("Tus-Version")]).toEqual([204, "1.0.0"]);
   });
 
-  test("tells the maximum that is configured", async () => {
-    const answer = await send("OPTIONS", "/uploads", { variables: { MAX_FILE_BYTES: 1000 } });
-    expect(answer.has("Tus-Max-Size", "Upload-Limit")).toEqual({
+  test("states the configured maximum", async () => {
+    const response = await send("OPTIONS", "/uploads", { variables: { MAX_FILE_BYTES: 1000 } });
+    expect(response.has("Tus-Max-Size", "Upload-Limit")).toEqual({
       "Tus-Max-Size": "1000",
       "Upload-Limit": "max-size=1000, max-append-size=100000000",
     });
@@ -74,16 +69,16 @@ describe("a page of another site", () => {
   test.each([
     [ORIGIN, ORIGIN],
     ["https://evil.example.com", null],
-  ])("%s is told by a preflight what it may send", async (origin, allowed) => {
-    const answer = await send("OPTIONS", nowhere, { ...cors, headers: { Origin: origin, ...preflight } });
-    expect([answer.status, answer.headers.get("Access-Control-Allow-Origin")]).toEqual([204, allowed]);
-    if (allowed === null) return expect(answer.headers.has("Access-Control-Allow-Methods")).toBe(false);
-    const methods = answer.headers.get("Access-Control-Allow-Methods")?.split(",");
+  ])("%s learns by a preflight what it may send", async (origin, allowed) => {
+    const response = await send("OPTIONS", NO_UPLOAD, { ...cors, headers: { Origin: origin, ...preflight } });
+    expect([response.status, response.headers.get("Access-Control-Allow-Origin")]).toEqual([204, allowed]);
+    if (allowed === null) return expect(response.headers.has("Access-Control-Allow-Methods")).toBe(false);
+    const methods = response.headers.get("Access-Control-Allow-Methods")?.split(",");
     expect(methods).toEqual(expect.arrayContaining(["POST", "HEAD", "PATCH", "DELETE"]));
-    expect(answer.headers.get("Access-Control-Allow-Headers")).toBe("tus-resumable,upload-offset");
+    expect(response.headers.get("Access-Control-Allow-Headers")).toBe("tus-resumable,upload-offset");
   });
 
-  test("may read every header that the protocols answer with, also of a refusal", async () => {
+  test("may read every header that the protocols respond with, also of a rejection", async () => {
     const headers = { ...TUS, Origin: ORIGIN };
     const created = await send("POST", "/uploads", { ...cors, headers: { ...headers, "Upload-Length": 5 } });
     const refused = await patchTus(pathOf(created), 3, "lo", { ...cors, headers });
@@ -94,20 +89,20 @@ describe("a page of another site", () => {
       headers: { ...WHOLE, Origin: ORIGIN },
     });
     expect([created, refused, head, draft].map(({ status }) => status)).toEqual([201, 409, 200, 201]);
-    for (const answer of [created, refused, head, draft]) {
-      expect(answer.headers.get("Access-Control-Allow-Origin")).toBe(ORIGIN);
-      const exposed = answer.headers.get("Access-Control-Expose-Headers")?.split(",") ?? [];
-      const told = [...answer.headers.keys()].filter((name) =>
+    for (const response of [created, refused, head, draft]) {
+      expect(response.headers.get("Access-Control-Allow-Origin")).toBe(ORIGIN);
+      const exposed = response.headers.get("Access-Control-Expose-Headers")?.split(",") ?? [];
+      const sent = [...response.headers.keys()].filter((name) =>
         /^(upload|tus|location|content-location)/.test(name),
       );
-      expect(told.length).toBeGreaterThan(0);
-      expect(exposed.map((name) => name.toLowerCase())).toEqual(expect.arrayContaining(told));
+      expect(sent.length).toBeGreaterThan(0);
+      expect(exposed.map((name) => name.toLowerCase())).toEqual(expect.arrayContaining(sent));
     }
   });
 
-  test("asking without a preflight gets the protocol's own answer", async () => {
-    const answer = await send("OPTIONS", "/uploads", { ...cors, headers: { Origin: ORIGIN } });
-    expect(answer.has("Access-Control-Allow-Origin", "Tus-Version")).toEqual({
+  test("sending OPTIONS without a preflight gets the protocol's own response", async () => {
+    const response = await send("OPTIONS", "/uploads", { ...cors, headers: { Origin: ORIGIN } });
+    expect(response.has("Access-Control-Allow-Origin", "Tus-Version")).toEqual({
       "Access-Control-Allow-Origin": ORIGIN,
       "Tus-Version": "1.0.0",
     });
@@ -122,13 +117,13 @@ describe("the protocol", () => {
     ["only what the draft has", { "Upload-Complete": "?0", "Upload-Length": 5 }, "ietf"],
     ["only what early drafts had", { "Upload-Incomplete": "?1" }, "ietf"],
   ])("follows from %s", async (_name, headers, protocol) => {
-    const answer = await send("POST", "/uploads", { headers });
-    expect(answer.status).toBe(201);
-    expect(answer.headers.has("Tus-Resumable")).toBe(protocol === "tus");
-    expect(answer.headers.has("Upload-Draft-Interop-Version")).toBe(protocol === "ietf");
+    const response = await send("POST", "/uploads", { headers });
+    expect(response.status).toBe(201);
+    expect(response.headers.has("Tus-Resumable")).toBe(protocol === "tus");
+    expect(response.headers.has("Upload-Draft-Interop-Version")).toBe(protocol === "ietf");
   });
 
-  test("of an upload may change: one on the way in tus is looked at and completed in the draft", async () => {
+  test("of an upload may change: one created in tus is read and completed in the draft", async () => {
     const path = await createTus({ "Upload-Length": 5 });
     await patchTus(path, 0, "hel");
     const head = await send("HEAD", path, { headers: IETF });
@@ -143,7 +138,7 @@ describe("the protocol", () => {
     expect((await fileOf(path)).sha256).toBe(sha256("hello"));
   });
 
-  test("of an upload may change: one begun in the draft is completed in tus", async () => {
+  test("of an upload may change: one created in the draft is completed in tus", async () => {
     const headers = { ...IETF, "Upload-Complete": "?0", "Upload-Length": 5 };
     const path = pathOf(await send("POST", "/uploads", { headers }));
     expect((await patchTus(path, 0, "hello")).status).toBe(204);
@@ -158,7 +153,7 @@ describe("X-HTTP-Method-Override on POST", () => {
       headers: { ...TUS, ...options.headers, "X-HTTP-Method-Override": method },
     });
 
-  test("adds bytes, looks and removes, as the method itself would", async () => {
+  test("appends, reads and removes as the method itself would", async () => {
     const path = await createTus({ "Upload-Length": 5 });
     const headers = { ...CHUNK, "Upload-Offset": 0 };
     const patched = await override(path, "PATCH", { body: "hel", headers });
@@ -173,26 +168,26 @@ describe("X-HTTP-Method-Override on POST", () => {
     ["/uploads", "POST", 201],
     ["/uploads", "PATCH", 405],
     ["/uploads", "DELETE", 405],
-    [nowhere, "PUT", 405],
-    [nowhere, "POST", 405],
-    [nowhere, "PATCH", 404],
+    [NO_UPLOAD, "PUT", 405],
+    [NO_UPLOAD, "POST", 405],
+    [NO_UPLOAD, "PATCH", 404],
   ])("to %s with %s gives %i", async (path, method, status) => {
     const headers = { ...CHUNK, "Upload-Length": 5, "Upload-Offset": 0 };
-    const answer = await override(path, method, { headers });
-    expect([answer.status, answer.headers.has("Allow")]).toEqual([status, status === 405]);
+    const response = await override(path, method, { headers });
+    expect([response.status, response.headers.has("Allow")]).toEqual([status, status === 405]);
   });
 
-  test("a POST to an upload without it is refused", async () => {
+  test("a POST to an upload without it is rejected", async () => {
     expect((await send("POST", await createTus({ "Upload-Length": 5 }), { headers: TUS })).status).toBe(405);
   });
 
-  test("PUT is no method of an upload", async () => {
-    expect((await send("PUT", nowhere, { headers: TUS })).status).toBe(405);
+  test("PUT is not a method of an upload", async () => {
+    expect((await send("PUT", NO_UPLOAD, { headers: TUS })).status).toBe(405);
   });
 });
 
 describe("GET", () => {
-  test("tells how far an upload is, as JSON", async () => {
+  test("returns the state of an upload as JSON", async () => {
     const path = await createTus({
       "Upload-Length": 5,
       ...metadata({ filename: "a.txt", filetype: "text/plain" }),
@@ -217,7 +212,7 @@ describe("GET", () => {
     expect((await callForJson(path)).body).toMatchObject({ offset: 5, isComplete: true });
   });
 
-  test("of an upload of unknown length says so", async () => {
+  test("of an upload of unknown length has a null length", async () => {
     const path = await createTus({ "Upload-Defer-Length": 1 });
     expect((await callForJson(path)).body).toMatchObject({ offset: 0, length: null });
   });
@@ -234,24 +229,24 @@ describe("access", () => {
 
   test.each([
     ["POST", "/uploads", 201],
-    ["GET", nowhere, 404],
-    ["HEAD", nowhere, 404],
-    ["PATCH", nowhere, 404],
-    ["POST", nowhere, 405],
-    ["DELETE", nowhere, 404],
-  ])("%s %s needs a token that may write, and answers in tus without one", async (method, path, status) => {
+    ["GET", NO_UPLOAD, 404],
+    ["HEAD", NO_UPLOAD, 404],
+    ["PATCH", NO_UPLOAD, 404],
+    ["POST", NO_UPLOAD, 405],
+    ["DELETE", NO_UPLOAD, 404],
+  ])("%s %s needs a token that may write, and responds in tus without one", async (method, path, status) => {
     const request = async (token?: string) => {
       const headers = { ...CHUNK, "Upload-Length": 5, "Upload-Offset": 0 };
       const shown = token === undefined ? headers : { ...headers, Authorization: `Bearer ${token}` };
-      const answer = await send(method, path, { ...remote, headers: shown });
-      expect(answer.headers.get("Tus-Resumable")).toBe("1.0.0");
-      return answer.status;
+      const response = await send(method, path, { ...remote, headers: shown });
+      expect(response.headers.get("Tus-Resumable")).toBe("1.0.0");
+      return response.status;
     };
     expect([await request(), await request(READER), await request(WRITER)]).toEqual([401, 403, status]);
   });
 });
 
-describe("what the creation says of the file", () => {
+describe("what the creation says about the file", () => {
   test.each<[string, Record<string, string>, Record<string, string>]>([
     [
       "filename and filetype",
@@ -265,7 +260,7 @@ describe("what the creation says of the file", () => {
       { filename: "passwd", contentType: "application/octet-stream" },
     ],
     [
-      "a type that is none",
+      "an invalid type",
       { filename: "x", filetype: "x\r\nEvil: 1" },
       { filename: "x", contentType: "application/octet-stream" },
     ],
@@ -284,7 +279,7 @@ describe("what the creation says of the file", () => {
       { filename: "ä.txt", contentType: "text/plain" },
     ],
     [
-      "metadata, as tus-js-client sends them in the draft",
+      "metadata, as tus-js-client sends it in the draft",
       {
         ...metadata({ filename: "a.png", filetype: "image/png" }),
         "Content-Type": "application/partial-upload",
@@ -296,7 +291,7 @@ describe("what the creation says of the file", () => {
     expect(body).toMatchObject(expected);
   });
 
-  test("without a name, the file has that of its id", async () => {
+  test("without a name, the file is named by its id", async () => {
     const path = await uploadTus("hello");
     expect(await listed(path)).toMatchObject({ filename: idOf(path) });
   });
@@ -314,8 +309,8 @@ describe("expires_in", () => {
   test.each<[string, string, Record<string, string>]>([
     ["as a query parameter", "?expires_in=60", {}],
     ["as metadata", "", metadata({ expires_in: "60" })],
-    ["as metadata, which weigh more", "?expires_in=9999", metadata({ expires_in: "60" })],
-  ])("%s is how long the file stays from its completion on", async (_name, query, headers) => {
+    ["as metadata, which takes precedence", "?expires_in=9999", metadata({ expires_in: "60" })],
+  ])("%s sets when the file expires, counted from its completion", async (_name, query, headers) => {
     const created = await send("POST", `/uploads${query}`, {
       headers: { ...TUS, "Upload-Length": 5, ...headers },
     });
@@ -326,7 +321,7 @@ describe("expires_in", () => {
     expect(seconds).toBeLessThanOrEqual(60);
   });
 
-  test.each(["0", "-1", "soon", "99999999999"])("of %s is refused", async (text) => {
+  test.each(["0", "-1", "soon", "99999999999"])("of %s is rejected", async (text) => {
     const asQuery = await send("POST", `/uploads?expires_in=${text}`, { body: "x", headers: WHOLE });
     const headers = { ...TUS, "Upload-Length": 5, ...metadata({ expires_in: text }) };
     const asMetadata = await send("POST", "/uploads", { headers });
@@ -336,7 +331,7 @@ describe("expires_in", () => {
 });
 
 describe("task", () => {
-  test("starts with the file, once it is complete, and its URL is told", async () => {
+  test("starts with the file once it is complete, and the response has its URL", async () => {
     const path = await createTus({ "Upload-Length": 5, ...metadata({ task: "verify_file" }) });
     await patchTus(path, 0, "hel");
     expect((await headTus(path)).headers.get("Link")).toBeNull();
@@ -351,20 +346,20 @@ describe("task", () => {
     });
   });
 
-  test("is told in the draft's answer too", async () => {
-    const answer = await send("POST", "/uploads?task=verify_file", { body: "hello", headers: WHOLE });
-    expect(answer.headers.get("Link")).toBe(`<${answer.body?.task.url}>; rel="monitor"`);
+  test("is in the draft's response too", async () => {
+    const response = await send("POST", "/uploads?task=verify_file", { body: "hello", headers: WHOLE });
+    expect(response.headers.get("Link")).toBe(`<${response.body?.task.url}>; rel="monitor"`);
   });
 
-  test("that no file can start is refused before there is an upload", async () => {
-    const answer = await send("POST", "/uploads?task=no_such_task", { body: "hello", headers: WHOLE });
-    expect([answer.status, answer.body?.errors[0].at]).toEqual([422, "query/task"]);
-    expect(answer.headers.has("Location")).toBe(false);
+  test("that does not take a file is rejected before an upload is created", async () => {
+    const response = await send("POST", "/uploads?task=no_such_task", { body: "hello", headers: WHOLE });
+    expect([response.status, response.body?.errors[0].at]).toEqual([422, "query/task"]);
+    expect(response.headers.has("Location")).toBe(false);
   });
 });
 
 test.each(["not-a-uuid", "0190a2b4", "%00", "x".repeat(500)])(
-  "of the id %j there is no upload",
+  "there is no upload with the id %j",
   async (id) => {
     for (const headers of [TUS, IETF]) {
       for (const method of ["HEAD", "GET", "DELETE"]) {
@@ -374,20 +369,20 @@ test.each(["not-a-uuid", "0190a2b4", "%00", "x".repeat(500)])(
   },
 );
 
-test("a request that finds no upload leaves no state behind", async () => {
-  for (const method of ["HEAD", "DELETE"]) await send(method, nowhere, { headers: TUS });
-  await patchTus(nowhere, 0, "hello");
-  expect(await storageOf(nowhere)).toEqual({ keys: [], alarm: null });
+test("a request for an upload that does not exist leaves no state behind", async () => {
+  for (const method of ["HEAD", "DELETE"]) await send(method, NO_UPLOAD, { headers: TUS });
+  await patchTus(NO_UPLOAD, 0, "hello");
+  expect(await storageOf(NO_UPLOAD)).toEqual({ keys: [], alarm: null });
 });
 
-test("two uploads side by side do not meet", async () => {
+test("two concurrent uploads do not affect each other", async () => {
   const [a, b] = [await createTus({ "Upload-Length": 6 }), await createTus({ "Upload-Length": 6 })];
   for (const [offset, ofA, ofB] of [
     [0, "aaa", "bbb"],
     [3, "AAA", "BBB"],
   ] as const) {
-    const answers = await Promise.all([patchTus(a, offset, ofA), patchTus(b, offset, ofB)]);
-    expect(answers.map(({ status }) => status)).toEqual([204, 204]);
+    const responses = await Promise.all([patchTus(a, offset, ofA), patchTus(b, offset, ofB)]);
+    expect(responses.map(({ status }) => status)).toEqual([204, 204]);
   }
   expect([(await fileOf(a)).sha256, (await fileOf(b)).sha256]).toEqual([sha256("aaaAAA"), sha256("bbbBBB")]);
 });

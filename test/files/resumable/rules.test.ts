@@ -1,79 +1,89 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  type Addition,
+  type AppendRequest,
   admit,
-  conclude,
+  concludeAppend,
   expiryOf,
-  IDLE_MS,
-  isOver,
-  isSealing,
-  isWhole,
-  lastPin,
-  MAX_LIFE_MS,
+  hasAllBytes,
+  hasExpired,
+  isCompleting,
+  MAX_IDLE_MS,
+  MAX_LIFETIME_MS,
   type Progress,
+  pinnedUntilMs,
 } from "../../../src/files/resumable/rules.ts";
 
 const MAX_UNKNOWN = 1000;
 const state: Progress = { phase: "receiving", kind: "whole", offset: 3, length: 10, endsAtLength: true };
-const addition: Addition = { offset: 3, length: null, contentLength: null, isLast: false };
+const addition: AppendRequest = { offset: 3, length: null, contentLength: null, isLast: false };
 const unknown = { length: null };
 
-describe("an addition", () => {
-  test.each<[string, Partial<Progress>, Partial<Addition>, ReturnType<typeof admit>]>([
+describe("an append", () => {
+  test.each<[string, Partial<Progress>, Partial<AppendRequest>, ReturnType<typeof admit>]>([
     ["at the offset", {}, {}, { length: 10 }],
     ["up to the end", {}, { contentLength: 7 }, { length: 10 }],
-    ["beyond the end", {}, { contentLength: 8 }, { refusal: "beyond-length" }],
-    ["of nothing", {}, { contentLength: 0 }, { length: 10 }],
-    ["before the offset", {}, { offset: 2 }, { refusal: "offset-mismatch" }],
-    ["after the offset", {}, { offset: 4 }, { refusal: "offset-mismatch" }],
+    ["beyond the end", {}, { contentLength: 8 }, { rejection: "beyond-length" }],
+    ["of no bytes", {}, { contentLength: 0 }, { length: 10 }],
+    ["before the offset", {}, { offset: 2 }, { rejection: "offset-mismatch" }],
+    ["after the offset", {}, { offset: 4 }, { rejection: "offset-mismatch" }],
     ["that repeats the length", {}, { length: 10 }, { length: 10 }],
-    ["that says another length", {}, { length: 11 }, { refusal: "length-conflict" }],
-    ["that is the last, and reaches the end", {}, { isLast: true, contentLength: 7 }, { length: 10 }],
+    ["that announces another length", {}, { length: 11 }, { rejection: "length-conflict" }],
+    ["that is the last and reaches the end", {}, { isLast: true, contentLength: 7 }, { length: 10 }],
     [
-      "that is the last, and does not",
+      "that is the last and does not reach the end",
       {},
       { isLast: true, contentLength: 6 },
-      { refusal: "length-conflict" },
+      { rejection: "length-conflict" },
     ],
-    ["that is the last, of who knows how much", {}, { isLast: true }, { length: 10 }],
-    ["to one of unknown length", unknown, { contentLength: 7 }, { length: null }],
-    ["that says the length at last", unknown, { length: 5 }, { length: 5 }],
-    ["that says the length there is", unknown, { length: 3 }, { length: 3 }],
-    ["that says less than there is", unknown, { length: 2 }, { refusal: "length-conflict" }],
-    ["that is the last, and so says the length", unknown, { isLast: true, contentLength: 4 }, { length: 7 }],
+    ["that is the last, of unknown size", {}, { isLast: true }, { length: 10 }],
+    ["to an upload of unknown length", unknown, { contentLength: 7 }, { length: null }],
+    ["that announces the length", unknown, { length: 5 }, { length: 5 }],
+    ["that announces the current offset as the length", unknown, { length: 3 }, { length: 3 }],
+    ["that announces less than has arrived", unknown, { length: 2 }, { rejection: "length-conflict" }],
     [
-      "that says two lengths",
+      "that is the last and so determines the length",
+      unknown,
+      { isLast: true, contentLength: 4 },
+      { length: 7 },
+    ],
+    [
+      "that announces two lengths",
       unknown,
       { isLast: true, contentLength: 4, length: 8 },
-      { refusal: "length-conflict" },
+      { rejection: "length-conflict" },
     ],
     [
-      "that says a length, and goes beyond",
+      "that announces a length and exceeds it",
       unknown,
       { length: 5, contentLength: 3 },
-      { refusal: "beyond-length" },
+      { rejection: "beyond-length" },
     ],
-    ["that says the most there can be", unknown, { length: 1000 }, { length: 1000 }],
-    ["that says more than there can be", unknown, { length: 1001 }, { refusal: "too-large" }],
-    ["that brings the most there can be", unknown, { contentLength: 997 }, { length: null }],
-    ["that brings more than there can be", unknown, { contentLength: 998 }, { refusal: "too-large" }],
-    ["to one that was known to be long", { length: 5000 }, { contentLength: 4000 }, { length: 5000 }],
-    ["to one that is being sealed", { phase: "sealing" }, {}, { refusal: "complete" }],
-    ["to one that is being published", { phase: "publishing" }, {}, { refusal: "complete" }],
-    ["to one that is complete", { phase: "complete" }, {}, { refusal: "complete" }],
-    ["to a piece", { kind: "partial" }, {}, { length: 10 }],
-    ["to one made of pieces", { kind: "final" }, {}, { refusal: "final" }],
-    ["to one made of pieces, complete", { kind: "final", phase: "complete" }, {}, { refusal: "final" }],
-  ])("%s", (_name, inState, inAddition, outcome) => {
-    expect(admit({ ...state, ...inState }, { ...addition, ...inAddition }, MAX_UNKNOWN)).toEqual(outcome);
+    ["that announces the maximum", unknown, { length: 1000 }, { length: 1000 }],
+    ["that announces more than the maximum", unknown, { length: 1001 }, { rejection: "too-large" }],
+    ["that brings the maximum", unknown, { contentLength: 997 }, { length: null }],
+    ["that brings more than the maximum", unknown, { contentLength: 998 }, { rejection: "too-large" }],
+    [
+      "to an upload whose length was known to be large",
+      { length: 5000 },
+      { contentLength: 4000 },
+      { length: 5000 },
+    ],
+    ["to an upload that is completing", { phase: "completing" }, {}, { rejection: "complete" }],
+    ["to an upload that is publishing", { phase: "publishing" }, {}, { rejection: "complete" }],
+    ["to an upload that is complete", { phase: "complete" }, {}, { rejection: "complete" }],
+    ["to a partial upload", { kind: "partial" }, {}, { length: 10 }],
+    ["to a final upload", { kind: "final" }, {}, { rejection: "final" }],
+    ["to a final upload that is complete", { kind: "final", phase: "complete" }, {}, { rejection: "final" }],
+  ])("%s", (_name, inState, inRequest, outcome) => {
+    expect(admit({ ...state, ...inState }, { ...addition, ...inRequest }, MAX_UNKNOWN)).toEqual(outcome);
   });
 
   const size = fc.option(fc.nat(20), { nil: null });
   const anyState = fc.record({
     phase: fc.constantFrom(
       "receiving" as const,
-      "sealing" as const,
+      "completing" as const,
       "publishing" as const,
       "complete" as const,
     ),
@@ -89,14 +99,15 @@ describe("an addition", () => {
     isLast: fc.boolean(),
   });
 
-  test("that is admitted is at the offset of one that still receives, and goes beyond no length", () => {
+  test("that is admitted is at the offset of an upload that is receiving, and exceeds no length", () => {
     fc.assert(
       fc.property(anyState, anyAddition, fc.nat(25), (before, added, max) => {
         const outcome = admit(before, added, max);
-        if ("refusal" in outcome) return;
+        if ("rejection" in outcome) return;
         expect([before.phase, before.offset]).toEqual(["receiving", added.offset]);
         const { length } = outcome;
-        for (const said of [before.length, added.length]) if (said !== null) expect(length).toBe(said);
+        for (const announced of [before.length, added.length])
+          if (announced !== null) expect(length).toBe(announced);
         const end = added.offset + (added.contentLength ?? 0);
         if (length !== null) expect(end).toBeLessThanOrEqual(length);
         if (before.length === null)
@@ -107,11 +118,11 @@ describe("an addition", () => {
     );
   });
 
-  test("that is admitted once is admitted again, as long as nothing has come", () => {
+  test("that is admitted once is admitted again as long as no bytes arrive", () => {
     fc.assert(
       fc.property(anyState, anyAddition, fc.nat(25), (before, added, max) => {
         const outcome = admit(before, added, max);
-        if ("refusal" in outcome) return;
+        if ("rejection" in outcome) return;
         expect(admit({ ...before, length: outcome.length }, added, max)).toEqual(outcome);
       }),
       { numRuns: 2000 },
@@ -119,107 +130,113 @@ describe("an addition", () => {
   });
 });
 
-describe("what has come, when its body", () => {
-  const sealed = { isKept: true, phase: "sealing" };
+describe("an append whose body", () => {
+  const completing = { isKept: true, phase: "completing" };
   const more = { isKept: true, phase: "receiving" };
 
-  test.each<[string, Partial<Progress>, Parameters<typeof conclude>[1], boolean, object]>([
+  test.each<[string, Partial<Progress>, Parameters<typeof concludeAppend>[1], boolean, object]>([
     ["has ended before the length", {}, "ended", false, { ...more, length: 10 }],
-    ["has ended at the length", { offset: 10 }, "ended", false, { ...sealed, length: 10 }],
-    ["has ended, and was the last", { length: null }, "ended", true, { ...sealed, length: 3 }],
-    ["was the last, up to the length", { offset: 10 }, "ended", true, { ...sealed, length: 10 }],
-    ["was the last, and too short", {}, "ended", true, { ...more, length: 10, refusal: "length-conflict" }],
+    ["has ended at the length", { offset: 10 }, "ended", false, { ...completing, length: 10 }],
+    ["has ended and was the last", { length: null }, "ended", true, { ...completing, length: 3 }],
+    ["was the last and reached the length", { offset: 10 }, "ended", true, { ...completing, length: 10 }],
+    ["was the last and too short", {}, "ended", true, { ...more, length: 10, rejection: "length-conflict" }],
     [
-      "goes beyond the length",
+      "exceeds the length",
       { offset: 10 },
       "overflow",
       false,
-      { isKept: false, phase: "receiving", length: 10, refusal: "beyond-length" },
+      { isKept: false, phase: "receiving", length: 10, rejection: "beyond-length" },
     ],
     [
-      "goes beyond what may be",
+      "exceeds the maximum",
       { length: null },
       "overflow",
       true,
-      { isKept: false, phase: "receiving", length: null, refusal: "too-large" },
+      { isKept: false, phase: "receiving", length: null, rejection: "too-large" },
     ],
-    ["has broken off", {}, "interrupted", false, { ...more, length: 10, refusal: "interrupted" }],
+    ["broke off", {}, "interrupted", false, { ...more, length: 10, rejection: "interrupted" }],
     [
-      "has broken off, and was to be the last",
+      "broke off and was to be the last",
       { length: null },
       "interrupted",
       true,
-      { ...more, length: null, refusal: "interrupted" },
+      { ...more, length: null, rejection: "interrupted" },
     ],
     [
-      "has broken off after the last byte",
+      "broke off after the last byte",
       { offset: 10 },
       "interrupted",
       false,
-      { ...sealed, length: 10, refusal: "interrupted" },
+      { ...completing, length: 10, rejection: "interrupted" },
     ],
-    ["was stopped by another", {}, "preempted", false, { ...more, length: 10, refusal: "preempted" }],
     [
-      "has ended at the length, where a word is needed",
+      "was stopped by another request",
+      {},
+      "preempted",
+      false,
+      { ...more, length: 10, rejection: "preempted" },
+    ],
+    [
+      "has ended at the length, but completion must be explicit",
       { offset: 10, endsAtLength: false },
       "ended",
       false,
       { ...more, length: 10 },
     ],
   ])("%s", (_name, progress, end, isLast, outcome) => {
-    expect(conclude({ ...state, ...progress }, end, isLast)).toEqual(outcome);
+    expect(concludeAppend({ ...state, ...progress }, end, isLast)).toEqual(outcome);
   });
 });
 
 test.each<[string, Partial<Progress>, boolean]>([
-  ["has come to its length", { offset: 10 }, true],
+  ["has all its bytes", { offset: 10 }, true],
   ["has not", { offset: 9 }, false],
-  ["has no bytes, and is to have none", { offset: 0, length: 0 }, true],
+  ["has length 0", { offset: 0, length: 0 }, true],
   ["has no length yet", { offset: 0, length: null }, false],
-  ["needs the client's word", { offset: 10, endsAtLength: false }, false],
-])("whether nothing more can come to one that %s", (_name, progress, expected) => {
-  expect(isWhole({ ...state, ...progress })).toBe(expected);
+  ["must be completed explicitly", { offset: 10, endsAtLength: false }, false],
+])("hasAllBytes, for an upload that %s", (_name, progress, expected) => {
+  expect(hasAllBytes({ ...state, ...progress })).toBe(expected);
 });
 
 describe("the expiry", () => {
   test.each([
-    ["a day after it began", 0, IDLE_MS],
-    ["a day after the last byte", 1000, IDLE_MS + 1000],
-    ["never later than six days after it began", 5 * IDLE_MS + 1, MAX_LIFE_MS],
-    ["nor when it is active after that", 7 * IDLE_MS, MAX_LIFE_MS],
+    ["a day after it began", 0, MAX_IDLE_MS],
+    ["a day after the last byte", 1000, MAX_IDLE_MS + 1000],
+    ["never later than six days after it began", 5 * MAX_IDLE_MS + 1, MAX_LIFETIME_MS],
+    ["never later, even if it is active after that", 7 * MAX_IDLE_MS, MAX_LIFETIME_MS],
   ])("is %s", (_name, nowMs, expiresAtMs) => {
-    expect([IDLE_MS, MAX_LIFE_MS]).toEqual([86_400_000, 6 * 86_400_000]);
+    expect([MAX_IDLE_MS, MAX_LIFETIME_MS]).toEqual([86_400_000, 6 * 86_400_000]);
     expect(expiryOf(0, nowMs)).toBe(expiresAtMs);
   });
 
-  test("moves only forward, and stays before R2 gives up the multipart upload", () => {
+  test("moves only forward, and is before R2 aborts the multipart upload", () => {
     fc.assert(
       fc.property(fc.nat(), fc.nat(), fc.nat(), (createdAtMs, ageMs, laterMs) => {
         const [first, then] = [ageMs, ageMs + laterMs].map((age) => expiryOf(createdAtMs, createdAtMs + age));
         expect(then).toBeGreaterThanOrEqual(Number(first));
-        expect(then).toBeLessThan(createdAtMs + 7 * IDLE_MS);
+        expect(then).toBeLessThan(createdAtMs + 7 * MAX_IDLE_MS);
       }),
     );
   });
 });
 
 describe("the life of an upload", () => {
-  const life = { createdAtMs: 0, expiresAtMs: IDLE_MS, pins: {} };
+  const life = { createdAtMs: 0, expiresAtMs: MAX_IDLE_MS, pins: {} };
 
   test.each<[string, Partial<Progress>, boolean]>([
-    ["that receives", {}, false],
-    ["whose last byte came, and was not answered", { offset: 10 }, true],
-    ["that needs the client's word", { offset: 10, endsAtLength: false }, false],
-    ["that is sealed", { phase: "sealing" }, true],
-    ["that is published", { phase: "publishing" }, true],
+    ["that is receiving", {}, false],
+    ["whose last byte arrived but was not acknowledged", { offset: 10 }, true],
+    ["that must be completed explicitly", { offset: 10, endsAtLength: false }, false],
+    ["that is completing", { phase: "completing" }, true],
+    ["that is publishing", { phase: "publishing" }, true],
     ["that is complete", { phase: "complete", offset: 10 }, false],
     ["that is ended", { phase: "ended", offset: 10 }, false],
-  ])("%s: whether it is on its way to a file", (_name, progress, expected) => {
-    expect(isSealing({ ...state, ...progress })).toBe(expected);
-    // What is on its way is not given up with those that are idle.
-    expect(isOver({ ...state, ...life, ...progress }, IDLE_MS)).toBe(!expected);
-    expect(isOver({ ...state, ...life, ...progress }, IDLE_MS - 1)).toBe(false);
-    expect(isOver({ ...state, ...life, ...progress }, MAX_LIFE_MS)).toBe(true);
+  ])("an upload %s: is it completing?", (_name, progress, expected) => {
+    expect(isCompleting({ ...state, ...progress })).toBe(expected);
+    // An upload that is completing does not expire with the idle ones.
+    expect(hasExpired({ ...state, ...life, ...progress }, MAX_IDLE_MS)).toBe(!expected);
+    expect(hasExpired({ ...state, ...life, ...progress }, MAX_IDLE_MS - 1)).toBe(false);
+    expect(hasExpired({ ...state, ...life, ...progress }, MAX_LIFETIME_MS)).toBe(true);
   });
 
   test.each([
@@ -227,6 +244,6 @@ describe("the life of an upload", () => {
     [{ a: 5 }, 5],
     [{ a: 5, b: 7, c: 6 }, 7],
   ])("pinned by %o, it is pinned until %i", (pins, until) => {
-    expect(lastPin({ pins })).toBe(until);
+    expect(pinnedUntilMs({ pins })).toBe(until);
   });
 });

@@ -1,14 +1,16 @@
 import { evictDurableObject, reset, runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { SessionRecord } from "../../../src/files/resumable/record.ts";
+import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { collect, objectKeys } from "../../support/stored.ts";
 import {
   bytesOf,
-  collect,
-  countIntake,
+  countAppended,
   createFinal,
   createTus,
   digest,
+  EMPTY_STORAGE,
+  expectNothingLeft,
   fileOf,
   headTus,
   idOf,
@@ -16,20 +18,16 @@ import {
   isMultipartOpen,
   kill,
   MIB,
-  NOTHING,
-  objectsInR2,
   patchTus,
-  recordOf,
   replaceBucket,
   send,
   sessionOf,
-  sha256,
   stalledBody,
   storageOf,
-  straysInCatalogue,
-  streamOf,
+  storedRecord,
   TUS,
   uploadTus,
+  withoutLength,
 } from "../../support/uploads.ts";
 
 keepQuiet();
@@ -41,26 +39,13 @@ afterEach(async () => {
 
 const HOUR_MS = 3_600_000;
 
-async function record(path: string): Promise<SessionRecord> {
-  const found = await recordOf(path);
-  if (!found) throw new Error(`there is no upload at ${path}`);
-  return found;
-}
-
-/** A PATCH that has brought these bytes, and neither goes on nor ends. */
+/** A PATCH that has sent these bytes and then stalls. */
 async function stuckPatch(path: string, bytes: Uint8Array | string, headers: Record<string, string> = {}) {
-  const { untilTaken } = countIntake();
+  const { untilAppended } = countAppended();
   const stalled = stalledBody(bytes);
-  const answer = patchTus(path, 0, stalled.body, { headers });
-  await untilTaken(bytes.length);
-  return { answer, ...stalled };
-}
-
-/** Neither the object of the upload, nor R2, nor the catalogue keeps anything of it. */
-async function expectNothingLeft(path: string): Promise<void> {
-  expect(await storageOf(path)).toEqual(NOTHING);
-  await collect();
-  expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[], 0]);
+  const response = patchTus(path, 0, stalled.body, { headers });
+  await untilAppended(bytes.length);
+  return { response, ...stalled };
 }
 
 describe("while a PATCH is stuck half-way", () => {
@@ -76,25 +61,25 @@ describe("while a PATCH is stuck half-way", () => {
     ["GET", 200, "3"],
     ["PATCH", 204, "5"],
     ["DELETE", 204, null],
-  ])("a %s takes over, and the stuck one keeps what it has received", async (method, status, offset) => {
+  ])("a %s preempts it, and the stuck request keeps what it has received", async (method, status, offset) => {
     const path = await createTus({ "Upload-Length": 5 });
     const stuck = await stuckPatch(path, "hel");
     const newcomer = await requests[method]?.(path);
     expect([newcomer?.status, newcomer?.headers.get("Upload-Offset")]).toEqual([status, offset]);
-    const answer = await stuck.answer;
-    expect([answer.status, answer.headers.get("Upload-Offset")]).toEqual([409, "3"]);
+    const response = await stuck.response;
+    expect([response.status, response.headers.get("Upload-Offset")]).toEqual([409, "3"]);
     if (method === "PATCH") expect((await fileOf(path)).sha256).toBe(sha256("hello"));
     if (method === "DELETE") await expectNothingLeft(path);
   });
 
-  test("one with a checksum keeps nothing when it is taken over", async () => {
+  test("one with a checksum keeps nothing when it is preempted", async () => {
     const path = await createTus({ "Upload-Length": 5 });
     const stuck = await stuckPatch(path, "hel", { "Upload-Checksum": `sha1 ${digest("sha1", "hello")}` });
     expect((await headTus(path)).headers.get("Upload-Offset")).toBe("0");
-    expect([(await stuck.answer).status, (await patchTus(path, 0, "hello")).status]).toEqual([409, 204]);
+    expect([(await stuck.response).status, (await patchTus(path, 0, "hello")).status]).toEqual([409, 204]);
   });
 
-  test("the newest of many has precedence, and all of them are answered", async () => {
+  test("the newest of many has precedence, and all of them get a response", async () => {
     const path = await createTus({ "Upload-Length": 5 });
     const stuck = await stuckPatch(path, "hel");
     const later = Array.from({ length: 5 }, async () => patchTus(path, 3, stalledBody("l").body));
@@ -102,30 +87,30 @@ describe("while a PATCH is stuck half-way", () => {
     const offset = Number(head.headers.get("Upload-Offset"));
     expect([3, 4]).toContain(offset);
     expect((await patchTus(path, offset, "hello".slice(offset))).status).toBe(204);
-    const answers = await Promise.all([stuck.answer, ...later]);
-    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 6 }, () => 409));
+    const responses = await Promise.all([stuck.response, ...later]);
+    expect(responses.map(({ status }) => status)).toEqual(Array.from({ length: 6 }, () => 409));
     expect((await fileOf(path)).sha256).toBe(sha256("hello"));
   });
 
-  test("what it has brought beyond a part is kept too", async () => {
+  test("the bytes after its last full part are kept too", async () => {
     const bytes = bytesOf(6 * MIB);
     const path = await createTus({ "Upload-Length": bytes.length + 1 });
     const stuck = await stuckPatch(path, bytes);
     expect((await headTus(path)).headers.get("Upload-Offset")).toBe(String(bytes.length));
-    expect((await stuck.answer).status).toBe(409);
+    expect((await stuck.response).status).toBe(409);
     await patchTus(path, bytes.length, "!");
     expect((await fileOf(path)).sha256).toBe(sha256(Buffer.concat([bytes, Buffer.from("!")])));
   });
 
-  test("what is acknowledged survives the death of the object", async () => {
+  test("acknowledged bytes survive the death of the object", async () => {
     const bytes = bytesOf(6 * MIB);
     const path = await createTus({ "Upload-Length": bytes.length });
     await patchTus(path, 0, bytes.slice(0, 1000));
-    const { untilTaken } = countIntake();
+    const { untilAppended } = countAppended();
     const { body } = stalledBody(bytes.slice(1000, 5.5 * MIB));
     const stuck = patchTus(path, 1000, body);
-    await untilTaken(5.5 * MIB - 1000);
-    await expect.poll(async () => (await record(path)).offset).toBe(5 * MIB);
+    await untilAppended(5.5 * MIB - 1000);
+    await expect.poll(async () => (await storedRecord(path)).offset).toBe(5 * MIB);
     await kill(path);
     expect((await stuck).status).toBe(500);
     expect((await headTus(path)).headers.get("Upload-Offset")).toBe(String(5 * MIB));
@@ -134,19 +119,19 @@ describe("while a PATCH is stuck half-way", () => {
   });
 });
 
-test("writers that all send the same at once: each byte is there once", async () => {
+test("of concurrent writers that send the same bytes, each byte is stored once", async () => {
   const bytes = bytesOf(300_000);
   const path = await createTus({ "Upload-Length": bytes.length });
-  const answers = await Promise.all(
-    Array.from({ length: 6 }, async () => patchTus(path, 0, streamOf(bytes))),
+  const responses = await Promise.all(
+    Array.from({ length: 6 }, async () => patchTus(path, 0, withoutLength(bytes))),
   );
-  for (const { status } of answers) expect([204, 409, 413]).toContain(status);
+  for (const { status } of responses) expect([204, 409, 413]).toContain(status);
   const offset = Number((await headTus(path)).headers.get("Upload-Offset"));
   if (offset < bytes.length) await patchTus(path, offset, bytes.slice(offset));
   expect(await fileOf(path)).toMatchObject({ size: bytes.length, sha256: sha256(bytes) });
 });
 
-test("nothing of an upload is visible before it is complete", async () => {
+test("an upload is not visible before it is complete", async () => {
   const path = await createTus({ "Upload-Length": 6 * MIB });
   const id = idOf(path);
   await patchTus(path, 0, bytesOf(6 * MIB - 1));
@@ -156,13 +141,13 @@ test("nothing of an upload is visible before it is complete", async () => {
   expect((await send("GET", `/files?prefix=${id}`)).body?.files).toHaveLength(1);
 });
 
-test("an upload goes on in a new instance of its object, between any two chunks", async () => {
+test("an upload continues in a new instance of its object between any two chunks", async () => {
   const bytes = bytesOf(5.5 * MIB);
   const path = await createTus({ "Upload-Length": bytes.length });
   const cuts = [0, 1, 300_000, 3 * MIB, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, bytes.length];
   for (const [i, start] of cuts.slice(0, -1).entries()) {
-    const answer = await patchTus(path, start, bytes.slice(start, cuts[i + 1]));
-    expect([answer.status, answer.headers.get("Upload-Offset")]).toEqual([204, String(cuts[i + 1])]);
+    const response = await patchTus(path, start, bytes.slice(start, cuts[i + 1]));
+    expect([response.status, response.headers.get("Upload-Offset")]).toEqual([204, String(cuts[i + 1])]);
     await evictDurableObject(sessionOf(path));
   }
   expect(await fileOf(path)).toMatchObject({ size: bytes.length, sha256: sha256(bytes) });
@@ -174,10 +159,10 @@ describe("parts", () => {
     [52_428_800_000, 5],
     [52_428_800_001, 6],
     [167_772_160_000, 16],
-  ])("of an upload of %i bytes have %i MiB, so that 10,000 suffice", async (length, mebibytes) => {
+  ])("of an upload of %i bytes have %i MiB, so that 10,000 are enough", async (length, mebibytes) => {
     const variables = { MAX_FILE_BYTES: 167_772_160_000 };
     const path = await createTus({ "Upload-Length": length }, { variables });
-    const { partSize } = await record(path);
+    const { partSize } = await storedRecord(path);
     expect(partSize).toBe(mebibytes * MIB);
     expect(length / partSize).toBeLessThanOrEqual(10_000);
   });
@@ -187,16 +172,16 @@ describe("a length that was not known at first", () => {
   const max = { variables: { MAX_FILE_BYTES: 5 } };
   test.each([
     ["up to the maximum", "hello", { "Content-Length": 5 }, 204],
-    ["beyond it, and says so", "hello!", { "Content-Length": 6 }, 413],
-    ["up to it, without saying so", streamOf("hello"), {}, 204],
-    ["beyond it, without saying so", streamOf("hello!"), {}, 413],
+    ["beyond it, announced", "hello!", { "Content-Length": 6 }, 413],
+    ["up to it, not announced", withoutLength("hello"), {}, 204],
+    ["beyond it, not announced", withoutLength("hello!"), {}, 413],
   ])("may go %s", async (_name, body, headers, status) => {
     const path = await createTus({ "Upload-Defer-Length": 1 }, max);
     expect((await patchTus(path, 0, body, { headers, ...max })).status).toBe(status);
-    expect((await record(path)).offset).toBeLessThanOrEqual(5);
+    expect((await storedRecord(path)).offset).toBeLessThanOrEqual(5);
   });
 
-  test("has a cap of its own: the parts have the least size", async () => {
+  test("has a limit of its own, because the parts have the smallest size", async () => {
     const variables = { MAX_FILE_BYTES: 167_772_160_000 };
     const path = await createTus({ "Upload-Defer-Length": 1 }, { variables });
     const lengthOf = async (length: number) =>
@@ -215,7 +200,7 @@ describe("the alarm", () => {
   ])("removes an abandoned upload with %s, and all its state", async (_name, size) => {
     const path = await createTus({ "Upload-Length": 6 * MIB });
     await patchTus(path, 0, bytesOf(size));
-    const before = await record(path);
+    const before = await storedRecord(path);
     expect(await isMultipartOpen(before)).toBe(size > 5 * MIB);
     later(24 * HOUR_MS + 1000);
     expect(await runDurableObjectAlarm(sessionOf(path))).toBe(true);
@@ -223,49 +208,49 @@ describe("the alarm", () => {
     await expectNothingLeft(path);
   });
 
-  test("leaves alone what was active since it was set, and rings again when that is over", async () => {
+  test("leaves an upload alone that was active since it was set, and fires again when that expires", async () => {
     const path = await createTus({ "Upload-Length": 6 });
     later(23 * HOUR_MS);
     await patchTus(path, 0, "hello");
     later(2 * HOUR_MS);
     await runDurableObjectAlarm(sessionOf(path));
-    expect((await storageOf(path)).alarm).toBe((await record(path)).expiresAtMs);
+    expect((await storageOf(path)).alarm).toBe((await storedRecord(path)).expiresAtMs);
     expect((await patchTus(path, 5, "!")).status).toBe(204);
   });
 
-  test("forgets a complete upload, whose file stays", async () => {
+  test("removes a complete upload, whose file stays", async () => {
     const path = await uploadTus("hello");
     later(25 * HOUR_MS);
     await runDurableObjectAlarm(sessionOf(path));
-    expect([(await headTus(path)).status, await storageOf(path)]).toEqual([404, NOTHING]);
+    expect([(await headTus(path)).status, await storageOf(path)]).toEqual([404, EMPTY_STORAGE]);
     await collect();
     expect((await fileOf(path)).sha256).toBe(sha256("hello"));
   });
 
-  test("removes a partial upload and its bytes, which are no file's", async () => {
+  test("removes a partial upload and its bytes, which belong to no file", async () => {
     const path = await uploadTus("hello", { "Upload-Concat": "partial" });
-    expect(await objectsInR2()).toHaveLength(1);
+    expect(await objectKeys()).toHaveLength(1);
     later(6 * 24 * HOUR_MS + 1);
     await runDurableObjectAlarm(sessionOf(path));
     await expectNothingLeft(path);
   });
 
-  test("leaves a request alone whose upload is not over", async () => {
+  test("leaves a request alone whose upload has not expired", async () => {
     const path = await createTus({ "Upload-Length": 5 });
     const stuck = await stuckPatch(path, "hel");
     await runDurableObjectAlarm(sessionOf(path));
-    expect(await Promise.race([stuck.answer, scheduler.wait(200)])).toBeUndefined();
-    // Until somebody comes for it.
+    expect(await Promise.race([stuck.response, scheduler.wait(200)])).toBeUndefined();
+    // Until another request comes.
     expect((await headTus(path)).headers.get("Upload-Offset")).toBe("3");
-    expect((await stuck.answer).status).toBe(409);
+    expect((await stuck.response).status).toBe(409);
   });
 
-  test("stops a request that is stuck for so long", async () => {
+  test("stops a request that is stuck for that long", async () => {
     const path = await createTus({ "Upload-Length": 5 });
     const stuck = await stuckPatch(path, "hel");
     later(25 * HOUR_MS);
     await runDurableObjectAlarm(sessionOf(path));
-    expect((await stuck.answer).status).toBe(409);
+    expect((await stuck.response).status).toBe(409);
     await expectNothingLeft(path);
   });
 });
@@ -276,14 +261,14 @@ describe("a final upload", () => {
   const whole = sha256(Buffer.concat([a, b, c]));
 
   async function begin(): Promise<string> {
-    const pieces: string[] = [];
-    for (const piece of [a, b, c]) pieces.push(await uploadTus(piece, { "Upload-Concat": "partial" }));
-    return createFinal(a.length + b.length + c.length, pieces);
+    const partials: string[] = [];
+    for (const partial of [a, b, c]) partials.push(await uploadTus(partial, { "Upload-Concat": "partial" }));
+    return createFinal(a.length + b.length + c.length, partials);
   }
 
-  /** Lets the assembly begin, and come to a stop in its second piece: R2 does not take the first part. */
+  /** Starts the concatenation and stops it in its second partial: R2 does not accept the first part. */
   async function stallAssembly(path: string) {
-    const { untilTaken } = countIntake();
+    const { untilAppended } = countAppended();
     const { promise: gate, resolve: goOn } = Promise.withResolvers<void>();
     await replaceBucket(path, (bucket) => ({
       createMultipartUpload: async (key) => {
@@ -296,38 +281,38 @@ describe("a final upload", () => {
       },
     }));
     await runDurableObjectAlarm(sessionOf(path));
-    await untilTaken(10 * MIB);
+    await untilAppended(10 * MIB);
     return { goOn };
   }
 
   const untilComplete = async (path: string) =>
-    expect.poll(async () => (await record(path)).phase, { timeout: 10_000 }).toBe("complete");
+    expect.poll(async () => (await storedRecord(path)).phase, { timeout: 10_000 }).toBe("complete");
 
-  test("is put together by the alarm, wherever it has stopped, also in another instance", async () => {
+  test("is concatenated by the alarm from where it stopped, also in another instance", async () => {
     const path = await begin();
     let reads = 0;
     await replaceBucket(path, (bucket) => ({
       get: async (key: string, options?: R2GetOptions) => {
-        if (++reads === 2) throw new Error("R2 is not there");
+        if (++reads === 2) throw new Error("R2 is not available");
         return bucket.get(key, options);
       },
     }));
     await inSession(path, async (_state, session) => {
-      await expect(session.assemble()).rejects.toThrow("R2 is not there");
+      await expect(session.concatenate()).rejects.toThrow("R2 is not available");
     });
-    expect(await record(path)).toMatchObject({ phase: "receiving", offset: 5 * MIB });
+    expect(await storedRecord(path)).toMatchObject({ phase: "receiving", offset: 5 * MIB });
     await evictDurableObject(sessionOf(path));
     expect(await runDurableObjectAlarm(sessionOf(path))).toBe(true);
     await untilComplete(path);
     expect((await fileOf(path)).sha256).toBe(whole);
   });
 
-  test("that a PATCH comes to while it is put together refuses it, and is what its pieces are", async () => {
+  test("rejects a PATCH during its concatenation, and has the bytes of its partials", async () => {
     const path = await begin();
     const { goOn } = await stallAssembly(path);
     const abort = vi.spyOn(AbortController.prototype, "abort");
     const patch = patchTus(path, 0, "x");
-    // Long enough for it to stop the assembly, if it does.
+    // Long enough to stop the concatenation, if it does that.
     await expect
       .poll(() => abort.mock.calls.length, { timeout: 500 })
       .toBeGreaterThan(0)
@@ -339,7 +324,7 @@ describe("a final upload", () => {
     expect((await fileOf(path)).sha256).toBe(whole);
   });
 
-  test("can be looked at while it is put together, which does not stop it", async () => {
+  test("can be read during its concatenation, which does not stop it", async () => {
     const path = await begin();
     const { goOn } = await stallAssembly(path);
     const head = await headTus(path);
@@ -350,7 +335,7 @@ describe("a final upload", () => {
     expect((await fileOf(path)).sha256).toBe(whole);
   });
 
-  test("can be removed while it is put together", async () => {
+  test("can be removed during its concatenation", async () => {
     const path = await begin();
     const { goOn } = await stallAssembly(path);
     const abort = vi.spyOn(AbortController.prototype, "abort");
@@ -358,16 +343,16 @@ describe("a final upload", () => {
     await expect.poll(() => abort.mock.calls.length).toBeGreaterThan(0);
     goOn();
     expect((await removed).status).toBe(204);
-    expect(await storageOf(path)).toEqual(NOTHING);
+    expect(await storageOf(path)).toEqual(EMPTY_STORAGE);
   });
 
-  test("that takes long is answered before it is together, and goes on by itself", async () => {
-    const { sources } = await record(await begin());
+  test("that takes long gets a response before it is concatenated, and continues in the background", async () => {
+    const { sources } = await storedRecord(await begin());
     vi.spyOn(scheduler, "wait").mockResolvedValue();
     const headers = { ...TUS, "Upload-Concat": `final;${sources.map((id) => `/uploads/${id}`).join(" ")}` };
-    const { status, headers: told } = await send("POST", "/uploads", { headers });
-    const path = new URL(String(told.get("Location"))).pathname;
-    expect([status, told.get("Upload-Offset")]).toEqual([201, null]);
+    const { status, headers: created } = await send("POST", "/uploads", { headers });
+    const path = new URL(String(created.get("Location"))).pathname;
+    expect([status, created.get("Upload-Offset")]).toEqual([201, null]);
     await untilComplete(path);
     expect((await fileOf(path)).sha256).toBe(whole);
   });

@@ -1,37 +1,37 @@
 import { describe, expect, test } from "vitest";
 import { callForJson } from "../../support/call.ts";
+import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
-  type Answer,
   CHUNK,
   changeRecord,
-  countIntake,
+  countAppended,
   createTus,
   digest,
   fileOf,
   headTus,
   idOf,
   MIB,
+  NO_UPLOAD,
   patchTus,
   pathOf,
   postTus,
   send,
-  sha256,
   stalledBody,
-  streamOf,
   TUS,
+  TUS_TYPE,
+  type UploadResponse,
   uploadTus,
+  withoutLength,
 } from "../../support/uploads.ts";
 
 keepQuiet();
 
-const chunkType = { "Content-Type": CHUNK["Content-Type"] };
 const MAX_5 = { variables: { MAX_FILE_BYTES: 5 } };
-const nowhere = "/uploads/0190a2b4-0000-7000-8000-000000000000";
 
-/** Every answer but that of OPTIONS says which version it is. */
-function expectTus(answer: Answer, status: number): void {
-  expect([answer.status, answer.headers.get("Tus-Resumable")], answer.text).toEqual([status, "1.0.0"]);
+/** Every response except that of OPTIONS names the version. */
+function expectTus(response: UploadResponse, status: number): void {
+  expect([response.status, response.headers.get("Tus-Resumable")], response.text).toEqual([status, "1.0.0"]);
 }
 
 async function expectOffset(path: string, offset: number): Promise<void> {
@@ -39,13 +39,19 @@ async function expectOffset(path: string, offset: number): Promise<void> {
 }
 
 describe("the version", () => {
-  test.each(["/uploads", nowhere])(
-    "OPTIONS %s tells of this server, whatever version is asked for",
+  test.each(["/uploads", NO_UPLOAD])(
+    "OPTIONS %s describes this server, whatever version is requested",
     async (path) => {
-      const answer = await send("OPTIONS", path, { headers: { "Tus-Resumable": "0.2.2" } });
-      expect(answer.status).toBe(204);
+      const response = await send("OPTIONS", path, { headers: { "Tus-Resumable": "0.2.2" } });
+      expect(response.status).toBe(204);
       expect(
-        answer.has("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm"),
+        response.has(
+          "Tus-Resumable",
+          "Tus-Version",
+          "Tus-Extension",
+          "Tus-Max-Size",
+          "Tus-Checksum-Algorithm",
+        ),
       ).toEqual({
         "Tus-Resumable": "1.0.0",
         "Tus-Version": "1.0.0",
@@ -62,14 +68,14 @@ describe("the version", () => {
     ["0.2.2", 412],
     ["1.0.1", 412],
     ["", 412],
-  ])("of a creation: %j gives %i", async (version, status) => {
-    const answer = await postTus({ "Tus-Resumable": version, "Upload-Length": 1 });
-    expectTus(answer, status);
-    expect(answer.headers.get("Tus-Version")).toBe(status === 412 ? "1.0.0" : null);
-    expect(answer.headers.has("Location")).toBe(status === 201);
+  ])("of a creation: %j gets %i", async (version, status) => {
+    const response = await postTus({ "Tus-Resumable": version, "Upload-Length": 1 });
+    expectTus(response, status);
+    expect(response.headers.get("Tus-Version")).toBe(status === 412 ? "1.0.0" : null);
+    expect(response.headers.has("Location")).toBe(status === 201);
   });
 
-  test("a request in another one is refused, and nothing is done", async () => {
+  test("a request in another version is rejected and has no effect", async () => {
     const path = await createTus({ "Upload-Length": 5 });
     const other = { "Tus-Resumable": "2.0.0" };
     expectTus(await patchTus(path, 0, "hello", { headers: other }), 412);
@@ -77,21 +83,21 @@ describe("the version", () => {
     await expectOffset(path, 0);
   });
 
-  test("a tus request that does not say its version is refused", async () => {
+  test("a tus request without a version is rejected", async () => {
     const { status, headers } = await send("POST", "/uploads", { headers: { "Upload-Length": 5 } });
     expect([status, headers.get("Tus-Version")]).toEqual([412, "1.0.0"]);
   });
 });
 
 describe("creation", () => {
-  test("answers 201 with where the upload is, which then is at byte 0", async () => {
-    const answer = await postTus({ "Upload-Length": 5, "Upload-Metadata": "filename YS50eHQ=,empty" });
-    expectTus(answer, 201);
-    expect(answer.has("Upload-Offset", "Content-Location")).toEqual({
+  test("responds 201 with the URL of the upload, which is at byte 0", async () => {
+    const response = await postTus({ "Upload-Length": 5, "Upload-Metadata": "filename YS50eHQ=,empty" });
+    expectTus(response, 201);
+    expect(response.has("Upload-Offset", "Content-Location")).toEqual({
       "Upload-Offset": "0",
       "Content-Location": null,
     });
-    const head = await headTus(pathOf(answer));
+    const head = await headTus(pathOf(response));
     expectTus(head, 200);
     expect(
       head.has("Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Defer-Length", "Cache-Control"),
@@ -112,7 +118,7 @@ describe("creation", () => {
     ["a deferred length that is not 1", { "Upload-Defer-Length": 2 }, 400],
     ["a deferred length that is 0", { "Upload-Defer-Length": 0, "Upload-Length": 5 }, 400],
     ["a negative length", { "Upload-Length": -1 }, 400],
-    ["a length that is no number", { "Upload-Length": "five" }, 400],
+    ["a length that is not a number", { "Upload-Length": "five" }, 400],
     ["a length in hexadecimal", { "Upload-Length": "0x5" }, 400],
     ["a fractional length", { "Upload-Length": "5.0" }, 400],
     ["metadata with an empty value", { "Upload-Length": 5, "Upload-Metadata": "a,b " }, 201],
@@ -124,18 +130,18 @@ describe("creation", () => {
     expectTus(await postTus(headers), status);
   });
 
-  test("of more than the maximum is refused, exactly that much is not", async () => {
-    const answers = [5, 6].map(async (length) =>
+  test("of more than the maximum is rejected, exactly the maximum is not", async () => {
+    const responses = [5, 6].map(async (length) =>
       send("POST", "/uploads", { ...MAX_5, headers: { ...TUS, "Upload-Length": length } }),
     );
-    expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([201, 413]);
+    expect((await Promise.all(responses)).map(({ status }) => status)).toEqual([201, 413]);
   });
 
   test("of no bytes is complete at once", async () => {
-    const answer = await postTus({ "Upload-Length": 0 });
-    expectTus(answer, 201);
-    expect(await fileOf(pathOf(answer))).toMatchObject({ status: 200, size: 0 });
-    await expectOffset(pathOf(answer), 0);
+    const response = await postTus({ "Upload-Length": 0 });
+    expectTus(response, 201);
+    expect(await fileOf(pathOf(response))).toMatchObject({ status: 200, size: 0 });
+    await expectOffset(pathOf(response), 0);
   });
 });
 
@@ -143,33 +149,33 @@ describe("creation with upload", () => {
   test.each([
     ["part", "hel", "3", 404],
     ["the whole", "hello", "5", 200],
-  ])("takes %s of the bytes along", async (_name, body, offset, fileStatus) => {
-    const answer = await postTus({ "Upload-Length": 5, ...chunkType }, body);
-    expectTus(answer, 201);
-    expect(answer.headers.get("Upload-Offset")).toBe(offset);
-    expect((await fileOf(pathOf(answer))).status).toBe(fileStatus);
+  ])("can contain %s of the bytes", async (_name, body, offset, fileStatus) => {
+    const response = await postTus({ "Upload-Length": 5, ...TUS_TYPE }, body);
+    expectTus(response, 201);
+    expect(response.headers.get("Upload-Offset")).toBe(offset);
+    expect((await fileOf(pathOf(response))).status).toBe(fileStatus);
   });
 
   test.each<[string, string, Record<string, string | number>, number]>([
-    ["as it should be", "hello", { ...chunkType, "Upload-Checksum": `sha1 ${digest("sha1", "hello")}` }, 201],
+    ["that is valid", "hello", { ...TUS_TYPE, "Upload-Checksum": `sha1 ${digest("sha1", "hello")}` }, 201],
     ["of another media type", "hello", { "Content-Type": "text/plain" }, 415],
-    ["longer than it said", "hello!", { ...chunkType, "Content-Length": 6 }, 413],
+    ["longer than announced", "hello!", { ...TUS_TYPE, "Content-Length": 6 }, 413],
     [
-      "not the bytes of its checksum",
+      "that does not match its checksum",
       "hellO",
-      { ...chunkType, "Upload-Checksum": `sha1 ${digest("sha1", "hello")}` },
+      { ...TUS_TYPE, "Upload-Checksum": `sha1 ${digest("sha1", "hello")}` },
       460,
     ],
-    ["of a checksum nobody knows", "hello", { ...chunkType, "Upload-Checksum": "crc32 AAAA" }, 400],
+    ["with an unknown checksum algorithm", "hello", { ...TUS_TYPE, "Upload-Checksum": "crc32 AAAA" }, 400],
   ])("with a body %s", async (_name, body, headers, status) => {
-    const answer = await postTus({ "Upload-Length": 5, ...headers }, body);
-    expectTus(answer, status);
-    expect(answer.headers.has("Location")).toBe(status === 201);
+    const response = await postTus({ "Upload-Length": 5, ...headers }, body);
+    expectTus(response, status);
+    expect(response.headers.has("Location")).toBe(status === 201);
   });
 });
 
 describe("PATCH", () => {
-  test("adds bytes at the offset, and says the new one; the last byte makes the file", async () => {
+  test("appends at the offset and returns the new one; the last byte completes the file", async () => {
     const path = await createTus({ "Upload-Length": 11 });
     const first = await patchTus(path, 0, "hello ");
     expectTus(first, 204);
@@ -190,12 +196,12 @@ describe("PATCH", () => {
   });
 
   test.each<[string, Record<string, string | number>, string, number]>([
-    ["as it should be", {}, "lo", 204],
+    ["that is valid", {}, "lo", 204],
     ["at an earlier offset", { "Upload-Offset": 2 }, "lo", 409],
     ["at a later offset", { "Upload-Offset": 4 }, "o", 409],
     ["with no offset", { "Upload-Offset": "" }, "lo", 400],
     ["at a negative offset", { "Upload-Offset": -1 }, "lo", 400],
-    ["at an offset that is no number", { "Upload-Offset": "3x" }, "lo", 400],
+    ["at an offset that is not a number", { "Upload-Offset": "3x" }, "lo", 400],
     ["of another media type", { "Content-Type": "application/octet-stream" }, "lo", 415],
     ["of the draft's media type", { "Content-Type": "application/partial-upload" }, "lo", 415],
     ["beyond the end", { "Content-Length": 3 }, "lo!", 413],
@@ -208,40 +214,40 @@ describe("PATCH", () => {
     await expectOffset(path, status === 204 ? 5 : 3);
   });
 
-  test("at a wrong offset says the right one", async () => {
+  test("at a wrong offset returns the right one", async () => {
     const path = await createTus({ "Upload-Length": 5 });
     await patchTus(path, 0, "hel");
-    const answer = await patchTus(path, 0, "hello");
-    expect([answer.status, answer.headers.get("Upload-Offset")]).toEqual([409, "3"]);
+    const response = await patchTus(path, 0, "hello");
+    expect([response.status, response.headers.get("Upload-Offset")]).toEqual([409, "3"]);
   });
 
-  test("of another media type says which one it takes", async () => {
+  test("of another media type names the one to send", async () => {
     const path = await createTus({ "Upload-Length": 5 });
-    const answer = await patchTus(path, 0, "hello", { headers: { "Content-Type": "text/plain" } });
-    expect(answer.headers.get("Accept-Patch")).toBe(CHUNK["Content-Type"]);
+    const response = await patchTus(path, 0, "hello", { headers: { "Content-Type": "text/plain" } });
+    expect(response.headers.get("Accept-Patch")).toBe(CHUNK["Content-Type"]);
   });
 
-  test("without a Content-Length that goes beyond the end is refused, and completes nothing", async () => {
+  test("without a Content-Length that exceeds the length is rejected and completes nothing", async () => {
     const path = await createTus({ "Upload-Length": 5 });
-    const answer = await patchTus(path, 0, streamOf("hello and more"));
-    expectTus(answer, 413);
-    expect(answer.headers.get("Upload-Offset")).toBe("0");
+    const response = await patchTus(path, 0, withoutLength("hello and more"));
+    expectTus(response, 413);
+    expect(response.headers.get("Upload-Offset")).toBe("0");
   });
 
-  test("that goes beyond an end at the border of a part completes nothing either", async () => {
+  test("that exceeds a length at the boundary of a part completes nothing either", async () => {
     const length = 5 * MIB;
     const path = await createTus({ "Upload-Length": length });
-    expectTus(await patchTus(path, 0, streamOf(new Uint8Array(length + 10))), 413);
+    expectTus(await patchTus(path, 0, withoutLength(new Uint8Array(length + 10))), 413);
     expect((await headTus(path)).headers.get("Upload-Offset")).toBe("0");
     expect((await callForJson(`/files/${idOf(path)}`)).status).toBe(404);
     expectTus(await patchTus(path, 0, new Uint8Array(length)), 204);
   });
 
-  test("of nothing at the end of a complete upload is answered as the one before", async () => {
+  test("of no bytes at the end of a complete upload gets the same response as the one before", async () => {
     const path = await uploadTus("hello");
-    const answer = await patchTus(path, 5, null);
-    expectTus(answer, 204);
-    expect(answer.headers.get("Upload-Offset")).toBe("5");
+    const response = await patchTus(path, 5, null);
+    expectTus(response, 204);
+    expect(response.headers.get("Upload-Offset")).toBe("5");
     expectTus(await patchTus(path, 5, "!", { headers: { "Content-Length": 1 } }), 413);
   });
 
@@ -250,32 +256,32 @@ describe("PATCH", () => {
     expectTus(await patchTus(path, 3, "lo"), 409);
   });
 
-  test("that breaks off keeps what has come", async () => {
-    const { untilTaken } = countIntake();
+  test("that breaks off keeps what has arrived", async () => {
+    const { untilAppended } = countAppended();
     const path = await createTus({ "Upload-Length": 5 });
     const { body, breakOff } = stalledBody("hel");
-    const answer = patchTus(path, 0, body);
-    await untilTaken(3);
+    const response = patchTus(path, 0, body);
+    await untilAppended(3);
     await breakOff();
-    expectTus(await answer, 400);
+    expectTus(await response, 400);
     await expectOffset(path, 3);
   });
 
   test.each(["HEAD", "PATCH", "DELETE"])(
-    "%s of an upload that is not there is 404, without an offset",
+    "%s of an upload that does not exist gets a 404 without an offset",
     async (method) => {
-      for (const path of [nowhere, "/uploads/not-a-uuid"]) {
+      for (const path of [NO_UPLOAD, "/uploads/not-a-uuid"]) {
         const headers = method === "PATCH" ? { ...CHUNK, "Upload-Offset": 0 } : TUS;
-        const answer = await send(method, path, { headers });
-        expectTus(answer, 404);
-        expect(answer.headers.has("Upload-Offset")).toBe(false);
+        const response = await send(method, path, { headers });
+        expectTus(response, 404);
+        expect(response.headers.has("Upload-Offset")).toBe(false);
       }
     },
   );
 });
 
 describe("a deferred length", () => {
-  test("is said to be so until it is known, comes with any PATCH, and then stays", async () => {
+  test("is reported until the length is known, which any PATCH can announce, and which then stays", async () => {
     const path = await createTus({ "Upload-Defer-Length": 1 });
     const names = ["Upload-Length", "Upload-Defer-Length"];
     expect((await headTus(path)).has(...names)).toEqual({
@@ -294,8 +300,8 @@ describe("a deferred length", () => {
   });
 
   test.each([
-    ["what is here: complete", 3, 204],
-    ["less than is here", 2, 400],
+    ["what has arrived: complete", 3, 204],
+    ["less than has arrived", 2, 400],
     ["more than the maximum", 50_000_000_001, 413],
   ])("can be %s", async (_name, length, status) => {
     const path = await createTus({ "Upload-Defer-Length": 1 });
@@ -307,7 +313,7 @@ describe("a deferred length", () => {
 
 describe("checksum", () => {
   test.each(["sha1", "sha256", "sha512", "md5"])(
-    "%s: the right one is kept, a wrong one leaves no byte",
+    "%s: bytes that match are kept, bytes that do not leave nothing",
     async (name) => {
       const path = await createTus({ "Upload-Length": 5 });
       const headers = { "Upload-Checksum": `${name} ${digest(name, "hello")}` };
@@ -328,48 +334,48 @@ describe("checksum", () => {
     ["too short", "sha1 AAAA"],
     ["more than one", `sha1 ${digest("sha1", "hello")} x`],
     ["named as a property of every object", "constructor AAAA"],
-  ])("%s is refused, and leaves no byte", async (_name, checksum) => {
+  ])("%s is rejected and leaves no byte", async (_name, checksum) => {
     const path = await createTus({ "Upload-Length": 5 });
     expectTus(await patchTus(path, 0, "hello", { headers: { "Upload-Checksum": checksum } }), 400);
     await expectOffset(path, 0);
   });
 
-  test("of a body that breaks off, nothing is kept: nobody can say that it is right", async () => {
-    const { untilTaken } = countIntake();
+  test("of a body that breaks off, nothing is kept, because it cannot be verified", async () => {
+    const { untilAppended } = countAppended();
     const path = await createTus({ "Upload-Length": 5 });
     const { body, breakOff } = stalledBody("hel");
     const headers = { "Upload-Checksum": `sha1 ${digest("sha1", "hel")}` };
-    const answer = patchTus(path, 0, body, { headers });
-    await untilTaken(3);
+    const response = patchTus(path, 0, body, { headers });
+    await untilAppended(3);
     await breakOff();
-    expectTus(await answer, 400);
+    expectTus(await response, 400);
     await expectOffset(path, 0);
   });
 });
 
 describe("expiration", () => {
-  test("is told with every answer that leaves an upload unfinished", async () => {
+  test("is in every response that leaves an upload unfinished", async () => {
     const created = await postTus({ "Upload-Length": 5 });
     const path = pathOf(created);
-    const answers = [
+    const responses = [
       created,
       await patchTus(path, 0, "hel"),
       await patchTus(path, 0, "hel"),
       await headTus(path),
     ];
-    expect(answers.map(({ status }) => status)).toEqual([201, 204, 409, 200]);
-    for (const { headers } of answers) {
+    expect(responses.map(({ status }) => status)).toEqual([201, 204, 409, 200]);
+    for (const { headers } of responses) {
       const expires = headers.get("Upload-Expires") ?? "";
       expect(expires).toBe(new Date(expires).toUTCString());
       expect(Date.parse(expires) - Date.now()).toBeGreaterThan(23 * 3_600_000);
     }
   });
 
-  test("moves on with each byte", async () => {
+  test("is extended with each byte", async () => {
     const path = await createTus({ "Upload-Length": 5 });
     await changeRecord(path, { expiresAtMs: Date.now() + 60_000 });
-    const expiresInMs = async (answer: Promise<Answer>) =>
-      Date.parse((await answer).headers.get("Upload-Expires") ?? "") - Date.now();
+    const expiresInMs = async (response: Promise<UploadResponse>) =>
+      Date.parse((await response).headers.get("Upload-Expires") ?? "") - Date.now();
     expect(await expiresInMs(headTus(path))).toBeLessThan(60_001);
     expect(await expiresInMs(patchTus(path, 0, "hel"))).toBeGreaterThan(23 * 3_600_000);
   });
@@ -379,7 +385,7 @@ describe("termination", () => {
   test.each([
     ["unfinished", 6],
     ["finished", 5],
-  ])("of an upload that is %s: it is gone, and its file", async (_name, length) => {
+  ])("of an upload that is %s removes it and its file", async (_name, length) => {
     const path = await createTus({ "Upload-Length": length });
     await patchTus(path, 0, "hello");
     expect((await fileOf(path)).status).toBe(length === 5 ? 200 : 404);
@@ -390,7 +396,7 @@ describe("termination", () => {
     expect((await fileOf(path)).status).toBe(404);
   });
 
-  test("leaves a file that was put in its place", async () => {
+  test("leaves a file that has replaced it", async () => {
     const path = await uploadTus("hello");
     const put = await send("PUT", `/files/${idOf(path)}`, { body: "another" });
     expect(put.status).toBe(200);

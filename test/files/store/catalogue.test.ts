@@ -1,9 +1,9 @@
-/** The Durable Object that knows which bytes are a file's: nothing is visible too early, nothing is lost, nothing stays. */
+/** The catalogue: no file is visible too early, no file is lost, and no bytes stay behind. */
 import { env, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { FileCatalogue, NewFile } from "../../../src/files/store/catalogue.ts";
-import { NO_CONDITIONS } from "../../../src/files/store/conditions.ts";
+import { NO_PRECONDITIONS } from "../../../src/files/store/preconditions.ts";
 import { etagOf } from "../../../src/files/store/schema.ts";
 import { captureLogs } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
@@ -29,8 +29,8 @@ const newFile = (id: string, blob: string, more: Partial<NewFile> = {}): NewFile
 const reserve = (blob: string, uploadId: string | null = null, dueAtMs = Date.now() + HOUR) =>
   catalogue().reserve(blob, uploadId, dueAtMs);
 
-/** Reserves the blob, puts it into R2, and makes it a file. */
-async function store(id: string, blob: string, more: Partial<NewFile> = {}, conditions = NO_CONDITIONS) {
+/** Reserves the blob, writes it to R2, and commits it as a file. */
+async function store(id: string, blob: string, more: Partial<NewFile> = {}, conditions = NO_PRECONDITIONS) {
   await reserve(blob);
   await env.FILES.put(blob, blob);
   return catalogue().commit([newFile(id, blob, more)], conditions);
@@ -46,17 +46,17 @@ afterEach(() => {
 });
 
 describe("a file", () => {
-  test("is there once it is committed, with all that was said of it", async () => {
+  test("exists once it is committed, with all its metadata", async () => {
     await reserve("b1");
     expect(await catalogue().find("a")).toBeUndefined();
     const file = newFile("a", "b1", { filename: "ä", size: 5, expires_at_ms: NOW + HOUR });
     const row = { ...file, modified_at_ms: NOW, is_replacement: 0 };
-    expect(await catalogue().commit([file], NO_CONDITIONS)).toEqual({ is: "created", rows: [row] });
+    expect(await catalogue().commit([file], NO_PRECONDITIONS)).toEqual({ is: "created", rows: [row] });
     expect(await catalogue().find("a")).toEqual(row);
     expect((await rowsOf(catalogue())).strays).toEqual([]);
   });
 
-  test("is replaced by the next of the same id, whose bytes are others; the old ones go", async () => {
+  test("is replaced by the next one with its id; the old bytes are collected", async () => {
     await store("a", "b1");
     expect(await store("a", "b2")).toMatchObject({ is: "replaced", rows: [{ blob: "b2" }] });
     expect(await objectKeys()).toEqual(["b1", "b2"]);
@@ -65,8 +65,8 @@ describe("a file", () => {
     expect((await rowsOf(catalogue())).strays).toEqual([]);
   });
 
-  test("is not there without a reservation: none, one that is over, one that was given up", async () => {
-    const commit = (blob: string) => catalogue().commit([newFile("a", blob)], NO_CONDITIONS);
+  test("cannot be committed without a reservation: none, one that is due, one that was discarded", async () => {
+    const commit = (blob: string) => catalogue().commit([newFile("a", blob)], NO_PRECONDITIONS);
     expect(await commit("b0")).toEqual({ is: "unreserved" });
     await reserve("b1", null, NOW + HOUR);
     vi.setSystemTime(NOW + HOUR);
@@ -78,49 +78,49 @@ describe("a file", () => {
     expect(await commit("b3")).toMatchObject({ is: "created" });
   });
 
-  test("can be committed again by whoever was not told: it is the same, also when it was replaced since", async () => {
+  test("can be committed again if the response was lost: the file is the same, also if it was a replacement", async () => {
     await store("a", "b1");
     const first = await catalogue().find("a");
     vi.setSystemTime(NOW + 1000);
-    expect(await catalogue().commit([newFile("a", "b1")], NO_CONDITIONS)).toEqual({
+    expect(await catalogue().commit([newFile("a", "b1")], NO_PRECONDITIONS)).toEqual({
       is: "created",
       rows: [first],
     });
-    // Its own conditions do not stand against it.
-    const conditions = { ...NO_CONDITIONS, ifNoneMatch: "*" };
+    // Its own preconditions do not fail against itself.
+    const conditions = { ...NO_PRECONDITIONS, ifNoneMatch: "*" };
     expect(await catalogue().commit([newFile("a", "b1")], conditions)).toMatchObject({ is: "created" });
     await store("a", "b2");
-    expect(await catalogue().commit([newFile("a", "b1")], NO_CONDITIONS)).toEqual({ is: "unreserved" });
+    expect(await catalogue().commit([newFile("a", "b1")], NO_PRECONDITIONS)).toEqual({ is: "unreserved" });
     expect(await catalogue().find("a")).toMatchObject({ blob: "b2" });
   });
 
-  test("is removed once, and its bytes are then collected", async () => {
+  test("is removed once, and then its bytes are collected", async () => {
     await store("a", "b1");
-    expect(await catalogue().remove("a", NO_CONDITIONS)).toBe("removed");
+    expect(await catalogue().remove("a", NO_PRECONDITIONS)).toBe("removed");
     expect(await catalogue().find("a")).toBeUndefined();
-    expect(await catalogue().remove("a", NO_CONDITIONS)).toBe("missing");
+    expect(await catalogue().remove("a", NO_PRECONDITIONS)).toBe("missing");
     await runDurableObjectAlarm(catalogue());
     expect([await objectKeys(), await alarmAt()]).toEqual([[], null]);
   });
 
-  test("is changed and removed only under the conditions that hold in that very step", async () => {
-    const only = { ...NO_CONDITIONS, ifNoneMatch: "*" };
+  test("is replaced and removed only if the preconditions hold in that very step", async () => {
+    const only = { ...NO_PRECONDITIONS, ifNoneMatch: "*" };
     expect(await store("a", "b1", {}, only)).toMatchObject({ is: "created" });
     expect(await store("a", "b2", {}, only)).toEqual({ is: "precondition-failed" });
-    const other = { ...NO_CONDITIONS, ifMatch: '"other"' };
+    const other = { ...NO_PRECONDITIONS, ifMatch: '"other"' };
     expect(await catalogue().remove("a", other)).toBe("precondition-failed");
     expect(await catalogue().find("a")).toMatchObject({ blob: "b1" });
-    const same = { ...NO_CONDITIONS, ifMatch: etagOf(newFile("a", "b1")) };
+    const same = { ...NO_PRECONDITIONS, ifMatch: etagOf(newFile("a", "b1")) };
     expect(await catalogue().remove("a", same)).toBe("removed");
   });
 
-  test("that is not there is missing, whatever is expected of it (RFC 9110 §13.2.1)", async () => {
-    expect(await catalogue().remove("a", { ...NO_CONDITIONS, ifMatch: '"x"' })).toBe("missing");
+  test("that does not exist is missing, whatever the preconditions (RFC 9110 §13.2.1)", async () => {
+    expect(await catalogue().remove("a", { ...NO_PRECONDITIONS, ifMatch: '"x"' })).toBe("missing");
   });
 });
 
 describe("a file that expires", () => {
-  test("is gone for readers at that time, before anything has collected it, and its id is free", async () => {
+  test("is gone for readers at that time, before it is collected, and its id is free", async () => {
     await store("a", "b1", { expires_at_ms: NOW + HOUR });
     vi.setSystemTime(NOW + HOUR - 1);
     expect([(await catalogue().find("a"))?.blob, await catalogue().list("", "", 9)]).toMatchObject([
@@ -129,16 +129,16 @@ describe("a file that expires", () => {
     ]);
     vi.setSystemTime(NOW + HOUR);
     expect([await catalogue().find("a"), await catalogue().list("", "", 9)]).toEqual([undefined, []]);
-    expect(await catalogue().remove("a", NO_CONDITIONS)).toBe("missing");
+    expect(await catalogue().remove("a", NO_PRECONDITIONS)).toBe("missing");
     expect((await rowsOf(catalogue())).files).toHaveLength(1);
-    expect(await store("a", "b2", {}, { ...NO_CONDITIONS, ifNoneMatch: "*" })).toMatchObject({
+    expect(await store("a", "b2", {}, { ...NO_PRECONDITIONS, ifNoneMatch: "*" })).toMatchObject({
       is: "created",
     });
     await runDurableObjectAlarm(catalogue());
     expect(await objectKeys()).toEqual(["b2"]);
   });
 
-  test("has the alarm ring then, and no later than that", async () => {
+  test("sets the alarm to that time at the latest", async () => {
     await store("a", "b1", { expires_at_ms: NOW + 3 * HOUR });
     await store("b", "b2", { expires_at_ms: NOW + 2 * HOUR });
     await runDurableObjectAlarm(catalogue());
@@ -152,8 +152,8 @@ describe("a file that expires", () => {
   });
 });
 
-describe("what was reserved and never committed", () => {
-  test("is removed when it is due, also its multipart upload; not before", async () => {
+describe("a blob that was reserved and never committed", () => {
+  test("is removed when it is due, together with its multipart upload, and not before", async () => {
     const upload = await env.FILES.createMultipartUpload("b1");
     await reserve("b1", upload.uploadId);
     await reserve("b2");
@@ -167,7 +167,7 @@ describe("what was reserved and never committed", () => {
     await expect(upload.uploadPart(1, "x")).rejects.toThrow(/does not exist|aborted|10024/);
   });
 
-  test("is removed although R2 has given up its multipart upload already", async () => {
+  test("is removed even if R2 has already aborted its multipart upload", async () => {
     const upload = await env.FILES.createMultipartUpload("b1");
     await reserve("b1", upload.uploadId);
     await upload.abort();
@@ -176,7 +176,7 @@ describe("what was reserved and never committed", () => {
     expect((await rowsOf(catalogue())).strays).toEqual([]);
   });
 
-  test("is at once due when it is discarded; a file is not", async () => {
+  test("is due at once when it is discarded; a file is not", async () => {
     await store("a", "b1");
     await reserve("b2");
     for (const blob of ["b1", "b2", "unknown"]) await catalogue().discard(blob);
@@ -186,7 +186,7 @@ describe("what was reserved and never committed", () => {
   });
 });
 
-test("a reservation that arrives once more, after the commit, does not put the file at risk", async () => {
+test("a duplicate reservation that arrives after the commit does not endanger the file", async () => {
   await store("a", "b1");
   await reserve("b1");
   vi.setSystemTime(NOW + HOUR);
@@ -195,7 +195,7 @@ test("a reservation that arrives once more, after the commit, does not put the f
   expect(await objectKeys()).toEqual(["b1"]);
 });
 
-/** Replaces what the object itself sees of R2. */
+/** Replaces the bucket that the object sees. */
 const withR2 = (methods: object) =>
   runInDurableObject(catalogue(), (instance: FileCatalogue) => {
     Object.defineProperty(instance, "env", {
@@ -204,9 +204,9 @@ const withR2 = (methods: object) =>
     });
   });
 
-test("when R2 fails, the alarm says so, keeps what is due, and tries again in a minute", async () => {
+test("when R2 fails, the alarm logs it, keeps what is due, and tries again in a minute", async () => {
   await store("a", "b1");
-  await catalogue().remove("a", NO_CONDITIONS);
+  await catalogue().remove("a", NO_PRECONDITIONS);
   await withR2({ delete: async () => Promise.reject(new Error("R2 is away")) });
   const { lines } = await captureLogs(async () => runDurableObjectAlarm(catalogue()));
   expect(lines).toMatchObject([{ level: "error", error: "Error: R2 is away" }]);
@@ -234,7 +234,7 @@ const step = fc.oneof<fc.Arbitrary<Step>[]>(
   fc.constant({ do: "collect" as const }),
 );
 
-test("in whatever order its methods come, the blob of a file is never due and never deleted, and all else goes", async () => {
+test("in whatever order its methods are called, the blob of a file is never due or deleted, and all others are", async () => {
   const deleted: string[] = [];
   await withR2({ delete: async (keys: string[]) => void deleted.push(...keys) });
   await runInDurableObject(catalogue(), async (instance: FileCatalogue, { storage }) => {
@@ -253,16 +253,16 @@ test("in whatever order its methods come, the blob of a file is never due and ne
           deleted.length = 0;
           if (s.do === "wait") vi.setSystemTime(nowMs + s.hours * HOUR);
           else if (s.do === "collect") await instance.alarm();
-          else if (s.do === "remove") await instance.remove(`f${s.id}`, NO_CONDITIONS);
+          else if (s.do === "remove") await instance.remove(`f${s.id}`, NO_PRECONDITIONS);
           else if (s.do === "reserve") {
             await instance.reserve(`b${s.blob}`, null, nowMs + 1.5 * HOUR);
             known.add(`b${s.blob}`);
           } else if (s.do === "discard") await instance.discard(`b${s.blob}`);
           else {
             const expires = s.blob === 3 ? nowMs + HOUR : null;
-            // Each blob is of one file only, as its key says.
+            // Each blob belongs to one file, which its key names.
             const file = newFile(`f${s.blob % 2}`, `b${s.blob}`, { expires_at_ms: expires });
-            const outcome = await instance.commit([file], NO_CONDITIONS);
+            const outcome = await instance.commit([file], NO_PRECONDITIONS);
             if ("row" in outcome) expect(blobsOf("file")).toContain(file.blob);
           }
           const files = blobsOf("file");
@@ -270,7 +270,7 @@ test("in whatever order its methods come, the blob of a file is never due and ne
           expect(strays.filter((blob) => files.includes(blob))).toEqual([]);
           expect(deleted.filter((blob) => files.includes(blob))).toEqual([]);
           for (const blob of deleted) known.delete(blob);
-          // Nothing is forgotten: what R2 may have is a file's, or a stray.
+          // Nothing is forgotten: whatever R2 may have belongs to a file or is a stray.
           expect([...files, ...strays].toSorted()).toEqual([...known].toSorted());
         }
       }),
@@ -279,7 +279,7 @@ test("in whatever order its methods come, the blob of a file is never due and ne
   });
 });
 
-test("more than one batch is collected in one go, and costs what expires, not what is kept", async () => {
+test("several batches are collected in one alarm, at a cost that grows with what expires, not with what is kept", async () => {
   const keep = 3000;
   const expire = 1100;
   const deleted: string[][] = [];
@@ -288,7 +288,7 @@ test("more than one batch is collected in one go, and costs what expires, not wh
     for (let i = 0; i < keep + expire; i++) {
       await instance.reserve(`b${i}`, null, NOW + HOUR);
       const expires_at_ms = i < expire ? NOW + 2 * HOUR : null;
-      await instance.commit([newFile(`f${i}`, `b${i}`, { expires_at_ms })], NO_CONDITIONS);
+      await instance.commit([newFile(`f${i}`, `b${i}`, { expires_at_ms })], NO_PRECONDITIONS);
     }
     const exec = vi.spyOn(storage.sql, "exec");
     vi.setSystemTime(NOW + 2 * HOUR - 1);
@@ -309,16 +309,16 @@ test("more than one batch is collected in one go, and costs what expires, not wh
   });
 });
 
-test("no statement reads a whole table", async () => {
+test("no statement scans a whole table", async () => {
   await store("a", "b1", { expires_at_ms: NOW + HOUR });
   await runInDurableObject(catalogue(), async (instance: FileCatalogue, { storage }) => {
     const exec = vi.spyOn(storage.sql, "exec");
     instance.find("a");
     instance.list("a", "", 10);
     await instance.reserve("b2", null, NOW + HOUR);
-    await instance.commit([newFile("a", "b2")], NO_CONDITIONS);
+    await instance.commit([newFile("a", "b2")], NO_PRECONDITIONS);
     await instance.discard("b1");
-    await instance.remove("a", NO_CONDITIONS);
+    await instance.remove("a", NO_PRECONDITIONS);
     await instance.alarm();
     const statements = new Map(exec.mock.calls.map(([query, ...bindings]) => [query, bindings]));
     exec.mockRestore();

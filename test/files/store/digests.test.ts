@@ -2,13 +2,13 @@ import { createHash } from "node:crypto";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  contentDigests,
   Digests,
-  mismatch,
+  digestMismatch,
+  readContentDigests,
+  readDigestField,
+  readTusChecksum,
   reprDigest,
-  rfc9530Digests,
   TUS_ALGORITHMS,
-  tusChecksum,
 } from "../../../src/files/store/digests.ts";
 import { Problem } from "../../../src/kernel/problem.ts";
 
@@ -16,7 +16,7 @@ const HELLO = new TextEncoder().encode("hello");
 const base64 = (algorithm: string) => createHash(algorithm).update(HELLO).digest("base64");
 const [SHA256, SHA512, SHA1, MD5] = [base64("sha256"), base64("sha512"), base64("sha1"), base64("md5")];
 
-/** What was thrown, which must be a problem. */
+/** What was thrown; it must be a problem. */
 function problemOf(action: () => unknown): { kind: string; detail: string } {
   try {
     action();
@@ -28,7 +28,7 @@ function problemOf(action: () => unknown): { kind: string; detail: string } {
 }
 
 const read = (headers: Record<string, string>) =>
-  contentDigests(new Headers(headers)).map(({ algorithm, header }) => [header, algorithm]);
+  readContentDigests(new Headers(headers)).map(({ algorithm, header }) => [header, algorithm]);
 
 describe("the digests of a request", () => {
   test.each<[string, Record<string, string>, string[][]]>([
@@ -56,8 +56,8 @@ describe("the digests of a request", () => {
         ["Content-MD5", "md5"],
       ],
     ],
-    ["an algorithm that is not known or not safe: ignored", { "Repr-Digest": "md5=:AAAA:, x=1, y" }, []],
-    ["a name of every object", { "Repr-Digest": `constructor=:${SHA256}:` }, []],
+    ["an unknown or unsafe algorithm is ignored", { "Repr-Digest": "md5=:AAAA:, x=1, y" }, []],
+    ["a property name of every object", { "Repr-Digest": `constructor=:${SHA256}:` }, []],
     ["an empty header", { "Repr-Digest": "" }, []],
   ])("%s", (_name, headers, expected) => {
     expect(read(headers)).toEqual(expected);
@@ -73,19 +73,19 @@ describe("the digests of a request", () => {
     ["too short", { "Content-Digest": "sha-256=:AAAA:" }],
     ["of another length", { "Repr-Digest": `sha-512=:${SHA256}:` }],
     ["empty", { "Repr-Digest": "sha-256=::" }],
-    ["no base64", { "Content-MD5": "not base64!" }],
+    ["not base64", { "Content-MD5": "not base64!" }],
     ["hexadecimal", { "Content-MD5": createHash("md5").update(HELLO).digest("hex") }],
     ["empty, of MD5", { "Content-MD5": "" }],
-  ])("%s is malformed, and says in which header", (_name, headers) => {
+  ])("%s is malformed, and the problem names the header", (_name, headers) => {
     const { kind, detail } = problemOf(() => read(headers));
     expect(kind).toBe("malformed");
     expect(detail).toContain(Object.keys(headers)[0]);
   });
 });
 
-test("Repr-Digest can be read alone", () => {
+test("Repr-Digest can be read on its own", () => {
   const headers = new Headers({ "Content-Digest": "?", "Repr-Digest": `sha-256=:${SHA256}:` });
-  expect(rfc9530Digests(headers, "Repr-Digest")).toEqual([
+  expect(readDigestField(headers, "Repr-Digest")).toEqual([
     { algorithm: "sha256", value: new Uint8Array(Buffer.from(SHA256, "base64")), header: "Repr-Digest" },
   ]);
 });
@@ -97,7 +97,7 @@ describe("the checksum of tus", () => {
     [`sha256 ${SHA256}`, "sha256"],
     [`sha512 ${SHA512}`, "sha512"],
   ])("%s", (header, algorithm) => {
-    expect(tusChecksum(new Headers({ "Upload-Checksum": header }))?.algorithm).toBe(algorithm);
+    expect(readTusChecksum(new Headers({ "Upload-Checksum": header }))?.algorithm).toBe(algorithm);
     expect(TUS_ALGORITHMS).toContain(algorithm);
   });
 
@@ -113,15 +113,15 @@ describe("the checksum of tus", () => {
     "sha1 ?",
   ])("%j is malformed", (header) => {
     const headers = new Headers({ "Upload-Checksum": header });
-    expect(problemOf(() => tusChecksum(headers)).kind).toBe("malformed");
+    expect(problemOf(() => readTusChecksum(headers)).kind).toBe("malformed");
   });
 
-  test("may be left out", () => {
-    expect(tusChecksum(new Headers())).toBeNull();
+  test("may be missing", () => {
+    expect(readTusChecksum(new Headers())).toBeNull();
   });
 });
 
-const expecting = (header: Record<string, string>) => new Digests(contentDigests(new Headers(header)));
+const expecting = (header: Record<string, string>) => new Digests(readContentDigests(new Headers(header)));
 
 describe("hashing", () => {
   test.each<[Record<string, string>]>([
@@ -130,7 +130,7 @@ describe("hashing", () => {
     [{ "Content-Digest": `sha-512=:${SHA512}:` }],
     [{ "Content-MD5": MD5 }],
     [{ "Repr-Digest": `sha-256=:${SHA256}:`, "Content-Digest": `sha-512=:${SHA512}:`, "Content-MD5": MD5 }],
-  ])("%o: what is right is given its sha256", (headers) => {
+  ])("%o: matching bytes get their sha256", (headers) => {
     const digests = expecting(headers);
     digests.update(HELLO.subarray(0, 2));
     digests.update(HELLO.subarray(2));
@@ -141,7 +141,7 @@ describe("hashing", () => {
     [{ "Content-Digest": `sha-256=:${SHA256}:` }, "Content-Digest"],
     [{ "Repr-Digest": `sha-512=:${SHA512}:` }, "Repr-Digest"],
     [{ "Content-MD5": MD5 }, "Content-MD5"],
-  ])("%o: what is wrong is named", (headers, name) => {
+  ])("%o: the problem names the header that does not match", (headers, name) => {
     const digests = expecting(headers);
     digests.update(HELLO.subarray(1));
     const { kind, detail } = problemOf(() => digests.finish());
@@ -149,14 +149,14 @@ describe("hashing", () => {
     expect(detail).toContain(name);
   });
 
-  test("all of several must be right", () => {
+  test("if there are several, all must match", () => {
     const wrong = createHash("sha512").update("other").digest("base64");
     const digests = expecting({ "Content-Digest": `sha-256=:${SHA256}:, sha-512=:${wrong}:` });
     digests.update(HELLO);
     expect(problemOf(() => digests.finish()).kind).toBe("digest-mismatch");
   });
 
-  test("does not depend on how the bytes are cut", () => {
+  test("does not depend on how the bytes are split", () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 20 })), (chunks) => {
         const digests = new Digests([]);
@@ -167,11 +167,11 @@ describe("hashing", () => {
   });
 });
 
-test("a mismatch can carry headers of a protocol", () => {
-  expect(mismatch("X", { "X-Y": "1" }).options.headers).toEqual({ "X-Y": "1" });
+test("a mismatch can carry the headers of a protocol", () => {
+  expect(digestMismatch("X", { "X-Y": "1" }).options.headers).toEqual({ "X-Y": "1" });
 });
 
-test("Repr-Digest of a file is what RFC 9530 gives as its example", () => {
+test("the Repr-Digest of a file is the one in the example of RFC 9530", () => {
   // Appendix B.1: {"hello": "world"} and a line feed.
   const sha256 = createHash("sha256").update('{"hello": "world"}\n').digest("hex");
   expect(reprDigest(sha256)).toBe("sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:");

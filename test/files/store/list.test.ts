@@ -1,4 +1,4 @@
-/** `GET /files`: one order over all shards, page by page. */
+/** `GET /files`: the files of all shards in one order, page by page. */
 import { reset } from "cloudflare:test";
 import * as fc from "fast-check";
 import { beforeEach, describe, expect, test, vi } from "vitest";
@@ -20,7 +20,7 @@ async function list(query: Record<string, string | number> = {}) {
   return { status, body, ids: status === 200 ? files.map(({ id }) => id) : [], next };
 }
 
-/** All pages, `between` them something happens. */
+/** Reads all pages and calls `between` after each. */
 async function pages(
   query: Record<string, string | number>,
   between: () => Promise<unknown> = async () => {},
@@ -38,19 +38,19 @@ async function pages(
 
 const store = async (ids: string[]) => Promise.all(ids.map(async (id) => putFile(id, id)));
 const remove = async (id: string) => callForJson(`/files/${id}`, { method: "DELETE" }).catch(() => {});
-/** By the bytes of the ids. */
+/** Sorts by the bytes of the ids. */
 const sorted = (ids: string[]) => ids.toSorted((a, b) => (a < b ? -1 : 1));
 
 keepQuiet();
 beforeEach(() => reset());
 
-test("a file is listed as its uploader was told of it, and nothing else is", async () => {
+test("a file is listed as the response to its upload showed it, and nothing else is listed", async () => {
   expect(await list()).toMatchObject({ ids: [], next: null });
   const { body } = await putFile("a", "hello", { headers: { "Content-Type": "text/plain" } });
   expect((await list()).body).toEqual({ files: [body], next: null });
 });
 
-test("pages of any size hold every file once, in the order of the ids, whatever shard they are on", async () => {
+test("pages of any size contain every file once, in the order of the ids, whatever their shard", async () => {
   const ids = Array.from({ length: 40 }, (_, i) => `f${String(i * 7919)}`);
   await store(ids);
   for (const limit of [1, 3, 39, 40, 41, 1000]) {
@@ -88,7 +88,7 @@ const AWKWARD = [
   "zzz",
 ];
 
-test("a prefix names the ids that begin with it, and no others", async () => {
+test("a prefix selects the ids that begin with it, and no others", async () => {
   await store(AWKWARD);
   const prefixes = [...AWKWARD, "", "a.b.c", "c", "zzzz"];
   for (const prefix of prefixes) {
@@ -98,11 +98,11 @@ test("a prefix names the ids that begin with it, and no others", async () => {
   }
 });
 
-test("while files come and go, those that stay are listed once each", async () => {
+test("while files are created and removed, those that stay are listed once each", async () => {
   const stay = ["b", "d", "f", "h", "j"];
   await store([...stay, "c", "e", "i"]);
   const steps = [
-    // Before the cursor, at it, and after it; and a replacement.
+    // Before the cursor, at it, and after it; and one that is replaced.
     async () => store(["a", "b2", "g"]),
     async () => remove("c"),
     async () => Promise.all([remove("d2"), store(["d"]), remove("i")]),
@@ -113,14 +113,14 @@ test("while files come and go, those that stay are listed once each", async () =
   expect(all).toEqual(sorted([...new Set(all)]));
 });
 
-test("a page goes on after its last file also when that has gone", async () => {
+test("the next page continues after the last file even if that has been removed", async () => {
   await store(["a", "b", "c"]);
   const { next } = await list({ limit: 2 });
   await remove("b");
   expect((await list({ limit: 2, cursor: String(next) })).ids).toEqual(["c"]);
 });
 
-test("a file is not listed once it has expired", async () => {
+test("an expired file is not listed", async () => {
   await store(["a"]);
   await callForJson("/files/b?expires_in=60", { method: "PUT", body: "x" });
   expect((await list()).ids).toEqual(["a", "b"]);
@@ -132,21 +132,21 @@ test("a file is not listed once it has expired", async () => {
   }
 });
 
-describe("what cannot be asked is refused, and says where", () => {
+describe("an invalid query is rejected with 422, which names the parameter", () => {
   test.each<[string, Record<string, string>, string | null]>([
     [
       "(good ones, to compare)",
       { prefix: "a", limit: "1000", cursor: Buffer.from("a").toString("base64url") },
       null,
     ],
-    ["no file at all", { limit: "0" }, "query/limit"],
+    ["a page of no files", { limit: "0" }, "query/limit"],
     ["too many", { limit: "1001" }, "query/limit"],
     ["a fraction", { limit: "1.5" }, "query/limit"],
-    ["no number", { limit: "all" }, "query/limit"],
-    ["a prefix that no id has", { prefix: "é" }, "query/prefix"],
+    ["not a number", { limit: "all" }, "query/limit"],
+    ["a prefix that no id can have", { prefix: "é" }, "query/prefix"],
     ["a prefix with a dot in front", { prefix: ".a" }, "query/prefix"],
     ["a prefix with a path", { prefix: "a/b" }, "query/prefix"],
-    ["a cursor of its own making", { cursor: "?" }, "query/cursor"],
+    ["an invented cursor", { cursor: "?" }, "query/cursor"],
     ["an empty cursor", { cursor: "" }, "query/cursor"],
     [
       "a cursor with more than an id in it",
@@ -161,7 +161,7 @@ describe("what cannot be asked is refused, and says where", () => {
   });
 });
 
-test("any set of ids, any prefix, any page size", async () => {
+test("holds for any set of ids, any prefix, any page size", async () => {
   const letters = fc.constantFrom("a", "b", "_", "-", "Z");
   const word = (minLength: number) =>
     fc.array(letters, { minLength, maxLength: 3 }).map((all) => all.join(""));

@@ -3,9 +3,9 @@ import { describe, expect, test } from "vitest";
 import {
   checkFilename,
   cleanFilename,
+  cleanMediaType,
   fileIdSchema,
-  filenameOf,
-  mediaType,
+  readFilename,
 } from "../../../src/files/store/names.ts";
 
 test.each([
@@ -39,7 +39,7 @@ test.each([
   expect(cleanFilename(sent)).toBe(kept);
 });
 
-test("whatever is sent, what is kept is one part of a path, in Unicode, and cleaning it again changes nothing", () => {
+test("whatever is sent, the result is one path segment in Unicode, and cleaning it again changes nothing", () => {
   const pieces = fc.constantFrom(
     "/",
     "\\",
@@ -120,7 +120,7 @@ test.each([
   ['attachment; filename="a.txt"; filename*=nonsense', "a.txt"],
 ])("Content-Disposition: %s names the file %j", (header, name) => {
   const headers = new Headers(header === undefined ? {} : { "Content-Disposition": header });
-  expect(filenameOf(headers)).toBe(name);
+  expect(readFilename(headers)).toBe(name);
 });
 
 test.each([
@@ -140,5 +140,5 @@ test.each([
   [`text/${"x".repeat(123)}`, "application/octet-stream"],
   [`text/${"x".repeat(122)}`, `text/${"x".repeat(122)}`],
 ])("the type %j is kept as %s", (sent, kept) => {
-  expect(mediaType(sent)).toBe(kept);
+  expect(cleanMediaType(sent)).toBe(kept);
 });

@@ -1,7 +1,7 @@
-/** Reading form data: what it says, what is too much, and that it is never read faster than it is used. */
+/** Reading form data: its content, its limits, and that it is never read faster than it is consumed. */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type FilePart, LIMITS, readForm } from "../../../src/files/upload/form.ts";
+import { type FilePart, FORM_LIMITS, readForm } from "../../../src/files/upload/form.ts";
 import {
   FORM_TYPE,
   fieldPart,
@@ -19,7 +19,7 @@ type Seen =
 const requestOf = (body: BodyInit | null, type = FORM_TYPE) =>
   new Request("http://localhost/", { method: "POST", body, headers: { "Content-Type": type } });
 
-/** What a form says, in its order. */
+/** The content of a form, in its order. */
 async function read(body: BodyInit | null, type?: string): Promise<Seen[]> {
   const seen: Seen[] = [];
   await readForm(requestOf(body, type), {
@@ -37,14 +37,14 @@ async function read(body: BodyInit | null, type?: string): Promise<Seen[]> {
 
 const textOf = (seen: Seen) => ("text" in seen ? seen.text : seen.value);
 
-/** What is thrown by reading it. */
+/** What reading it throws. */
 const refusal = async (body: BodyInit | null, type?: string) =>
   read(body, type).then(
     () => "none",
     (error: { kind: string; detail: string }) => `${error.kind}: ${error.detail}`,
   );
 
-test("fields and files come in their order", async () => {
+test("fields and files are read in their order", async () => {
   const body = formBody([
     fieldPart("comment", "one\r\ntwo"),
     filePart("hello"),
@@ -59,14 +59,14 @@ test("fields and files come in their order", async () => {
   ]);
 });
 
-test("what is neither part nor boundary is no matter", async () => {
+test("a preamble and an epilogue are ignored", async () => {
   const body = `preamble\r\n${formBody([filePart("hello")])}epilogue${"x".repeat(60_000)}`;
   expect((await read(body)).map(textOf)).toEqual(["hello"]);
   expect(await read(formBody([]))).toEqual([]);
 });
 
-test("however the bytes are cut, they say the same", async () => {
-  // Letters of which a boundary is made, so that near misses are common.
+test("however the bytes are split, the result is the same", async () => {
+  // The letters of the boundary, so that near misses are common.
   const text = fc
     .array(fc.constantFrom("\r", "\n", "\r\n", "-", "--", "----sluice-test-boundary", "\r\n--", "a", "é"), {
       maxLength: 8,
@@ -106,7 +106,7 @@ describe("the name of a file", () => {
     ['filename="say %22hi%22.txt"', 'say "hi".txt'],
     ['filename="a%0D%0Ab"', "a\r\nb"],
     ['filename="100%25 %41.txt"', "100%25 %41.txt"],
-    // As older clients write it (RFC 822), curl for one before 7.81.
+    // As older clients write it (RFC 822), for example curl before 7.81.
     ['filename="say \\"hi\\".txt"', 'say "hi".txt'],
     ['filename="AC\\\\DC \\"live\\""', 'AC\\DC "live"'],
     // As browsers on Windows once did: no escapes.
@@ -126,7 +126,7 @@ describe("the name of a file", () => {
     expect(await read(formBody([filePart("x", `name="file"; ${parameters}`)]))).toMatchObject([{ filename }]);
   });
 
-  test("that is no UTF-8 is mended", async () => {
+  test("that is not UTF-8 is repaired", async () => {
     const body = Buffer.from(formBody([filePart("x", 'name="file"; filename="\u00ff.txt"')]), "latin1");
     expect(await read(body)).toMatchObject([{ filename: "\ufffd.txt" }]);
   });
@@ -162,48 +162,48 @@ const DISPOSITION = 'Content-Disposition: form-data; name="f"';
 const headerOf = (bytes: number) => [DISPOSITION, `X-Pad: ${"x".repeat(bytes - DISPOSITION.length - 11)}`];
 const many = <T>(count: number, make: (i: number) => T) => Array.from({ length: count }, (_, i) => make(i));
 
-describe("a form up to its limits is read, and beyond them is told which", () => {
+describe("a form up to its limits is accepted; beyond them the problem names the limit", () => {
   test.each<[string, string, string, string]>([
     [
       "parts",
-      formBody(many(LIMITS.parts, () => fieldPart("f", "1"))),
-      formBody(many(LIMITS.parts + 1, () => fieldPart("f", "1"))),
+      formBody(many(FORM_LIMITS.parts, () => fieldPart("f", "1"))),
+      formBody(many(FORM_LIMITS.parts + 1, () => fieldPart("f", "1"))),
       "more than 200 parts",
     ],
     [
       "files",
-      formBody(many(LIMITS.files, () => filePart("x"))),
-      formBody(many(LIMITS.files + 1, () => filePart("x"))),
+      formBody(many(FORM_LIMITS.files, () => filePart("x"))),
+      formBody(many(FORM_LIMITS.files + 1, () => filePart("x"))),
       "more than 100 files",
     ],
     [
       "header fields",
-      rawForm([DISPOSITION, ...many(LIMITS.headers - 1, (i) => `X-${i}: 1`)], "x"),
-      rawForm([DISPOSITION, ...many(LIMITS.headers, (i) => `X-${i}: 1`)], "x"),
+      rawForm([DISPOSITION, ...many(FORM_LIMITS.headers - 1, (i) => `X-${i}: 1`)], "x"),
+      rawForm([DISPOSITION, ...many(FORM_LIMITS.headers, (i) => `X-${i}: 1`)], "x"),
       "The header of a part has more than 20 fields.",
     ],
     [
       "header size",
-      rawForm(headerOf(LIMITS.headerSize), "x"),
-      rawForm(headerOf(LIMITS.headerSize + 1), "x"),
+      rawForm(headerOf(FORM_LIMITS.headerSize), "x"),
+      rawForm(headerOf(FORM_LIMITS.headerSize + 1), "x"),
       "The header of a part has more than 8192 bytes.",
     ],
     [
       "header size, by far",
-      rawForm(headerOf(LIMITS.headerSize), "x"),
+      rawForm(headerOf(FORM_LIMITS.headerSize), "x"),
       rawForm([`X-Pad: ${"x".repeat(200_000)}`, DISPOSITION], "x"),
       "The header of a part has more than 8192 bytes.",
     ],
     [
       "field name, in bytes",
-      formBody([fieldPart("é".repeat(LIMITS.fieldNameSize / 2), "x")]),
-      formBody([fieldPart(`${"é".repeat(LIMITS.fieldNameSize / 2)}x`, "x")]),
+      formBody([fieldPart("é".repeat(FORM_LIMITS.fieldNameSize / 2), "x")]),
+      formBody([fieldPart(`${"é".repeat(FORM_LIMITS.fieldNameSize / 2)}x`, "x")]),
       "a field whose name is longer than 256 bytes",
     ],
     [
       "field size",
-      formBody([fieldPart("f", "x".repeat(LIMITS.fieldSize))]),
-      formBody([fieldPart("f", "x".repeat(LIMITS.fieldSize + 1))]),
+      formBody([fieldPart("f", "x".repeat(FORM_LIMITS.fieldSize))]),
+      formBody([fieldPart("f", "x".repeat(FORM_LIMITS.fieldSize + 1))]),
       'more than 65536 bytes in the field "f"',
     ],
   ])("%s", async (_name, within, beyond, detail) => {
@@ -213,19 +213,19 @@ describe("a form up to its limits is read, and beyond them is told which", () =>
     );
   });
 
-  test("a header is too large also where the parser can make nothing of it", async () => {
-    const pad = "x".repeat(LIMITS.headerSize);
+  test("a header is too large even if it is not valid", async () => {
+    const pad = "x".repeat(FORM_LIMITS.headerSize);
     expect(await refusal(rawForm([DISPOSITION, pad], "x"))).toMatch(/^(too-large|malformed): /);
   });
 });
 
 const GOOD = formBody([filePart("hello")]);
 
-describe("a form that cannot be read is malformed", () => {
+describe("a form that cannot be parsed is malformed", () => {
   test.each<[string, BodyInit | null]>([
     ["no body", null],
     ["an empty body", ""],
-    ["a body that is no form", "hello"],
+    ["a body that is not a form", "hello"],
     ["cut inside a file", GOOD.slice(0, GOOD.indexOf("hello") + 3)],
     ["cut inside a field", formBody([fieldPart("f", "hello")], "").slice(0, -5)],
     ["cut inside a header", GOOD.slice(0, 60)],
@@ -239,7 +239,7 @@ describe("a form that cannot be read is malformed", () => {
     ["a part without a header", rawForm([], "x")],
     ["a part whose header does not end before the next boundary", GOOD.replace("\r\n\r\nhello", "\r\nhello")],
     ["a part without Content-Disposition", rawForm(["Content-Type: text/plain"], "x")],
-    ["a part with two", rawForm([DISPOSITION, DISPOSITION], "x")],
+    ["a part with two of them", rawForm([DISPOSITION, DISPOSITION], "x")],
     ["a part that is an attachment", rawForm(['Content-Disposition: attachment; name="f"'], "x")],
   ])("%s", async (_name, body) => {
     expect(await refusal(body)).toMatch(/^malformed: /);
@@ -272,7 +272,7 @@ describe("its Content-Type", () => {
   });
 });
 
-/** Reads a form whose files are handled by `onFile`; tells how much of the body was handed out by then. */
+/** Reads a form whose files are handled by `onFile`; returns how much of the body had been read by then. */
 function watched(
   body: (onPull: (handedOut: number) => void) => BodyInit,
   onFile: (part: FilePart) => Promise<void>,
@@ -287,14 +287,14 @@ function watched(
 const MIB = 1024 * 1024;
 const CHUNK = new Uint8Array(64 * 1024);
 
-test("no more is read than is taken: back-pressure", async () => {
+test("no more is read than is consumed: back-pressure", async () => {
   let taken = 0;
   let ahead = 0;
   const { seen, done } = watched(
     (onPull) => streamedForm(CHUNK, 256, onPull),
     async ({ chunks }) => {
       for await (const chunk of chunks) {
-        // Whoever reads ahead has the time to.
+        // Enough time for a reader that reads ahead.
         await scheduler.wait(1);
         ahead = Math.max(ahead, seen.handedOut - taken);
         taken += chunk.length;
@@ -307,7 +307,7 @@ test("no more is read than is taken: back-pressure", async () => {
   expect(ahead).toBeLessThan(MIB);
 });
 
-test("a file that is not wanted ends the reading, and the rest is not fetched", async () => {
+test("a rejected file ends the reading, and the rest is not read", async () => {
   const { seen, done } = watched(
     (onPull) => streamedForm(CHUNK, 256, onPull),
     async ({ chunks }) => {
@@ -318,7 +318,7 @@ test("a file that is not wanted ends the reading, and the rest is not fetched", 
   expect(seen.handedOut).toBeLessThan(2 * MIB);
 });
 
-test("a sender that goes on after the end is cut off", async () => {
+test("a client that keeps sending after the end is cut off", async () => {
   const end = Buffer.from(GOOD);
   const { seen, done } = watched(
     (onPull) => streamOf([end, ...many(256, () => CHUNK)], onPull),
@@ -346,10 +346,10 @@ test("files are handled one after the other", async () => {
   expect(order).toEqual([0, 1, 2].flatMap((i) => [`begin ${i}`, `end ${i}`]));
 });
 
-test("a sender that breaks off is a problem to whoever reads the file, and to the form", async () => {
+test("when the client breaks off, both the reader of the file and the reader of the form get the problem", async () => {
   let problem: unknown;
   const body = streamedForm(CHUNK, 8, (handedOut) => {
-    if (handedOut > 4 * CHUNK.length) throw new Error("the line went dead");
+    if (handedOut > 4 * CHUNK.length) throw new Error("the connection is reset");
   });
   const done = readForm(requestOf(body), {
     onFile: async ({ chunks }) => {

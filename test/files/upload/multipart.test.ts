@@ -1,4 +1,4 @@
-/** The parts of a body, whatever its chunks; what is broken is refused, and nothing is read that nobody asked for. */
+/** The parts of a body, whatever its chunks. Malformed bodies are rejected, and nothing is read before it is needed. */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type HeaderLimits, MultipartReader } from "../../../src/files/upload/multipart.ts";
@@ -13,7 +13,7 @@ interface Part {
   body: string;
 }
 
-/** Hands out each chunk when it is asked for, and spoils it when the next is: it may not be kept. */
+/** Yields each chunk when it is requested, and overwrites it when the next is: the reader must not keep it. */
 function sourceOf(chunks: Iterable<string | Uint8Array>) {
   const seen = { reads: 0, isClosed: false };
   async function* handOut() {
@@ -36,14 +36,14 @@ const readerOf = (chunks: Iterable<string | Uint8Array>, boundary = "b", limits 
   return { reader: new MultipartReader(source.chunks, boundary, limits), seen: source.seen };
 };
 
-/** What is left of the part. */
+/** The rest of the part. */
 async function textOf(reader: MultipartReader): Promise<string> {
   let text = "";
   for await (const bytes of reader.content()) text += Buffer.from(bytes).toString("latin1");
   return text;
 }
 
-/** All parts, with those of the fields that are asked for. */
+/** All parts, with the requested header fields. */
 async function read(chunks: Iterable<string>, { boundary = "b", names = NAMES, limits = LIMITS } = {}) {
   const { reader } = readerOf(chunks, boundary, limits);
   const parts: Part[] = [];
@@ -58,14 +58,14 @@ async function read(chunks: Iterable<string>, { boundary = "b", names = NAMES, l
   return parts;
 }
 
-/** The bodies of the parts, or what the reading is refused with. */
+/** The bodies of the parts, or the problem that reading ends with. */
 const outcome = async (...args: Parameters<typeof read>) =>
   read(...args).then(
     (parts) => parts.map(({ body }) => body),
     (error: unknown) => (error instanceof Problem ? error.kind : error),
   );
 
-/** Cuts a text into chunks of these sizes, over and over. */
+/** Splits a text into chunks of these sizes, repeatedly. */
 function cut(text: string, sizes: number[]): string[] {
   const chunks: string[] = [];
   for (let i = 0, at = 0; at < text.length; at += sizes[i++ % sizes.length] ?? 1) {
@@ -94,7 +94,7 @@ describe("random parts", () => {
     .subarray(NAMES)
     .chain((names) => fc.tuple(...names.map((name) => fc.tuple(fc.constant(name), value))));
 
-  /** Texts that hold nothing but what could be taken for a boundary, and are none. */
+  /** Texts made only of what could be mistaken for a boundary. */
   const bodyFor = (boundary: string) =>
     fc
       .array(
@@ -122,7 +122,7 @@ describe("random parts", () => {
     fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 10 }),
   );
 
-  test("come back as they were written, wherever the body is cut", async () => {
+  test("are read as they were written, wherever the body is split", async () => {
     await fc.assert(
       fc.asyncProperty(forms, sizes, async ({ boundary, parts, padding, preamble, epilogue }, cuts) => {
         const text = `${preamble}${write(parts, boundary, padding)}${epilogue}`;
@@ -132,7 +132,7 @@ describe("random parts", () => {
     );
   });
 
-  test("that are cut short are refused, wherever that is", async () => {
+  test("that are truncated are rejected, wherever that is", async () => {
     const anyPlace = fc.tuple(forms, sizes, fc.nat());
     await fc.assert(
       fc.asyncProperty(anyPlace, async ([{ boundary, parts, padding }, cuts, place]) => {
@@ -145,7 +145,7 @@ describe("random parts", () => {
   });
 });
 
-/** However it is cut, the same must come out of it. */
+/** However the body is split, the result must be the same. */
 describe.each([1, 3, 1_000_000])("in chunks of %i bytes", (size) => {
   test.each<[string, string, string[] | string]>([
     ["one part", "--b\r\n\r\nx\r\n--b--\r\n", ["x"]],
@@ -156,8 +156,8 @@ describe.each([1, 3, 1_000_000])("in chunks of %i bytes", (size) => {
     ["empty parts", "--b\r\n\r\n\r\n--b\r\nA: b\r\n\r\n\r\n--b--", ["", ""]],
     ["a part that is an empty line", "--b\r\n\r\n\r\n\r\n--b--", ["\r\n"]],
     ["parts without a body", "--b\r\nA: b\r\n\r\n--b\r\n\r\nx\r\n--b--", ["", "x"]],
-    ["spaces after a boundary, as many as may be", `--b${" ".repeat(128)}\r\n\r\nx\r\n--b--`, ["x"]],
-    ["more spaces than may be", `--b${" ".repeat(129)}\r\n\r\nx\r\n--b--`, "malformed"],
+    ["spaces after a boundary, as many as allowed", `--b${" ".repeat(128)}\r\n\r\nx\r\n--b--`, ["x"]],
+    ["more spaces than allowed", `--b${" ".repeat(129)}\r\n\r\nx\r\n--b--`, "malformed"],
     ["spaces without end", `--b${" ".repeat(100_000)}`, "malformed"],
     ["spaces before the dashes of the last boundary", "--b\r\n\r\nx\r\n--b --", "malformed"],
     ["a preamble", "hello\r\n--b\r\n\r\nx\r\n--b--", ["x"]],
@@ -165,8 +165,8 @@ describe.each([1, 3, 1_000_000])("in chunks of %i bytes", (size) => {
     ["a preamble that is long", `${"p".repeat(60 * KIB)}\r\n--b\r\n\r\nx\r\n--b--`, ["x"]],
     ["a preamble that is too long", `${"p".repeat(65 * KIB)}\r\n--b\r\n\r\nx\r\n--b--`, "malformed"],
     ["an epilogue that looks like more parts", "--b\r\n\r\nx\r\n--b--\r\n--b\r\n\r\ny\r\n--b--", ["x"]],
-    ["a boundary that goes on", "--b\r\n\r\nx\r\n--bX\r\n\r\ny\r\n--b--", "malformed"],
-    ["a first boundary that goes on", "--bX\r\n\r\nx\r\n--b--", "malformed"],
+    ["a boundary with more text after it", "--b\r\n\r\nx\r\n--bX\r\n\r\ny\r\n--b--", "malformed"],
+    ["a first boundary with more text after it", "--bX\r\n\r\nx\r\n--b--", "malformed"],
     ["one dash after the last boundary", "--b\r\n\r\nx\r\n--b-", "malformed"],
     ["no boundary at the end", "--b\r\n\r\nx\r\n", "malformed"],
     ["an end in the middle of the header", "--b\r\nA: b\r\n", "malformed"],
@@ -179,7 +179,7 @@ describe.each([1, 3, 1_000_000])("in chunks of %i bytes", (size) => {
 
   test.each<[string, string, Part["fields"] | string]>([
     ["a field", "X-1: a\r\n", [["X-1", "a"]]],
-    ["a name in other letters", "x-1: a\r\n", [["X-1", "a"]]],
+    ["a name in lower case", "x-1: a\r\n", [["X-1", "a"]]],
     [
       "no space, or several",
       "X-1:a\r\nX-2: \t a \t\r\n",
@@ -199,17 +199,17 @@ describe.each([1, 3, 1_000_000])("in chunks of %i bytes", (size) => {
         ["X-2", "d"],
       ],
     ],
-    ["a first line that goes on with none", " X-1: a\r\n", "malformed"],
+    ["a continuation line without a line before it", " X-1: a\r\n", "malformed"],
     ["a field twice", "X-1: a\r\nx-1: a\r\n", "malformed"],
     ["a line without a colon", "X-1: a\r\nX-2\r\n", "malformed"],
-    ["no name", ": a\r\n", "malformed"],
+    ["a field without a name", ": a\r\n", "malformed"],
     ["a space before the colon", "X-1 : a\r\n", "malformed"],
     ["a name beyond ASCII", "X-\u00e9: a\r\n", "malformed"],
     ["a carriage return alone", "X-1: a\rX-2: b\r\n", "malformed"],
     ["a line feed alone", "X-1: a\nX-2: b\r\n", "malformed"],
-    ["a zero", "X-1: a\0\r\n", "malformed"],
+    ["a NUL character", "X-1: a\0\r\n", "malformed"],
     ["a boundary instead of its end", "X-1: a\r\n--b\r\nX-2: b\r\n", "malformed"],
-    ["a boundary at once", "--b\r\nX-2: b\r\n", "malformed"],
+    ["a boundary instead of the first line", "--b\r\nX-2: b\r\n", "malformed"],
     [
       "three fields, the most",
       "X-1: a\r\nX-2: b\r\nX-3: c\r\n",
@@ -221,7 +221,7 @@ describe.each([1, 3, 1_000_000])("in chunks of %i bytes", (size) => {
     ],
     ["a field on more lines than that", "X-1: a\r\n b\r\n c\r\n d\r\n", [["X-1", "a b c d"]]],
     ["four fields", "X-1: a\r\nX-2: b\r\nX-3: c\r\nX-4: d\r\n", "too-large"],
-    ["as many bytes as it may have", `X-1: ${"a".repeat(93)}\r\n`, [["X-1", "a".repeat(93)]]],
+    ["as many bytes as allowed", `X-1: ${"a".repeat(93)}\r\n`, [["X-1", "a".repeat(93)]]],
     ["one byte more", `X-1: ${"a".repeat(94)}\r\n`, "too-large"],
     ["bytes without end", "X".repeat(1000), "too-large"],
   ])("a header with %s", async (_name, header, expected) => {
@@ -235,7 +235,7 @@ describe.each([1, 3, 1_000_000])("in chunks of %i bytes", (size) => {
     expect(seen).toEqual(expected);
   });
 
-  test("a header that a boundary breaks off is refused, also if that looks like a field", async () => {
+  test("a header that a boundary cuts off is rejected, even if the rest looks like a field", async () => {
     const text = "--a:b\r\nX-1: a\r\n--a:b\r\nX-2: b\r\n\r\nx\r\n--a:b--";
     expect(await outcome(cut(text, [size]), { boundary: "a:b" })).toBe("malformed");
   });
@@ -244,7 +244,7 @@ describe.each([1, 3, 1_000_000])("in chunks of %i bytes", (size) => {
 describe("a part that is not read, or not to its end", () => {
   const rest = "\r\n--b\r\nX-1: second\r\n\r\ny\r\n--b--";
 
-  test.each([0, 1000, 1_000_000])("is passed over, with %i bytes", async (size) => {
+  test.each([0, 1000, 1_000_000])("is skipped, with %i bytes", async (size) => {
     const { reader } = readerOf(["--b\r\n\r\n", ...cut("x".repeat(size), [10_000]), rest]);
     await reader.next();
     expect((await reader.next())?.get("x-1")).toBe("second");
@@ -252,7 +252,7 @@ describe("a part that is not read, or not to its end", () => {
     expect(await reader.next()).toBeUndefined();
   });
 
-  test("goes on where its reader has stopped", async () => {
+  test("continues where its reader stopped", async () => {
     const { reader } = readerOf(["--b\r\n\r\n", "one,", "two,", "three", rest]);
     await reader.next();
     let first = "";
@@ -270,7 +270,7 @@ describe("the source", () => {
   const chunk = new Uint8Array(1000);
   const body = (count: number) => ["--b\r\n\r\n", ...Array.from({ length: count }, () => chunk), "\r\n--b--"];
 
-  test("is not read before somebody asks, nor further than that", async () => {
+  test("is not read before it is needed, nor further than needed", async () => {
     const { reader, seen } = readerOf(body(50));
     await scheduler.wait(0);
     expect(seen.reads).toBe(0);
@@ -281,14 +281,14 @@ describe("the source", () => {
     for await (const bytes of reader.content()) {
       size += bytes.length;
       await scheduler.wait(0);
-      // All that has been read is given out, but for what could be the beginning of a boundary.
+      // Everything that was read is returned, except what could be the beginning of a boundary.
       expect((seen.reads - 2) * chunk.length).toBeLessThanOrEqual(size);
     }
     expect(size).toBe(50 * chunk.length);
     expect(seen.reads).toBe(52);
   });
 
-  test("is ended when the reading is given up", async () => {
+  test("is cancelled when the reading is stopped", async () => {
     const { reader, seen } = readerOf(body(50));
     await reader.next();
     expect(seen).toEqual({ reads: 1, isClosed: false });
@@ -296,7 +296,7 @@ describe("the source", () => {
     expect(seen).toEqual({ reads: 1, isClosed: true });
   });
 
-  test("is read to its end after the last part, and no further than 64 KiB", async () => {
+  test("is read to its end after the last part, but at most 64 KiB", async () => {
     const seenAfter = async (epilogue: number) => {
       const { reader, seen } = readerOf([...body(0), ...Array.from({ length: epilogue }, () => chunk)]);
       await reader.next();
@@ -307,7 +307,7 @@ describe("the source", () => {
     expect(await seenAfter(1000)).toEqual({ reads: 68, isClosed: false });
   });
 
-  test("that fails fails the reading with the same error", async () => {
+  test("if it fails, reading fails with the same error", async () => {
     const broken = new Problem("client-gone", "The body broke off.");
     async function* breakOff() {
       yield Buffer.from("--b\r\n\r\nx");
@@ -318,9 +318,9 @@ describe("the source", () => {
     await expect(textOf(reader)).rejects.toBe(broken);
   });
 
-  // What costs as much for each line end as for each chunk would take minutes for such a body.
+  // An algorithm that does the work of a chunk for each line end would take minutes for such a body.
   test.each(["\0", "\r", "\r\n", "\r\n--", "\r\n--bound", "\r\n--boundarx"])(
-    "gives no more pieces than it has chunks, also if they are full of %j",
+    "yields no more pieces than it has chunks, even if they are full of %j",
     async (unit) => {
       const [count, size] = [64, 64 * KIB];
       const dense = Buffer.alloc(size, unit);

@@ -1,4 +1,4 @@
-/** Forms, by the front door, with one file and with many. Whatever goes wrong, nothing is left. */
+/** Forms over HTTP, with one file and with several. Whatever goes wrong, nothing is left behind. */
 import { createExecutionContext, env, reset, waitOnExecutionContext } from "cloudflare:test";
 import { createHash } from "node:crypto";
 import { beforeEach, describe, expect, test, vi } from "vitest";
@@ -19,7 +19,7 @@ keepQuiet();
 beforeEach(() => reset());
 
 describe("POST /upload-file", () => {
-  test("answers with what was stored, and where it is; its key tells nothing of its name", async () => {
+  test("responds with what was stored and where it is; the R2 key contains nothing of the name", async () => {
     const { status, headers, body } = await upload(formBody([filePart("hello\r\nworld")]));
     expect(status).toBe(201);
     expect(storedFileSchema.strict().parse(body)).toEqual(body);
@@ -37,7 +37,7 @@ describe("POST /upload-file", () => {
     expect([key.startsWith(`files/${String(body.id)}/`), others]).toEqual([true, []]);
   });
 
-  test("takes a form of the platform's own making, fields beside the file, and an empty file", async () => {
+  test("accepts a form made by the platform, fields beside the file, and an empty file", async () => {
     const form = new FormData();
     form.set("comment", "no matter");
     form.set("file", new File(["x".repeat(1000)], "x.bin"));
@@ -66,15 +66,15 @@ describe("POST /upload-file", () => {
     },
   );
 
-  test("of 64 MiB streams through, with no more than two parts in memory", async () => {
+  test("streams 64 MiB, with at most two parts in memory", async () => {
     const chunk = crypto.getRandomValues(new Uint8Array(64 * 1024));
     let handedOut = 0;
     let stored = 0;
-    let mostAhead = 0;
+    let maxAhead = 0;
     const { seen, variables } = watchedBucket({
       uploadPart: async (_number, send) => {
-        await scheduler.wait(20); // slower than its sender, by far
-        mostAhead = Math.max(mostAhead, handedOut - stored);
+        await scheduler.wait(20); // much slower than the client sends
+        maxAhead = Math.max(maxAhead, handedOut - stored);
         const part = await send();
         stored += MIN_PART_SIZE;
         return part;
@@ -89,16 +89,16 @@ describe("POST /upload-file", () => {
     expect([status, body.size, body.sha256]).toEqual([201, 64 * MIB, hash.digest("hex")]);
     expect([
       seen.open,
-      seen.mostSending,
+      seen.maxSending,
       seen.partSizes.slice(0, -1).every((n) => n === MIN_PART_SIZE),
     ]).toEqual([0, 1, true]);
-    expect(mostAhead).toBeGreaterThan(MIN_PART_SIZE);
-    expect(mostAhead).toBeLessThan(2 * MIN_PART_SIZE + MIB);
+    expect(maxAhead).toBeGreaterThan(MIN_PART_SIZE);
+    expect(maxAhead).toBeLessThan(2 * MIN_PART_SIZE + MIB);
   });
 
   test.each<[string, string, number, string]>([
     ["(a good one, to compare)", formBody([filePart("hello")]), 201, ""],
-    ["no part at all", formBody([]), 422, "no file in the form"],
+    ["no parts", formBody([]), 422, "no file in the form"],
     ["no file, only fields", formBody([fieldPart("a", "1")]), 422, "no file in the form"],
     [
       "the file in another field",
@@ -113,7 +113,12 @@ describe("POST /upload-file", () => {
       422,
       "no name",
     ],
-    ["a name that comes to nothing", formBody([filePart("x", 'name="file"; filename=".."')]), 422, "no name"],
+    [
+      "a name of which nothing remains",
+      formBody([filePart("x", 'name="file"; filename=".."')]),
+      422,
+      "no name",
+    ],
     [
       "a name of 256 bytes",
       formBody([filePart("x", `name="file"; filename="${"é".repeat(128)}"`)]),
@@ -141,11 +146,11 @@ describe("POST /upload-file", () => {
     ],
   ])("%s", async (_name, form, status, detail) => {
     const { seen, variables } = watchedBucket();
-    const answer = await upload(form, { variables });
-    expect([answer.status, seen.open]).toEqual([status, 0]);
+    const response = await upload(form, { variables });
+    expect([response.status, seen.open]).toEqual([status, 0]);
     if (status === 201) return;
-    expect(answer.headers.get("Content-Type")).toBe("application/problem+json");
-    expect(answer.body.detail).toContain(detail);
+    expect(response.headers.get("Content-Type")).toBe("application/problem+json");
+    expect(response.body.detail).toContain(detail);
     expect(await whatIsLeft()).toEqual(NOTHING);
   });
 
@@ -161,7 +166,7 @@ describe("POST /upload-file", () => {
     expect(body.filename).toBe(filename);
   });
 
-  test("a file longer than MAX_FILE_BYTES is refused while it comes, and the rest is not fetched", async () => {
+  test("a file longer than MAX_FILE_BYTES is rejected while it arrives, and the rest is not read", async () => {
     const chunk = new Uint8Array(64 * 1024);
     let handedOut = 0;
     const form = streamedForm(chunk, 1024, (count) => {
@@ -169,7 +174,7 @@ describe("POST /upload-file", () => {
     });
     const { status, body } = await upload(form, { variables: { MAX_FILE_BYTES: MIB } });
     expect([status, body.type]).toEqual([413, "urn:sluice:problem:too-large"]);
-    expect(body.detail).toBe("A file can be at most 1048576 bytes here. Nothing of the form was kept.");
+    expect(body.detail).toBe("A file can have at most 1048576 bytes here. Nothing of the form was kept.");
     expect(handedOut).toBeLessThan(3 * MIB);
     expect(await whatIsLeft()).toEqual(NOTHING);
     const fits = await upload(formBody([filePart("x".repeat(MIB))]), { variables: { MAX_FILE_BYTES: MIB } });
@@ -185,7 +190,7 @@ describe("POST /files", () => {
     fieldPart("title", "again"),
   ]);
 
-  test("stores every file, and gives the fields back", async () => {
+  test("stores every file, and returns the fields", async () => {
     const { status, body } = await postForm("/files", form);
     expect(status).toBe(201);
     expect(body).toMatchObject({
@@ -205,14 +210,14 @@ describe("POST /files", () => {
     ]);
   });
 
-  test("of no file is no error", async () => {
+  test("a form without a file is not an error", async () => {
     expect((await postForm("/files", formBody([fieldPart("a", "1")]))).body).toEqual({
       files: [],
       fields: [{ name: "a", value: "1" }],
     });
   });
 
-  test("leaves out an input in which no file was chosen", async () => {
+  test("ignores a file input in which no file was chosen", async () => {
     const empty = { disposition: 'name="b"; filename=""', type: "application/octet-stream", body: "" };
     const { status, body } = await postForm("/files", formBody([filePart("one"), empty]));
     expect([status, body.files]).toMatchObject([201, [{ filename: "a.txt" }]]);
@@ -229,21 +234,18 @@ describe("POST /files", () => {
     ["has a field that is too long", form.replace("again", "x".repeat(65_537)), 413],
     ["has a name that is too long", form.replace("2.txt", "x".repeat(256)), 422],
     ["has a file of more than 10 bytes", form.replace("two", "x".repeat(11)), 413],
-  ])(
-    "that %s after a good file: none of it is kept, and the answer says so",
-    async (_name, wrong, status) => {
-      expect(wrong).not.toBe(form);
-      const answer = await postForm("/files", wrong, { variables: { MAX_FILE_BYTES: 10 } });
-      expect([answer.status, answer.body.detail]).toEqual([
-        status,
-        expect.stringMatching(/\. Nothing of the form was kept\.$/),
-      ]);
-      expect(await whatIsLeft()).toEqual(NOTHING);
-    },
-  );
+  ])("that %s after a good file: nothing is kept, and the response says so", async (_name, wrong, status) => {
+    expect(wrong).not.toBe(form);
+    const response = await postForm("/files", wrong, { variables: { MAX_FILE_BYTES: 10 } });
+    expect([response.status, response.body.detail]).toEqual([
+      status,
+      expect.stringMatching(/\. Nothing of the form was kept\.$/),
+    ]);
+    expect(await whatIsLeft()).toEqual(NOTHING);
+  });
 });
 
-test("an upload whose client goes away is kept alive until it is cleared away", async () => {
+test("an upload whose client disconnects is kept alive until its bytes are removed", async () => {
   const ctx = createExecutionContext();
   const waitUntil = vi.spyOn(ctx, "waitUntil");
   const dead = Promise.withResolvers<never>();
@@ -255,17 +257,17 @@ test("an upload whose client goes away is kept alive until it is cleared away", 
     body,
     headers: { "Content-Type": FORM_TYPE },
   });
-  const answer = worker.fetch(request, { ...env, ...variables }, ctx);
+  const response = worker.fetch(request, { ...env, ...variables }, ctx);
   await expect.poll(() => [waitUntil.mock.calls.length, seen.open]).toEqual([1, 1]);
-  dead.reject(new Error("the line went dead"));
-  expect((await answer).status).toBe(400);
+  dead.reject(new Error("the connection is reset"));
+  expect((await response).status).toBe(400);
   await waitOnExecutionContext(ctx);
   expect([seen.open, await whatIsLeft()]).toEqual([0, NOTHING]);
 });
 
 describe("expires_in", () => {
   test.each(["POST /upload-file", "POST /files", "PUT /files/a"])(
-    "of %s sets when the file is gone",
+    "of %s sets when the file expires",
     async (route) => {
       const [method = "", path = ""] = route.split(" ");
       const headers = { "Content-Type": method === "POST" ? FORM_TYPE : "text/plain" };
@@ -279,7 +281,7 @@ describe("expires_in", () => {
   );
 
   test.each(["0", "-1", "1.5", "soon", "", "99999999999", "9999999999"])(
-    "%j is refused, before a byte is read",
+    "%j is rejected before a byte is read",
     async (value) => {
       const { status, body } = await callForJson(`/files/a?expires_in=${value}`, {
         method: "PUT",

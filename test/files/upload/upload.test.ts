@@ -1,4 +1,4 @@
-/** PUT, by the front door; and what becomes of a form's files when the catalogue fails in the middle. */
+/** PUT over HTTP; and what becomes of the files of a form when the catalogue fails in the middle. */
 import { env, reset } from "cloudflare:test";
 import { createHash } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -24,7 +24,7 @@ keepQuiet();
 beforeEach(() => reset());
 
 describe("PUT /files/{id}", () => {
-  test("creates, and then replaces; the old bytes are collected", async () => {
+  test("creates a file, then replaces it; the old bytes are collected", async () => {
     const created = await putFile("report.pdf", "one", { headers: { "Content-Type": "application/pdf" } });
     expect([created.status, created.headers.get("Location"), created.headers.get("ETag")]).toEqual([
       201,
@@ -48,25 +48,25 @@ describe("PUT /files/{id}", () => {
     expect([objects.length, files]).toEqual([1, ["report.pdf"]]);
   });
 
-  test("takes a body of unknown length, an empty one, and none", async () => {
+  test("accepts a body of unknown length, an empty body, and no body", async () => {
     const chunk = new Uint8Array(MIB).fill(7);
     const streamed = await putFile("a", streamOf(Array.from({ length: 11 }, () => chunk)));
     expect([streamed.status, streamed.body.size]).toEqual([201, 11 * MIB]);
     expect([(await putFile("b", "")).body.size, (await putFile("c", null)).body.size]).toEqual([0, 0]);
   });
 
-  test("cuts what is said to be long into parts of which 10,000 suffice", async () => {
+  test("chooses parts so large that 10,000 are enough for the announced length", async () => {
     const { seen, variables } = watchedBucket();
     const content = streamOf(Array.from({ length: 13 }, () => new Uint8Array(MIB)));
     await putFile("a", content, {
       variables: { ...variables, MAX_FILE_BYTES: 60_000 * MIB },
       headers: { "Content-Length": String(50_000 * MIB + 1) },
     });
-    // It says more than it brings: over HTTP that would be a body that breaks off.
+    // It announces more than it sends: over HTTP that would be a body that breaks off.
     expect(seen.partSizes[0]).toBe(6 * MIB);
   });
 
-  test("names the file by Content-Disposition, or by its id", async () => {
+  test("takes the name of the file from Content-Disposition, or else from its id", async () => {
     const named = async (header: string) =>
       (await putFile("a", "x", { headers: { "Content-Disposition": header } })).body.filename;
     expect(await named("attachment; filename=\"x\"; filename*=UTF-8''na%C3%AFve%20%F0%9F%98%80.txt")).toBe(
@@ -89,12 +89,12 @@ describe("PUT /files/{id}", () => {
     ["%C3%A9", 422],
     ["a%00", 422],
   ])("the id %s: %i", async (id, status) => {
-    const answer = await putFile(id, "x");
-    expect(answer.status).toBe(status);
+    const response = await putFile(id, "x");
+    expect(response.status).toBe(status);
     if (status !== 201) expect(await whatIsLeft()).toEqual(NOTHING);
   });
 
-  test("without an id is no route", async () => {
+  test("without an id is not a route", async () => {
     expect((await putFile("", "x")).status).toBe(404);
     expect((await callForJson("/files", { method: "PUT", body: "x" })).status).toBe(405);
   });
@@ -113,18 +113,18 @@ describe("PUT /files/{id}", () => {
       { "If-Modified-Since": "Sun, 06 Nov 2094 08:49:37 GMT" },
       200,
     ],
-  ])("replaces under the condition %s: %i", async (_name, headers, status) => {
+  ])("replaces under the precondition %s: %i", async (_name, headers, status) => {
     await putFile("a", "one");
     let fetched = 0;
     const body = streamOf([new TextEncoder().encode("two")], () => {
       fetched++;
     });
-    const answer = await putFile("a", body, { headers });
-    expect(answer.status).toBe(status);
+    const response = await putFile("a", body, { headers });
+    expect(response.status).toBe(status);
     expect((await fetchText("/files/a")).text).toBe(status === 200 ? "two" : "one");
-    // A failed condition is told before the body is read.
+    // A failed precondition is reported before the body is read.
     if (status === 412)
-      expect([answer.body.type, fetched]).toEqual(["urn:sluice:problem:precondition-failed", 0]);
+      expect([response.body.type, fetched]).toEqual(["urn:sluice:problem:precondition-failed", 0]);
     expect((await whatIsLeft()).objects).toHaveLength(1);
   });
 
@@ -132,13 +132,13 @@ describe("PUT /files/{id}", () => {
     ["If-None-Match: *", { "If-None-Match": "*" }, 201],
     ["If-Match: *", { "If-Match": "*" }, 412],
     ["If-Match with an ETag", { "If-Match": '"x"' }, 412],
-  ])("creates under the condition %s: %i", async (_name, headers, status) => {
+  ])("creates under the precondition %s: %i", async (_name, headers, status) => {
     expect((await putFile("a", "two", { headers })).status).toBe(status);
     expect((await whatIsLeft()).files).toEqual(status === 201 ? ["a"] : []);
   });
 
-  test("of several who create at once with If-None-Match: *, exactly one does; the bytes of the others go", async () => {
-    // All have looked, and seen nothing, before any of them sends a byte.
+  test("of several concurrent creations with If-None-Match: *, exactly one succeeds; the bytes of the others are removed", async () => {
+    // All of them have found no file before any of them sends a byte.
     const together = Promise.withResolvers<void>();
     let looked = 0;
     const bodies = ["one", "two", "three", "four"].map((text) =>
@@ -147,11 +147,11 @@ describe("PUT /files/{id}", () => {
         await together.promise;
       }),
     );
-    const answers = await Promise.all(
+    const responses = await Promise.all(
       bodies.map(async (body) => putFile("a", body, { headers: { "If-None-Match": "*" } })),
     );
-    expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([201, 412, 412, 412]);
-    const winner = answers.find(({ status }) => status === 201);
+    expect(responses.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([201, 412, 412, 412]);
+    const winner = responses.find(({ status }) => status === 201);
     expect((await fetchText("/files/a")).headers.get("ETag")).toBe(winner?.headers.get("ETag"));
     expect((await whatIsLeft()).objects).toHaveLength(1);
   });
@@ -163,8 +163,8 @@ describe("PUT /files/{id}", () => {
     ["Content-Digest", { "Content-Digest": `sha-256=:${sha}:` }, "hello", 201],
     ["Repr-Digest with sha-512", { "Repr-Digest": `sha-512=:${sha512}:` }, "hello", 201],
     ["Content-MD5", { "Content-MD5": md5 }, "hello", 201],
-    ["an algorithm nobody knows", { "Content-Digest": "crc32=:AAAA:" }, "hello", 201],
-    ["the name of something else", { "Content-Digest": `constructor=:${sha}:` }, "hello", 201],
+    ["an unknown algorithm", { "Content-Digest": "crc32=:AAAA:" }, "hello", 201],
+    ["a name that is not an algorithm", { "Content-Digest": `constructor=:${sha}:` }, "hello", 201],
     ["Content-Digest, wrong", { "Content-Digest": `sha-256=:${sha}:` }, "hullo", 400],
     ["Content-Digest, wrong for a large file", { "Content-Digest": `sha-256=:${sha}:` }, LARGE, 400],
     ["Repr-Digest, wrong", { "Repr-Digest": `sha-512=:${sha512}:` }, "hullo", 400],
@@ -179,35 +179,35 @@ describe("PUT /files/{id}", () => {
     ["Content-Range", { "Content-Range": "bytes 0-4/10" }, "hello", 400],
     ["Content-Encoding", { "Content-Encoding": "gzip" }, "hello", 415],
     ["Content-Encoding: identity", { "Content-Encoding": "Identity" }, "hello", 201],
-    ["a Content-Length that is too much", { "Content-Length": "99999999" }, "hello", 413],
+    ["a Content-Length that is too large", { "Content-Length": "99999999" }, "hello", 413],
   ])("%s", async (_name, headers, content, status) => {
     const { seen, variables } = watchedBucket();
-    const answer = await putFile("a", content, {
+    const response = await putFile("a", content, {
       headers,
       variables: { ...variables, MAX_FILE_BYTES: 12 * MIB },
     });
-    expect([answer.status, seen.open]).toEqual([status, 0]);
+    expect([response.status, seen.open]).toEqual([status, 0]);
     if (status !== 201) expect(await whatIsLeft()).toEqual(NOTHING);
   });
 
-  test("what is wrong replaces nothing", async () => {
+  test("an invalid request replaces nothing", async () => {
     await putFile("a", "one");
     const headers = { "Content-Digest": `sha-256=:${sha}:` };
     expect((await putFile("a", "hullo", { headers })).body.type).toBe("urn:sluice:problem:digest-mismatch");
     const dead = streamOf([new Uint8Array(6 * MIB), new Uint8Array(1)], (handedOut) => {
-      if (handedOut > 0) throw new Error("the line went dead");
+      if (handedOut > 0) throw new Error("the connection is reset");
     });
     expect((await putFile("a", dead)).body.type).toBe("urn:sluice:problem:client-gone");
     expect((await fetchText("/files/a")).text).toBe("one");
     expect((await whatIsLeft()).objects).toHaveLength(1);
   });
 
-  test("longer than MAX_FILE_BYTES without a Content-Length is refused while it comes", async () => {
+  test("a body longer than MAX_FILE_BYTES without a Content-Length is rejected while it arrives", async () => {
     const variables = { MAX_FILE_BYTES: MIB };
     const body = streamOf(Array.from({ length: 100 }, () => new Uint8Array(64 * 1024)));
     expect((await putFile("a", body, { variables })).body).toMatchObject({
       status: 413,
-      detail: "A file can be at most 1048576 bytes here.",
+      detail: "A file can have at most 1048576 bytes here.",
     });
     expect(await whatIsLeft()).toEqual(NOTHING);
     expect((await putFile("a", "x".repeat(MIB), { variables })).status).toBe(201);
@@ -217,7 +217,7 @@ describe("PUT /files/{id}", () => {
 describe("a form whose files cannot all be made visible", () => {
   const form = formBody([filePart("one"), filePart("two"), filePart("three")]);
 
-  test("keeps none of them: they are committed in one step, or not at all", async () => {
+  test("keeps none of them: they are committed in one step or not at all", async () => {
     let commits = 0;
     const { variables } = changedCatalogue({
       commit: async () => {
@@ -230,12 +230,12 @@ describe("a form whose files cannot all be made visible", () => {
     expect((await catalogueRows()).files).toEqual([]);
   });
 
-  test("and which cannot be taken back either, has whole files left or none, and not a file without its bytes", async () => {
+  test("and cannot be discarded either leaves complete files or none, never a file without its bytes", async () => {
     const away = async () => Promise.reject(new Error("away"));
     const { variables } = changedCatalogue({
       commit: async (call) => {
         await call();
-        throw new Error("the answer was lost");
+        throw new Error("the response was lost");
       },
       remove: away,
       discard: away,
@@ -247,7 +247,7 @@ describe("a form whose files cannot all be made visible", () => {
   });
 });
 
-test("a PUT that took longer than its reservation lasts is told so, and leaves nothing", async () => {
+test("a PUT that took longer than its reservation gets a 409 and leaves nothing", async () => {
   const { variables } = changedCatalogue({
     commit: async (call) => {
       const [stray] = (await catalogueRows()).strays;

@@ -1,7 +1,7 @@
 /** Header fields that several kinds of upload read. */
 import { Problem } from "../../kernel/problem.ts";
 
-/** A non-negative whole number of bytes; null if the field is not there. Throws a `Problem` 400 at anything else. */
+/** A whole number of bytes, 0 or more; null if the field is missing. Throws a `Problem` 400 for anything else. */
 export function readSize(headers: Headers, name: string): number | null {
   const text = headers.get(name);
   if (text === null) return null;
@@ -10,8 +10,8 @@ export function readSize(headers: Headers, name: string): number | null {
 }
 
 /**
- * The pairs of tus's `Upload-Metadata`: keys, each with a value in base64, which may be empty. Throws a `Problem` 400
- * if it is anything else, or has a key twice.
+ * The pairs of tus's `Upload-Metadata`: each key has a value in base64, which may be empty. Throws a `Problem` 400 for
+ * anything else, and for a key that comes twice.
  */
 export function readMetadata(header: string | null): Map<string, string> {
   const entries = new Map<string, string>();

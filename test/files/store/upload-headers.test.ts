@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { readMetadata, readSize } from "../../../src/files/store/headers.ts";
+import { readMetadata, readSize } from "../../../src/files/store/upload-headers.ts";
 
 describe("a size", () => {
   test.each([
@@ -11,12 +11,12 @@ describe("a size", () => {
     expect(readSize(new Headers({ "Content-Length": text }), "Content-Length")).toBe(size);
   });
 
-  test("may be left out", () => {
+  test("may be missing", () => {
     expect(readSize(new Headers(), "Content-Length")).toBeNull();
   });
 
   test.each(["", "-1", "+1", "1.0", "1e3", "0x10", "5, 5", "five", "1000000000000000"])(
-    "%j is refused",
+    "%j is rejected",
     (text) => {
       const read = () => readSize(new Headers({ "Upload-Length": text }), "Upload-Length");
       expect(read).toThrow("Upload-Length is not a number of bytes");

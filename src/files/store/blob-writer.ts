@@ -1,17 +1,18 @@
 /**
- * Writing the bytes of a new file to R2, when they come in one go: a form's file, or the body of a PUT.
+ * Writes the bytes of a new file to R2 when they arrive in one request: a file of a form, or the body of a PUT.
  *
- * At most two parts are in memory, the one being filled and the one being sent. What ends within its first part is
- * a single put. The blob is reserved in the catalogue before R2 hears of it, so that it cannot be forgotten there.
+ * At most two parts are in memory: one is filled while the other is sent. A file that ends within its first part is
+ * written with a single put. The blob is reserved in the catalogue before R2 hears of it, so that the catalogue can
+ * always find and remove it.
  */
 import { v7 as uuidv7 } from "uuid";
 import { describeError, log } from "../../kernel/log.ts";
 import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
-import { Digests, type Expected } from "./digests.ts";
+import { Digests, type ExpectedDigest } from "./digests.ts";
 import { intoParts, partSizeFor } from "./parts.ts";
 import { catalogueOf } from "./shards.ts";
 
-/** Bytes that are whole in R2, and not a file's yet. */
+/** Bytes that are complete in R2 and do not belong to a file yet. */
 export interface StoredBlob {
   id: string;
   blob: string;
@@ -20,30 +21,33 @@ export interface StoredBlob {
   sha256: string;
 }
 
-export interface Incoming {
-  /** The id of the file that it is to be. */
+export interface IncomingBlob {
+  /** The id of the file that the bytes will belong to. */
   id: string;
   chunks: AsyncIterable<Uint8Array>;
-  /** Its length if that is known, from which follows the size of its parts. */
+  /** In bytes, null if unknown; it decides how large the parts are. */
   length: number | null;
-  /** Digests that it must have. */
-  expected: Expected[];
+  /** Digests that the bytes must have. */
+  expected: ExpectedDigest[];
 }
 
-/** How long a request can take to commit what it has reserved; nothing removes it earlier. */
-const RESERVED_MS = 24 * 60 * 60 * 1000;
+/** How long a request may take to commit what it reserved; the catalogue does not remove it earlier. */
+const RESERVATION_MS = 24 * 60 * 60 * 1000;
 
 export const newBlobKey = (id: string) => `files/${id}/${uuidv7()}`;
 
-/** Rejects, leaving nothing behind, if the chunks do, or if they are not the expected ones. */
-export async function writeBlob(env: Env, { id, chunks, length, expected }: Incoming): Promise<StoredBlob> {
+/** Rejects and leaves nothing behind if reading the chunks fails, or if they do not have the expected digests. */
+export async function writeBlob(
+  env: Env,
+  { id, chunks, length, expected }: IncomingBlob,
+): Promise<StoredBlob> {
   const blob = newBlobKey(id);
   const reserve = async (uploadId: string | null) =>
     retry(
-      async () => catalogueOf(env, id).reserve(blob, uploadId, Date.now() + RESERVED_MS),
+      async () => catalogueOf(env, id).reserve(blob, uploadId, Date.now() + RESERVATION_MS),
       RESTART_PAUSES_MS,
     );
-  // While the first bytes come in.
+  // Runs while the first bytes arrive.
   const reserved = reserve(null);
   reserved.catch(() => {});
   const digests = new Digests(expected);
@@ -58,7 +62,7 @@ export async function writeBlob(env: Env, { id, chunks, length, expected }: Inco
         upload = await MultipartWriter.create(env.FILES, blob);
         await reserve(upload.id);
       }
-      // Not sent at all, if it is not what it should be.
+      // Before the last part is sent: bytes with a wrong digest must not become complete.
       const sha256 = isLast ? digests.finish() : undefined;
       await reserved;
       if (!upload) await env.FILES.put(blob, part);
@@ -71,15 +75,15 @@ export async function writeBlob(env: Env, { id, chunks, length, expected }: Inco
     throw new Error("there is always a last part");
   } catch (error) {
     await upload?.abort();
-    // Else it might be reserved after it was discarded.
+    // Otherwise the reservation could arrive after the discard.
     await Promise.allSettled([reserved]);
     await discardBlob(env, { id, blob });
-    log("info", "upload abandoned, and nothing of it kept", { fileId: id, error: describeError(error) });
+    log("info", "upload abandoned, its bytes are discarded", { fileId: id, error: describeError(error) });
     throw error;
   }
 }
 
-/** Takes away bytes that will not be a file's. What fails here, the catalogue does later. */
+/** Removes bytes that will not become a file. If something fails here, the catalogue removes them later. */
 export async function discardBlob(env: Env, { id, blob }: Pick<StoredBlob, "id" | "blob">): Promise<void> {
   await Promise.allSettled([
     env.FILES.delete(blob),
@@ -104,11 +108,11 @@ class MultipartWriter {
     return this.#upload.uploadId;
   }
 
-  /** Resolves when the part before this one has been taken. */
+  /** Resolves when R2 has the part before this one. */
   async write(part: Uint8Array): Promise<void> {
     const before = await this.#sent;
     this.#sent = this.#upload.uploadPart(before.length + 1, part).then((sent) => [...before, sent]);
-    // Whoever writes, completes or aborts next will see a failure; until then it is not unhandled.
+    // The next write, complete or abort sees a failure. Until then it must not count as unhandled.
     this.#sent.catch(() => {});
   }
 

@@ -1,15 +1,16 @@
 /**
- * Work that an upload starts: `?task=<type>`.
+ * The task that an upload starts: `?task=<type>`.
  *
- * Nothing here knows what a task is. `src/jobs/` provides the entrypoint `FileTasks`, and it is called through the
- * Worker's own exports: each call is an invocation of its own, whose `waitUntil` the task then has for itself.
+ * This pillar does not know what a task is. `src/jobs/` provides the entrypoint `FileTasks`, which is called through
+ * the Worker's own exports. Each such call is an invocation of its own, so the task has that invocation's `waitUntil`
+ * to itself.
  */
 import { exports } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
 
-/** Throws a `Problem` 422 if there is no such type, or none that takes a file. */
+/** Throws a `Problem` 422 if there is no such type, or if it does not take a file. */
 export async function checkTaskType(type: string | undefined): Promise<void> {
   if (type === undefined) return;
   const types = await exports.FileTasks.types();
@@ -19,13 +20,13 @@ export async function checkTaskType(type: string | undefined): Promise<void> {
 }
 
 /**
- * Starts the task for a file, once for each `key`, and gives its id; null if there is no such type any more. Throws
- * a `Problem` 503 if that cannot be done now; the file is there all the same.
+ * Starts the task for a file, once for each `key`, and returns the task's id, or null if the type no longer exists.
+ * Throws a `Problem` 503 if the task cannot be started now; the file is stored all the same.
  */
 export async function startTask(type: string, fileId: string, key: string): Promise<string | null> {
   try {
     const id = await retry(async () => exports.FileTasks.start(type, fileId, key), RESTART_PAUSES_MS);
-    if (id === null) log("error", "there is no such task type any more", { fileId, type });
+    if (id === null) log("error", "the task type of an upload no longer exists", { fileId, type });
     return id;
   } catch (error) {
     log("error", "the task of an upload was not started", { fileId, type, ...errorFields(error) });

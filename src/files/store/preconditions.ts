@@ -1,33 +1,34 @@
 /**
- * Preconditions (RFC 9110 §13): what a request says of the file it expects to find, in the order of §13.2.2.
+ * Preconditions (RFC 9110 §13): what a request expects of the current file, evaluated in the order of §13.2.2.
  *
- * Pure; the catalogue asks this again in the step in which it changes a file, so that nobody comes in between.
+ * Pure functions. The catalogue evaluates them again in the step that changes a file, so that no other change can
+ * come in between.
  */
 
-/** The headers, as they were sent. Plain data: it travels to the catalogue. */
-export interface Conditions {
+/** The headers as they were sent. Plain data, because it is sent to the catalogue. */
+export interface Preconditions {
   ifMatch: string | null;
   ifNoneMatch: string | null;
   ifModifiedSince: string | null;
   ifUnmodifiedSince: string | null;
 }
 
-/** The version that is there: its ETag, strong, and when it was written. */
+/** What identifies the current version: its strong ETag, and when it was written. */
 export interface Validators {
   etag: string;
   modifiedAtMs: number;
 }
 
-export type Verdict = "go-on" | "not-modified" | "failed";
+export type PreconditionResult = "proceed" | "not-modified" | "failed";
 
-export const NO_CONDITIONS: Conditions = {
+export const NO_PRECONDITIONS: Preconditions = {
   ifMatch: null,
   ifNoneMatch: null,
   ifModifiedSince: null,
   ifUnmodifiedSince: null,
 };
 
-export function readConditions(headers: Headers): Conditions {
+export function readPreconditions(headers: Headers): Preconditions {
   return {
     ifMatch: headers.get("If-Match"),
     ifNoneMatch: headers.get("If-None-Match"),
@@ -36,12 +37,16 @@ export function readConditions(headers: Headers): Conditions {
   };
 }
 
-export const hasConditions = (conditions: Conditions) =>
-  Object.values(conditions).some((header) => header !== null);
+export const hasPreconditions = (preconditions: Preconditions) =>
+  Object.values(preconditions).some((header) => header !== null);
 
-/** `current` is undefined where there is no file. `isRead` for GET and HEAD, which may be answered 304. */
-export function judge(conditions: Conditions, current: Validators | undefined, isRead: boolean): Verdict {
-  const { ifMatch, ifNoneMatch, ifModifiedSince, ifUnmodifiedSince } = conditions;
+/** `current` is undefined if there is no file. `isRead` is for GET and HEAD, which can get a 304. */
+export function evaluatePreconditions(
+  preconditions: Preconditions,
+  current: Validators | undefined,
+  isRead: boolean,
+): PreconditionResult {
+  const { ifMatch, ifNoneMatch, ifModifiedSince, ifUnmodifiedSince } = preconditions;
   if (ifMatch !== null) {
     if (!matches(ifMatch, current, false)) return "failed";
   } else if (ifUnmodifiedSince !== null && isModifiedSince(current, ifUnmodifiedSince) === true) {
@@ -52,11 +57,11 @@ export function judge(conditions: Conditions, current: Validators | undefined, i
   } else if (isRead && ifModifiedSince !== null && isModifiedSince(current, ifModifiedSince) === false) {
     return "not-modified";
   }
-  return "go-on";
+  return "proceed";
 }
 
-/** Whether a Range is to be honoured: If-Range names this very version (§13.1.5), by its ETag or its date. */
-export function isSameVersion(ifRange: string | null, current: Validators): boolean {
+/** Whether the Range applies: If-Range is missing, or names the current version by ETag or date (§13.1.5). */
+export function ifRangeMatches(ifRange: string | null, current: Validators): boolean {
   if (ifRange === null) return true;
   const text = ifRange.trim();
   if (text.startsWith('"') || text.startsWith("W/")) return text === current.etag;
@@ -64,7 +69,7 @@ export function isSameVersion(ifRange: string | null, current: Validators): bool
   return sinceMs !== undefined && sinceMs === wholeSeconds(current.modifiedAtMs);
 }
 
-/** `*`, or a list of entity tags. A weak tag matches only in the weak comparison (§8.8.3.2). */
+/** The header is `*` or a list of entity tags. A weak tag matches only in the weak comparison (§8.8.3.2). */
 function matches(header: string, current: Validators | undefined, isWeak: boolean): boolean {
   if (current === undefined) return false;
   if (header.trim() === "*") return true;
@@ -72,7 +77,7 @@ function matches(header: string, current: Validators | undefined, isWeak: boolea
   return [...tags].some(([, weak, tag]) => tag === current.etag && (isWeak || weak === undefined));
 }
 
-/** Undefined where the date cannot be read, or there is no file: the header is then ignored (§13.1.3, §13.1.4). */
+/** Undefined if the date cannot be parsed or there is no file: the header is then ignored (§13.1.3, §13.1.4). */
 function isModifiedSince(current: Validators | undefined, date: string): boolean | undefined {
   const sinceMs = parseHttpDate(date);
   return current && sinceMs !== undefined ? wholeSeconds(current.modifiedAtMs) > sinceMs : undefined;

@@ -1,8 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { makeSpec, type Said, uploadIdSchema } from "../../../src/files/resumable/spec.ts";
+import {
+  createSpec,
+  type FileDescription,
+  uploadIdSchema,
+} from "../../../src/files/resumable/upload-spec.ts";
 import { digest } from "../../support/uploads.ts";
 
-const PLAN = {
+const FIELDS = {
   kind: "whole" as const,
   length: 5,
   endsAtLength: true,
@@ -10,19 +14,20 @@ const PLAN = {
   concat: null,
   sources: [],
 };
-const SILENT: Said = {
+const EMPTY: FileDescription = {
   filename: undefined,
   contentType: undefined,
   query: {},
   headers: new Headers(),
 };
-const specOf = async (said: Partial<Said>) => makeSpec({ ...SILENT, ...said }, PLAN);
+const specOf = async (description: Partial<FileDescription>) =>
+  createSpec({ ...EMPTY, ...description }, FIELDS);
 const repr = (value: string) => ({ headers: new Headers({ "Repr-Digest": value }) });
 
-test("of an upload about which nothing is said has an id for a name, and no end", async () => {
+test("an upload without a description is named by its id and does not expire", async () => {
   const spec = await specOf({});
   expect(spec).toEqual({
-    ...PLAN,
+    ...FIELDS,
     id: spec.id,
     filename: spec.id,
     contentType: "application/octet-stream",
@@ -43,32 +48,32 @@ test.each([
   expect((await specOf({ filename })).filename).toBe(kept);
 });
 
-test.each(["", "..", "/", "\u0000"])("the name %j is none", async (filename) => {
+test.each(["", "..", "/", "\u0000"])("the name %j counts as missing", async (filename) => {
   const spec = await specOf({ filename });
   expect(spec.filename).toBe(spec.id);
 });
 
-describe("what is said is refused where it cannot be", () => {
-  test.each<[string, Partial<Said>, string | null]>([
-    ["everything as it should be", { query: { expires_in: "60", task: "verify_file" } }, null],
+describe("an invalid description is rejected", () => {
+  test.each<[string, Partial<FileDescription>, string | null]>([
+    ["a valid description", { query: { expires_in: "60", task: "verify_file" } }, null],
     ["a name of 255 bytes", { filename: "x".repeat(255) }, null],
     ["a name that is too long", { filename: "ä".repeat(128) }, "invalid"],
-    ["a life that is no number", { query: { expires_in: "1h" } }, "invalid"],
-    ["a life of no seconds", { query: { expires_in: "0" } }, "invalid"],
-    ["a task that is none", { query: { task: "nope" } }, "invalid"],
+    ["an expires_in that is not a number", { query: { expires_in: "1h" } }, "invalid"],
+    ["an expires_in of 0", { query: { expires_in: "0" } }, "invalid"],
+    ["a task type that does not exist", { query: { task: "nope" } }, "invalid"],
     ["a task without a name", { query: { task: "" } }, "invalid"],
     ["a digest with sha-256", repr(`sha-256=:${digest("sha256", "x")}:`), null],
     [
-      "a digest with others beside it",
+      "a digest beside others",
       repr(`sha-512=:${digest("sha512", "x")}:, sha-256=:${digest("sha256", "x")}:`),
       null,
     ],
-    ["a digest that nobody need know", repr("md5=:AA==:"), null],
-    ["a digest whose state cannot be kept", repr(`sha-512=:${digest("sha512", "x")}:`), "malformed"],
+    ["a digest with an algorithm that is ignored", repr("md5=:AA==:"), null],
+    ["a digest whose state cannot be stored", repr(`sha-512=:${digest("sha512", "x")}:`), "malformed"],
     ["a digest that is too short", repr("sha-256=:AA==:"), "malformed"],
-    ["a digest that is no dictionary", repr("sha-256=:"), "malformed"],
-  ])("%s", async (_name, said, kind) => {
-    const outcome = await specOf(said).then(
+    ["a digest that is not a dictionary", repr("sha-256=:"), "malformed"],
+  ])("%s", async (_name, description, kind) => {
+    const outcome = await specOf(description).then(
       () => null,
       (error: { kind?: string }) => error.kind,
     );
@@ -76,7 +81,7 @@ describe("what is said is refused where it cannot be", () => {
   });
 });
 
-test("a digest of the whole is kept as hexadecimal, and where it was said", async () => {
+test("a digest of the whole is kept in hexadecimal, with its header", async () => {
   const { expected } = await specOf(repr(`sha-256=:${digest("sha256", "x")}:`));
   expect(expected).toEqual({ sha256: digest("sha256", "x", "hex"), header: "Repr-Digest" });
 });

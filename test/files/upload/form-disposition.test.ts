@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { parseFormDisposition } from "../../../src/files/store/disposition.ts";
+import { parseFormDisposition } from "../../../src/files/upload/form-disposition.ts";
 
-describe("a Content-Disposition of a form", () => {
+describe("the Content-Disposition of a part of a form", () => {
   test.each<[string, string, string | undefined]>([
     ['form-data; name="a"', "a", undefined],
     ["form-data; name=a", "a", undefined],
@@ -28,18 +28,18 @@ describe("a Content-Disposition of a form", () => {
     ["attachment; name=a", "is not form-data"],
     ["form-data", "has no name"],
     ['form-data; filename="a"', "has no name"],
-    ['form-data; name="a"; filename="b.txt', "quotes do not end"],
-    ['form-data; name="a"; filename="b" c"', "quotes do not end"],
-    ['form-data; name="a" filename="b"', "quotes do not end"],
+    ['form-data; name="a"; filename="b.txt', "quotes are not closed"],
+    ['form-data; name="a"; filename="b" c"', "quotes are not closed"],
+    ['form-data; name="a" filename="b"', "quotes are not closed"],
     ['form-data; name="a"; filename', "cannot be read"],
     ['form-data; name="a"; filename="b\\";c"', "cannot be read"],
-    ['form-data; name="a"; name="b"', "says name twice"],
-    ['form-data; name="a"; filename="b"; FILENAME="c"', "says FILENAME twice"],
-  ])("%s is refused", (text, fault) => {
+    ['form-data; name="a"; name="b"', "has name twice"],
+    ['form-data; name="a"; filename="b"; FILENAME="c"', "has FILENAME twice"],
+  ])("%s is rejected", (text, fault) => {
     expect(() => parseFormDisposition(text)).toThrow(fault);
   });
 
-  test("as a browser writes it, whatever the names are, is what was meant", () => {
+  test("as a browser writes it is read as the names that were meant, whatever they are", () => {
     const escape = (text: string) =>
       text.replaceAll('"', "%22").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
     const name = fc.string({ unit: "binary", maxLength: 20 }).filter((text) => !/%(?:22|0d|0a)/i.test(text));

@@ -1,5 +1,5 @@
 /**
- * What an upload session keeps, in its object's key-value storage:
+ * What an upload session stores in its object's key-value storage:
  *
  *     session       the record below
  *     part/00001    the ETag of a part that R2 has
@@ -8,7 +8,7 @@
  * Offset, parts and tail change together, in one transaction.
  */
 import { type SavedState, SHA256 } from "@stablelib/sha256";
-import { newBlobKey } from "../store/blob.ts";
+import { newBlobKey } from "../store/blob-writer.ts";
 import { partSizeFor } from "../store/parts.ts";
 import { expiryOf, type Lifetime, type Progress } from "./rules.ts";
 
@@ -16,30 +16,30 @@ export interface SessionRecord extends Progress, Lifetime {
   id: string;
   filename: string;
   contentType: string;
-  /** Seconds from its completion on; null: the file stays. */
+  /** In seconds, from its completion on; null: the file does not expire. */
   expiresIn: number | null;
-  /** A task type to start when it is complete. */
+  /** A task type to start when the upload is complete. */
   task: string | null;
-  /** The sha256 that the whole must have, hexadecimal, and the header that says so. */
+  /** The sha256 that the whole must have, hexadecimal, and the header it came in. */
   expected: { sha256: string; header: string } | null;
-  /** The headers of the creation, as tus gives them back. */
+  /** `Upload-Metadata` and `Upload-Concat` of the creation; tus returns both. */
   metadata: string | null;
   concat: string | null;
-  /** The uploads that a final one is made of. */
+  /** For a final upload: the ids of its partial uploads. */
   sources: string[];
 
   blob: string;
   partSize: number;
   partCount: number;
   uploadId: string | null;
-  /** Of all the bytes so far; not kept for a partial upload, which is no file. */
+  /** The state of the hash over all bytes so far; null for a partial upload that has no digest to verify. */
   hash: SavedState | null;
-  /** Hexadecimal, once it is sealed. */
+  /** Hexadecimal, once the upload is complete in R2. */
   sha256: string | null;
   taskId: string | null;
 }
 
-/** What of it the creation says. */
+/** What the creation of an upload determines. */
 export type UploadSpec = Pick<
   SessionRecord,
   | "id"
@@ -66,14 +66,14 @@ export const newRecord = (spec: UploadSpec, nowMs: number): SessionRecord => ({
   partSize: partSizeFor(spec.length),
   partCount: 0,
   uploadId: null,
-  // A partial upload is no file: its bytes are hashed only to be checked.
+  // A partial upload does not become a file: its bytes are hashed only if there is a digest to verify.
   hash: spec.kind === "partial" && !spec.expected ? null : new SHA256().saveState(),
   sha256: null,
   taskId: null,
   pins: {},
 });
 
-const BLOCK = 256 * 1024;
+const BLOCK_SIZE = 256 * 1024;
 
 const partKey = (number: number) => `part/${String(number).padStart(5, "0")}`;
 const tailKey = (block: number) => `tail/${block}`;
@@ -93,7 +93,7 @@ export class SessionStorage {
     this.#storage.kv.put("session", record);
   }
 
-  /** Keeps parts that R2 has. The bytes of the tail are in the first of them. */
+  /** Stores parts that R2 has. The first of them contains the bytes of the tail, so the tail is deleted. */
   saveParts(record: SessionRecord, parts: R2UploadedPart[]): void {
     const { kv } = this.#storage;
     this.#storage.transactionSync(() => {
@@ -103,13 +103,13 @@ export class SessionStorage {
     });
   }
 
-  /** Keeps parts that R2 has, if there are any, and the bytes after them, of which `kept` are kept already. */
-  saveAll(record: SessionRecord, parts: R2UploadedPart[], tail: Uint8Array, kept: number): void {
+  /** Stores parts that R2 has, if any, and the bytes after them, of which `storedBytes` are stored already. */
+  saveAll(record: SessionRecord, parts: R2UploadedPart[], tail: Uint8Array, storedBytes: number): void {
     const { kv } = this.#storage;
     this.#storage.transactionSync(() => {
       this.saveParts(record, parts);
-      for (let block = Math.floor(kept / BLOCK); block * BLOCK < tail.length; block++) {
-        kv.put(tailKey(block), tail.slice(block * BLOCK, (block + 1) * BLOCK));
+      for (let block = Math.floor(storedBytes / BLOCK_SIZE); block * BLOCK_SIZE < tail.length; block++) {
+        kv.put(tailKey(block), tail.slice(block * BLOCK_SIZE, (block + 1) * BLOCK_SIZE));
       }
     });
   }
@@ -130,8 +130,8 @@ export class SessionStorage {
     }));
   }
 
-  /** Keeps the record alone: the rest is of no use once R2 has the whole. */
-  saveSealed(record: SessionRecord): void {
+  /** Stores only the record: parts and tail are not needed once R2 has the whole. */
+  saveCompleted(record: SessionRecord): void {
     const { kv } = this.#storage;
     this.#storage.transactionSync(() => {
       kv.put("session", record);

@@ -1,7 +1,7 @@
-/** Writing bytes to R2: in what order, in which parts; and that nothing of it stays when anything fails. */
+/** Writing bytes to R2: in which order and parts; and that nothing stays behind when something fails. */
 import { env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
-import { newBlobKey, writeBlob } from "../../../src/files/store/blob.ts";
+import { newBlobKey, writeBlob } from "../../../src/files/store/blob-writer.ts";
 import { MIN_PART_SIZE } from "../../../src/files/store/parts.ts";
 import { postForm, putFile, sha256 } from "../../support/files.ts";
 import { filePart, formBody } from "../../support/form.ts";
@@ -28,7 +28,7 @@ const write = (variables: object, size: number, count: number) =>
 keepQuiet();
 beforeEach(() => reset());
 
-test("a blob has a key of its own each time", () => {
+test("each blob has a new key", () => {
   const keys = [newBlobKey("a"), newBlobKey("a")];
   expect(new Set(keys).size).toBe(2);
   for (const key of keys) expect(key).toMatch(/^files\/a\/[0-9a-f-]{36}$/);
@@ -50,7 +50,7 @@ describe("in R2", () => {
     expect(sha256(new Uint8Array((await object?.arrayBuffer()) ?? []))).toBe(stored.sha256);
   });
 
-  test("nothing is written before it is reserved, and a multipart upload is reserved with its id", async () => {
+  test("nothing is written before it is reserved, and a multipart upload is recorded with its id", async () => {
     const order: string[] = [];
     const reserve = async (call: () => Promise<unknown>) => {
       await scheduler.wait(10); // slower than R2
@@ -102,7 +102,7 @@ describe.each(["POST /upload-file", "PUT /files/a"])("%s", (route) => {
       {
         put: async (...args: unknown[]) => {
           await env.FILES.put(...(args as Parameters<R2Bucket["put"]>));
-          throw new Error("the answer was lost");
+          throw new Error("the response was lost");
         },
       },
     ],
@@ -112,12 +112,12 @@ describe.each(["POST /upload-file", "PUT /files/a"])("%s", (route) => {
       {
         complete: async (complete) => {
           await complete();
-          throw new Error("the answer was lost");
+          throw new Error("the response was lost");
         },
       },
     ],
   ])(
-    "when R2 fails at %s: a 500 that tells nothing of it, and nothing is left",
+    "when R2 fails at %s, the response is a 500 without internals, and nothing is left",
     async (_at, content, change) => {
       const { variables } = watchedBucket(change);
       const { status, body } = await store(content, variables);
@@ -127,19 +127,19 @@ describe.each(["POST /upload-file", "PUT /files/a"])("%s", (route) => {
     },
   );
 
-  test("when the catalogue cannot reserve: a 500, and nothing has gone to R2", async () => {
+  test("when the catalogue cannot reserve, the response is a 500 and nothing was written to R2", async () => {
     const { variables } = changedCatalogue({ reserve: fails });
     expect((await store(LARGE, variables)).status).toBe(500);
     expect(await whatIsLeft()).toEqual(NOTHING);
   });
 
-  test("when the catalogue is away for a moment, or only its answer is lost, the file is stored once", async () => {
+  test("when the catalogue is away for a moment, or only its response is lost, the file is stored once", async () => {
     let commits = 0;
     const { variables } = changedCatalogue({
       reserve: async (call) => call(),
       commit: async (call) => {
         const outcome = await call();
-        if (++commits === 1) throw new Error("the answer was lost");
+        if (++commits === 1) throw new Error("the response was lost");
         return outcome;
       },
     });

@@ -1,20 +1,20 @@
 /**
  * The Content-Disposition of a part of a form (RFC 7578 §4.2).
  *
- * Browsers put a value in quotes as it is, with `%22`, `%0D` and `%0A` for what would end it (WHATWG HTML
- * §4.10.22.8); older clients escape by a backslash (RFC 822 §3.3). Where a value can be read as a browser's, it is;
- * else as an escaped one; and what can be read as neither is refused, so that no file passes for a field.
+ * Browsers put a value in quotes as it is, with `%22`, `%0D` and `%0A` for the characters that would end it (WHATWG
+ * HTML §4.10.22.8). Older clients escape with a backslash (RFC 822 §3.3). A value is read the browsers' way if
+ * possible, else with backslash escapes. If neither works it is rejected, so that no file can pass for a field.
  */
 import { decodeExtended } from "content-disposition";
 import { Problem } from "../../kernel/problem.ts";
 
 export interface FormDisposition {
   name: string;
-  /** Undefined for what is no file. What is said as `filename*` (RFC 8187) comes first; "" if it cannot be decoded. */
+  /** Undefined for a field. `filename*` (RFC 8187) takes precedence; "" if nothing can be decoded. */
   filename: string | undefined;
 }
 
-/** Throws a `Problem` 400 at what is not `form-data` with a name, and everything at most once. */
+/** Throws a `Problem` 400 unless it is `form-data` with a name, and has each parameter at most once. */
 export function parseFormDisposition(text: string): FormDisposition {
   const [type = ""] = text.split(";", 1);
   if (type.trim().toLowerCase() !== "form-data") throw malformed("is not form-data");
@@ -32,14 +32,14 @@ function readParameters(text: string): Map<string, string> {
     const [head = "", key = ""] = /^;[\t ]*([^\s=;"]+)=/.exec(rest) ?? [];
     if (head === "") throw malformed("cannot be read");
     const { value, length } = readValue(rest.slice(head.length));
-    if (parameters.has(key.toLowerCase())) throw malformed(`says ${key} twice`);
+    if (parameters.has(key.toLowerCase())) throw malformed(`has ${key} twice`);
     parameters.set(key.toLowerCase(), value);
     rest = rest.slice(head.length + length).trimStart();
   }
   return parameters;
 }
 
-/** The value at the beginning of `text`, and how much of that it is. */
+/** The value at the start of `text`, and how many characters it takes up. */
 function readValue(text: string): { value: string; length: number } {
   if (!text.startsWith('"')) {
     const [token = ""] = /^[^;"]*/.exec(text) ?? [];
@@ -61,11 +61,11 @@ function readValue(text: string): { value: string; length: number } {
       return { value: text.slice(1, i).replaceAll(/\\(.)/gs, "$1"), length: i + 1 };
     }
   }
-  throw malformed("has a value whose quotes do not end");
+  throw malformed("has a value whose quotes are not closed");
 }
 
-/** Whether a parameter can end here: at the end, or before the next. */
+/** Whether a parameter can end here: at the end of the text, or before the next parameter. */
 const endsThere = (text: string, at: number) => /^[\t ]*(?:;|$)/.test(text.slice(at));
 
-const malformed = (fault: string) =>
-  new Problem("malformed", `The Content-Disposition of a part of the form ${fault}.`);
+const malformed = (reason: string) =>
+  new Problem("malformed", `The Content-Disposition of a part of the form ${reason}.`);

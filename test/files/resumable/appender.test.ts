@@ -2,13 +2,18 @@ import { env, reset, runInDurableObject } from "cloudflare:test";
 import { SHA256 } from "@stablelib/sha256";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Intake } from "../../../src/files/resumable/intake.ts";
-import { newRecord, type SessionRecord, SessionStorage } from "../../../src/files/resumable/record.ts";
+import { Appender } from "../../../src/files/resumable/appender.ts";
+import {
+  newRecord,
+  type SessionRecord,
+  SessionStorage,
+} from "../../../src/files/resumable/session-storage.ts";
+import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
+  blobsLeft,
   bytesOf,
-  collect,
-  countIntake,
+  countAppended,
   createTus,
   digest,
   fileOf,
@@ -16,29 +21,26 @@ import {
   idOf,
   kill,
   MIB,
-  objectsInR2,
   patchTus,
   recordOf,
-  sha256,
   specOf,
   stalledBody,
-  straysInCatalogue,
-  streamOf,
+  withoutLength,
 } from "../../support/uploads.ts";
 
 keepQuiet();
 
 beforeEach(() => {
-  // Pauses before a part is sent again.
+  // The pauses before a part is sent again.
   vi.spyOn(scheduler, "wait").mockResolvedValue();
 });
 
 const corrupted = (bytes: Uint8Array<ArrayBuffer>) => bytes.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
 
-// ------------------------------------------------- parts of a few bytes, and an R2 that is made up
+// ------------------------------------------------------- parts of a few bytes, and a fake R2
 
-/** Keeps the parts that it is given; refuses one where `refuses` says so. */
-class MadeUpR2 {
+/** Keeps the parts that it receives; rejects each for which `refuses` has true. */
+class FakeR2 {
   readonly parts = new Map<string, Uint8Array>();
   readonly #refuses: boolean[];
 
@@ -62,21 +64,21 @@ class MadeUpR2 {
 
 const emptyRecord = (partSize: number): SessionRecord => ({ ...newRecord(specOf(), Date.now()), partSize });
 
-/** What is kept: the parts, in their order, and the tail. */
-function keptBytes(storage: SessionStorage, r2: MadeUpR2): Buffer {
+/** What is stored: the parts in their order, and the tail. */
+function keptBytes(storage: SessionStorage, r2: FakeR2): Buffer {
   const parts = storage.loadParts().map(({ etag }) => r2.parts.get(etag) ?? new Uint8Array(0));
   return Buffer.concat([...parts, ...storage.loadTail()]);
 }
 
 const step = fc.record({
   size: fc.nat(200),
-  /** Of the chunks that it comes in. */
+  /** The size of the chunks in which it arrives. */
   cut: fc.integer({ min: 1, max: 60 }),
   checksum: fc.constantFrom("none", "none", "right", "wrong"),
   end: fc.constantFrom("kept", "kept", "lost"),
 });
 
-test("whatever comes, in whatever pieces: what is kept are the first bytes, their number and their hash", async () => {
+test("whatever arrives, in whatever chunks: the stored bytes, their number and their hash are those of a prefix", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(step, { maxLength: 12 }),
@@ -87,26 +89,27 @@ test("whatever comes, in whatever pieces: what is kept are the first bytes, thei
         const all = bytesOf(12 * 200);
         await runInDurableObject(stub, async (_session, state) => {
           const storage = new SessionStorage(state.storage);
-          const r2 = new MadeUpR2(refuses);
+          const r2 = new FakeR2(refuses);
           storage.save(emptyRecord(partSize));
           for (const { size, cut, checksum, end } of steps) {
             const before = storage.load() ?? emptyRecord(partSize);
             const bytes = all.slice(before.offset, before.offset + size);
             const value = Buffer.from(digest("sha1", bytes), "base64");
             const expected = checksum === "none" ? null : { algorithm: "sha1" as const, value, header: "" };
-            const intake = new Intake(storage, before, r2.open, expected, null);
+            const appender = new Appender(storage, before, r2.open, expected, null);
             const sent = checksum === "wrong" ? corrupted(bytes) : bytes;
             let isKept = false;
             try {
-              for (let i = 0; i < sent.length; i += cut) await intake.take(sent.slice(i, i + cut));
-              const isRight = intake.isRight();
-              expect(isRight).toBe(checksum !== "wrong" || size === 0);
-              if (isRight && end === "kept") await intake.keep({ phase: "receiving", length: null });
-              isKept = isRight && end === "kept";
+              for (let i = 0; i < sent.length; i += cut) await appender.append(sent.slice(i, i + cut));
+              const matchesChecksum = appender.matchesChecksum();
+              expect(matchesChecksum).toBe(checksum !== "wrong" || size === 0);
+              if (matchesChecksum && end === "kept")
+                await appender.commit({ phase: "receiving", length: null });
+              isKept = matchesChecksum && end === "kept";
             } catch (error) {
               expect(error).toMatchObject({ message: "R2 is busy" });
             }
-            await intake.settle();
+            await appender.settle();
             const after = storage.load() ?? emptyRecord(partSize);
             if (isKept) expect(after.offset).toBe(before.offset + size);
             else if (checksum !== "none") expect(after.offset).toBe(before.offset);
@@ -129,23 +132,23 @@ test("whatever comes, in whatever pieces: what is kept are the first bytes, thei
   );
 });
 
-// ------------------------------------------------------------------ the whole, through the front door
+// --------------------------------------------------------------------------- the whole, over HTTP
 
 const chunk = fc.record({
-  /** Of the whole, in thousandths. */
+  /** The share of the whole, in thousandths. */
   part: fc.nat(600),
   how: fc.constantFrom("plain", "streamed", "right", "wrong", "broken", "taken over", "at a wrong offset"),
   isKilled: fc.boolean(),
 });
 type Chunk = typeof chunk extends fc.Arbitrary<infer T> ? T : never;
 
-/** Sends what one chunk is to bring; gives the offset that the client then knows of. */
+/** Sends one chunk; returns the offset that the client then knows. */
 async function sendChunk(path: string, all: Uint8Array<ArrayBuffer>, offset: number, { part, how }: Chunk) {
   const bytes = all.slice(offset, offset + Math.floor((part / 1000) * all.length));
   const checksum = { headers: { "Upload-Checksum": `sha256 ${digest("sha256", bytes)}` } };
   const end = offset + bytes.length;
-  const expectAnswer = async (answer: ReturnType<typeof patchTus>, status: number, expected: number) => {
-    const { status: given, headers } = await answer;
+  const expectAnswer = async (response: ReturnType<typeof patchTus>, status: number, expected: number) => {
+    const { status: given, headers } = await response;
     expect([given, headers.get("Upload-Offset")]).toEqual([status, String(expected)]);
     return expected;
   };
@@ -153,7 +156,7 @@ async function sendChunk(path: string, all: Uint8Array<ArrayBuffer>, offset: num
     case "plain":
       return expectAnswer(patchTus(path, offset, bytes), 204, end);
     case "streamed":
-      return expectAnswer(patchTus(path, offset, streamOf(bytes)), 204, end);
+      return expectAnswer(patchTus(path, offset, withoutLength(bytes)), 204, end);
     case "right":
       return expectAnswer(patchTus(path, offset, bytes, checksum), 204, end);
     case "wrong":
@@ -164,13 +167,13 @@ async function sendChunk(path: string, all: Uint8Array<ArrayBuffer>, offset: num
     case "broken":
     case "taken over": {
       if (bytes.length === 0 || end === all.length) return offset;
-      const { untilTaken } = countIntake();
+      const { untilAppended } = countAppended();
       const { body, breakOff } = stalledBody(bytes);
-      const answer = patchTus(path, offset, body);
-      await untilTaken(bytes.length);
+      const response = patchTus(path, offset, body);
+      await untilAppended(bytes.length);
       if (how === "broken") await breakOff();
       else expect((await headTus(path)).headers.get("Upload-Offset")).toBe(String(end));
-      return expectAnswer(answer, how === "broken" ? 400 : 409, end);
+      return expectAnswer(response, how === "broken" ? 400 : 409, end);
     }
   }
 }
@@ -194,9 +197,11 @@ async function uploadInChunks(
   const last = await patchTus(path, offset, rest, { headers: length });
   expect([last.status, last.headers.get("Upload-Offset")]).toEqual([204, String(all.length)]);
   expect(await fileOf(path)).toMatchObject({ status: 200, size: all.length, sha256: sha256(all) });
-  await collect();
-  const objects = (await objectsInR2()).filter((key) => key.includes(idOf(path)));
-  expect([objects, await straysInCatalogue()]).toEqual([[(await recordOf(path))?.blob], 0]);
+  const { objects, strays } = await blobsLeft();
+  expect([objects.filter((key) => key.includes(idOf(path))), strays]).toEqual([
+    [(await recordOf(path))?.blob],
+    [],
+  ]);
 }
 
 const uploads = (minSize: number, maxSize: number) =>
@@ -211,11 +216,11 @@ afterEach(async () => {
   await reset();
 });
 
-test("an upload in random pieces, broken off, taken over and killed at random, is what was sent", async () => {
+test("an upload in random chunks, interrupted, preempted and killed at random, has the bytes that were sent", async () => {
   await fc.assert(uploads(1, 700_000), { numRuns: 30 });
 }, 60_000);
 
-test("so it is across the borders of parts", async () => {
+test("the same holds across the boundaries of parts", async () => {
   await fc.assert(uploads(5 * MIB - 2, 12 * MIB), { numRuns: 6 });
 }, 60_000);
 

@@ -3,33 +3,31 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { FileCatalogue } from "../../../src/files/store/catalogue.ts";
 import { FileTasks } from "../../../src/jobs/index.ts";
 import { callForJson } from "../../support/call.ts";
+import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
+  blobsLeft,
   bytesOf,
-  collect,
   createTus,
   digest,
+  EMPTY_STORAGE,
   fileOf,
   headTus,
   isMultipartOpen,
   MIB,
-  NOTHING,
-  objectsInR2,
   patchTus,
   pathOf,
   recordOf,
   replaceBucket,
   send,
   sessionOf,
-  sha256,
   storageOf,
-  straysInCatalogue,
   TUS,
 } from "../../support/uploads.ts";
 
 keepQuiet();
 
-// Pauses before another try.
+// The pauses before another try.
 beforeEach(() => {
   vi.spyOn(scheduler, "wait").mockResolvedValue();
 });
@@ -43,11 +41,11 @@ const SMALL = bytesOf(1000);
 const LARGE = bytesOf(6 * MIB);
 
 const fail = async (): Promise<never> => {
-  throw new Error("it is not there");
+  throw new Error("R2 is not available");
 };
 
-/** R2 does what it is told, and fails to say so. */
-const losesAnswers = (bucket: R2Bucket): Partial<R2Bucket> => ({
+/** R2 does what was asked, but the response is lost. */
+const losesResponses = (bucket: R2Bucket): Partial<R2Bucket> => ({
   put: async (key: string, value: Uint8Array) => {
     await bucket.put(key, value);
     return fail();
@@ -67,9 +65,9 @@ const losesAnswers = (bucket: R2Bucket): Partial<R2Bucket> => ({
   },
 });
 
-/** As the last byte comes, R2 or the catalogue fails. */
+/** When the last byte arrives, R2 or the catalogue fails. */
 const FAILURES: Record<string, (path: string) => Promise<unknown>> = {
-  "R2 neither makes one object of it nor can be asked": async (path) =>
+  "R2 can neither complete it nor say whether it has": async (path) =>
     replaceBucket(path, (bucket) => ({
       put: fail,
       head: fail,
@@ -80,11 +78,11 @@ const FAILURES: Record<string, (path: string) => Promise<unknown>> = {
         complete: fail,
       }),
     })),
-  "R2 makes one object of it, and neither says so nor can be asked": async (path) =>
-    replaceBucket(path, (bucket) => ({ ...losesAnswers(bucket), head: fail })),
-  "the catalogue is not there": async () =>
+  "R2 completes it, but cannot say so": async (path) =>
+    replaceBucket(path, (bucket) => ({ ...losesResponses(bucket), head: fail })),
+  "the catalogue is not available": async () =>
     vi.spyOn(FileCatalogue.prototype, "commit").mockImplementation(fail),
-  "the catalogue makes it a file, and does not say so": async () => {
+  "the catalogue commits it, but the response is lost": async () => {
     // oxlint-disable-next-line typescript/unbound-method -- it is called with its `this` below
     const { commit } = FileCatalogue.prototype;
     vi.spyOn(FileCatalogue.prototype, "commit").mockImplementation(async function (
@@ -97,8 +95,8 @@ const FAILURES: Record<string, (path: string) => Promise<unknown>> = {
   },
 };
 
-/** An upload whose last byte has come, and which could not be sealed. */
-async function createUnsealed(bytes: Uint8Array<ArrayBuffer>, failure: string): Promise<string> {
+/** An upload that has all its bytes and could not be completed. */
+async function createUncompleted(bytes: Uint8Array<ArrayBuffer>, failure: string): Promise<string> {
   const path = await createTus({ "Upload-Length": bytes.length });
   await FAILURES[failure]?.(path);
   expect((await patchTus(path, 0, bytes)).status).toBe(500);
@@ -113,30 +111,28 @@ const every = Object.keys(FAILURES).flatMap((failure) => [
 ]);
 
 describe.each(every)("when $failure, a $size upload", ({ failure, bytes }) => {
-  test("is finished by the next HEAD", async () => {
-    const path = await createUnsealed(bytes, failure);
+  test("is completed by the next HEAD", async () => {
+    const path = await createUncompleted(bytes, failure);
     const head = await headTus(path);
     expect([head.status, head.headers.get("Upload-Offset")]).toEqual([200, String(bytes.length)]);
     expect(head.headers.get("Content-Location")).toContain("/files/");
     expect((await fileOf(path)).sha256).toBe(sha256(bytes));
-    await collect();
-    expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[expect.any(String)], 0]);
+    expect(await blobsLeft()).toEqual({ objects: [expect.any(String)], strays: [] });
   });
 
-  test("is finished by the alarm, if nobody asks", async () => {
-    const path = await createUnsealed(bytes, failure);
+  test("is completed by the alarm if no request comes", async () => {
+    const path = await createUncompleted(bytes, failure);
     expect((await storageOf(path)).alarm).toBeLessThan(Date.now() + 60_000);
     await runDurableObjectAlarm(sessionOf(path));
     expect((await recordOf(path))?.phase).toBe("complete");
     expect((await fileOf(path)).sha256).toBe(sha256(bytes));
   });
 
-  test("can be removed, and then nothing of it is left, nor a file", async () => {
-    const path = await createUnsealed(bytes, failure);
+  test("can be removed, and then nothing is left, not even a file", async () => {
+    const path = await createUncompleted(bytes, failure);
     expect((await send("DELETE", path, { headers: TUS })).status).toBe(204);
-    expect([await storageOf(path), (await fileOf(path)).status]).toEqual([NOTHING, 404]);
-    await collect();
-    expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[], 0]);
+    expect([await storageOf(path), (await fileOf(path)).status]).toEqual([EMPTY_STORAGE, 404]);
+    expect(await blobsLeft()).toEqual({ objects: [], strays: [] });
   });
 });
 
@@ -144,16 +140,16 @@ test.each([
   ["small", SMALL],
   ["large", LARGE],
 ])(
-  "an answer of R2 that is lost does not matter: the object is there (a %s upload)",
+  "a lost response of R2 does not matter, because the object is there (a %s upload)",
   async (_name, bytes) => {
     const path = await createTus({ "Upload-Length": bytes.length });
-    await replaceBucket(path, losesAnswers);
+    await replaceBucket(path, losesResponses);
     expect((await patchTus(path, 0, bytes)).status).toBe(204);
     expect((await fileOf(path)).sha256).toBe(sha256(bytes));
   },
 );
 
-test("a part that R2 refuses is sent again", async () => {
+test("a part that R2 rejects is sent again", async () => {
   const path = await createTus({ "Upload-Length": LARGE.length });
   let tries = 0;
   await replaceBucket(path, (bucket) => ({
@@ -171,7 +167,7 @@ test("a part that R2 refuses is sent again", async () => {
   expect([tries, (await fileOf(path)).sha256]).toEqual([3, sha256(LARGE)]);
 });
 
-test("while R2 takes no part, the offset stays, and later the upload goes on", async () => {
+test("while R2 accepts no part the offset stays, and later the upload continues", async () => {
   const path = await createTus({ "Upload-Length": LARGE.length });
   await patchTus(path, 0, LARGE.slice(0, 1000));
   await replaceBucket(path, () => ({ createMultipartUpload: fail }));
@@ -182,8 +178,8 @@ test("while R2 takes no part, the offset stays, and later the upload goes on", a
   expect((await fileOf(path)).sha256).toBe(sha256(LARGE));
 });
 
-test("an alarm that R2 fails does not throw, and rings again", async () => {
-  const path = await createUnsealed(SMALL, "R2 neither makes one object of it nor can be asked");
+test("an alarm that fails because of R2 does not throw, and fires again", async () => {
+  const path = await createUncompleted(SMALL, "R2 can neither complete it nor say whether it has");
   await replaceBucket(path, () => ({ put: fail, head: fail }));
   await runDurableObjectAlarm(sessionOf(path));
   const { alarm } = await storageOf(path);
@@ -193,7 +189,7 @@ test("an alarm that R2 fails does not throw, and rings again", async () => {
   expect((await fileOf(path)).sha256).toBe(sha256(SMALL));
 });
 
-test("a complete upload keeps its record, and neither parts nor tail", async () => {
+test("a complete upload keeps only its record, no parts and no tail", async () => {
   const path = await createTus({ "Upload-Length": LARGE.length });
   await patchTus(path, 0, LARGE);
   expect((await storageOf(path)).keys).toEqual(["session"]);
@@ -218,34 +214,39 @@ describe("a digest of the whole", () => {
     ["large", LARGE, LARGE, 200],
     ["small", SMALL, LARGE, 400],
     ["large", LARGE, SMALL, 400],
-  ])("of a %s upload holds over all its chunks, or all of it goes", async (_name, bytes, of, status) => {
-    const path = await create(bytes, of);
-    const cut = bytes.length - 500;
-    expect((await append(path, 0, bytes.slice(0, cut), "?0")).status).toBe(204);
-    const before = await recordOf(path);
-    await evictDurableObject(sessionOf(path));
-    expect((await append(path, cut, bytes.slice(cut), "?1")).status).toBe(status);
-    expect((await fileOf(path)).status).toBe(status === 200 ? 200 : 404);
-    if (status === 200) return;
-    expect([await storageOf(path), before && (await isMultipartOpen(before))]).toEqual([NOTHING, false]);
-    await collect();
-    expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[], 0]);
-  });
+  ])(
+    "of a %s upload must match all its chunks, or all of it is removed",
+    async (_name, bytes, of, status) => {
+      const path = await create(bytes, of);
+      const cut = bytes.length - 500;
+      expect((await append(path, 0, bytes.slice(0, cut), "?0")).status).toBe(204);
+      const before = await recordOf(path);
+      await evictDurableObject(sessionOf(path));
+      expect((await append(path, cut, bytes.slice(cut), "?1")).status).toBe(status);
+      expect((await fileOf(path)).status).toBe(status === 200 ? 200 : 404);
+      if (status === 200) return;
+      expect([await storageOf(path), before && (await isMultipartOpen(before))]).toEqual([
+        EMPTY_STORAGE,
+        false,
+      ]);
+      expect(await blobsLeft()).toEqual({ objects: [], strays: [] });
+    },
+  );
 });
 
 describe("the task of an upload", () => {
   const create = async () => {
-    const answer = await send("POST", "/uploads?task=verify_file", {
+    const response = await send("POST", "/uploads?task=verify_file", {
       headers: { ...TUS, "Upload-Length": 5 },
     });
-    return pathOf(answer);
+    return pathOf(response);
   };
 
-  test("that cannot be started does not undo the file, and is started once, later", async () => {
+  test("that cannot be started does not undo the file, and is started once later", async () => {
     const path = await create();
     const start = vi.spyOn(FileTasks.prototype, "start").mockImplementation(fail);
-    const answer = await patchTus(path, 0, "hello");
-    expect([answer.status, answer.body?.type]).toEqual([503, "urn:sluice:problem:task-not-started"]);
+    const response = await patchTus(path, 0, "hello");
+    expect([response.status, response.body?.type]).toEqual([503, "urn:sluice:problem:task-not-started"]);
     expect((await fileOf(path)).sha256).toBe(sha256("hello"));
     start.mockRestore();
     const links = [await headTus(path), await headTus(path)].map(({ headers }) => headers.get("Link"));
@@ -253,7 +254,7 @@ describe("the task of an upload", () => {
     expect(links[1]).toBe(links[0]);
   });
 
-  test("whose start is not told is the same task the next time", async () => {
+  test("whose start was not confirmed is the same task the next time", async () => {
     const path = await create();
     // oxlint-disable-next-line typescript/unbound-method -- it is called with its `this` below
     const { start } = FileTasks.prototype;
@@ -268,9 +269,9 @@ describe("the task of an upload", () => {
   });
 });
 
-test("the object in R2 is the catalogue's, and no reservation is left of it", async () => {
+test("the R2 object belongs to the catalogue's file, and no reservation is left", async () => {
   const path = await createTus({ "Upload-Length": 5 });
   await patchTus(path, 0, "hello");
-  expect([await objectsInR2(), await straysInCatalogue()]).toEqual([[(await recordOf(path))?.blob], 0]);
+  expect(await blobsLeft()).toEqual({ objects: [(await recordOf(path))?.blob], strays: [] });
   expect(await env.FILES.head(String((await recordOf(path))?.blob))).toMatchObject({ size: 5 });
 });

@@ -1,12 +1,12 @@
 import { env, runInDurableObject } from "cloudflare:test";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { type SessionRecord, SessionStorage } from "../../../src/files/resumable/record.ts";
+import { type SessionRecord, SessionStorage } from "../../../src/files/resumable/session-storage.ts";
 import { bytesOf, createTus, recordOf } from "../../support/uploads.ts";
 
 const BLOCK = 256 * 1024;
 
-/** Runs with the empty storage of an object that nobody uses, and a record to write there. */
+/** Runs with the empty storage of an unused object, and a record to write there. */
 async function withStorage(
   run: (storage: SessionStorage, record: SessionRecord, keys: () => string[]) => void,
 ) {
@@ -20,7 +20,7 @@ async function withStorage(
 const part = (partNumber: number): R2UploadedPart => ({ partNumber, etag: `etag-${partNumber}` });
 const tailOf = (storage: SessionStorage) => Buffer.concat(storage.loadTail());
 
-test("nothing is there before the first save, and then what was saved", async () => {
+test("is empty before the first save, and then has what was saved", async () => {
   await withStorage((storage, record) => {
     expect([storage.load(), storage.loadParts(), storage.loadTail()]).toEqual([undefined, [], []]);
     storage.save(record);
@@ -28,7 +28,7 @@ test("nothing is there before the first save, and then what was saved", async ()
   });
 });
 
-test("a tail that only grows is whole again, though only its new blocks are written", async () => {
+test("a tail that grows is read back whole, although only its new blocks are written", async () => {
   const bytes = bytesOf(3 * BLOCK);
   const growths = fc.array(fc.nat(BLOCK + 10), { maxLength: 5 });
   await withStorage((storage, record) => {
@@ -48,7 +48,7 @@ test("a tail that only grows is whole again, though only its new blocks are writ
   });
 });
 
-test("a new part takes the place of the tail before it", async () => {
+test("a new part replaces the tail before it", async () => {
   await withStorage((storage, record) => {
     storage.saveAll(record, [], bytesOf(2 * BLOCK + 1), 0);
     storage.saveAll(record, [part(1)], bytesOf(10, 2), 0);
@@ -58,7 +58,7 @@ test("a new part takes the place of the tail before it", async () => {
   });
 });
 
-test("parts come in the order of their numbers, as many as there can be", async () => {
+test("parts are read in the order of their numbers, up to the maximum", async () => {
   await withStorage((storage, record) => {
     const numbers = [1, 2, 9, 10, 11, 99, 100, 999, 1000, 9999, 10_000];
     for (const number of numbers.toReversed()) storage.saveParts(record, [part(number)]);
@@ -66,7 +66,7 @@ test("parts come in the order of their numbers, as many as there can be", async 
   });
 });
 
-test("a part that is sent again has the ETag of the last time", async () => {
+test("a part that is sent again has its last ETag", async () => {
   await withStorage((storage, record) => {
     storage.saveParts(record, [part(1)]);
     storage.saveParts(record, [{ partNumber: 1, etag: "another" }]);
@@ -74,10 +74,10 @@ test("a part that is sent again has the ETag of the last time", async () => {
   });
 });
 
-test("sealed, only the record is left", async () => {
+test("once completed, only the record is left", async () => {
   await withStorage((storage, record, keys) => {
     storage.saveAll({ ...record, partCount: 2 }, [part(1), part(2)], bytesOf(BLOCK + 1), 0);
-    storage.saveSealed({ ...record, partCount: 2, sha256: "00" });
+    storage.saveCompleted({ ...record, partCount: 2, sha256: "00" });
     expect([keys(), storage.load()?.sha256]).toEqual([["session"], "00"]);
   });
 });

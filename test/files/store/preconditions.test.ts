@@ -1,16 +1,16 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  type Conditions,
-  hasConditions,
-  isSameVersion,
-  judge,
-  NO_CONDITIONS,
-  readConditions,
+  evaluatePreconditions,
+  hasPreconditions,
+  ifRangeMatches,
+  NO_PRECONDITIONS,
+  type Preconditions,
+  readPreconditions,
   type Validators,
-} from "../../../src/files/store/conditions.ts";
+} from "../../../src/files/store/preconditions.ts";
 
-/** 1994-11-06 08:49:37.500: the date of RFC 9110 §5.6.7, and half a second that no header can say. */
+/** 1994-11-06 08:49:37.500: the date of RFC 9110 §5.6.7, plus half a second that no header can express. */
 const MODIFIED_AT = Date.UTC(1994, 10, 6, 8, 49, 37, 500);
 const CURRENT: Validators = { etag: '"a"', modifiedAtMs: MODIFIED_AT };
 
@@ -20,65 +20,74 @@ const ASCTIME = "Sun Nov  6 08:49:37 1994";
 const EARLIER = "Sun, 06 Nov 1994 08:49:36 GMT";
 const LATER = "Sun, 06 Nov 1994 08:49:38 GMT";
 
-const conditions = (some: Partial<Conditions>): Conditions => ({ ...NO_CONDITIONS, ...some });
+const conditions = (some: Partial<Preconditions>): Preconditions => ({ ...NO_PRECONDITIONS, ...some });
 
-test("are read from the four headers, and nothing else", () => {
+test("preconditions are read from the four headers, and nothing else", () => {
   const headers = new Headers({
     "If-Match": "1",
     "If-None-Match": "2",
     "If-Modified-Since": "3",
     "If-Unmodified-Since": "4",
   });
-  expect(readConditions(headers)).toEqual({
+  expect(readPreconditions(headers)).toEqual({
     ifMatch: "1",
     ifNoneMatch: "2",
     ifModifiedSince: "3",
     ifUnmodifiedSince: "4",
   });
-  expect(readConditions(new Headers({ "If-Range": '"a"' }))).toEqual(NO_CONDITIONS);
-  expect([hasConditions(NO_CONDITIONS), hasConditions(conditions({ ifMatch: "" }))]).toEqual([false, true]);
+  expect(readPreconditions(new Headers({ "If-Range": '"a"' }))).toEqual(NO_PRECONDITIONS);
+  expect([hasPreconditions(NO_PRECONDITIONS), hasPreconditions(conditions({ ifMatch: "" }))]).toEqual([
+    false,
+    true,
+  ]);
 });
 
-describe("one header alone", () => {
-  test.each<[string, Partial<Conditions>, string, string, string]>([
-    // header, value                                      reading          writing     writing where nothing is
-    ["nothing", {}, "go-on", "go-on", "go-on"],
-    ["If-Match *", { ifMatch: "*" }, "go-on", "go-on", "failed"],
-    ["If-Match, the same", { ifMatch: '"a"' }, "go-on", "go-on", "failed"],
+describe("a single header", () => {
+  test.each<[string, Partial<Preconditions>, string, string, string]>([
+    // header, value                                      reading          writing     writing where no file is
+    ["nothing", {}, "proceed", "proceed", "proceed"],
+    ["If-Match *", { ifMatch: "*" }, "proceed", "proceed", "failed"],
+    ["If-Match, the same", { ifMatch: '"a"' }, "proceed", "proceed", "failed"],
     ["If-Match, another", { ifMatch: '"b"' }, "failed", "failed", "failed"],
-    ["If-Match, one of several", { ifMatch: '"b", "a"' }, "go-on", "go-on", "failed"],
-    ["If-Match, one of several, packed", { ifMatch: ',"b",,"a",' }, "go-on", "go-on", "failed"],
+    ["If-Match, one of several", { ifMatch: '"b", "a"' }, "proceed", "proceed", "failed"],
+    ["If-Match, one of several, packed", { ifMatch: ',"b",,"a",' }, "proceed", "proceed", "failed"],
     ["If-Match, weak: the comparison is strong", { ifMatch: 'W/"a"' }, "failed", "failed", "failed"],
-    ["If-Match, a comma in another tag", { ifMatch: '"x,y", "a"' }, "go-on", "go-on", "failed"],
+    ["If-Match, a comma in another tag", { ifMatch: '"x,y", "a"' }, "proceed", "proceed", "failed"],
     ["If-Match, the tag inside another", { ifMatch: '"xay"' }, "failed", "failed", "failed"],
     ["If-Match, without quotes", { ifMatch: "a" }, "failed", "failed", "failed"],
     ["If-Match, empty", { ifMatch: "" }, "failed", "failed", "failed"],
-    ["If-None-Match *", { ifNoneMatch: "*" }, "not-modified", "failed", "go-on"],
-    ["If-None-Match * with blanks", { ifNoneMatch: " * " }, "not-modified", "failed", "go-on"],
-    ["If-None-Match, the same", { ifNoneMatch: '"a"' }, "not-modified", "failed", "go-on"],
+    ["If-None-Match *", { ifNoneMatch: "*" }, "not-modified", "failed", "proceed"],
+    ["If-None-Match * with blanks", { ifNoneMatch: " * " }, "not-modified", "failed", "proceed"],
+    ["If-None-Match, the same", { ifNoneMatch: '"a"' }, "not-modified", "failed", "proceed"],
     [
       "If-None-Match, weak: the comparison is too",
       { ifNoneMatch: 'W/"a"' },
       "not-modified",
       "failed",
-      "go-on",
+      "proceed",
     ],
-    ["If-None-Match, one of several", { ifNoneMatch: 'W/"b", W/"a"' }, "not-modified", "failed", "go-on"],
-    ["If-None-Match, another", { ifNoneMatch: '"b"' }, "go-on", "go-on", "go-on"],
-    ["If-Modified-Since, the same second", { ifModifiedSince: IMF }, "not-modified", "go-on", "go-on"],
-    ["If-Modified-Since, later", { ifModifiedSince: LATER }, "not-modified", "go-on", "go-on"],
-    ["If-Modified-Since, earlier", { ifModifiedSince: EARLIER }, "go-on", "go-on", "go-on"],
-    ["If-Modified-Since, RFC 850", { ifModifiedSince: RFC_850 }, "not-modified", "go-on", "go-on"],
-    ["If-Modified-Since, asctime", { ifModifiedSince: ASCTIME }, "not-modified", "go-on", "go-on"],
-    ["If-Modified-Since, unreadable: ignored", { ifModifiedSince: "tomorrow" }, "go-on", "go-on", "go-on"],
-    ["If-Unmodified-Since, the same second", { ifUnmodifiedSince: IMF }, "go-on", "go-on", "go-on"],
-    ["If-Unmodified-Since, later", { ifUnmodifiedSince: LATER }, "go-on", "go-on", "go-on"],
-    ["If-Unmodified-Since, earlier", { ifUnmodifiedSince: EARLIER }, "failed", "failed", "go-on"],
-    ["If-Unmodified-Since, unreadable: ignored", { ifUnmodifiedSince: "0" }, "go-on", "go-on", "go-on"],
+    ["If-None-Match, one of several", { ifNoneMatch: 'W/"b", W/"a"' }, "not-modified", "failed", "proceed"],
+    ["If-None-Match, another", { ifNoneMatch: '"b"' }, "proceed", "proceed", "proceed"],
+    ["If-Modified-Since, the same second", { ifModifiedSince: IMF }, "not-modified", "proceed", "proceed"],
+    ["If-Modified-Since, later", { ifModifiedSince: LATER }, "not-modified", "proceed", "proceed"],
+    ["If-Modified-Since, earlier", { ifModifiedSince: EARLIER }, "proceed", "proceed", "proceed"],
+    ["If-Modified-Since, RFC 850", { ifModifiedSince: RFC_850 }, "not-modified", "proceed", "proceed"],
+    ["If-Modified-Since, asctime", { ifModifiedSince: ASCTIME }, "not-modified", "proceed", "proceed"],
+    [
+      "If-Modified-Since, unreadable: ignored",
+      { ifModifiedSince: "tomorrow" },
+      "proceed",
+      "proceed",
+      "proceed",
+    ],
+    ["If-Unmodified-Since, the same second", { ifUnmodifiedSince: IMF }, "proceed", "proceed", "proceed"],
+    ["If-Unmodified-Since, later", { ifUnmodifiedSince: LATER }, "proceed", "proceed", "proceed"],
+    ["If-Unmodified-Since, earlier", { ifUnmodifiedSince: EARLIER }, "failed", "failed", "proceed"],
+    ["If-Unmodified-Since, unreadable: ignored", { ifUnmodifiedSince: "0" }, "proceed", "proceed", "proceed"],
   ])("%s", (_name, some, reading, writing, creating) => {
-    expect(judge(conditions(some), CURRENT, true)).toBe(reading);
-    expect(judge(conditions(some), CURRENT, false)).toBe(writing);
-    expect(judge(conditions(some), undefined, false)).toBe(creating);
+    expect(evaluatePreconditions(conditions(some), CURRENT, true)).toBe(reading);
+    expect(evaluatePreconditions(conditions(some), CURRENT, false)).toBe(writing);
+    expect(evaluatePreconditions(conditions(some), undefined, false)).toBe(creating);
   });
 });
 
@@ -94,8 +103,8 @@ test.each([
   "Sun, 06 Nov 1994 25:49:37 GMT",
   "Sun, 06 Nov 94 08:49:37 GMT",
   "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
-])("%s is no date of HTTP", (date) => {
-  expect(judge(conditions({ ifModifiedSince: date }), CURRENT, true)).toBe("go-on");
+])("%s is not an HTTP date", (date) => {
+  expect(evaluatePreconditions(conditions({ ifModifiedSince: date }), CURRENT, true)).toBe("proceed");
 });
 
 const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -113,19 +122,21 @@ function formsOf(ms: number): string[] {
   ];
 }
 
-test("all three forms of a date say the same second", () => {
+test("all three date formats mean the same second", () => {
   expect(formsOf(MODIFIED_AT)).toEqual([IMF, RFC_850, ASCTIME]);
   const seconds = fc.integer({ min: Date.UTC(1977) / 1000, max: Date.UTC(2049) / 1000 });
   fc.assert(
     fc.property(seconds, fc.nat(999), (second, ms) => {
       const current = { etag: '"a"', modifiedAtMs: second * 1000 + ms };
       for (const form of formsOf(second * 1000)) {
-        expect(judge(conditions({ ifModifiedSince: form }), current, true)).toBe("not-modified");
-        expect(isSameVersion(form, current)).toBe(true);
+        expect(evaluatePreconditions(conditions({ ifModifiedSince: form }), current, true)).toBe(
+          "not-modified",
+        );
+        expect(ifRangeMatches(form, current)).toBe(true);
       }
       for (const form of formsOf((second - 1) * 1000)) {
-        expect(judge(conditions({ ifUnmodifiedSince: form }), current, true)).toBe("failed");
-        expect(isSameVersion(form, current)).toBe(false);
+        expect(evaluatePreconditions(conditions({ ifUnmodifiedSince: form }), current, true)).toBe("failed");
+        expect(ifRangeMatches(form, current)).toBe(false);
       }
     }),
   );
@@ -174,10 +185,10 @@ function oracle(
   // 4
   if (noneMatch.tags === "none" && isRead && exists && typeof modified === "number" && modified >= 0)
     return "not-modified";
-  return "go-on";
+  return "proceed";
 }
 
-test("together, they are judged in the order of RFC 9110 §13.2.2", () => {
+test("together, the headers are evaluated in the order of RFC 9110 §13.2.2", () => {
   const seen = new Set<string>();
   fc.assert(
     fc.property(
@@ -190,7 +201,7 @@ test("together, they are judged in the order of RFC 9110 §13.2.2", () => {
           ifUnmodifiedSince: unmodified.header,
         };
         const right = oracle(match, noneMatch, modified.is, unmodified.is, exists, isRead);
-        expect(judge(sent, exists ? CURRENT : undefined, isRead)).toBe(right);
+        expect(evaluatePreconditions(sent, exists ? CURRENT : undefined, isRead)).toBe(right);
         seen.add(right);
       },
     ),
@@ -215,6 +226,6 @@ test.each([
   [EARLIER, false],
   [LATER, false],
   ["then", false],
-])("If-Range %j: this very version? %s", (header, isSame) => {
-  expect(isSameVersion(header, CURRENT)).toBe(isSame);
+])("If-Range %j: is it the current version? %s", (header, isSame) => {
+  expect(ifRangeMatches(header, CURRENT)).toBe(isSame);
 });

@@ -1,0 +1,181 @@
+/**
+ * Appends bytes to an upload session: from a request's body, into parts in R2 and a tail in the object's storage.
+ *
+ * Bytes are hashed and collected into a part. A full part is sent to R2 while the next is being filled, and once R2
+ * has it, the session's offset moves to its end. What remains when the body ends becomes the tail. An append with a
+ * checksum commits nothing until all of it has arrived and matches. If it does not match, later bytes replace the
+ * parts that were already sent to R2.
+ */
+import { createHash, type Hash } from "node:crypto";
+import { SHA256 } from "@stablelib/sha256";
+import { Problem } from "../../kernel/problem.ts";
+import { retry } from "../../kernel/retry.ts";
+import { READ_SIZE } from "../store/body.ts";
+import type { ExpectedDigest } from "../store/digests.ts";
+import { PartBuffer } from "../store/parts.ts";
+import { type BodyEnd, expiryOf } from "./rules.ts";
+import type { SessionRecord, SessionStorage } from "./session-storage.ts";
+
+/** When R2 rejects a part, it is sent again after these pauses. */
+const PART_RETRY_PAUSES_MS = [200, 1_000];
+
+/** Opens the multipart upload with this id, or a new one. */
+type OpenMultipart = (uploadId: string | null) => Promise<R2MultipartUpload>;
+
+export class Appender {
+  readonly #storage: SessionStorage;
+  readonly #open: OpenMultipart;
+  readonly #checksum: { expected: ExpectedDigest; hash: Hash } | null;
+  /** The session as it is stored. */
+  #committed: SessionRecord;
+  /** The values that include the bytes since then. */
+  #offset: number;
+  #partCount: number;
+  readonly #hash: SHA256 | null;
+  #part: PartBuffer;
+  /** The part that is on its way to R2. */
+  #sent: PartBuffer | undefined;
+  /** When bytes arrived last: a request that is stuck does not keep its upload alive. */
+  #lastByteAtMs = Date.now();
+  /** How many bytes of the part are stored as the tail. */
+  #committedTail: number;
+  #sending: Promise<unknown> = Promise.resolve();
+  /** Parts that R2 has and that wait for the checksum. */
+  readonly #heldParts: R2UploadedPart[] = [];
+
+  constructor(
+    storage: SessionStorage,
+    record: SessionRecord,
+    open: OpenMultipart,
+    expected: ExpectedDigest | null,
+    /** How many bytes will arrive, if that is known. */
+    contentLength: number | null,
+  ) {
+    this.#storage = storage;
+    this.#open = open;
+    this.#checksum = expected && { expected, hash: createHash(expected.algorithm) };
+    this.#committed = record;
+    this.#offset = record.offset;
+    this.#partCount = record.partCount;
+    this.#hash = record.hash && new SHA256().restoreState(record.hash);
+    this.#part = new PartBuffer(record.partSize, Math.min(record.partSize, contentLength ?? READ_SIZE));
+    for (const block of storage.loadTail()) this.#part.fill(block);
+    this.#committedTail = this.#part.length;
+  }
+
+  /** Includes all bytes that arrived, committed or not. */
+  get offset(): number {
+    return this.#offset;
+  }
+
+  /** Adds bytes; the chunk may be reused afterwards. Rejects if R2 does not accept a part. */
+  async append(chunk: Uint8Array): Promise<void> {
+    this.#checksum?.hash.update(chunk);
+    this.#lastByteAtMs = Date.now();
+    for (let left = chunk; left.length > 0; ) {
+      const rest = this.#part.fill(left);
+      if (rest.length === left.length) throw new RangeError("more bytes than the upload has");
+      const taken = left.subarray(0, left.length - rest.length);
+      this.#hash?.update(taken);
+      this.#offset += taken.length;
+      left = rest;
+      // The part that completes the upload waits for `commit`: the bytes after it may get the request rejected.
+      if (this.#part.isFull && this.#offset !== this.#committed.length) await this.#send();
+    }
+  }
+
+  /** False if the bytes do not match the checksum of the request. */
+  matchesChecksum(): boolean {
+    if (!this.#checksum) return true;
+    const { expected, hash } = this.#checksum;
+    return hash.digest().equals(expected.value);
+  }
+
+  /** The session including all bytes that have arrived. */
+  get state(): SessionRecord {
+    return {
+      ...this.#committed,
+      offset: this.#offset,
+      partCount: this.#partCount,
+      hash: this.#hash && this.#hash.saveState(),
+    };
+  }
+
+  /** Stores everything that has arrived: from now on it is acknowledged. Returns the session as it is then. */
+  async commit(change: Pick<SessionRecord, "phase" | "length">): Promise<SessionRecord> {
+    if (this.#part.isFull) await this.#send();
+    await this.#sending;
+    const record = this.#touch({ ...this.state, ...change });
+    this.#storage.saveAll(record, this.#heldParts.splice(0), this.#part.bytes, this.#committedTail);
+    this.#committedTail = this.#part.length;
+    return record;
+  }
+
+  /** Waits until nothing is under way that could still write to the session. */
+  async settle(): Promise<void> {
+    await Promise.allSettled([this.#sending]);
+  }
+
+  async #send(): Promise<void> {
+    // At most one part is on its way while another is filled; the two buffers take turns.
+    await this.#sending;
+    const { bytes } = this.#part;
+    const partNumber = ++this.#partCount;
+    const { partSize } = this.#committed;
+    [this.#part, this.#sent] = [this.#sent?.emptied() ?? new PartBuffer(partSize, partSize), this.#part];
+    const record = this.state;
+    this.#sending = this.#upload(partNumber, bytes, record);
+    // Whoever awaits it next sees a failure. Until then it must not count as unhandled.
+    this.#sending.catch(() => {});
+  }
+
+  /** Sends a part and commits it, unless a checksum must be verified first. */
+  async #upload(partNumber: number, bytes: Uint8Array, record: SessionRecord): Promise<void> {
+    const multipart = await this.#open(this.#committed.uploadId);
+    if (multipart.uploadId !== this.#committed.uploadId) {
+      // Only the id is stored, and before the multipart upload has any parts, so that it can be found again.
+      this.#committed = { ...this.#committed, uploadId: multipart.uploadId };
+      const stored = this.#storage.load();
+      if (stored) this.#storage.save({ ...stored, uploadId: multipart.uploadId });
+    }
+    const part = await retry(async () => multipart.uploadPart(partNumber, bytes), PART_RETRY_PAUSES_MS);
+    if (this.#checksum) {
+      this.#heldParts.push(part);
+    } else {
+      this.#storage.saveParts(this.#touch(record), [part]);
+    }
+    this.#committedTail = 0;
+  }
+
+  /** The record with its new expiry, as the state that counts as stored. */
+  #touch(record: SessionRecord): SessionRecord {
+    const { uploadId } = this.#committed;
+    this.#committed = {
+      ...record,
+      uploadId,
+      expiresAtMs: expiryOf(record.createdAtMs, this.#lastByteAtMs),
+    };
+    return this.#committed;
+  }
+}
+
+/** Appends the chunks, until the upload has `maxLength` bytes; returns how they ended. */
+export async function appendBody(
+  appender: Appender,
+  maxLength: number,
+  chunks: AsyncIterable<Uint8Array>,
+  stopped: AbortSignal,
+): Promise<BodyEnd> {
+  try {
+    for await (const chunk of chunks) {
+      const room = maxLength - appender.offset;
+      await appender.append(chunk.subarray(0, room));
+      if (chunk.length > room) return "overflow";
+    }
+    return stopped.aborted ? "preempted" : "ended";
+  } catch (error) {
+    if (stopped.aborted) return "preempted";
+    if (error instanceof Problem) return "interrupted";
+    throw error;
+  }
+}

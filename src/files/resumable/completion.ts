@@ -1,0 +1,100 @@
+/**
+ * The steps that make a received upload a file: complete in R2, committed to the catalogue, its task started. Every
+ * step can be repeated, because an earlier run may have done it and died before it could record that.
+ */
+import { SHA256 } from "@stablelib/sha256";
+import { log } from "../../kernel/log.ts";
+import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
+import type { NewFile } from "../store/catalogue.ts";
+import { NO_PRECONDITIONS } from "../store/preconditions.ts";
+import { catalogueOf } from "../store/shards.ts";
+import { startTask } from "../store/upload-task.ts";
+import { MAX_LIFETIME_MS } from "./rules.ts";
+import type { SessionRecord, SessionStorage } from "./session-storage.ts";
+
+/** Longer than any upload lives: the session removes its bytes, and the catalogue only if the session did not. */
+const RESERVATION_MS = MAX_LIFETIME_MS + 24 * 60 * 60 * 1000;
+
+/** The multipart upload of a session; a new one if it has none yet. */
+export async function openMultipart(env: Env, record: SessionRecord): Promise<R2MultipartUpload> {
+  const { blob, uploadId } = record;
+  // The catalogue may have recorded one that the session has not.
+  const existing = uploadId ?? (await reserve(env, record, null));
+  if (existing !== null) return env.FILES.resumeMultipartUpload(blob, existing);
+  const multipart = await env.FILES.createMultipartUpload(blob);
+  await reserve(env, record, multipart.uploadId);
+  return multipart;
+}
+
+/** The sha256 of all its bytes, hexadecimal; null for a partial upload, whose bytes are not hashed. */
+export const digestOf = ({ hash }: SessionRecord): string | null =>
+  hash && Buffer.from(new SHA256().restoreState(hash).digest()).toString("hex");
+
+/** Makes one R2 object of the parts and the tail. */
+export async function completeInR2(env: Env, storage: SessionStorage, record: SessionRecord): Promise<void> {
+  const { blob, uploadId, offset } = record;
+  const tail = Buffer.concat(storage.loadTail());
+  const parts = storage.loadParts();
+  try {
+    if (uploadId === null || parts.length === 0) {
+      await reserve(env, record, uploadId);
+      await env.FILES.put(blob, tail);
+      // All parts it has came with a wrong checksum.
+      if (uploadId !== null) await abortMultipart(env, blob, uploadId);
+      return;
+    }
+    const multipart = env.FILES.resumeMultipartUpload(blob, uploadId);
+    if (tail.length > 0) parts.push(await multipart.uploadPart(parts.length + 1, tail));
+    await multipart.complete(parts);
+  } catch (error) {
+    // If only the response was lost, the object is there.
+    const object = await env.FILES.head(blob);
+    if (object?.size !== offset) throw error;
+  }
+}
+
+/**
+ * Commits the file and starts its task; a partial upload gets neither. Returns the session as it is then, or
+ * undefined if the task could not be started.
+ */
+export async function publish(env: Env, record: SessionRecord): Promise<SessionRecord | undefined> {
+  const { id, kind, blob, task, createdAtMs } = record;
+  // It may take long until the other pieces of the final upload arrive.
+  if (kind === "partial") return { ...record, phase: "complete", expiresAtMs: createdAtMs + MAX_LIFETIME_MS };
+  const files = [toNewFile(record)];
+  const { is } = await retry(
+    async () => catalogueOf(env, id).commit(files, NO_PRECONDITIONS),
+    RESTART_PAUSES_MS,
+  );
+  // An earlier run committed it, and the file has been removed or replaced since.
+  if (is === "unreserved") log("info", "the file of an upload was committed before", { fileId: id });
+  try {
+    const taskId = task === null ? null : await startTask(task, id, blob);
+    return { ...record, phase: "complete", taskId };
+  } catch {
+    return undefined; // startTask has logged it
+  }
+}
+
+function toNewFile({ id, blob, filename, contentType, offset, sha256, expiresIn }: SessionRecord): NewFile {
+  const expires_at_ms = expiresIn === null ? null : Date.now() + expiresIn * 1000;
+  return { id, blob, filename, content_type: contentType, size: offset, sha256: sha256 ?? "", expires_at_ms };
+}
+
+/** Discards the bytes of a session, unless they belong to a file by now, which only the catalogue knows. */
+export async function discardUpload(env: Env, { id, blob, uploadId }: SessionRecord): Promise<void> {
+  if (uploadId !== null) await abortMultipart(env, blob, uploadId);
+  await retry(async () => catalogueOf(env, id).discard(blob), RESTART_PAUSES_MS);
+}
+
+/** If it is completed already, or R2 itself has aborted it, there is nothing to abort. */
+async function abortMultipart(env: Env, blob: string, uploadId: string): Promise<void> {
+  await Promise.allSettled([env.FILES.resumeMultipartUpload(blob, uploadId).abort()]);
+}
+
+async function reserve(env: Env, { id, blob, createdAtMs }: SessionRecord, uploadId: string | null) {
+  return retry(
+    async () => catalogueOf(env, id).reserve(blob, uploadId, createdAtMs + RESERVATION_MS),
+    RESTART_PAUSES_MS,
+  );
+}

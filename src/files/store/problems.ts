@@ -1,0 +1,13 @@
+/** Problems that more than one module of this pillar throws. */
+import { Problem } from "../../kernel/problem.ts";
+
+export const notFound = (id: string) => new Problem("not-found", `There is no file ${id}.`);
+
+export const preconditionFailed = (id: string) =>
+  new Problem(
+    "precondition-failed",
+    `The file ${id} is not, or is no longer, the version that the request expects.`,
+  );
+
+export const tooLarge = (maxBytes: number, headers: Record<string, string> = {}) =>
+  new Problem("too-large", `A file can have at most ${maxBytes} bytes here.`, { headers });
