@@ -1,11 +1,11 @@
 /**
- * Three projects:
+ * Two projects:
  *
- * - `workers` runs in workerd, on the bindings of wrangler.toml. Its files share a few Workers, since each start costs
- *   more than most files take. So a file may not assume that storage is empty: it uses names of its own.
- * - `isolated` does the same in a Worker of its own for each file, for those that look at all of the storage, or count
- *   what the whole Worker does. Say why in the list below.
- * - `node` holds what must look at the source, or start the Worker as its users do.
+ * - `workers` runs in workerd, on the bindings of wrangler.toml. Its files share a few Workers, one after the other, since
+ *   a start costs more than most files take. Before each file its Worker's storage is emptied (support/fresh.ts), so that
+ *   what one leaves in R2 and in objects does not reach the next. What is in the memory of the Worker stays: task types
+ *   that a file registers have names of its own.
+ * - `node` holds what must look at the source, or start the Worker as its users do: each such file has its own server.
  */
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
@@ -15,20 +15,6 @@ import { TEST_VARIABLES } from "./test/support/variables.ts";
 
 const root = import.meta.dirname;
 const inNode = ["test/e2e/**/*.test.ts", "test/architecture.test.ts", "test/pages.test.ts"];
-const isolated = [
-  // Counts every object in R2 while an upload is put together.
-  "test/files/resumable/assembly.test.ts",
-  // Finds the object of an upload by being the only one in R2.
-  "test/files/resumable/seal.test.ts",
-];
-
-const workers = () =>
-  cloudflareTest({
-    main: "./test/support/worker.ts",
-    wrangler: { configPath: "./wrangler.toml" },
-    miniflare: { bindings: TEST_VARIABLES, serviceBindings: { EXPECTED_ERRORS: expectedErrors } },
-  });
-
 export default defineConfig({
   root,
   test: {
@@ -41,16 +27,22 @@ export default defineConfig({
     projects: [
       {
         root,
-        plugins: [workers()],
+        plugins: [
+          cloudflareTest({
+            main: "./test/support/worker.ts",
+            wrangler: { configPath: "./wrangler.toml" },
+            miniflare: { bindings: TEST_VARIABLES, serviceBindings: { EXPECTED_ERRORS: expectedErrors } },
+          }),
+        ],
         test: {
           name: "workers",
           include: ["test/**/*.test.ts"],
-          exclude: [...inNode, ...isolated],
+          exclude: inNode,
           isolate: false,
+          setupFiles: ["test/support/fresh.ts"],
           testTimeout: 30_000,
         },
       },
-      { root, plugins: [workers()], test: { name: "isolated", include: isolated, testTimeout: 30_000 } },
       { root, test: { name: "node", include: inNode, testTimeout: 120_000, hookTimeout: 120_000 } },
     ],
   },

@@ -11,7 +11,7 @@ export interface Arrow {
   to: string;
 }
 
-export const PILLARS = ["tasks", "files", "outbound"];
+const PILLARS = ["tasks", "files", "outbound"];
 
 /** Which places stand above which: the whole, and inside each pillar its rooms. */
 export const FLOORS: string[][] = [
