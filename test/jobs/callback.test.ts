@@ -9,11 +9,14 @@ import { defineTask, NonRetryableError, registerTaskTypes } from "../../src/task
 import { callForJson } from "../support/call.ts";
 import { putFile } from "../support/files.ts";
 import { keepQuiet } from "../support/quiet.ts";
+import { expectRuntimeErrors } from "../support/runtime-errors.ts";
 import { resetUpstream, upstream } from "../support/scripted-upstream.ts";
 import { submitted } from "../support/submissions.ts";
 import { taskContext } from "../support/task-context.ts";
 import { IDLE, loadOf } from "../support/upstreams.ts";
 import { TEST_VARIABLES } from "../support/variables.ts";
+
+expectRuntimeErrors("Network connection lost", "Connection refused");
 
 const HOOK = "https://app.example.com/hooks/tasks?of=sluice";
 const [NEW_KEY = "", OLD_KEY = ""] = TEST_VARIABLES.CALLBACK_KEYS.split(" ");

@@ -10,6 +10,7 @@ import {
 } from "../../../src/files/resumable/session-storage.ts";
 import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import {
   blobsLeft,
   bytesOf,
@@ -27,6 +28,8 @@ import {
   stalledBody,
   withoutLength,
 } from "../../support/uploads.ts";
+
+expectRuntimeErrors("killed");
 
 keepQuiet();
 

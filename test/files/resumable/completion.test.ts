@@ -5,6 +5,7 @@ import { FileTasks } from "../../../src/jobs/index.ts";
 import { callForJson } from "../../support/call.ts";
 import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import {
   blobsLeft,
   bytesOf,
@@ -24,6 +25,8 @@ import {
   storageOf,
   TUS,
 } from "../../support/uploads.ts";
+
+expectRuntimeErrors("R2 is not available", "killed");
 
 keepQuiet();
 

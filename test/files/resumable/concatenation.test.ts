@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { captureLogs } from "../../support/call.ts";
 import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import { collect, objectKeys } from "../../support/stored.ts";
 import {
   blobsLeft,
@@ -30,6 +31,8 @@ import {
   TUS,
   uploadTus,
 } from "../../support/uploads.ts";
+
+expectRuntimeErrors("killed");
 
 keepQuiet();
 

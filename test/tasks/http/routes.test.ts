@@ -9,7 +9,10 @@ import { newTaskId } from "../../../src/tasks/ledger/task-id.ts";
 import { callForJson, callWorker } from "../../support/call.ts";
 import { EventReader, type ServerSentEvent } from "../../support/events.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import { begin, submitted, taskOf, taskWhen } from "../../support/submissions.ts";
+
+expectRuntimeErrors("restarted by a test");
 
 let gate = Promise.withResolvers<void>();
 const person = z.object({ name: z.string().min(2), age: z.int().default(7) });

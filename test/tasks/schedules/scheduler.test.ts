@@ -3,6 +3,7 @@ import { env, evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, test, vi } from "vitest";
 import { runs, type Scheduler } from "../../../src/tasks/schedules/scheduler.ts";
 import { captureLogs } from "../../support/call.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import {
   alarmAt,
   change,
@@ -17,6 +18,8 @@ import {
   scheduler,
   useScheduler,
 } from "../../support/schedulers.ts";
+
+expectRuntimeErrors("killed");
 
 useScheduler();
 
