@@ -23,7 +23,8 @@ let document: Document;
 beforeAll(async () => {
   const server = await startDev(storage.path);
   try {
-    document = withoutOthers((await (await fetch(`${server.url}/openapi.json`)).json()) as Document);
+    const response = await fetch(`${server.url}/openapi.json`);
+    document = withoutOthers(await response.json());
   } finally {
     await server.kill();
   }
