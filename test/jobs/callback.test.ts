@@ -9,6 +9,7 @@ import { defineTask, NonRetryableError, registerTaskTypes } from "../../src/task
 import { callForJson } from "../support/call.ts";
 import { putFile } from "../support/files.ts";
 import { keepQuiet } from "../support/quiet.ts";
+import { expectRuntimeErrors } from "../support/runtime-errors.ts";
 import { resetUpstream, upstream } from "../support/scripted-upstream.ts";
 import { submitted } from "../support/submissions.ts";
 import { taskContext } from "../support/task-context.ts";
@@ -99,6 +100,7 @@ async function endedTask(fileId: string): Promise<string> {
   return id;
 }
 
+expectRuntimeErrors("Network connection lost", "Connection refused");
 keepQuiet();
 beforeEach(async () => {
   await reset();
