@@ -13,7 +13,8 @@ test("Hono's client knows the routes, and the types of what they take and give",
   const left: (() => Promise<unknown>)[] = [];
   const client = hc<Api>("http://localhost", {
     fetch: async (input: RequestInfo | URL, init?: RequestInit) => {
-      const { response, settled } = await callWorker(new URL(String(input)).pathname, init as CallOptions);
+      const { pathname } = new URL(input instanceof Request ? input.url : input);
+      const { response, settled } = await callWorker(pathname, init as CallOptions);
       left.push(settled);
       return response;
     },

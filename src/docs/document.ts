@@ -8,6 +8,8 @@
 import packageJson from "../../package.json";
 import type { ApiDocument, Router } from "../kernel/app.ts";
 
+type PathItem = NonNullable<ApiDocument["paths"]>[string];
+
 const INFO = {
   title: "Sluice",
   version: packageJson.version,
@@ -47,7 +49,13 @@ export function describeApi(app: () => Router): (origin: string) => ApiDocument 
 function build(app: Router): ApiDocument {
   const document = structuredClone(app.getOpenAPI31Document({ openapi: "3.1.0", info: INFO, tags: TAGS }));
   moveDefaults(document);
-  return document;
+  return { ...document, paths: Object.fromEntries(inReadingOrder(Object.entries(document.paths ?? {}))) };
+}
+
+/** The paths that need no token were mounted first, so that they need none; for a reader, they come after the others. */
+function inReadingOrder(paths: [string, PathItem][]): [string, PathItem][] {
+  const isOpen = (item: PathItem) => Object.values(item).every(({ security }) => security?.length === 0);
+  return paths.toSorted(([, a], [, b]) => Number(isOpen(a)) - Number(isOpen(b)));
 }
 
 /** Keywords of a schema whose members are schemas by name. */

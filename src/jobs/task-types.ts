@@ -4,4 +4,10 @@ import { callback } from "./callback.ts";
 import { taskA, taskB } from "./run-tasks.ts";
 import { verifyFile } from "./verify-file.ts";
 
-export const TASK_TYPES: readonly TaskType[] = [callback, taskA, taskB, verifyFile];
+export const TASK_TYPES: readonly TaskType[] = [
+  callback,
+  taskA,
+  taskB,
+  verifyFile,
+  // Your own, one on each line:
+];

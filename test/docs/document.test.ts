@@ -143,7 +143,7 @@ describe("the OpenAPI document", () => {
   test("has an example of each JSON body, which the route accepts as it is", async () => {
     const { body } = await callForJson("/openapi.json");
     const { schemas } = body.components as { schemas: Record<string, { example?: unknown }> };
-    const variables = { LINK_KEYS: "a key of the tests, of 32 characters" };
+    const variables = { LINK_KEYS: "a-key-of-the-tests-with-32-characters" };
     await putFile("hello.txt", "hello");
     let seen = 0;
     for (const { path, method, operation } of await readOperations()) {

@@ -5,7 +5,6 @@
  */
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
-import { registerHooks } from "node:module";
 import { dirname, join } from "node:path";
 import { createConfig, lintFromString } from "@redocly/openapi-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -23,7 +22,8 @@ let document: Document;
 beforeAll(async () => {
   const server = await startDev(storage.path);
   try {
-    document = withoutOthers((await (await fetch(`${server.url}/openapi.json`)).json()) as Document);
+    const response = await fetch(`${server.url}/openapi.json`);
+    document = withoutOthers(await response.json());
   } finally {
     await server.kill();
   }
@@ -53,13 +53,23 @@ test("redocly lint finds no error", async () => {
 });
 
 test("openapi-typescript makes types in which a request may leave out what has a default", async () => {
-  writeFileSync(join(desk.path, "api.ts"), await typesOf(document));
+  writeFileSync(join(desk.path, "openapi.json"), JSON.stringify(document));
   writeFileSync(join(desk.path, "use.ts"), USE);
-  const tsc = join(dirname(dirname(import.meta.dirname)), "node_modules/.bin/tsc");
-  const options = ["--noEmit", "--strict", "--allowImportingTsExtensions"];
-  const { stdout, status } = spawnSync(tsc, [...options, "use.ts"], { cwd: desk.path, encoding: "utf8" });
-  expect([stdout, status]).toEqual(["", 0]);
+  const hook = `data:text/javascript,${encodeURIComponent(HOOK)}`;
+  expect(run("openapi-typescript", ["openapi.json", "--output", "api.ts"], ["--import", hook])).toContain(
+    "api.ts",
+  );
+  expect(run("tsc", ["--noEmit", "--strict", "--allowImportingTsExtensions", "use.ts"])).toBe("");
 });
+
+/** Runs a program of a devDependency, and returns what it prints; throws if it fails. */
+function run(program: string, args: string[], nodeOptions: string[] = []): string {
+  const path = join(dirname(dirname(import.meta.dirname)), "node_modules/.bin", program);
+  const options = { cwd: desk.path, encoding: "utf8" } as const;
+  const { stdout, stderr, status } = spawnSync(process.execPath, [...nodeOptions, path, ...args], options);
+  if (status !== 0) throw new Error(`${program} failed:\n${stdout}${stderr}`);
+  return `${stdout}${stderr}`;
+}
 
 /** Requests with no more than what they need; and, to see that the types are not lax, some with less. */
 const USE = `
@@ -80,16 +90,10 @@ export const noType: Json<"/tasks", "post"> = { input: {} };
 export const noCron: Json<"/schedules", "post"> = { type: "task_a" };
 `;
 
-/** openapi-typescript uses the compiler's JavaScript API, which TypeScript 7 does not have. */
-async function typesOf(described: Document): Promise<string> {
-  const hooks = registerHooks({
-    resolve: (specifier, context, next) =>
-      next(specifier === "typescript" ? import.meta.resolve("typescript-5") : specifier, context),
-  });
-  try {
-    const { default: openapiTs, astToString } = await import("openapi-typescript");
-    return astToString(await openapiTs(JSON.stringify(described), { silent: true }));
-  } finally {
-    hooks.deregister();
-  }
-}
+/** openapi-typescript uses the compiler's JavaScript API, which TypeScript 7 does not have: it gets TypeScript 5. */
+const HOOK = `
+import { registerHooks } from "node:module";
+registerHooks({
+  resolve: (name, context, next) => next(name === "typescript" ? "typescript-5" : name, context),
+});
+`;

@@ -102,6 +102,7 @@ async function endedTask(fileId: string): Promise<string> {
   return id;
 }
 
+expectRuntimeErrors("Network connection lost", "Connection refused");
 keepQuiet();
 beforeEach(async () => {
   await reset();
