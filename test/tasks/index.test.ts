@@ -1,7 +1,9 @@
-/** The scope that each route of the tasks needs. */
+/** The routes of the tasks as a whole: the scope that each needs, and their types for Hono's client. */
 
 import { reset } from "cloudflare:test";
-import { beforeEach, describe, expect, test } from "vitest";
+import { hc } from "hono/client";
+import { beforeEach, describe, expect, expectTypeOf, test } from "vitest";
+import type { scheduleRoutes, steeringRoutes, submitRoutes, taskRoutes } from "../../src/tasks/index.ts";
 import { newTaskId } from "../../src/tasks/ledger/task-id.ts";
 import { callWorker } from "../support/call.ts";
 import { submit, taskRows } from "../support/submissions.ts";
@@ -46,4 +48,17 @@ describe("access:", () => {
     expect((await submit({ type: "task_a" }, { headers, variables })).status).toBe(403);
     expect(await taskRows()).toEqual([]);
   });
+});
+
+test("the types of the routes carry their paths, bodies and responses, for `hc`", () => {
+  const site = "http://localhost";
+  const submitting = hc<typeof submitRoutes>(site).tasks.$post;
+  // Members with a default are optional.
+  expectTypeOf(submitting).toBeCallableWith({ json: { type: "task_a" } });
+  const { tasks } = hc<typeof taskRoutes>(site);
+  expectTypeOf(tasks[":id"].$get).toBeCallableWith({ param: { id: "s0-a" } });
+  expectTypeOf(tasks[":id"].$get).returns.resolves.toHaveProperty("json");
+  expectTypeOf(hc<typeof steeringRoutes>(site).tasks[":id"].cancel.$post).toBeFunction();
+  const create = hc<typeof scheduleRoutes>(site).schedules.$post;
+  expectTypeOf(create).toBeCallableWith({ json: { cron: "* * * * *", type: "task_a" } });
 });
