@@ -1,7 +1,7 @@
 /**
- * One process of a fleet that shares a limit through Redis. Each of its clients calls the upstream again as soon as its
- * last call is over. The process begins at once, and prints one line of JSON: the latencies of the calls that began and
- * ended within a given time span. Then it idles until it is stopped.
+ * One process of a fleet that shares a limit through Redis. Each of its clients calls the upstream again as soon as
+ * its last call is over. The process begins at once, and prints one line of JSON: the latencies of the calls that
+ * began and ended within a given time span. Then it idles until it is stopped.
  *
  *     fleet-member.ts <library> <redis socket> <upstream> <limit> <clients> <from> <until>    (ms since the epoch)
  */

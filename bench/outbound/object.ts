@@ -1,8 +1,9 @@
 /**
  * What the Semaphore object costs, measured from within workerd by the Worker beside this file.
  *
- * Acquire + release is compared with two calls that only write one row each: the least that a durable permit can cost.
- * The two alternate several times, so that other load on the machine slows both. The figures are medians of the rounds.
+ * Acquire + release is compared with two calls that only write one row each: the least that a durable permit can
+ * cost. The two alternate several times, so that other load on the machine slows both. The figures are medians of the
+ * rounds.
  */
 import { readFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";

@@ -1,9 +1,10 @@
 /**
- * What a grant costs in the rules alone (src/outbound/semaphore/permits.ts), in this process: no object, storage or call.
+ * What a grant costs in the rules alone (src/outbound/semaphore/permits.ts), in this process: no object, storage or
+ * call.
  *
- * There is one permit, and a queue for it. The permit is released, the first in the queue gets it, and so on until the
- * queue is empty. Draining a long queue alternates with draining enough short ones for the same number of grants. The
- * figures are medians.
+ * There is one permit, and a queue for it. The permit is released, the first in the queue gets it, and so on until
+ * the queue is empty. Draining a long queue alternates with draining enough short ones for the same number of grants.
+ * The figures are medians.
  */
 
 import type { PermitRequest } from "../../src/outbound/semaphore/permit-types.ts";

@@ -1,8 +1,8 @@
 /**
  * The semaphore: what it costs, how well its permits are used, and how other tools do the same job.
  *
- * A target stands in brackets beside its figure. The upstream itself counts how many calls it sees at once, whatever a
- * caller believes it has sent.
+ * A target stands in brackets beside its figure. The upstream itself counts how many calls it sees at once, whatever
+ * a caller believes it has sent.
  */
 import { startUpstream } from "../support/upstream.ts";
 import { renderTable } from "../table.ts";
@@ -45,6 +45,6 @@ async function compare(): Promise<string> {
     "",
     "Sluice serves every client over HTTP and keeps grants on disk. The others are libraries, in a fleet of Node",
     "processes that call the upstream themselves, with a Redis that keeps nothing on disk. redis-semaphore has no",
-    "queue: whichever client polls at the right moment is next. Its low median comes at the cost of the longest waits.",
+    "queue: whichever client polls at the right moment is next. Its low median comes at the cost of long waits.",
   ].join("\n");
 }

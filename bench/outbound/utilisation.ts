@@ -2,9 +2,9 @@
  * How well Sluice uses its permits: the mean number of calls in flight that the upstream sees ÷ its limit, while more
  * clients than there are permits keep calling.
  *
- * The rest, up to 1, is the time between two calls on one permit: the way of the response back to Sluice, the release,
- * the grant to the next waiter, and the way of the next call to the upstream. Five clients that call the upstream
- * directly have the first and the last of these too. Their figure is the ceiling.
+ * The rest, up to 1, is the time between two calls on one permit: the way of the response back to Sluice, the
+ * release, the grant to the next waiter, and the way of the next call to the upstream. Five clients that call the
+ * upstream directly have the first and the last of these too. Their figure is the ceiling.
  */
 import { CONCURRENCY } from "../contender.ts";
 import { measureCalls, measureCeiling } from "../load.ts";

@@ -70,8 +70,8 @@ async function repeat(action: () => Promise<void>, rounds: number, parallel: num
 }
 
 /**
- * One permit, and a queue of `waiting` for it. In each of `rounds` the permit is released, the first in the queue gets
- * it, and a new waiter joins. Resolves to ms per round, and ms per grant while the queue is then drained.
+ * One permit, and a queue of `waiting` for it. In each of `rounds` the permit is released, the first in the queue
+ * gets it, and a new waiter joins. Resolves to ms per round, and ms per grant while the queue is then drained.
  */
 async function timeQueue(env: BenchEnv, waiting: number, rounds: number) {
   const semaphore = env.SEMAPHORE.getByName("narrow");

@@ -2,8 +2,8 @@
  * Child processes and temporary folders that never outlive this process.
  *
  * A child lives from `startProcess` until `stop`. If it ends by itself, that is a failure: code that waits for it to
- * become ready races `failed`, and so gets the child's last output instead of a timeout. However this process exits, its
- * children are killed, each by its own pid, and its temporary folders are removed.
+ * become ready races `failed`, and so gets the child's last output instead of a timeout. However this process exits,
+ * its children are killed, each by its own pid, and its temporary folders are removed.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,9 +1,10 @@
 /**
- * An upstream that counts: it responds with JSON after a delay, and integrates its number of calls in flight over time.
+ * An upstream that counts: it responds with JSON after a delay, and integrates its number of calls in flight over
+ * time.
  *
- * It reports the concurrency that really arrived, whatever the caller believes it has sent. A call is in flight from its
- * headers until its response has been sent or its connection has closed. The upstream is a process of its own, so that
- * neither the load generator nor the measured server slows its clock.
+ * It reports the concurrency that really arrived, whatever the caller believes it has sent. A call is in flight from
+ * its headers until its response has been sent or its connection has closed. The upstream is a process of its own, so
+ * that neither the load generator nor the measured server slows its clock.
  */
 import { createServer } from "node:http";
 import { z } from "zod";

@@ -2,8 +2,8 @@
  * Sluice on plain workerd: the built Worker, its Durable Objects on disk, and nothing between a client and it.
  *
  * The Worker's bindings are read from `wrangler.toml` and written as a workerd configuration into a temporary folder.
- * Buckets and assets are not bound; use Miniflare for those. With a fixed `storageDir` and `port`, a killed Worker can
- * be started again with the same state and address.
+ * Buckets and assets are not bound; use Miniflare for those. With a fixed `storageDir` and `port`, a killed Worker
+ * can be started again with the same state and address.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";

@@ -1,5 +1,6 @@
 /**
- * A call to an upstream from code, in one line, with everything that `/fetch` guarantees: a permit, retries, the cache.
+ * A call to an upstream from code, in one line, with everything that `/fetch` guarantees: a permit, retries, the
+ * cache.
  *
  *     const response = await fetchUpstream(ctx, "weather", "/v1/today?city=Berlin");   // in a task
  *     const response = await fetchUpstream(c, "weather", "/v1/today?city=Berlin");     // in a route
@@ -16,9 +17,10 @@ export interface FetchUpstreamInit extends Pick<RequestInit, "method" | "headers
 }
 
 /**
- * Calls `path` (with its query) of the upstream that wrangler.toml calls `name`, and resolves to its response, whatever
- * the status. Read or cancel the body: until then a long response holds its permit. The caller's own credentials, such
- * as `Authorization` and `Cookie`, are not sent; the upstream's belong in its `headers` in wrangler.toml.
+ * Calls `path` (with its query) of the upstream that wrangler.toml calls `name`, and resolves to its response,
+ * whatever the status. Read or cancel the body: until then a long response holds its permit. The caller's own
+ * credentials, such as `Authorization` and `Cookie`, are not sent; the upstream's belong in its `headers` in
+ * wrangler.toml.
  *
  * Throws a `Problem` if the method or the path is not allowed, if there is no permit (503, with Retry-After), or if
  * there is no usable response (502, 504); a `ConfigurationError` if there is no such upstream.

@@ -1,7 +1,7 @@
 /**
- * An upstream that responds as a test tells it to, and counts the calls it sees: how many at once, and in which order.
- * A call is over when the last byte of its response has been taken. It runs in the isolate of the tests, so they share
- * `upstream`.
+ * An upstream that responds as a test tells it to, and counts the calls it sees: how many at once, and in which
+ * order. A call is over when the last byte of its response has been taken. It runs in the isolate of the tests, so
+ * they share `upstream`.
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { embeddedUpstreams } from "../../src/outbound/demo.ts";

@@ -1,4 +1,6 @@
-/** The caller's side of the semaphore: acquires a permit, keeps it through restarts of the object, and releases it. */
+/**
+ * The caller's side of the semaphore: acquires a permit, keeps it through restarts of the object, and releases it.
+ */
 import { errorFields, log } from "../../kernel/log.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
@@ -33,7 +35,7 @@ export type AcquireOptions = Pick<PermitRequest, "holder" | "priority" | "isRetr
  * semaphore refuses. If the caller dies, the runtime disposes its ticket, and its permit or place is free at once.
  */
 export async function acquirePermit(env: Env, upstream: Upstream, options: AcquireOptions): Promise<Permit> {
-  const askedAtMs = Date.now();
+  const requestedAtMs = Date.now();
   const { signal, ...rest } = options;
   const leaseId = crypto.randomUUID();
   const request: PermitRequest = { ...rest, leaseId, leaseMs: LEASE_MS };
@@ -42,7 +44,7 @@ export async function acquirePermit(env: Env, upstream: Upstream, options: Acqui
   const fence = granted.lease.fence;
   return {
     fence,
-    queuedMs: Date.now() - askedAtMs,
+    queuedMs: Date.now() - requestedAtMs,
     signal: renewal.signal,
     release: async (feedback) => {
       const ticket = renewal.stop();
@@ -63,14 +65,14 @@ interface Granted {
   lease: Lease;
   ticket: Disposable;
   /** The lease began after this. */
-  askedAtMs: number;
+  requestedAtMs: number;
 }
 
 /**
- * Acquires and waits. After each restart of the object it asks again, under the same id and with its first arrival
- * time. If this process was frozen meanwhile, a grant may be old when it arrives, and the permit may be another
- * caller's by then. So unless the grant is certain to be recent, it acquires again, which renews a lease that is still
- * held.
+ * Acquires and waits. After each restart of the object it acquires again, under the same id and with its first
+ * arrival time. If this process was frozen meanwhile, a grant may be old when it arrives, and the permit may be
+ * another caller's by then. So unless the grant is certain to be recent, it acquires again, which renews a lease that
+ * is still held.
  */
 async function untilGranted(
   env: Env,
@@ -80,7 +82,7 @@ async function untilGranted(
 ): Promise<Granted> {
   let arrivedAtMs: number | undefined;
   for (;;) {
-    const { semaphore, acquired, askedAtMs } = await acquire(
+    const { semaphore, acquired, requestedAtMs } = await acquire(
       env,
       upstream,
       { ...request, ...(arrivedAtMs && { arrivedAtMs }) },
@@ -93,7 +95,8 @@ async function untilGranted(
     const result = acquired.is === "granted" ? acquired : await untilAborted(wait, signal, ticket);
     if (result.is === "refused") throw refused(upstream, result.reason, result.retryAfterMs);
     if (result.is === "gone") await scheduler.wait(20 * (0.5 + Math.random()));
-    else if (Date.now() - askedAtMs < MAX_GRANT_AGE_MS) return { lease: result.lease, ticket, askedAtMs };
+    else if (Date.now() - requestedAtMs < MAX_GRANT_AGE_MS)
+      return { lease: result.lease, ticket, requestedAtMs };
   }
 }
 
@@ -102,8 +105,8 @@ async function acquire(env: Env, upstream: Upstream, request: PermitRequest, sig
   const acquireOnce = async () => {
     if (signal.aborted) throw clientGone();
     const semaphore = semaphoreOf(env, upstream);
-    const askedAtMs = Date.now();
-    return { semaphore, askedAtMs, acquired: await semaphore.acquire(request) };
+    const requestedAtMs = Date.now();
+    return { semaphore, requestedAtMs, acquired: await semaphore.acquire(request) };
   };
   try {
     return await retry(acquireOnce, RESTART_PAUSES_MS, (error) => error instanceof Problem);
@@ -141,21 +144,23 @@ const leaseLost = ({ name }: Upstream) =>
 
 const clientGone = () => new Problem("client-gone", "The client went away while it was queued.");
 
-/** Renews a lease until stopped. Each renewal brings a new ticket, which is valid after a restart of the object too. */
+/**
+ * Renews a lease until stopped. Each renewal brings a new ticket, which is valid after a restart of the object too.
+ */
 function keepRenewed(env: Env, upstream: Upstream, request: PermitRequest, granted: Granted) {
   const abort = new AbortController();
   const fields = { upstream: upstream.name, leaseId: request.leaseId };
   let { ticket } = granted;
-  let endsAtMs = granted.askedAtMs + LEASE_MS;
+  let endsAtMs = granted.requestedAtMs + LEASE_MS;
   let isStopped = false;
   const renew = async () => {
-    const askedAtMs = Date.now();
+    const requestedAtMs = Date.now();
     const renewed = await semaphoreOf(env, upstream).acquire(request);
     const isSame = renewed.is === "granted" && renewed.lease.fence === granted.lease.fence;
     if (isSame && !isStopped) {
       ticket[Symbol.dispose](); // of no effect on the lease, which has a newer ticket
       ticket = renewed.ticket;
-      endsAtMs = askedAtMs + LEASE_MS;
+      endsAtMs = requestedAtMs + LEASE_MS;
       return;
     }
     // The lease was released or expired meanwhile. Nobody wants what was acquired instead.

@@ -1,6 +1,6 @@
 /**
- * The bodies of a call, on their way. Each chunk refreshes the silence timeout, and the end of the response is noticed
- * in whatever way it comes: the permit is released then.
+ * The bodies of a call, on their way. Each chunk refreshes the silence timeout, and the end of the response is
+ * noticed in whatever way it comes: the permit is released then.
  */
 import { upstreamProblem } from "./errors.ts";
 import type { SilenceTimeout } from "./silence-timeout.ts";
@@ -12,8 +12,9 @@ export const CLOSING_MS = 2;
 export const MAX_READ_AHEAD_BYTES = 64 * 1024;
 
 /**
- * Passes on at most `maxBytes`, and calls `onEnd` (possibly twice) when the last byte has gone by. When the body breaks
- * off, `onEnd` is called a moment later, so that the upstream sees this call end before another begins in its place.
+ * Passes on at most `maxBytes`, and calls `onEnd` (possibly twice) when the last byte has gone by. When the body
+ * breaks off, `onEnd` is called a moment later, so that the upstream sees this call end before another begins in its
+ * place.
  */
 export function trackResponseBody(
   body: ReadableStream<Uint8Array>,
@@ -38,8 +39,8 @@ export function trackResponseBody(
     cancel: onBreak,
   });
   timeout.signal.addEventListener("abort", () => onBreak(timeout.signal.reason), { once: true });
-  // The signal is not passed to pipeThrough: workerd would leave a rejection unhandled. The fetch that it aborts breaks
-  // the body off anyway.
+  // The signal is not passed to pipeThrough: workerd would leave a rejection unhandled. The fetch that it aborts
+  // breaks the body off anyway.
   return body.pipeThrough(passing);
 }
 

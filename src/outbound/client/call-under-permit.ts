@@ -2,7 +2,8 @@
  * One try of a call, under a permit of its own.
  *
  * The permit is held until the last byte of the response has gone by, or its reader has gone away: while an upstream
- * sends, it is at work. A function that returns a `Response` ends long before that, so the end is observed on the body.
+ * sends, it is at work. A function that returns a `Response` ends long before that, so the end is observed on the
+ * body.
  *
  * When the caller goes away, its call goes on until the head of the response has come, or until the timeout. Many
  * upstreams keep working for a client that has gone, and the permit must say so.
@@ -81,7 +82,8 @@ export async function callUnderPermit(
     if (!ahead.isWhole) return { ...result, response: untilEnd(ahead.response, upstream, timeout, end) };
     end({ ...feedbackOn(response), wantsRetry: isRetryable });
     if (isRetryable) return { ...result, mayRetry: await released, response: ahead.response };
-    // Lets the release leave, and the next caller be served, before this response is rendered: worth 0.05 of utilisation.
+    // Lets the release leave, and the next caller be served, before this response is rendered: worth 0.05 of
+    // utilisation.
     await scheduler.wait(0);
     return { ...result, response: ahead.response };
   } catch (error) {
@@ -98,10 +100,10 @@ export async function callUnderPermit(
 
 async function acquire(caller: Caller, upstream: Upstream, isRetry: boolean): Promise<Permit> {
   const { env, name, priority, signal, requestId } = caller;
-  const askedAtMs = Date.now();
+  const requestedAtMs = Date.now();
   const options = { holder: `${name} ${requestId}`, priority, isRetry, signal };
   return acquirePermit(env, upstream, options).catch((error: unknown) => {
-    throw withTiming(error, { queuedMs: Date.now() - askedAtMs, upstreamMs: 0, tries: 1 });
+    throw withTiming(error, { queuedMs: Date.now() - requestedAtMs, upstreamMs: 0, tries: 1 });
   });
 }
 
@@ -138,7 +140,9 @@ function untilEnd(
   return response;
 }
 
-/** A small response is read at once, which is quicker than streaming it, and a slow client does not hold its permit. */
+/**
+ * A small response is read at once, which is quicker than streaming it, and a slow client does not hold its permit.
+ */
 function isSmall({ body, headers }: Response, { maxResponseBytes }: Upstream): boolean {
   const length = Number(headers.get("content-length") ?? Number.NaN);
   const maxBytes = Math.min(MAX_READ_AHEAD_BYTES, maxResponseBytes);

@@ -1,7 +1,7 @@
 /**
  * Which headers travel on, and which stay here. Headers of a single connection stay (RFC 9110 §7.6.1). So does
- * everything that concerns the caller and Sluice: credentials, cookies, addresses, and what Cloudflare and the browser
- * add about the caller.
+ * everything that concerns the caller and Sluice: credentials, cookies, addresses, and what Cloudflare and the
+ * browser add about the caller.
  */
 import type { Upstream } from "../upstreams.ts";
 

@@ -1,4 +1,6 @@
-/** Where a call goes. A path must not lead to another origin or out of its prefixes, however the upstream reads it. */
+/**
+ * Where a call goes. A path must not lead to another origin or out of its prefixes, however the upstream reads it.
+ */
 import { Problem } from "../../kernel/problem.ts";
 import type { Upstream } from "../upstreams.ts";
 

@@ -5,9 +5,9 @@
  * decides). With `cache_seconds`, a response that says nothing about caching is stored for that time. With
  * `cache_seconds = 0` nothing is stored.
  *
- * Identical GETs that are in flight at the same time do not share one call. They arrive at different Workers, often in
- * different data centres. To share, one Worker or the semaphore would have to hold the bytes for the slowest reader,
- * and all of them would fail together.
+ * Identical GETs that are in flight at the same time do not share one call. They arrive at different Workers, often
+ * in different data centres. To share, one Worker or the semaphore would have to hold the bytes for the slowest
+ * reader, and all of them would fail together.
  */
 import CachePolicy from "http-cache-semantics";
 import { errorFields, log } from "../../kernel/log.ts";
@@ -41,7 +41,8 @@ export function bypassReason(
     headers.has("range") ||
     headers.has("pragma") ||
     /no-cache|no-store|max-age=0/.test(headers.get("cache-control") ?? "");
-  // A header such as X-Api-Key makes the response its sender's own. The configured headers are the same for everybody.
+  // A header such as X-Api-Key makes the response its sender's own. The configured headers are the same for
+  // everybody.
   const isOwn = [...headers.keys()].some((name) => isPersonal(name) && !isConfigured(upstream, name));
   return isUnwanted || isOwn ? "fwd=request" : undefined;
 }
@@ -96,7 +97,8 @@ function mayStore(upstream: Upstream, request: UpstreamRequest, { status, header
   const varies = (headers.get("vary") ?? "").split(",").map((name) => name.trim().toLowerCase());
   if (varies.some((name) => name !== "" && name !== "accept-encoding" && !KEY_HEADERS.includes(name)))
     return false;
-  // By setting `cache_seconds` the operator says that the responses are the same for everybody, whichever key gets them.
+  // By setting `cache_seconds` the operator says that the responses are the same for everybody, whichever key gets
+  // them.
   const headersSent = upstream.cacheSeconds === undefined ? lowerCased(upstream.headers) : {};
   const policy = new CachePolicy(
     { url: request.path, method: request.method, headers: headersSent },

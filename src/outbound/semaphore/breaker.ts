@@ -5,8 +5,8 @@
  *                                                ▲                 │
  *                                                └──probe fails────┘   (twice as long, up to a minute)
  *
- * While it is open, no permit is granted. While it is half-open, one is: the probe. Calls that were in flight when the
- * breaker opened say nothing new, so they are not counted.
+ * While it is open, no permit is granted. While it is half-open, one is: the probe. Calls that were in flight when
+ * the breaker opened say nothing new, so they are not counted.
  */
 export interface BreakerState {
   /** True while open or half-open: no calls before `reopensAtMs`, and only the probe after it. */

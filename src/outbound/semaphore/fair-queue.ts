@@ -2,7 +2,8 @@
  * The callers that wait for a permit, in two queues: interactive calls and background work.
  *
  * Guarantee: first come, first served within a class. While both classes wait, four of any five consecutive grants go
- * to `interactive` and one to `background`. A class that waits alone gets every grant. So neither can starve the other.
+ * to `interactive` and one to `background`. A class that waits alone gets every grant. So neither can starve the
+ * other.
  */
 import { PRIORITIES, type Priority, type Waiter, WaitQueue } from "./wait-queue.ts";
 

@@ -28,7 +28,7 @@ export interface PermitRequest {
   priority: Priority;
   /** How long the permit may be held unless it is renewed. */
   leaseMs: number;
-  /** When the caller first asked, if it asks again after a restart. */
+  /** When the caller first requested it, if it does so again after a restart. */
   arrivedAtMs?: number;
   /** True for a retry. A retry does not earn retry budget: it was paid for when the failed call was released. */
   isRetry: boolean;
@@ -44,7 +44,9 @@ export type Decision =
 
 /** How a call went. The holder reports it with the release. */
 export interface Feedback {
-  /** `overloaded`: 429, or 503 with Retry-After. `failed`: no response, or any other 5xx. `unknown`: the caller left. */
+  /**
+   * `overloaded`: 429, or 503 with Retry-After. `failed`: no response, or any other 5xx. `unknown`: the caller left.
+   */
   outcome: "ok" | "overloaded" | "failed" | "unknown";
   /** What the upstream asked for with Retry-After. */
   retryAfterMs?: number;

@@ -1,8 +1,8 @@
 /**
  * The rules of the semaphore: who is granted a permit, and when. No clock, storage, randomness or network in here.
  *
- * A permit is a lease. A request is granted at once if nobody waits and nothing blocks it; otherwise it is queued. The
- * lease ends when it is released or when it expires. What can block a grant, in the order in which it is checked:
+ * A permit is a lease. A request is granted at once if nobody waits and nothing blocks it; otherwise it is queued.
+ * The lease ends when it is released or when it expires. What can block a grant, in the order in which it is checked:
  *
  *     paused        by an operator
  *     restarted     a moment ago, while permits were held: those that waited before come back first
@@ -18,6 +18,7 @@
 import { type Settings } from "../upstreams.ts";
 import { Breaker } from "./breaker.ts";
 import { FairQueue } from "./fair-queue.ts";
+import { HeldLeases } from "./held-leases.ts";
 import type {
   Block,
   Changes,
@@ -50,11 +51,7 @@ export class Permits {
   #dueAtMs: number;
   #lastFence: number;
   readonly #graceUntilMs: number;
-  /** No lease ends before this. Saves looking at every lease at every step. */
-  #earliestEndMs: number;
-  /** A moving average: later calls count more. */
-  #meanHoldMs = 1000;
-  readonly #held: Map<string, Lease>;
+  readonly #held: HeldLeases;
   readonly #queue = new FairQueue();
   readonly #breaker: Breaker;
   readonly #throttle: Throttle;
@@ -64,16 +61,15 @@ export class Permits {
     this.#settings = settings;
     this.#graceUntilMs = held.length > 0 ? atMs + GRACE_MS : 0;
     this.#dueAtMs = state?.dueAtMs ?? 0;
-    this.#held = new Map(held.map((lease) => [lease.id, lease]));
+    this.#held = new HeldLeases(held);
     this.#lastFence = lastFence;
-    this.#earliestEndMs = this.#findEarliestEndMs();
-    this.#breaker = new Breaker(state?.breaker, (leaseId) => this.#held.has(leaseId));
+    this.#breaker = new Breaker(state?.breaker, (leaseId) => this.held.has(leaseId));
     this.#throttle = new Throttle(settings.concurrency, state?.throttle);
     this.#capDueTime(atMs);
   }
 
   get held(): ReadonlyMap<string, Lease> {
-    return this.#held;
+    return this.#held.all;
   }
 
   get queue(): Iterable<Waiter> & Pick<FairQueue, "get" | "length"> {
@@ -100,9 +96,9 @@ export class Permits {
   /** Requests a permit, or renews the one under this id. Call `advance` first. */
   request(request: PermitRequest, nowMs: number): Decision {
     const { leaseId, leaseMs, arrivedAtMs } = request;
-    const held = this.#held.get(leaseId);
+    const held = this.held.get(leaseId);
     if (held)
-      return { is: "granted", lease: this.#hold({ ...held, endsAtMs: nowMs + leaseMs }), isNew: false };
+      return { is: "granted", lease: this.#held.hold({ ...held, endsAtMs: nowMs + leaseMs }), isNew: false };
     const queued = this.#queue.get(leaseId);
     if (queued) return { is: "queued", arrivedAtMs: queued.arrivedAtMs };
 
@@ -125,13 +121,11 @@ export class Permits {
     jitter: number,
   ): Lease | undefined {
     this.#queue.leave(leaseId);
-    const lease = this.#held.get(leaseId);
+    const lease = this.#held.release(leaseId, nowMs);
     if (!lease) return undefined;
-    this.#held.delete(leaseId);
-    this.#meanHoldMs += (nowMs - lease.grantedAtMs - this.#meanHoldMs) / 16;
     const failed = outcome === "ok" || outcome === "failed" ? outcome === "failed" : undefined;
     this.#reportToBreaker(leaseId, failed, nowMs);
-    if (outcome === "ok") this.#throttle.increase(this.#held.size + 1);
+    if (outcome === "ok") this.#throttle.increase(this.held.size + 1);
     if (outcome === "overloaded" || outcome === "failed") this.#throttle.decrease(lease.grantedAtMs, nowMs);
     if (retryAfterMs !== undefined && retryAfterMs > 0) this.#throttle.pause(retryAfterMs, nowMs, jitter);
     return lease;
@@ -144,8 +138,8 @@ export class Permits {
 
   /** Expires what ends at `nowMs`, refuses waiters that it is no use to keep, then grants what can be granted. */
   advance(nowMs: number): Changes {
-    const changes: Changes = { granted: [], expired: [], refused: [] };
-    if (this.#earliestEndMs <= nowMs) changes.expired = this.#expire(nowMs);
+    const changes: Changes = { granted: [], expired: this.#held.expire(nowMs), refused: [] };
+    for (const { id } of changes.expired) this.#reportToBreaker(id, undefined, nowMs);
     for (let oldest = this.#queue.oldest; oldest; oldest = this.#queue.oldest) {
       const block = this.blockAt(nowMs);
       const reason = this.#reasonToRefuseWaiter(oldest, block, nowMs);
@@ -163,7 +157,7 @@ export class Permits {
     const oldest = this.#queue.oldest;
     if (!oldest) return undefined;
     const untilMs = this.blockAt(nowMs)?.untilMs ?? nowMs;
-    return Math.min(oldest.arrivedAtMs + this.#settings.maxWaitMs, this.#earliestEndMs, untilMs);
+    return Math.min(oldest.arrivedAtMs + this.#settings.maxWaitMs, this.#held.earliestEndMs, untilMs);
   }
 
   /** What blocks every grant at `nowMs`, if anything does. */
@@ -175,8 +169,8 @@ export class Permits {
     const phase = this.#breaker.phaseAt(nowMs);
     if (phase === "open") return { by: "breaker-open", untilMs: this.#breaker.state.reopensAtMs };
     if (phase === "half-open" && this.#breaker.hasProbe) return { by: "probe", untilMs: Infinity };
-    if (this.#held.size >= this.limitAt(nowMs))
-      return { by: "concurrency", untilMs: this.#throttle.rampExceedsAtMs(this.#held.size, nowMs) };
+    if (this.held.size >= this.limitAt(nowMs))
+      return { by: "concurrency", untilMs: this.#throttle.rampExceedsAtMs(this.held.size, nowMs) };
     const { rate } = this.#settings;
     const rateAtMs = rate ? rateAllowsAt(rate, this.#dueAtMs) : 0;
     return rateAtMs > nowMs ? { by: "rate", untilMs: rateAtMs } : undefined;
@@ -200,7 +194,7 @@ export class Permits {
   estimateWaitMs(position: number, nowMs: number): number {
     const block = this.blockAt(nowMs);
     const blockedMs = block && Number.isFinite(block.untilMs) ? block.untilMs - nowMs : 0;
-    return Math.ceil(blockedMs + (this.#meanHoldMs * (position + 1)) / this.limitAt(nowMs));
+    return Math.ceil(blockedMs + (this.#held.meanHoldMs * (position + 1)) / this.limitAt(nowMs));
   }
 
   #reasonToRefuseNewcomer(
@@ -238,36 +232,16 @@ export class Permits {
     if (rate) this.#dueAtMs = Math.min(this.#dueAtMs, nowMs + (rate.burst * 1000) / rate.perSecond);
   }
 
-  #expire(nowMs: number): Lease[] {
-    const expired = [...this.#held.values()].filter((lease) => lease.endsAtMs <= nowMs);
-    for (const { id } of expired) {
-      this.#held.delete(id);
-      this.#reportToBreaker(id, undefined, nowMs);
-    }
-    this.#earliestEndMs = this.#findEarliestEndMs();
-    return expired;
-  }
-
-  #findEarliestEndMs(): number {
-    return Math.min(...[...this.#held.values()].map((lease) => lease.endsAtMs));
-  }
-
   #grant({ leaseId, holder, leaseMs }: Waiter, nowMs: number): Lease {
     const { rate } = this.#settings;
     if (rate) this.#dueAtMs = dueAfterCall(rate, this.#dueAtMs, nowMs);
     this.#breaker.onGrant(leaseId);
-    return this.#hold({
+    return this.#held.hold({
       id: leaseId,
       holder,
       fence: ++this.#lastFence,
       grantedAtMs: nowMs,
       endsAtMs: nowMs + leaseMs,
     });
-  }
-
-  #hold(lease: Lease): Lease {
-    this.#held.set(lease.id, lease);
-    this.#earliestEndMs = Math.min(this.#earliestEndMs, lease.endsAtMs);
-    return lease;
   }
 }

@@ -2,8 +2,8 @@
  * The semaphore of one upstream, for the whole fleet. The object's name is the upstream's.
  *
  * The life of a permit:
- *   1. `acquire` responds at once: granted, queued or refused. The first two come with a ticket. When the caller ends,
- *      in whatever way, the runtime disposes its ticket, and that releases the permit or leaves the queue.
+ *   1. `acquire` responds at once: granted, queued or refused. The first two come with a ticket. When the caller
+ *      ends, in whatever way, the runtime disposes its ticket, and that releases the permit or leaves the queue.
  *   2. A queued caller then calls `wait`. This is a separate call because a caller that dies inside a pending
  *      `acquire` would have no ticket yet, and would stay in the queue.
  *   3. A long call renews its lease by acquiring again under the same id.
@@ -11,8 +11,8 @@
  *      breaks the ticket, but not the id.
  *
  * A grant is in SQLite before it is returned (an RPC response waits for the write), so a restarted object knows who
- * may be calling. Queued callers ask again, under the same id and with their first arrival time. If a holder freezes,
- * or dies together with this object, its lease expires.
+ * may be calling. Queued callers acquire again, under the same id and with their first arrival time. If a holder
+ * freezes, or dies together with this object, its lease expires.
  */
 import { DurableObject, RpcTarget } from "cloudflare:workers";
 import { log } from "../../kernel/log.ts";
@@ -50,7 +50,9 @@ export type AcquireResult =
   | { is: "queued"; arrivedAtMs: number; ticket: Ticket }
   | Refused;
 
-/** How a wait ended. `gone`: nobody waits under this id, for example after a restart of this object; acquire again. */
+/**
+ * How a wait ended. `gone`: nobody waits under this id, for example after a restart of this object; acquire again.
+ */
 export type WaitResult = { is: "granted"; lease: Lease } | Refused | { is: "gone" };
 
 export class Semaphore extends DurableObject<Env> {
@@ -59,7 +61,9 @@ export class Semaphore extends DurableObject<Env> {
   readonly #permits: Permits;
   readonly #statistics = new Statistics(Date.now());
   readonly #subscribers = new Subscribers(() => this.status());
-  /** The latest ticket of each lease id. Once a caller has acquired again, disposing its older ticket has no effect. */
+  /**
+   * The latest ticket of each lease id. Once a caller has acquired again, disposing its older ticket has no effect.
+   */
   readonly #tickets = new Map<string, Ticket>();
   readonly #waits = new Map<string, PromiseWithResolvers<WaitResult>>();
   #timer: { atMs: number; id: ReturnType<typeof setTimeout> } | undefined;
@@ -76,7 +80,7 @@ export class Semaphore extends DurableObject<Env> {
     this.#permits = new Permits(settingsOf(this.#upstream, this.#store.override), restored);
   }
 
-  /** Requests a permit, or renews one; see above. Asking again under the same id is harmless. */
+  /** Requests a permit, or renews one; see above. Doing so again under the same id is harmless. */
   acquire(request: PermitRequest): AcquireResult {
     const { leaseId } = request;
     this.#advance();

@@ -1,8 +1,8 @@
 /**
  * Sends an upstream's status to those that watch it, as server-sent events (WHATWG HTML §9.2).
  *
- * Each event holds the whole status, so no event depends on another. Changes that come close together share one event,
- * a slow reader skips what is out of date, and a reader that reconnects needs nothing repeated.
+ * Each event holds the whole status, so no event depends on another. Changes that come close together share one
+ * event, a slow reader skips what is out of date, and a reader that reconnects needs nothing repeated.
  */
 const MIN_INTERVAL_MS = 200;
 /** The status also changes with time alone: a pause ends, a lease expires. */

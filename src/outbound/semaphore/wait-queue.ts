@@ -1,8 +1,8 @@
 /**
  * Waiters in the order of their first arrival: a doubly linked list with an index.
  *
- * Joining at the end, leaving from anywhere and taking the first cost the same at any length. Only a waiter that comes
- * back after a restart, and arrived before the last one in the queue, has to walk to its place.
+ * Joining at the end, leaving from anywhere and taking the first cost the same at any length. Only a waiter that
+ * comes back after a restart, and arrived before the last one in the queue, has to walk to its place.
  */
 export const PRIORITIES = ["interactive", "background"] as const;
 export type Priority = (typeof PRIORITIES)[number];
@@ -10,7 +10,7 @@ export type Priority = (typeof PRIORITIES)[number];
 export interface Waiter {
   /** The id of the lease it waits for. */
   leaseId: string;
-  /** When it first asked. It keeps this time when it asks again after a restart. */
+  /** When it first requested a permit. It keeps this time when it requests one again after a restart. */
   arrivedAtMs: number;
   leaseMs: number;
   /** Who waits, for people to read. */

@@ -5,8 +5,8 @@
  *
  *     responded    the whole response came; the verdict judges what it says
  *     cancelled    the client itself reset the connection, while it waited or in the middle of the response
- *     broken       the connection ended without a response, or in the middle of one. Only a process that was killed or
- *                  frozen may do that.
+ *     broken       the connection ended without a response, or in the middle of one. Only a process that was killed
+ *                  or frozen may do that.
  *     refused      nobody listened, because the process was restarting; the call was never made
  */
 import { request as httpRequest, type IncomingMessage } from "node:http";

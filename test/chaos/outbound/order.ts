@@ -1,11 +1,11 @@
 /**
  * In which order calls requested a permit, and in which they got it, as the semaphore itself logs it (worker.ts).
  *
- * The promise is about callers that wait at the same time. A crash drops all of them from the queue, and one that comes
- * back after the grace period may find that others have passed it. So there are two measures:
+ * The promise is about callers that wait at the same time. A crash drops all of them from the queue, and one that
+ * comes back after the grace period may find that others have passed it. So there are two measures:
  *
- *     broken      among calls that first requested, and were first granted, a permit in the same life of the object: the
- *                 order of the fences is not the order of the requests. This must never happen.
+ *     broken      among calls that first requested, and were first granted, a permit in the same life of the object:
+ *                 the order of the fences is not the order of the requests. This must never happen.
  *     overtaken   among all calls, over all lives: a later request has a lower fence. Reported, not judged.
  */
 import { z } from "zod";

@@ -6,8 +6,8 @@
  *     --only crash,kill,freeze,burst    only some of the faults; clients always come and go
  *     --verbose       show what the Workers log
  *
- * Then it runs the same check on a semaphore that keeps its leases in memory only: a check that cannot fail would prove
- * nothing. The exit code is 1 if a promise is broken, or if this control does not break one.
+ * Then it runs the same check on a semaphore that keeps its leases in memory only: a check that cannot fail would
+ * prove nothing. The exit code is 1 if a promise is broken, or if this control does not break one.
  */
 import { parseArgs } from "node:util";
 import type { Promised } from "../promised.ts";

@@ -4,8 +4,8 @@
  *     /quick/{ms}     responds after this time
  *     /stream/{ms}    begins to respond at once, and sends a line every 20 ms for this time
  *
- * A call is in flight from its headers until its response has been sent, or until the other end closes the connection,
- * by FIN or by reset. The upstream is a process of its own, so that the chaos does not slow its clock.
+ * A call is in flight from its headers until its response has been sent, or until the other end closes the
+ * connection, by FIN or by reset. The upstream is a process of its own, so that the chaos does not slow its clock.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
@@ -130,7 +130,8 @@ class Calls {
 
 /**
  * Calls `onOver` when the response has been sent, or the other end has gone. For the latter, Node's response emits
- * `close` only after other input of the same moment, such as the call that took this one's permit. The socket is first.
+ * `close` only after other input of the same moment, such as the call that took this one's permit. The socket is
+ * first.
  */
 function onceOver(socket: Socket, response: ServerResponse, onOver: () => void): void {
   const over = () => {

@@ -40,7 +40,7 @@ function expectFiveMebibytes(received: Uint8Array, chunk: Uint8Array): void {
   }
 }
 
-/** A body that begins with "begun ", and then waits for whatever the test has in mind. Made by whoever sends it. */
+/** A body that begins with "begun " and then waits for the test to resolve or reject `end`. */
 function begunBody() {
   const end = Promise.withResolvers<string>();
   let hasBegun = false;

@@ -317,6 +317,49 @@ describe("PATCH /upstreams/{name}", () => {
   });
 });
 
+describe("the examples in the API reference", () => {
+  interface Operation {
+    parameters: { name: string; schema: { example: string } }[];
+    requestBody?: { content: Record<string, { schema: { example: unknown; properties: { rate: object } } }> };
+  }
+  const operation = async (path: string, method: string) => {
+    const { paths } = (await callForJson("/openapi.json")).body as {
+      paths: Record<string, Record<string, Operation>>;
+    };
+    const found = paths[path]?.[method];
+    if (!found) throw new Error(`There is no ${method} ${path}.`);
+    return found;
+  };
+  /** The path with its examples, percent-encoded as Swagger UI does. */
+  const examplePath = (path: string, { parameters }: Operation) =>
+    parameters.reduce(
+      (filled, { name, schema }) => filled.replace(`{${name}}`, encodeURIComponent(schema.example)),
+      path,
+    );
+
+  test.each(["/upstreams/{name}", "/fetch/{upstream}/{path}"])("GET %s works", async (path) => {
+    const { status } = await callForJson(examplePath(path, await operation(path, "get")));
+    expect(status).toBe(200);
+  });
+
+  test("PATCH /upstreams/{name} is accepted, and changes no limit of the demo upstream", async () => {
+    const path = "/upstreams/{name}";
+    const patched = await operation(path, "patch");
+    const before = await statusOf("demo");
+    const schema = patched.requestBody?.content["application/json"]?.schema;
+    const { status, body } = await callForJson(examplePath(path, patched), {
+      method: "PATCH",
+      body: JSON.stringify(schema?.example),
+      headers: { "Content-Type": "application/json" },
+    });
+    expect(status).toBe(200);
+    const { concurrency, limitNow, rate, paused, obstacle } = before;
+    expect(body).toMatchObject({ concurrency, limitNow, rate, paused, obstacle });
+    // A member with a default must not be required of generated clients.
+    expect(schema?.properties.rate).toMatchObject({ required: ["per_second"] });
+  });
+});
+
 describe("the scope", () => {
   test.each([
     ["GET", "/upstreams", "read", 200],
