@@ -5,24 +5,39 @@
  *     # wrangler.toml         its tables are added to the file, and its variables replace those of the same name
  *     # .dev.vars             its lines are added to the file
  *     diff                    changes the file whose path it begins with; an added import goes to the other imports
+ *     sh                      lines that add to a file (`echo … >> .dev.vars`) are run
  *
  * Every other block only shows something.
  */
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type CodeBlock, codeBlocksUnder } from "../support/markdown.ts";
 import { RECIPES, type Recipe } from "./recipes.ts";
 
-/** Applies a recipe to a clone in `folder`, after those that it builds on. Gives the files that it has written. */
-export function applyRecipe(folder: string, { page, heading, after = [] }: Recipe): string[] {
-  const before = after.map((name) => RECIPES.find((recipe) => recipe.name === name));
-  const written = before.flatMap((recipe) => (recipe ? applyRecipe(folder, recipe) : []));
-  const text = readFileSync(join(folder, page), "utf8");
-  const blocks = codeBlocksUnder({ path: page, text }, heading).flatMap(fileOf);
-  if (blocks.length === 0) throw new Error(`${page}: "${heading}" has no code block that names its file`);
-  for (const block of blocks) applyBlock(folder, block);
-  return [...new Set([...written, ...blocks.map(({ path }) => path)])];
+/** Applies recipes to a clone in `folder`, each once, and after those that it builds on. */
+export function applyRecipes(folder: string, recipes: Recipe[]): void {
+  const all = new Set(recipes.flatMap(withFoundations));
+  for (const recipe of all) applyRecipe(folder, recipe);
 }
+
+const withFoundations = (recipe: Recipe): Recipe[] => [
+  ...RECIPES.filter(({ name }) => recipe.after?.includes(name)).flatMap(withFoundations),
+  recipe,
+];
+
+function applyRecipe(folder: string, { page, heading }: Recipe): void {
+  const blocks = codeBlocksUnder({ path: page, text: readFileSync(join(folder, page), "utf8") }, heading);
+  const files = blocks.flatMap(fileOf);
+  if (files.length === 0) throw new Error(`${page}: "${heading}" has no code block that names its file`);
+  for (const file of files) applyBlock(folder, file);
+  for (const line of linesOfShell(blocks).filter((text) => /^echo .* >> \S+$/.test(text)))
+    spawnSync("sh", ["-c", line], { cwd: folder });
+}
+
+/** The lines of all `sh` blocks. */
+export const linesOfShell = (blocks: CodeBlock[]): string[] =>
+  blocks.filter(({ language }) => language === "sh").flatMap(({ text }) => text.split("\n"));
 
 interface FileBlock {
   path: string;

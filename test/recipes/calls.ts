@@ -2,7 +2,7 @@
  * The calls that the pages show: each command of a `console` block is run, and must print what the page prints.
  *
  * Ids, times, signatures and durations differ each time; a command gets the id that an earlier one has printed in the
- * place of the id in the page. A line `…` stands for any lines. What is not yet as the page says may become so: the
+ * place of the id in the page. `…` stands for anything. What is not yet as the page says may become so: the
  * command is repeated for a while.
  */
 
@@ -80,6 +80,6 @@ function patternOf(output: string): RegExp {
     .split(VARYING)
     .map((text, i) => literally(text) + (groups[i] ?? ""))
     .join("")
-    .replace(/^…$/gm, String.raw`[\s\S]*?`);
+    .replaceAll("…", String.raw`[\s\S]*?`);
   return new RegExp(`^${source}$`, "i");
 }

@@ -20,7 +20,8 @@ export const readPages = (root: string): Page[] =>
     .toSorted()
     .map((path) => ({ path, text: readFileSync(join(root, path), "utf8") }));
 
-const FENCED = /^```.*\n[\s\S]*?^```$/gm;
+/** A code block may be indented, as a part of a list. */
+const FENCED = /^( *)```(\S*).*\n([\s\S]*?)^\1```$/gm;
 
 /** Without code blocks, which hold no headings, tables or links. */
 const proseOf = ({ text }: Page) => text.replace(FENCED, "");
@@ -66,9 +67,9 @@ export function anchorsOf(page: Page): Set<string> {
 }
 
 export const codeBlocksOf = ({ text }: Page): CodeBlock[] =>
-  [...text.matchAll(/^```(\S*)\n([\s\S]*?)^```$/gm)].map(([, language, code]) => ({
+  [...text.matchAll(FENCED)].map(([, indent, language, code]) => ({
     language: String(language),
-    text: String(code),
+    text: String(code).replaceAll(new RegExp(`^${indent}`, "gm"), ""),
   }));
 
 /** The code blocks under a heading, up to the next heading of the same or a higher level. */
