@@ -16,10 +16,10 @@ import { TEST_VARIABLES } from "./test/support/variables.ts";
 const root = import.meta.dirname;
 const inNode = ["test/e2e/**/*.test.ts", "test/architecture.test.ts"];
 const isolated = [
-  // Counts every object in R2 while an upload is put together.
-  "test/files/resumable/assembly.test.ts",
+  // Counts every object in R2 during a concatenation.
+  "test/files/resumable/concatenation.test.ts",
   // Finds the object of an upload by being the only one in R2.
-  "test/files/resumable/seal.test.ts",
+  "test/files/resumable/completion.test.ts",
 ];
 
 const workers = () =>

@@ -2,7 +2,7 @@
 import { EventEmitter, once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
-import { BrokenOff, send as sendRequest, type WireAnswer } from "../files/wire.ts";
+import { BrokenOff, send as sendRequest, type WireResponse } from "../files/wire.ts";
 import { type History, type Task, taskSchema } from "./history.ts";
 
 /** Something that a kill can follow closely. The last five are what the witness heard. */
@@ -12,7 +12,7 @@ export type Moment = "submit" | "cancel" | "begin" | "step" | "recorded" | "tick
 export interface Answer {
   status: number;
   json: unknown;
-  headers: WireAnswer["headers"];
+  headers: WireResponse["headers"];
   askedAtMs: number;
   answeredAtMs: number;
 }

@@ -10,6 +10,7 @@ import {
 } from "../../../src/files/resumable/session-storage.ts";
 import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import {
   blobsLeft,
   bytesOf,
@@ -29,6 +30,7 @@ import {
 } from "../../support/uploads.ts";
 
 keepQuiet();
+expectRuntimeErrors("jsg.Error: killed");
 
 beforeEach(() => {
   // The pauses before a part is sent again.

@@ -5,6 +5,7 @@ import { FileTasks } from "../../../src/jobs/index.ts";
 import { callForJson } from "../../support/call.ts";
 import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import {
   blobsLeft,
   bytesOf,
@@ -26,6 +27,7 @@ import {
 } from "../../support/uploads.ts";
 
 keepQuiet();
+expectRuntimeErrors("R2 is not available", "deleteAllDurableObjects");
 
 // The pauses before another try.
 beforeEach(() => {

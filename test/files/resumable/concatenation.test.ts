@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { captureLogs } from "../../support/call.ts";
 import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import { collect, objectKeys } from "../../support/stored.ts";
 import {
   blobsLeft,
@@ -32,6 +33,7 @@ import {
 } from "../../support/uploads.ts";
 
 keepQuiet();
+expectRuntimeErrors("jsg.Error: killed");
 
 afterEach(async () => {
   vi.useRealTimers();

@@ -2,6 +2,7 @@ import { evictDurableObject, reset, runDurableObjectAlarm } from "cloudflare:tes
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import { collect, objectKeys } from "../../support/stored.ts";
 import {
   bytesOf,
@@ -31,6 +32,7 @@ import {
 } from "../../support/uploads.ts";
 
 keepQuiet();
+expectRuntimeErrors("jsg.Error: killed", "disconnected: ");
 
 afterEach(async () => {
   vi.useRealTimers();
