@@ -15,7 +15,7 @@
  * Invariants: at most `concurrency` leases are held, except after the limit was lowered below the number that were;
  * within a class, no request is granted while an earlier one waits; each fence is greater than every fence before it.
  */
-import { type Settings } from "../upstreams.ts";
+import type { Settings } from "../upstreams.ts";
 import { Breaker } from "./breaker.ts";
 import { FairQueue } from "./fair-queue.ts";
 import { HeldLeases } from "./held-leases.ts";
