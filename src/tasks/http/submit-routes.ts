@@ -2,7 +2,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
-import { type AppEnv } from "../../kernel/app-env.ts";
+import type { AppEnv } from "../../kernel/app-env.ts";
 import { callbackUrlError } from "../../kernel/callbacks.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import type { NewTask } from "../ledger/claim.ts";
