@@ -33,7 +33,7 @@ export interface WorkerdOptions {
   around?: Wrapper;
 }
 
-export interface Wrapper {
+interface Wrapper {
   /** Its source, in JavaScript. */
   code: string;
   /** Its own Durable Objects, and the names of their bindings. */

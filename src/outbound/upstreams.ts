@@ -4,7 +4,7 @@ import { ConfigurationError, perEnv, readVariable } from "../kernel/variables.ts
 import { embeddedUpstreams } from "./demo.ts";
 
 export const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] as const;
-export type Method = (typeof METHODS)[number];
+type Method = (typeof METHODS)[number];
 
 const LOCATION_HINTS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
 

@@ -19,7 +19,7 @@ export interface BreakerState {
   probe: string | null;
 }
 
-export const CLOSED: BreakerState = { isOpen: false, reopensAtMs: 0, openForMs: 0, probe: null };
+const CLOSED: BreakerState = { isOpen: false, reopensAtMs: 0, openForMs: 0, probe: null };
 
 /** How many of the latest calls count. */
 const WINDOW = 20;

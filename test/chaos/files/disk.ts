@@ -21,7 +21,7 @@ const sessionSchema = z.object({
   offset: z.number(),
   blob: z.string(),
 });
-export type Session = z.output<typeof sessionSchema>;
+type Session = z.output<typeof sessionSchema>;
 
 export interface Disk {
   sessions: Session[];

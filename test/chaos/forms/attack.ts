@@ -36,7 +36,7 @@ export interface AttackOptions {
   breaksHttp?: boolean;
 }
 
-export interface Broken {
+interface Broken {
   number: number;
   what: string;
   mutations: string[];
