@@ -29,8 +29,6 @@ import {
   withoutLength,
 } from "../../support/uploads.ts";
 
-expectRuntimeErrors("killed");
-
 keepQuiet();
 expectRuntimeErrors("jsg.Error: killed");
 
