@@ -51,6 +51,5 @@ export const RECIPES: Recipe[] = [
     heading: "Recipe: read a range of a stored file",
     after: ["a task type for files"],
   },
-  { name: "a schedule in one line", page: "src/jobs/README.md", heading: "Declaring a schedule" },
   { name: "CORS", page: "src/kernel/README.md", heading: "Access" },
 ];
