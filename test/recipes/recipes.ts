@@ -45,5 +45,11 @@ export const RECIPES: Recipe[] = [
     heading: "A call from a task or a route",
     after: ["an upstream with a secret"],
   },
+  {
+    name: "reading a file in a task",
+    page: "src/files/README.md",
+    heading: "Recipe: read a range of a stored file",
+    after: ["a task type for files"],
+  },
   { name: "CORS", page: "src/kernel/README.md", heading: "Access" },
 ];
