@@ -20,6 +20,8 @@
  *     ├── 416 range-not-satisfiable
  *     ├── 422 invalid              readable, but not what the route takes; `errors` says where
  *     ├── 422 idempotency-key-reused  with another payload
+ *     ├── 429 too-many-requests    one caller holds more than its share
+ *     ├── 431 headers-too-large    a header field longer than any route needs
  *     ├── 460 checksum-mismatch    of a chunk (tus)
  *     ├── 500 internal             a bug: the log has the details, under the request id
  *     ├── 502 upstream-unreachable, redirect-refused, response-too-large
@@ -57,6 +59,8 @@ const TITLES = {
   "range-not-satisfiable": [416, "Range not satisfiable"],
   invalid: [422, "Invalid request"],
   "idempotency-key-reused": [422, "Idempotency-Key is already used"],
+  "too-many-requests": [429, "Too many requests"],
+  "headers-too-large": [431, "Header fields too large"],
   "checksum-mismatch": [460, "Checksum mismatch"],
   internal: [500, "Internal server error"],
   "upstream-unreachable": [502, "Upstream unreachable"],

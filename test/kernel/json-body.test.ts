@@ -58,6 +58,8 @@ describe("numbers that a double keeps are taken:", () => {
     '"1e400"',
     '"a\\"1e400, 9007199254740993"',
     '{"1e400": "\\\\"}',
+    "[true, false, null, 1e5]",
+    '{"a":true,"b":-1e5,"c":false}',
     '{"9007199254740993": [1, "\\\\\\"2e999"]}',
   ])("%s", async (text) => {
     const { status, text: echoed } = await send(text);
@@ -125,10 +127,10 @@ describe("what is nested too deeply is a 422, not a bug:", () => {
   const objects = (depth: number) => '{"a":'.repeat(depth) + "1" + "}".repeat(depth);
 
   test.each([
-    ["2,000 arrays", arrays(2_000), 200],
-    ["2,001 arrays", arrays(2_001), 422],
-    ["2,000 objects", objects(2_000), 200],
-    ["2,001 objects", objects(2_001), 422],
+    ["3,000 arrays", arrays(3_000), 200],
+    ["3,001 arrays", arrays(3_001), 422],
+    ["3,000 objects", objects(3_000), 200],
+    ["3,001 objects", objects(3_001), 422],
     ["a million arrays", arrays(1_000_000), 422],
     ["brackets in a string", JSON.stringify("[{".repeat(100_000)), 200],
     ["many beside each other", `[${Array(100_000).fill("[]").join()}]`, 200],
@@ -159,6 +161,12 @@ describe("the limit", () => {
   });
 });
 
+/** The clock stands still between I/O. */
+async function readClock(): Promise<number> {
+  await scheduler.wait(1);
+  return performance.now();
+}
+
 test("hostile text is read in linear time", async () => {
   const texts = [
     `"${"\\\\".repeat(2_000_000)}"`,
@@ -172,9 +180,9 @@ test("hostile text is read in linear time", async () => {
     `[${"1e400,".repeat(1_000_000)}1]`,
   ];
   for (const text of texts) {
-    const startedAtMs = performance.now();
+    const startedAtMs = await readClock();
     await send(text);
-    expect([text.slice(0, 20), performance.now() - startedAtMs]).toEqual([
+    expect([text.slice(0, 20), (await readClock()) - startedAtMs]).toEqual([
       text.slice(0, 20),
       expect.toSatisfy((ms) => ms < 2_000),
     ]);
