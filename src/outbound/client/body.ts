@@ -2,6 +2,7 @@
  * The bodies of a call, on their way. Each chunk refreshes the silence timeout, and the end of the response is
  * noticed in whatever way it comes: the permit is released then.
  */
+import { asCoded } from "./coding.ts";
 import { upstreamProblem } from "./errors.ts";
 import type { SilenceTimeout } from "./silence-timeout.ts";
 
@@ -76,7 +77,7 @@ export async function readAhead(
       throw upstreamProblem("upstream-unreachable", "The upstream's response broke off.", error);
     });
     if (next.done)
-      return { response: new Response(Buffer.concat(chunks), withoutLength(response)), isWhole: true };
+      return { response: asCoded(Buffer.concat(chunks), response), isWhole: true };
     timeout.refresh();
     chunks.push(next.value);
     size += next.value.length;
@@ -89,13 +90,5 @@ export async function readAhead(
     },
     cancel: async (reason) => reader.cancel(reason),
   });
-  return { response: new Response(rest, withoutLength(response)), isWhole: false };
-}
-
-/** The head for a body that was decoded when it was read. The runtime knows the new length itself. */
-function withoutLength({ status, statusText, headers }: Response): ResponseInit {
-  const kept = new Headers(headers);
-  kept.delete("content-length");
-  kept.delete("content-encoding");
-  return { status, statusText, headers: kept };
+  return { response: asCoded(rest, response), isWhole: false };
 }

@@ -15,7 +15,7 @@ import type { Priority } from "../semaphore/wait-queue.ts";
 import type { Upstream } from "../upstreams.ts";
 import { acquirePermit, type Permit } from "./acquire-permit.ts";
 import { CLOSING_MS, MAX_READ_AHEAD_BYTES, readAhead, trackRequestBody, trackResponseBody } from "./body.ts";
-import { call, type UpstreamRequest } from "./call.ts";
+import { call, type CallResult, type UpstreamRequest } from "./call.ts";
 import { retryAfterMs } from "./headers.ts";
 import { withTiming } from "./server-timing.ts";
 import { type SilenceTimeout, startSilenceTimeout } from "./silence-timeout.ts";
@@ -34,7 +34,7 @@ export interface Caller {
 }
 
 /** What came of a try, and whether another may follow, after `retryAfterMs`. */
-export type TryResult = ({ response: Response; isRedirected: boolean } | { error: unknown }) & {
+export type TryResult = (CallResult | { error: unknown }) & {
   queuedMs: number;
   upstreamMs: number;
   mayRetry: boolean;
@@ -61,7 +61,7 @@ export async function callUnderPermit(
   const fields = { upstream: upstream.name, requestId, fence: permit.fence };
   const timing = () => ({ queuedMs: permit.queuedMs, upstreamMs: Date.now() - startedAtMs });
   try {
-    const { response, isRedirected } = await call(
+    const { response, isRedirected, url } = await call(
       caller.env,
       upstream,
       trackRequestBody(request, timeout),
@@ -70,6 +70,7 @@ export async function callUnderPermit(
     const result = {
       ...timing(),
       isRedirected,
+      url,
       mayRetry: false,
       retryAfterMs: retryAfterMs(response.headers, Date.now()) ?? 0,
     };
@@ -146,7 +147,7 @@ function untilEnd(
 function isSmall({ body, headers }: Response, { maxResponseBytes }: Upstream): boolean {
   const length = Number(headers.get("content-length") ?? Number.NaN);
   const maxBytes = Math.min(MAX_READ_AHEAD_BYTES, maxResponseBytes);
-  return body !== null && !headers.has("content-encoding") && length <= maxBytes;
+  return body !== null && length <= maxBytes;
 }
 
 const RETRIED_STATUSES = new Set([429, 502, 503, 504]);

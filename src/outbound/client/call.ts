@@ -29,6 +29,8 @@ export interface UpstreamRequest {
 export interface CallResult {
   response: Response;
   isRedirected: boolean;
+  /** Where the response came from. */
+  url: URL;
 }
 
 interface Hop extends Omit<UpstreamRequest, "path"> {
@@ -48,7 +50,7 @@ export async function call(
     const response = await send(fetcher, hop, timeout.signal);
     const location = response.headers.get("location");
     if (!REDIRECTS.has(response.status) || location === null)
-      return { response: await check(response, upstream), isRedirected: redirects > 0 };
+      return { response: await check(response, upstream), isRedirected: redirects > 0, url: hop.url };
     await response.body?.cancel();
     if (request.redirect === "error") throw refused("The upstream redirects, and this call follows none.");
     if (redirects === MAX_REDIRECTS)
@@ -78,7 +80,8 @@ async function send(
   signal: AbortSignal,
 ): Promise<Response> {
   try {
-    return await fetcher.fetch(url, { ...init, redirect: "manual", signal });
+    // A coded body passes as it is (coding.ts).
+    return await fetcher.fetch(url, { ...init, redirect: "manual", encodeResponseBody: "manual", signal });
   } catch (error) {
     signal.throwIfAborted();
     throw upstreamProblem("upstream-unreachable", "The upstream could not be reached.", error);
