@@ -68,7 +68,7 @@ export const TEST_VARIABLES = {
       request_headers: ["X-Api-Key"],
       response_headers: ["X-Custom"],
     },
-    "cache-read": CACHED,
+    "cache-wide": { ...CACHED, methods: METHODS },
     "cache-default": { ...CACHED, cache_seconds: 60 },
     "cache-off": SCRIPTED,
     "cache-keyed": { ...CACHED, headers: { Authorization: "Bearer ${TEST_API_KEY}" } },
