@@ -34,7 +34,8 @@ const headerNames = (isReserved: (name: string) => boolean) =>
         .regex(HEADER_NAME, "is not the name of a header")
         .toLowerCase()
         .refine((name) => !isReserved(name), {
-          message: "is set by Sluice itself, or names another method, path, host or client, or governs an origin",
+          message:
+            "is set by Sluice itself, or names another method, path, host or client, or governs an origin",
         }),
     )
     .default([]);

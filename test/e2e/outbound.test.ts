@@ -2,14 +2,19 @@
  * What passes through `/fetch`, byte for byte, over real HTTP: an upstream that writes its responses itself, and a
  * client that reads them without decoding anything.
  */
-import { createServer, type IncomingMessage, request as httpRequest } from "node:http";
+import { createServer, request as httpRequest, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { brotliCompressSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { asFlags, type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
 
 const TEXT = Buffer.from("hello world ".repeat(20_000));
-const CODED = { gzip: gzipSync(TEXT), br: brotliCompressSync(TEXT), zstd: zstdCompressSync(TEXT), identity: TEXT };
+const CODED = {
+  gzip: gzipSync(TEXT),
+  br: brotliCompressSync(TEXT),
+  zstd: zstdCompressSync(TEXT),
+  identity: TEXT,
+};
 type Coding = keyof typeof CODED;
 
 let calls = 0;
@@ -47,7 +52,10 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => upstream.listen(0, "127.0.0.1", resolve));
   const { port } = upstream.address() as AddressInfo;
   const api = { origin: `http://127.0.0.1:${port}`, methods: ["GET", "HEAD", "POST"] };
-  server = await startDev(storage.path, asFlags({ UPSTREAMS: JSON.stringify({ api, demo: { entrypoint: "DemoUpstream" } }) }));
+  server = await startDev(
+    storage.path,
+    asFlags({ UPSTREAMS: JSON.stringify({ api, demo: { entrypoint: "DemoUpstream" } }) }),
+  );
 });
 afterAll(async () => {
   upstream.close();
@@ -62,14 +70,23 @@ interface Got {
 }
 
 /** A request as raw as Node can send one: nothing is added, and nothing decoded. */
-async function send(path: string, headers: Record<string, string>, method = "GET", body?: Buffer): Promise<Got> {
+async function send(
+  path: string,
+  headers: Record<string, string>,
+  method = "GET",
+  body?: Buffer,
+): Promise<Got> {
   return new Promise((resolve, reject) => {
     const request = httpRequest(`${server.url}/fetch/api${path}`, { method, headers }, (response) => {
       const chunks: Buffer[] = [];
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
       response.on("error", reject);
       response.on("end", () =>
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, bytes: Buffer.concat(chunks) }),
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          bytes: Buffer.concat(chunks),
+        }),
       );
     });
     request.on("error", reject);
@@ -102,9 +119,16 @@ describe("coded bytes pass as they are, and the same when they come from the cac
     }
     expect(calls - before).toBe(cache === "" ? 3 : 1);
     const head = await send(path, headers, "HEAD");
-    expect([head.status, head.headers["content-encoding"] ?? "identity", head.bytes.length]).toEqual([200, coding, 0]);
+    expect([head.status, head.headers["content-encoding"] ?? "identity", head.bytes.length]).toEqual([
+      200,
+      coding,
+      0,
+    ]);
     const range = await send(path, { ...headers, Range: "bytes=5-14" });
-    expect([range.status, range.headers["content-range"]]).toEqual([206, `bytes 5-14/${CODED[coding].length}`]);
+    expect([range.status, range.headers["content-range"]]).toEqual([
+      206,
+      `bytes 5-14/${CODED[coding].length}`,
+    ]);
     expect(range.bytes.equals(CODED[coding].subarray(5, 15))).toBe(true);
   });
 
@@ -129,7 +153,8 @@ describe("the upstream is asked for codings that the client takes:", () => {
   test("clients that take different codings do not share what is stored", async () => {
     const path = `/gzip/${paths++}?cache=max-age=60`;
     const before = calls;
-    for (const headers of [{ "Accept-Encoding": "gzip" }, {}, { "Accept-Encoding": "gzip;q=1" }]) await send(path, headers);
+    for (const headers of [{ "Accept-Encoding": "gzip" }, {}, { "Accept-Encoding": "gzip;q=1" }])
+      await send(path, headers);
     expect(calls - before).toBe(2);
   });
 });
@@ -142,7 +167,13 @@ test("a coded request body arrives as it was sent", async () => {
 });
 
 test("headers that name another method, path, host or client do not arrive", async () => {
-  const names = ["X-HTTP-Method-Override", "X-Original-URL", "X-Rewrite-URL", "X-Cluster-Client-IP", "X-Forwarded-For"];
+  const names = [
+    "X-HTTP-Method-Override",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "X-Cluster-Client-IP",
+    "X-Forwarded-For",
+  ];
   await send(`/identity/${paths++}`, Object.fromEntries(names.map((name) => [name, "evil"])));
   expect(JSON.stringify(lastSeen?.rawHeaders)).not.toContain("evil");
 });

@@ -76,8 +76,7 @@ export async function readAhead(
       timeout.signal.throwIfAborted();
       throw upstreamProblem("upstream-unreachable", "The upstream's response broke off.", error);
     });
-    if (next.done)
-      return { response: asCoded(Buffer.concat(chunks), response), isWhole: true };
+    if (next.done) return { response: asCoded(Buffer.concat(chunks), response), isWhole: true };
     timeout.refresh();
     chunks.push(next.value);
     size += next.value.length;

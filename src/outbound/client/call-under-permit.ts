@@ -15,7 +15,7 @@ import type { Priority } from "../semaphore/wait-queue.ts";
 import type { Upstream } from "../upstreams.ts";
 import { acquirePermit, type Permit } from "./acquire-permit.ts";
 import { CLOSING_MS, MAX_READ_AHEAD_BYTES, readAhead, trackRequestBody, trackResponseBody } from "./body.ts";
-import { call, type CallResult, type UpstreamRequest } from "./call.ts";
+import { type CallResult, call, type UpstreamRequest } from "./call.ts";
 import { retryAfterMs } from "./headers.ts";
 import { withTiming } from "./server-timing.ts";
 import { type SilenceTimeout, startSilenceTimeout } from "./silence-timeout.ts";

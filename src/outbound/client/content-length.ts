@@ -5,6 +5,8 @@
  */
 export function contentLength(headers: Headers): number | undefined {
   if (headers.has("transfer-encoding")) return undefined;
-  const [first = "", ...others] = (headers.get("content-length") ?? "").split(",").map((value) => value.trim());
+  const [first = "", ...others] = (headers.get("content-length") ?? "")
+    .split(",")
+    .map((value) => value.trim());
   return /^\d+$/.test(first) && others.every((value) => value === first) ? Number(first) : undefined;
 }

@@ -31,7 +31,9 @@ export function parseCacheControl(header: string | null): Directives {
     if (take(/[\s,]+/y)) continue;
     const name = take(TOKEN)?.[0].toLowerCase();
     if (name === undefined) return { ...reading(directives), isDoubtful: true };
-    const argument = take(/\s*=\s*/y) ? (take(QUOTED)?.[1]?.replaceAll(/\\(.)/g, "$1") ?? take(TOKEN)?.[0]) : true;
+    const argument = take(/\s*=\s*/y)
+      ? (take(QUOTED)?.[1]?.replaceAll(/\\(.)/g, "$1") ?? take(TOKEN)?.[0])
+      : true;
     if (argument === undefined || !take(/\s*(?=,|$)/y)) isDoubtful = true;
     if (directives.has(name) && directives.get(name) !== argument) isDoubtful = true;
     directives.set(name, argument ?? true);

@@ -25,7 +25,14 @@ import { findPlace, forget, type Place, readStored, type Stored, writeStored } f
 /** What a stored response may depend on: these headers of a request are in its key. */
 const KEY_HEADERS = ["accept", "accept-encoding", "accept-language", "via"];
 /** Headers that say nothing about the response that is wanted. They do not travel if the response may be kept. */
-const NEUTRAL_HEADERS = ["user-agent", "x-request-id", "traceparent", "tracestate", "priority", "cache-control"];
+const NEUTRAL_HEADERS = [
+  "user-agent",
+  "x-request-id",
+  "traceparent",
+  "tracestate",
+  "priority",
+  "cache-control",
+];
 /** They can be answered from the cache. An upstream would answer them with another response. */
 const CONDITIONS = ["if-none-match", "if-modified-since"];
 
@@ -46,8 +53,9 @@ export type CacheUse =
   | { mayRead: false; mayStore: false; bypassed: CacheStatus }
   | { mayRead: true; mayStore: boolean; demands: Demands };
 
+const bypass = (bypassed: CacheStatus): CacheUse => ({ mayRead: false, mayStore: false, bypassed });
+
 export function cacheUseOf(upstream: Upstream, { method, headers, body }: UpstreamRequest): CacheUse {
-  const bypass = (bypassed: CacheStatus): CacheUse => ({ mayRead: false, mayStore: false, bypassed });
   if (upstream.cacheSeconds === 0) return bypass("fwd=bypass");
   if (method !== "GET") return bypass("fwd=method");
   const own = [...headers.keys()].filter((name) => !isConfigured(upstream, name));
@@ -68,7 +76,8 @@ export function withKeyHeadersOnly(upstream: Upstream, request: UpstreamRequest)
 }
 
 /** The value that is in the key, and travels. */
-const keyValue = (name: string, value: string) => (name === "accept-encoding" ? normalizeAccepted(value) : value);
+const keyValue = (name: string, value: string) =>
+  name === "accept-encoding" ? normalizeAccepted(value) : value;
 
 /** The stored response, if there is one that will do, and the place for a new one. A failing cache counts as empty. */
 export async function readCache(
@@ -99,8 +108,7 @@ function serve({ head, body }: Stored, asked: Headers, demands: Demands): Respon
   const headers = new Headers(head.headers);
   headers.set("age", String(Math.floor(ageS)));
   if (!isUnchanged(asked, { status: head.status, headers })) return asCoded(body, { ...head, headers });
-  for (const [name] of head.headers)
-    if (/^content-(?!location|security)/.test(name)) headers.delete(name);
+  for (const [name] of head.headers) if (/^content-(?!location|security)/.test(name)) headers.delete(name);
   return new Response(null, { status: 304, headers });
 }
 
@@ -116,7 +124,11 @@ export interface Origin {
  * The upstream's headers, with what a cache adds: a Date (RFC 9110 §6.6.1) and, with `cache_seconds`, a lifetime for a
  * response that has none.
  */
-export function withCacheDefaults({ cacheSeconds }: Upstream, { status, headers }: Response, nowMs: number): Headers {
+export function withCacheDefaults(
+  { cacheSeconds }: Upstream,
+  { status, headers }: Response,
+  nowMs: number,
+): Headers {
   const completed = new Headers(headers);
   if (!headers.has("date")) completed.set("date", new Date(nowMs).toUTCString());
   const isSilent = ["cache-control", "expires", "pragma", "set-cookie"].every((name) => !headers.has(name));
@@ -163,7 +175,11 @@ const sharingOf = (upstream: Upstream) => ({
  * After a request that may have changed something, and whose response is no error, forgets what is stored for its URL
  * and for those that the response names (RFC 9111 §4.4), in this data centre.
  */
-export async function invalidate(upstream: Upstream, urls: readonly URL[], { status, headers }: Response): Promise<void> {
+export async function invalidate(
+  upstream: Upstream,
+  urls: readonly URL[],
+  { status, headers }: Response,
+): Promise<void> {
   const [target] = urls;
   if (upstream.cacheSeconds === 0 || status >= 400 || !target) return;
   const named = ["location", "content-location"].flatMap((name) => {

@@ -39,7 +39,9 @@ export function lifetimeOf({ status, headers }: Head, { keyHeaders, isAuthorized
     if (directives.has(name)) return parseSeconds(directives.get(name)) ?? 0;
   const expiresMs = parseHttpDate(headers.get("expires") ?? "");
   const dateMs = parseHttpDate(headers.get("date") ?? "");
-  return expiresMs === undefined || dateMs === undefined ? 0 : Math.max(0, Math.floor((expiresMs - dateMs) / 1000));
+  return expiresMs === undefined || dateMs === undefined
+    ? 0
+    : Math.max(0, Math.floor((expiresMs - dateMs) / 1000));
 }
 
 /** True if whatever the response varies in is in its key (RFC 9111 §4.1). `*` varies in everything. */
@@ -72,7 +74,8 @@ export function readDemands(headers: Headers): Demands {
   const maxAgeS = seconds("max-age", Number.POSITIVE_INFINITY);
   const minFreshS = seconds("min-fresh", 0);
   const isUnclear = directives.isDoubtful || Number.isNaN(maxAgeS + minFreshS);
-  const isBypass = isUnclear || maxAgeS === 0 || ["no-cache", "no-store"].some((name) => directives.has(name));
+  const isBypass =
+    isUnclear || maxAgeS === 0 || ["no-cache", "no-store"].some((name) => directives.has(name));
   return { isBypass: isBypass || headers.has("pragma"), maxAgeS, minFreshS };
 }
 
@@ -85,7 +88,9 @@ export function isUnchanged(asked: Headers, { status, headers }: Head): boolean 
   const tags = asked.get("if-none-match");
   if (tags !== null) {
     const own = headers.get("etag")?.replace(/^W\//, "");
-    return tags.trim() === "*" || (tags.match(/"[\x21\x23-\x7e\x80-\xff]*"/g) ?? []).some((tag) => tag === own);
+    return (
+      tags.trim() === "*" || (tags.match(/"[\x21\x23-\x7e\x80-\xff]*"/g) ?? []).some((tag) => tag === own)
+    );
   }
   const modifiedMs = parseHttpDate(headers.get("last-modified") ?? "");
   const sinceMs = parseHttpDate(asked.get("if-modified-since") ?? "");

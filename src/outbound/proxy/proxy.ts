@@ -6,8 +6,8 @@
 import { Problem } from "../../kernel/problem.ts";
 import type { UpstreamRequest } from "../client/call.ts";
 import type { Caller } from "../client/call-under-permit.ts";
-import { upstreamProblem } from "../client/errors.ts";
 import { acceptedBy, asCoded, CODE_ACCEPTS, decoded } from "../client/coding.ts";
+import { upstreamProblem } from "../client/errors.ts";
 import { hasPassed, type Sender, toCaller, toUpstream } from "../client/headers.ts";
 import { targetOf } from "../client/path.ts";
 import { mapReferences } from "../client/references.ts";

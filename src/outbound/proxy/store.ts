@@ -46,7 +46,8 @@ export async function findPlace(
   variant: readonly string[],
   { isNew }: { isNew: boolean },
 ): Promise<Place | undefined> {
-  const generation = (await readGeneration(upstream, url)) ?? (isNew ? await beginGeneration(upstream, url) : undefined);
+  const generation =
+    (await readGeneration(upstream, url)) ?? (isNew ? await beginGeneration(upstream, url) : undefined);
   if (generation === undefined) return undefined;
   return { url, generation, key: keyOf(upstream, "response", url.href, generation, ...variant) };
 }
@@ -97,7 +98,8 @@ const settings = new WeakMap<Upstream, string>();
 
 /** Whatever of an upstream's configuration a response depends on, secrets included. */
 function settingsOf(upstream: Upstream): string {
-  const known = settings.get(upstream) ?? JSON.stringify([upstream.target, upstream.headers, upstream.cacheSeconds]);
+  const known =
+    settings.get(upstream) ?? JSON.stringify([upstream.target, upstream.headers, upstream.cacheSeconds]);
   settings.set(upstream, known);
   return known;
 }

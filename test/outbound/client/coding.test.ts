@@ -16,8 +16,17 @@ type Coding = keyof typeof CODERS;
 const CODINGS = Object.keys(CODERS) as Coding[];
 
 /** A response of an upstream, with a coded body. */
-function coded(coding: Coding, bytes: Uint8Array = CODERS[coding](text), init: ResponseInit = {}): Response {
-  const headers = { "Content-Encoding": coding, ETag: '"1"', "Content-Digest": "sha-256=:x:", ...init.headers };
+function coded(
+  coding: Coding,
+  bytes: Uint8Array = CODERS[coding](text),
+  init: { status?: number; headers?: Record<string, string> } = {},
+): Response {
+  const headers = {
+    "Content-Encoding": coding,
+    ETag: '"1"',
+    "Content-Digest": "sha-256=:x:",
+    ...init.headers,
+  };
   return new Response(bytes, { ...init, headers, encodeBody: "manual" });
 }
 
@@ -41,7 +50,7 @@ test.each([
 
 describe("the client's own Accept-Encoding", () => {
   const of = (headers: HeadersInit, cf?: IncomingRequestCfProperties) =>
-    acceptedBy(new Request("http://localhost/", { headers, ...(cf && { cf }) }) as Request);
+    acceptedBy(new Request("http://localhost/", { headers, ...(cf && { cf }) }));
 
   test("is the header, if no edge has replaced it", () => {
     expect([of({ "Accept-Encoding": "br" }), of({}), of({ "Accept-Encoding": " " })]).toEqual([
@@ -75,7 +84,9 @@ describe("decoded", () => {
 
   test("a small response that becomes a long one breaks off", async () => {
     const bomb = gzipSync(new Uint8Array(5001));
-    await expect(decoded(coded("gzip", bomb), upstream).text()).rejects.toMatchObject({ kind: "response-too-large" });
+    await expect(decoded(coded("gzip", bomb), upstream).text()).rejects.toMatchObject({
+      kind: "response-too-large",
+    });
     const most = gzipSync(new Uint8Array(5000));
     expect((await decoded(coded("gzip", most), upstream).bytes()).length).toBe(5000);
   });
@@ -98,7 +109,9 @@ describe("through the front door", () => {
   test.each(CODINGS)("%s passes byte for byte, with its length", async (coding) => {
     const bytes = CODERS[coding](text);
     resetUpstream(() => coded(coding, bytes));
-    const { response, settled } = await callWorker("/fetch/proxy-any/x", { headers: { "Accept-Encoding": coding } });
+    const { response, settled } = await callWorker("/fetch/proxy-any/x", {
+      headers: { "Accept-Encoding": coding },
+    });
     expect(response.headers.get("Content-Encoding")).toBe(coding);
     expect(Buffer.from(await response.arrayBuffer()).equals(bytes)).toBe(true);
     await settled();
@@ -107,7 +120,9 @@ describe("through the front door", () => {
   test("a range of coded bytes passes byte for byte", async () => {
     const bytes = gzipSync(text).subarray(5, 15);
     resetUpstream(() => coded("gzip", bytes, { status: 206, headers: { "Content-Range": "bytes 5-14/52" } }));
-    const { response, settled } = await callWorker("/fetch/proxy-any/x", { headers: { Range: "bytes=5-14" } });
+    const { response, settled } = await callWorker("/fetch/proxy-any/x", {
+      headers: { Range: "bytes=5-14" },
+    });
     expect([response.status, response.headers.get("Content-Range")]).toEqual([206, "bytes 5-14/52"]);
     expect(Buffer.from(await response.arrayBuffer()).equals(bytes)).toBe(true);
     await settled();

@@ -1,6 +1,11 @@
 /** Which headers travel to an upstream, and which come back to the caller. */
 import { describe, expect, test } from "vitest";
-import { hasPassed, retryAfterMs, toUpstream, toCaller as toCallerOf } from "../../../src/outbound/client/headers.ts";
+import {
+  hasPassed,
+  retryAfterMs,
+  toCaller as toCallerOf,
+  toUpstream,
+} from "../../../src/outbound/client/headers.ts";
 import { parseUpstream } from "../../support/upstreams.ts";
 
 const plain = parseUpstream({ origin: "https://api.example.com" });
@@ -101,7 +106,11 @@ describe("to the upstream", () => {
   });
 
   test("what code sends travels, except what names another method, path, host or client", () => {
-    const headers = sent({ "Webhook-Id": "1", "X-Any": "2", "X-Original-URL": "/admin", Cookie: "a=b" }, plain, true);
+    const headers = sent(
+      { "Webhook-Id": "1", "X-Any": "2", "X-Original-URL": "/admin", Cookie: "a=b" },
+      plain,
+      true,
+    );
     expect(["Webhook-Id", "X-Any", "X-Original-URL", "Cookie"].map((name) => headers.get(name))).toEqual([
       "1",
       "2",

@@ -6,7 +6,10 @@ import { keepQuiet } from "../../support/quiet.ts";
 import { resetUpstream } from "../../support/scripted-upstream.ts";
 import { parseUpstream } from "../../support/upstreams.ts";
 
-const upstream = parseUpstream({ origin: "https://api.example.com", redirect_origins: ["https://cdn.example"] });
+const upstream = parseUpstream({
+  origin: "https://api.example.com",
+  redirect_origins: ["https://cdn.example"],
+});
 const FROM = new URL("https://api.example.com/v1/items?page=2");
 
 function mapped(name: string, value: string, from = FROM): string | null {

@@ -38,7 +38,10 @@ describe("directives are read", () => {
 
   test("none is overlooked, whatever is around it", () => {
     const token = fc.stringMatching(/^[a-zA-Z-]{1,8}$/);
-    const argument = fc.oneof(token, fc.string({ unit: "grapheme-ascii" }).map((text) => JSON.stringify(text)));
+    const argument = fc.oneof(
+      token,
+      fc.string({ unit: "grapheme-ascii" }).map((text) => JSON.stringify(text)),
+    );
     const directive = fc.oneof(
       token,
       fc.tuple(token, argument).map(([name, value]) => `x-${name}=${value}`),
@@ -46,10 +49,16 @@ describe("directives are read", () => {
     const list = fc.array(directive, { maxLength: 5 });
     const separator = fc.constantFrom(",", ", ", " ,", "\t,, ");
     fc.assert(
-      fc.property(list, list, separator, fc.constantFrom("private", "No-Store"), (before, after, comma, word) => {
-        const directives = parseCacheControl([...before, word, ...after].join(comma));
-        expect(directives.isDoubtful || directives.has(word.toLowerCase())).toBe(true);
-      }),
+      fc.property(
+        list,
+        list,
+        separator,
+        fc.constantFrom("private", "No-Store"),
+        (before, after, comma, word) => {
+          const directives = parseCacheControl([...before, word, ...after].join(comma));
+          expect(directives.isDoubtful || directives.has(word.toLowerCase())).toBe(true);
+        },
+      ),
     );
   });
 

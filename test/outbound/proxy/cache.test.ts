@@ -87,12 +87,9 @@ test("a hit shows nothing of the call that it came from", async () => {
   respondWith({ "Cache-Control": "max-age=60", "X-Secret": "1" });
   await callFor("cache-own", { headers: { "X-Request-Id": "first" } });
   const { headers, cache } = await callFor("cache-own", { headers: { "X-Request-Id": "second" } });
-  expect([cache, headers.get("X-Request-Id"), headers.get("Server-Timing"), headers.get("X-Secret")]).toEqual([
-    "sluice; hit",
-    "second",
-    null,
-    null,
-  ]);
+  expect([cache, headers.get("X-Request-Id"), headers.get("Server-Timing"), headers.get("X-Secret")]).toEqual(
+    ["sluice; hit", "second", null, null],
+  );
 });
 
 describe("when a response may be kept, nothing travels that is not in its key:", () => {
@@ -135,7 +132,10 @@ describe("when a response may be kept, nothing travels that is not in its key:",
   ])("%s travels, so the response is not kept", async (name, value) => {
     reflect();
     const first = await callFor("cache-own", { headers: { [name]: value } });
-    expect([first.cache, first.body]).toEqual(["sluice; fwd=request", expect.stringContaining(value.slice(0, 5))]);
+    expect([first.cache, first.body]).toEqual([
+      "sluice; fwd=request",
+      expect.stringContaining(value.slice(0, 5)),
+    ]);
     expect((await callFor("cache-own")).cache).toBe("sluice; fwd=uri-miss; stored");
     expect((await callFor("cache-own", { headers: { [name]: value } })).cache).toBe("sluice; fwd=request");
   });
