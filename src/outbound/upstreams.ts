@@ -16,7 +16,12 @@ const exactOrigin = z.string().refine(isExactOrigin, {
 });
 
 const rateSchema = z.strictObject({
-  per_second: z.number().positive().max(100_000).meta({ description: "Calls begun per second, on average." }),
+  // With less, the next call would be due centuries from now.
+  per_second: z
+    .number()
+    .min(0.000_01)
+    .max(100_000)
+    .meta({ description: "Calls begun per second, on average." }),
   // Not `.default(1)`: generated clients would have to send it.
   burst: z.int().min(1).max(100_000).optional().meta({ description: "Calls begun at once. Default: 1." }),
 });

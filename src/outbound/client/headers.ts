@@ -3,6 +3,7 @@
  * everything that concerns the caller and Sluice: credentials, cookies, addresses, and what Cloudflare and the
  * browser add about the caller.
  */
+import { parseHttpDate } from "../../kernel/http-date.ts";
 import type { Upstream } from "../upstreams.ts";
 
 const HOP_BY_HOP = [
@@ -108,10 +109,10 @@ export function hasPassed(received: Headers, via: string): boolean {
 const connectionOptions = (headers: Headers): Set<string> =>
   new Set((headers.get("connection") ?? "").split(",").map((name) => name.trim().toLowerCase()));
 
-/** Retry-After (RFC 9110 §10.2.3), seconds or a date, as ms from now; undefined if it is absent or malformed. */
+/** Retry-After (RFC 9110 §10.2.3), seconds or a date in any of its three forms, as ms from now; undefined if it is absent or malformed. */
 export function retryAfterMs(headers: Headers, nowMs: number): number | undefined {
   const text = headers.get("retry-after")?.trim() ?? "";
   if (/^\d+$/.test(text)) return Number(text) * 1000;
-  const at = text.endsWith("GMT") ? Date.parse(text) : Number.NaN;
-  return Number.isNaN(at) ? undefined : Math.max(0, at - nowMs);
+  const atMs = parseHttpDate(text, nowMs);
+  return atMs === undefined ? undefined : Math.max(0, atMs - nowMs);
 }

@@ -9,18 +9,17 @@ import type { Caller } from "../client/call-under-permit.ts";
 import { upstreamProblem } from "../client/errors.ts";
 import { hasPassed, toCaller, toUpstream } from "../client/headers.ts";
 import { targetOf } from "../client/path.ts";
+import { bodyOf } from "../client/request-body.ts";
 import { callWithRetries, type UpstreamResponse } from "../client/retries.ts";
 import { serverTiming } from "../client/server-timing.ts";
+import type { RequestBody } from "../client/upload.ts";
 import { METHODS, type Upstream } from "../upstreams.ts";
 import { bypassReason, type CacheStatus, readCache, storeInCache } from "./cache.ts";
-
-/** A body of at most this many bytes is read before it is sent, so that it can be sent again. */
-const MAX_REPEATABLE_BYTES = 256 * 1024;
 
 /** A request as its caller wrote it. Not all of its headers travel. */
 export interface CallerRequest extends Pick<UpstreamRequest, "method" | "path" | "headers" | "redirect"> {
   /** Called once the request is known to be allowed. */
-  readBody: () => Promise<UpstreamRequest["body"]>;
+  readBody: () => Promise<RequestBody>;
 }
 
 /** Passes a received request on to `path` of an upstream. Throws a `Problem` if it may not, or gets no response. */
@@ -31,7 +30,8 @@ export async function proxy(
   received: Request,
 ): Promise<Response> {
   const { method, headers } = received;
-  return callThroughProxy(caller, upstream, { method, path, headers, readBody: () => bodyOf(received) });
+  const readBody = () => bodyOf(received, upstream.timeoutMs);
+  return callThroughProxy(caller, upstream, { method, path, headers, readBody });
 }
 
 /** Calls an upstream. Throws a `Problem` if the call is not allowed, or gets no response. */
@@ -48,7 +48,7 @@ export async function callThroughProxy(
   const request: UpstreamRequest = {
     ...rest,
     headers: toUpstream(rest.headers, upstream, caller.requestId, via),
-    body: await readBody(),
+    ...(await readBody()),
   };
   const bypassed = bypassReason(upstream, request);
   const stored = bypassed ? undefined : await readCache(upstream, request);
@@ -89,13 +89,6 @@ function checkMethod({ name, methods }: Upstream, method: string): void {
   const advice = ` To allow ${method}, set methods = [${list}] under [vars.UPSTREAMS.${name}] in wrangler.toml.`;
   const detail = `The upstream "${name}" may be called with ${allow} only.${isPossible ? advice : ""}`;
   throw new Problem("method-not-allowed", detail, { headers: { Allow: allow } });
-}
-
-/** The body of a received request: in memory if it is small, so that a retry or a redirect can send it again. */
-async function bodyOf(received: Request): Promise<UpstreamRequest["body"]> {
-  if (!received.body) return null;
-  const length = Number(received.headers.get("content-length") ?? Number.NaN);
-  return length <= MAX_REPEATABLE_BYTES ? new Uint8Array(await received.arrayBuffer()) : received.body;
 }
 
 /** What this Sluice calls itself in Via (RFC 9110 §7.6.3): the same in every isolate, and unlike any other Sluice. */
