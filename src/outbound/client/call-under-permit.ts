@@ -23,7 +23,7 @@ import { feedbackOn, readRetryAfter } from "./feedback.ts";
 import { CLOSING_MS, MAX_READ_AHEAD_BYTES, readAhead, trackResponseBody } from "./response-body.ts";
 import { withTiming } from "./server-timing.ts";
 import { type SilenceTimeout, startSilenceTimeout } from "./silence-timeout.ts";
-import { startUpload, type Upload } from "./upload.ts";
+import { startUpload } from "./upload.ts";
 
 /** On whose behalf a call is made. */
 export interface Caller {
@@ -61,8 +61,7 @@ export async function callUnderPermit(
   const { signal, requestId } = caller;
   const permit = await acquire(caller, upstream, isRetry);
   const timeout = startSilenceTimeout(upstream.timeoutMs, [permit.signal]);
-  const upload = startUpload(request, timeout);
-  const { end, released } = releaseAtEnd(caller, permit, timeout, upload);
+  const { end, released } = releaseAtEnd(caller, permit, timeout);
   const startedAtMs = Date.now();
   const fields = { upstream: upstream.name, requestId, fence: permit.fence };
   const timing = () => ({ queuedMs: permit.queuedMs, upstreamMs: Date.now() - startedAtMs });
@@ -70,7 +69,7 @@ export async function callUnderPermit(
     const { response, isRedirected } = await call(
       caller.env,
       upstream,
-      { ...request, body: upload.body },
+      { ...request, body: startUpload(request, timeout) },
       timeout,
     );
     const retryAtMs = readRetryAfter(response.headers, upstream);
@@ -121,12 +120,8 @@ async function acquire(caller: Caller, upstream: Upstream, isRetry: boolean): Pr
   });
 }
 
-/**
- * `end` releases the permit, once, when the response and the upload are over: an upstream may respond before it has
- * taken the whole upload, and is at work until then. `released` resolves to true if the call failed and may be
- * retried.
- */
-function releaseAtEnd({ ctx }: Caller, permit: Permit, timeout: SilenceTimeout, upload: Upload) {
+/** `end` releases the permit, once. `released` resolves to true if the call failed and may be retried. */
+function releaseAtEnd({ ctx }: Caller, permit: Permit, timeout: SilenceTimeout) {
   const { promise: released, resolve } = Promise.withResolvers<boolean>();
   // Registered before the call begins: the call goes on, and its permit is released, after the client has gone.
   ctx.waitUntil(released);
@@ -134,12 +129,8 @@ function releaseAtEnd({ ctx }: Caller, permit: Permit, timeout: SilenceTimeout, 
   const end = (feedback: Feedback): void => {
     if (hasEnded) return;
     hasEnded = true;
-    const release = async () => {
-      await upload.done;
-      timeout.stop();
-      return permit.release(feedback);
-    };
-    resolve(release());
+    timeout.stop();
+    resolve(permit.release(feedback));
   };
   return { end, released };
 }

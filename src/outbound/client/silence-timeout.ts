@@ -17,6 +17,7 @@ export interface SilenceTimeout {
   waitFor(body: "upload" | "response", next?: Party): void;
   /** Ends the call with this error. */
   abort(error: unknown): void;
+  /** The call is over. If an upload is not, it is aborted. */
   stop(): void;
 }
 
@@ -41,7 +42,10 @@ export function startSilenceTimeout(timeoutMs: number, signals: AbortSignal[]): 
       lastMs = Date.now();
     },
     abort: (error) => abort.abort(error),
-    stop: () => clearTimeout(timer),
+    stop: () => {
+      clearTimeout(timer);
+      if (awaited.upload) abort.abort(new Error("The call is over."));
+    },
   };
 }
 

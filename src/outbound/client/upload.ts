@@ -24,19 +24,16 @@ export interface RequestBody {
   bodyLength?: number | undefined;
 }
 
-/** A body that `fetch` can have. */
-export interface Upload {
-  body: RequestBody["body"];
-  /** Resolves when nothing more will be sent, in whatever way that came about. */
-  done: Promise<void>;
-}
-
-/** Sends a body. If the client fails to deliver it, the call is aborted with a `Problem`. */
-export function startUpload({ body, bodyLength }: RequestBody, timeout: SilenceTimeout): Upload {
-  if (!(body instanceof ReadableStream)) return { body, done: Promise.resolve() };
+/**
+ * The body that `fetch` gets. If the client fails to deliver its own, the call is aborted with a `Problem`. If the
+ * response is over first, the call has ended, and the rest is not sent.
+ */
+export function startUpload({ body, bodyLength }: RequestBody, timeout: SilenceTimeout): RequestBody["body"] {
+  if (!(body instanceof ReadableStream)) return body;
   const { readable, writable } =
     bodyLength === undefined ? new IdentityTransformStream() : new FixedLengthStream(bodyLength);
-  return { body: readable, done: send(body, bodyLength, writable.getWriter(), timeout) };
+  void send(body, bodyLength, writable.getWriter(), timeout);
+  return readable;
 }
 
 async function send(
@@ -54,6 +51,7 @@ async function send(
       await writer.write(chunk).catch(refuseRest);
     }
     if (length !== undefined && sent < length) throw wrongLength(length);
+    timeout.waitFor("upload");
     await writer.close().catch(refuseRest);
   } catch (error) {
     if (!(error instanceof RestRefused)) timeout.abort(error);

@@ -12,7 +12,10 @@ export async function startBuilt(upstreams: Record<string, unknown>): Promise<Wo
   const args = ["deploy", "--dry-run", "--outdir", folder.path];
   execFileSync("npx", ["wrangler", ...args], { cwd: root, stdio: "pipe" });
   try {
-    return await startWorkerd({ main: join(folder.path, "index.js"), vars: { UPSTREAMS: upstreams, DATA_UPSTREAM: Object.keys(upstreams)[0] } });
+    return await startWorkerd({
+      main: join(folder.path, "index.js"),
+      vars: { UPSTREAMS: upstreams, DATA_UPSTREAM: Object.keys(upstreams)[0] },
+    });
   } finally {
     folder.remove();
   }

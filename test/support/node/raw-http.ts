@@ -40,7 +40,9 @@ export class Received {
   }
 
   header(name: string): string | undefined {
-    const line = this.head.split("\r\n").find((each) => each.toLowerCase().startsWith(`${name.toLowerCase()}:`));
+    const line = this.head
+      .split("\r\n")
+      .find((each) => each.toLowerCase().startsWith(`${name.toLowerCase()}:`));
     return line?.slice(name.length + 1).trim();
   }
 
@@ -55,7 +57,8 @@ export class Received {
   /** Resolves when `condition` holds. Rejects if it does not within some seconds. */
   async until(condition: (received: this) => boolean): Promise<this> {
     for (let waitedMs = 0; !condition(this); waitedMs += POLL_MS) {
-      if (waitedMs > MAX_WAIT_MS) throw new Error(`This did not come: ${condition}. What came:\n${this.text}`);
+      if (waitedMs > MAX_WAIT_MS)
+        throw new Error(`This did not come: ${condition}. What came:\n${this.text}`);
       await sleep(POLL_MS);
     }
     return this;
