@@ -21,6 +21,7 @@
  *     ├── 416 range-not-satisfiable
  *     ├── 422 invalid              readable, but not what the route takes; `errors` says where
  *     ├── 422 idempotency-key-reused  with another payload
+ *     ├── 426 upgrade-required     this version of a protocol is not spoken here
  *     ├── 460 checksum-mismatch    of a chunk (tus)
  *     ├── 500 internal             a bug: the log has the details, under the request id
  *     ├── 501 not-implemented      the upstream may not be called in this way
@@ -60,6 +61,7 @@ const TITLES = {
   "range-not-satisfiable": [416, "Range not satisfiable"],
   invalid: [422, "Invalid request"],
   "idempotency-key-reused": [422, "Idempotency-Key is already used"],
+  "upgrade-required": [426, "Upgrade required"],
   "checksum-mismatch": [460, "Checksum mismatch"],
   internal: [500, "Internal server error"],
   "not-implemented": [501, "Not implemented"],

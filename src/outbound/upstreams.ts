@@ -52,6 +52,7 @@ const upstreamSchema = z
     headers: z
       .record(z.string().regex(/^[\w-]+$/), z.string().regex(HEADER_VALUE, "is not a valid header value"))
       .default({}),
+    websocket: z.boolean().default(false),
     redirect_origins: z.array(exactOrigin).default([]),
     cache_seconds: z.int().min(0).max(31_536_000).optional(),
     retries: z.int().min(0).max(5).default(2),
@@ -96,6 +97,8 @@ export interface Upstream {
   pathPrefixes: readonly string[];
   /** Set on every call, with secrets filled in. */
   headers: Readonly<Record<string, string>>;
+  /** Whether a GET may become a WebSocket. */
+  websocket: boolean;
   redirectOrigins: readonly string[];
   cacheSeconds: number | undefined;
   retries: number;
@@ -182,6 +185,7 @@ function toUpstream(env: Env, name: string, raw: z.output<typeof upstreamSchema>
         fillSecrets(env, `UPSTREAMS.${name}.headers.${header}`, text),
       ]),
     ),
+    websocket: raw.websocket,
     redirectOrigins: raw.redirect_origins,
     cacheSeconds: raw.cache_seconds,
     retries: raw.retries,

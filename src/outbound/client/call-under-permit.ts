@@ -24,6 +24,7 @@ import { CLOSING_MS, MAX_READ_AHEAD_BYTES, readAhead, trackResponseBody } from "
 import { withTiming } from "./server-timing.ts";
 import { type SilenceTimeout, startSilenceTimeout } from "./silence-timeout.ts";
 import { startUpload } from "./upload.ts";
+import { relay } from "./websocket.ts";
 
 /** On whose behalf a call is made. */
 export interface Caller {
@@ -89,6 +90,8 @@ export async function callUnderPermit(
       ...result,
       response: untilEnd(passed, upstream, timeout, feedback, end),
     });
+    if (response.webSocket)
+      return { ...result, response: untilClosed(response, response.webSocket, permit, timeout, end) };
     if (!isRetryable && !isQuick) return passOn(response);
     const ahead = await readAhead(response, timeout);
     if (!ahead.isWhole) return passOn(ahead.response);
@@ -145,6 +148,22 @@ function untilEnd(
 ): Response {
   const onEnd = (error?: unknown) => end(error === undefined ? feedback() : { outcome: outcomeOf(error) });
   return trackResponseBody(response, { timeout, maxBytes: maxResponseBytes, onEnd });
+}
+
+/** The same response. When its WebSocket has ended, in whatever way, `end` is called with how it went. */
+function untilClosed(
+  response: Response,
+  socket: WebSocket,
+  { signal }: Permit,
+  timeout: SilenceTimeout,
+  end: (feedback: Feedback) => void,
+): Response {
+  timeout.stop(); // a WebSocket may be silent
+  const onEnd = (error?: unknown) => {
+    const outcome = error === undefined ? "ok" : outcomeOf(error);
+    setTimeout(() => end({ outcome }), CLOSING_MS);
+  };
+  return relay(response, socket, { signal, onEnd });
 }
 
 const outcomeOf = (error: unknown): Feedback["outcome"] => (isUpstreamFault(error) ? "failed" : "unknown");

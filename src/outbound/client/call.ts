@@ -46,6 +46,7 @@ export async function call(
   let hop: Hop = { ...request, url: targetOf(upstream, request.path) };
   for (let redirects = 0; ; redirects++) {
     const response = await send(fetcher, hop, timeout.signal);
+    if (response.webSocket) return { response, isRedirected: redirects > 0 };
     const location = response.headers.get("location");
     if (!REDIRECTS.has(response.status) || location === null)
       return { response: await check(response, upstream), isRedirected: redirects > 0 };

@@ -13,6 +13,7 @@ import { bodyOf } from "../client/request-body.ts";
 import { callWithRetries, type UpstreamResponse } from "../client/retries.ts";
 import { serverTiming } from "../client/server-timing.ts";
 import type { RequestBody } from "../client/upload.ts";
+import { addHandshake, asksForWebSocket, checkWebSocket } from "../client/websocket.ts";
 import { METHODS, type Upstream } from "../upstreams.ts";
 import { bypassReason, type CacheStatus, readCache, storeInCache } from "./cache.ts";
 
@@ -42,6 +43,8 @@ export async function callThroughProxy(
 ): Promise<Response> {
   checkMethod(upstream, rest.method);
   targetOf(upstream, rest.path);
+  const isWebSocket = asksForWebSocket(rest.method, rest.headers);
+  if (isWebSocket) checkWebSocket(upstream, rest.headers);
   const via = pseudonymOf(caller.env);
   if (hasPassed(rest.headers, via))
     throw upstreamProblem("loop-detected", "This request has passed through this Sluice before.");
@@ -50,7 +53,8 @@ export async function callThroughProxy(
     headers: toUpstream(rest.headers, upstream, caller.requestId, via),
     ...(await readBody()),
   };
-  const bypassed = bypassReason(upstream, request);
+  if (isWebSocket) addHandshake(request.headers, rest.headers);
+  const bypassed = isWebSocket ? "fwd=request" : bypassReason(upstream, request);
   const stored = bypassed ? undefined : await readCache(upstream, request);
   if (stored) return withCacheStatus(new Response(stored.body, stored), "hit");
   const result = await callWithRetries(caller, upstream, request);
@@ -64,7 +68,8 @@ function respond(
   result: UpstreamResponse,
   bypassed: CacheStatus | undefined,
 ): Response {
-  const { status, statusText, body, headers } = result.response;
+  const { status, statusText, body, headers, webSocket } = result.response;
+  if (webSocket) return new Response(null, { status, webSocket, headers: toCaller(headers) });
   const fresh = new Response(body, { status, statusText, headers: toCaller(headers) });
   const { response, isStored } =
     bypassed || result.isRedirected
