@@ -8,7 +8,7 @@
 import { ConfigurationError } from "../kernel/variables.ts";
 import { type CallContext, callerOf } from "./caller.ts";
 import { contentLength } from "./client/content-length.ts";
-import { callThroughProxy } from "./proxy/proxy.ts";
+import { callFromCode } from "./proxy/proxy.ts";
 import { readUpstreams, type Upstream } from "./upstreams.ts";
 
 /** As for `fetch`. A body that is not a stream can be sent again, by a retry or a redirect. */
@@ -43,7 +43,7 @@ export async function fetchUpstream(
     return { body: new Uint8Array(await request.arrayBuffer()) };
   };
   const { method, headers } = request;
-  return callThroughProxy(caller, upstream, {
+  return callFromCode(caller, upstream, {
     method,
     headers,
     path,

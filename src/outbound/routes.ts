@@ -4,10 +4,11 @@ import { createRouter, json, needs, problems } from "../kernel/app.ts";
 import { Problem } from "../kernel/problem.ts";
 import { callerOf } from "./caller.ts";
 import { semaphoreOf } from "./client/acquire-permit.ts";
+import { pathAfterUpstream } from "./client/path.ts";
 import { readData } from "./proxy/data.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { statusSchema } from "./semaphore/status.ts";
-import { changeSchema, readUpstreams, toOverride, type Upstream } from "./upstreams.ts";
+import { changeSchema, readUpstreams, SAFE_METHODS, toOverride, type Upstream } from "./upstreams.ts";
 
 const NO_PERMIT =
   "No permit: the queue is full, the wait too long, the upstream paused, or its breaker open. With Retry-After.";
@@ -154,9 +155,7 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
 outboundRoutes.all("/fetch/:upstream/*", async (c, next) => requireScope(scopeOf(c.req.method))(c, next));
 outboundRoutes.all("/fetch/:upstream/*", async (c) => {
   const upstream = findUpstream(c.env, c.req.param("upstream"));
-  const { pathname, search } = new URL(c.req.url);
-  const path = pathname.slice(`/fetch/${upstream.name}`.length);
-  return proxy(callerOf(c), upstream, path + search, c.req.raw);
+  return proxy(callerOf(c), upstream, pathAfterUpstream(c.req.url), c.req.raw);
 });
 
 function findUpstream(env: Env, name: string): Upstream {
@@ -166,5 +165,5 @@ function findUpstream(env: Env, name: string): Upstream {
 }
 
 function scopeOf(method: string): "read" | "write" {
-  return ["GET", "HEAD", "OPTIONS"].includes(method) ? "read" : "write";
+  return SAFE_METHODS.includes(method) ? "read" : "write";
 }

@@ -16,7 +16,7 @@ import type { Feedback } from "../semaphore/permit-types.ts";
 import type { Priority } from "../semaphore/wait-queue.ts";
 import type { Upstream } from "../upstreams.ts";
 import { acquirePermit, type Permit } from "./acquire-permit.ts";
-import { call, type UpstreamRequest } from "./call.ts";
+import { type CallResult, call, type UpstreamRequest } from "./call.ts";
 import { contentLength } from "./content-length.ts";
 import { isUnreachable, isUpstreamFault } from "./errors.ts";
 import { feedbackOn, readRetryAfter } from "./feedback.ts";
@@ -40,7 +40,7 @@ export interface Caller {
 }
 
 /** What came of a try, and whether another may follow, after `retryAfterMs`. */
-export type TryResult = ({ response: Response; isRedirected: boolean } | { error: unknown }) & {
+export type TryResult = (CallResult | { error: unknown }) & {
   queuedMs: number;
   upstreamMs: number;
   mayRetry: boolean;
@@ -67,7 +67,7 @@ export async function callUnderPermit(
   const fields = { upstream: upstream.name, requestId, fence: permit.fence };
   const timing = () => ({ queuedMs: permit.queuedMs, upstreamMs: Date.now() - startedAtMs });
   try {
-    const { response, isRedirected } = await call(
+    const { response, isRedirected, url } = await call(
       caller.env,
       upstream,
       { ...request, body: startUpload(request, timeout) },
@@ -77,6 +77,7 @@ export async function callUnderPermit(
     const result = {
       ...timing(),
       isRedirected,
+      url,
       mayRetry: false,
       retryAfterMs: retryAtMs === undefined ? 0 : retryAtMs - Date.now(),
     };
@@ -174,7 +175,7 @@ const outcomeOf = (error: unknown): Feedback["outcome"] => (isUpstreamFault(erro
 function isSmall({ body, headers }: Response, { maxResponseBytes }: Upstream): boolean {
   const length = contentLength(headers) ?? Infinity;
   const maxBytes = Math.min(MAX_READ_AHEAD_BYTES, maxResponseBytes);
-  return body !== null && !headers.has("content-encoding") && length <= maxBytes;
+  return body !== null && length <= maxBytes;
 }
 
 const RETRIED_STATUSES = new Set([429, 502, 503, 504]);

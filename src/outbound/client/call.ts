@@ -5,6 +5,7 @@
 import { exports } from "cloudflare:workers";
 import { ConfigurationError } from "../../kernel/variables.ts";
 import type { Upstream } from "../upstreams.ts";
+import { asCoded } from "./coding.ts";
 import { contentLength } from "./content-length.ts";
 import { upstreamProblem } from "./errors.ts";
 import { isConfigured, isPersonal } from "./headers.ts";
@@ -29,6 +30,8 @@ export interface UpstreamRequest extends RequestBody {
 export interface CallResult {
   response: Response;
   isRedirected: boolean;
+  /** Where the response came from. */
+  url: URL;
 }
 
 interface Hop extends Omit<UpstreamRequest, "path"> {
@@ -46,10 +49,10 @@ export async function call(
   let hop: Hop = { ...request, url: targetOf(upstream, request.path) };
   for (let redirects = 0; ; redirects++) {
     const response = await send(fetcher, hop, timeout.signal);
-    if (response.webSocket) return { response, isRedirected: redirects > 0 };
+    if (response.webSocket) return { response, isRedirected: redirects > 0, url: hop.url };
     const location = response.headers.get("location");
     if (!REDIRECTS.has(response.status) || location === null)
-      return { response: await check(response, upstream), isRedirected: redirects > 0 };
+      return { response: await check(response, upstream), isRedirected: redirects > 0, url: hop.url };
     await response.body?.cancel();
     if (request.redirect === "error") throw refused("The upstream redirects, and this call follows none.");
     if (redirects === MAX_REDIRECTS)
@@ -82,7 +85,7 @@ function withSoundHead({ status, statusText, body, headers: received }: Response
   const length = contentLength(received);
   if (length === undefined) headers.delete("content-length");
   else headers.set("content-length", String(length));
-  return new Response(body, { status, statusText: statusText.replaceAll(/[^\x20-\x7e]/g, " "), headers });
+  return asCoded(body, { status, statusText: statusText.replaceAll(/[^\x20-\x7e]/g, " "), headers });
 }
 
 async function send(
@@ -91,7 +94,14 @@ async function send(
   signal: AbortSignal,
 ): Promise<Response> {
   // Apart, since what this throws is no fault of the upstream.
-  const request = new Request(url, { method, headers, body, redirect: "manual", signal });
+  const request = new Request(url, {
+    method,
+    headers,
+    body,
+    redirect: "manual",
+    encodeResponseBody: "manual", // a coded body passes as it is (coding.ts)
+    signal,
+  });
   try {
     return await fetcher.fetch(request);
   } catch (error) {

@@ -41,3 +41,17 @@ function byteReaderOf(body: ReadableStream<Uint8Array>): ReadableStreamBYOBReade
     return undefined; // not a stream of bytes
   }
 }
+
+/**
+ * A stream whose length the runtime knows, if it is given: it becomes the Content-Length. Nothing is pulled before
+ * somebody reads, so it is known who keeps whom waiting.
+ */
+export function streamOfLength(
+  length: number | undefined,
+  source: UnderlyingSource<Uint8Array>,
+): ReadableStream<Uint8Array> {
+  return new ReadableStream(
+    { ...(length !== undefined && { expectedLength: length }), ...source },
+    { highWaterMark: 0 },
+  );
+}

@@ -2,7 +2,8 @@
  * A response's body on its way from an upstream to its reader. Its end is noticed in whatever way it comes: the permit
  * is released then.
  */
-import { type ChunkReader, readChunks } from "./chunks.ts";
+import { type ChunkReader, readChunks, streamOfLength } from "./chunks.ts";
+import { asCoded } from "./coding.ts";
 import { contentLength } from "./content-length.ts";
 import { upstreamProblem } from "./errors.ts";
 import { CLIENT_PACE, Pace } from "./pace.ts";
@@ -32,20 +33,13 @@ export function trackResponseBody(response: Response, options: TrackOptions): Re
     options.onEnd();
     return response;
   }
-  // The runtime decodes a body that it passes on in JavaScript, and then its length is not known.
-  const length = headers.has("content-encoding") ? undefined : contentLength(headers);
   const source = new TrackedSource(readChunks(body), options);
-  const tracked = new ReadableStream<Uint8Array>(
-    {
-      ...(length !== undefined && { expectedLength: length }),
-      start: (controller) => source.start(controller),
-      pull: async (controller) => source.pull(controller),
-      cancel: (reason) => source.end(reason ?? new Error("The reader stopped.")),
-    },
-    // Nothing is read before somebody wants it, so it is known who keeps whom waiting.
-    { highWaterMark: 0 },
-  );
-  return new Response(tracked, response);
+  const tracked = streamOfLength(contentLength(headers), {
+    start: (controller) => source.start(controller),
+    pull: async (controller) => source.pull(controller),
+    cancel: (reason) => source.end(reason ?? new Error("The reader stopped.")),
+  });
+  return asCoded(tracked, response);
 }
 
 class TrackedSource {
@@ -127,8 +121,7 @@ export async function readAhead(
   const chunks: Uint8Array[] = [];
   for (let size = 0; size <= MAX_READ_AHEAD_BYTES; ) {
     const chunk = await readFrom(reader, timeout);
-    if (!chunk)
-      return { response: new Response(Buffer.concat(chunks), decodedHead(response)), isWhole: true };
+    if (!chunk) return { response: asCoded(Buffer.concat(chunks), response), isWhole: true };
     timeout.waitFor("response", "upstream");
     chunks.push(chunk);
     size += chunk.length;
@@ -141,7 +134,7 @@ export async function readAhead(
     },
     cancel: async (reason) => reader.cancel(reason),
   });
-  return { response: new Response(rest, decodedHead(response)), isWhole: false };
+  return { response: asCoded(rest, response), isWhole: false };
 }
 
 async function readFrom(reader: ChunkReader, timeout: SilenceTimeout): Promise<Uint8Array | undefined> {
@@ -151,12 +144,4 @@ async function readFrom(reader: ChunkReader, timeout: SilenceTimeout): Promise<U
   });
   timeout.signal.throwIfAborted();
   return chunk;
-}
-
-/** The head for a body that was decoded when it was read, and so may have another length. */
-function decodedHead({ status, statusText, headers }: Response): ResponseInit {
-  const kept = new Headers(headers);
-  if (kept.has("content-encoding")) kept.delete("content-length");
-  kept.delete("content-encoding");
-  return { status, statusText, headers: kept };
 }

@@ -43,7 +43,14 @@ interface RelayOptions {
   onEnd: (error?: unknown) => void;
 }
 
-/** The response that opens a WebSocket to the caller, whose other end is the one that the upstream has opened. */
+/** The response that opens a WebSocket, with these headers and the subprotocol that was chosen (RFC 6455 §4.2.2). */
+export function openedWebSocket(response: Response, webSocket: WebSocket, headers: Headers): Response {
+  const protocol = response.headers.get("sec-websocket-protocol");
+  if (protocol !== null) headers.set("sec-websocket-protocol", protocol);
+  return new Response(null, { status: 101, webSocket, headers });
+}
+
+/** The same response, whose WebSocket leads to the one that the upstream has opened. */
 export function relay(response: Response, upstream: WebSocket, { signal, onEnd }: RelayOptions): Response {
   const pair = new WebSocketPair();
   const [outer, client] = [pair[0], pair[1]];
@@ -74,8 +81,7 @@ export function relay(response: Response, upstream: WebSocket, { signal, onEnd }
     socket.binaryType = "arraybuffer";
     socket.accept({ allowHalfOpen: true });
   }
-  const headers = new Headers(response.headers);
-  return new Response(null, { status: 101, webSocket: outer, headers });
+  return openedWebSocket(response, outer, new Headers(response.headers));
 }
 
 /** RFC 6455 §7.4.1, and the registry that it began. */
