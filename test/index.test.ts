@@ -30,5 +30,17 @@ test("Hono's client knows the routes, and the types of what they take and give",
     tasks: { id: string; url: string }[];
   }>();
   expect(scheduled.tasks).toHaveLength(2);
+
+  const submitted = await client.tasks.$post({ json: { type: "task_a" } });
+  if (submitted.status !== 202) throw new Error(`It is a ${submitted.status}.`);
+  const link = await submitted.json();
+  if (!("id" in link)) throw new Error("It is a batch.");
+  const read = await client.tasks[":id"].$get({ param: { id: link.id } });
+  if (read.status !== 200) throw new Error(`It is a ${read.status}.`);
+  const task = await read.json();
+  expectTypeOf(task.attempt).toEqualTypeOf<number>();
+  expect(task).toMatchObject({ id: link.id, type: "task_a" });
+  expectTypeOf(client.files[":id"].links.$post).toBeFunction();
+  expectTypeOf(client.upstreams[":name"].$patch).toBeFunction();
   for (const settle of left) await settle();
 });

@@ -1,8 +1,8 @@
 /**
- * Files: how fast they go in, each way, beside an `R2.put` of the same bytes and beside other servers; and how much
- * memory grows with their size.
+ * Files: how fast each way of uploading is, beside an `R2.put` of the same bytes and beside other servers; and how
+ * much memory grows with the size of a file.
  *
- * Every server is up all the while, and in each round each gets one file, so that all see the same machine.
+ * All servers run all the time, and in each round each gets one file, so that all of them see the same machine.
  */
 import { findPython, PACKAGES, startFastApi } from "../fastapi/start.ts";
 import { readMemory, resetPeak } from "../support/memory.ts";
@@ -26,7 +26,7 @@ interface Run {
 
 const toFile = (upload: string) => upload.replace("/uploads/", "/files/");
 
-/** Measures it, and gives what is to be printed. */
+/** Runs the measurements; returns the text to print. */
 export async function benchFiles(): Promise<string> {
   await using stack = new AsyncDisposableStack();
   const r2 = stack.use(await startPlainR2());
@@ -58,16 +58,16 @@ export async function benchFiles(): Promise<string> {
     "",
     renderTable([{ name: "MiB", figures: growth }]),
     "",
-    `Meant: PUT at least 0.8 × R2.put, form data and tus at least 0.5 ×; growth below 64 MiB.`,
-    python ? "" : `Not measured: Python 3 has not all of ${PACKAGES.join(", ")} here.`,
-    "The R2 here is a simulation in the same process as the Worker, and the memory is that of both.",
+    `Goal: PUT at least 0.8 × R2.put, form data and tus at least 0.5 ×; growth below 64 MiB.`,
+    python ? "" : `FastAPI is not measured: Python 3 does not have all of ${PACKAGES.join(", ")} here.`,
+    "R2 is simulated here in the same process as the Worker, so the memory is that of both.",
   ].join("\n");
 }
 
-/** For each run the median and the best speed, and the median beside that of the first. */
+/** For each run: the median speed, the best speed, and the median relative to the first run. */
 async function measureSpeeds(runs: Run[]): Promise<Column[]> {
   const speeds = runs.map((): number[] => []);
-  digestOf(SIZE); // remembered: it is not to be computed while a server is being measured
+  digestOf(SIZE); // cached, so that it is not computed during a measurement
   for (const { server, send } of runs) await send(server.url, 8 * MIB); // loads the code
   for (let round = 0; round < ROUNDS; round++) {
     for (const [i, { what, server, send }] of runs.entries()) {
@@ -93,7 +93,7 @@ async function measureSpeeds(runs: Run[]): Promise<Column[]> {
   ];
 }
 
-/** How much higher memory peaks with a large file than with a small one, in a server that has just been started. */
+/** How much higher memory peaks with a large file than with a small one, in a fresh server. */
 async function measureGrowth(
   what: string,
   start: () => Promise<RunningServer>,
@@ -101,7 +101,7 @@ async function measureGrowth(
 ): Promise<Figure[]> {
   await using server = await start();
   if (server.pid === undefined) return [];
-  await send(server.url, SMALL); // loads the code, and the runtime's own reserves
+  await send(server.url, SMALL); // loads the code and lets the runtime allocate its reserves
   console.error(`memory: ${what} …`);
   const peaks: number[] = [];
   for (const size of [SMALL, LARGE]) {

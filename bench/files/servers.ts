@@ -1,4 +1,4 @@
-/** Who takes files: Sluice; a Worker that does nothing but `R2.put`; tus's own server for Node; FastAPI. */
+/** The servers that are compared: Sluice, a Worker that only calls `R2.put`, and tus's own server for Node. */
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import type { Server } from "../contender.ts";
@@ -17,7 +17,7 @@ const PLAIN = `export default {
   },
 };`;
 
-/** The least that anything built on R2 has to do. */
+/** The minimum that anything built on R2 must do. */
 export async function startPlainR2(): Promise<RunningServer> {
   const others = new Set(findChildren("workerd"));
   const miniflare = new Miniflare(

@@ -1,4 +1,4 @@
-/** tus's own server for Node, with files in the folder that its argument names. It prints where it listens. */
+/** tus's own server for Node; stores files in the folder given as argument and prints its URL. */
 import { createServer } from "node:http";
 import { FileStore } from "@tus/file-store";
 import { Server } from "@tus/server";

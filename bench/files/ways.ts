@@ -1,6 +1,6 @@
 /**
- * The ways a file of some size goes in, each over HTTP from this process, made while it is sent. What comes back
- * must show that the file has arrived as it was sent: a server that lost bytes would be fast.
+ * The ways to upload a file, each over HTTP from this process; the file is generated while it is sent. The response
+ * must show that the file arrived as it was sent, because a server that loses bytes is fast.
  */
 import { type IncomingMessage, type RequestOptions, request } from "node:http";
 import { Readable } from "node:stream";
@@ -8,10 +8,10 @@ import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { digestOf, makeFile, uploadForm } from "../upload.ts";
 
-/** Sends a file of `size` bytes to the server at `url`. Throws if it has not arrived whole. */
+/** Sends a file of `size` bytes to the server at `url`. Throws if it did not arrive complete. */
 export type Way = (url: string, size: number) => Promise<void>;
 
-/** The body of a PUT; `path` ends where the file is to be. */
+/** The body of a PUT to `path`. */
 export const sendRaw =
   (path: string): Way =>
   async (url, size) => {
@@ -19,7 +19,7 @@ export const sendRaw =
     check(body.includes(`"size":${size}`) && body.includes(digestOf(size)), body);
   };
 
-/** A PUT to what only stores, and tells how much it has. */
+/** A PUT to the server that only stores and returns the size. */
 export const sendPlain: Way = async (url, size) => {
   const { body } = await send(url, "PUT", { "Content-Length": size }, size);
   check(body === String(size), body);
@@ -29,7 +29,7 @@ export const sendForm: Way = async (url, size) => {
   await uploadForm(url, size);
 };
 
-/** tus: a creation, and PATCHes of `chunkSize`; then the file is read back, if there is a way to. */
+/** tus: a creation and PATCHes of `chunkSize` bytes; then the file's ETag is checked, if the server has one. */
 export const sendTus =
   (path: string, chunkSize: number, fileOf?: (upload: string) => string): Way =>
   async (url, size) => {
@@ -54,7 +54,7 @@ export const sendTus =
     }
     if (!fileOf) return;
     const { headers } = await send(fileOf(upload), "HEAD", {}, 0);
-    // Every block is the same, so that cutting the file into chunks of whole blocks does not change it.
+    // All blocks are equal, so chunks of whole blocks do not change the file.
     check(headers.etag === `"${digestOf(size)}"`, JSON.stringify(headers));
   };
 

@@ -16,7 +16,7 @@ export interface TaskCallContext {
 }
 
 /** Code that has neither a task's context nor a route's. Its calls are interactive. */
-export interface PlainCallContext {
+interface PlainCallContext {
   env: Env;
   executionCtx: Pick<ExecutionContext, "waitUntil">;
   requestId: string;

@@ -7,6 +7,7 @@
  */
 import { ConfigurationError } from "../kernel/variables.ts";
 import { type CallContext, callerOf } from "./caller.ts";
+import { contentLength } from "./client/content-length.ts";
 import { callFromCode } from "./proxy/proxy.ts";
 import { readUpstreams, type Upstream } from "./upstreams.ts";
 
@@ -36,8 +37,10 @@ export async function fetchUpstream(
   // Only its method, headers and body are used: `fetch`'s own rules say what they are.
   const request = new Request("http://upstream.internal", init);
   const readBody = async () => {
-    if (!request.body || init.body instanceof ReadableStream) return request.body;
-    return new Uint8Array(await request.arrayBuffer());
+    if (!request.body) return { body: null };
+    if (init.body instanceof ReadableStream)
+      return { body: request.body, bodyLength: contentLength(request.headers) };
+    return { body: new Uint8Array(await request.arrayBuffer()) };
   };
   const { method, headers } = request;
   return callFromCode(caller, upstream, {

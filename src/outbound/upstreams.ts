@@ -20,7 +20,12 @@ const exactOrigin = z.string().refine(isExactOrigin, {
 });
 
 const rateSchema = z.strictObject({
-  per_second: z.number().positive().max(100_000).meta({ description: "Calls begun per second, on average." }),
+  // With less, the next call would be due centuries from now.
+  per_second: z
+    .number()
+    .min(0.000_01)
+    .max(100_000)
+    .meta({ description: "Calls begun per second, on average." }),
   // Not `.default(1)`: generated clients would have to send it.
   burst: z.int().min(1).max(100_000).optional().meta({ description: "Calls begun at once. Default: 1." }),
 });
@@ -66,6 +71,7 @@ const upstreamSchema = z
     headers: z
       .record(z.string().regex(HEADER_NAME), z.string().regex(HEADER_VALUE, "is not a valid header value"))
       .default({}),
+    websocket: z.boolean().default(false),
     request_headers: headerNames(isReservedInRequests),
     response_headers: headerNames(isReservedInResponses),
     encoded_slashes: z.boolean().default(false),
@@ -113,6 +119,8 @@ export interface Upstream {
   pathPrefixes: readonly string[];
   /** Set on every call, with secrets filled in. */
   headers: Readonly<Record<string, string>>;
+  /** Whether a GET may become a WebSocket. */
+  websocket: boolean;
   /** Headers that travel besides those of every upstream, in lower case. */
   requestHeaders: readonly string[];
   responseHeaders: readonly string[];
@@ -203,6 +211,7 @@ function toUpstream(env: Env, name: string, raw: z.output<typeof upstreamSchema>
         fillSecrets(env, `UPSTREAMS.${name}.headers.${header}`, text),
       ]),
     ),
+    websocket: raw.websocket,
     requestHeaders: raw.request_headers,
     responseHeaders: raw.response_headers,
     encodedSlashes: raw.encoded_slashes,

@@ -8,7 +8,12 @@ export { type Task, taskLink, taskLinkSchema } from "./ledger/schema.ts";
 export { readTaskSettings } from "./ledger/settings.ts";
 export { TaskRunner } from "./run/runner.ts";
 export { enqueueOnce, getTask, type Start, startTaskOnce, startTasks } from "./run/submit.ts";
-export { defineSchedule, registerSchedules, type ScheduleSpec } from "./schedules/registry.ts";
+export {
+  /** @public For src/jobs/schedules.ts, as soon as it declares a schedule. */
+  defineSchedule,
+  registerSchedules,
+  type ScheduleSpec,
+} from "./schedules/registry.ts";
 export { scheduleRoutes } from "./schedules/routes.ts";
 export { Scheduler } from "./schedules/scheduler.ts";
 export { wakeOverdue } from "./schedules/watchdog.ts";

@@ -1,4 +1,4 @@
-/** Files by clients that others have written, over real HTTP: tus-js-client, curl, and what a browser asks for. */
+/** Files with third-party clients over real HTTP: tus-js-client, curl, and the requests of a browser. */
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -17,7 +17,7 @@ declare module "tus-js-client" {
 
 const SITE = "https://app.example.com";
 const MIB = 1024 * 1024;
-/** More than two parts of R2, and no whole number of anything. */
+/** More than two parts of R2, and not a multiple of anything. */
 const bytes = randomBytes(12 * MIB + 1);
 const few = bytes.subarray(0, 300_001);
 
@@ -41,7 +41,7 @@ afterAll(async () => {
 
 const sha256 = (content: Uint8Array) => createHash("sha256").update(content).digest("hex");
 
-/** What `GET` responses for the file, and for a look at the whole of it, its digest. */
+/** The response to `GET` of the file, with the digest of the whole. */
 async function read(id: string) {
   const response = await fetch(`${server.url}/files/${id}`);
   const content = new Uint8Array(await response.arrayBuffer());
@@ -55,13 +55,13 @@ async function expectFile(id: string, content: Uint8Array): Promise<void> {
 
 interface TusRun {
   upload: Upload;
-  /** The most bytes that the server has said it has. */
+  /** The highest offset that the server has acknowledged. */
   acknowledged: () => number;
   /** Resolves at success, rejects at an error. */
   ended: Promise<void>;
 }
 
-function begin(source: ConstructorParameters<typeof Upload>[0], options: UploadOptions = {}): TusRun {
+function startUpload(source: ConstructorParameters<typeof Upload>[0], options: UploadOptions = {}): TusRun {
   const { promise: ended, resolve, reject } = Promise.withResolvers<void>();
   let acknowledged = 0;
   const upload = new Upload(source, {
@@ -81,18 +81,18 @@ function begin(source: ConstructorParameters<typeof Upload>[0], options: UploadO
   return { upload, acknowledged: () => acknowledged, ended };
 }
 
-async function send(...args: Parameters<typeof begin>): Promise<string> {
-  const { upload, ended } = begin(...args);
+async function send(...args: Parameters<typeof startUpload>): Promise<string> {
+  const { upload, ended } = startUpload(...args);
   await ended;
   return idOf(upload);
 }
 
 const idOf = ({ url }: Upload) => basename(new URL(String(url)).pathname);
 
-/** Begins an upload, and calls `interrupt` once the server has some of it and more is on its way. */
+/** Starts an upload, and calls `interrupt` when the server has some of it and more is on its way. */
 async function interruptUpload(interrupt: (run: TusRun) => Promise<void>, options: UploadOptions) {
   const hasSome = Promise.withResolvers<void>();
-  const run = begin(bytes, {
+  const run = startUpload(bytes, {
     chunkSize: MIB,
     ...options,
     onChunkComplete: (_, accepted) => {
@@ -104,7 +104,7 @@ async function interruptUpload(interrupt: (run: TusRun) => Promise<void>, option
   return { uploadUrl: String(run.upload.url), acknowledged: run.acknowledged() };
 }
 
-/** Where the server says that the upload is. */
+/** The offset of the upload, from the server. */
 async function offsetOf(uploadUrl: string): Promise<number> {
   const response = await fetch(uploadUrl, { method: "HEAD", headers: { "Tus-Resumable": "1.0.0" } });
   expect(response.status).toBe(200);
@@ -114,7 +114,7 @@ async function offsetOf(uploadUrl: string): Promise<number> {
 const PROTOCOLS = ["tus-v1", "ietf-draft-03", "ietf-draft-05"];
 
 describe("tus-js-client", () => {
-  test("the file has the name and type that came as metadata", async () => {
+  test("the file has the name and type from the metadata", async () => {
     const { headers } = await read(await send(few));
     expect(headers.get("Content-Type")).toBe("text/plain; charset=utf-8");
     expect(headers.get("Content-Disposition")).toBe(
@@ -139,12 +139,12 @@ describe("tus-js-client", () => {
   test.each([
     ["a stream of any kind", () => createReadStream(reportPath).pipe(new PassThrough())],
     ["a buffer", () => bytes],
-  ])("of a length that is told at the end, from %s", async (_, open) => {
+  ])("of a length that is announced at the end, from %s", async (_, open) => {
     const options = { uploadLengthDeferred: true, chunkSize: 5_000_000 };
     await expectFile(await send(open(), options), bytes);
   });
 
-  test("from a file that is read as it is sent", async () => {
+  test("from a file that is read while it is sent", async () => {
     await expectFile(await send(createReadStream(reportPath), { chunkSize: 5_000_000 }), bytes);
   });
 
@@ -154,21 +154,21 @@ describe("tus-js-client", () => {
     expect((await read(id)).headers.get("Content-Disposition")).toContain("r%C3%B6ntgen%201.txt");
   });
 
-  test.each(PROTOCOLS)("paused, and resumed where it was, speaking %s", async (protocol) => {
+  test.each(PROTOCOLS)("paused, and resumed at its offset, speaking %s", async (protocol) => {
     const { uploadUrl, acknowledged } = await interruptUpload(({ upload }) => upload.abort(), { protocol });
     const resumedAt: number[] = [];
     const onProgress = (sent: number) => resumedAt.push(sent);
-    const run = begin(bytes, { protocol, uploadUrl, onProgress });
+    const run = startUpload(bytes, { protocol, uploadUrl, onProgress });
     await run.ended;
     expect(resumedAt[0]).toBeGreaterThanOrEqual(acknowledged);
     expect(acknowledged).toBeGreaterThanOrEqual(3 * MIB);
     await expectFile(idOf(run.upload), bytes);
   });
 
-  test("what is terminated is gone, complete or not", async () => {
+  test("a terminated upload is gone, complete or not", async () => {
     const { uploadUrl } = await interruptUpload(({ upload }) => upload.abort(true), {});
     expect((await read(basename(uploadUrl))).status).toBe(404);
-    const done = begin(few);
+    const done = startUpload(few);
     await done.ended;
     await expectFile(idOf(done.upload), few);
     await Upload.terminate(String(done.upload.url));
@@ -179,7 +179,7 @@ describe("tus-js-client", () => {
     }
   });
 
-  test("after a kill -9 of the server, resumed at another one on the same storage: no acknowledged byte is sent twice", async () => {
+  test("after a kill -9, resumed on a new server with the same storage: no acknowledged byte is sent twice", async () => {
     const before = await interruptUpload(async ({ ended }) => {
       await server.kill();
       await expect(ended).rejects.toThrow();
@@ -189,7 +189,7 @@ describe("tus-js-client", () => {
     server = await start();
     const uploadUrl = server.url + new URL(before.uploadUrl).pathname;
     expect(await offsetOf(uploadUrl)).toBeGreaterThanOrEqual(before.acknowledged);
-    const run = begin(bytes, { uploadUrl });
+    const run = startUpload(bytes, { uploadUrl });
     await run.ended;
     await expectFile(idOf(run.upload), bytes);
   });
@@ -206,11 +206,11 @@ describe.skipIf(!hasCurl)("curl", () => {
     await curl(["--fail", "-T", reportPath, `${files()}/`]);
   });
 
-  test("-T: the file has the name that it has on disk", async () => {
+  test("-T: the file has its name on disk", async () => {
     await expectFile("report.bin", bytes);
   });
 
-  test("-T -: what comes out of a pipe, of a length that nobody knows beforehand", async () => {
+  test("-T -: the output of a pipe, of unknown length", async () => {
     const response = await curl(["--fail", "-T", "-", `${files()}/piped.bin`], bytes);
     expect(JSON.parse(response.toString())).toMatchObject({ id: "piped.bin", size: bytes.length });
     await expectFile("piped.bin", bytes);
@@ -258,12 +258,12 @@ describe.skipIf(!hasCurl)("curl", () => {
     expect([part.length, sha256(part)]).toEqual([expected.length, sha256(expected)]);
   });
 
-  test("-C -: goes on with a download where it broke off", async () => {
+  test("-C -: continues a download where it broke off", async () => {
     const partial = join(desk.path, "partial.bin");
     writeFileSync(partial, bytes.subarray(0, 7_654_321));
     const args = ["--fail", "-C", "-", "--write-out", "%{http_code} %{size_download}", "--output", partial];
-    const told = await curl([...args, `${files()}/${id}`]);
-    expect(told.toString()).toBe(`206 ${bytes.length - 7_654_321}`);
+    const output = await curl([...args, `${files()}/${id}`]);
+    expect(output.toString()).toBe(`206 ${bytes.length - 7_654_321}`);
     expect(sha256(readFileSync(partial))).toBe(sha256(bytes));
   });
 
@@ -271,13 +271,13 @@ describe.skipIf(!hasCurl)("curl", () => {
     ["a day ago", -1, "200"],
     ["a day from now", 1, "304"],
   ])("-z: modified since %s?", async (_, days, expected) => {
-    const told = await curl([...status, "-z", dayFromNow(days), `${files()}/${id}`]);
-    expect(told.toString()).toBe(expected);
+    const output = await curl([...status, "-z", dayFromNow(days), `${files()}/${id}`]);
+    expect(output.toString()).toBe(expected);
   });
 });
 
 describe("a page in a browser", () => {
-  const ask = (origin: string, path: string, method: string, headers: string) =>
+  const preflight = (origin: string, path: string, method: string, headers: string) =>
     fetch(server.url + path, {
       method: "OPTIONS",
       headers: {
@@ -293,8 +293,8 @@ describe("a page in a browser", () => {
     ["/uploads/any", "PATCH", `${TUS},upload-complete,upload-draft-interop-version`],
     ["/uploads/any", "DELETE", "tus-resumable,authorization"],
     ["/files/any", "PUT", "content-digest"],
-  ])("of a site that is named may ask to: %s, %s", async (path, method, headers) => {
-    const response = await ask(SITE, path, method, headers);
+  ])("of a configured site may request: %s, %s", async (path, method, headers) => {
+    const response = await preflight(SITE, path, method, headers);
     expect(response.status).toBe(204);
     expect(response.headers.get("Access-Control-Allow-Origin")).toBe(SITE);
     expect(response.headers.get("Access-Control-Allow-Methods")?.split(/, ?/)).toContain(method);
@@ -303,11 +303,11 @@ describe("a page in a browser", () => {
   });
 
   test("of any other site may not", async () => {
-    const response = await ask("https://evil.example.com", "/uploads", "POST", TUS);
+    const response = await preflight("https://evil.example.com", "/uploads", "POST", TUS);
     expect(response.headers.get("Access-Control-Allow-Origin")).toBeNull();
   });
 
-  test("sends a form in which no file was chosen: that is no file", async () => {
+  test("sends a form in which no file was chosen: that is not a file", async () => {
     const form = new FormData();
     form.set("photo", new File([], ""));
     form.set("note", "no photo");
@@ -318,16 +318,16 @@ describe("a page in a browser", () => {
     ]);
   });
 
-  test("of a site that is named uploads, and can read where it is", async () => {
+  test("of a configured site uploads, and can read the URL", async () => {
     const headers = { Origin: SITE, "Tus-Resumable": "1.0.0", "Sec-Fetch-Site": "cross-site" };
-    const begun = await fetch(`${server.url}/uploads`, {
+    const created = await fetch(`${server.url}/uploads`, {
       method: "POST",
       headers: { ...headers, "Upload-Length": "5", "Content-Type": "application/offset+octet-stream" },
       body: "hello",
     });
-    expect([begun.status, begun.headers.get("Access-Control-Allow-Origin")]).toEqual([201, SITE]);
-    const readable = begun.headers.get("Access-Control-Expose-Headers")?.split(/, ?/);
+    expect([created.status, created.headers.get("Access-Control-Allow-Origin")]).toEqual([201, SITE]);
+    const readable = created.headers.get("Access-Control-Expose-Headers")?.split(/, ?/);
     expect(readable).toEqual(expect.arrayContaining(["Location", "Upload-Offset", "Tus-Resumable"]));
-    await expectFile(basename(String(begun.headers.get("Location"))), Buffer.from("hello"));
+    await expectFile(basename(String(created.headers.get("Location"))), Buffer.from("hello"));
   });
 });

@@ -1,4 +1,4 @@
-/** Form data with everything wrong about it that can be; `npm run chaos -- forms` does it by the hundred thousand. */
+/** Form data that is wrong in every possible way; `npm run chaos -- forms` sends a hundred thousand. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { attack, type Findings, removeFiles } from "../chaos/forms/attack.ts";
 import { readHoldings } from "../chaos/forms/storage.ts";
@@ -20,18 +20,18 @@ afterAll(async () => {
   storage.remove();
 });
 
-test("each is answered in time, and rightly: what is valid is stored as it was sent, what is not is refused", () => {
+test("each gets the right response in time: valid forms are stored as they were sent, others are rejected", () => {
   expect(findings.broken).toEqual([]);
 });
 
-test("among them are accepted ones, and each kind of refusal", () => {
+test("some are accepted, and each kind of rejection occurs", () => {
   const statuses = [...findings.outcomes.keys()].filter((end) => /^\d+$/.test(end));
   expect(statuses).toEqual(expect.arrayContaining(["201", "400", "413", "415", "422"]));
   expect([...findings.outcomes.values()].reduce((sum, times) => sum + times, 0)).toBe(COUNT);
   expect(findings.filesRead).toBeGreaterThan(20);
 });
 
-test("the catalogue and the bucket hold what was acknowledged, and nothing else; and nothing, once that is removed", async () => {
+test("the catalogue and the bucket contain what was acknowledged and nothing else, and nothing once that is removed", async () => {
   const count = findings.kept.length;
   const read = () => readHoldings(storage.path);
   const options = { timeout: 20_000, interval: 200 };

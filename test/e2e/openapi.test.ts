@@ -5,6 +5,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { createConfig, lintFromString } from "@redocly/openapi-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -56,19 +57,18 @@ test("openapi-typescript makes types in which a request may leave out what has a
   writeFileSync(join(desk.path, "openapi.json"), JSON.stringify(document));
   writeFileSync(join(desk.path, "use.ts"), USE);
   const hook = `data:text/javascript,${encodeURIComponent(HOOK)}`;
-  expect(run("openapi-typescript", ["openapi.json", "--output", "api.ts"], ["--import", hook])).toContain(
-    "api.ts",
-  );
-  expect(run("tsc", ["--noEmit", "--strict", "--allowImportingTsExtensions", "use.ts"])).toBe("");
+  const require = createRequire(import.meta.url);
+  const generator = join(dirname(require.resolve("openapi-typescript/package.json")), "bin/cli.js");
+  run("--import", hook, generator, "openapi.json", "--output", "api.ts");
+  const tsc = join(dirname(dirname(import.meta.dirname)), "node_modules/.bin/tsc");
+  expect(run(tsc, "--noEmit", "--strict", "--allowImportingTsExtensions", "use.ts")).toBe("");
 });
 
-/** Runs a program of a devDependency, and returns what it prints; throws if it fails. */
-function run(program: string, args: string[], nodeOptions: string[] = []): string {
-  const path = join(dirname(dirname(import.meta.dirname)), "node_modules/.bin", program);
-  const options = { cwd: desk.path, encoding: "utf8" } as const;
-  const { stdout, stderr, status } = spawnSync(process.execPath, [...nodeOptions, path, ...args], options);
-  if (status !== 0) throw new Error(`${program} failed:\n${stdout}${stderr}`);
-  return `${stdout}${stderr}`;
+/** Runs Node in the test's folder, and returns what it prints. Throws if it fails. */
+function run(...args: string[]): string {
+  const { stdout, stderr, status } = spawnSync(process.execPath, args, { cwd: desk.path, encoding: "utf8" });
+  if (status !== 0) throw new Error(`${args.join(" ")} failed:\n${stdout}${stderr}`);
+  return stdout;
 }
 
 /** Requests with no more than what they need; and, to see that the types are not lax, some with less. */

@@ -8,6 +8,7 @@ import type { TaskCallContext } from "../../src/outbound/caller.ts";
 import { fetchUpstream } from "../../src/outbound/fetch-upstream.ts";
 import { newType, runTasks } from "../support/background.ts";
 import { keepQuiet } from "../support/quiet.ts";
+import { expectRuntimeErrors } from "../support/runtime-errors.ts";
 import { holdUpstream, resetUpstream, upstream } from "../support/scripted-upstream.ts";
 import { taskContext } from "../support/task-context.ts";
 import { IDLE, loadOf } from "../support/upstreams.ts";
@@ -40,6 +41,7 @@ interface Echo {
 }
 
 keepQuiet();
+expectRuntimeErrors("Network connection lost", "Connection refused");
 beforeEach(async () => {
   await reset();
   resetUpstream();

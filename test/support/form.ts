@@ -43,7 +43,7 @@ export function streamedForm(
   return streamOf([head, ...Array.from({ length: chunkCount }, () => chunk), end], onPull);
 }
 
-/** A body that yields each chunk when it is requested. `onPull` gets the bytes so far; if it throws, the body breaks off. */
+/** A body that yields each chunk on request. `onPull` gets the bytes so far; if it throws, the body breaks off. */
 export function streamOf(
   chunks: Iterable<Uint8Array>,
   onPull: (handedOut: number) => void | Promise<void> = () => {},

@@ -50,7 +50,7 @@ export const work = defineTask({
 registerTaskTypes([work]);
 
 export const scheduler = () => env.SCHEDULER.getByName("schedules");
-export const specOf = (id: string, more: Partial<ScheduleSpec> = {}): ScheduleSpec => ({
+const specOf = (id: string, more: Partial<ScheduleSpec> = {}): ScheduleSpec => ({
   id,
   cron: "* * * * *",
   timeZone: "UTC",

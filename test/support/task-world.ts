@@ -23,7 +23,7 @@ import {
   tick,
 } from "../../src/tasks/ledger/rules.ts";
 import { type FinalStatus, isFinal, type Outcome } from "../../src/tasks/ledger/task-state.ts";
-import { type Lane, type RetryPolicy } from "../../src/tasks/types/define.ts";
+import type { Lane, RetryPolicy } from "../../src/tasks/types/define.ts";
 import { type Item, must, newLife, statusOf } from "./task-history.ts";
 
 export interface WorldType {

@@ -42,7 +42,7 @@ type Options = Omit<CallOptions, "headers" | "method"> & { headers?: Record<stri
 export async function send(method: string, path: string, { headers = {}, ...rest }: Options = {}) {
   const init: CallOptions = { ...rest, method, headers: toStrings(headers) };
   const { response, settled } = await callWorker(path, init);
-  const text = await response.text();
+  const text = new TextDecoder().decode(await response.arrayBuffer());
   await settled();
   const received: UploadResponse = {
     status: response.status,

@@ -12,7 +12,7 @@
 export type Phase = "receiving" | "completing" | "publishing" | "complete" | "ended";
 
 /** A file of its own; or, for tus's concatenation, a piece of one ("partial") or one made of pieces ("final"). */
-export type Kind = "whole" | "partial" | "final";
+type Kind = "whole" | "partial" | "final";
 
 /** The part of a session that the rules need. Sizes are in bytes. */
 export interface Progress {

@@ -112,7 +112,10 @@ export function hasPassed(received: Headers, via: string): boolean {
   return (received.get("via") ?? "").split(",").some((hop) => hop.trim().split(/\s+/)[1] === via);
 }
 
-/** Retry-After (RFC 9110 §10.2.3), seconds or a date, as ms from now; undefined if it is absent or malformed. */
+/**
+ * Retry-After (RFC 9110 §10.2.3), seconds or a date in any of its three forms, as ms from now; undefined if it is absent
+ * or malformed.
+ */
 export function retryAfterMs(headers: Headers, nowMs: number): number | undefined {
   const text = headers.get("retry-after")?.trim() ?? "";
   if (/^\d+$/.test(text)) return Number(text) * 1000;

@@ -15,6 +15,7 @@
 import { errorFields, log } from "../../kernel/log.ts";
 import type { UpstreamRequest } from "../client/call.ts";
 import type { Caller } from "../client/call-under-permit.ts";
+import { readChunks, streamOfLength } from "../client/chunks.ts";
 import { asCoded, normalizeAccepted } from "../client/coding.ts";
 import { contentLength } from "../client/content-length.ts";
 import { isConfigured, USER_AGENT } from "../client/headers.ts";
@@ -159,8 +160,10 @@ export function storeInCache(
       log("warn", "cache not writable", { upstream: upstream.name, ...errorFields(error) });
     }
   };
-  const collected = response.body.pipeThrough(collecting((bytes) => caller.ctx.waitUntil(store(bytes))));
-  return { response: asCoded(withLength(collected, headers), response), isStored: true };
+  const collected = collecting(response.body, contentLength(headers), (bytes) =>
+    caller.ctx.waitUntil(store(bytes)),
+  );
+  return { response: asCoded(collected, response), isStored: true };
 }
 
 /**
@@ -197,27 +200,30 @@ export async function invalidate(
 }
 
 /**
- * Passes bytes on. At the end `onWhole` gets all of them, unless they are too many. They are collected in memory, and
- * not streamed into the cache, because the cache keeps the beginning of a stream that breaks off.
+ * The same body, with the length that is given. At its end `onWhole` gets all of it, unless it is too long. It is
+ * collected in memory, and not streamed into the cache, because the cache keeps the beginning of a stream that breaks
+ * off.
  */
-function collecting(onWhole: (bytes: Uint8Array) => void): TransformStream<Uint8Array, Uint8Array> {
+function collecting(
+  body: ReadableStream<Uint8Array>,
+  length: number | undefined,
+  onWhole: (bytes: Uint8Array) => void,
+): ReadableStream<Uint8Array> {
+  const reader = readChunks(body);
   let chunks: Uint8Array[] = [];
   let size = 0;
-  return new TransformStream({
-    transform(chunk, controller) {
+  return streamOfLength(length, {
+    async pull(controller) {
+      const chunk = await reader.read();
+      if (!chunk) {
+        if (size <= MAX_STORED_BYTES) onWhole(Buffer.concat(chunks));
+        return controller.close();
+      }
       size += chunk.length;
       if (size > MAX_STORED_BYTES) chunks = [];
       else chunks.push(chunk);
       controller.enqueue(chunk);
     },
-    flush() {
-      if (size <= MAX_STORED_BYTES) onWhole(Buffer.concat(chunks));
-    },
+    cancel: async (reason) => reader.cancel(reason),
   });
-}
-
-/** The same body. If its head says how long it is, the runtime says so too. */
-function withLength(body: ReadableStream<Uint8Array>, headers: Headers): ReadableStream<Uint8Array> {
-  const length = contentLength(headers);
-  return length === undefined ? body : body.pipeThrough(new FixedLengthStream(length));
 }

@@ -11,8 +11,11 @@ import { upstreamProblem } from "../client/errors.ts";
 import { hasPassed, type Sender, toCaller, toUpstream } from "../client/headers.ts";
 import { targetOf } from "../client/path.ts";
 import { mapReferences } from "../client/references.ts";
+import { bodyOf } from "../client/request-body.ts";
 import { callWithRetries, type UpstreamResponse } from "../client/retries.ts";
 import { serverTiming } from "../client/server-timing.ts";
+import type { RequestBody } from "../client/upload.ts";
+import { addHandshake, asksForWebSocket, checkWebSocket, openedWebSocket } from "../client/websocket.ts";
 import { METHODS, SAFE_METHODS, type Upstream } from "../upstreams.ts";
 import {
   type CacheStatus,
@@ -26,13 +29,10 @@ import {
 } from "./cache.ts";
 import type { Place } from "./store.ts";
 
-/** A body of at most this many bytes is read before it is sent, so that it can be sent again. */
-const MAX_REPEATABLE_BYTES = 256 * 1024;
-
 /** A request as its caller wrote it. Not all of its headers travel. */
 export interface CallerRequest extends Pick<UpstreamRequest, "method" | "path" | "headers" | "redirect"> {
   /** Called once the request is known to be allowed. */
-  readBody: () => Promise<UpstreamRequest["body"]>;
+  readBody: () => Promise<RequestBody>;
 }
 
 /** Passes a received request on to `path` of an upstream. Throws a `Problem` if it may not, or gets no response. */
@@ -43,9 +43,9 @@ export async function proxy(
   received: Request,
 ): Promise<Response> {
   const { method, headers } = received;
-  const request = { method, path, headers, readBody: () => bodyOf(received) };
+  const readBody = () => bodyOf(received, upstream.timeoutMs);
   const sender = { isCode: false, acceptEncoding: acceptedBy(received) };
-  const { response, url } = await exchange(caller, upstream, request, sender);
+  const { response, url } = await exchange(caller, upstream, { method, path, headers, readBody }, sender);
   mapReferences(response.headers, upstream, url);
   return response;
 }
@@ -76,14 +76,17 @@ async function exchange(
 ): Promise<Exchange> {
   checkMethod(upstream, rest.method);
   const url = targetOf(upstream, rest.path);
+  const isWebSocket = asksForWebSocket(rest.method, rest.headers);
+  if (isWebSocket) checkWebSocket(upstream, rest.headers);
   const via = pseudonymOf(caller.env);
   if (hasPassed(rest.headers, via))
     throw upstreamProblem("loop-detected", "This request has passed through this Sluice before.");
   const request: UpstreamRequest = {
     ...rest,
     headers: toUpstream(rest.headers, upstream, { ...sender, requestId: caller.requestId, via }),
-    body: await readBody(),
+    ...(await readBody()),
   };
+  if (isWebSocket) addHandshake(request.headers, rest.headers);
   const use = cacheUseOf(upstream, request);
   const { hit, place } = await readCache(upstream, request, url, use);
   if (hit) return { response: withCacheStatus(hit, "hit"), url };
@@ -104,6 +107,7 @@ function respond(
   place: Place | undefined,
 ): Response {
   const { response: sent, upstreamMs } = result;
+  if (sent.webSocket) return openedWebSocket(sent, sent.webSocket, toCaller(sent.headers, upstream));
   const receivedAtMs = Date.now();
   const headers = place ? withCacheDefaults(upstream, sent, receivedAtMs) : sent.headers;
   const { status, statusText } = sent;
@@ -132,13 +136,6 @@ function checkMethod({ name, methods }: Upstream, method: string): void {
   const advice = ` To allow ${method}, set methods = [${list}] under [vars.UPSTREAMS.${name}] in wrangler.toml.`;
   const detail = `The upstream "${name}" may be called with ${allow} only.${isPossible ? advice : ""}`;
   throw new Problem("method-not-allowed", detail, { headers: { Allow: allow } });
-}
-
-/** The body of a received request: in memory if it is small, so that a retry or a redirect can send it again. */
-async function bodyOf(received: Request): Promise<UpstreamRequest["body"]> {
-  if (!received.body) return null;
-  const length = Number(received.headers.get("content-length") ?? Number.NaN);
-  return length <= MAX_REPEATABLE_BYTES ? new Uint8Array(await received.arrayBuffer()) : received.body;
 }
 
 /** What this Sluice calls itself in Via (RFC 9110 §7.6.3): the same in every isolate, and unlike any other Sluice. */

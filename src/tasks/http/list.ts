@@ -15,7 +15,7 @@ interface ListQuery extends Omit<Page, "before"> {
 }
 
 /** A task in a list: without its input and result, which may be long. */
-export type TaskLine = Omit<Task, "input" | "result">;
+type TaskLine = Omit<Task, "input" | "result">;
 
 /**
  * The cursor names the last task of its page. So a task that exists throughout is on exactly one page, whatever other

@@ -7,15 +7,7 @@ import { taskSchema, toTask, typeNameSchema } from "../ledger/schema.ts";
 import { callObject, type Ledger, ledgerOf, ledgerOn } from "../ledger/shards.ts";
 import { SHARDS } from "../ledger/task-id.ts";
 import { findTaskType } from "../types/registry.ts";
-import {
-  ITEM_PROBLEMS,
-  JSON_PROBLEMS,
-  LEDGER_PROBLEMS,
-  limitBody,
-  NO_STORE,
-  orNotFound,
-  params,
-} from "./responses.ts";
+import { ITEM_PROBLEMS, JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./responses.ts";
 
 /** How many dead letters of a shard one call retries. */
 const RETRY_BATCH = 500;
@@ -28,8 +20,7 @@ const retryTypeRoute = createRoute({
   path: "/tasks/retry",
   tags: ["Tasks"],
   summary: "Retry the dead letters of a type",
-  security: needs("admin").security,
-  middleware: [needs("admin").middleware, limitBody] as const,
+  ...needs("admin"),
   request: {
     body: {
       required: true,

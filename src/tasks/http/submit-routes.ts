@@ -2,7 +2,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
-import { type AppEnv } from "../../kernel/app-env.ts";
+import type { AppEnv } from "../../kernel/app-env.ts";
 import { callbackUrlError } from "../../kernel/callbacks.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import type { NewTask } from "../ledger/claim.ts";
@@ -11,7 +11,7 @@ import { callObject, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
 import { anyShard, shardOf, shardOfName } from "../ledger/task-id.ts";
 import { submitTasks } from "../run/submit.ts";
 import { checkReservation, parseKey, parseWait } from "./idempotency.ts";
-import { JSON_PROBLEMS, LEDGER_PROBLEMS, limitBody, NO_STORE } from "./responses.ts";
+import { JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE } from "./responses.ts";
 import {
   checkSubmission,
   createTasks,
@@ -41,8 +41,7 @@ const submitRoute = createRoute({
   description:
     "A batch is written all or none on each shard of the ledger. Each type with a `concurrency` has a shard of its own; " +
     "all other tasks of a batch go to one shard.",
-  security: needs("write").security,
-  middleware: [needs("write").middleware, limitBody] as const,
+  ...needs("write"),
   // Parsed in the handler: with a schema, the router would copy and check every header of each request.
   parameters: [
     {

@@ -1,5 +1,5 @@
 /** The messages between the ledger and those who submit and run tasks. */
-import { type Lane } from "../types/define.ts";
+import type { Lane } from "../types/define.ts";
 import type { Outcome } from "./task-state.ts";
 import type { TaskFields } from "./task-table.ts";
 

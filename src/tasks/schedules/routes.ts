@@ -3,14 +3,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { v7 as uuidv7 } from "uuid";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { invalid, Problem } from "../../kernel/problem.ts";
-import {
-  ITEM_PROBLEMS,
-  JSON_PROBLEMS,
-  LEDGER_PROBLEMS,
-  limitBody,
-  NO_STORE,
-  params,
-} from "../http/responses.ts";
+import { ITEM_PROBLEMS, JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, params } from "../http/responses.ts";
 import { callObject } from "../ledger/shards.ts";
 import { findOpenTaskType } from "../types/registry.ts";
 import { MAX_INPUT_LENGTH, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
@@ -24,8 +17,7 @@ const createScheduleRoute = createRoute({
   path: "/schedules",
   tags: ["Tasks"],
   summary: "Run a task repeatedly, by a cron pattern",
-  security: needs("write").security,
-  middleware: [needs("write").middleware, limitBody] as const,
+  ...needs("write"),
   request: {
     body: {
       required: true,

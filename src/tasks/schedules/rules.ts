@@ -21,7 +21,7 @@ export const MISSED_POLICIES = ["run_once", "skip"] as const;
 export type MissedPolicy = (typeof MISSED_POLICIES)[number];
 
 /** A tick that is later than this counts as missed. */
-export const MAX_LATE_MS = 60_000;
+const MAX_LATE_MS = 60_000;
 /** How many ticks may wait for the previous run. */
 export const MAX_WAITING = 100;
 /** How many missed ticks are counted per downtime: each costs about 30 µs. */

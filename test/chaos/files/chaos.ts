@@ -1,7 +1,7 @@
 /**
- * Chaos for resumable uploads. Clients of many kinds upload at the same time, and the runtime is killed and started
- * again, at random moments and at those that matter most. Then the clients finish, and what nobody waits for any more
- * has to finish by itself. At last all is removed through the API, and nothing may be left.
+ * Chaos for resumable uploads. Clients of many kinds upload at the same time, while the runtime is killed and started
+ * again, at random moments and at those that matter most. Then the clients finish, and uploads that no client waits
+ * for must be completed by their alarms. Finally everything is removed through the API, and nothing may be left.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { checkFile, listFiles, type Sightings, watch } from "./check.ts";
@@ -13,17 +13,17 @@ import { type Kill, Server } from "./server.ts";
 import { strike } from "./strike.ts";
 import { World } from "./world.ts";
 
-/** For clients to finish when there are no more kills. */
+/** How long clients may take to finish after the last kill. */
 const FINISH_MS = { chaos: 90_000, control: 5_000 };
-/** As in src/files/session.ts, and the time that an overdue alarm takes. */
-const SEAL_AGAIN_MS = 15_000 + 3_000;
-/** For the catalogue to collect what has been removed. */
+/** `CHECK_MS` in src/files/resumable/session.ts, and the delay of an overdue alarm. */
+const COMPLETE_AGAIN_MS = 15_000 + 3_000;
+/** How long the catalogue may take to collect what was removed. */
 const COLLECT_MS = 5_000;
 
 export interface ChaosOptions {
   kills: number;
   seed: number;
-  /** Damage is done to what Sluice keeps: the check must find it. */
+  /** What Sluice stores is damaged; the checks must find the damage. */
   isControl: boolean;
   onLine: (line: string) => void;
 }
@@ -31,17 +31,17 @@ export interface ChaosOptions {
 export interface Record {
   world: World;
   kills: Kill[];
-  /** Kills by what they waited for. */
+  /** How many kills came at which moment. */
   aims: Map<string, number>;
   uploads: Finished[];
-  /** Uploads that clients gave up, or had not finished in time. */
+  /** Uploads that clients abandoned or did not finish in time. */
   unfinished: string[];
   seen: Sightings;
-  /** Before anything was removed at the end. */
+  /** What was on disk before everything was removed. */
   settled: Disk;
-  /** Files that their clients do not know of: an answer was lost. */
+  /** Files that their clients do not know about, because a response was lost. */
   orphanFiles: number;
-  /** Keys in the bucket when all was removed, and how long that took. */
+  /** Keys in the bucket after the removal, and how long the collection took. */
   collected: { left: string[]; afterMs: number };
   left: Disk;
   tookMs: number;
@@ -62,11 +62,11 @@ export async function runChaos(options: ChaosOptions): Promise<Record> {
     working,
     sleep(FINISH_MS[options.isControl ? "control" : "chaos"], undefined, { ref: false }),
   ]);
-  if (!options.isControl) await untilSealed(server);
+  if (!options.isControl) await untilCompleted(server);
   const damage: Damage = options.isControl ? await breakSomething(server, world, crowd.sources) : {};
   watching.abort();
   const seen = await seeing;
-  const settled = await lookAtDisk(server);
+  const settled = await readStoppedDisk(server);
   const orphanFiles = await checkAll(world, crowd);
   const found = settled.sessions.map(({ id }) => id);
   await removeAll(world, found, damage.spared ?? []);
@@ -87,20 +87,20 @@ export async function runChaos(options: ChaosOptions): Promise<Record> {
   };
 }
 
-/** Waits until all that nobody waits for has had the time to finish. */
-async function untilSealed({ kills }: Server): Promise<void> {
+/** Waits as long as the alarms need to complete what no client waits for. */
+async function untilCompleted({ kills }: Server): Promise<void> {
   const lastMs = kills.at(-1)?.atMs ?? 0;
-  await sleep(Math.max(0, lastMs + SEAL_AGAIN_MS - performance.now()));
+  await sleep(Math.max(0, lastMs + COMPLETE_AGAIN_MS - performance.now()));
 }
 
-async function lookAtDisk(server: Server): Promise<Disk> {
+async function readStoppedDisk(server: Server): Promise<Disk> {
   await server.stop();
   const disk = readDisk(server.storage);
   await server.start();
   return disk;
 }
 
-/** Reads every file that there is; tells how many of them no client knows. */
+/** Reads every file; returns how many of them no client knows about. */
 async function checkAll(world: World, { sources, known }: Crowd): Promise<number> {
   const files = await listFiles(world);
   for (const { id, filename } of files) {

@@ -1,4 +1,4 @@
-/** Clients of all kinds, each of which makes one upload after the other, and reads the file when it is there. */
+/** Clients of all kinds. Each makes one upload after the other and reads the resulting file. */
 import { Random } from "../random.ts";
 import { checkFile } from "./check.ts";
 import { draft, tus } from "./dialect.ts";
@@ -8,12 +8,12 @@ import { RoughClient, uploadInPieces } from "./rough-client.ts";
 import { type Facts, makeSource, type Source } from "./source.ts";
 import type { World } from "./world.ts";
 
-/** How many upload at a time. */
-const AT_ONCE = 7;
-/** How many files are removed as soon as they are found right. */
+/** Concurrent clients. */
+const CLIENT_COUNT = 7;
+/** The share of files that are removed as soon as they are checked. */
 const REMOVED_SHARE = 0.7;
 
-/** Gives the id of the upload, unless the client has gone away without having heard that it is complete. */
+/** Returns the id of the upload, unless the client left before it learnt that the upload is complete. */
 type Uploading = (source: Source, world: World, random: Random) => Promise<string | undefined>;
 
 const real = (way: Way): [string, Uploading] => [
@@ -21,7 +21,7 @@ const real = (way: Way): [string, Uploading] => [
   async (source, world, random) => uploadByRealClient(source, way, world, random),
 ];
 
-/** The first are there in every run, however short. */
+/** The first ones take part in every run, however short. */
 const CLIENTS: [string, Uploading][] = [
   real("plain"),
   ["rough, tus", async (source, world, random) => new RoughClient(source, tus, world, random).upload()],
@@ -44,11 +44,11 @@ export interface Finished {
 
 export class Crowd {
   readonly finished: Finished[] = [];
-  /** Ids of which a client has heard that they are complete. */
+  /** Ids of uploads that a client knows to be complete. */
   readonly known = new Set<string>();
-  /** All that was ever begun, by name. */
+  /** Everything that was ever uploaded, by name. */
   readonly sources = new Map<string, Facts>();
-  /** What became of an upload that is not finished, by its name. */
+  /** What happened to unfinished uploads, by name. */
   readonly #unfinished = new Map<string, string>();
   readonly #world: World;
   readonly #seed: number;
@@ -63,12 +63,12 @@ export class Crowd {
     return [...this.#unfinished].map(([name, why]) => `${name}: ${why}`);
   }
 
-  /** Resolves after `close`, when all is finished. */
+  /** Resolves after `close`, when all uploads are finished. */
   async work(): Promise<void> {
-    await Promise.all(Array.from({ length: AT_ONCE }, async (_, client) => this.#workAs(client)));
+    await Promise.all(Array.from({ length: CLIENT_COUNT }, async (_, client) => this.#workAs(client)));
   }
 
-  /** What is under way is still finished. */
+  /** Uploads in progress are still finished. */
   close(): void {
     this.#isClosing = true;
   }
@@ -76,8 +76,8 @@ export class Crowd {
   async #workAs(client: number): Promise<void> {
     for (let count = 0; !this.#isClosing; count++) {
       const name = `client-${client}-${count}`;
-      // The number of kinds and that of clients have no common divisor: each client is of each kind in turn.
-      const [way, upload] = CLIENTS[(client + count * AT_ONCE) % CLIENTS.length] ?? [];
+      // The numbers of kinds and clients have no common divisor, so each client is of each kind in turn.
+      const [way, upload] = CLIENTS[(client + count * CLIENT_COUNT) % CLIENTS.length] ?? [];
       if (way === undefined || upload === undefined) throw new Error("There is always a kind of client.");
       this.#unfinished.set(name, way);
       try {

@@ -1,17 +1,17 @@
 /** The two protocols of /uploads, as far as our own client speaks them. */
 import { createHash } from "node:crypto";
-import { headerOf, type WireAnswer } from "./wire.ts";
+import { headerOf, type WireResponse } from "./wire.ts";
 
 export type Headers = Record<string, string | number>;
 
 export interface Dialect {
   create(name: string, length: number): Headers;
-  /** For bytes from `offset` on. */
+  /** Headers for bytes from `offset` on. */
   append(offset: number, isLast: boolean): Headers;
   checksum(bytes: Buffer): Headers;
-  /** For HEAD and DELETE. */
+  /** Headers for HEAD and DELETE. */
   look: Headers;
-  isComplete(answer: WireAnswer): boolean;
+  isComplete(response: WireResponse): boolean;
 }
 
 const digest = (algorithm: string, bytes: Buffer) => createHash(algorithm).update(bytes).digest("base64");
@@ -32,9 +32,9 @@ export const tus: Dialect = {
   }),
   checksum: (bytes) => ({ "Upload-Checksum": `sha1 ${digest("sha1", bytes)}` }),
   look: TUS,
-  isComplete: (answer) =>
-    headerOf(answer, "Upload-Offset") !== undefined &&
-    headerOf(answer, "Upload-Offset") === headerOf(answer, "Upload-Length"),
+  isComplete: (response) =>
+    headerOf(response, "Upload-Offset") !== undefined &&
+    headerOf(response, "Upload-Offset") === headerOf(response, "Upload-Length"),
 };
 
 export const draft: Dialect = {
@@ -52,5 +52,5 @@ export const draft: Dialect = {
   }),
   checksum: (bytes) => ({ "Content-Digest": `sha-256=:${digest("sha256", bytes)}:` }),
   look: DRAFT,
-  isComplete: (answer) => headerOf(answer, "Upload-Complete") === "?1",
+  isComplete: (response) => headerOf(response, "Upload-Complete") === "?1",
 };

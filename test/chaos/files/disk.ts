@@ -1,8 +1,9 @@
 /**
- * What Sluice has on disk, read from the SQLite files of its Durable Objects and of the simulated R2 while it is stopped.
+ * What Sluice has on disk, read from the SQLite files of its Durable Objects and the simulated R2 while it is
+ * stopped.
  *
- * A kill can leave a transaction in the middle, which SQLite takes back when it opens the file; that is for Sluice to
- * go through, so a copy is read.
+ * A kill can leave an unfinished transaction, which SQLite rolls back when it opens the file. Sluice itself must meet
+ * that situation, so this reads a copy.
  */
 import { cpSync, globSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -11,21 +12,21 @@ import { deserialize } from "node:v8";
 import { z } from "zod";
 import { makeTemporaryFolder } from "../../../bench/support/process.ts";
 
-/** How the simulator of R2 notes that a multipart upload is neither completed nor aborted. */
+/** The state of a multipart upload that is neither completed nor aborted, in the R2 simulator. */
 const IN_PROGRESS = 0;
 
 const sessionSchema = z.object({
   id: z.string(),
   kind: z.enum(["whole", "partial", "final"]),
-  phase: z.enum(["receiving", "sealing", "publishing", "complete", "ended"]),
+  phase: z.enum(["receiving", "completing", "publishing", "complete", "ended"]),
   offset: z.number(),
   blob: z.string(),
 });
-export type Session = z.output<typeof sessionSchema>;
+type Session = z.output<typeof sessionSchema>;
 
 export interface Disk {
   sessions: Session[];
-  /** Entries in the storage of upload sessions, of whatever kind. */
+  /** Entries of any kind in the storage of upload sessions. */
   sessionEntries: number;
   sessionAlarms: number;
   files: number;
@@ -38,7 +39,7 @@ export interface Disk {
 export function readDisk(storage: string): Disk {
   const copy = makeTemporaryFolder();
   try {
-    // Not the bytes of the files.
+    // Without the bytes of the files.
     cpSync(storage, copy.path, { recursive: true, filter: (path) => basename(path) !== "blobs" });
     return readCopy(copy.path);
   } finally {
@@ -62,7 +63,7 @@ function readCopy(storage: string): Disk {
   };
 }
 
-/** Of the objects of a class; the one named "metadata" is the runtime's. */
+/** The databases of the objects of a class; "metadata" belongs to the runtime. */
 const databases = (storage: string, folder: string): string[] =>
   globSync(join(storage, folder, "*.sqlite")).filter((path) => basename(path) !== "metadata.sqlite");
 
@@ -89,7 +90,7 @@ const sum = (paths: string[], sql: string): number =>
     .map((row) => countSchema.parse([row])[0].n)
     .reduce((total, n) => total + n, 0);
 
-/** An object that has never written anything, or has removed all, may have no such table. */
+/** An object that has never written, or has deleted everything, may have no such table. */
 function query(path: string, sql: string): Record<string, unknown>[] {
   using database = new Database(path);
   try {

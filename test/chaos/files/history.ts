@@ -1,13 +1,13 @@
 /**
- * What the server has said of each upload, in the order in which the clients heard it.
+ * What the server said about each upload, in the order in which clients received it.
  *
- * Every answer with an `Upload-Offset` is two things: an acknowledgement, which binds all later answers, and a claim,
- * which must not be below what was acknowledged before. "Before" means that the one answer had come when the other
- * request was made; of requests that overlap, neither binds the other.
+ * Every response with an `Upload-Offset` is two things: an acknowledgement, which binds all later responses, and a
+ * claim, which must not be lower than what was acknowledged before. "Before" means that the one response had arrived
+ * when the other request was sent. If two requests overlap, neither response binds the other.
  */
 
 /** Times are ms, all from one clock. */
-export interface Answer {
+export interface UploadResponse {
   /** The id of the upload. */
   upload: string;
   method: string;
@@ -20,21 +20,21 @@ export interface Answer {
 
 export interface Loss {
   upload: string;
-  acknowledged: Answer;
-  /** What then said less, or that there is no such upload. */
-  claim: Answer;
+  acknowledged: UploadResponse;
+  /** The later response with a lower offset, or without such an upload. */
+  claim: UploadResponse;
 }
 
 const GONE = new Set([404, 410]);
 
 export class History {
-  readonly #uploads = new Map<string, Answer[]>();
+  readonly #uploads = new Map<string, UploadResponse[]>();
   readonly #removedAtMs = new Map<string, number>();
 
-  note(answer: Answer): void {
-    const answers = this.#uploads.get(answer.upload);
-    if (answers) answers.push(answer);
-    else this.#uploads.set(answer.upload, [answer]);
+  note(response: UploadResponse): void {
+    const responses = this.#uploads.get(response.upload);
+    if (responses) responses.push(response);
+    else this.#uploads.set(response.upload, [response]);
   }
 
   /** From now on the upload may be gone. */
@@ -46,31 +46,31 @@ export class History {
     return [...this.#uploads.keys()];
   }
 
-  get answers(): Answer[] {
+  get responses(): UploadResponse[] {
     return [...this.#uploads.values()].flat();
   }
 
-  /** The ids of those that nobody has removed. */
+  /** The ids of the uploads that were not removed. */
   get present(): string[] {
     return this.ids.filter((id) => !this.#removedAtMs.has(id));
   }
 
-  /** The highest acknowledged offsets, summed up. */
+  /** The sum of the highest acknowledged offsets. */
   get acknowledgedBytes(): number {
-    const highest = [...this.#uploads.values()].map((answers) =>
-      answers.reduce((most, { offset = 0 }) => Math.max(most, offset), 0),
+    const highest = [...this.#uploads.values()].map((responses) =>
+      responses.reduce((highestOffset, { offset = 0 }) => Math.max(highestOffset, offset), 0),
     );
     return highest.reduce((sum, offset) => sum + offset, 0);
   }
 
-  /** Each claim that falls short, with the highest acknowledgement before it. */
+  /** Each claim that is too low, with the highest acknowledgement before it. */
   findLosses(): Loss[] {
-    return [...this.#uploads].flatMap(([upload, answers]) => {
+    return [...this.#uploads].flatMap(([upload, responses]) => {
       const until = this.#removedAtMs.get(upload) ?? Infinity;
-      return answers
+      return responses
         .filter(({ endedAtMs }) => endedAtMs < until)
         .flatMap((claim) => {
-          const acknowledged = findHighest(answers, claim.beganAtMs);
+          const acknowledged = findHighest(responses, claim.beganAtMs);
           const claimed = GONE.has(claim.status) ? -1 : claim.offset;
           if (acknowledged?.offset === undefined || claimed === undefined) return [];
           return claimed < acknowledged.offset ? [{ upload, acknowledged, claim }] : [];
@@ -79,12 +79,12 @@ export class History {
   }
 }
 
-/** Among the answers that had come by then. */
-function findHighest(answers: Answer[], byMs: number): Answer | undefined {
-  let highest: Answer | undefined;
-  for (const answer of answers) {
-    if (answer.endedAtMs > byMs || answer.offset === undefined) continue;
-    if (answer.offset > (highest?.offset ?? -1)) highest = answer;
+/** The highest offset among the responses that had arrived by then. */
+function findHighest(responses: UploadResponse[], byMs: number): UploadResponse | undefined {
+  let highest: UploadResponse | undefined;
+  for (const response of responses) {
+    if (response.endedAtMs > byMs || response.offset === undefined) continue;
+    if (response.offset > (highest?.offset ?? -1)) highest = response;
   }
   return highest;
 }

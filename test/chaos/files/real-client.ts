@@ -1,6 +1,6 @@
 /**
- * Uploads by tus-js-client, as an application does them: it resumes by itself, or it has given up and a new instance
- * goes on from the URL that the one before has stored.
+ * Uploads with tus-js-client, as an application makes them: the client resumes by itself, or it stops with an error
+ * and a new instance continues from the URL that the previous one stored.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import * as tus from "tus-js-client";
@@ -29,7 +29,7 @@ const WAYS = {
 
 export type Way = keyof typeof WAYS;
 
-/** Gives the id of the upload when the client says that it is done. */
+/** Returns the id of the upload when the client reports success. */
 export async function uploadByRealClient(
   source: Source,
   way: Way,
@@ -61,7 +61,7 @@ async function attempt(
   upload.start();
   await promise;
   const id = uploadIdOf(upload.url ?? "");
-  if (id === undefined) throw new Error(`An upload that is done has the URL ${upload.url}.`);
+  if (id === undefined) throw new Error(`A successful upload has the URL ${upload.url}.`);
   return id;
 }
 
@@ -73,11 +73,11 @@ function commonOptions({ name, bytes }: Source, world: World): tus.UploadOptions
     fingerprint: async () => name,
     onBeforeRequest(request) {
       beganAtMs.set(request, performance.now());
-      if (request.getHeader("Upload-Concat")?.startsWith("final")) world.announce("assembling");
+      if (request.getHeader("Upload-Concat")?.startsWith("final")) world.announce("concatenating");
     },
     onAfterResponse(request, response) {
       const endedAtMs = performance.now();
-      world.noteAnswer({
+      world.noteResponse({
         method: request.getMethod(),
         url: request.getURL(),
         status: response.getStatus(),
@@ -87,12 +87,12 @@ function commonOptions({ name, bytes }: Source, world: World): tus.UploadOptions
       });
     },
     onProgress(sent) {
-      if (sent === bytes.length) world.announce("sealing");
+      if (sent === bytes.length) world.announce("completing");
     },
   };
 }
 
-/** Where tus-js-client notes the URL of an upload, as in a browser's local storage. */
+/** Where tus-js-client stores the URL of an upload, like a browser's local storage. */
 class Storage implements tus.UrlStorage {
   readonly #uploads = new Map<string, tus.PreviousUpload>();
 

@@ -1,13 +1,14 @@
 /**
- * Uploads by a client of our own, which does what no good client does. It asks how far the upload is, and then either
+ * Uploads with our own client, which does what no good client does. It requests the offset of the upload and then
+ * makes one of these moves:
  *
  *     chunk       sends some of the rest, perhaps with a checksum
- *     half-open   sends some, and then nothing more on a connection that stays open; a HEAD on another must be
- *                 answered at once. Perhaps the first one wakes up in that moment, and sends its rest
+ *     half-open   sends some, and then nothing more on a connection that stays open; a HEAD on another connection
+ *                 must get its response at once. Perhaps the first one wakes up just then and sends its rest
  *     rivals      sends the rest twice at the same time
- *     reset       sends some, and resets the connection
+ *     reset       sends some and resets the connection
  *
- * until it is told that all is there. All that it sends are the true bytes of their place.
+ * It repeats this until the upload is complete. All bytes that it sends are the right ones for their offset.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Random } from "../random.ts";
@@ -19,8 +20,8 @@ import {
   headerOf,
   open,
   type Request,
-  untilAnswered,
-  type WireAnswer,
+  untilResponse,
+  type WireResponse,
 } from "./wire.ts";
 import { pick, uploadIdOf, type World } from "./world.ts";
 
@@ -32,16 +33,16 @@ const CHECKSUM_SHARE = 0.3;
 const WAKE_SHARE = 0.3;
 const HANG_MS = [0, 200] as const;
 const HEAD_START_MS = [0, 60] as const;
-/** Between the pieces of two that race, so that they meet. */
+/** Between the pieces of two racing requests, so that they overlap. */
 const RIVAL_PAUSE_MS = [0, 10] as const;
-const ASSEMBLY_POLL_MS = 100;
+const CONCATENATION_POLL_MS = 100;
 
 export class RoughClient {
   readonly #source: Source;
   readonly #dialect: Dialect;
   readonly #world: World;
   readonly #random: Random;
-  /** Of the creation. */
+  /** Further headers of the creation. */
   readonly #extra: Headers;
   #id = "";
 
@@ -53,14 +54,14 @@ export class RoughClient {
     this.#extra = extra;
   }
 
-  /** Gives the id of the upload when all is there. */
+  /** Returns the id of the upload when it is complete. */
   async upload(): Promise<string> {
     const planned: Move[] = ["half-open", "rivals", "reset", "chunk"];
     await this.#create();
     for (;;) {
       const now = await this.#look();
       if (now.status === 404) {
-        await this.#create(); // noted; the history has its opinion of it
+        await this.#create(); // the history has recorded the 404 and judges it
       } else if (this.#dialect.isComplete(now)) {
         return this.#id;
       } else {
@@ -71,12 +72,12 @@ export class RoughClient {
     }
   }
 
-  /** Sends all of it, and does not wait for the answer. Nobody will ever ask how far it is. */
+  /** Sends everything and does not wait for the response. No client ever requests its state. */
   async leave(): Promise<undefined> {
     await this.#create();
     const exchange = this.#open(0, this.#source.bytes);
     await exchange.write(this.#source.bytes);
-    this.#world.announce("sealing");
+    this.#world.announce("completing");
   }
 
   get #url(): string {
@@ -87,14 +88,15 @@ export class RoughClient {
     const { name, bytes } = this.#source;
     const headers = { ...this.#dialect.create(name, bytes.length), ...this.#extra };
     const request = { method: "POST", url: `${this.#world.url()}/uploads`, headers };
-    const answer = await untilAnswered(async () => this.#world.send(request));
-    this.#id = uploadIdOf(headerOf(answer, "Location") ?? "") ?? "";
-    if (this.#id === "") throw new Error(`A creation was answered ${answer.status}: ${String(answer.body)}`);
+    const response = await untilResponse(async () => this.#world.send(request));
+    this.#id = uploadIdOf(headerOf(response, "Location") ?? "") ?? "";
+    if (this.#id === "")
+      throw new Error(`A creation got the status ${response.status}: ${String(response.body)}`);
   }
 
-  async #look(): Promise<WireAnswer> {
+  async #look(): Promise<WireResponse> {
     const request = { method: "HEAD", url: this.#url, headers: this.#dialect.look };
-    return untilAnswered(async () => this.#world.send(request));
+    return untilResponse(async () => this.#world.send(request));
   }
 
   async #try(move: Move, offset: number): Promise<void> {
@@ -125,8 +127,8 @@ export class RoughClient {
     const checksum = this.#random.chance(CHECKSUM_SHARE) ? this.#dialect.checksum(bytes) : {};
     const exchange = this.#open(offset, bytes, checksum);
     await exchange.write(bytes);
-    if (offset + bytes.length === this.#source.bytes.length) this.#world.announce("sealing");
-    await exchange.answer;
+    if (offset + bytes.length === this.#source.bytes.length) this.#world.announce("completing");
+    await exchange.response;
   }
 
   async #sendTwice(offset: number, bytes: Buffer): Promise<void> {
@@ -134,7 +136,7 @@ export class RoughClient {
       await sleep(headStartMs);
       const exchange = this.#open(offset, bytes);
       await exchange.write(bytes, this.#random.between(...RIVAL_PAUSE_MS));
-      await exchange.answer;
+      await exchange.response;
     };
     const headStarts = [0, this.#random.between(...HEAD_START_MS)];
     await Promise.allSettled(headStarts.map(race));
@@ -159,15 +161,15 @@ export class RoughClient {
     };
     const request: Request = { method: "PATCH", url: this.#url, headers };
     const exchange = open(request);
-    exchange.answer.then(
-      (answer) => this.#world.note(request, answer),
+    exchange.response.then(
+      (response) => this.#world.note(request, response),
       () => {},
     );
     return exchange;
   }
 }
 
-/** Uploads the pieces of a file at the same time, and has them put together (tus's concatenation). */
+/** Uploads the pieces of a file at the same time, and concatenates them (tus). */
 export async function uploadInPieces(source: Source, world: World, random: Random): Promise<string> {
   const cuts = [0, ...sortedCuts(random, source.bytes.length), source.bytes.length];
   const uploading = cuts.slice(1).map(async (end, i) => {
@@ -176,18 +178,19 @@ export async function uploadInPieces(source: Source, world: World, random: Rando
     return new RoughClient(piece, tus, world, random, { "Upload-Concat": "partial" }).upload();
   });
   const ids = await Promise.all(uploading);
-  const { "Upload-Length": _, ...said } = tus.create(source.name, 0);
+  const { "Upload-Length": _, ...headers } = tus.create(source.name, 0);
   const concat = `final;${ids.map((id) => `/uploads/${id}`).join(" ")}`;
   const url = `${world.url()}/uploads`;
-  const created = await untilAnswered(async () => {
-    setTimeout(() => world.announce("assembling"), 5);
-    return world.send({ method: "POST", url, headers: { ...said, "Upload-Concat": concat } });
+  const created = await untilResponse(async () => {
+    setTimeout(() => world.announce("concatenating"), 5);
+    return world.send({ method: "POST", url, headers: { ...headers, "Upload-Concat": concat } });
   });
   const id = uploadIdOf(headerOf(created, "Location") ?? "");
   if (id === undefined)
-    throw new Error(`A final upload was answered ${created.status}: ${String(created.body)}`);
+    throw new Error(`A final upload got the status ${created.status}: ${String(created.body)}`);
   const look = { method: "HEAD", url: `${url}/${id}`, headers: tus.look };
-  while (!tus.isComplete(await untilAnswered(async () => world.send(look)))) await sleep(ASSEMBLY_POLL_MS);
+  while (!tus.isComplete(await untilResponse(async () => world.send(look))))
+    await sleep(CONCATENATION_POLL_MS);
   return id;
 }
 

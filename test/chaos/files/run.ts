@@ -1,21 +1,21 @@
 /**
- * `npm run chaos -- files`: kills the runtime in the middle of resumable uploads, and checks that none of them notices.
+ * `npm run chaos -- files`: kills the runtime in the middle of resumable uploads, and checks that nothing is lost.
  *
- *     --kills 50      how many
- *     --seed 123      repeats what was done in an earlier run
- *     --verbose       what the Worker logs
+ *     --kills 50      the number of kills
+ *     --seed 123      repeats an earlier run
+ *     --verbose       prints the log of the Worker
  *
- * Then the same check once more on a server that is damaged on purpose (sabotage.ts): the first promises must break.
- * The answer is whether all promises were kept, and the control has broken its own.
+ * Then it makes the same checks on a server that is damaged on purpose (sabotage.ts): there, the first promises must
+ * break. The result is whether all promises were kept and the control broke its own.
  */
 import { parseArgs } from "node:util";
 import type { Promised } from "../promised.ts";
 import { type ChaosOptions, type Record, runChaos } from "./chaos.ts";
 import { CONTROLLED, describeBytes, judge } from "./verdict.ts";
 
-/** The first is what the others go back to. */
+/** After each kill, the control goes back to what was stored at the first. */
 const CONTROL_KILLS = 4;
-const MOST_TOLD = 20;
+const MAX_PRINTED = 20;
 
 export async function run(args: string[]): Promise<boolean> {
   const options = readOptions(args);
@@ -30,7 +30,7 @@ export async function run(args: string[]): Promise<boolean> {
   const promises = await perform({ ...options, isControl: false });
   const isKept = promises.every((promise) => promise.isKept);
   console.log(
-    `\nNegative control: a server that forgets, and files that are damaged. The first ${CONTROLLED} promises must break.`,
+    `\nNegative control: a server that forgets, and damaged files. The first ${CONTROLLED} promises must break.`,
   );
   const control = await perform({ ...options, kills: CONTROL_KILLS, isControl: true });
   const hasFailed = control.slice(0, CONTROLLED).every((promise) => !promise.isKept);
@@ -60,15 +60,15 @@ async function perform(options: ChaosOptions): Promise<Promised[]> {
   const promises = judge(record);
   for (const { what, isKept, measured } of promises)
     console.log(`  ${isKept ? "kept  " : "BROKEN"}  ${what}: ${measured}`);
-  const most = options.isControl ? 0 : MOST_TOLD;
-  for (const line of explain(record).slice(0, most)) console.log(`    ${line}`);
+  const max = options.isControl ? 0 : MAX_PRINTED;
+  for (const line of explain(record).slice(0, max)) console.log(`    ${line}`);
   return promises;
 }
 
 function describe({ world, kills, aims, uploads, orphanFiles, collected, left, tookMs }: Record): void {
   const { history, looks } = world;
   const bytes = uploads.reduce((sum, upload) => sum + upload.bytes, 0);
-  const resumed = history.answers.filter(({ method, status }) => method === "HEAD" && status < 300).length;
+  const resumed = history.responses.filter(({ method, status }) => method === "HEAD" && status < 300).length;
   const down = kills.map(({ downMs }) => downMs);
   const back = findRecoveries(world, kills);
   const empty = left.multiparts.filter(({ parts }) => parts === 0).length;
@@ -78,24 +78,25 @@ function describe({ world, kills, aims, uploads, orphanFiles, collected, left, t
   for (const [way, those] of Map.groupBy(uploads, (upload) => upload.way))
     console.log(`    ${String(those.length).padStart(4)}  ${way}`);
   console.log(`  ${[...world.counts].map(([what, count]) => `${count} × ${what}`).join(", ")}
-  answers: ${[...world.answers]
+  responses: ${[...world.responses]
     .toSorted(([a], [b]) => a.localeCompare(b))
     .map(([what, count]) => `${count} × ${what}`)
     .join(", ")}
-  ms from a kill to an answer of /healthz         ${describeTimes(down)}
-  ms from a kill to an answer about an upload     ${describeTimes(back)}
+  ms from a kill to a response of /healthz        ${describeTimes(down)}
+  ms from a kill to a response about an upload    ${describeTimes(back)}
   ms of a HEAD beside a half-open connection      ${describeTimes(looks.map(({ headMs }) => headMs))}
-  ${orphanFiles} files whose client did not hear that they are there, ${empty} unfinished multipart uploads without
-  parts, which R2 removes itself, and ${left.sessionAlarms} alarms that the runtime has kept for objects that hold nothing; the bucket was empty ${Math.round(collected.afterMs)} ms after the last removal
+  ${orphanFiles} files whose client got no response that they exist, ${empty} unfinished multipart uploads without
+  parts, which R2 removes itself, and ${left.sessionAlarms} alarms that the runtime kept for objects without data; the
+  bucket was empty ${Math.round(collected.afterMs)} ms after the last removal
 `);
 }
 
-/** From each kill to the first answer to a request that was made after it. */
+/** From each kill to the first response to a request that was made after it. */
 function findRecoveries({ history }: Record["world"], kills: Record["kills"]): number[] {
-  const { answers } = history;
+  const { responses } = history;
   return kills.flatMap(({ atMs }) => {
-    const ends = answers.filter(({ beganAtMs }) => beganAtMs > atMs).map(({ endedAtMs }) => endedAtMs);
-    return ends.length === 0 ? [] : [ends.reduce((least, ms) => Math.min(least, ms)) - atMs];
+    const ends = responses.filter(({ beganAtMs }) => beganAtMs > atMs).map(({ endedAtMs }) => endedAtMs);
+    return ends.length === 0 ? [] : [Math.min(...ends) - atMs];
   });
 }
 
@@ -105,7 +106,7 @@ function describeTimes(timesMs: number[]): string {
   return `${String(ms.length).padStart(4)} ×   p50 ${at(0.5)}   p99 ${at(0.99)}   max ${at(1)}`;
 }
 
-/** The particulars of what is broken. */
+/** The details of the broken promises. */
 function explain({ world, unfinished, seen, settled, left, collected }: Record): string[] {
   const losses = world.history.findLosses().map(({ upload, acknowledged, claim }) => {
     const since = Math.round(claim.beganAtMs - acknowledged.endedAtMs);
@@ -114,9 +115,9 @@ function explain({ world, unfinished, seen, settled, left, collected }: Record):
   const sessions = settled.sessions
     .filter(
       ({ phase, kind }) =>
-        phase === "sealing" || phase === "publishing" || (kind === "final" && phase !== "complete"),
+        phase === "completing" || phase === "publishing" || (kind === "final" && phase !== "complete"),
     )
-    .map((session) => `not finished by itself: ${JSON.stringify(session)}`);
+    .map((session) => `not completed by the alarm: ${JSON.stringify(session)}`);
   return [
     ...losses,
     ...world.faults.map(({ name, id, why }) => `${name} ${id}: ${why}`),

@@ -1,6 +1,6 @@
 /**
- * For the negative control: damage to what Sluice keeps, such as no kill must do. Besides, its server forgets, at each
- * kill, what came after the first (server.ts).
+ * For the negative control: damage to what Sluice stores, which no kill may ever do. In addition, its server forgets
+ * at each kill everything that came after the first one (server.ts).
  */
 import { globSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -23,9 +23,9 @@ export async function breakSomething(
 ): Promise<Damage> {
   const whole = makeSource(0, "half", new Random(0, "half"));
   sources.set(whole.name, whole);
-  // Visible, and not whole.
+  // Visible, but not complete.
   await store(world, "half", whole.bytes.subarray(0, whole.bytes.length / 2));
-  // Whole, and in the bucket with one byte changed.
+  // Complete, but with one byte changed in the bucket.
   await store(world, "changed", whole.bytes);
   const begun = await begin(world);
   await server.stop();
@@ -37,19 +37,19 @@ export async function breakSomething(
 async function store(world: World, id: string, body: Buffer): Promise<void> {
   const headers = { "Content-Disposition": 'attachment; filename="half"' };
   const { status } = await send({ method: "PUT", url: `${world.url()}/files/${id}`, headers, body });
-  if (status !== 201) throw new Error(`PUT answered ${status}`);
+  if (status !== 201) throw new Error(`PUT responded ${status}`);
 }
 
-/** Gives the id of an upload of which nothing is there yet. */
+/** Returns the id of an upload without bytes. */
 async function begin(world: World): Promise<string> {
   const request = { method: "POST", url: `${world.url()}/uploads`, headers: tus.create("begun", 1) };
-  const answer = await send(request);
-  const id = uploadIdOf(headerOf(answer, "Location") ?? "");
-  if (id === undefined) throw new Error(`A creation was answered ${answer.status}.`);
+  const response = await send(request);
+  const id = uploadIdOf(headerOf(response, "Location") ?? "");
+  if (id === undefined) throw new Error(`A creation got the status ${response.status}.`);
   return id;
 }
 
-/** In one of the simulator's files, whichever is the last that is not empty. */
+/** Changes a byte in the newest of the simulator's files. */
 function changeByte(storage: string): void {
   const paths = globSync(join(storage, "r2/*/blobs/*")).toSorted(
     (a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs,

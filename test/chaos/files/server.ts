@@ -1,8 +1,8 @@
 /**
- * Sluice with its bucket and its Durable Objects on disk, that is killed and started again as the same one.
+ * Sluice with its bucket and its Durable Objects on disk, which is killed and restarted on the same storage.
  *
- * A kill is a SIGKILL of workerd, in which all of it runs: the Worker, its objects, the simulated R2. What it had in
- * memory is gone, its connections are reset; what it had written is there again, on the same port.
+ * A kill is a SIGKILL of workerd, which runs everything: the Worker, its objects, and the simulated R2. Its memory is
+ * gone and its connections are reset; what it had written is available again, on the same port.
  */
 import { cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -12,18 +12,18 @@ import { makeTemporaryFolder } from "../../../bench/support/process.ts";
 
 const VARS = { ACCESS: "local", DATA_UPSTREAM: "demo" };
 const TRY_AGAIN_MS = 5;
-/** How long the system may hold on to the port of a process that is gone. */
+/** The system may keep the port of a killed process for a while. */
 const START_TRIES = 5;
 
 export interface ServerOptions {
-  /** What it keeps is at each kill put back to what it was at the first. */
+  /** Each kill resets the storage to its state at the first kill. */
   isForgetful: boolean;
   onLine: (line: string) => void;
 }
 
 export interface Kill {
   atMs: number;
-  /** Until /healthz has answered again. */
+  /** Until /healthz responds again. */
   downMs: number;
 }
 
@@ -38,12 +38,12 @@ export class Server implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** The same in every life. */
+  /** The same after every restart. */
   get url(): string {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  /** What is on disk. To be looked at when it is stopped. */
+  /** What is on disk; only to be read while the server is stopped. */
   get storage(): string {
     return join(this.#folder.path, "storage");
   }
@@ -62,10 +62,10 @@ export class Server implements AsyncDisposable {
       }
     }
     this.#port = Number(new URL(this.#running.url).port);
-    while (!(await this.#answers())) await sleep(TRY_AGAIN_MS);
+    while (!(await this.#responds())) await sleep(TRY_AGAIN_MS);
   }
 
-  /** Kills it at once, and starts it again. */
+  /** Kills the server at once and starts it again. */
   async kill(): Promise<void> {
     const startedMs = performance.now();
     const atMs = performance.now();
@@ -75,7 +75,7 @@ export class Server implements AsyncDisposable {
     this.kills.push({ atMs, downMs: performance.now() - startedMs });
   }
 
-  /** Ends it in no other way than `kill` does. */
+  /** Ends it in the same way as `kill`. */
   async stop(): Promise<void> {
     const running = this.#running;
     this.#running = undefined;
@@ -84,7 +84,7 @@ export class Server implements AsyncDisposable {
   }
 
   async bucket() {
-    if (!this.#running) throw new Error("It does not run.");
+    if (!this.#running) throw new Error("The server is not running.");
     return this.#running.miniflare.getR2Bucket("FILES");
   }
 
@@ -103,7 +103,7 @@ export class Server implements AsyncDisposable {
     }
   }
 
-  async #answers(): Promise<boolean> {
+  async #responds(): Promise<boolean> {
     try {
       const response = await fetch(`${this.url}/healthz`);
       await response.body?.cancel();

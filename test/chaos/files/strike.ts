@@ -1,34 +1,34 @@
-/** When the runtime is killed: at any moment, or just when something can go wrong. */
+/** When the runtime is killed: at a random moment, or exactly when something can go wrong. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../random.ts";
 import type { Server } from "./server.ts";
 import type { Moment, World } from "./world.ts";
 
-/** As long as this after a start, a kill can come. */
+/** A kill comes at most this long after a start. */
 const KILL_WITHIN_MS = 1_500;
 
 interface Aim {
   at: Moment;
-  /** Of all kills. */
+  /** The share of all kills. */
   share: number;
-  /** How long after the moment the kill can come. */
+  /** The kill comes at most this long after the moment. */
   withinMs: number;
 }
 
 const AIMS: Aim[] = [
-  { at: "sealing", share: 0.25, withinMs: 40 },
-  { at: "assembling", share: 0.2, withinMs: 250 },
+  { at: "completing", share: 0.25, withinMs: 40 },
+  { at: "concatenating", share: 0.2, withinMs: 250 },
   { at: "removing", share: 0.2, withinMs: 25 },
 ];
 
 export interface Strikes {
   kills: number;
   seed: number;
-  /** Some kills wait for their moment; else all come at any. */
+  /** Some kills wait for their moment; otherwise all of them are random. */
   isAimed: boolean;
 }
 
-/** Kills and starts it again so many times; tells how many kills came at which moment. */
+/** Kills and restarts the server; returns how many kills came at which moment. */
 export async function strike(server: Server, world: World, strikes: Strikes): Promise<Map<string, number>> {
   const random = new Random(strikes.seed, "kill");
   const hits = new Map<string, number>();
@@ -49,7 +49,7 @@ function chooseAim(random: Random): Aim | undefined {
   });
 }
 
-/** `chance` is from 0 to 1. Gives the name of the moment. */
+/** `chance` is from 0 to 1. Returns the name of the moment. */
 async function untilMoment(world: World, aim: Aim | undefined, chance: number): Promise<string> {
   if (!aim) {
     await sleep(chance * KILL_WITHIN_MS);

@@ -1,35 +1,35 @@
-/** What was promised of resumable uploads, and what came of it. */
+/** The promises about resumable uploads, and whether they were kept. */
 import type { Promised } from "../promised.ts";
 import type { Record } from "./chaos.ts";
 
-/** In which a HEAD is to be answered while another request for the upload hangs. */
-const PROMPT_MS = 2_000;
+/** How quickly a HEAD must get its response while another request for the upload hangs. */
+const MAX_HEAD_MS = 2_000;
 
 export function judge(record: Record): Promised[] {
   const { world, uploads, unfinished, seen, settled, left, collected } = record;
   const { history, looks, faults } = world;
   const losses = history.findLosses();
-  const late = looks.filter(({ headMs }) => headMs > PROMPT_MS);
+  const late = looks.filter(({ headMs }) => headMs > MAX_HEAD_MS);
   const fallen = looks.filter(({ offset, acknowledged }) => offset < acknowledged);
   const interrupted = settled.sessions.filter(
     ({ kind, phase }) =>
-      phase === "sealing" || phase === "publishing" || (kind === "final" && phase !== "complete"),
+      phase === "completing" || phase === "publishing" || (kind === "final" && phase !== "complete"),
   );
-  const failures = [...world.answers].filter(([what]) => / 5\d\d$/.test(what));
+  const failures = [...world.responses].filter(([what]) => / 5\d\d$/.test(what));
   const filled = left.multiparts.filter(({ parts }) => parts > 0);
   return [
     {
       what: "no acknowledged byte lost",
-      isKept: losses.length === 0 && history.answers.length > 0,
-      measured: `${losses.length} of ${history.answers.length} answers say less than one before, ${describeBytes(history.acknowledgedBytes)} acknowledged`,
+      isKept: losses.length === 0 && history.responses.length > 0,
+      measured: `${losses.length} of ${history.responses.length} responses have a lower offset than one before, ${describeBytes(history.acknowledgedBytes)} acknowledged`,
     },
     {
       what: "every file has the bytes that were uploaded",
       isKept: faults.length === 0 && world.countOf("files read") > 0,
-      measured: `${faults.length} otherwise, of ${world.countOf("files read")} read`,
+      measured: `${faults.length} have not, of ${world.countOf("files read")} read`,
     },
     {
-      what: "nothing visible before it is whole",
+      what: "nothing visible before it is complete",
       isKept: seen.torn.length === 0 && seen.looks > 0,
       measured: `${seen.torn.length} of ${seen.looks} looks`,
     },
@@ -49,14 +49,14 @@ export function judge(record: Record): Promised[] {
       measured: `${unfinished.length} not, of ${uploads.length + unfinished.length}`,
     },
     {
-      what: `a HEAD beside a half-open connection is answered within ${PROMPT_MS / 1000} s`,
+      what: `a HEAD beside a half-open connection gets its response within ${MAX_HEAD_MS / 1000} s`,
       isKept: late.length === 0 && fallen.length === 0 && looks.length > 0,
       measured: `${late.length} late, ${fallen.length} below what was acknowledged, of ${looks.length}`,
     },
     {
-      what: "what was interrupted while it became a file has finished by itself",
+      what: "an upload that was interrupted while it became a file is completed by the alarm",
       isKept: interrupted.length === 0,
-      measured: `${interrupted.length} have not`,
+      measured: `${interrupted.length} are not`,
     },
     {
       what: "what is removed is gone",
@@ -64,7 +64,7 @@ export function judge(record: Record): Promised[] {
       measured: `${world.undead.length} still there, of ${world.countOf("removals")}`,
     },
     {
-      what: "no answer of 500 or more",
+      what: "no response with a status of 500 or more",
       isKept: failures.length === 0,
       measured: failures.map(([what, count]) => `${count} × ${what}`).join(", ") || "none",
     },

@@ -1,20 +1,23 @@
-/** What the clients of one run share. */
+/** The state that the clients of one run share. */
 import { EventEmitter, once } from "node:events";
 import type { Random } from "../random.ts";
-import { type Answer, History } from "./history.ts";
-import { headerOf, type Request, send, type WireAnswer } from "./wire.ts";
+import { History, type UploadResponse } from "./history.ts";
+import { headerOf, type Request, send, type WireResponse } from "./wire.ts";
 
-/** What is worth a kill just then: the last byte is sent; pieces are about to be put together, or an upload removed with its file. */
-export type Moment = "sealing" | "assembling" | "removing";
+/**
+ * Moments at which a kill matters most: the last byte is sent, partial uploads are about to be concatenated, or an
+ * upload and its file are being removed.
+ */
+export type Moment = "completing" | "concatenating" | "removing";
 
-/** A look at an upload while another request for it hangs. */
+/** A HEAD for an upload while another request for it hangs. */
 export interface Look {
   headMs: number;
   offset: number;
   acknowledged: number;
 }
 
-/** A file that was not what was uploaded, or not there. */
+/** A file that was missing or had other bytes than were uploaded. */
 export interface Fault {
   name: string;
   id: string;
@@ -25,12 +28,12 @@ export class World {
   readonly history = new History();
   readonly looks: Look[] = [];
   readonly faults: Fault[] = [];
-  /** What was removed, and is still there. */
+  /** What was removed and still exists. */
   readonly undead: { id: string; why: string }[] = [];
-  /** How often each was done. */
+  /** How often each action was taken. */
   readonly counts = new Map<string, number>();
-  /** Answers by method and status. */
-  readonly answers = new Map<string, number>();
+  /** Responses by method and status. */
+  readonly responses = new Map<string, number>();
   readonly url: () => string;
   readonly #moments = new EventEmitter();
 
@@ -50,28 +53,28 @@ export class World {
     this.#moments.emit(moment);
   }
 
-  /** False if there is no such moment for that long. */
-  async awaitMoment(moment: Moment, mostMs: number): Promise<boolean> {
-    return once(this.#moments, moment, { signal: AbortSignal.timeout(mostMs) }).then(
+  /** False if there is no such moment in that time. */
+  async awaitMoment(moment: Moment, maxMs: number): Promise<boolean> {
+    return once(this.#moments, moment, { signal: AbortSignal.timeout(maxMs) }).then(
       () => true,
       () => false,
     );
   }
 
-  /** Sends a request about an upload, and notes what is answered. Rejects with `BrokenOff`. */
-  async send(request: Request): Promise<WireAnswer> {
+  /** Sends a request about an upload and records the response. Rejects with `BrokenOff`. */
+  async send(request: Request): Promise<WireResponse> {
     return this.note(request, await send(request));
   }
 
-  note(request: Pick<Request, "method" | "url">, answer: WireAnswer): WireAnswer {
-    const header = (name: string) => headerOf(answer, name);
-    this.noteAnswer({ ...request, ...answer, header });
-    return answer;
+  note(request: Pick<Request, "method" | "url">, response: WireResponse): WireResponse {
+    const header = (name: string) => headerOf(response, name);
+    this.noteResponse({ ...request, ...response, header });
+    return response;
   }
 
-  noteAnswer({ method, url, status, header, beganAtMs, endedAtMs }: HeardAnswer): void {
+  noteResponse({ method, url, status, header, beganAtMs, endedAtMs }: ReceivedResponse): void {
     const key = `${method} ${new URL(url).pathname.split("/")[1]} ${status}`;
-    this.answers.set(key, (this.answers.get(key) ?? 0) + 1);
+    this.responses.set(key, (this.responses.get(key) ?? 0) + 1);
     const upload = uploadIdOf(header("Location") ?? url);
     const offset = header("Upload-Offset");
     const heard = offset === undefined ? undefined : Number(offset);
@@ -80,7 +83,7 @@ export class World {
   }
 }
 
-interface HeardAnswer extends Pick<Answer, "method" | "status" | "beganAtMs" | "endedAtMs"> {
+interface ReceivedResponse extends Pick<UploadResponse, "method" | "status" | "beganAtMs" | "endedAtMs"> {
   url: string;
   header: (name: string) => string | undefined;
 }

@@ -1,12 +1,12 @@
 /**
- * Sends form data, right and wrong, many at a time, and holds each answer to what is promised:
+ * Sends valid and invalid form data, many requests at a time, and checks each response against the promises:
  *
- *     answered   within ten seconds, with 201, 400, 413, 415 or 422; only whoever breaks the framing of HTTP itself may
- *                be cut off, or be answered by the server in front of the Worker
+ *     answered   within ten seconds, with 201, 400, 413, 415 or 422. Only a request with broken HTTP framing may be
+ *                cut off, or get a response from the server in front of the Worker
  *     whole      a valid form is stored, with the names, sizes and digests of what was sent
- *     readable   each file in an answer is there, with the bytes of the digest that the answer told (a sample)
+ *     readable   each file in a response exists and has the bytes of the digest in the response (a sample is read)
  *
- * What must be true once all is over is for whoever started it to look at: `kept` are the files that were acknowledged.
+ * The caller checks what must be true in the end; `kept` are the files that were acknowledged.
  */
 import { createHash } from "node:crypto";
 import { Random } from "../random.ts";
@@ -14,43 +14,43 @@ import { Connection, type Outcome } from "./connection.ts";
 import type { Content } from "./form.ts";
 import { type FormRequest, makeRequest } from "./request.ts";
 
-const ANSWER_MS = 10_000;
-const ANSWERS = [201, 400, 413, 415, 422];
-/** From workerd, for what is no HTTP. */
-const ANSWERS_TO_BROKEN_HTTP = [...ANSWERS, 411, 431, 501];
+const RESPONSE_MS = 10_000;
+const STATUSES = [201, 400, 413, 415, 422];
+/** workerd sends the others for what is not HTTP. */
+const STATUSES_FOR_BROKEN_HTTP = [...STATUSES, 411, 431, 501];
 const IN_FLIGHT = 32;
-/** The share of what was stored that is read again. */
+/** The share of the stored files that is read again. */
 const READ_SHARE = 0.1;
-/** How much of a body that broke a promise is told. */
-const TOLD_BYTES = 3000;
+/** How much of a request that broke a promise is printed. */
+const PRINTED_BYTES = 3000;
 
 export interface AttackOptions {
   url: string;
   seed: number;
-  /** The numbers of the requests: from `first`, `count` of them. */
+  /** The number of the first request. */
   first?: number;
   count: number;
-  /** At a time. */
+  /** Concurrent requests. */
   inFlight?: number;
-  /** False where a proxy stands in front, as that of `wrangler dev`, which answers such requests in its own ways. */
+  /** False behind a proxy such as that of `wrangler dev`, which has its own responses to broken HTTP. */
   breaksHttp?: boolean;
 }
 
-export interface Broken {
+interface Broken {
   number: number;
   what: string;
   mutations: string[];
-  /** The request, in base64, cut. */
+  /** The beginning of the request, in base64. */
   sent: string;
 }
 
 export interface Findings {
-  /** How many ended in which way: by status, or how else. */
+  /** How many requests ended how: with which status, or without one. */
   outcomes: Map<string, number>;
   broken: Broken[];
   /** The ids of all files that were acknowledged. */
   kept: string[];
-  /** Requests whose end is not known to the client. */
+  /** Requests without a response. */
   unanswered: number;
   filesRead: number;
   slowest: { number: number; ms: number };
@@ -71,36 +71,36 @@ export async function attack(options: AttackOptions): Promise<Findings> {
   const { host } = new URL(url);
   const startMs = performance.now();
   let next = first;
-  await inLanes(url, inFlight, async (ask) => {
+  await inLanes(url, inFlight, async (send) => {
     if (next >= first + count) return false;
     const request = makeRequest(seed, next++, { host, breaksHttp });
     const atMs = performance.now();
-    const outcome = await ask(request, request.isBrokenHttp);
+    const outcome = await send(request, request.isBrokenHttp);
     const ms = performance.now() - atMs;
     if (ms > findings.slowest.ms) findings.slowest = { number: request.number, ms };
     const read = async (id: string) => {
-      const found = await ask({ pieces: [head("GET", id, host)] });
+      const found = await send({ pieces: [head("GET", id, host)] });
       findings.filesRead++;
       return found;
     };
     const isRead = new Random(seed, `read${request.number}`).chance(READ_SHARE);
     const what = await judge(request, outcome, findings, isRead ? read : undefined);
-    if (what !== undefined) findings.broken.push(tell(request, what));
+    if (what !== undefined) findings.broken.push(toBroken(request, what));
     return true;
   });
   findings.tookMs = performance.now() - startMs;
   return findings;
 }
 
-/** Removes files; gives how many could not be. */
+/** Removes files; returns how many could not be removed. */
 export async function removeFiles(url: string, ids: string[]): Promise<number> {
   const { host } = new URL(url);
   const left = [...ids];
   let failed = 0;
-  await inLanes(url, IN_FLIGHT, async (ask) => {
+  await inLanes(url, IN_FLIGHT, async (send) => {
     const id = left.pop();
     if (id === undefined) return false;
-    const outcome = await ask({ pieces: [head("DELETE", id, host)] });
+    const outcome = await send({ pieces: [head("DELETE", id, host)] });
     if (outcome.is !== "answered" || outcome.status !== 204) failed++;
     return true;
   });
@@ -110,29 +110,29 @@ export async function removeFiles(url: string, ids: string[]): Promise<number> {
 const head = (method: string, id: string, host: string) =>
   Buffer.from(`${method} /files/${id} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
 
-type Ask = (sending: { pieces: Buffer[]; endsEarly?: boolean }, isLast?: boolean) => Promise<Outcome>;
+type Send = (sending: { pieces: Buffer[]; endsEarly?: boolean }, isLast?: boolean) => Promise<Outcome>;
 
-/** Calls `step` again and again, in many lanes at once, each with a connection of its own, until it gives false. */
-async function inLanes(url: string, count: number, step: (ask: Ask) => Promise<boolean>): Promise<void> {
+/** Calls `step` repeatedly in concurrent lanes, each with its own connection, until it returns false. */
+async function inLanes(url: string, count: number, step: (send: Send) => Promise<boolean>): Promise<void> {
   const lane = async () => {
     let connection = new Connection(url);
-    const ask: Ask = async (sending, isLast = false) => {
+    const send: Send = async (sending, isLast = false) => {
       if (!connection.isReusable) {
         connection.close();
         connection = new Connection(url);
       }
       const wasUsed = connection.isUsed;
-      let outcome = await connection.ask({ ...sending, timeoutMs: ANSWER_MS });
+      let outcome = await connection.send({ ...sending, timeoutMs: RESPONSE_MS });
       if (outcome.is === "closed" && wasUsed) {
-        // It may have been closed just when it was used again, as any may be (RFC 9112 §9.3.1).
+        // The server may close a connection just when it is reused (RFC 9112 §9.3.1).
         connection = new Connection(url);
-        outcome = await connection.ask({ ...sending, timeoutMs: ANSWER_MS });
+        outcome = await connection.send({ ...sending, timeoutMs: RESPONSE_MS });
       }
-      // The next one finds it closed, and opens another.
+      // The next request finds it closed and opens another.
       if (isLast || outcome.is !== "answered") connection.close();
       return outcome;
     };
-    while (await step(ask));
+    while (await step(send));
     connection.close();
   };
   await Promise.all(Array.from({ length: count }, lane));
@@ -148,7 +148,7 @@ interface Stored {
 
 type Read = (id: string) => Promise<Outcome>;
 
-/** Which promise is broken, if any. */
+/** The promise that is broken, if any. */
 async function judge(
   request: FormRequest,
   outcome: Outcome,
@@ -163,11 +163,11 @@ async function judge(
     return outcome.is === "closed" && request.isBrokenHttp ? undefined : `the connection ${outcome.is}`;
   }
   const { status, body } = outcome;
-  const allowed = request.isBrokenHttp ? ANSWERS_TO_BROKEN_HTTP : ANSWERS;
-  if (!allowed.includes(status)) return `answered ${status}: ${body.toString().slice(0, 500)}`;
+  const allowed = request.isBrokenHttp ? STATUSES_FOR_BROKEN_HTTP : STATUSES;
+  if (!allowed.includes(status)) return `responded ${status}: ${body.toString().slice(0, 500)}`;
   const isValid = request.mutations.length === 0;
-  if (status !== 201) return isValid ? `a valid form was answered ${status}: ${body.toString()}` : undefined;
-  const { files, fields } = readAnswer(request, body);
+  if (status !== 201) return isValid ? `a valid form got a ${status}: ${body.toString()}` : undefined;
+  const { files, fields } = readResponse(request, body);
   kept.push(...files.map(({ id }) => id));
   if (isValid) {
     const difference = compare(request, files, fields);
@@ -180,17 +180,17 @@ async function judge(
       return `the file ${id} cannot be read: ${found?.is === "answered" ? found.status : found?.is}`;
     const digest = createHash("sha256").update(found.body).digest("hex");
     if (digest !== sha256 || found.body.length !== size)
-      return `the file ${id} has other bytes than the answer says`;
+      return `the file ${id} has other bytes than the response says`;
   }
   return undefined;
 }
 
-function readAnswer(
+function readResponse(
   { route }: FormRequest,
   body: Buffer,
 ): { files: Stored[]; fields: Content["fields"] | undefined } {
-  const answer = JSON.parse(body.toString());
-  return route === "/files" ? answer : { files: [{ ...answer, field: "file" }], fields: undefined };
+  const response = JSON.parse(body.toString());
+  return route === "/files" ? response : { files: [{ ...response, field: "file" }], fields: undefined };
 }
 
 function compare(
@@ -202,11 +202,16 @@ function compare(
     files.map(({ field, filename, size, sha256 }) => ({ field, filename, size, sha256 })),
   );
   const sent = JSON.stringify(content.files);
-  if (stored !== sent) return `the answer has the files ${stored}; sent were ${sent}`;
+  if (stored !== sent) return `the response has the files ${stored}; sent were ${sent}`;
   if (!fields || JSON.stringify(fields) === JSON.stringify(content.fields)) return undefined;
-  return `the answer has the fields ${JSON.stringify(fields)}; sent were ${JSON.stringify(content.fields)}`;
+  return `the response has the fields ${JSON.stringify(fields)}; sent were ${JSON.stringify(content.fields)}`;
 }
 
-function tell({ number, mutations, pieces }: FormRequest, what: string): Broken {
-  return { number, what, mutations, sent: Buffer.concat(pieces).subarray(0, TOLD_BYTES).toString("base64") };
+function toBroken({ number, mutations, pieces }: FormRequest, what: string): Broken {
+  return {
+    number,
+    what,
+    mutations,
+    sent: Buffer.concat(pieces).subarray(0, PRINTED_BYTES).toString("base64"),
+  };
 }

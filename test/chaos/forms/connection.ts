@@ -1,17 +1,17 @@
-/** A client of HTTP/1.1 that sends any bytes, also those that are no HTTP: one connection, one request at a time. */
+/** An HTTP/1.1 client that can send any bytes, HTTP or not: one connection, one request at a time. */
 import { connect, type Socket } from "node:net";
 
 export type Outcome =
   | { is: "answered"; status: number; body: Buffer }
-  /** The other end has closed the connection. */
+  /** The server closed the connection. */
   | { is: "closed" }
-  /** Nothing, for as long as was to be waited. */
+  /** No response within the time limit. */
   | { is: "hung" };
 
 export interface Sending {
-  /** Each is written a moment after the one before. */
+  /** Each piece is written a moment after the one before. */
   pieces: Buffer[];
-  /** Close this end after them. */
+  /** Closes this end afterwards. */
   endsEarly?: boolean;
   timeoutMs: number;
 }
@@ -37,13 +37,13 @@ export class Connection {
     this.#socket.on("end", close).on("close", close).on("error", close);
   }
 
-  async ask({ pieces, endsEarly = false, timeoutMs }: Sending): Promise<Outcome> {
+  async send({ pieces, endsEarly = false, timeoutMs }: Sending): Promise<Outcome> {
     this.#isUsed = true;
     const { promise, resolve } = Promise.withResolvers<Outcome>();
     const timer = setTimeout(() => resolve({ is: "hung" }), timeoutMs);
     this.#onChange = () => {
-      const answer = this.#takeAnswer();
-      if (answer) resolve(answer);
+      const response = this.#takeResponse();
+      if (response) resolve(response);
       else if (this.#isClosed) resolve({ is: "closed" });
     };
     await this.#write(pieces);
@@ -54,12 +54,12 @@ export class Connection {
     return outcome;
   }
 
-  /** Whether a request has been sent on it. */
+  /** Whether a request has been sent on this connection. */
   get isUsed(): boolean {
     return this.#isUsed;
   }
 
-  /** Whether another request can follow: what was sent before has been taken, and nothing else has come. */
+  /** Whether another request can follow: everything was sent, and nothing unexpected was received. */
   get isReusable(): boolean {
     const hasSentAll = this.#socket.writableLength === 0 && !this.#socket.writableEnded;
     return !this.#isClosed && hasSentAll && this.#received.length === 0;
@@ -78,8 +78,8 @@ export class Connection {
     }
   }
 
-  /** The first whole answer among what has come; informational ones are passed over. */
-  #takeAnswer(): Outcome | undefined {
+  /** Takes the first complete response that was received; skips informational ones. */
+  #takeResponse(): Outcome | undefined {
     const headEnd = this.#received.indexOf("\r\n\r\n");
     if (headEnd === -1) return undefined;
     const head = this.#received.toString("latin1", 0, headEnd);
@@ -87,7 +87,7 @@ export class Connection {
     const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(head)?.[1]);
     if (status >= 100 && status < 200) {
       this.#received = rest;
-      return this.#takeAnswer();
+      return this.#takeResponse();
     }
     const taken = readBody(head, status, rest, this.#isClosed);
     if (!taken) return undefined;
@@ -97,7 +97,7 @@ export class Connection {
   }
 }
 
-/** RFC 9112 §6.3. Undefined as long as it is not whole; `length` is what it takes on the wire. */
+/** RFC 9112 §6.3. Undefined while it is not complete; `length` is its length on the wire. */
 function readBody(head: string, status: number, rest: Buffer, isClosed: boolean) {
   if (status === 204 || status === 304) return { body: Buffer.alloc(0), length: 0 };
   const size = /^content-length: *(\d+)/im.exec(head)?.[1];

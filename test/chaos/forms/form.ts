@@ -1,8 +1,8 @@
-/** Form data as its parts, before it is bytes; and valid forms of every kind that a client may send. */
+/** Form data as parts, before it is serialized; and valid forms of every kind that a client may send. */
 import { createHash } from "node:crypto";
 import type { Random } from "../random.ts";
 
-/** Text here is bytes, one for each character (latin1), so that it can be anything. */
+/** Text here is latin1, one byte for each character, so that it can be any bytes. */
 export interface Form {
   boundary: string;
   contentType: string;
@@ -13,12 +13,12 @@ export interface Form {
 }
 
 export interface Part {
-  /** Its header, line by line. */
+  /** The lines of its header. */
   header: string[];
   body: Buffer;
 }
 
-/** What is in a valid form, to be found in the answer to it. */
+/** The content of a valid form, which the response must contain. */
 export interface Content {
   files: { field: string; filename: string; size: number; sha256: string }[];
   fields: { name: string; value: string }[];
@@ -44,7 +44,7 @@ export function toBytes({ boundary, preamble, parts, end }: Form): Buffer {
 }
 
 const LETTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-/** Those that need quoting too. */
+/** Includes those that need quoting. */
 const BOUNDARY_CHARACTERS = `${LETTERS}'()+_,-./:=?`;
 
 const FIELD_NAMES = [
@@ -81,7 +81,7 @@ const TYPES = [
   "made/up",
 ] as const;
 
-/** A valid form for the route, and what is in it. */
+/** A valid form for the route, and its content. */
 export function makeForm(random: Random, route: Route): { form: Form; content: Content } {
   const boundary = makeBoundary(random);
   const content: Content = { files: [], fields: [] };
@@ -99,7 +99,7 @@ export function makeForm(random: Random, route: Route): { form: Form; content: C
   const form = {
     boundary,
     contentType: `multipart/form-data; boundary=${quoted}`,
-    preamble: random.chance(0.05) ? "This is for clients that know no forms.\r\n" : "",
+    preamble: random.chance(0.05) ? "This is for clients that do not support forms.\r\n" : "",
     parts,
     end: `--${boundary}--${pick(random, ["\r\n", "\r\n", "", "\r\nAn epilogue.\r\n"])}`,
   };
@@ -152,7 +152,7 @@ const lowerName = (line: string) => line.replace(/^[^:]+/, (name) => name.toLowe
 
 const KIB = 1024;
 
-/** Bytes without a delimiter in them, though often with almost one. */
+/** Bytes that contain no delimiter, but often almost one. */
 function makeBody(random: Random, boundary: string): Buffer {
   const kinds = [
     () => makeBytes(random, random.between(0, 2 * KIB)),

@@ -1,4 +1,4 @@
-/** Ways in which form data, and the request around it, can be wrong; some of them only look wrong. */
+/** Ways in which form data and its request can be wrong; some of them only look wrong. */
 import type { Random } from "../random.ts";
 import { bytesOf, type Form, makeBytes, type Part, pick } from "./form.ts";
 
@@ -7,12 +7,12 @@ type Mutations<T> = readonly [Mutation<T>, ...Mutation<T>[]];
 
 const KIB = 1024;
 
-/** A part that says this of itself; to be sent besides the others. */
+/** Adds a part with this header to the form. */
 const addPart = (form: Form, ...header: string[]): Form =>
   addParts(form, [{ header, body: Buffer.from("value") }]);
 const addParts = (form: Form, parts: Part[]): Form => ({ ...form, parts: [...form.parts, ...parts] });
 
-/** One part of the form, any, with another header. */
+/** Changes the header of a random part of the form. */
 function reheader(form: Form, random: Random, change: (header: string[]) => string[]): Form {
   const chosen = random.between(0, form.parts.length - 1);
   const parts = form.parts.map((part, i) => (i === chosen ? { ...part, header: change(part.header) } : part));
@@ -56,7 +56,7 @@ const PARAMETERS = [
   `name="${'\\"'.repeat(2000)}"`,
 ] as const;
 
-/** Of the form, before it is bytes. */
+/** Mutations of the form before it is serialized. */
 export const FORM_MUTATIONS: Mutations<Form> = [
   ["no end", (form) => ({ ...form, end: "" })],
   [
@@ -179,7 +179,7 @@ export const FORM_MUTATIONS: Mutations<Form> = [
   ],
 ];
 
-/** Around the limit only now and then: to store a hundred files is work. */
+/** A number around the limit only now and then, because storing a hundred files takes long. */
 const fewOrTooMany = (random: Random) =>
   random.chance(0.05) ? random.between(95, 140) : random.between(2, 6);
 
@@ -205,7 +205,7 @@ const INSERTS = [
   "\t",
 ] as const;
 
-/** Of the bytes of the form; the boundary is in `boundary`. */
+/** The bytes of a form, and its boundary. */
 export interface Bytes {
   body: Buffer;
   boundary: string;
@@ -225,7 +225,7 @@ const insert = (target: Bytes, random: Random, text: string) => {
   return splice(target, place, place, Buffer.from(text, "latin1"));
 };
 
-/** Two places, the first before the second, not far from each other. */
+/** Two positions close to each other, in order. */
 function stretch(target: Bytes, random: Random): [number, number] {
   const from = at(target, random);
   return [from, Math.min(target.body.length, from + random.between(1, pick(random, [4, 40, 4000])))];
@@ -300,7 +300,7 @@ export const BYTE_MUTATIONS: Mutations<Bytes> = [
   ["only noise", (target, random) => ({ ...target, body: makeBytes(random, random.between(0, 4 * KIB)) })],
 ];
 
-/** The header of the request beside what frames the body: fields, in the order in which they are sent. */
+/** The header fields of the request in their order, without those that frame the body. */
 export type Head = [name: string, value: string][];
 
 const setType = (head: Head, value: string): Head =>
@@ -373,7 +373,7 @@ export const HEAD_MUTATIONS: Mutations<Head> = [
   ],
 ];
 
-/** Makes one change, and tells which. */
+/** Makes one change; returns its name too. */
 export function mutate<T>(target: T, random: Random, mutations: Mutations<T>): [T, string] {
   const [name, change] = pick(random, mutations);
   return [change(target, random), name];

@@ -1,4 +1,4 @@
-/** The requests of a run: each follows from the seed and its number alone. */
+/** The requests of a run: each follows only from the seed and its number. */
 import { Random } from "../random.ts";
 import { type Content, makeForm, pick, ROUTES, type Route, toBytes } from "./form.ts";
 import { BYTE_MUTATIONS, FORM_MUTATIONS, HEAD_MUTATIONS, type Head, mutate } from "./mutate.ts";
@@ -6,15 +6,15 @@ import { BYTE_MUTATIONS, FORM_MUTATIONS, HEAD_MUTATIONS, type Head, mutate } fro
 export interface FormRequest {
   number: number;
   route: Route;
-  /** What was done to it; nothing: it is valid. */
+  /** What was changed; if nothing, the request is valid. */
   mutations: string[];
-  /** What a valid one contains. */
+  /** What a valid request contains. */
   content: Content;
-  /** As it goes over the wire, in the pieces in which it is written. */
+  /** The bytes on the wire, in the pieces in which they are written. */
   pieces: Buffer[];
-  /** What is wrong is its framing as HTTP: then there need not be an answer, and nothing else can follow it. */
+  /** Its HTTP framing is wrong: then a response is optional, and no other request can follow. */
   isBrokenHttp: boolean;
-  /** Whether the client then says that no more comes. */
+  /** Whether the client closes its end afterwards. */
   endsEarly: boolean;
 }
 
@@ -34,9 +34,9 @@ export function makeRequest(seed: number, number: number, { host, breaksHttp }: 
   const { form: valid, content } = makeForm(random, route);
   const isValid = random.chance(VALID_SHARE);
   const mutations: string[] = [];
-  const apply = <T>(target: T, most: number, choices: Parameters<typeof mutate<T>>[2]): T => {
+  const apply = <T>(target: T, maxTimes: number, choices: Parameters<typeof mutate<T>>[2]): T => {
     let changed = target;
-    for (let times = isValid ? 0 : random.between(0, most); times > 0; times--) {
+    for (let times = isValid ? 0 : random.between(0, maxTimes); times > 0; times--) {
       const [next, name] = mutate(changed, random, choices);
       changed = next;
       mutations.push(name);
@@ -75,12 +75,12 @@ function writeHead(route: Route, head: Head, framing: string[]): Buffer {
 
 /** RFC 9112 §7.1, in chunks of odd sizes. */
 function writeChunks(random: Random, body: Buffer): Buffer[] {
-  const most = pick(random, [1, 7, 100, 4000, 70_000]);
+  const maxSize = pick(random, [1, 7, 100, 4000, 70_000]);
   const chunks: Buffer[] = [];
-  // Not thousands of chunks: those tell no more than a hundred, and each costs a turn of a busy loop.
-  const least = Math.ceil(body.length / 100);
+  // Not thousands of chunks: they show no more than a hundred do, and each costs a turn of a busy loop.
+  const minSize = Math.ceil(body.length / 100);
   for (let from = 0; from < body.length; ) {
-    const to = Math.min(body.length, from + Math.max(least, random.between(1, most)));
+    const to = Math.min(body.length, from + Math.max(minSize, random.between(1, maxSize)));
     const extension = random.chance(0.02) ? ";x=y" : "";
     chunks.push(
       Buffer.from(`${(to - from).toString(16)}${extension}\r\n`),
@@ -92,7 +92,7 @@ function writeChunks(random: Random, body: Buffer): Buffer[] {
   return [...chunks, Buffer.from("0\r\n\r\n")];
 }
 
-/** The same bytes, in a few pieces that come one after the other. */
+/** The same bytes in a few pieces, written one after the other. */
 function tear(random: Random, pieces: Buffer[]): Buffer[] {
   const bytes = Buffer.concat(pieces);
   const cuts = Array.from({ length: random.between(1, 5) }, () => random.between(0, bytes.length)).toSorted(
@@ -122,9 +122,9 @@ function breakFraming(random: Random, body: Buffer) {
     },
     { name: "length too short", lines: [`Content-Length: ${cut.length}`], sent: body, endsEarly: false },
     { name: "length negative", lines: ["Content-Length: -1"], sent: body, endsEarly: true },
-    { name: "length no number", lines: ["Content-Length: 0x10"], sent: body, endsEarly: true },
+    { name: "length not a number", lines: ["Content-Length: 0x10"], sent: body, endsEarly: true },
     {
-      name: "length beyond all",
+      name: "length too large",
       lines: ["Content-Length: 99999999999999999999"],
       sent: body,
       endsEarly: true,
@@ -132,7 +132,7 @@ function breakFraming(random: Random, body: Buffer) {
     { name: "two lengths", lines: [length, "Content-Length: 1"], sent: body, endsEarly: true },
     { name: "length and chunks", lines: [length, chunked], sent: body, endsEarly: true },
     {
-      name: "chunk of no size",
+      name: "chunk without size",
       lines: [chunked],
       sent: Buffer.concat([Buffer.from("zz\r\n"), body]),
       endsEarly: true,

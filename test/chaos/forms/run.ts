@@ -1,12 +1,12 @@
 /**
- * `npm run chaos -- forms`: form data with everything wrong about it that can be, sent to the built Worker.
+ * `npm run chaos -- forms`: sends form data that is wrong in every possible way to the built Worker.
  *
- *     --count 100000    how many requests
- *     --seed 123        repeats what was sent in an earlier run
- *     --only 4711       the request of that number alone, and what the Worker logs about it
+ *     --count 100000    the number of requests
+ *     --seed 123        repeats an earlier run
+ *     --only 4711       only the request with that number, with what the Worker logs about it
  *
- * What each answer is held to, attack.ts says. Once all files that were acknowledged are removed, nothing may be left
- * over: no object in the bucket, no row in the catalogue; and all the while the Worker must not grow.
+ * attack.ts says what each response must be. When all acknowledged files are removed, nothing may be left: no object
+ * in the bucket, no row in the catalogue. And the memory of the Worker must not grow.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -18,14 +18,14 @@ import { type Holdings, readHoldings } from "./storage.ts";
 
 const MIB = 1024 * 1024;
 /**
- * Of the most that is resident, from the first half to the second: Miniflare by itself takes some hundred MiB more
- * over its first tens of thousands of requests, whatever they are, and then no more.
+ * Of the peak resident memory, from the first half to the second. Miniflare itself takes some hundred MiB more over
+ * its first tens of thousands of requests, whatever they are, and then stops growing.
  */
 const MAX_GROWTH = 300 * MIB;
-/** How long what is discarded may take to be gone. */
+/** How long it may take until discarded bytes are gone. */
 const SETTLE_MS = 30_000;
 const POLL_MS = 200;
-const MOST_TOLD = 10;
+const MAX_PRINTED = 10;
 
 const FAILURE = /uncaught|unhandled|fatal/i;
 
@@ -74,17 +74,17 @@ async function attackOnce(url: string, seed: number, only: number): Promise<bool
   return findings.broken.length === 0;
 }
 
-interface Plan {
+interface AttackPlan {
   seed: number;
   count: number;
-  /** What the log says went wrong; grows while the attack goes on. */
+  /** Failures in the log; grows during the attack. */
   failures: string[];
 }
 
 async function attackAll(
   server: RunningMiniflare,
   folder: string,
-  { seed, count, failures }: Plan,
+  { seed, count, failures }: AttackPlan,
 ): Promise<boolean> {
   const { url } = server;
   const half = Math.ceil(count / 2);
@@ -105,50 +105,50 @@ async function attackAll(
 
   const promises: [what: string, isKept: boolean, measured: string][] = [
     [
-      "every request is answered as promised",
+      "every request gets the promised response",
       broken.length === 0,
       `${broken.length} are not; the slowest, ${slowest.number}, took ${Math.round(slowest.ms)} ms`,
     ],
     [
       "the catalogue holds what was acknowledged, and nothing else",
       full.files === kept.length && full.strays === 0 && full.objects === kept.length,
-      `${kept.length} acknowledged, ${tellHoldings(full)}`,
+      `${kept.length} acknowledged, ${describeHoldings(full)}`,
     ],
     [
       "nothing is left once that is removed",
       notRemoved === 0 && total(empty) === 0,
-      `${notRemoved} not removed, ${tellHoldings(empty)}`,
+      `${notRemoved} not removed, ${describeHoldings(empty)}`,
     ],
     [
       `workerd grows by less than ${MAX_GROWTH / MIB} MiB in the second half`,
       growth === undefined || growth < MAX_GROWTH,
       growth === undefined || !before || !after
-        ? "not to be measured here"
+        ? "cannot be measured here"
         : `${toMib(growth)} MiB, from a peak of ${toMib(before.peakBytes)} to one of ${toMib(after.peakBytes)}`,
     ],
-    ["the log tells of no failure", failures.length === 0, `${failures.length} lines do`],
+    ["the log has no failure", failures.length === 0, `${failures.length} lines have one`],
   ];
   for (const [what, isKept, measured] of promises) {
     console.log(`  ${isKept ? "kept  " : "BROKEN"}  ${what}: ${measured}`);
   }
-  for (const failure of failures.slice(0, MOST_TOLD)) console.log(`  log: ${failure.slice(0, 1000)}`);
+  for (const failure of failures.slice(0, MAX_PRINTED)) console.log(`  log: ${failure.slice(0, 1000)}`);
   return promises.every(([, isKept]) => isKept);
 }
 
 function describe({ outcomes, broken, kept, filesRead, tookMs }: Findings): void {
   const count = [...outcomes.values()].reduce((sum, times) => sum + times, 0);
   console.log(
-    `  ${count} requests in ${(tookMs / 1000).toFixed(1)} s, ${Math.round((1000 * count) / tookMs)} each second`,
+    `  ${count} requests in ${(tookMs / 1000).toFixed(1)} s, ${Math.round((1000 * count) / tookMs)} a second`,
   );
   for (const [end, times] of [...outcomes].toSorted(([a], [b]) => a.localeCompare(b)))
     console.log(`    ${String(times).padStart(7)}  ${end}`);
   console.log(`    ${String(kept.length).padStart(7)}  files stored, ${filesRead} of them read again`);
-  for (const { number, what, mutations, sent } of broken.slice(0, MOST_TOLD)) {
+  for (const { number, what, mutations, sent } of broken.slice(0, MAX_PRINTED)) {
     console.log(`  request ${number}: ${what}\n    ${mutations.join(", ") || "valid"}\n    ${sent}`);
   }
 }
 
-/** Looks until it is as it must be, or has had its time. */
+/** Reads the storage until it is right or the time is over. */
 async function settle(folder: string, isRight: (holdings: Holdings) => boolean): Promise<Holdings> {
   const untilMs = Date.now() + SETTLE_MS;
   for (;;) {
@@ -160,8 +160,8 @@ async function settle(folder: string, isRight: (holdings: Holdings) => boolean):
 
 const total = (holdings: Holdings) => Object.values(holdings).reduce((sum, count) => sum + count, 0);
 
-const tellHoldings = ({ files, strays, objects, unfinishedUploads, blobs }: Holdings) =>
-  `there are ${files} files, ${strays} strays, ${objects} objects, ${unfinishedUploads} unfinished uploads, ${blobs} blobs on disk`;
+const describeHoldings = ({ files, strays, objects, unfinishedUploads, blobs }: Holdings) =>
+  `${files} files, ${strays} strays, ${objects} objects, ${unfinishedUploads} unfinished uploads, ${blobs} blobs on disk`;
 
 const memoryOf = ({ pid }: RunningMiniflare) => (pid === undefined ? undefined : readMemory(pid));
 

@@ -1,8 +1,8 @@
 /**
- * What lies in the storage of a local Sluice, beside what it says itself: rows of the catalogues, objects and
- * unfinished multipart uploads of the bucket, and the files on disk that hold their bytes. Miniflare keeps them in
- * SQLite and in folders; nothing promises that it always will, so whoever looks here must have seen something there
- * before believing that there is nothing.
+ * What is in the storage of a local Sluice, independent of what Sluice itself says: rows of the catalogues, objects
+ * and unfinished multipart uploads of the bucket, and the files on disk that hold their bytes. Miniflare keeps them
+ * in SQLite and in folders, but does not promise to. So a test must have found something here before it may rely on
+ * finding nothing.
  */
 import { readdirSync } from "node:fs";
 import { join, sep } from "node:path";
@@ -16,7 +16,7 @@ export interface Holdings {
   blobs: number;
 }
 
-/** Looks into the folder that Miniflare, or `wrangler dev --persist-to`, was given. */
+/** Reads the folder that was given to Miniflare or to `wrangler dev --persist-to`. */
 export function readHoldings(folder: string): Holdings {
   const paths = readdirSync(folder, { recursive: true, encoding: "utf8" });
   const databases = paths.filter((path) => path.endsWith(".sqlite") && !path.endsWith("metadata.sqlite"));

@@ -22,7 +22,7 @@ const PATIENCE_MS = [1, 300] as const;
 const THINK_MS = [0, 20] as const;
 const TRY_AGAIN_MS = 50;
 
-export type End =
+type End =
   | { is: "responded"; status: number; problem: string | undefined }
   | { is: "cancelled"; when: "waiting" | "reading" }
   | { is: "broken"; why: string }

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 
-export const STATUSES = [
+const STATUSES = [
   "scheduled",
   "queued",
   "running",
@@ -13,7 +13,7 @@ export const STATUSES = [
   "failed",
   "cancelled",
 ] as const;
-export type Status = (typeof STATUSES)[number];
+type Status = (typeof STATUSES)[number];
 
 const TERMINAL: readonly string[] = ["succeeded", "failed", "cancelled"];
 export const isTerminal = (status: string | undefined): boolean =>
@@ -57,7 +57,7 @@ export interface Life {
 }
 
 /** A task as a response showed it. */
-export interface Sighting {
+interface Sighting {
   id: string;
   status: Status;
   askedAtMs: number;

@@ -2,7 +2,7 @@
 import { EventEmitter, once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
-import { BrokenOff, send as sendRequest, type WireAnswer } from "../files/wire.ts";
+import { BrokenOff, send as sendRequest, type WireResponse } from "../files/wire.ts";
 import { type History, type Task, taskSchema } from "./history.ts";
 
 /** An event that a kill can follow closely. The last five come from the witness. */
@@ -12,7 +12,7 @@ export type Moment = "submit" | "cancel" | "begin" | "step" | "recorded" | "tick
 export interface Answer {
   status: number;
   json: unknown;
-  headers: WireAnswer["headers"];
+  headers: WireResponse["headers"];
   askedAtMs: number;
   answeredAtMs: number;
 }

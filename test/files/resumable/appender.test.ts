@@ -32,6 +32,7 @@ import {
 expectRuntimeErrors("killed");
 
 keepQuiet();
+expectRuntimeErrors("jsg.Error: killed");
 
 beforeEach(() => {
   // The pauses before a part is sent again.

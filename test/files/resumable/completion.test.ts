@@ -29,6 +29,7 @@ import {
 expectRuntimeErrors("R2 is not available", "killed");
 
 keepQuiet();
+expectRuntimeErrors("R2 is not available", "deleteAllDurableObjects");
 
 // The pauses before another try.
 beforeEach(() => {

@@ -35,6 +35,7 @@ import {
 expectRuntimeErrors("killed");
 
 keepQuiet();
+expectRuntimeErrors("jsg.Error: killed");
 
 afterEach(async () => {
   vi.useRealTimers();

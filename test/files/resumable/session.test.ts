@@ -34,6 +34,7 @@ import {
 expectRuntimeErrors("killed", "R2 is not available");
 
 keepQuiet();
+expectRuntimeErrors("jsg.Error: killed", "disconnected: ");
 
 afterEach(async () => {
   vi.useRealTimers();

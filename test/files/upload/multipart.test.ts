@@ -1,4 +1,4 @@
-/** The parts of a body, whatever its chunks. Malformed bodies are rejected, and nothing is read before it is needed. */
+/** The parts of a body, whatever its chunks; malformed bodies are rejected, and nothing is read too early. */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type HeaderLimits, MultipartReader } from "../../../src/files/upload/multipart.ts";

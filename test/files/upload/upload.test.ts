@@ -137,7 +137,7 @@ describe("PUT /files/{id}", () => {
     expect((await whatIsLeft()).files).toEqual(status === 201 ? ["a"] : []);
   });
 
-  test("of several concurrent creations with If-None-Match: *, exactly one succeeds; the bytes of the others are removed", async () => {
+  test("of several concurrent creations with If-None-Match: *, exactly one succeeds; the others leave no bytes", async () => {
     // All of them have found no file before any of them sends a byte.
     const together = Promise.withResolvers<void>();
     let looked = 0;

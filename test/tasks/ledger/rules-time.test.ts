@@ -9,7 +9,7 @@ import {
   submit,
   tick,
 } from "../../../src/tasks/ledger/rules.ts";
-import { type Outcome, type TaskState } from "../../../src/tasks/ledger/task-state.ts";
+import type { Outcome, TaskState } from "../../../src/tasks/ledger/task-state.ts";
 
 const NOW = 1_000_000;
 const inputsAt = (nowMs: number): RuleInputs => ({

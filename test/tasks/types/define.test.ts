@@ -2,7 +2,7 @@ import { describe, expect, expectTypeOf, test } from "vitest";
 import { z } from "zod";
 // The Worker, with the types that it registers by itself.
 import "../../support/worker.ts";
-import { type Start, type TaskType } from "../../../src/tasks/index.ts";
+import type { Start, TaskType } from "../../../src/tasks/index.ts";
 import {
   CALLBACK_TYPE,
   DEFAULT_RETRY,
