@@ -15,10 +15,11 @@ export function originOf({ target }: Upstream): string {
 
 /**
  * What follows `/fetch/{upstream}` in a URL, with its query, as it was sent. `new URL` would resolve dot segments
- * first, and so hide that the path has some.
+ * first, and so hide that the path has some. Without any path, it is the upstream's root.
  */
 export function pathAfterUpstream(url: string): string {
-  return url.replace(/^[^:/?#]+:\/\/[^/?#]*\/fetch\/[^/?#]+/, "");
+  const path = url.replace(/^[^:/?#]+:\/\/[^/?#]*\/fetch\/[^/?#]+/, "");
+  return path.startsWith("/") ? path : `/${path}`;
 }
 
 /**

@@ -216,7 +216,7 @@ function collecting(
     async pull(controller) {
       const chunk = await reader.read();
       if (!chunk) {
-        if (size <= MAX_STORED_BYTES) onWhole(Buffer.concat(chunks));
+        if (size <= MAX_STORED_BYTES && size === (length ?? size)) onWhole(Buffer.concat(chunks));
         return controller.close();
       }
       size += chunk.length;
