@@ -5,10 +5,11 @@ import type { Scope } from "../kernel/app-env.ts";
 import { Problem } from "../kernel/problem.ts";
 import { callerOf } from "./caller.ts";
 import { semaphoreOf } from "./client/acquire-permit.ts";
+import { pathAfterUpstream } from "./client/path.ts";
 import { readData } from "./proxy/data.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { statusSchema } from "./semaphore/status.ts";
-import { changeSchema, readUpstreams, toOverride, type Upstream } from "./upstreams.ts";
+import { changeSchema, readUpstreams, SAFE_METHODS, toOverride, type Upstream } from "./upstreams.ts";
 
 const NO_PERMIT =
   "No permit: the queue is full, the wait too long, the upstream paused, or its breaker open. With Retry-After.";
@@ -131,8 +132,8 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
         upstream: z.string().meta({ example: "demo" }),
         path: z.string().meta({
           description:
-            "May have slashes, as in `todos/1`, and a query. Slashes must not be percent-encoded, but Swagger UI " +
-            "encodes them.",
+            "May have slashes, as in `todos/1`, and a query. Slashes must not be percent-encoded, unless the upstream " +
+            "has `encoded_slashes`, but Swagger UI encodes them.",
           example: "todos",
         }),
       }),
@@ -155,9 +156,7 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
 outboundRoutes.all("/fetch/:upstream/*", async (c, next) => requireScope(...scopesOf(c.req.method))(c, next));
 outboundRoutes.all("/fetch/:upstream/*", async (c) => {
   const upstream = findUpstream(c.env, c.req.param("upstream"));
-  const { pathname, search } = new URL(c.req.url);
-  const path = pathname.slice(`/fetch/${upstream.name}`.length);
-  return proxy(callerOf(c), upstream, path + search, c.req.raw);
+  return proxy(callerOf(c), upstream, pathAfterUpstream(c.req.url), c.req.raw);
 });
 
 function findUpstream(env: Env, name: string): Upstream {
@@ -168,5 +167,5 @@ function findUpstream(env: Env, name: string): Upstream {
 
 /** Whatever the method, the response may show what the upstream stores. */
 function scopesOf(method: string): Scope[] {
-  return ["GET", "HEAD", "OPTIONS"].includes(method) ? ["read"] : ["write", "read"];
+  return SAFE_METHODS.includes(method) ? ["read"] : ["write", "read"];
 }
