@@ -52,9 +52,7 @@ export function createSleepNames(
 function readRecord([name, text]: [string, string]): RecordedSleep[] {
   const [, attempt, number, ms] = RECORD_NAME.exec(name) ?? [];
   if (ms === undefined) return [];
-  return [
-    { name, attempt: Number(attempt), number: Number(number), ms: Number(ms), wakeAtMs: Number(text) },
-  ];
+  return [{ name, attempt: Number(attempt), number: Number(number), ms: Number(ms), wakeAtMs: Number(text) }];
 }
 
 const byAge = (a: RecordedSleep, b: RecordedSleep) => a.attempt - b.attempt || a.number - b.number;

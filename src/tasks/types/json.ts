@@ -17,37 +17,37 @@ export class NotJsonError extends TypeError {}
 
 /**
  * A value as JSON text; `undefined`, as a whole, is `null`. Throws a `NotJsonError` that names the place of what JSON
- * cannot hold, or a `RangeError` if the text is too long. `name`: what the value is, for the message.
+ * cannot hold, or a `RangeError` if the text is too long. `place`: what the messages call the value.
  */
-export function toJson(value: unknown, name = "result"): string {
-  const text = JSON.stringify(value === undefined ? null : new JsonCopy(name).of(value, name, 0));
+export function toJson(value: unknown, place = "result"): string {
+  const text = JSON.stringify(value === undefined ? null : new JsonCopy(place).of(value, place, 0));
   if (Buffer.byteLength(text) <= MAX_JSON_BYTES) return text;
-  throw tooLong(name);
+  throw tooLong(place);
 }
 
 export function readJson(text: string): unknown {
   return JSON.parse(text);
 }
 
-const tooLong = (name: string) =>
+const tooLong = (place: string) =>
   new RangeError(
-    `The ${name} may have at most ${MAX_JSON_BYTES} bytes of JSON. Store larger data in a file, and keep its id.`,
+    `${place}: at most ${MAX_JSON_BYTES} bytes of JSON are kept. Store larger data in a file, and keep its id.`,
   );
 
 /** One copy of a value, made of nothing but JSON. */
 class JsonCopy {
-  readonly #name: string;
+  readonly #root: string;
   /** Each value takes a byte of text at least. So this bounds the work, also on an object that is shared many times. */
   #valuesLeft = MAX_JSON_BYTES;
   /** The objects that contain the current value. */
   readonly #parents = new Set<object>();
 
-  constructor(name: string) {
-    this.#name = name;
+  constructor(root: string) {
+    this.#root = root;
   }
 
   of(value: unknown, place: string, depth: number): unknown {
-    if (--this.#valuesLeft < 0) throw tooLong(this.#name);
+    if (--this.#valuesLeft < 0) throw tooLong(this.#root);
     switch (typeof value) {
       case "string":
       case "boolean":

@@ -106,7 +106,11 @@ describe("what JSON cannot hold is rejected with its place", () => {
     ["undefined in an array", [undefined], "result[0]: undefined is not JSON"],
     ["a hole in an array", Array(1), "result[0]: undefined is not JSON"],
     ["an object that contains itself", selfish, "result.list[1]: an object that contains itself"],
-    ["an object with nothing but secrets", new Secret(), "result: an object without members of its own is not JSON"],
+    [
+      "an object with nothing but secrets",
+      new Secret(),
+      "result: an object without members of its own is not JSON",
+    ],
     ["what is nested too deeply", nested(MAX_JSON_DEPTH + 1), "is nested deeper than 500 levels"],
     [
       "a getter that throws",
