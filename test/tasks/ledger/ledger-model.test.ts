@@ -164,11 +164,25 @@ async function compare(world: World, inside: Inside): Promise<void> {
   ).toHaveLength(rows.length);
 }
 
+/** Lets the runners stop that the ledger has told to. */
+async function letStop(world: World, { stopping }: Inside): Promise<void> {
+  const names = [...stopping.keys()];
+  for (const name of names) stopping.get(name)?.();
+  stopping.clear();
+  // The ledger goes on after its call has returned.
+  if (names.length > 0) await scheduler.wait(0);
+  for (const name of names) {
+    const item = world.items.get(name.slice(0, name.lastIndexOf(".")));
+    if (item?.tokens.at(-1) === Number(name.slice(name.lastIndexOf(".") + 1))) world.stop(item);
+  }
+}
+
 async function act(name: string, world: World, commands: Command[]): Promise<void> {
   await inLedger(name, async (inside) => {
     vi.spyOn(Math, "random").mockReturnValue(world.random);
     for (const given of commands) {
       obey(world, inside, given);
+      await letStop(world, inside);
       if (given.do !== "pass") await compare(world, inside);
     }
   });
