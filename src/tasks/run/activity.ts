@@ -10,36 +10,42 @@
  * that run ends only after a while without any call on the context.
  */
 
+/** A longer sleep ends the run, so that the task occupies no slot while it sleeps. */
+export const MAX_IN_PLACE_SLEEP_MS = 10_000;
 /** How long a run waits for another call on its context before a sleep that had company ends it. */
 export const IDLE_MS = 10_000;
 
 export interface Activity {
   /** Counts `work` as under way until it settles. */
   track<T>(work: () => Promise<T>): Promise<T>;
-  /** Counts `sleep` as a long sleep until it settles. `wakeAtMs` is when it ends. */
-  trackSleep(wakeAtMs: number, sleep: () => Promise<void>): Promise<void>;
+  /** Sleeps. `record` returns when the sleep ends, and `sleepUntil` waits for that time. */
+  trackSleep(record: () => Promise<number>, sleepUntil: (timeMs: number) => Promise<void>): Promise<void>;
   /** A call on the context that is over at once. It shows that the code is at work. */
   touch(): void;
   /** From now on, no sleep ends the run. Resolves when nothing but long sleeps is under way. */
   settle(): Promise<void>;
 }
 
-interface LongSleep {
+interface Sleep {
   wakeAtMs: number;
   hadCompany: boolean;
 }
 
 /** `handOver` is called, at most once, when only long sleeps are left. `wakeAtMs` is when the first of them ends. */
 export function createActivity(handOver: (wakeAtMs: number) => void): Activity {
-  const sleeps = new Set<LongSleep>();
+  const sleeps = new Set<Sleep>();
+  /** How many steps, short sleeps and sleeps that are being recorded. */
   let underWay = 0;
   let isSettling = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let onIdle: (() => void) | undefined;
 
   const onTimer = () => {
+    const wakeAtMs = Math.min(...[...sleeps].map((sleep) => sleep.wakeAtMs));
+    // By now, the rest of a sleep may be short.
+    if (wakeAtMs - Date.now() <= MAX_IN_PLACE_SLEEP_MS) return;
     isSettling = true;
-    handOver(Math.min(...[...sleeps].map(({ wakeAtMs }) => wakeAtMs)));
+    handOver(wakeAtMs);
   };
   const review = () => {
     clearTimeout(timer);
@@ -52,27 +58,34 @@ export function createActivity(handOver: (wakeAtMs: number) => void): Activity {
     for (const sleep of sleeps) sleep.hadCompany = true;
     review();
   };
+  const count = async <T>(work: () => Promise<T>): Promise<T> => {
+    underWay++;
+    review();
+    try {
+      return await work();
+    } finally {
+      underWay--;
+      review();
+    }
+  };
 
   return {
     touch,
     async track(work) {
-      underWay++;
       touch();
-      try {
-        return await work();
-      } finally {
-        underWay--;
-        review();
-      }
+      return count(work);
     },
-    async trackSleep(wakeAtMs, sleep) {
-      const entry = { wakeAtMs, hadCompany: underWay > 0 };
-      sleeps.add(entry);
-      review();
+    async trackSleep(record, sleepUntil) {
+      touch();
+      const sleep: Sleep = { wakeAtMs: Infinity, hadCompany: underWay > 0 || sleeps.size > 0 };
+      sleeps.add(sleep);
       try {
-        await sleep();
+        sleep.wakeAtMs = await count(record);
+        const isShort = sleep.wakeAtMs - Date.now() <= MAX_IN_PLACE_SLEEP_MS;
+        const wait = async () => sleepUntil(sleep.wakeAtMs);
+        await (isShort ? count(wait) : wait());
       } finally {
-        sleeps.delete(entry);
+        sleeps.delete(sleep);
         review();
       }
     },

@@ -15,8 +15,6 @@ import { createSleepNames } from "./sleeps.ts";
 import { createSteps } from "./steps.ts";
 
 const MAX_SLEEP_MS = 366 * 86_400_000;
-/** A longer sleep ends the run, so that the task occupies no slot while it sleeps. */
-export const MAX_IN_PLACE_SLEEP_MS = 10_000;
 /** How long one timer runs: not every runtime has timers of a month. */
 const MAX_TIMER_MS = 3_600_000;
 
@@ -62,12 +60,12 @@ export function createContext(run: Run): RunContext {
       signal.throwIfAborted();
       const nowMs = Date.now();
       // Code that sleeps until a given time may ask for it when that has passed.
-      const name = sleepName(Math.max(0, ms), nowMs);
-      const wakeAtMs = await activity.track(async () => runStep(name, async () => nowMs + Math.max(0, ms)));
-      const leftMs = wakeAtMs - Date.now();
-      if (leftMs <= 0) return;
-      const sleep = async () => sleepUntil(wakeAtMs, signal);
-      await (leftMs > MAX_IN_PLACE_SLEEP_MS ? activity.trackSleep(wakeAtMs, sleep) : activity.track(sleep));
+      const atLeastMs = Math.max(0, ms);
+      const name = sleepName(atLeastMs, nowMs);
+      await activity.trackSleep(
+        async () => runStep(name, async () => nowMs + atLeastMs),
+        async (timeMs) => sleepUntil(timeMs, signal),
+      );
     },
     log(level, message, fields = {}) {
       activity.touch();
