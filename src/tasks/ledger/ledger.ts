@@ -126,8 +126,11 @@ export class TaskLedger extends DurableObject<Env> {
     }
   }
 
-  /** A task's events after number `after`, as a stream; "over" if none can follow, null if there is no such task. */
-  watch(taskId: string, after: number): ReadableStream<Uint8Array> | "over" | null {
+  /**
+   * A task's events after number `lastRead`, as a stream; "over" if none can follow, null if there is no such task. A number
+   * that no event has is as good as none: its reader knows nothing of this task, and is told all of it.
+   */
+  watch(taskId: string, lastRead: number): ReadableStream<Uint8Array> | "over" | null {
     const history = {
       read: (last: number, limit: number) => this.#tasks.events(taskId, last, limit),
       endsWith: (last: number) => {
@@ -136,7 +139,9 @@ export class TaskLedger extends DurableObject<Env> {
       },
       changed: async (ms: number) => this.#watchers.next(taskId, ms),
     };
-    if (!this.#tasks.getLean(taskId)) return null;
+    const task = this.#tasks.getLean(taskId);
+    if (!task) return null;
+    const after = lastRead > task.events ? 0 : lastRead;
     return history.endsWith(after) ? "over" : eventStream(history, after);
   }
 

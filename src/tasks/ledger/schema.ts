@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { TYPE_NAME } from "../types/define.ts";
 import { POOLS, TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
 
 /** A task as SQLite stores it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */
@@ -103,8 +104,10 @@ export const CREATE_INDEXES = `
   CREATE INDEX IF NOT EXISTS task_kind ON task (status, type, created_at_ms, id);
 `;
 
-/** A type's name as a caller sends it. No type has a longer name. */
-export const typeNameSchema = z.string().max(64);
+/** A type's name as a caller sends it. */
+export const typeNameSchema = z.string().regex(TYPE_NAME, {
+  error: "is not the name of a task type: 1 to 64 letters, digits, _, - and .",
+});
 
 const moment = z.iso.datetime().nullable();
 

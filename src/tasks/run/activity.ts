@@ -17,13 +17,13 @@ export const IDLE_MS = 10_000;
 
 export interface Activity {
   /** Counts `work` as under way until it settles. */
-  track<T>(work: () => Promise<T>): Promise<T>;
+  track: <T>(work: () => Promise<T>) => Promise<T>;
   /** Sleeps. `record` returns when the sleep ends, and `sleepUntil` waits for that time. */
-  trackSleep(record: () => Promise<number>, sleepUntil: (timeMs: number) => Promise<void>): Promise<void>;
+  trackSleep: (record: () => Promise<number>, sleepUntil: (timeMs: number) => Promise<void>) => Promise<void>;
   /** A call on the context that is over at once. It shows that the code is at work. */
-  touch(): void;
+  touch: () => void;
   /** From now on, no sleep ends the run. Resolves when nothing but long sleeps is under way. */
-  settle(): Promise<void>;
+  settle: () => Promise<void>;
 }
 
 interface Sleep {

@@ -9,8 +9,8 @@
 
 /** The limit for a task's input, for its result, and for a step's result, as JSON text. A row holds at most 2 MB. */
 export const MAX_JSON_BYTES = 512 * 1024;
-/** How deeply arrays and objects may be nested: what reads and writes them calls itself for each level. */
-export const MAX_JSON_DEPTH = 500;
+/** How deeply arrays and objects may be nested, as in the body of a request. */
+export const MAX_JSON_DEPTH = 3_000;
 
 /** A value that JSON cannot hold. Another attempt would return it again. */
 export class NotJsonError extends TypeError {}
@@ -20,7 +20,7 @@ export class NotJsonError extends TypeError {}
  * cannot hold, or a `RangeError` if the text is too long. `place`: what the messages call the value.
  */
 export function toJson(value: unknown, place = "result"): string {
-  const text = JSON.stringify(value === undefined ? null : new JsonCopy(place).of(value, place, 0));
+  const text = JSON.stringify(value === undefined ? null : new JsonCopy(place).of(value));
   if (Buffer.byteLength(text) <= MAX_JSON_BYTES) return text;
   throw tooLong(place);
 }
@@ -34,89 +34,125 @@ const tooLong = (place: string) =>
     `${place}: at most ${MAX_JSON_BYTES} bytes of JSON are kept. Store larger data in a file, and keep its id.`,
   );
 
-/** One copy of a value, made of nothing but JSON. */
+/** An object that is being copied. */
+interface Frame {
+  source: object;
+  copy: object;
+  /** The names of its members; of an array, how many there are. */
+  names: string[] | number;
+  /** How many members have been read. */
+  count: number;
+}
+
+/** One copy of a value, made of nothing but JSON. It keeps a stack of its own: that of the runtime is short. */
 class JsonCopy {
   readonly #root: string;
+  /** The objects around the current value, from the outermost. */
+  readonly #frames: Frame[] = [];
+  readonly #parents = new Set<object>();
   /** Each value takes a byte of text at least. So this bounds the work, also on an object that is shared many times. */
   #valuesLeft = MAX_JSON_BYTES;
-  /** The objects that contain the current value. */
-  readonly #parents = new Set<object>();
 
   constructor(root: string) {
     this.#root = root;
   }
 
-  of(value: unknown, place: string, depth: number): unknown {
+  of(value: unknown): unknown {
+    const copy = this.#begin(value);
+    for (let frame = this.#frames.at(-1); frame; frame = this.#frames.at(-1)) {
+      const { source, names } = frame;
+      if (frame.count === (typeof names === "number" ? names : names.length)) {
+        this.#frames.pop();
+        this.#parents.delete(source);
+        continue;
+      }
+      const name = nameAt(frame, frame.count++);
+      const member = this.#read<unknown>(() => Reflect.get(source, name));
+      if (member !== undefined || typeof names === "number") define(frame.copy, name, this.#begin(member));
+    }
+    return copy;
+  }
+
+  /** The copy of a value; of an object, a copy that is still to be filled. */
+  #begin(value: unknown): unknown {
     if (--this.#valuesLeft < 0) throw tooLong(this.#root);
+    if (typeof value !== "object" || value === null) return this.#primitive(value);
+    const kind = this.#read(() => kindOf(value));
+    if (ArrayBuffer.isView(value) || kind === "ArrayBuffer") throw this.#notJson(withArticle(kind));
+    const toJSON = this.#read<unknown>(() => Reflect.get(value, "toJSON"));
+    if (typeof toJSON !== "function") return this.#enter(value, kind);
+    if (kind === "Date" && Number.isNaN(Number(value))) throw this.#notJson("an invalid Date");
+    const form = this.#read<unknown>(() => Reflect.apply(toJSON, value, []));
+    if (typeof form !== "object" || form === null) return this.#primitive(form);
+    return this.#enter(
+      form,
+      this.#read(() => kindOf(form)),
+    );
+  }
+
+  #primitive(value: unknown): unknown {
     switch (typeof value) {
       case "string":
       case "boolean":
         return value;
       case "number":
         if (Number.isFinite(value)) return value;
-        throw notJson(place, `${value}`);
+        throw this.#notJson(`${value}`);
+      case "undefined":
+        throw this.#notJson("undefined");
       case "object":
-        return value === null ? null : this.#object(value, place, depth);
-      default:
-        throw notJson(place, value === undefined ? "undefined" : withArticle(typeof value));
+      case "bigint":
+      case "symbol":
+      case "function":
+        if (value === null) return null;
+        throw this.#notJson(withArticle(typeof value));
     }
   }
 
-  #object(value: object, place: string, depth: number): unknown {
-    if (this.#parents.has(value)) throw notJson(place, "an object that contains itself");
-    if (depth >= MAX_JSON_DEPTH)
-      throw new NotJsonError(`${place} is nested deeper than ${MAX_JSON_DEPTH} levels.`);
-    this.#parents.add(value);
-    const copy = this.#contents(value, place, depth);
-    this.#parents.delete(value);
+  #enter(source: object, kind: string): object {
+    if (this.#parents.has(source)) throw this.#notJson("an object that contains itself");
+    if (this.#frames.length >= MAX_JSON_DEPTH)
+      throw new NotJsonError(`${this.#root} is nested deeper than ${MAX_JSON_DEPTH} levels.`);
+    const names = Array.isArray(source) ? this.#read(() => source.length) : this.#namesOf(source, kind);
+    const copy = typeof names === "number" ? [] : {};
+    this.#frames.push({ source, copy, names, count: 0 });
+    this.#parents.add(source);
     return copy;
   }
 
-  #contents(value: object, place: string, depth: number): unknown {
-    const kind = reading(place, () => kindOf(value));
-    if (ArrayBuffer.isView(value) || kind === "ArrayBuffer") throw notJson(place, withArticle(kind));
-    const toJSON = reading<unknown>(place, () => Reflect.get(value, "toJSON"));
-    if (typeof toJSON === "function") {
-      if (kind === "Date" && Number.isNaN(Number(value))) throw notJson(place, "an invalid Date");
-      return this.of(
-        reading<unknown>(place, () => Reflect.apply(toJSON, value, [])),
-        place,
-        depth + 1,
-      );
-    }
-    return Array.isArray(value) ? this.#array(value, place, depth) : this.#members(value, kind, place, depth);
+  /** The names of an object's members. A Map, an Error, a Response: what they are is not in their members. */
+  #namesOf(source: object, kind: string): string[] {
+    if (kind !== "Object") throw this.#notJson(withArticle(kind));
+    const names = this.#read(() => Object.keys(source));
+    if (names.length > 0 || this.#read(() => isPlainObject(source))) return names;
+    throw this.#notJson("an object without members of its own");
   }
 
-  #array(items: unknown[], place: string, depth: number): unknown[] {
-    const copy: unknown[] = [];
-    for (let i = 0; i < items.length; i++) {
-      const at = `${place}[${i}]`;
-      copy.push(
-        this.of(
-          reading(at, () => items[i]),
-          at,
-          depth + 1,
-        ),
-      );
+  /** What `read` returns. A getter, a `toJSON` or a proxy may throw anything. */
+  #read<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (cause) {
+      throw new NotJsonError(`${this.#place()} cannot be read.`, { cause });
     }
-    return copy;
   }
 
-  #members(value: object, kind: string, place: string, depth: number): object {
-    const names = reading(place, () => Object.keys(value));
-    // A Map, an Error, a Response: what they are is not in their members.
-    const isPlain = reading(place, () => isPlainObject(value));
-    if (kind !== "Object") throw notJson(place, withArticle(kind));
-    if (names.length === 0 && !isPlain) throw notJson(place, "an object without members of its own");
-    // Without a prototype, `__proto__` is a member like any other.
-    const copy = Object.create(null) as Record<string, unknown>;
-    for (const name of names) {
-      const at = placeOf(place, name);
-      const member = reading<unknown>(at, () => Reflect.get(value, name));
-      if (member !== undefined) copy[name] = this.of(member, at, depth + 1);
-    }
-    return copy;
+  #notJson(what: string): NotJsonError {
+    return new NotJsonError(`${this.#place()}: ${what} is not JSON, and would be lost.`);
   }
+
+  /** `result.items[3]["a b"]` */
+  #place(): string {
+    return this.#root + this.#frames.map((frame) => accessor(nameAt(frame, frame.count - 1))).join("");
+  }
+}
+
+const nameAt = ({ names }: Frame, index: number): string | number =>
+  typeof names === "number" ? index : (names[index] ?? "");
+
+function accessor(name: string | number): string {
+  if (typeof name === "number") return `[${name}]`;
+  return /^[A-Za-z_$][\w$]{0,99}$/.test(name) ? `.${name}` : `[${JSON.stringify(name.slice(0, 100))}]`;
 }
 
 /** What an object is: `Object`, `Date`, `Map`, `Uint8Array`, … An instance of a class that somebody wrote is an `Object`. */
@@ -129,20 +165,6 @@ function isPlainObject(value: object): boolean {
 
 const withArticle = (noun: string) => `${/^[aeio]/i.test(noun) ? "an" : "a"} ${noun}`;
 
-/** `result.items[3]["a b"]` */
-const placeOf = (place: string, name: string) =>
-  /^[A-Za-z_$][\w$]{0,99}$/.test(name)
-    ? `${place}.${name}`
-    : `${place}[${JSON.stringify(name.slice(0, 100))}]`;
-
-const notJson = (place: string, what: string) =>
-  new NotJsonError(`${place}: ${what} is not JSON, and would be lost.`);
-
-/** What `read` returns. A getter, a `toJSON` or a proxy may throw anything. */
-function reading<T>(place: string, read: () => T): T {
-  try {
-    return read();
-  } catch (cause) {
-    throw new NotJsonError(`${place} cannot be read.`, { cause });
-  }
-}
+/** Not an assignment, which a member called `__proto__` would not survive. */
+const define = (object: object, name: string | number, value: unknown) =>
+  Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
