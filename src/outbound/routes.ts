@@ -2,6 +2,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { requireScope } from "../kernel/access.ts";
 import { createRouter, json, needs, problems } from "../kernel/app.ts";
 import type { Scope } from "../kernel/app-env.ts";
+import { tooManyStreams } from "../kernel/open-streams.ts";
 import { Problem } from "../kernel/problem.ts";
 import { callerOf } from "./caller.ts";
 import { semaphoreOf } from "./client/acquire-permit.ts";
@@ -87,7 +88,7 @@ const watchUpstream = createRoute({
       description: "Events named `status`. Each has the whole status.",
       content: { [EVENT_STREAM]: { schema: statusSchema } },
     },
-    ...problems(NOT_FOUND),
+    ...problems({ ...NOT_FOUND, 429: "The token has too many event streams open. With Retry-After." }),
   },
 });
 
@@ -108,7 +109,9 @@ export const outboundRoutes = createRouter()
     return c.json(status, 200, { "Cache-Control": "no-store" });
   })
   .openapi(watchUpstream, async (c) => {
-    const events = await semaphoreOf(c.env, findUpstream(c.env, c.req.valid("param").name)).events();
+    const semaphore = semaphoreOf(c.env, findUpstream(c.env, c.req.valid("param").name));
+    const events = await semaphore.events(c.get("principal").name);
+    if (events === "too-many") throw tooManyStreams();
     return c.body(events, 200, {
       "Content-Type": EVENT_STREAM,
       "Cache-Control": "no-store",
