@@ -12,6 +12,8 @@ import { proxy } from "./proxy/proxy.ts";
 import { statusSchema } from "./semaphore/status.ts";
 import { changeSchema, readUpstreams, SAFE_METHODS, toOverride, type Upstream } from "./upstreams.ts";
 
+const SHARE_USED =
+  "As many calls of the token already wait as its share of the queue allows. With Retry-After and RateLimit.";
 const NO_PERMIT =
   "No permit: the queue is full, the wait too long, the upstream paused, or its breaker open. With Retry-After.";
 const NOT_FOUND = { 404: "There is no such upstream." };
@@ -29,7 +31,7 @@ const getData = createRoute({
   ...needs("read"),
   responses: {
     200: { description: "The upstream's JSON.", content: { [JSON_TYPE]: { schema: z.unknown() } } },
-    ...problems({ 503: `The upstream failed. ${NO_PERMIT}` }),
+    ...problems({ 429: SHARE_USED, 503: `The upstream failed. ${NO_PERMIT}` }),
   },
 });
 
@@ -148,6 +150,7 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
         404: "There is no such upstream.",
         405: "The upstream may not be called with this method.",
         502: "The upstream cannot be reached, redirects where it may not, or sends too much. With Proxy-Status.",
+        429: SHARE_USED,
         503: NO_PERMIT,
         504: "The upstream took too long.",
         508: "The call came back to this Sluice.",
