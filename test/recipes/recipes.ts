@@ -13,12 +13,7 @@ export const RECIPES: Recipe[] = [
   { name: "a route", page: "src/README.md", heading: "A route of your own" },
   { name: "tests", page: "test/README.md", heading: "Writing a test", after: ["a task type", "a route"] },
   { name: "a task type with steps", page: "src/tasks/README.md", heading: "Recipe: a task type" },
-  {
-    name: "a schedule",
-    page: "src/tasks/README.md",
-    heading: "Recipe: a schedule",
-    after: ["a task type with steps"],
-  },
+  { name: "a schedule", page: "src/tasks/README.md", heading: "Recipe: a schedule" },
   { name: "a task type for files", page: "src/jobs/README.md", heading: "Adding a job" },
   {
     name: "a route that starts tasks",
