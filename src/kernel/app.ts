@@ -4,7 +4,7 @@
  *
  * A request passes, in this order: its id, the security headers, CORS, the open routes, the token, the closed routes.
  */
-import { createRoute, OpenAPIHono, type z } from "@hono/zod-openapi";
+import { createRoute, OpenAPIHono, type RouteConfig, type z } from "@hono/zod-openapi";
 import type { Context, Schema } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { methodNotAllowed } from "hono/method-not-allowed";
@@ -14,6 +14,8 @@ import { secureHeaders } from "hono/secure-headers";
 import { authenticate, requireScope } from "./access.ts";
 import type { AppEnv, Scope } from "./app-env.ts";
 import { allowOrigins } from "./cors.ts";
+import { limitHeaders } from "./headers.ts";
+import { isJsonType, readJsonBody } from "./json-body.ts";
 import { invalid, Problem, problemSchema, renderProblem } from "./problem.ts";
 
 export type Router = OpenAPIHono<AppEnv>;
@@ -26,11 +28,23 @@ export type ApiDocument = ReturnType<Router["getOpenAPI31Document"]>;
  * Hono's client (`hc`) reads them from it.
  */
 export function createRouter(): Router {
-  return new OpenAPIHono<AppEnv>({
+  const router = new OpenAPIHono<AppEnv>({
+    // A slash at the end of a path is as good as none.
+    strict: false,
     defaultHook: (result) => {
       if (!result.success) throw invalid(result.target, result.error);
     },
   });
+  const { openapi } = router;
+  router.openapi = (route, handler, hook) => openapi(withJsonBody(route), handler, hook);
+  return router;
+}
+
+/** The route, which reads its JSON by `readJsonBody` after all other middleware, above all the check of the scope. */
+function withJsonBody<R extends RouteConfig>(route: R): R {
+  const types = Object.keys(route.request?.body?.content ?? {});
+  if (!types.some(isJsonType)) return route;
+  return Object.assign({}, route, { middleware: [route.middleware ?? [], readJsonBody].flat() });
 }
 
 /** The whole application: `open` routes serve anybody, `closed` ones only callers that have identified themselves. */
@@ -48,7 +62,7 @@ export function createApp<Open extends Schema, Closed extends Schema>(routers: {
     sent.set("X-Request-Id", c.get("requestId")); // again: a bare `Response` does not have it yet
     if (!sent.has(RESOURCE_POLICY)) sent.set(RESOURCE_POLICY, "same-origin");
   });
-  app.use(allowOrigins);
+  app.use(limitHeaders, allowOrigins);
   app.onError((error, c) => renderProblem(isUnsupportedMedia(error) ? unsupportedMedia(app, c) : error, c));
   app.notFound((c) => renderProblem(new Problem("not-found", `There is nothing at ${c.req.path}.`), c));
   app.openAPIRegistry.registerComponent("securitySchemes", "token", {
@@ -69,7 +83,7 @@ export const RESOURCE_POLICY = "Cross-Origin-Resource-Policy";
 
 /** OPTIONS on an existing route lists its methods (RFC 9110 §9.3.7); any other method that it lacks is a 405. */
 function refuseMethod(c: Context, methods: string[]): Response {
-  const allow = [...methods, "OPTIONS"].join(", ");
+  const allow = [...methods.filter((method) => method !== "OPTIONS"), "OPTIONS"].join(", ");
   if (c.req.method === "OPTIONS") {
     c.header("Content-Type", undefined);
     return c.body(null, 204, { Allow: allow });
@@ -87,15 +101,20 @@ function unsupportedMedia(app: Router, c: Context): Problem {
   const taken = app.openAPIRegistry.definitions.flatMap((definition) => {
     if (definition.type !== "route" || definition.route.method !== c.req.method.toLowerCase()) return [];
     const { path, request } = definition.route;
-    return matched.has(path.replaceAll(/\{(.+?)\}/g, ":$1")) ? Object.keys(request?.body?.content ?? {}) : [];
+    return matched.has(path.replaceAll(/\{([^{}]+)\}/g, ":$1"))
+      ? Object.keys(request?.body?.content ?? {})
+      : [];
   });
   const types = taken.join(" or ") || "that this route takes";
   return new Problem("unsupported-media", `Send the body with the Content-Type ${types}.`);
 }
 
-/** For `createRoute`: the scope that a route needs. It is written to the document, and enforced. */
-export function needs(scope: Scope) {
-  return { security: [{ token: [scope] }], middleware: requireScope(scope) };
+/**
+ * For `createRoute`: the scopes that a route needs, all of them. They are written to the document, and enforced. A
+ * route that shows something other than what its caller has just sent needs "read", whatever else it needs.
+ */
+export function needs(...scopes: Scope[]) {
+  return { security: [{ token: scopes }], middleware: requireScope(...scopes) };
 }
 
 interface ProblemResponse {

@@ -1,13 +1,15 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { requireScope } from "../kernel/access.ts";
 import { createRouter, json, needs, problems } from "../kernel/app.ts";
+import type { Scope } from "../kernel/app-env.ts";
 import { Problem } from "../kernel/problem.ts";
 import { callerOf } from "./caller.ts";
 import { semaphoreOf } from "./client/acquire-permit.ts";
+import { pathAfterUpstream } from "./client/path.ts";
 import { readData } from "./proxy/data.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { statusSchema } from "./semaphore/status.ts";
-import { changeSchema, readUpstreams, toOverride, type Upstream } from "./upstreams.ts";
+import { changeSchema, readUpstreams, SAFE_METHODS, toOverride, type Upstream } from "./upstreams.ts";
 
 const NO_PERMIT =
   "No permit: the queue is full, the wait too long, the upstream paused, or its breaker open. With Retry-After.";
@@ -59,7 +61,7 @@ const updateUpstream = createRoute({
   summary: "Change a limit, or pause",
   description:
     "A JSON merge patch (RFC 7396). It takes effect at once and survives restarts, until it is reset with null.",
-  ...needs("admin"),
+  ...needs("admin", "read"),
   request: { params, body: { required: true, content: { "application/json": { schema: changeSchema } } } },
   responses: {
     200: json("Its status, with the change in force.", statusSchema),
@@ -124,14 +126,14 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
     tags: ["Outbound"],
     summary: `${name} a path of an upstream, through its semaphore`,
     description: `The upstream's \`methods\` in wrangler.toml must include ${name}.`,
-    security: [{ token: [scopeOf(name)] }],
+    security: [{ token: scopesOf(name) }],
     request: {
       params: z.object({
         upstream: z.string().meta({ example: "demo" }),
         path: z.string().meta({
           description:
-            "May have slashes, as in `todos/1`, and a query. Slashes must not be percent-encoded, but Swagger UI " +
-            "encodes them.",
+            "May have slashes, as in `todos/1`, and a query. Slashes must not be percent-encoded, unless the upstream " +
+            "has `encoded_slashes`, but Swagger UI encodes them.",
           example: "todos",
         }),
       }),
@@ -151,12 +153,10 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
   });
 }
 
-outboundRoutes.all("/fetch/:upstream/*", async (c, next) => requireScope(scopeOf(c.req.method))(c, next));
+outboundRoutes.all("/fetch/:upstream/*", async (c, next) => requireScope(...scopesOf(c.req.method))(c, next));
 outboundRoutes.all("/fetch/:upstream/*", async (c) => {
   const upstream = findUpstream(c.env, c.req.param("upstream"));
-  const { pathname, search } = new URL(c.req.url);
-  const path = pathname.slice(`/fetch/${upstream.name}`.length);
-  return proxy(callerOf(c), upstream, path + search, c.req.raw);
+  return proxy(callerOf(c), upstream, pathAfterUpstream(c.req.url), c.req.raw);
 });
 
 function findUpstream(env: Env, name: string): Upstream {
@@ -165,6 +165,7 @@ function findUpstream(env: Env, name: string): Upstream {
   return upstream;
 }
 
-function scopeOf(method: string): "read" | "write" {
-  return ["GET", "HEAD", "OPTIONS"].includes(method) ? "read" : "write";
+/** Whatever the method, the response may show what the upstream stores. */
+function scopesOf(method: string): Scope[] {
+  return SAFE_METHODS.includes(method) ? ["read"] : ["write", "read"];
 }

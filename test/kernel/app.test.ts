@@ -1,6 +1,6 @@
 import { createExecutionContext, env } from "cloudflare:test";
 import { createRoute } from "@hono/zod-openapi";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createApp, createRouter } from "../../src/kernel/app.ts";
 import { callForJson, callWorker, captureLogs } from "../support/call.ts";
@@ -127,7 +127,7 @@ test("a 415 names the media types that its route takes, and only those", async (
 
 /** Two routes with the same method, one of them with a parameter in its path. */
 function scratchRoutes() {
-  const describe = (path: string, mediaType: string) =>
+  const routeOf = (path: string, mediaType: string) =>
     createRoute({
       method: "post",
       path,
@@ -137,7 +137,46 @@ function scratchRoutes() {
       responses: { 200: { description: "Never." } },
     });
   const router = createRouter()
-    .openapi(describe("/scratch/{id}/json", "application/json"), (c) => c.body(null))
-    .openapi(describe("/scratch/form", "multipart/form-data"), (c) => c.body(null));
+    .openapi(routeOf("/scratch/{id}/json", "application/json"), (c) => c.body(null))
+    .openapi(routeOf("/scratch/form", "multipart/form-data"), (c) => c.body(null));
   return { router, route: { json: "/scratch/1/json", form: "/scratch/form" } };
 }
+
+describe("a slash at the end of a path is as good as none:", () => {
+  test.each([
+    ["GET", "/hello/", 200],
+    ["GET", "/docs/", 200],
+    ["GET", "/openapi.json/", 200],
+    ["GET", "/files/", 200],
+    ["GET", "/files/none/", 404],
+    ["GET", "/tasks/", 200],
+    ["GET", "/task-types/", 200],
+    ["GET", "/schedules/", 200],
+    ["GET", "/upstreams/", 200],
+    ["GET", "/upstreams/demo/", 200],
+    ["OPTIONS", "/uploads/", 204],
+    ["PATCH", "/hello/", 405],
+  ])("%s %s", async (method, path, status) => {
+    const { response } = await callWorker(path, { method });
+    await response.body?.cancel();
+    const { response: without } = await callWorker(path.slice(0, -1), { method });
+    await without.body?.cancel();
+    expect([response.status, without.status]).toEqual([status, status]);
+  });
+
+  test("but not a path of an upstream, where it may mean something", async () => {
+    const { response } = await callWorker("/fetch/scripted/echo/");
+    expect(response.status).toBeLessThan(500);
+  });
+});
+
+test("Allow names each method once", async () => {
+  for (const path of ["/uploads", "/uploads/x", "/files", "/tasks", "/hello"]) {
+    for (const method of ["OPTIONS", "PROPFIND"]) {
+      const { response } = await callWorker(path, { method });
+      const methods = response.headers.get("Allow")?.split(", ") ?? [];
+      expect([path, method, methods]).toEqual([path, method, [...new Set(methods)]]);
+      expect(methods).toContain("OPTIONS");
+    }
+  }
+});

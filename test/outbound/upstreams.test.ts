@@ -20,6 +20,10 @@ test("the defaults are as documented", () => {
     methods: ["GET", "HEAD"],
     pathPrefixes: ["/"],
     headers: {},
+    requestHeaders: [],
+    responseHeaders: [],
+    encodedSlashes: false,
+    websocket: false,
     redirectOrigins: [],
     cacheSeconds: undefined,
     retries: 2,
@@ -40,6 +44,10 @@ test("every setting is read", () => {
     methods: ["POST"],
     path_prefixes: ["/v1/", "/v2/x/"],
     headers: { "X-Version": "1" },
+    request_headers: ["X-Api-Key"],
+    response_headers: ["X-Custom"],
+    encoded_slashes: true,
+    websocket: true,
     redirect_origins: ["https://files.example.com"],
     cache_seconds: 0,
     retries: 0,
@@ -58,6 +66,10 @@ test("every setting is read", () => {
     methods: ["POST"],
     pathPrefixes: ["/v1/", "/v2/x/"],
     headers: { "X-Version": "1" },
+    requestHeaders: ["x-api-key"],
+    responseHeaders: ["x-custom"],
+    encodedSlashes: true,
+    websocket: true,
     redirectOrigins: ["https://files.example.com"],
     cacheSeconds: 0,
     retries: 0,
@@ -80,6 +92,20 @@ describe("accepted:", () => {
     [
       "every method",
       { origin: ORIGIN, methods: ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] },
+    ],
+    [
+      "headers of one's own",
+      {
+        origin: ORIGIN,
+        request_headers: [
+          "X-Api-Key",
+          "X-Client-Version",
+          "x-goog-user-project",
+          "Host-Id",
+          "Idempotency-Key",
+        ],
+        response_headers: ["X-Page", "RateLimit-Policy", "X-Amz-Request-Id"],
+      },
     ],
     ["the root as a prefix", { origin: ORIGIN, path_prefixes: ["/"] }],
   ])("%s", (_name, configuration) => {
@@ -151,6 +177,39 @@ describe("refused, with a message that names the setting:", () => {
       "redirect_origins.0",
     ],
     ["a negative cache time", { origin: ORIGIN, cache_seconds: -1 }, "UPSTREAMS.api.cache_seconds"],
+    ...[
+      "Authorization",
+      "cookie",
+      "Host",
+      "Via",
+      "X-Forwarded-For",
+      "X-HTTP-Method-Override",
+      "X-Original-URL",
+    ]
+      .concat(["X-Cluster-Client-IP", "CF-Ray", "Sec-Fetch-Site", "Content-Length", "TE", "a b", ""])
+      .map((name): [string, object, string] => [
+        `the request header "${name}"`,
+        { origin: ORIGIN, request_headers: ["X-Custom", name] },
+        "UPSTREAMS.api.request_headers.1",
+      ]),
+    ...[
+      "Set-Cookie",
+      "Content-Security-Policy",
+      "Access-Control-Allow-Origin",
+      "CDN-Cache-Control",
+      "X-Sendfile",
+    ]
+      .concat(["Speculation-Rules", "Permissions-Policy", "Server-Timing", "Refresh", "Trailer"])
+      .map((name): [string, object, string] => [
+        `the response header "${name}"`,
+        { origin: ORIGIN, response_headers: [name] },
+        "UPSTREAMS.api.response_headers.0",
+      ]),
+    [
+      "encoded_slashes in quotes",
+      { origin: ORIGIN, encoded_slashes: "true" },
+      "UPSTREAMS.api.encoded_slashes",
+    ],
     ["too many retries", { origin: ORIGIN, retries: 6 }, "UPSTREAMS.api.retries"],
     ["a maximum of 0 bytes", { origin: ORIGIN, max_response_bytes: 0 }, "UPSTREAMS.api.max_response_bytes"],
     ["a place that does not exist", { origin: ORIGIN, location_hint: "moon" }, "UPSTREAMS.api.location_hint"],

@@ -1,5 +1,6 @@
 /** The variables that the tests run with: open to localhost, and upstreams that behave in every way. */
-const SCRIPTED = { entrypoint: "ScriptedUpstream" };
+const SCRIPTED = { entrypoint: "ScriptedUpstream", cache_seconds: 0 };
+const CACHED = { entrypoint: "ScriptedUpstream" };
 const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
 
 export const TEST_VARIABLES = {
@@ -31,9 +32,16 @@ export const TEST_VARIABLES = {
     demo: { entrypoint: "DemoUpstream" },
     "path-open": SCRIPTED,
     "path-narrow": { ...SCRIPTED, path_prefixes: ["/v1/"] },
-    "proxy-any": { ...SCRIPTED, methods: METHODS, headers: { "X-Api-Key": "${TEST_API_KEY}" } },
+    "path-encoded": { ...SCRIPTED, path_prefixes: ["/v1/"], encoded_slashes: true },
+    "proxy-any": {
+      ...SCRIPTED,
+      methods: METHODS,
+      headers: { "X-Api-Key": "${TEST_API_KEY}" },
+      request_headers: ["X-Custom"],
+      response_headers: ["X-Custom"],
+    },
     "proxy-read": SCRIPTED,
-    "proxy-single": { ...SCRIPTED, concurrency: 1 },
+    "proxy-single": { ...SCRIPTED, concurrency: 1, response_headers: ["X-Method"] },
     "proxy-timed": { ...SCRIPTED, concurrency: 1, timeout_ms: 100 },
     "proxy-small": { ...SCRIPTED, concurrency: 1, max_response_bytes: 1000 },
     "proxy-nowhere": { origin: "http://127.0.0.1:1", retries: 0 },
@@ -44,19 +52,27 @@ export const TEST_VARIABLES = {
       methods: METHODS,
       path_prefixes: ["/api/"],
       redirect_origins: ["https://files.example.net"],
+      request_headers: ["X-Custom", "X-Caller-Key"],
       headers: { "X-Api-Key": "${TEST_API_KEY}" },
     },
     "client-impatient": { ...SCRIPTED, timeout_ms: 100, retries: 0 },
-    "client-any": { ...SCRIPTED, methods: METHODS },
+    "client-any": { ...SCRIPTED, methods: METHODS, response_headers: ["X-Busy"] },
     "client-single": { ...SCRIPTED, concurrency: 1 },
     "client-once": { ...SCRIPTED, retries: 0 },
-    "client-wide": { ...SCRIPTED, concurrency: 50 },
+    "client-wide": { ...SCRIPTED, concurrency: 50, response_headers: ["X-Custom"] },
     "client-hasty": { ...SCRIPTED, max_wait_ms: 1000 },
     "client-nowhere": { origin: "http://127.0.0.1:1", retries: 1 },
-    "cache-own": { ...SCRIPTED, methods: METHODS, concurrency: 1 },
-    "cache-default": { ...SCRIPTED, cache_seconds: 60 },
-    "cache-off": { ...SCRIPTED, cache_seconds: 0 },
-    "cache-keyed": { ...SCRIPTED, headers: { Authorization: "Bearer ${TEST_API_KEY}" } },
+    "cache-own": {
+      ...CACHED,
+      methods: METHODS,
+      concurrency: 1,
+      request_headers: ["X-Api-Key"],
+      response_headers: ["X-Custom"],
+    },
+    "cache-wide": { ...CACHED, methods: METHODS },
+    "cache-default": { ...CACHED, cache_seconds: 60 },
+    "cache-off": SCRIPTED,
+    "cache-keyed": { ...CACHED, headers: { Authorization: "Bearer ${TEST_API_KEY}" } },
     watched: { ...SCRIPTED, concurrency: 2 },
     steered: { ...SCRIPTED, concurrency: 2, rate: { per_second: 1000, burst: 100 } },
     "steered-single": { ...SCRIPTED, concurrency: 1 },

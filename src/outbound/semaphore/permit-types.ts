@@ -10,6 +10,8 @@ export interface Lease {
   fence: number;
   /** Who holds it, for people to read. */
   holder: string;
+  /** True for the call that finds out whether a failed upstream works again. Its holder reports the response's head. */
+  isProbe: boolean;
   grantedAtMs: number;
   endsAtMs: number;
 }
@@ -40,12 +42,21 @@ export type RefusalReason = "queue-full" | "wait-limit" | "paused" | "breaker-op
 export type Decision =
   | { is: "granted"; lease: Lease; isNew: boolean }
   | { is: "queued"; arrivedAtMs: number }
-  | { is: "refused"; reason: RefusalReason; retryAfterMs: number };
+  | ({ is: "refused" } & Refusal);
+
+/** Why a permit was refused, and when to try again. */
+export interface Refusal {
+  reason: RefusalReason;
+  retryAfterMs: number;
+  /** True if an operator has paused the upstream: nobody knows for how long, and `retryAfterMs` is a guess. */
+  byOperator: boolean;
+}
 
 /** How a call went. The holder reports it with the release. */
 export interface Feedback {
   /**
-   * `overloaded`: 429, or 503 with Retry-After. `failed`: no response, or any other 5xx. `unknown`: the caller left.
+   * `overloaded`: 429, or 503 with Retry-After. `failed`: the upstream sent no response, broke one off, or sent any
+   * other 5xx but 501. `unknown`: whatever happened was not the upstream's doing.
    */
   outcome: "ok" | "overloaded" | "failed" | "unknown";
   /** What the upstream asked for with Retry-After. */
@@ -58,7 +69,7 @@ export interface Feedback {
 export interface Changes {
   granted: Lease[];
   expired: Lease[];
-  refused: { waiter: Waiter; reason: RefusalReason; retryAfterMs: number }[];
+  refused: ({ waiter: Waiter } & Refusal)[];
 }
 
 /** What keeps every caller from a permit right now. */

@@ -112,7 +112,7 @@ export function describe(
         holder: waiter.holder,
         priority: waiter.priority,
         since: iso(waiter.arrivedAtMs),
-        estimatedWaitMs: permits.estimateWaitMs(position, nowMs),
+        estimatedWaitMs: Math.min(permits.estimateWaitMs(position, nowMs), Number.MAX_SAFE_INTEGER),
       })),
     },
     totals: { since: iso(statistics.sinceMs), ...statistics.totals },
@@ -128,4 +128,6 @@ function* take<T>(items: Iterable<T>, max: number): Generator<T> {
   }
 }
 
-const iso = (ms: number): string => new Date(ms).toISOString();
+/** The latest time that a `Date` can hold. Beyond it, `toISOString` throws. */
+const MAX_TIME_MS = 8.64e15;
+const iso = (ms: number): string => new Date(Math.min(ms, MAX_TIME_MS)).toISOString();

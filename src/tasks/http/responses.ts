@@ -1,6 +1,5 @@
 /** What the routes of the tasks have in common. */
 import { z } from "@hono/zod-openapi";
-import { bodyLimit } from "hono/body-limit";
 import { Problem } from "../../kernel/problem.ts";
 
 export const NO_STORE = { "Cache-Control": "no-store" };
@@ -18,17 +17,6 @@ export const JSON_PROBLEMS = {
   413: "The body is too long.",
   415: "The Content-Type is not application/json.",
 };
-
-/** The limit for a request body, which is read as a whole. */
-const MAX_BODY_BYTES = 8 * 1024 * 1024;
-
-/** For the `middleware` of a route that takes JSON. */
-export const limitBody = bodyLimit({
-  maxSize: MAX_BODY_BYTES,
-  onError: () => {
-    throw new Problem("too-large", `The body of this request may have at most ${MAX_BODY_BYTES} bytes.`);
-  },
-});
 
 /** What the ledger found. Throws a `Problem` 404 if it found nothing. */
 export function orNotFound<T>(found: T | null | undefined, id: string): T {

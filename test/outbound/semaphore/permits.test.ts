@@ -22,7 +22,14 @@ const SETTINGS: Settings = {
 const OK: Feedback = { outcome: "ok" };
 const FAILED: Feedback = { outcome: "failed" };
 
-const lease = (id: string, fence = 1): Lease => ({ id, fence, holder: "", grantedAtMs: 0, endsAtMs: 1000 });
+const lease = (id: string, fence = 1): Lease => ({
+  id,
+  fence,
+  holder: "",
+  isProbe: false,
+  grantedAtMs: 0,
+  endsAtMs: 1000,
+});
 const create = (change: Partial<Settings> = {}, held: Lease[] = [], atMs = -1000, state?: PermitsState) =>
   new Permits(
     { ...SETTINGS, ...change },
