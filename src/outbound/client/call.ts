@@ -94,16 +94,10 @@ async function send(
   signal: AbortSignal,
 ): Promise<Response> {
   // Apart, since what this throws is no fault of the upstream.
-  const request = new Request(url, {
-    method,
-    headers,
-    body,
-    redirect: "manual",
-    encodeResponseBody: "manual", // a coded body passes as it is (coding.ts)
-    signal,
-  });
+  const request = new Request(url, { method, headers, body, redirect: "manual", signal });
   try {
-    return await fetcher.fetch(request);
+    // A coded body passes as it is (coding.ts).
+    return await fetcher.fetch(request, { encodeResponseBody: "manual" });
   } catch (error) {
     signal.throwIfAborted();
     if (isOwnLimit(error)) throw error;
