@@ -40,7 +40,7 @@ export default defineConfig({
           exclude: inNode,
           isolate: false,
           setupFiles: ["test/support/fresh.ts"],
-          testTimeout: 30_000,
+          testTimeout: 60_000,
         },
       },
       { root, test: { name: "node", include: inNode, testTimeout: 120_000, hookTimeout: 120_000 } },

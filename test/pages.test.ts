@@ -16,6 +16,7 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { unstable_readConfig } from "wrangler";
+import { RECIPES } from "./recipes/recipes.ts";
 import { type DevServer, startDev, temporaryFolder } from "./support/dev-server.ts";
 import {
   anchorsOf,
@@ -157,6 +158,11 @@ describe("described exactly once:", () => {
     expect(faults(commands, found)).toEqual([]);
     expect([...found.keys()].filter((command) => !commands.includes(command))).toEqual([]);
   });
+});
+
+test.each(RECIPES)("the recipe of $name has code under its heading", ({ page: path, heading }) => {
+  const page = pages.find((candidate) => candidate.path === path);
+  expect(page && codeBlocksUnder(page, heading).length).toBeGreaterThan(0);
 });
 
 describe("a page is read as GitHub reads it:", () => {

@@ -60,12 +60,12 @@ export const sendTus =
 
 async function send(url: string, method: string, headers: RequestOptions["headers"] & object, size: number) {
   const sending = request(url, { method, headers });
-  const answered = Promise.withResolvers<IncomingMessage>();
-  sending.once("response", answered.resolve).once("error", answered.reject);
-  const [response] = await Promise.all([answered.promise, pipeline(Readable.from(makeFile(size)), sending)]);
+  const received = Promise.withResolvers<IncomingMessage>();
+  sending.once("response", received.resolve).once("error", received.reject);
+  const [response] = await Promise.all([received.promise, pipeline(Readable.from(makeFile(size)), sending)]);
   return { status: response.statusCode, headers: response.headers, body: await text(response) };
 }
 
-function check(isRight: boolean, answer: string): void {
-  if (!isRight) throw new Error(`The file was not stored as it was sent: ${answer}`);
+function check(isRight: boolean, response: string): void {
+  if (!isRight) throw new Error(`The file was not stored as it was sent: ${response}`);
 }

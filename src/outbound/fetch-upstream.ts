@@ -19,8 +19,8 @@ export interface FetchUpstreamInit extends Pick<RequestInit, "method" | "headers
 
 /**
  * Calls `path` (with its query) of the upstream that wrangler.toml calls `name`, and resolves to its response,
- * whatever the status. Read or cancel the body: until then a long response holds its permit. The caller's own
- * credentials, such as `Authorization` and `Cookie`, are not sent; the upstream's belong in its `headers` in
+ * whatever the status, with its body decoded. Read or cancel the body: until then a long response holds its permit. The
+ * caller's own credentials, such as `Authorization` and `Cookie`, are not sent; the upstream's belong in its `headers` in
  * wrangler.toml.
  *
  * Throws a `Problem` if the method or the path is not allowed, if there is no permit (503, with Retry-After), or if

@@ -138,8 +138,8 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
         upstream: z.string().meta({ example: "demo" }),
         path: z.string().meta({
           description:
-            "May have slashes, as in `todos/1`, and a query. Slashes must not be percent-encoded, but Swagger UI " +
-            "encodes them.",
+            "May have slashes, as in `todos/1`, and a query. Slashes must not be percent-encoded, unless the upstream " +
+            "has `encoded_slashes`, but Swagger UI encodes them.",
           example: "todos",
         }),
       }),

@@ -196,8 +196,7 @@ describe("a request with ambient credentials, from a page of another site:", () 
 });
 
 describe("CORS_ORIGINS", () => {
-  const read = (CORS_ORIGINS: unknown) =>
-    readAccess({ ...env, CORS_ORIGINS: CORS_ORIGINS as unknown[] }).corsOrigins;
+  const read = (CORS_ORIGINS: unknown) => readAccess(Object.assign({}, env, { CORS_ORIGINS })).corsOrigins;
 
   test.each([
     [undefined, []],

@@ -2,7 +2,7 @@
  * The calls that the pages show: each command of a `console` block is run, and must print what the page prints.
  *
  * Ids, times, signatures and durations differ each time; a command gets the id that an earlier one has printed in the
- * place of the id in the page. `…` stands for anything. What is not yet as the page says may become so: the
+ * place of the id in the page. `…` stands for anything, and `curl -i` or `-I` may print more headers. What is not yet as the page says may become so: the
  * command is repeated for a while.
  */
 
@@ -55,7 +55,7 @@ export async function makeCalls(page: Page, url: string, folder: string): Promis
       });
       return `${stdout}${stderr}`.replaceAll("\r", "").replaceAll(new URL(url).host, HOST).trim();
     };
-    const pattern = patternOf(output);
+    const pattern = patternOf(output, / -[iI] /.test(command));
     let actual = print();
     for (
       const untilMs = Date.now() + REPEAT_MS;
@@ -71,7 +71,7 @@ export async function makeCalls(page: Page, url: string, folder: string): Promis
 }
 
 /** What has the form of `output`, with a group for each part that varies. */
-function patternOf(output: string): RegExp {
+function patternOf(output: string, hasHead: boolean): RegExp {
   const literally = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
   const varying = output.match(VARYING) ?? [];
   const forms = [ID, TIME, SIGNED, DURATION].map((form) => ({ form, whole: new RegExp(`^(?:${form})$`) }));
@@ -80,6 +80,7 @@ function patternOf(output: string): RegExp {
     .split(VARYING)
     .map((text, i) => literally(text) + (groups[i] ?? ""))
     .join("")
-    .replaceAll("…", String.raw`[\s\S]*?`);
+    .replaceAll("…", String.raw`[\s\S]*?`)
+    .replaceAll("\n", hasHead ? String.raw`\n(?:.*\n)*?` : "\n");
   return new RegExp(`^${source}$`, "i");
 }

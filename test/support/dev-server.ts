@@ -43,6 +43,9 @@ export async function startDevIn(folder: string, args: string[] = []): Promise<D
     detached: true,
     env: { ...process.env, CI: "true" },
   });
+  const killAtExit = () => signalGroup(child);
+  process.once("exit", killAtExit);
+  child.once("close", () => process.off("exit", killAtExit));
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += String(chunk)));
   const server = { url: `http://localhost:${port}`, output: () => output, kill: () => killGroup(child) };
@@ -75,11 +78,17 @@ const isUp = (url: string) =>
   );
 
 async function killGroup(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+  if (hasEnded(child)) return;
   const ended = new Promise((resolve) => child.once("close", resolve));
-  process.kill(-child.pid, "SIGKILL");
+  signalGroup(child);
   await ended;
 }
+
+function signalGroup(child: ChildProcess): void {
+  if (!hasEnded(child) && child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+}
+
+const hasEnded = ({ exitCode, signalCode }: ChildProcess) => exitCode !== null || signalCode !== null;
 
 async function freePort(): Promise<number> {
   const server = createServer();

@@ -1,5 +1,10 @@
-/** Empties what the test file before has left in storage: the files share their Workers. */
+/**
+ * Empties storage between test files, since they share their Workers. At the end of each file, and not only at the
+ * beginning of the next: that one has stubs of its own, and an object that still runs for the file before would write
+ * its state once more.
+ */
 import { reset } from "cloudflare:test";
-import { beforeAll } from "vitest";
+import { afterAll, beforeAll } from "vitest";
 
 beforeAll(async () => reset());
+afterAll(async () => reset());

@@ -4,8 +4,12 @@
  * The URL ends in `{expires}.{signature}`: seconds since the epoch, and an HMAC-SHA-256 over the file's id and that
  * time. The keys are a secret. The first key signs and all keys are accepted, so a key can be replaced without
  * breaking the links it signed: put the new one in front, and remove the old one when its links have expired.
+ *
+ * On a developer's machine (`ACCESS=local`) links also work without the secret: the isolate makes a key of its own, and
+ * its links end with it. So no file has a key that signs anything.
  */
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import { readAccess } from "../../kernel/access.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { readFileSettings } from "../store/settings.ts";
 
@@ -14,7 +18,7 @@ export const MAX_LINK_LIFETIME_S = 604_800;
 
 /** The end of the link's URL; `expiresAt` is in seconds. Throws a `Problem` 503 if there is no key. */
 export function signLink(env: Env, fileId: string, expiresAt: number): string {
-  const [key] = readFileSettings(env).linkKeys;
+  const [key] = keysFor(env);
   if (key === undefined) {
     throw new Problem(
       "no-link-key",
@@ -28,7 +32,7 @@ export function signLink(env: Env, fileId: string, expiresAt: number): string {
 export function checkLink(env: Env, fileId: string, token: string, nowMs: number): void {
   const [, expires = "", signature = ""] = /^(\d{1,12})\.([\w-]{43})$/.exec(token) ?? [];
   const received = Buffer.from(signature, "base64url");
-  const signed = readFileSettings(env).linkKeys.map((key) => sign(key, fileId, Number(expires)));
+  const signed = keysFor(env).map((key) => sign(key, fileId, Number(expires)));
   const isGenuine = signed.some(
     (valid) => valid.length === received.length && timingSafeEqual(valid, received),
   );
@@ -38,6 +42,15 @@ export function checkLink(env: Env, fileId: string, token: string, nowMs: number
     "This link is not valid or has expired. Ask whoever gave it to you for a new one.",
   );
 }
+
+function keysFor(env: Env): string[] {
+  const { linkKeys } = readFileSettings(env);
+  return linkKeys.length === 0 && readAccess(env).localIsOpen ? [ownKey()] : linkKeys;
+}
+
+let madeKey: string | undefined;
+/** Not made before a request needs it: while a Worker starts, it has no randomness. */
+const ownKey = () => (madeKey ??= randomBytes(32).toString("hex"));
 
 const sign = (key: string, fileId: string, expiresAt: number): Buffer =>
   createHmac("sha256", key).update(`sluice-link\n${fileId}\n${expiresAt}`).digest();

@@ -100,7 +100,7 @@ export const ietf: Protocol = {
         headers: { "Accept-Patch": PARTIAL_UPLOAD },
       });
     }
-    // If the header is missing, the answer is yes in version 3 and no up to 6; from 7 on the header is required.
+    // If the header is missing, version 3 means yes and 4 to 6 mean no; from 7 on the header is required.
     const isLast = readIsLast(request, version) ?? (version >= 7 ? undefined : version === 3);
     if (isLast === undefined) throw malformed("Upload-Complete is missing, or is neither ?1 nor ?0.");
     const length = readInteger(request, "Upload-Length") ?? null;

@@ -64,7 +64,7 @@ type Bytes = ReadableWritablePair<Uint8Array, Uint8Array>;
 function decoderOf(coding: string | undefined): Bytes | undefined {
   if (coding === "gzip" || coding === "x-gzip") return new DecompressionStream("gzip");
   if (coding === "deflate") return new DecompressionStream("deflate");
-  // The types of Node's web streams and of the runtime's differ; at run time they are the same.
+  // oxlint-disable-next-line no-unsafe-type-assertion -- only the types of Node's web streams are others
   return coding === "br" ? (Duplex.toWeb(createBrotliDecompress()) as unknown as Bytes) : undefined;
 }
 

@@ -12,18 +12,19 @@ import type { Upstream } from "../upstreams.ts";
 import { contentLength } from "./content-length.ts";
 
 /** Request headers that travel to every upstream, and say nothing about who is asking. */
-const REQUEST_HEADERS = new Set([
-  // What is wanted.
-  ...["accept", "accept-charset", "accept-datetime", "accept-language", "prefer", "priority"],
-  ...["want-content-digest", "want-repr-digest", "cache-control", "pragma", "range", "last-event-id"],
-  // On which condition.
-  ...["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"],
-  // The content.
-  ...["content-type", "content-encoding", "content-language", "content-disposition", "content-range"],
-  ...["content-digest", "repr-digest", "digest", "content-md5"],
-  // The software that asks, and the trace that the call is part of.
-  ...["user-agent", "via", "traceparent", "tracestate"],
-]);
+const REQUEST_HEADERS = new Set(
+  [
+    // What is wanted, and on which condition.
+    "accept accept-charset accept-datetime accept-language prefer priority want-content-digest want-repr-digest",
+    "cache-control pragma range last-event-id",
+    "if-match if-none-match if-modified-since if-unmodified-since if-range",
+    // The content.
+    "content-type content-encoding content-language content-disposition content-range",
+    "content-digest repr-digest digest content-md5",
+    // The software that asks, and the trace that the call is part of.
+    "user-agent via traceparent tracestate",
+  ].flatMap((names) => names.split(" ")),
+);
 
 /** Sluice sets these itself. */
 const OWN_HEADERS = new Set(["accept-encoding", "x-request-id"]);
@@ -31,27 +32,21 @@ const OWN_HEADERS = new Set(["accept-encoding", "x-request-id"]);
 /** This too travels to every upstream, but its value is a caller's own. */
 const PERSONAL_HEADERS = new Set(["idempotency-key"]);
 
-/** Response headers that travel to every caller. `x-ratelimit-` and the like are a family. */
-const RESPONSE_HEADERS = new Set([
-  // The content.
-  ...["content-type", "content-length", "content-encoding", "content-language", "content-disposition"],
-  ...[
-    "content-range",
-    "accept-ranges",
-    "content-location",
-    "content-digest",
-    "repr-digest",
-    "digest",
-    "content-md5",
-  ],
-  // Its version, and how long it may be kept.
-  ...["etag", "last-modified", "date", "age", "expires", "cache-control", "pragma", "vary"],
-  // Where to go from here, and when.
-  ...["location", "link", "retry-after", "allow", "accept-patch", "accept-post", "preference-applied"],
-  ...["deprecation", "sunset", "ratelimit", "ratelimit-policy", "x-total-count"],
-  // What happened on the way.
-  ...["via", "cache-status", "proxy-status"],
-]);
+/** Response headers that travel to every caller, besides those of rate limits. */
+const RESPONSE_HEADERS = new Set(
+  [
+    // The content.
+    "content-type content-length content-encoding content-language content-disposition content-range accept-ranges",
+    "content-location content-digest repr-digest digest content-md5",
+    // Its version, and how long it may be kept.
+    "etag last-modified date age expires cache-control pragma vary",
+    // Where to go from here, and when.
+    "location link retry-after allow accept-patch accept-post preference-applied deprecation sunset ratelimit",
+    "x-total-count",
+    // What happened on the way.
+    "via cache-status proxy-status",
+  ].flatMap((names) => names.split(" ")),
+);
 const RATE_LIMIT = /^(x-)?rate-?limit-/;
 
 /** True if the upstream's configuration sets this header. */

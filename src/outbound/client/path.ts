@@ -15,10 +15,11 @@ export function originOf({ target }: Upstream): string {
 
 /**
  * What follows `/fetch/{upstream}` in a URL, with its query, as it was sent. `new URL` would resolve dot segments
- * first, and so hide that the path has some.
+ * first, and so hide that the path has some. Without any path, it is the upstream's root.
  */
 export function pathAfterUpstream(url: string): string {
-  return url.replace(/^[^:/?#]+:\/\/[^/?#]*\/fetch\/[^/?#]+/, "");
+  const path = url.replace(/^[^:/?#]+:\/\/[^/?#]*\/fetch\/[^/?#]+/, "");
+  return path.startsWith("/") ? path : `/${path}`;
 }
 
 /**
@@ -63,13 +64,13 @@ function validatePath(pathname: string, encodedSlashes: boolean): string | undef
   if (/%25(25){3}/i.test(pathname)) return "The path is percent-encoded too many times.";
   if (!isUtf8(pathname)) return "The path does not decode to UTF-8.";
   const decoded = decodeFully(pathname);
+  const slash = encodedSlashes ? undefined : slashError(pathname, decoded);
+  if (slash !== undefined) return slash;
   // oxlint-disable-next-line no-control-regex -- this looks for control characters
   if (/[\u0000-\u001f\u007f]/.test(decoded)) return "The path has an encoded control character.";
   if (decoded.includes("\\")) return "The path has an encoded backslash.";
-  if (withoutParameters(decoded).some((segment) => /^ *\.\.? *$/.test(segment))) {
-    return "The path has a dot segment.";
-  }
-  return encodedSlashes ? undefined : slashError(pathname, decoded);
+  const hasDots = withoutParameters(decoded).some((segment) => /^ *\.\.? *$/.test(segment));
+  return hasDots ? "The path has a dot segment." : undefined;
 }
 
 /** For an upstream that does not take such slashes as part of a name. */

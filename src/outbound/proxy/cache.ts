@@ -54,8 +54,9 @@ export type CacheUse =
   | { mayRead: false; mayStore: false; bypassed: CacheStatus }
   | { mayRead: true; mayStore: boolean; demands: Demands };
 
+const bypass = (bypassed: CacheStatus): CacheUse => ({ mayRead: false, mayStore: false, bypassed });
+
 export function cacheUseOf(upstream: Upstream, { method, headers, body }: UpstreamRequest): CacheUse {
-  const bypass = (bypassed: CacheStatus): CacheUse => ({ mayRead: false, mayStore: false, bypassed });
   if (upstream.cacheSeconds === 0) return bypass("fwd=bypass");
   if (method !== "GET") return bypass("fwd=method");
   const own = [...headers.keys()].filter((name) => !isConfigured(upstream, name));
@@ -215,7 +216,7 @@ function collecting(
     async pull(controller) {
       const chunk = await reader.read();
       if (!chunk) {
-        if (size <= MAX_STORED_BYTES) onWhole(Buffer.concat(chunks));
+        if (size <= MAX_STORED_BYTES && size === (length ?? size)) onWhole(Buffer.concat(chunks));
         return controller.close();
       }
       size += chunk.length;

@@ -100,7 +100,9 @@ async function exchange(
     use.mayStore ? withKeyHeadersOnly(upstream, request) : request,
   );
   if (!SAFE_METHODS.includes(request.method)) await invalidate(upstream, [url, result.url], result.response);
-  return { response: respond(caller, upstream, result, use, place), url: result.url };
+  // A redirect may lead elsewhere tomorrow.
+  const storedAt = result.isRedirected ? undefined : place;
+  return { response: respond(caller, upstream, result, use, storedAt), url: result.url };
 }
 
 function respond(
@@ -116,10 +118,9 @@ function respond(
   const headers = place ? withCacheDefaults(upstream, sent, receivedAtMs) : sent.headers;
   const { status, statusText } = sent;
   const fresh = asCoded(sent.body, { status, statusText, headers: toCaller(headers, upstream) });
-  const { response, isStored } =
-    place && !result.isRedirected
-      ? storeInCache(caller, upstream, place, fresh, { headers, receivedAtMs, upstreamMs })
-      : { response: fresh, isStored: false };
+  const { response, isStored } = place
+    ? storeInCache(caller, upstream, place, fresh, { headers, receivedAtMs, upstreamMs })
+    : { response: fresh, isStored: false };
   const forwarded = isStored ? "fwd=uri-miss; stored" : "fwd=uri-miss";
   withCacheStatus(response, use.mayRead ? forwarded : use.bypassed);
   response.headers.append("server-timing", serverTiming(result));

@@ -8,7 +8,7 @@ const OLD = "old-key-of-the-links-0123456789-0123456789";
 const NEW = "new-key-of-the-links-0123456789-0123456789";
 const NOW = 1_800_000_000;
 
-const keyed = (LINK_KEYS: string) => Object.assign({}, env, { LINK_KEYS });
+const keyed = (LINK_KEYS: string) => Object.assign({}, env, { ACCESS: "tokens", LINK_KEYS });
 
 /** What checking a link gives at a time, in seconds. */
 function verdict(keys: string, id: string, token: string, at = NOW): string {
@@ -81,4 +81,14 @@ describe("a key can be replaced", () => {
 test("without a key nothing is signed and no link is valid, not even one that is signed with an empty key", () => {
   expect(() => signLink(keyed(""), "a", NOW)).toThrow("LINK_KEYS");
   expect(verdict("", "a", token)).toBe("forbidden");
+});
+
+test("with ACCESS=local and without a key, links are signed with a key that nobody else has", () => {
+  const local = Object.assign(keyed(""), { ACCESS: "local" });
+  const own = signLink(local, "a", NOW + 60);
+  const check = (id: string, shown: string) => () => checkLink(local, id, shown, NOW * 1000);
+  expect(check("a", own)).not.toThrow();
+  expect(check("b", own)).toThrow("not valid");
+  expect(check("a", token)).toThrow("not valid");
+  expect(verdict(OLD, "a", own)).toBe("forbidden");
 });

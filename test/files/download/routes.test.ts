@@ -185,9 +185,15 @@ describe("a link", () => {
   });
 
   test("cannot be created without a key (503), and without a key no link is valid", async () => {
+    const token = "0123456789-0123456789-0123456789";
     const { status, body } = await callForJson("/files/a/links", {
       ...LINK_REQUEST,
-      variables: { LINK_KEYS: "" },
+      headers: { ...LINK_REQUEST.headers, Authorization: `Bearer ${token}` },
+      variables: {
+        ACCESS: "tokens",
+        SLUICE_TOKENS: JSON.stringify([{ name: "sharer", scopes: ["write"], token }]),
+        LINK_KEYS: "",
+      },
     });
     expect([status, body.type, body.detail]).toEqual([
       503,

@@ -29,8 +29,6 @@ import {
   withoutLength,
 } from "../../support/uploads.ts";
 
-expectRuntimeErrors("killed");
-
 keepQuiet();
 expectRuntimeErrors("jsg.Error: killed");
 
@@ -43,20 +41,20 @@ const corrupted = (bytes: Uint8Array<ArrayBuffer>) => bytes.map((byte, i) => (i 
 
 // ------------------------------------------------------- parts of a few bytes, and a fake R2
 
-/** Keeps the parts that it receives; rejects each for which `refuses` has true. */
+/** Keeps the parts that it receives; rejects each for which `rejects` has true. */
 class FakeR2 {
   readonly parts = new Map<string, Uint8Array>();
-  readonly #refuses: boolean[];
+  readonly #rejects: boolean[];
 
-  constructor(refuses: boolean[]) {
-    this.#refuses = refuses;
+  constructor(rejects: boolean[]) {
+    this.#rejects = rejects;
   }
 
   readonly open = async (uploadId: string | null): Promise<R2MultipartUpload> => ({
     key: "key",
     uploadId: uploadId ?? "the only one",
     uploadPart: async (partNumber, bytes) => {
-      if (this.#refuses.shift() === true) throw new Error("R2 is busy");
+      if (this.#rejects.shift() === true) throw new Error("R2 is busy");
       const etag = crypto.randomUUID();
       this.parts.set(etag, (bytes as Uint8Array).slice());
       return { partNumber, etag };
@@ -88,12 +86,12 @@ test("whatever arrives, in whatever chunks: the stored bytes, their number and t
       fc.array(step, { maxLength: 12 }),
       fc.integer({ min: 1, max: 64 }),
       fc.array(fc.boolean(), { maxLength: 10 }),
-      async (steps, partSize, refuses) => {
+      async (steps, partSize, rejects) => {
         const stub = env.UPLOAD_SESSION.getByName(crypto.randomUUID());
         const all = bytesOf(12 * 200);
         await runInDurableObject(stub, async (_session, state) => {
           const storage = new SessionStorage(state.storage);
-          const r2 = new FakeR2(refuses);
+          const r2 = new FakeR2(rejects);
           storage.save(emptyRecord(partSize));
           for (const { size, cut, checksum, end } of steps) {
             const before = storage.load() ?? emptyRecord(partSize);

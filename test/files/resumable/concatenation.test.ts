@@ -32,8 +32,6 @@ import {
   uploadTus,
 } from "../../support/uploads.ts";
 
-expectRuntimeErrors("killed");
-
 keepQuiet();
 expectRuntimeErrors("jsg.Error: killed");
 

@@ -16,7 +16,11 @@ type Coding = keyof typeof CODERS;
 const CODINGS = Object.keys(CODERS) as Coding[];
 
 /** A response of an upstream, with a coded body. */
-function coded(coding: Coding, bytes: Uint8Array = CODERS[coding](text), init: ResponseInit = {}): Response {
+function coded(
+  coding: Coding,
+  bytes: Uint8Array = CODERS[coding](text),
+  init: { status?: number; headers?: Record<string, string> } = {},
+): Response {
   const headers = {
     "Content-Encoding": coding,
     ETag: '"1"',
@@ -46,7 +50,7 @@ test.each([
 
 describe("the client's own Accept-Encoding", () => {
   const of = (headers: HeadersInit, cf?: IncomingRequestCfProperties) =>
-    acceptedBy(new Request("http://localhost/", { headers, ...(cf && { cf }) }) as Request);
+    acceptedBy(new Request("http://localhost/", { headers, ...(cf && { cf }) }));
 
   test("is the header, if no edge has replaced it", () => {
     expect([of({ "Accept-Encoding": "br" }), of({}), of({ "Accept-Encoding": " " })]).toEqual([

@@ -209,7 +209,10 @@ test.each([
   ["http://localhost/fetch/demo/%2e%2e/x", "/%2e%2e/x"],
   ["http://localhost/fetch/%64emo//a", "//a"],
   ["https://example.com/fetch/demo/fetch/demo/x", "/fetch/demo/x"],
-  ["http://localhost/fetch/demo?x", "?x"],
+  ["http://localhost/fetch/demo/", "/"],
+  ["http://localhost/fetch/demo/a/", "/a/"],
+  ["http://localhost/fetch/demo", "/"],
+  ["http://localhost/fetch/demo?x", "/?x"],
 ])("of %s, %s is the path at the upstream: nothing is resolved before it is checked", (url, expected) => {
   expect(pathAfterUpstream(url)).toBe(expected);
 });
@@ -314,8 +317,10 @@ describe("through the front door", () => {
   });
 
   test("without a path it is the upstream's root", async () => {
-    const { body } = await callForJson("/fetch/path-open/");
-    expect(body.url).toBe("http://upstream.internal/");
+    for (const path of ["/fetch/path-open/", "/fetch/path-open"]) {
+      const { body } = await callForJson(path);
+      expect(body.url).toBe("http://upstream.internal/");
+    }
   });
 
   test.each([

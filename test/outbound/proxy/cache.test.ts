@@ -1,5 +1,6 @@
 /** Which responses are stored, for which requests. A hit takes no permit. */
 import { env, reset } from "cloudflare:test";
+import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type CallOptions, callWorker } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
@@ -158,6 +159,33 @@ describe("when a response may be kept, nothing travels that is not in its key:",
       expect((await callFor("cache-own", { headers: { [name]: value } })).cache).toBe("sluice; hit");
     },
   );
+
+  test("for any headers: what one caller gets shows nothing of another's headers", async () => {
+    const name = fc.constantFrom(
+      ...["accept", "accept-language", "accept-encoding", "accept-charset", "via", "user-agent", "prefer"],
+      ...["x-request-id", "x-api-key", "x-custom", "idempotency-key", "traceparent", "tracestate", "pragma"],
+      ...["if-none-match", "if-modified-since", "if-match", "if-range", "cache-control", "content-type"],
+      ...["x-forwarded-for", "x-http-method-override", "authorization", "origin", "referer", "last-event-id"],
+      ...["priority", "range", "dnt", "cookie"],
+    );
+    const value = (of: string) =>
+      fc.constantFrom(of, `"${of}"`, `gzip, ${of}`, `max-age=9, x="${of}"`, `*;q=0.${of}`);
+    const headersOf = (of: string) => fc.dictionary(name, value(of), { maxKeys: 3 });
+    reflect();
+    let hits = 0;
+    let id = 0;
+    await fc.assert(
+      fc.asyncProperty(headersOf("alice"), headersOf("bob"), async (alice, bob) => {
+        path = `/any/${id++}`;
+        await callFor("cache-own", { headers: alice });
+        const second = await callFor("cache-own", { headers: bob });
+        if (second.cache === "sluice; hit") hits++;
+        expect(second.body).not.toContain("alice");
+      }),
+      { numRuns: 100 },
+    );
+    expect(hits).toBeGreaterThan(3);
+  });
 
   test("with cache_seconds = 0 everything travels", async () => {
     reflect();
