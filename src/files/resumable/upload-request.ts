@@ -104,9 +104,9 @@ export class UploadRequest {
     if (removesFile && last && before.sha256 === null) await this.#removeFile(last);
   }
 
-  async #removeFile({ id, sha256 }: Snapshot): Promise<void> {
+  async #removeFile({ id, sha256, blob }: Snapshot): Promise<void> {
     if (sha256 === null) return;
-    await catalogueOf(this.#env, id).remove(id, { ...NO_PRECONDITIONS, ifMatch: etagOf({ sha256 }) });
+    await catalogueOf(this.#env, id).remove(id, { ...NO_PRECONDITIONS, ifMatch: etagOf({ blob }) });
   }
 
   /** The length of the partial uploads together. Throws a `Problem` if one does not exist or is not complete. */

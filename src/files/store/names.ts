@@ -14,9 +14,15 @@ export const fileIdSchema = z
     "an id has 1 to 128 letters, digits, `.`, `_` or `-`, and does not begin with a dot",
   );
 
-/** The last part of whatever path the client sent, as Unicode without control characters; may be empty. */
+/**
+ * Characters that are not part of a name: controls, line and paragraph separators, and those that change the direction
+ * of text, by which `annexe<U+202E>fdp.exe` shows as `annexeexe.pdf` (Unicode TR 36 §3.8).
+ */
+const INVISIBLE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
+
+/** The last part of whatever path the client sent, as Unicode without invisible characters; may be empty. */
 export function cleanFilename(sent: string): string {
-  const name = sent.toWellFormed().replaceAll(/\p{Cc}/gu, "");
+  const name = sent.toWellFormed().replaceAll(INVISIBLE, "");
   const base = name.slice(name.lastIndexOf("/") + 1);
   // Only Windows has paths with backslashes; they begin with a drive, a server, or a parent folder.
   const last = /^([a-z]:|\\|\.\.?)\\/i.test(base) ? base.slice(base.lastIndexOf("\\") + 1) : base;
@@ -34,13 +40,4 @@ export function checkFilename(filename: string): void {
 export function readFilename(headers: Headers): string | undefined {
   const header = headers.get("Content-Disposition");
   return header === null ? undefined : parseDisposition(header).parameters.filename;
-}
-
-/** The media type that the client sent, without parameters; `application/octet-stream` if it is not a valid one. */
-export function cleanMediaType(sent: string | null | undefined): string {
-  const [type = ""] = (sent ?? "").split(";", 1);
-  const clean = type.trim().toLowerCase();
-  return clean.length <= 127 && /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/.test(clean)
-    ? clean
-    : "application/octet-stream";
 }

@@ -9,7 +9,8 @@ import { discardBlob, type StoredBlob, writeBlob } from "../store/blob-writer.ts
 import { limitSize, readChunks } from "../store/body.ts";
 import type { CommitResult, NewFile } from "../store/catalogue.ts";
 import { readContentDigests } from "../store/digests.ts";
-import { checkFilename, cleanFilename, cleanMediaType, readFilename } from "../store/names.ts";
+import { cleanMediaType } from "../store/media-type.ts";
+import { checkFilename, cleanFilename, readFilename } from "../store/names.ts";
 import {
   evaluatePreconditions,
   hasPreconditions,
@@ -28,7 +29,7 @@ import {
 } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
 import { catalogueOf, newFileId } from "../store/shards.ts";
-import { readSize } from "../store/upload-headers.ts";
+import { readSize, rejectContentCoding } from "../store/upload-headers.ts";
 import { startTask, taskLink } from "../store/upload-task.ts";
 import { type FilePart, readForm } from "./form.ts";
 
@@ -172,12 +173,5 @@ function checkPutHeaders(headers: Headers): void {
     // RFC 9110 §14.5: a server that does not support partial PUT must not take a part for the whole.
     throw new Problem("malformed", "A PUT stores the whole file; to send it in pieces, use /uploads.");
   }
-  const encoding = headers.get("Content-Encoding") ?? "identity";
-  if (encoding.toLowerCase() !== "identity") {
-    throw new Problem(
-      "unsupported-media",
-      "Send the file without Content-Encoding (identity): it is stored exactly as it arrives.",
-      { headers: { "Accept-Encoding": "identity" } },
-    );
-  }
+  rejectContentCoding(headers);
 }
