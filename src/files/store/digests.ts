@@ -128,7 +128,7 @@ export function readTusChecksum(headers: HeaderFields): ExpectedDigest | null {
   if (algorithm === undefined) {
     throw malformed(header, `its algorithm is not one of ${TUS_ALGORITHMS.join(", ")}`);
   }
-  if (rest.length > 0) throw malformed(header, "it has more than an algorithm and a digest");
+  if (rest.length > 0 || value === "") throw malformed(header, "it is not an algorithm and a digest");
   return { algorithm, value: base64(header, value), header };
 }
 
@@ -172,6 +172,19 @@ export class Digests {
     if (wrong) throw digestMismatch(wrong.header);
     return digests.get("sha256")?.toString("hex") ?? "";
   }
+}
+
+/** Passes the chunks on, and rejects with a `Problem` 400 after the last one if they do not have the expected digests. */
+export async function* verifyDigests(
+  chunks: AsyncIterable<Uint8Array>,
+  expected: ExpectedDigest[],
+): AsyncGenerator<Uint8Array> {
+  const digests = new Digests(expected, []);
+  for await (const chunk of chunks) {
+    digests.update(chunk);
+    yield chunk;
+  }
+  digests.finish();
 }
 
 export function digestMismatch(header: string, headers: Record<string, string> = {}): Problem {
