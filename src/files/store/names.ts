@@ -36,8 +36,27 @@ export function checkFilename(filename: string): void {
   throw new Problem("invalid", detail, { errors: [{ at: "filename", detail }] });
 }
 
-/** The file name in a request's Content-Disposition (RFC 6266, RFC 8187); undefined if there is none. */
+/**
+ * The file name in a request's Content-Disposition (RFC 6266, RFC 8187); undefined if there is none. Throws a `Problem`
+ * 400 if the header has two of them, has quotes that are not closed, or is not UTF-8.
+ */
 export function readFilename(headers: Headers): string | undefined {
   const header = headers.get("Content-Disposition");
-  return header === null ? undefined : parseDisposition(header).parameters.filename;
+  if (header === null) return undefined;
+  // The runtime reads headers as UTF-8, and puts this where a byte is none.
+  if (header.includes("\ufffd")) throw malformed("is not UTF-8: encode the name as filename* (RFC 8187)");
+  const unquoted = header.replaceAll(/"(?:[^"\\]|\\[^])*"/g, "quoted");
+  if (unquoted.includes('"')) throw malformed("has quotes that are not closed");
+  const isTwice = TWICE.some((twice) => (unquoted.match(twice)?.length ?? 0) > 1);
+  if (isTwice) throw malformed("was sent twice, or names the file twice");
+  return parseDisposition(header).parameters.filename;
 }
+
+/** What can come once only. Two fields are one here, with a comma between their values. */
+const TWICE = [
+  /(?:^|,)[\t ]*(?:attachment|inline|form-data)(?=[\t ]*(?:[;,]|$))/gi,
+  /;[\t ]*filename[\t ]*=/gi,
+  /;[\t ]*filename\*[\t ]*=/gi,
+];
+
+const malformed = (reason: string) => new Problem("malformed", `The header Content-Disposition ${reason}.`);

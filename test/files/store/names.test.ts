@@ -126,7 +126,34 @@ test.each([
   ["attachment; filename*=UTF-8''b.txt; filename=\"a.txt\"", "b.txt"],
   ["attachment; filename=\"a.txt\"; filename*=UTF-8''%E9", "a.txt"],
   ['attachment; filename="a.txt"; filename*=nonsense', "a.txt"],
+  ['attachment; filename="a\\";b.txt"', 'a";b.txt'],
+  ['attachment; filename="a, attachment; filename=b.txt"', "a, attachment; filename=b.txt"],
+  ["attachment; filename=one, two.txt", "one, two.txt"],
+  ["filename=a.txt", undefined],
 ])("Content-Disposition: %s names the file %j", (header, name) => {
   const headers = new Headers(header === undefined ? {} : { "Content-Disposition": header });
   expect(readFilename(headers)).toBe(name);
+});
+
+test.each([
+  ["attachment; filename=a.txt, attachment; filename=b.txt", "twice"],
+  ["attachment, attachment; filename=b.txt", "twice"],
+  ["inline; filename=a.txt, ATTACHMENT", "twice"],
+  ["attachment; filename=a.txt; filename=b.txt", "twice"],
+  ["attachment; filename*=UTF-8''a; FileName*=UTF-8''b", "twice"],
+  ['attachment; filename="a.txt', "quotes that are not closed"],
+  ['attachment; filename="a\\"', "quotes that are not closed"],
+  ['attachment; filename=a".txt', "quotes that are not closed"],
+  ['attachment; filename="caf\ufffd.txt"', "not UTF-8"],
+])("Content-Disposition: %s is malformed", (header, reason) => {
+  expect(() => readFilename(new Headers({ "Content-Disposition": header }))).toThrow(reason);
+});
+
+test.each(['"', "\\", '\\"', ";", ",", " ", "filename=", ";filename"])("100 KB of %j are read in linear time", (piece) => {
+  const header = `attachment; filename="${piece.repeat(100_000 / piece.length)}`;
+  try {
+    readFilename(new Headers({ "Content-Disposition": header }));
+  } catch (error) {
+    expect(String(error)).toContain("Content-Disposition");
+  }
 });
