@@ -167,10 +167,16 @@ export class Digests {
 
   /** Ends the hashing and returns the sha256, hexadecimal. Throws a `Problem` 400 if an expected digest differs. */
   finish(): string {
+    const { sha256, wrong } = this.end();
+    if (wrong) throw digestMismatch(wrong.header);
+    return sha256;
+  }
+
+  /** Ends the hashing: the sha256, hexadecimal, if it was asked for, and an expected digest that differs, if any. */
+  end(): { sha256: string; wrong: ExpectedDigest | undefined } {
     const digests = new Map([...this.#hashes].map(([algorithm, hash]) => [algorithm, hash.digest()]));
     const wrong = this.#expected.find(({ algorithm, value }) => !digests.get(algorithm)?.equals(value));
-    if (wrong) throw digestMismatch(wrong.header);
-    return digests.get("sha256")?.toString("hex") ?? "";
+    return { sha256: digests.get("sha256")?.toString("hex") ?? "", wrong };
   }
 }
 

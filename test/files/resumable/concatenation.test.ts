@@ -14,6 +14,7 @@ import {
   EMPTY_STORAGE,
   fileOf,
   headTus,
+  holdersOf,
   idOf,
   isMultipartOpen,
   kill,
@@ -84,13 +85,10 @@ const untilComplete = async (path: string) =>
 const untilStored = async (path: string, state: object) =>
   expect.poll(async () => storageOf(path)).toEqual(state);
 
-/** The final uploads that have pinned a partial upload. */
-const holders = async (path: string) => Object.keys((await storedRecord(path)).pins);
-
 describe("during the concatenation of a final upload", () => {
   test("the bytes of its partials are kept although they are removed, and are gone afterwards", async () => {
     const partials = [await createPartial("hel"), await createPartial("lo")];
-    const path = await createFinal(5, partials);
+    const path = await createFinal(partials);
     const { goOn } = await holdBefore(path, 1);
     for (const partial of partials) {
       expect([(await remove(partial)).status, (await headTus(partial)).status]).toEqual([204, 404]);
@@ -106,7 +104,7 @@ describe("during the concatenation of a final upload", () => {
 
   test("the bytes of its partials are kept although they expire", async () => {
     const partial = await createPartial("hello");
-    const path = await createFinal(10, [partial, partial]);
+    const path = await createFinal([partial, partial]);
     const { goOn } = await holdBefore(path, 1);
     // A pin lasts an hour.
     const { expiresAtMs } = await storedRecord(partial);
@@ -123,24 +121,24 @@ describe("during the concatenation of a final upload", () => {
 
   test("partials that are not removed are no longer pinned afterwards, and stay", async () => {
     const partial = await createPartial("hello");
-    const path = await createFinal(5, [partial]);
+    const path = await createFinal([partial]);
     const { goOn } = await holdBefore(path, 1);
-    expect(await holders(partial)).toEqual([idOf(path)]);
+    expect(await holdersOf(partial)).toEqual([idOf(path)]);
     goOn();
     await untilComplete(path);
-    await expect.poll(async () => holders(partial)).toEqual([]);
+    await expect.poll(async () => holdersOf(partial)).toEqual([]);
     expect((await headTus(partial)).status).toBe(200);
     expect(await objectKeys()).toHaveLength(2);
   });
 
   test("a partial that two of them need is kept until both have read it", async () => {
     const partial = await createPartial("hello");
-    const [one, two] = [await createFinal(5, [partial]), await createFinal(5, [partial])];
+    const [one, two] = [await createFinal([partial]), await createFinal([partial])];
     const [first, second] = [await holdBefore(one, 1), await holdBefore(two, 1)];
     await remove(partial);
     first.goOn();
     await untilComplete(one);
-    await expect.poll(async () => holders(partial)).toEqual([idOf(two)]);
+    await expect.poll(async () => holdersOf(partial)).toEqual([idOf(two)]);
     second.goOn();
     await untilComplete(two);
     expect([(await fileOf(one)).sha256, (await fileOf(two)).sha256]).toEqual([
@@ -152,7 +150,7 @@ describe("during the concatenation of a final upload", () => {
 
   test("a PATCH is rejected at once and changes nothing", async () => {
     const partials = [await createPartial("hel"), await createPartial("lo")];
-    const path = await createFinal(5, partials);
+    const path = await createFinal(partials);
     const { goOn, reads } = await holdBefore(path, 2);
     for (const [offset, body] of [
       [0, "x"],
@@ -170,7 +168,7 @@ describe("during the concatenation of a final upload", () => {
 
   test("its removal does not wait for R2, and leaves nothing but the partials", async () => {
     const partials = [await createPartial(bytesOf(5.5 * MIB)), await createPartial("lo")];
-    const path = await createFinal(5.5 * MIB + 2, partials);
+    const path = await createFinal(partials);
     await stallIn(path, 2);
     await expect.poll(async () => (await storedRecord(path)).offset).toBe(5 * MIB);
     const before = await storedRecord(path);
@@ -178,14 +176,14 @@ describe("during the concatenation of a final upload", () => {
     expect((await remove(path)).status).toBe(204);
     expect([await storageOf(path), await isMultipartOpen(before)]).toEqual([EMPTY_STORAGE, false]);
     expect([(await headTus(path)).status, (await fileOf(path)).status]).toEqual([404, 404]);
-    expect(await Promise.all(partials.map(holders))).toEqual([[], []]);
+    expect(await Promise.all(partials.map(holdersOf))).toEqual([[], []]);
     for (const partial of partials) await remove(partial);
     expect(await blobsLeft()).toEqual({ objects: [], strays: [] });
   });
 
   test("its removal removes the bytes that were kept only for it", async () => {
     const partial = await createPartial("hello");
-    const path = await createFinal(10, [partial, partial]);
+    const path = await createFinal([partial, partial]);
     await stallIn(path, 1);
     await remove(partial);
     expect((await storageOf(partial)).keys).toEqual(["session"]);
@@ -213,13 +211,13 @@ describe("a final upload has the bytes of its partials", () => {
       size: whole.length,
       sha256: sha256(whole),
     });
-    for (const partial of paths.values()) expect(await holders(partial)).toEqual([]);
+    for (const partial of paths.values()) expect(await holdersOf(partial)).toEqual([]);
   });
 
   test("also if it is interrupted and its partials are removed before it continues", async () => {
     const [a, b] = [bytesOf(5.5 * MIB, 1), bytesOf(1000, 2)];
     const partials = [await createPartial(a), await createPartial(b)];
-    const path = await createFinal(a.length + b.length, partials);
+    const path = await createFinal(partials);
     await stallIn(path, 2);
     await expect.poll(async () => (await storedRecord(path)).offset).toBe(5 * MIB);
     await kill(path);
@@ -235,7 +233,7 @@ describe("a final upload has the bytes of its partials", () => {
 });
 
 test("a DELETE that arrives while a final upload becomes a file removes that file too", async () => {
-  const path = await createFinal(5, [await createPartial("hello")]);
+  const path = await createFinal([await createPartial("hello")]);
   const { promise: gate, resolve: goOn } = Promise.withResolvers<void>();
   let puts = 0;
   const put = async (key: string, value: ArrayBufferView) => {
@@ -285,7 +283,7 @@ describe("a final upload that can no longer be concatenated", () => {
       await createPartial("lo"),
       await createPartial("!"),
     ] as const;
-    const path = await createFinal(6, [...partials]);
+    const path = await createFinal([...partials]);
     await vanish(partials[1]);
     const { lines } = await captureLogs(async () => {
       await concatenate(path);
@@ -299,7 +297,7 @@ describe("a final upload that can no longer be concatenated", () => {
     );
     await untilStored(path, EMPTY_STORAGE);
     expect((await fileOf(path)).status).toBe(404);
-    expect([await holders(partials[0]), await holders(partials[2])]).toEqual([[], []]);
+    expect([await holdersOf(partials[0]), await holdersOf(partials[2])]).toEqual([[], []]);
   });
 
   test("is not reported as created if that happens before the response", async () => {

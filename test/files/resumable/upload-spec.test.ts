@@ -7,7 +7,7 @@ import {
 import { digest } from "../../support/uploads.ts";
 
 const FIELDS = {
-  kind: "whole" as const,
+  protocol: "tus", kind: "whole" as const,
   length: 5,
   endsAtLength: true,
   metadata: null,
