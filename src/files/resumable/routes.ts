@@ -20,7 +20,7 @@ import {
 import type { Protocol } from "./protocol.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { TUS_MEDIA_TYPE, TUS_VERSION, tus, tusOptions } from "./tus.ts";
-import { UploadRequest } from "./upload-request.ts";
+import { throwNotFound, UploadRequest } from "./upload-request.ts";
 import { uploadIdSchema } from "./upload-spec.ts";
 
 /** Responds to a GET with the file that an upload has become, as `GET /files/{id}` does. */
@@ -108,8 +108,8 @@ async function get(c: Context<AppEnv>, id: string, serveFile: () => Promise<Resp
   checkId(id);
   const request = toRequest(c);
   spokenProtocol(request.headers)?.check(request);
-  const stored = await request.peek(id);
-  const upload = stored && isFile(stored) ? stored : await statusForWriter(c, request, id);
+  const stored = (await request.peek(id)) ?? throwNotFound(id);
+  const upload = isFile(stored) ? stored : await statusForWriter(c, request, id);
   const response = isFile(upload) ? await serveFile() : Response.json(toJson(upload));
   const protocol = spokenProtocol(request.headers) ?? protocolNamed(upload.protocol);
   for (const [name, value] of protocol.describe(request, upload)) {

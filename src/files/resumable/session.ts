@@ -211,7 +211,7 @@ export class UploadSession extends DurableObject<Env> {
 
   /** Tells the final uploads that need this one. */
   #notifyHolders(record: SessionRecord, piece: Piece | null = toPiece(record)): void {
-    const holders = [...this.#storage.loadPins().keys()];
+    const holders = record.kind === "partial" ? [...this.#storage.loadPins().keys()] : [];
     if (holders.length > 0) this.ctx.waitUntil(notifyHolders(this.env, holders, record.id, piece));
   }
 

@@ -205,6 +205,6 @@ function checkTask(outcome: Outcome): Outcome {
   return outcome;
 }
 
-function throwNotFound(id: string): never {
+export function throwNotFound(id: string): never {
   throw new Problem("not-found", `There is no upload ${id}: it never existed, was removed, or has expired.`);
 }
