@@ -104,7 +104,11 @@ export function describeUpload(
 }
 
 /** What can be said where there is no upload, or none any longer. */
-export function describeNone(request: UploadRequest, version: number, isComplete: boolean): Record<string, string> {
+export function describeNone(
+  request: UploadRequest,
+  version: number,
+  isComplete: boolean,
+): Record<string, string> {
   const headers: Record<string, string> = { "Upload-Draft-Interop-Version": String(version) };
   if (version >= 6) headers["Upload-Limit"] = uploadLimit(request.maxBytes, version);
   if (version >= 7) headers[completeness(version)] = completenessValue(version, isComplete);

@@ -63,7 +63,9 @@ export const ietf: Protocol = {
     const outcome = await request.create(
       {
         filename: readFilename(request.headers) ?? entries.get("filename"),
-        contentType: hasPartialUpload(request) ? entries.get("filetype") : request.headers.get("Content-Type"),
+        contentType: hasPartialUpload(request)
+          ? entries.get("filetype")
+          : request.headers.get("Content-Type"),
         query: request.query,
       },
       {
@@ -149,8 +151,11 @@ function rejection(
   const { reason, upload, isEmpty } = outcome;
   switch (reason) {
     case "complete":
-      if (versionOf(request) <= 6) return new Problem("completed-upload", "The upload is complete.", { headers });
-      return isEmpty ? new Problem("upload-gone", "The upload is complete.", { headers }) : inconsistent(headers);
+      if (versionOf(request) <= 6)
+        return new Problem("completed-upload", "The upload is complete.", { headers });
+      return isEmpty
+        ? new Problem("upload-gone", "The upload is complete.", { headers })
+        : inconsistent(headers);
     case "offset-mismatch":
       return new Problem("mismatching-upload-offset", `The upload is at byte ${upload.offset}.`, {
         headers,

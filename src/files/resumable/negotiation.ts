@@ -1,6 +1,7 @@
 /** Which protocol a request speaks. Both work on the same uploads; headers and media types select one. */
-import { IETF_HEADERS, hasPartialUpload } from "./ietf-fields.ts";
+
 import { ietf } from "./ietf.ts";
+import { hasPartialUpload, IETF_HEADERS } from "./ietf-fields.ts";
 import type { Protocol } from "./protocol.ts";
 import { hasTusMediaType, TUS_HEADERS, tus } from "./tus.ts";
 

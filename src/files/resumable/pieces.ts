@@ -62,5 +62,7 @@ const MAX_PAUSE_MS = 10 * 60 * 1000;
  * How long a final upload waits until it asks its partials itself. They tell it when they are complete; only if one died
  * just then, nothing comes. The pause grows with its age, so that long waiting costs little.
  */
-export const pauseUntilAskedMs = ({ createdAtMs }: Pick<SessionRecord, "createdAtMs">, nowMs: number): number =>
-  Math.min(MAX_PAUSE_MS, Math.max(MIN_PAUSE_MS, nowMs - createdAtMs));
+export const pauseUntilAskedMs = (
+  { createdAtMs }: Pick<SessionRecord, "createdAtMs">,
+  nowMs: number,
+): number => Math.min(MAX_PAUSE_MS, Math.max(MIN_PAUSE_MS, nowMs - createdAtMs));

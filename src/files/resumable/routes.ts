@@ -147,7 +147,8 @@ async function addingState(
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     const { kind, detail, options } = error;
-    const isKnown = id === undefined || kind === "not-found" || options.headers?.["Upload-Offset"] !== undefined;
+    const isKnown =
+      id === undefined || kind === "not-found" || options.headers?.["Upload-Offset"] !== undefined;
     const state = protocol.stateOf(request, isKnown ? undefined : await request.peek(id));
     throw new Problem(kind, detail, { ...options, headers: { ...state, ...options.headers } });
   }

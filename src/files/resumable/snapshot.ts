@@ -24,7 +24,8 @@ export type FinalOutcome = Outcome | { is: "gone"; source: string };
 
 /** Copies field by field: what callers must not see, or what RPC cannot send, stays behind. */
 export function toSnapshot(record: SessionRecord): Snapshot {
-  const { id, protocol, kind, phase, offset, length, endsAtLength, filename, contentType, expiresIn } = record;
+  const { id, protocol, kind, phase, offset, length, endsAtLength, filename, contentType, expiresIn } =
+    record;
   const { task, metadata, concat, expiresAtMs, sha256, blob, taskId } = record;
   return {
     id,

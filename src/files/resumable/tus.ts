@@ -201,7 +201,8 @@ export const hasTusMediaType = ({ headers }: Pick<UploadRequest, "headers">) =>
 
 /** The bytes in a creation; null if it has none, and the upload needs some. */
 async function readFirstChunk(request: UploadRequest, isFinal: boolean): Promise<Chunk | null> {
-  const isEmpty = request.contentLength === 0 || ((isFinal || !hasTusMediaType(request)) && (await request.isEmpty()));
+  const isEmpty =
+    request.contentLength === 0 || ((isFinal || !hasTusMediaType(request)) && (await request.isEmpty()));
   if (isFinal && !isEmpty) throw malformed("A final upload is made of others and takes no bytes of its own.");
   if (!isEmpty && !hasTusMediaType(request)) {
     throw new Problem("unsupported-media", `Send bytes in the creation as ${TUS_MEDIA_TYPE}, or none.`, {

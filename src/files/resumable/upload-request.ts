@@ -190,7 +190,10 @@ export class UploadRequest {
 }
 
 /** Throws a `Problem` if a final upload cannot be made of its partials. */
-function checkSources(outcome: FinalOutcome | undefined, maxBytes: number): Extract<Outcome, { is: "accepted" }> {
+function checkSources(
+  outcome: FinalOutcome | undefined,
+  maxBytes: number,
+): Extract<Outcome, { is: "accepted" }> {
   if (outcome?.is === "accepted") return outcome;
   if (outcome?.is === "gone") {
     throw new Problem("malformed", `There is no partial upload ${outcome.source}, or its bytes are gone.`);

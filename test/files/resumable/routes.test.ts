@@ -230,7 +230,11 @@ describe("GET", () => {
   test("of the file takes ranges, preconditions and a disposition", async () => {
     const path = await uploadTus("hello", metadata({ filename: "a.txt", filetype: "text/plain" }));
     const range = await send("GET", path, { headers: { Range: "bytes=1-2" } });
-    expect([range.status, range.text, range.headers.get("Content-Range")]).toEqual([206, "el", "bytes 1-2/5"]);
+    expect([range.status, range.text, range.headers.get("Content-Range")]).toEqual([
+      206,
+      "el",
+      "bytes 1-2/5",
+    ]);
     expect((await send("GET", path, { headers: { Range: "bytes=9-" } })).status).toBe(416);
     const etag = range.headers.get("ETag") ?? "";
     expect((await send("GET", path, { headers: { "If-None-Match": etag } })).status).toBe(304);
@@ -244,7 +248,11 @@ describe("GET", () => {
     const path = await uploadTus("hello");
     const isTus = protocol === "tus";
     const response = await send("GET", path, { headers: isTus ? TUS : IETF });
-    expect([response.status, response.text, response.headers.get("Upload-Offset")]).toEqual([200, "hello", "5"]);
+    expect([response.status, response.text, response.headers.get("Upload-Offset")]).toEqual([
+      200,
+      "hello",
+      "5",
+    ]);
     expect(response.headers.get("Upload-Complete")).toBe(isTus ? null : "?1");
     const other = await send("GET", path, { headers: { "Tus-Resumable": "0.2.2" } });
     expect([other.status, other.headers.get("Tus-Version")]).toEqual([412, "1.0.0"]);

@@ -7,7 +7,8 @@ import {
 import { digest } from "../../support/uploads.ts";
 
 const FIELDS = {
-  protocol: "tus" as const, kind: "whole" as const,
+  protocol: "tus" as const,
+  kind: "whole" as const,
   length: 5,
   endsAtLength: true,
   metadata: null,

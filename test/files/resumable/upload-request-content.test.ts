@@ -166,7 +166,9 @@ describe("a digest", () => {
   test("beside the one of the protocol is verified as well", async () => {
     const path = await createTus({ "Upload-Length": 5 });
     const checksum = { "Upload-Checksum": `sha1 ${digest("sha1", "hello")}` };
-    const wrong = await patchTus(path, 0, "hello", { headers: { ...checksum, "Content-MD5": digest("md5", "x") } });
+    const wrong = await patchTus(path, 0, "hello", {
+      headers: { ...checksum, "Content-MD5": digest("md5", "x") },
+    });
     expect([wrong.status, await offsetOf(path)]).toEqual([400, "0"]);
     expect(wrong.body?.detail).toContain("Content-MD5");
   });
@@ -278,7 +280,9 @@ describe("a number", () => {
   );
 
   test("with zeros before it, or no bytes, is one", async () => {
-    expect((await headTus(await createTus({ "Upload-Length": "005" }))).headers.get("Upload-Length")).toBe("5");
+    expect((await headTus(await createTus({ "Upload-Length": "005" }))).headers.get("Upload-Length")).toBe(
+      "5",
+    );
     expect((await postTus({ "Upload-Length": 0 })).status).toBe(201);
   });
 });

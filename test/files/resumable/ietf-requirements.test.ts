@@ -115,7 +115,8 @@ const STATE: Row[] = [
   [
     "4.1.3",
     "indicators in different requests MUST match: Upload-Length",
-    async () => patch(await started(null, { "Upload-Length": 5 }), 0, "x", { ...INCOMPLETE, "Upload-Length": 6 }),
+    async () =>
+      patch(await started(null, { "Upload-Length": 5 }), 0, "x", { ...INCOMPLETE, "Upload-Length": 6 }),
     {
       status: 400,
       problem: "inconsistent-upload-length",
@@ -128,8 +129,15 @@ const STATE: Row[] = [
   [
     "4.1.3",
     "indicators in different requests MUST match: Content-Length of the last",
-    async () => patch(await started(null, { "Upload-Length": 5 }), 0, "x", { ...COMPLETE, "Content-Length": 1 }),
-    { status: 400, problem: "inconsistent-upload-length", offset: "0", complete: "?0", limit: LIMIT_WITH_AGE },
+    async () =>
+      patch(await started(null, { "Upload-Length": 5 }), 0, "x", { ...COMPLETE, "Content-Length": 1 }),
+    {
+      status: 400,
+      problem: "inconsistent-upload-length",
+      offset: "0",
+      complete: "?0",
+      limit: LIMIT_WITH_AGE,
+    },
   ],
 ];
 
@@ -182,13 +190,25 @@ const CREATION: Row[] = [
     "4.2.2",
     "after all content of ?0, MUST have Location and limits; 201 is RECOMMENDED",
     async () => post("hel", INCOMPLETE),
-    { status: 201, offset: "3", complete: "?0", limit: LIMIT_WITH_AGE, headers: { Location: /\/uploads\/.+/ } },
+    {
+      status: 201,
+      offset: "3",
+      complete: "?0",
+      limit: LIMIT_WITH_AGE,
+      headers: { Location: /\/uploads\/.+/ },
+    },
   ],
   [
     "4.2.2",
     "empty content with ?0 is a creation too",
     async () => post(null, INCOMPLETE),
-    { status: 201, offset: "0", complete: "?0", limit: LIMIT_WITH_AGE, headers: { Location: /\/uploads\/.+/ } },
+    {
+      status: 201,
+      offset: "0",
+      complete: "?0",
+      limit: LIMIT_WITH_AGE,
+      headers: { Location: /\/uploads\/.+/ },
+    },
   ],
   [
     "4.2.2",
@@ -258,7 +278,13 @@ const RETRIEVAL: Row[] = [
     "4.3.2",
     "GET of an upload under way retrieves the offset as HEAD does",
     async () => send("GET", await started("hel")),
-    { status: 200, offset: "3", complete: "?0", limit: LIMIT_WITH_AGE, headers: { "Cache-Control": "no-store" } },
+    {
+      status: 200,
+      offset: "3",
+      complete: "?0",
+      limit: LIMIT_WITH_AGE,
+      headers: { "Cache-Control": "no-store" },
+    },
   ],
   [
     "4.3.2",
@@ -327,7 +353,13 @@ const APPEND: Row[] = [
     "4.4.2",
     "bytes for a complete upload MUST be rejected as an inconsistent length",
     async () => patch(await finished(), 5, "!", { ...COMPLETE, "Content-Length": 1 }),
-    { status: 400, problem: "inconsistent-upload-length", offset: "5", complete: "?1", limit: LIMIT_WITH_AGE },
+    {
+      status: 400,
+      problem: "inconsistent-upload-length",
+      offset: "5",
+      complete: "?1",
+      limit: LIMIT_WITH_AGE,
+    },
   ],
   [
     "4.4.2",
@@ -387,7 +419,10 @@ const OTHERS: Row[] = [
     "10.2",
     "a Content-Digest that does not match: the content SHOULD NOT be appended, and the client be told",
     async () =>
-      patch(await started("hel"), 3, "lo", { ...COMPLETE, "Content-Digest": `sha-256=:${digest("sha256", "x")}:` }),
+      patch(await started("hel"), 3, "lo", {
+        ...COMPLETE,
+        "Content-Digest": `sha-256=:${digest("sha256", "x")}:`,
+      }),
     { status: 400, offset: "3", complete: "?0", limit: LIMIT_WITH_AGE },
   ],
   [
