@@ -109,9 +109,12 @@ function unsupportedMedia(app: Router, c: Context): Problem {
   return new Problem("unsupported-media", `Send the body with the Content-Type ${types}.`);
 }
 
-/** For `createRoute`: the scope that a route needs. It is written to the document, and enforced. */
-export function needs(scope: Scope) {
-  return { security: [{ token: [scope] }], middleware: requireScope(scope) };
+/**
+ * For `createRoute`: the scopes that a route needs, all of them. They are written to the document, and enforced. A
+ * route that shows something other than what its caller has just sent needs "read", whatever else it needs.
+ */
+export function needs(...scopes: Scope[]) {
+  return { security: [{ token: scopes }], middleware: requireScope(...scopes) };
 }
 
 interface ProblemResponse {

@@ -1,6 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { requireScope } from "../kernel/access.ts";
 import { createRouter, json, needs, problems } from "../kernel/app.ts";
+import type { Scope } from "../kernel/app-env.ts";
 import { Problem } from "../kernel/problem.ts";
 import { callerOf } from "./caller.ts";
 import { semaphoreOf } from "./client/acquire-permit.ts";
@@ -59,7 +60,7 @@ const updateUpstream = createRoute({
   summary: "Change a limit, or pause",
   description:
     "A JSON merge patch (RFC 7396). It takes effect at once and survives restarts, until it is reset with null.",
-  ...needs("admin"),
+  ...needs("admin", "read"),
   request: { params, body: { required: true, content: { "application/json": { schema: changeSchema } } } },
   responses: {
     200: json("Its status, with the change in force.", statusSchema),
@@ -124,7 +125,7 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
     tags: ["Outbound"],
     summary: `${name} a path of an upstream, through its semaphore`,
     description: `The upstream's \`methods\` in wrangler.toml must include ${name}.`,
-    security: [{ token: [scopeOf(name)] }],
+    security: [{ token: scopesOf(name) }],
     request: {
       params: z.object({
         upstream: z.string().meta({ example: "demo" }),
@@ -151,7 +152,7 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
   });
 }
 
-outboundRoutes.all("/fetch/:upstream/*", async (c, next) => requireScope(scopeOf(c.req.method))(c, next));
+outboundRoutes.all("/fetch/:upstream/*", async (c, next) => requireScope(...scopesOf(c.req.method))(c, next));
 outboundRoutes.all("/fetch/:upstream/*", async (c) => {
   const upstream = findUpstream(c.env, c.req.param("upstream"));
   const { pathname, search } = new URL(c.req.url);
@@ -165,6 +166,7 @@ function findUpstream(env: Env, name: string): Upstream {
   return upstream;
 }
 
-function scopeOf(method: string): "read" | "write" {
-  return ["GET", "HEAD", "OPTIONS"].includes(method) ? "read" : "write";
+/** Whatever the method, the response may show what the upstream stores. */
+function scopesOf(method: string): Scope[] {
+  return ["GET", "HEAD", "OPTIONS"].includes(method) ? ["read"] : ["write", "read"];
 }

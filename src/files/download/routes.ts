@@ -100,7 +100,7 @@ const createLinkRoute = createRoute({
   tags,
   summary: "Create a link that needs no token",
   description: "Anyone who has the URL can read this file, and nothing else, until the link expires.",
-  ...needs("write"),
+  ...needs("write", "read"),
   request: {
     params: fileParams,
     body: {

@@ -54,7 +54,7 @@ const cancelRoute = createRoute({
   summary: "Cancel a task, for good",
   description:
     "A waiting task is cancelled at once. A running task is asked to stop, and is cancelled after 10 seconds in any case.",
-  ...needs("write"),
+  ...needs("write", "read"),
   request: { params },
   responses: {
     200: json("The task is cancelled or being cancelled.", taskSchema),
@@ -69,7 +69,7 @@ const retryRoute = createRoute({
   tags: ["Tasks"],
   summary: "Run a failed or cancelled task again",
   description: "The task gets all of its attempts anew. Recorded steps are not repeated.",
-  ...needs("write"),
+  ...needs("write", "read"),
   request: { params },
   responses: {
     202: json("The task is queued, or waits for its time.", taskSchema),

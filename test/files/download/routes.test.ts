@@ -197,7 +197,7 @@ describe("a link", () => {
       headers: { ...LINK_REQUEST.headers, Authorization: `Bearer ${token}` },
       variables: {
         ACCESS: "tokens",
-        SLUICE_TOKENS: JSON.stringify([{ name: "sharer", scopes: ["write"], token }]),
+        SLUICE_TOKENS: JSON.stringify([{ name: "sharer", scopes: ["write", "read"], token }]),
         LINK_KEYS: "",
       },
     });
