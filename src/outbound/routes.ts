@@ -2,11 +2,13 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { requireScope } from "../kernel/access.ts";
 import { createRouter, json, needs, problems } from "../kernel/app.ts";
 import type { Scope } from "../kernel/app-env.ts";
+import { errorFields, log } from "../kernel/log.ts";
 import { tooManyStreams } from "../kernel/open-streams.ts";
 import { Problem } from "../kernel/problem.ts";
 import { callerOf } from "./caller.ts";
 import { semaphoreOf } from "./client/acquire-permit.ts";
 import { pathAfterUpstream } from "./client/path.ts";
+import { asksForWebSocket } from "./client/websocket.ts";
 import { readData } from "./proxy/data.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { statusSchema } from "./semaphore/status.ts";
@@ -21,6 +23,13 @@ const params = z.object({ name: z.string().meta({ example: "demo" }) });
 /** Not literal types: with those, a handler could return neither a stream nor JSON that is text already. */
 const EVENT_STREAM: string = "text/event-stream";
 const JSON_TYPE: string = "application/json";
+
+const listSchema = z.object({
+  upstreams: z.array(statusSchema),
+  unavailable: z
+    .array(z.string())
+    .meta({ description: "Upstreams whose semaphores do not respond. See the log." }),
+});
 
 const getData = createRoute({
   operationId: "getData",
@@ -42,7 +51,7 @@ const listUpstreams = createRoute({
   tags: ["Outbound"],
   summary: "All upstreams, with the status of their semaphores",
   ...needs("read"),
-  responses: { 200: json("All upstreams.", z.object({ upstreams: z.array(statusSchema) })), ...problems() },
+  responses: { 200: json("All upstreams.", listSchema), ...problems() },
 });
 
 const getUpstream = createRoute({
@@ -97,9 +106,7 @@ const watchUpstream = createRoute({
 export const outboundRoutes = createRouter()
   .openapi(getData, async (c) => readData(callerOf(c), c.req.raw.headers))
   .openapi(listUpstreams, async (c) => {
-    const all = [...readUpstreams(c.env).values()];
-    const upstreams = await Promise.all(all.map(async (upstream) => semaphoreOf(c.env, upstream).status()));
-    return c.json({ upstreams }, 200, { "Cache-Control": "no-store" });
+    return c.json(await statusOfAll(c.env), 200, { "Cache-Control": "no-store" });
   })
   .openapi(getUpstream, async (c) => {
     const status = await semaphoreOf(c.env, findUpstream(c.env, c.req.valid("param").name)).status();
@@ -146,9 +153,11 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
     responses: {
       default: { description: "The upstream's response, with Server-Timing and Cache-Status." },
       ...problems({
-        400: "Another server could read the path differently.",
+        400: "Another server could read the path differently, a GET has a body, or the body broke off.",
         404: "There is no such upstream.",
         405: "The upstream may not be called with this method.",
+        408: "The request's body came too slowly.",
+        501: "The upstream has no WebSockets.",
         502: "The upstream cannot be reached, redirects where it may not, or sends too much. With Proxy-Status.",
         429: SHARE_USED,
         503: NO_PERMIT,
@@ -159,11 +168,31 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
   });
 }
 
-outboundRoutes.all("/fetch/:upstream/*", async (c, next) => requireScope(...scopesOf(c.req.method))(c, next));
+outboundRoutes.all("/fetch/:upstream/*", async (c, next) => {
+  // A GET that becomes a WebSocket can send as much as it reads.
+  const method = asksForWebSocket(c.req.method, c.req.raw.headers) ? "POST" : c.req.method;
+  return requireScope(...scopesOf(method))(c, next);
+});
 outboundRoutes.all("/fetch/:upstream/*", async (c) => {
   const upstream = findUpstream(c.env, c.req.param("upstream"));
   return proxy(callerOf(c), upstream, pathAfterUpstream(c.req.url), c.req.raw);
 });
+
+/** One upstream whose semaphore fails does not hide the others. */
+async function statusOfAll(env: Env): Promise<z.output<typeof listSchema>> {
+  const all = [...readUpstreams(env).values()];
+  const results = await Promise.allSettled(all.map(async (upstream) => semaphoreOf(env, upstream).status()));
+  const list: z.output<typeof listSchema> = { upstreams: [], unavailable: [] };
+  for (const [i, result] of results.entries()) {
+    const name = all[i]?.name ?? "";
+    if (result.status === "fulfilled") list.upstreams.push(result.value);
+    else {
+      list.unavailable.push(name);
+      log("error", "semaphore unavailable", { upstream: name, ...errorFields(result.reason) });
+    }
+  }
+  return list;
+}
 
 function findUpstream(env: Env, name: string): Upstream {
   const upstream = readUpstreams(env).get(name);

@@ -27,6 +27,7 @@ import {
   withCacheDefaults,
   withKeyHeadersOnly,
 } from "./cache.ts";
+import { maxForwards, optionsOf } from "./max-forwards.ts";
 import type { Place } from "./store.ts";
 
 /** A request as its caller wrote it. Not all of its headers travel. */
@@ -74,6 +75,8 @@ async function exchange(
   { readBody, ...rest }: CallerRequest,
   sender: Pick<Sender, "isCode" | "acceptEncoding">,
 ): Promise<Exchange> {
+  const forwards = maxForwards(rest.method, rest.headers);
+  if (forwards === 0) return { response: optionsOf(upstream), url: targetOf(upstream, rest.path) };
   checkMethod(upstream, rest.method);
   const url = targetOf(upstream, rest.path);
   const isWebSocket = asksForWebSocket(rest.method, rest.headers);
@@ -87,6 +90,7 @@ async function exchange(
     ...(await readBody()),
   };
   if (isWebSocket) addHandshake(request.headers, rest.headers);
+  if (forwards !== undefined) request.headers.set("max-forwards", String(forwards - 1));
   const use = cacheUseOf(upstream, request);
   const { hit, place } = await readCache(upstream, request, url, use);
   if (hit) return { response: withCacheStatus(hit, "hit"), url };

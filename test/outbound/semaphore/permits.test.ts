@@ -209,12 +209,27 @@ describe("a pause", () => {
       is: "refused",
       reason: "paused",
       retryAfterMs: 4000,
+      byOperator: false,
     });
   });
 
-  test("by an operator lasts until the operator ends it", () => {
+  test("begins with the head of the response, and is not begun again by its end", () => {
+    const permits = create();
+    request(permits, "a", 0, { leaseMs: 60_000 });
+    permits.reportHead("a", { outcome: "overloaded", retryAfterMs: 5000 }, 0, 0);
+    expect(permits.blockAt(0)).toEqual({ by: "paused", untilMs: 5000 });
+    release(permits, "a", 3000, { outcome: "overloaded", retryAfterMs: 2000 });
+    expect(permits.blockAt(3000)).toEqual({ by: "paused", untilMs: 5000 });
+  });
+
+  test("by an operator lasts until the operator ends it, and nobody can know how long that is", () => {
     const permits = create({ isPaused: true });
-    expect(request(permits, "a", 0)).toMatchObject({ is: "refused", reason: "paused" });
+    expect(request(permits, "a", 0)).toMatchObject({
+      is: "refused",
+      reason: "paused",
+      byOperator: true,
+      retryAfterMs: 60_000,
+    });
     permits.configure(SETTINGS, 10);
     expect(request(permits, "a", 10).is).toBe("granted");
   });
@@ -277,6 +292,52 @@ describe("the circuit breaker", () => {
     expect(permits.blockAt(2000)).toEqual({ by: "probe", untilMs: Infinity });
     expect(ids(release(permits, "probe", 2010, OK).granted)).toEqual(["other"]);
     expect([permits.breakerAt(2010), permits.limitAt(2010)]).toEqual(["closed", 1]);
+  });
+
+  test("is closed by the head of the probe's response, while its body still comes", () => {
+    const permits = broken({ maxWaitMs: 60_000 });
+    const granted = request(permits, "probe", 2000, { leaseMs: 60_000 });
+    expect(granted).toMatchObject({ is: "granted", lease: { isProbe: true } });
+    request(permits, "other", 2000);
+    permits.reportHead("probe", OK, 2010, 0);
+    expect(ids(permits.advance(7010).granted)).toEqual(["other"]);
+    expect([permits.breakerAt(7010), permits.held.size]).toEqual(["closed", 2]);
+    expect(request(permits, "third", 7010)).toMatchObject({ is: "granted", lease: { isProbe: false } });
+    release(permits, "probe", 9000, { outcome: "unknown" });
+    expect(permits.breakerAt(9000)).toBe("closed");
+  });
+
+  test("is opened again by the head of the probe's response, once", () => {
+    const permits = broken();
+    request(permits, "probe", 2000, { leaseMs: 60_000 });
+    permits.reportHead("probe", FAILED, 2010, 0);
+    const block = { by: "breaker-open", untilMs: 2010 + 4000 };
+    expect(permits.blockAt(2010)).toEqual(block);
+    release(permits, "probe", 3000, FAILED);
+    expect(permits.blockAt(3000)).toEqual(block);
+  });
+
+  test("lets another probe go when the first cannot decide yet; the first no longer decides", () => {
+    const permits = broken();
+    request(permits, "slow", 2000, { leaseMs: 60_000 });
+    request(permits, "other", 2000);
+    permits.reportHead("slow", { outcome: "unknown" }, 2050, 0);
+    const { granted } = permits.advance(2050);
+    expect(granted).toMatchObject([{ id: "other", isProbe: true }]);
+    permits.reportHead("slow", OK, 2060, 0);
+    expect(permits.breakerAt(2060)).toBe("half-open");
+    permits.reportHead("other", OK, 2070, 0);
+    expect(permits.breakerAt(2070)).toBe("closed");
+  });
+
+  test("does not count a head that no probe has, nor one whose permit has ended", () => {
+    const permits = create({ concurrency: 20 });
+    for (let i = 0; i < 10; i++) {
+      request(permits, `call-${i}`, 0);
+      permits.reportHead(`call-${i}`, FAILED, 0, 0);
+      permits.reportHead("nobody", FAILED, 0, 0);
+    }
+    expect(permits.breakerAt(0)).toBe("closed");
   });
 
   test("opens for twice as long when the probe fails, up to a minute", () => {
@@ -546,6 +607,26 @@ const responded = fc
     }),
   );
 
+/** The head of a response comes, and its body will take a while. What it says about a probe decides at once. */
+const headCame = fc
+  .tuple(
+    passedMs,
+    fc.nat(9),
+    fc.constantFrom<Feedback["outcome"]>("ok", "overloaded", "failed", "unknown"),
+    fc.option(fc.nat(2000)),
+  )
+  .map(([ms, n, outcome, retryAfterMs]) =>
+    command(`${outcome} head`, ms, (model, real) => {
+      const holder = pick([...model.held.keys()], n);
+      if (holder === undefined) return;
+      const retryAfter = outcome === "overloaded" && retryAfterMs !== null ? { retryAfterMs } : {};
+      real.permits.reportHead(holder, { outcome, ...retryAfter }, model.nowMs, 0.5);
+      expect(real.permits.state.breaker.probe).not.toBe(holder);
+      if (retryAfter.retryAfterMs)
+        model.pausedUntilMs = Math.max(model.pausedUntilMs, model.nowMs + retryAfter.retryAfterMs);
+    }),
+  );
+
 /** A waiter cancels, or a holder or waiter dies: its ticket is disposed. */
 const gone = fc.tuple(passedMs, fc.nat(19)).map(([ms, n]) =>
   command("caller gone", ms, (model, real) => {
@@ -633,7 +714,7 @@ const tick = passedMs.map((ms) => command("tick", ms, () => {}));
 test("in every history: never too many, never too fast, first come first served, and every waiter is served", () => {
   fc.assert(
     fc.property(
-      fc.commands([acquire, acquire, acquire, responded, gone, renew, restart, reconfigure, tick], {
+      fc.commands([acquire, acquire, acquire, responded, headCame, gone, renew, restart, reconfigure, tick], {
         maxCommands: 150,
       }),
       (commands) => {
