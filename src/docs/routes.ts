@@ -3,11 +3,16 @@
  * style come from this Worker's own assets, so the page works with no internet and loads no other script.
  */
 import { requireScope } from "../kernel/access.ts";
-import { type ApiDocument, createRouter, describePage, type Router } from "../kernel/app.ts";
+import { type ApiDocument, createRouter, describePage, pagePolicy, type Router } from "../kernel/app.ts";
 import { Problem } from "../kernel/problem.ts";
 
-const CSP =
-  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'";
+/** Swagger UI sets styles in its elements, and has images in its style. */
+const POLICY = pagePolicy(
+  "script-src 'self'",
+  "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+);
 
 const PAGE = `<!doctype html>
 <html lang="en">
@@ -24,8 +29,8 @@ const PAGE = `<!doctype html>
 
 const START_SCRIPT = `SwaggerUIBundle({ dom_id: "#reference", url: "/openapi.json", deepLinking: true, validatorUrl: null, tryItOutEnabled: true });\n`;
 
-/** The files of Swagger UI's package that are served. */
-const ASSETS = new Set(["swagger-ui.css", "swagger-ui-bundle.js"]);
+/** The files of Swagger UI's package that are served. `prepare` in package.json keeps the others from being deployed. */
+export const ASSETS = new Set(["swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-bundle.js.LICENSE.txt"]);
 
 /** `describe` gives the OpenAPI document of the whole application, as it is called under `origin`. */
 export function createDocs(describe: (origin: string) => ApiDocument): Router {
@@ -40,7 +45,7 @@ export function createDocs(describe: (origin: string) => ApiDocument): Router {
   );
   docs.openapi(
     describePage({ path: "/docs", operationId: "showDocs", summary: "The API reference, for people" }),
-    (c) => c.html(PAGE, 200, { "Content-Security-Policy": CSP }),
+    (c) => c.html(PAGE, 200, POLICY),
   );
   docs.get("/docs/start.js", (c) =>
     c.body(START_SCRIPT, 200, { "Content-Type": "text/javascript; charset=utf-8" }),

@@ -1,3 +1,4 @@
+import { cleanText } from "./clean-url.ts";
 import { cutText, showValue, toFields } from "./safe-text.ts";
 
 export { describeError, errorFields } from "./safe-text.ts";
@@ -7,13 +8,14 @@ export type LogLevel = "info" | "warn" | "error";
 const MAX_LOG_MESSAGE_LENGTH = 2_000;
 
 /**
- * Writes one structured line, whatever it is given: what is not JSON is shown as text, and what is long is cut.
- * `fields` must contain no secret, no header of a request, and no URL or path that `cleanPath` has not seen.
+ * Writes one structured line, whatever it is given: what is not JSON is shown as text, what is long is cut, and URLs are
+ * cleaned (their queries, their passwords, the tokens of links). `fields` must contain no other secret, and no header of
+ * a request.
  */
 export function log(level: LogLevel, message: string, fields: Record<string, unknown> = {}): void {
   const text = typeof message === "string" ? cutText(message, MAX_LOG_MESSAGE_LENGTH) : showValue(message);
   // Code that is not checked by types calls this too, through `ctx.log`.
   const method = level === "warn" || level === "error" ? level : "info";
   const line = { level: method, message: text, ...toFields(fields) };
-  console[method](JSON.stringify(line));
+  console[method](cleanText(JSON.stringify(line)));
 }

@@ -1,10 +1,39 @@
 import { describe, expect, test } from "vitest";
+import packageJson from "../../package.json";
+import { ASSETS } from "../../src/docs/routes.ts";
 import { callForJson, callWorker } from "../support/call.ts";
 
 test("/openapi.json names the server that it was read from", async () => {
   for (const site of ["http://localhost", "http://127.0.0.1:9000"]) {
     const { body } = await callForJson("/openapi.json", { site });
     expect([body.openapi, body.servers]).toMatchObject(["3.1.0", [{ url: site }]]);
+  }
+});
+
+test.each(["/", "/docs", "/docs/"])(
+  "the policy of %s leaves nothing open that it does not need",
+  async (path) => {
+    const { response } = await callWorker(path);
+    await response.text();
+    const directives = response.headers.get("Content-Security-Policy")?.split("; ") ?? [];
+    // default-src does not cover the others.
+    for (const name of ["default-src", "base-uri", "form-action", "frame-ancestors"])
+      expect(directives).toContain(`${name} 'none'`);
+    for (const directive of directives)
+      expect(directive).not.toMatch(/\*|https?:|'unsafe-eval'|script-src.*'unsafe/);
+    expect(response.headers.get("X-Content-Type-Options")).toBe("nosniff");
+    expect(response.headers.get("Referrer-Policy")).toBe("no-referrer");
+  },
+);
+
+test("of Swagger UI's package, exactly what is served is deployed", async () => {
+  const kept = [...packageJson.scripts.prepare.matchAll(/'!([^']+)'/g)].map(([, name]) => name);
+  expect(kept).toEqual([...ASSETS]);
+  expect(packageJson.scripts.prepare).toContain("'*'");
+  for (const name of ASSETS) {
+    const { response } = await callWorker(`/docs/${name}`);
+    expect([name, response.status]).toEqual([name, 200]);
+    expect((await response.arrayBuffer()).byteLength).toBeGreaterThan(1000);
   }
 });
 
@@ -21,6 +50,7 @@ describe("/docs", () => {
       expect((await asset.response.arrayBuffer()).byteLength).toBeGreaterThan(50);
     }
     expect(response.headers.get("Content-Security-Policy")).toContain("script-src 'self';");
+    expect(page).not.toMatch(/<script(?! src=)|<style| style=| on\w+=/);
   });
 
   test.each([

@@ -1,8 +1,8 @@
 /** What the quick start in README.md promises, over real HTTP, without internet. */
 import { createHash, randomBytes } from "node:crypto";
-import { createServer, type IncomingMessage } from "node:http";
+import { createServer, type IncomingMessage, request } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { asFlags, type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
 
 interface Scheduled {
@@ -69,6 +69,67 @@ test("POST /upload-file, and the same bytes back", async () => {
 
 test("GET /data, without internet", async () => {
   expect(await getJson(`${server.url}/data`)).toMatchObject({ id: 1, title: expect.any(String) });
+});
+
+describe("a page of a name that resolves to this machine (DNS rebinding) cannot call,", () => {
+  const CHROME = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0.0.0",
+    "Accept-Language": "en",
+  };
+  const port = () => new URL(server.url).port;
+  const statusOf = async (method: string, headers: (port: string) => Record<string, string>) =>
+    new Promise<number | undefined>((resolve, reject) => {
+      const { hostname } = new URL(server.url);
+      request({ hostname, port: port(), path: "/files", method, headers: headers(port()) }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      })
+        .on("error", reject)
+        .end();
+    });
+
+  test.each<[string, string, (port: string) => Record<string, string>, number]>([
+    ["as it is", "GET", (at) => ({ ...CHROME, Host: `evil.example:${at}` }), 401],
+    [
+      "with a forged URL, which the local runtime believes",
+      "GET",
+      (at) => ({ ...CHROME, Host: `evil.example:${at}`, "MF-Original-URL": `http://localhost:${at}/files` }),
+      403,
+    ],
+    [
+      "with a forged URL and mode, as a fetch of Node would have",
+      "GET",
+      (at) => ({
+        ...CHROME,
+        "Accept-Language": "*",
+        Host: `evil.example:${at}`,
+        "MF-Original-URL": `http://localhost:${at}/files`,
+        "X-Mf-Sec-Fetch-Mode": "cors",
+      }),
+      403,
+    ],
+    [
+      "with a forged URL and its own Origin",
+      "POST",
+      (at) => ({
+        Host: `evil.example:${at}`,
+        Origin: `http://evil.example:${at}`,
+        "MF-Original-URL": `http://localhost:${at}/run-tasks`,
+      }),
+      403,
+    ],
+    ["by the Origin of another site alone", "GET", () => ({ Origin: "https://evil.example" }), 403],
+  ])("%s", async (_name, method, headers, status) => {
+    expect(await statusOf(method, headers)).toBe(status);
+  });
+
+  test("but our own pages, curl and Node can", async () => {
+    const own = { ...CHROME, "Sec-Fetch-Site": "same-origin" };
+    expect(await statusOf("GET", () => own)).toBe(200);
+    expect(await statusOf("GET", (at) => ({ ...own, Origin: `http://localhost:${at}` }))).toBe(200);
+    expect(await statusOf("GET", () => ({ "User-Agent": "curl/8.5.0" }))).toBe(200);
+    expect((await fetch(`${server.url}/files`)).status).toBe(200);
+  });
 });
 
 test.each([

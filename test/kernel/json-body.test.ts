@@ -1,5 +1,6 @@
 import { createExecutionContext, env } from "cloudflare:test";
 import { createRoute } from "@hono/zod-openapi";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createApp, createRouter } from "../../src/kernel/app.ts";
@@ -98,6 +99,57 @@ describe("a number that a double does not keep is a 422 that names its place:", 
       places,
     ]);
     expect(body.errors?.[0]?.detail).toContain("Send it as a string.");
+  });
+});
+
+describe("for any number, however it is written and wherever it stands,", () => {
+  const literal = fc.stringMatching(/^-?(0|[1-9]\d{0,24})(\.\d{1,24})?([eE][+-]?\d{1,3})?$/);
+
+  /** The exact value as a fraction, of whatever JSON can write. */
+  function exactly(text: string): { numerator: bigint; denominator: bigint } {
+    const [mantissa = "", exponent = "0"] = text.toLowerCase().split("e");
+    const [whole = "", fraction = ""] = mantissa.split(".");
+    const power = Number(exponent) - fraction.length;
+    const digits = BigInt(whole + fraction);
+    return power >= 0
+      ? { numerator: digits * 10n ** BigInt(power), denominator: 1n }
+      : { numerator: digits, denominator: 10n ** BigInt(-power) };
+  }
+
+  function mustBeKept(text: string): boolean {
+    const value = Number(text);
+    if (!Number.isFinite(value)) return false;
+    const [a, b] = [exactly(text), exactly(JSON.stringify(value))];
+    const isSame = a.numerator * b.denominator === b.numerator * a.denominator;
+    const isInteger = /^-?\d+$/.test(text);
+    if (isInteger) return isSame && Math.abs(value) <= 2 ** 53;
+    // A fraction is as precise as a double, but does not vanish.
+    return isSame || (Math.abs(value) < 2 ** 53 && value !== 0);
+  }
+
+  test("it is taken exactly if it is kept", async () => {
+    await fc.assert(
+      fc.asyncProperty(literal, async (number) => {
+        const places = [number, `[${number}]`, `{"a": [true, "1e999", {"b":${number}}], "c": null}`];
+        const statuses = await Promise.all(places.map(async (text) => (await send(text)).status));
+        expect([number, ...statuses]).toEqual([
+          number,
+          ...Array<number>(3).fill(mustBeKept(number) ? 200 : 422),
+        ]);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test("of what JSON.stringify writes, everything is taken but integers beyond 2^53", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.double({ noNaN: true, noDefaultInfinity: true }), async (number) => {
+        const text = JSON.stringify(number);
+        const isLong = /^-?\d+$/.test(text) && Math.abs(number) > 2 ** 53;
+        expect([text, (await send(text)).status]).toEqual([text, isLong ? 422 : 200]);
+      }),
+      { numRuns: 1_000 },
+    );
   });
 });
 

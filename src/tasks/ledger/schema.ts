@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { TYPE_NAME } from "../types/define.ts";
+import { cleanUrl } from "../../kernel/clean-url.ts";
+import { CALLBACK_TYPE, TYPE_NAME } from "../types/define.ts";
 import { POOLS, TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
 
 /** A task as SQLite stores it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */
@@ -135,7 +136,7 @@ export const taskSchema = z
       .object({ name: z.string(), message: z.string() })
       .nullable()
       .meta({ description: "Why the task failed; before that, why its last attempt failed." }),
-    callbackUrl: z.string().nullable(),
+    callbackUrl: z.string().nullable().meta({ description: "Without its query, which may hold a secret." }),
   })
   .meta({ id: "Task" });
 
@@ -150,7 +151,7 @@ export function toTask(row: TaskRow): Task {
     priority: row.priority,
     attempt: row.attempt,
     crashes: row.crashes,
-    input: readJsonOrNull(row.input),
+    input: row.type === CALLBACK_TYPE ? withCleanUrl(row.input) : readJsonOrNull(row.input),
     progress:
       row.progress_ratio === null ? null : { ratio: row.progress_ratio, message: row.progress_message },
     createdAt: time(row.created_at_ms) ?? new Date(0).toISOString(),
@@ -159,7 +160,7 @@ export function toTask(row: TaskRow): Task {
     finishedAt: time(row.finished_at_ms),
     result: row.result === null ? null : readJsonOrNull(row.result),
     error: row.error === null ? null : readError(row.error),
-    callbackUrl: row.callback_url,
+    callbackUrl: row.callback_url === null ? null : cleanUrl(row.callback_url),
   };
 }
 
@@ -176,6 +177,12 @@ function readError(text: string): TaskError {
   return parsed.success
     ? parsed.data
     : { name: "Error", message: "The recorded error can no longer be read." };
+}
+
+/** The input of a callback, whose URL is shown like that of the task which it reports. */
+function withCleanUrl(text: string): unknown {
+  const parsed = z.looseObject({ url: z.url() }).safeParse(readJsonOrNull(text));
+  return parsed.success ? { ...parsed.data, url: cleanUrl(parsed.data.url) } : null;
 }
 
 function readJsonOrNull(text: string): unknown {

@@ -139,6 +139,17 @@ describe("one task", () => {
     expect(await taskOf(id)).toMatchObject({ callbackUrl: url });
   });
 
+  test("shows the query of its callback URL to nobody", async () => {
+    const url = "https://app.example.com/hooks/tasks?key=secret";
+    const id = await submitted({ ...LATER, callback_url: url });
+    for (const path of ["/tasks", `/tasks/${id}`]) {
+      const { response } = await callWorker(path);
+      const text = await response.text();
+      expect(text).toContain('"callbackUrl":"https://app.example.com/hooks/tasks"');
+      expect(text).not.toContain("secret");
+    }
+  });
+
   test("on a shard that cannot be reached is a 503, and nothing is stored", async () => {
     vi.spyOn(scheduler, "wait").mockResolvedValue();
     const { status, headers, body } = await submit(ECHO, { variables: brokenLedger("submit") });

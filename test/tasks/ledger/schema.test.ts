@@ -51,6 +51,20 @@ test("a row is shown without the ledger's internal columns", () => {
   });
 });
 
+test("the query and the password of a callback's URL are shown to nobody, also not in the task that sends it", () => {
+  const callback_url = "https://me:secret@app.example.com:8443/hooks/a?key=secret#secret";
+  expect(toTask({ ...ROW, callback_url }).callbackUrl).toBe("https://app.example.com:8443/hooks/a");
+  const input = JSON.stringify({ taskId: "s0-a", finishedAt: "then", url: callback_url });
+  expect(toTask({ ...ROW, type: "callback", input }).input).toEqual({
+    taskId: "s0-a",
+    finishedAt: "then",
+    url: "https://app.example.com:8443/hooks/a",
+  });
+  // Whatever else has such an input keeps it: its caller may read it.
+  expect(toTask({ ...ROW, input }).input).toEqual(JSON.parse(input));
+  expect(toTask({ ...ROW, type: "callback", input: '{"url": 1}' }).input).toBeNull();
+});
+
 test("a task matches its schema in every status, and only a scheduled task has a time to run", () => {
   for (const status of TASK_STATUSES) {
     const task = toTask({ ...ROW, status });
