@@ -7,7 +7,7 @@ import { isReservedInRequests, isReservedInResponses } from "./reserved-headers.
 export const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] as const;
 /** They ask for no change (RFC 9110 §9.2.1). */
 export const SAFE_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];
-export type Method = (typeof METHODS)[number];
+type Method = (typeof METHODS)[number];
 
 const LOCATION_HINTS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
 

@@ -89,10 +89,17 @@ function chooseUpload(random: Random): Upload {
   return { chunks, hasLength: random.chance(0.5), breaksOffAfter };
 }
 
-/** Sends a body. Returns false if it was broken off. */
-async function sendBody(request: ClientRequest, { chunks, breaksOffAfter }: Upload): Promise<boolean> {
+/** Sends a body, or breaks it off. Resolves to true if all of it was sent. */
+async function sendBody(
+  request: ClientRequest,
+  { chunks, breaksOffAfter }: Upload,
+  breakOff: () => void,
+): Promise<boolean> {
   for (const [i, chunk] of chunks.entries()) {
-    if (i >= breaksOffAfter) return false;
+    if (i >= breaksOffAfter) {
+      breakOff();
+      return false;
+    }
     request.write(chunk);
     await sleep(CHUNK_EVERY_MS);
   }
@@ -157,13 +164,9 @@ function call(
   if (!upload) request.end();
   else {
     request.flushHeaders();
-    sendBody(request, upload).then(
-      (isWhole) => {
-        isSent = isWhole;
-        if (!isWhole) cancel();
-      },
-      () => {}, // the request's `error` event says it
-    );
+    sendBody(request, upload, cancel)
+      .then((isWhole) => (isSent = isWhole))
+      .catch(() => {}); // the request's `error` event says it
   }
   return promise;
 }
