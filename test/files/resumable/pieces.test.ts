@@ -1,6 +1,12 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { awaited, isWaiting, pauseUntilAskedMs, toPiece, withPieces } from "../../../src/files/resumable/pieces.ts";
+import {
+  awaited,
+  isWaiting,
+  pauseUntilAskedMs,
+  toPiece,
+  withPieces,
+} from "../../../src/files/resumable/pieces.ts";
 import { MAX_LIFETIME_MS, type Piece } from "../../../src/files/resumable/rules.ts";
 import { newRecord } from "../../../src/files/resumable/session-storage.ts";
 import { specOf } from "../../support/uploads.ts";
