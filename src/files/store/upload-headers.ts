@@ -17,7 +17,9 @@ export function readSize(headers: Headers, name: string): number | null {
  * would tell its readers that they have to decode it.
  */
 export function rejectContentCoding(headers: Pick<Headers, "get">, what = "file"): void {
-  const codings = (headers.get("Content-Encoding") ?? "").split(",").map((coding) => coding.trim().toLowerCase());
+  const codings = (headers.get("Content-Encoding") ?? "")
+    .split(",")
+    .map((coding) => coding.trim().toLowerCase());
   if (codings.every((coding) => coding === "" || coding === "identity")) return;
   throw new Problem(
     "unsupported-media",
