@@ -27,7 +27,7 @@ export function encodeTransfer(random: Random, bytes: Buffer): { encoding?: stri
     case 0:
       return {
         encoding: "base64",
-        body: Buffer.from(`${bytes.toString("base64").replaceAll(/.{76}/g, "$&\r\n")}`),
+        body: Buffer.from(bytes.toString("base64").replaceAll(/.{76}/g, "$&\r\n")),
       };
     case 1:
       return { encoding: "Quoted-Printable", body: Buffer.from(encodeQuotedPrintable(bytes)) };

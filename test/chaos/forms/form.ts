@@ -151,7 +151,7 @@ function makeBoundary(random: Random): string {
 }
 
 function makeFile({ random, boundary, charset, content }: Making, anyField: string): Part {
-  const field = charset ? charset.name : anyField;
+  const field = charset && anyField !== "file" ? charset.name : anyField;
   const filename = charset ? charset.name : pick(random, FILENAMES);
   const bytes = makeBody(random, boundary);
   const sha256 = createHash("sha256").update(bytes).digest("hex");
@@ -199,7 +199,7 @@ function disposition(
   const isQuotedString = all.includes('"') && !all.includes("\\") && random.chance(0.5);
   const escape = (text: string) =>
     isQuotedString ? text.replaceAll('"', '\\"') : text.replaceAll('"', "%22");
-  const encode = (text: string) => `"${charset ? charset.bytes : bytesOf(escape(text))}"`;
+  const encode = (text: string) => `"${text === charset?.name ? charset.bytes : bytesOf(escape(text))}"`;
   return [`name=${encode(name)}`, named ?? (filename !== undefined && `filename=${encode(filename)}`)]
     .filter(Boolean)
     .join("; ");
