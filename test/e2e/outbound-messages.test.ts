@@ -317,7 +317,8 @@ describe("a response that breaks off", () => {
     expect(await outcomesSince("hasty", before)).toEqual({ failed: 1 });
   });
 
-  test("is not read: is charged to nobody", async () => {
+  // On a busy machine the upstream, too, may pause for longer than the time-out: then it is charged, and rightly.
+  test("is not read: is charged to nobody", { retry: 2 }, async () => {
     const before = await statusOf("hasty");
     respond = ({ socket }) =>
       void socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n${"x".repeat(50_000_000)}`);

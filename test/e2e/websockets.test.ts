@@ -72,7 +72,8 @@ describe("its permit is free when", () => {
   test("the client closes it", async () => {
     const { client, far } = await open();
     expect(await outcomeOf(() => client.socket.close(4001, "enough"))).toEqual(["ok"]);
-    expect([far.closed, client.closed]).toEqual(Array(2).fill({ code: 4001, reason: "enough" }));
+    const how = { code: 4001, reason: "enough" };
+    await expect.poll(() => [far.closed, client.closed]).toEqual([how, how]);
   });
 
   test("the client closes it without a code", async () => {

@@ -62,7 +62,7 @@ export async function acquirePermit(env: Env, upstream: Upstream, options: Acqui
     fence,
     queuedMs: Date.now() - requestedAtMs,
     signal: renewal.signal,
-    onHead: head.onHead,
+    onHead: (feedback, endsSoon) => head.onHead(feedback, endsSoon),
     release: async (feedback) => {
       head.stop();
       const ticket = renewal.stop();

@@ -7,8 +7,8 @@ const CHUNK_BYTES = 64 * 1024;
 export interface ChunkReader {
   /** The next chunk; undefined at the end. Rejects if the stream fails. */
   read(): Promise<Uint8Array | undefined>;
-  /** Says that no more is wanted. Never rejects. */
-  cancel(reason?: unknown): Promise<void>;
+  /** Says that no more is wanted. */
+  cancel(reason?: unknown): void;
 }
 
 export function readChunks(body: ReadableStream<Uint8Array>): ChunkReader {
@@ -21,7 +21,9 @@ export function readChunks(body: ReadableStream<Uint8Array>): ChunkReader {
       // Whoever collects small chunks must not keep the whole buffer behind each.
       return value.byteLength < CHUNK_BYTES / 2 ? value.slice() : value;
     },
-    cancel: async (reason) => reader.cancel(reason).catch(() => {}),
+    cancel: (reason) => {
+      reader.cancel(reason).catch(() => {});
+    },
   };
 }
 
@@ -30,7 +32,9 @@ function defaultReader(body: ReadableStream<Uint8Array>): ChunkReader {
   const reader = body.getReader();
   return {
     read: async () => (await reader.read()).value,
-    cancel: async (reason) => reader.cancel(reason).catch(() => {}),
+    cancel: (reason) => {
+      reader.cancel(reason).catch(() => {});
+    },
   };
 }
 

@@ -85,7 +85,7 @@ class TrackedSource {
     const { timeout, onEnd } = this.#options;
     timeout.waitFor("response");
     if (error === undefined) return onEnd();
-    void this.#reader.cancel(error);
+    this.#reader.cancel(error);
     setTimeout(() => onEnd(error), CLOSING_MS);
   }
 
@@ -132,7 +132,7 @@ export async function readAhead(
       if (chunk) controller.enqueue(chunk);
       else controller.close();
     },
-    cancel: async (reason) => reader.cancel(reason),
+    cancel: (reason) => reader.cancel(reason),
   });
   return { response: asCoded(rest, response), isWhole: false };
 }

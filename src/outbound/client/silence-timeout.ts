@@ -8,7 +8,7 @@
 import { Problem } from "../../kernel/problem.ts";
 import { upstreamProblem } from "./errors.ts";
 
-export type Party = "upstream" | "client";
+type Party = "upstream" | "client";
 
 export interface SilenceTimeout {
   /** Aborts after `timeoutMs` of silence, when one of the given signals does, or by `abort`. */

@@ -16,7 +16,7 @@ export interface UploadLimits extends PaceLimits {
   maxMs: number;
 }
 
-export const UPLOAD_LIMITS: UploadLimits = { ...CLIENT_PACE, maxMs: 15 * 60_000 };
+const UPLOAD_LIMITS: UploadLimits = { ...CLIENT_PACE, maxMs: 15 * 60_000 };
 
 /** What a request has for its upstream: bytes, which can be sent again, or a stream, with its length if it is known. */
 export interface RequestBody {
@@ -32,7 +32,11 @@ export function startUpload({ body, bodyLength }: RequestBody, timeout: SilenceT
   if (!(body instanceof ReadableStream)) return body;
   const { readable, writable } =
     bodyLength === undefined ? new IdentityTransformStream() : new FixedLengthStream(bodyLength);
-  void send(body, bodyLength, writable.getWriter(), timeout);
+  send(body, bodyLength, writable.getWriter(), timeout)
+    .catch((error: unknown) => {
+      if (!(error instanceof RestRefused)) timeout.abort(error);
+    })
+    .finally(() => timeout.waitFor("upload"));
   return readable;
 }
 
@@ -43,21 +47,15 @@ async function send(
   timeout: SilenceTimeout,
 ): Promise<void> {
   let sent = 0;
-  try {
-    for await (const chunk of uploadedChunks(body, timeout)) {
-      sent += chunk.length;
-      if (length !== undefined && sent > length) throw wrongLength(length);
-      timeout.waitFor("upload", "upstream");
-      await writer.write(chunk).catch(refuseRest);
-    }
-    if (length !== undefined && sent < length) throw wrongLength(length);
-    timeout.waitFor("upload");
-    await writer.close().catch(refuseRest);
-  } catch (error) {
-    if (!(error instanceof RestRefused)) timeout.abort(error);
-  } finally {
-    timeout.waitFor("upload");
+  for await (const chunk of uploadedChunks(body, timeout)) {
+    sent += chunk.length;
+    if (length !== undefined && sent > length) throw wrongLength(length);
+    timeout.waitFor("upload", "upstream");
+    await writer.write(chunk).catch(refuseRest);
   }
+  if (length !== undefined && sent < length) throw wrongLength(length);
+  timeout.waitFor("upload");
+  await writer.close().catch(refuseRest);
 }
 
 /** The upstream takes no more. What it has to say about that, the fetch says. */
@@ -95,7 +93,7 @@ export async function* uploadedChunks(
   const pace = new Pace(limits);
   const startedAtMs = Date.now();
   // Ends a pending read.
-  const onAbort = () => void reader.cancel(timeout.signal.reason);
+  const onAbort = () => reader.cancel(timeout.signal.reason);
   timeout.signal.addEventListener("abort", onAbort, { once: true });
   try {
     for (;;) {
@@ -118,6 +116,6 @@ export async function* uploadedChunks(
     }
   } finally {
     timeout.signal.removeEventListener("abort", onAbort);
-    await reader.cancel();
+    reader.cancel();
   }
 }

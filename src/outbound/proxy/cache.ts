@@ -224,6 +224,6 @@ function collecting(
       else chunks.push(chunk);
       controller.enqueue(chunk);
     },
-    cancel: async (reason) => reader.cancel(reason),
+    cancel: (reason) => reader.cancel(reason),
   });
 }

@@ -94,7 +94,7 @@ describe("an upload that stalls", () => {
 
   test("is not one that takes longer than timeout_ms, but keeps coming", async () => {
     resetUpstream(async (request) => new Response(await request.text()));
-    const body = bodyOf([..."0123456789"], { everyMs: 50 });
+    const body = bodyOf("0123456789".split(""), { everyMs: 50 });
     const { response, settled } = await callWorker("/fetch/upload-timed/x", { method: "POST", body });
     expect([response.status, await response.text()]).toEqual([200, "0123456789"]);
     await settled();

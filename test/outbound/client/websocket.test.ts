@@ -46,7 +46,7 @@ beforeEach(async () => {
 });
 
 /** Opens a socket through Sluice. `next` resolves to what comes over it, or to how it closed. */
-async function open(headers: HeadersInit = {}, path = "/fetch/socket/live") {
+async function open(headers: Record<string, string> = {}, path = "/fetch/socket/live") {
   const { response } = await callWorker(path, { headers: { ...UPGRADE, ...headers } });
   const socket = response.webSocket;
   if (!socket) throw new Error(`no WebSocket: ${response.status} ${await response.text()}`);
@@ -89,7 +89,7 @@ describe("a WebSocket", () => {
         "Sec-WebSocket-Protocol": "chat, superchat",
         "Sec-WebSocket-Version": "13",
         Cookie: "a=b",
-        Origin: "http://x",
+        Origin: "http://localhost",
       },
       "/fetch/socket/live?room=1",
     );

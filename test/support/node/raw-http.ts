@@ -58,7 +58,7 @@ export class Received {
   async until(condition: (received: this) => boolean): Promise<this> {
     for (let waitedMs = 0; !condition(this); waitedMs += POLL_MS) {
       if (waitedMs > MAX_WAIT_MS)
-        throw new Error(`This did not come: ${condition}. What came:\n${this.text}`);
+        throw new Error(`This did not come: ${String(condition)}. What came:\n${this.text}`);
       await sleep(POLL_MS);
     }
     return this;
