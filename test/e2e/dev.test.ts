@@ -1,6 +1,6 @@
 /** What the quick start in README.md promises, over real HTTP, without internet. */
 import { createHash, randomBytes } from "node:crypto";
-import { createServer, type IncomingMessage, request } from "node:http";
+import { createServer, request as httpRequest, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { asFlags, type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
@@ -80,10 +80,13 @@ describe("a page of a name that resolves to this machine (DNS rebinding) cannot 
   const statusOf = async (method: string, headers: (port: string) => Record<string, string>) =>
     new Promise<number | undefined>((resolve, reject) => {
       const { hostname } = new URL(server.url);
-      request({ hostname, port: port(), path: "/files", method, headers: headers(port()) }, (response) => {
-        response.resume();
-        resolve(response.statusCode);
-      })
+      httpRequest(
+        { hostname, port: port(), path: "/files", method, headers: headers(port()) },
+        (response) => {
+          response.resume();
+          resolve(response.statusCode);
+        },
+      )
         .on("error", reject)
         .end();
     });
