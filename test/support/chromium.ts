@@ -23,8 +23,8 @@ const FLAGS = [
   "--disable-extensions",
   "--mute-audio",
   "--remote-debugging-port=0",
-  // Nothing but this machine can be reached.
-  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+  // Nothing but this machine can be reached, also under the name of somebody else.
+  "--host-resolver-rules=MAP rebound.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 ];
 
 type Message = {
