@@ -101,15 +101,14 @@ export const requireScope =
 
 function identify(access: Access, request: Request): Principal {
   const { token, ambient } = readCredentials(request.headers.get("Authorization"));
-  const isLocal = isToLoopback(request);
-  if (token === undefined && access.localIsOpen && isLocal) {
+  if (token === undefined && access.localIsOpen && isToLoopback(request)) {
     refuseOtherSites(access.corsOrigins, request);
     refuseRebound(request);
     return { name: "local", scopes: SCOPES };
   }
   if (access.tokens.length === 0) {
     throw unauthorized(
-      `This Sluice has no tokens, so it refuses everything but /healthz. ${isLocal ? OPEN_LOCALLY : SET_TOKENS}`,
+      `This Sluice has no tokens, so it refuses everything but /healthz. ${isToLoopback(request) ? OPEN_LOCALLY : SET_TOKENS}`,
     );
   }
   if (token === undefined) throw unauthorized("Send a token: `Authorization: Bearer …`.");

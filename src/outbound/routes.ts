@@ -80,6 +80,7 @@ const updateUpstream = createRoute({
     ...problems({
       ...NOT_FOUND,
       400: "The body is not JSON.",
+      413: "The body is too long.",
       415: "The Content-Type is not application/json.",
       422: "The body is not a valid change.",
     }),

@@ -186,6 +186,22 @@ describe("the OpenAPI document", () => {
     }
   });
 
+  test("gives every operation that takes JSON the responses 400, 413, 415 and 422", async () => {
+    const takers = (await readOperations()).filter(({ operation }) => {
+      const { content = {} } = (operation.requestBody ?? {}) as { content?: object };
+      return "application/json" in content;
+    });
+    expect(takers.length).toBeGreaterThanOrEqual(5);
+    for (const { path, method, operation } of takers) {
+      const statuses = ["400", "413", "415", "422"];
+      expect([method, path, Object.keys(operation.responses)]).toEqual([
+        method,
+        path,
+        expect.arrayContaining(statuses),
+      ]);
+    }
+  });
+
   test("gives the routes of tasks and schedules the response 503, and those that take JSON 400, 413, 415 and 422", async () => {
     const routes = (await readOperations()).filter(({ path }) => /^\/(tasks|schedules)(\/|$)/.test(path));
     expect(routes.length).toBeGreaterThanOrEqual(12);

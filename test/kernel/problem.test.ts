@@ -33,6 +33,8 @@ test.each<[ProblemKind, number]>([
   ["range-not-satisfiable", 416],
   ["invalid", 422],
   ["idempotency-key-reused", 422],
+  ["too-many-requests", 429],
+  ["headers-too-large", 431],
   ["checksum-mismatch", 460],
   ["internal", 500],
   ["no-link-key", 503],

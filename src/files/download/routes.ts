@@ -123,7 +123,9 @@ const createLinkRoute = createRoute({
   responses: {
     201: json("The link.", z.object({ url: z.url(), expiresAt: z.iso.datetime() }).meta({ id: "Link" })),
     ...problems({
+      400: "The body is not valid JSON.",
       404: "There is no such file.",
+      413: "The body is too long.",
       415: "The body is not application/json.",
       422: "`expires_in` is invalid.",
       503: "The secret LINK_KEYS is not set.",
