@@ -184,7 +184,8 @@ describe("tus-js-client", () => {
       post({ "Upload-Concat": "partial", "Upload-Length": String(part.length) });
     const urls = [await partial(a), await partial(b)];
     const final = await post({ "Upload-Concat": `final;${urls.join(" ")}` });
-    for (const [i, part] of [a, b].entries()) await startUpload(Buffer.from(part), { uploadUrl: urls[i] ?? null }).ended;
+    for (const [i, part] of [a, b].entries())
+      await startUpload(Buffer.from(part), { uploadUrl: urls[i] ?? null }).ended;
     await expect
       .poll(async () => (await read(basename(final))).digest, { timeout: 15_000 })
       .toBe(sha256(bytes));
