@@ -72,6 +72,12 @@ export const readAccess = perEnv((env): Access => {
   };
 });
 
+/** How many different callers there can be, by the names of their tokens. */
+export function countCallers(env: Env): number {
+  const { tokens, localIsOpen } = readAccess(env);
+  return new Set(tokens.map(({ name }) => name)).size + Number(localIsOpen);
+}
+
 /** Finds out who is calling, or rejects the request with 401. */
 export const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
   c.set("principal", identify(readAccess(c.env), c.req.raw));

@@ -32,7 +32,7 @@ describe("with tokens configured", () => {
     ["a Basic header that is not base64", "Basic %%%", 401],
     ["a Basic header with junk in its base64", `${basic(READER).slice(0, 8)}!${basic(READER).slice(8)}`, 401],
     ["a Basic header with spaces in its base64", `${basic(READER)} =`, 401],
-    ["a Basic header of base64url", basic(`${READER}`).replace(/=*$/, "-_"), 401],
+    ["a Basic header of base64url", basic(READER).replace(/=*$/, "-_"), 401],
     ["a Basic header without its padding", `Basic ${btoa(`ab:${READER}`).replace(/=+$/, "")}`, 401],
     ["a Basic header with other last bits", otherLastBits(basic(READER)), 401],
     ["a Basic header without a colon", `Basic ${btoa(READER)}`, 401],
@@ -127,8 +127,8 @@ describe("closed unless opened", () => {
     // No key has signed this link.
     "GET /files/{id}/links/{token}": 403,
     // The protocols that the server speaks, as tus requires; nothing about any upload.
-    "OPTIONS /uploads": 204,
-    "OPTIONS /uploads/{id}": 204,
+    "OPTIONS /uploads": 200,
+    "OPTIONS /uploads/{id}": 200,
   };
 
   const call = async (method: string, path: string) =>

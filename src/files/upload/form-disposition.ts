@@ -46,8 +46,7 @@ interface Quotes {
 
 const BROWSER_QUOTES: Quotes = {
   inner: /[^"]*/y,
-  unescape: (inner) =>
-    inner.replaceAll("%22", '"').replaceAll(/%0d/gi, "\r").replaceAll(/%0a/gi, "\n"),
+  unescape: (inner) => inner.replaceAll("%22", '"').replaceAll(/%0d/gi, "\r").replaceAll(/%0a/gi, "\n"),
 };
 
 const QUOTED_STRING: Quotes = {

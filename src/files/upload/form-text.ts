@@ -79,7 +79,10 @@ function decode(bytes: Uint8Array, charset: string, what: string, remedy: string
   try {
     return decoder.decode(bytes);
   } catch {
-    throw new Problem("malformed", `The form cannot be read: ${what} is not in ${decoder.encoding}; ${remedy}.`);
+    throw new Problem(
+      "malformed",
+      `The form cannot be read: ${what} is not in ${decoder.encoding}; ${remedy}.`,
+    );
   }
 }
 

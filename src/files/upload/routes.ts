@@ -16,7 +16,8 @@ const ANY_FIELDS = {
   additionalProperties: { oneOf: [BINARY, { type: "string" as const }] },
 };
 const FORM_PROBLEMS = {
-  400: "The form breaks off, is malformed, has no valid boundary, has text that is not in its charset, does not match " +
+  400:
+    "The form breaks off, is malformed, has no valid boundary, has text that is not in its charset, does not match " +
     "a digest, or has one that is not checked here.",
   413: "The form has too many parts, or one of them is too long; `detail` says which limit was exceeded.",
   415: "The body is not multipart/form-data, or it or a part of it has an encoding that is not known.",
@@ -94,7 +95,8 @@ const putFileRoute = createRoute({
     params: z.object({ id: fileIdSchema.meta({ example: "hello.txt" }) }),
     query: uploadQuerySchema,
     body: {
-      description: "The bytes of the file, of any media type. `Content-Type`, with its parameters, becomes its type.",
+      description:
+        "The bytes of the file, of any media type. `Content-Type`, with its parameters, becomes its type.",
       content: { ...TEXT, ...BYTES },
     },
   },
@@ -120,7 +122,10 @@ export const storeRoutes = createRouter()
       checkFile: checkOnlyFile,
       checkField: checkOtherField,
       checkCount: (count) => {
-        if (count === 0) throw invalidFile('There is no file in the form, or none was chosen; send one in the field "file".');
+        if (count === 0)
+          throw invalidFile(
+            'There is no file in the form, or none was chosen; send one in the field "file".',
+          );
       },
     });
     // If the client disconnects, this handler ends, but what it leaves behind must still be removed.

@@ -177,6 +177,9 @@ function checkPutHeaders(headers: Headers): void {
   rejectContentCoding(headers);
   // As curl sends it for `-X PUT -F`: whoever sends a form does not mean its boundaries to become part of the file.
   if (essenceOf(headers.get("Content-Type") ?? "") === "multipart/form-data") {
-    throw new Problem("unsupported-media", "A PUT stores its body as it is; to send a form, POST it to /files.");
+    throw new Problem(
+      "unsupported-media",
+      "A PUT stores its body as it is; to send a form, POST it to /files.",
+    );
   }
 }

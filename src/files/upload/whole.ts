@@ -3,8 +3,8 @@
  * not be taken for the whole (RFC 9110 §14.5).
  */
 import { Problem } from "../../kernel/problem.ts";
-import { essenceOf } from "../store/media-type.ts";
 import type { HeaderFields } from "../store/digests.ts";
+import { essenceOf } from "../store/media-type.ts";
 
 /** Media types of a piece of a file, or of several pieces. */
 const PARTIAL_TYPES = new Set([
@@ -25,7 +25,10 @@ export function rejectPieces(headers: HeaderFields): void {
   }
   const type = essenceOf(headers.get("Content-Type") ?? "");
   if (PARTIAL_TYPES.has(type)) {
-    throw new Problem("unsupported-media", `This stores a whole file, not a part of one (${type}); use /uploads.`);
+    throw new Problem(
+      "unsupported-media",
+      `This stores a whole file, not a part of one (${type}); use /uploads.`,
+    );
   }
 }
 

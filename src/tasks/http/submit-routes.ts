@@ -3,13 +3,13 @@ import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import type { AppEnv } from "../../kernel/app-env.ts";
-import { callbackUrlError } from "../../kernel/callbacks.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import type { NewTask } from "../ledger/claim.ts";
 import { taskLink, taskLinkSchema, taskSchema } from "../ledger/schema.ts";
 import { callObject, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
 import { anyShard, shardOf, shardOfName } from "../ledger/task-id.ts";
 import { submitTasks } from "../run/submit.ts";
+import { checkCallbackUrl } from "../types/callbacks.ts";
 import { checkReservation, parseKey, parseWait } from "./idempotency.ts";
 import { JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE } from "./responses.ts";
 import {
@@ -84,9 +84,11 @@ export const submitRoutes = createRouter().openapi(submitRoute, async (c) => {
   // Before anything is written: whatever is wrong with a header must change nothing.
   const key = parseKey(c.req.header("Idempotency-Key"));
   const waitS = waitOf(c);
-  const checked = checkSubmission(submission, (url) => callbackUrlError(c.env, url));
+  const checked = checkSubmission(submission, (url) => checkCallbackUrl(c.env, url));
   const tasks = createTasks(checked, anyShard(), Date.now());
-  const written = await writeOnce(c, key, submission, tasks);
+  // A batch is not waited for.
+  const waitMs = Array.isArray(submission) ? 0 : (waitS ?? 0) * 1000;
+  const written = await writeOnce(c, key, submission, tasks, waitMs);
   const links = written.map(({ id, error }) => (error === undefined ? taskLink(id, c.req.url) : { error }));
   if (Array.isArray(submission)) return c.json({ tasks: links }, 202, NO_STORE);
   const [link] = links;
@@ -129,8 +131,9 @@ async function writeOnce(
   key: string | undefined,
   submission: Submission,
   tasks: NewTask[],
+  waitMs: number,
 ): Promise<WrittenTask[]> {
-  if (key === undefined) return writeTasks(c, tasks);
+  if (key === undefined) return writeTasks(c, tasks, waitMs);
   const scopedKey = JSON.stringify([c.get("principal").name, key]);
   const keeper = () => ledgerOn(c.env, shardOfName(scopedKey));
   const ids = tasks.map(({ id }) => id);
@@ -144,6 +147,7 @@ async function writeOnce(
     const written = await writeTasks(
       c,
       tasks.map((task, i) => ({ ...task, id: taskIds[i] ?? task.id })),
+      waitMs,
     );
     isComplete = written.every(({ error }) => error === undefined);
     return written;
@@ -154,13 +158,13 @@ async function writeOnce(
 }
 
 /** Writes the tasks of each shard together, and marks those that could not be written. */
-async function writeTasks(c: Context<AppEnv>, tasks: NewTask[]): Promise<WrittenTask[]> {
+async function writeTasks(c: Context<AppEnv>, tasks: NewTask[], waitMs: number): Promise<WrittenTask[]> {
   const failed = new Set<string>();
   const parts = Map.groupBy(tasks, ({ id }) => shardOf(id) ?? "");
   await Promise.all(
     [...parts].map(async ([shard, part]) => {
       try {
-        await submitTasks(c.env, c.executionCtx, shard, part);
+        await submitTasks(c.env, c.executionCtx, shard, part, waitMs);
       } catch (error) {
         log("error", "tasks could not be submitted", { shard, count: part.length, ...errorFields(error) });
         for (const { id } of part) failed.add(id);

@@ -153,7 +153,10 @@ describe("a link", () => {
           .slice(0, path.length),
     ],
     // The last character has two bits that no byte needs: four spellings mean the same bytes.
-    ["another spelling of its signature", (path) => path.replace(/.$/, (last) => BASE64URL.charAt(BASE64URL.indexOf(last) ^ 1))],
+    [
+      "another spelling of its signature",
+      (path) => path.replace(/.$/, (last) => BASE64URL.charAt(BASE64URL.indexOf(last) ^ 1)),
+    ],
     ["a leading zero", (path) => path.replace("links/", "links/0")],
     ["an escaped character", (path) => path.replace("links/1", "links/%31").replace(/(.)$/, "%2B")],
     ["a changed time", (path) => path.replace(/links\/(\d+)/, (_, time) => `links/${Number(time) + 1}`)],

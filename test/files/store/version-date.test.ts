@@ -11,7 +11,12 @@ test.each<[string, number, PreviousVersion | undefined, number]>([
   ["one that replaces another", S + 300, { datedAtMs: S - 5000, endedAtMs: S + 300 }, S + 1000],
   ["one that replaces another of its second", S + 300, { datedAtMs: S, endedAtMs: S + 300 }, S + 1000],
   ["the next, too", S + 301, { datedAtMs: S + 1000, endedAtMs: S + 301 }, S + 1000],
-  ["one after another that was removed in this second", S + 300, { datedAtMs: S, endedAtMs: S + 1 }, S + 1000],
+  [
+    "one after another that was removed in this second",
+    S + 300,
+    { datedAtMs: S, endedAtMs: S + 1 },
+    S + 1000,
+  ],
   ["one after another that was removed before", S + 300, { datedAtMs: S, endedAtMs: S - 1 }, S],
   ["one that is written when the clock was set back", S, { datedAtMs: S + 60_000, endedAtMs: S }, S + 61_000],
 ])("%s", (_name, nowMs, previous, date) => {

@@ -50,9 +50,21 @@ describe("a field is read", () => {
     ["in UTF-16", [field(utf16("é€"), "text/plain; charset=utf-16le")], "é€"],
     ["in the charset of the form", [charset("ISO-8859-1"), field("caf\xe9")], "café"],
     ["in the charset of the form, which comes last", [field("caf\xe9"), charset("windows-1252")], "café"],
-    ["in its own charset before that of the form", [charset("windows-1252"), field(utf8("é"), "text/plain; charset=utf-8")], "é"],
-    ["in the charset of the form if its type says none", [charset("latin1"), field("\xe9", "text/plain")], "é"],
-    ["as UTF-8 if it is JSON, which always is", [charset("latin1"), field(utf8('"é"'), "application/json")], '"é"'],
+    [
+      "in its own charset before that of the form",
+      [charset("windows-1252"), field(utf8("é"), "text/plain; charset=utf-8")],
+      "é",
+    ],
+    [
+      "in the charset of the form if its type says none",
+      [charset("latin1"), field("\xe9", "text/plain")],
+      "é",
+    ],
+    [
+      "as UTF-8 if it is JSON, which always is",
+      [charset("latin1"), field(utf8('"é"'), "application/json")],
+      '"é"',
+    ],
     ["as UTF-8 if the form says so", [charset(" utf-8 "), field(utf8("é"))], "é"],
     ["as UTF-8 if the charset of the form was left empty", [charset(""), field(utf8("é"))], "é"],
     ["if the form says its charset twice", [charset("latin1"), charset("iso-8859-1"), field("\xe9")], "é"],
@@ -68,11 +80,21 @@ describe("a field is rejected that", () => {
     ["has surrogates in UTF-8", [field("\xed\xa0\x80")], 400, "not in utf-8"],
     ["is not UTF-8, although it says so", [field("\xe9", "text/plain; charset=utf-8")], 400, "not in utf-8"],
     ["is JSON and not UTF-8", [charset("latin1"), field('"\xe9"', "application/json")], 400, "not in utf-8"],
-    ["is not in the charset it says", [field("\x83", "text/plain; charset=shift_jis")], 400, "not in shift_jis"],
+    [
+      "is not in the charset it says",
+      [field("\x83", "text/plain; charset=shift_jis")],
+      400,
+      "not in shift_jis",
+    ],
     ["is in a charset that nobody knows", [field("x", "text/plain; charset=ebcdic-1")], 415, '"ebcdic-1"'],
     ["is in a form of such a charset", [charset("x-unknown"), field("x")], 415, '"x-unknown"'],
     ["is in a form that says UTF-16", [charset("utf-16"), field("x")], 415, '"utf-16"'],
-    ["is in a form with two charsets", [charset("latin1"), charset("koi8-r"), field("x")], 400, "two charsets"],
+    [
+      "is in a form with two charsets",
+      [charset("latin1"), charset("koi8-r"), field("x")],
+      400,
+      "two charsets",
+    ],
     ["is an image", [field("\x89PNG", "image/png")], 422, 'The file in the field "a" has no name'],
     ["is of no known kind", [field("x", "application/zip")], 422, "has no name"],
     ["has a type that is none", [field("x", "image")], 422, "has no name"],
@@ -104,11 +126,15 @@ test("a file without a name is rejected, whatever its type; one without bytes is
 });
 
 describe("names", () => {
-  const named = (name: string, filename: string): Part => filePart("x", `name="${name}"; filename="${filename}"`);
+  const named = (name: string, filename: string): Part =>
+    filePart("x", `name="${name}"; filename="${filename}"`);
   const names = async (...parts: Part[]) => {
     const { status, body } = await send(parts);
     if (status !== 201) return `${status} ${String(body.detail)}`;
-    return (body.files as { field: string; filename: string }[]).map(({ field: f, filename }) => [f, filename]);
+    return (body.files as { field: string; filename: string }[]).map(({ field: f, filename }) => [
+      f,
+      filename,
+    ]);
   };
 
   test("are UTF-8", async () => {
@@ -128,7 +154,9 @@ describe("names", () => {
   });
 
   test("in filename* have a charset of their own", async () => {
-    expect(await names(filePart("x", "name=\"f\"; filename*=iso-8859-1''caf%E9.txt"))).toEqual([["f", "café.txt"]]);
+    expect(await names(filePart("x", "name=\"f\"; filename*=iso-8859-1''caf%E9.txt"))).toEqual([
+      ["f", "café.txt"],
+    ]);
   });
 });
 

@@ -290,14 +290,25 @@ describe("its Content-Type", () => {
 });
 
 describe("a boundary of any characters", () => {
-  test.each(["*****", "*", "---------------------------7d159c1302d0y0", "{}", "a/b:c?d=e", "=_Part_1", "@#$%^&", "a b", "--"])(
-    "%s",
-    async (boundary) => {
-      const form = `--${boundary}\r\n${DISPOSITION}\r\n\r\nvalue\r\n--${boundary}--\r\n`;
-      expect(await read(form, `multipart/form-data; boundary="${boundary}"`)).toEqual([{ name: "f", value: "value" }]);
-      expect(await read(form, `multipart/form-data; boundary=${boundary}`)).toEqual([{ name: "f", value: "value" }]);
-    },
-  );
+  test.each([
+    "*****",
+    "*",
+    "---------------------------7d159c1302d0y0",
+    "{}",
+    "a/b:c?d=e",
+    "=_Part_1",
+    "@#$%^&",
+    "a b",
+    "--",
+  ])("%s", async (boundary) => {
+    const form = `--${boundary}\r\n${DISPOSITION}\r\n\r\nvalue\r\n--${boundary}--\r\n`;
+    expect(await read(form, `multipart/form-data; boundary="${boundary}"`)).toEqual([
+      { name: "f", value: "value" },
+    ]);
+    expect(await read(form, `multipart/form-data; boundary=${boundary}`)).toEqual([
+      { name: "f", value: "value" },
+    ]);
+  });
 });
 
 /** Reads a form whose files are handled by `onFile`; returns how much of the body had been read by then. */

@@ -1,6 +1,5 @@
 /** Content-Transfer-Encoding: what is stored is what was encoded, or the form is rejected. */
 import { reset } from "cloudflare:test";
-import { encodeQuotedPrintable } from "../../support/quoted-printable.ts";
 import * as fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { decodeTransfer } from "../../../src/files/upload/transfer-encoding.ts";
@@ -8,6 +7,7 @@ import { Problem } from "../../../src/kernel/problem.ts";
 import { fetchText, postForm, sha256 } from "../../support/files.ts";
 import { rawForm } from "../../support/form.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { encodeQuotedPrintable } from "../../support/quoted-printable.ts";
 import { NOTHING, whatIsLeft } from "../../support/stored.ts";
 
 /** Chunks of these sizes, repeatedly, each in a buffer of its own. */
@@ -115,10 +115,13 @@ test.each(["", "x-uuencode", "uuencode", "base32", "gzip", "base64, binary", "ba
   },
 );
 
-test.each([" ", "\t", "=", "\r", "=\r\n", " \r\n", "a ", "=20"])("half a megabyte of %j takes no time", async (piece) => {
-  const text = piece.repeat(500_000 / piece.length);
-  for (const encoding of ["base64", "quoted-printable"]) await decode(encoding, text, [65_536]);
-});
+test.each([" ", "\t", "=", "\r", "=\r\n", " \r\n", "a ", "=20"])(
+  "half a megabyte of %j takes no time",
+  async (piece) => {
+    const text = piece.repeat(500_000 / piece.length);
+    for (const encoding of ["base64", "quoted-printable"]) await decode(encoding, text, [65_536]);
+  },
+);
 
 describe("over HTTP", () => {
   keepQuiet();
@@ -141,7 +144,10 @@ describe("over HTTP", () => {
   });
 
   test("a field is, too", async () => {
-    const form = rawForm(['Content-Disposition: form-data; name="a"', "Content-Transfer-Encoding: base64"], "w6k=");
+    const form = rawForm(
+      ['Content-Disposition: form-data; name="a"', "Content-Transfer-Encoding: base64"],
+      "w6k=",
+    );
     expect((await postForm("/files", form)).body.fields).toEqual([{ name: "a", value: "é" }]);
   });
 

@@ -71,18 +71,21 @@ describe("a piece", () => {
   });
 });
 
-test.each(["gzip", "br", "identity, gzip"])("bytes in %s are not stored, by PUT or in a form", async (coding) => {
-  for (const send of [put, post]) {
-    const { status, headers, body } = await send({ "Content-Encoding": coding });
-    expect([status, headers.get("Accept-Encoding"), body.detail]).toEqual([
-      415,
-      "identity",
-      expect.stringContaining("without Content-Encoding"),
-    ]);
-  }
-  expect(await whatIsLeft()).toEqual(NOTHING);
-  for (const send of [put, post]) expect((await send({ "Content-Encoding": "identity" })).status).toBe(201);
-});
+test.each(["gzip", "br", "identity, gzip"])(
+  "bytes in %s are not stored, by PUT or in a form",
+  async (coding) => {
+    for (const send of [put, post]) {
+      const { status, headers, body } = await send({ "Content-Encoding": coding });
+      expect([status, headers.get("Accept-Encoding"), body.detail]).toEqual([
+        415,
+        "identity",
+        expect.stringContaining("without Content-Encoding"),
+      ]);
+    }
+    expect(await whatIsLeft()).toEqual(NOTHING);
+    for (const send of [put, post]) expect((await send({ "Content-Encoding": "identity" })).status).toBe(201);
+  },
+);
 
 describe("a digest", () => {
   test.each<[string, (bytes: string) => Record<string, string>]>([
@@ -143,9 +146,10 @@ describe("a digest", () => {
           "aGVsbG8=",
         ),
       );
-    expect([(await send(digest("md5", "hello"))).status, (await send(digest("md5", "aGVsbG8="))).status]).toEqual([
-      201, 400,
-    ]);
+    expect([
+      (await send(digest("md5", "hello"))).status,
+      (await send(digest("md5", "aGVsbG8="))).status,
+    ]).toEqual([201, 400]);
   });
 
   test.each<[Record<string, string>]>([

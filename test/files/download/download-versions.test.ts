@@ -18,7 +18,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-const get = (headers: Record<string, string> = {}, method = "GET") => fetchText("/files/a", { method, headers });
+const get = (headers: Record<string, string> = {}, method = "GET") =>
+  fetchText("/files/a", { method, headers });
 const remove = (headers: Record<string, string> = {}) => get(headers, "DELETE");
 const put = (text: string, headers: Record<string, string> = {}, query = "") =>
   callForJson(`/files/a${query}`, { method: "PUT", body: text, headers });
@@ -60,7 +61,11 @@ describe("an ETag", () => {
   test("is the same in the response to PUT, in a download and in the list", async () => {
     const { headers, body } = await put("one");
     const list = await callForJson("/files");
-    const etags = [body.etag, (await get()).headers.get("ETag"), (list.body.files as { etag: string }[])[0]?.etag];
+    const etags = [
+      body.etag,
+      (await get()).headers.get("ETag"),
+      (list.body.files as { etag: string }[])[0]?.etag,
+    ];
     expect(etags).toEqual(Array(3).fill(headers.get("ETag")));
     expect(headers.get("ETag")).toMatch(/^"[\w-]+"$/);
   });
