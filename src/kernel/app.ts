@@ -14,6 +14,7 @@ import { secureHeaders } from "hono/secure-headers";
 import { authenticate, requireScope } from "./access.ts";
 import type { AppEnv, Scope } from "./app-env.ts";
 import { allowOrigins } from "./cors.ts";
+import { limitHeaders } from "./headers.ts";
 import { isJsonType, readJsonBody } from "./json-body.ts";
 import { invalid, Problem, problemSchema, renderProblem } from "./problem.ts";
 
@@ -61,7 +62,7 @@ export function createApp<Open extends Schema, Closed extends Schema>(routers: {
     sent.set("X-Request-Id", c.get("requestId")); // again: a bare `Response` does not have it yet
     if (!sent.has(RESOURCE_POLICY)) sent.set(RESOURCE_POLICY, "same-origin");
   });
-  app.use(allowOrigins);
+  app.use(limitHeaders, allowOrigins);
   app.onError((error, c) => renderProblem(isUnsupportedMedia(error) ? unsupportedMedia(app, c) : error, c));
   app.notFound((c) => renderProblem(new Problem("not-found", `There is nothing at ${c.req.path}.`), c));
   app.openAPIRegistry.registerComponent("securitySchemes", "token", {
@@ -100,15 +101,20 @@ function unsupportedMedia(app: Router, c: Context): Problem {
   const taken = app.openAPIRegistry.definitions.flatMap((definition) => {
     if (definition.type !== "route" || definition.route.method !== c.req.method.toLowerCase()) return [];
     const { path, request } = definition.route;
-    return matched.has(path.replaceAll(/\{(.+?)\}/g, ":$1")) ? Object.keys(request?.body?.content ?? {}) : [];
+    return matched.has(path.replaceAll(/\{([^{}]+)\}/g, ":$1"))
+      ? Object.keys(request?.body?.content ?? {})
+      : [];
   });
   const types = taken.join(" or ") || "that this route takes";
   return new Problem("unsupported-media", `Send the body with the Content-Type ${types}.`);
 }
 
-/** For `createRoute`: the scope that a route needs. It is written to the document, and enforced. */
-export function needs(scope: Scope) {
-  return { security: [{ token: [scope] }], middleware: requireScope(scope) };
+/**
+ * For `createRoute`: the scopes that a route needs, all of them. They are written to the document, and enforced. A
+ * route that shows something other than what its caller has just sent needs "read", whatever else it needs.
+ */
+export function needs(...scopes: Scope[]) {
+  return { security: [{ token: scopes }], middleware: requireScope(...scopes) };
 }
 
 interface ProblemResponse {

@@ -16,7 +16,7 @@ import { Problem } from "./problem.ts";
 export const MAX_JSON_BYTES = 8 * 1024 * 1024;
 
 /** How deeply objects and arrays may be nested. What reads and writes JSON calls itself for each level. */
-const MAX_DEPTH = 2_000;
+const MAX_DEPTH = 3_000;
 
 /** Whether a Content-Type, with or without parameters, is that of JSON (RFC 6839 §3.1). */
 export const isJsonType = (contentType: string) =>

@@ -21,8 +21,7 @@ const MAX_COMPARED_DIGITS = 310;
 /** What every number in question has. Text inside of strings may look like it too: the walk finds out. */
 const IN_QUESTION = /\d{16}|\d[eE]/;
 
-/** In valid JSON, these characters after the first are all of a number. */
-const NUMBER = /[-\d][-+.\deE]*/y;
+const NUMBER_CHARACTERS = new Set(Array.from("0123456789-+.eE", (character) => character.charCodeAt(0)));
 const WRITTEN = /^-?(\d+)(?:\.(\d*))?(?:e([+-]?\d+))?$/i;
 
 export interface JsonFindings {
@@ -97,19 +96,24 @@ function isKey(text: string, end: number): boolean {
   return text[i] === ":";
 }
 
+/** "" if none begins there. In valid JSON, all such characters after the first of a number are a part of it. */
 function numberAt(text: string, start: number): string {
-  NUMBER.lastIndex = start;
-  return NUMBER.exec(text)?.[0] ?? "";
+  let end = start;
+  // The e of `true` and `false` begins none.
+  if (text[end] === "e") return "";
+  while (NUMBER_CHARACTERS.has(text.charCodeAt(end))) end++;
+  return text.slice(start, end);
 }
 
 /** Whether a double keeps the number, as it is written in JSON. */
 function isKept(number: string): boolean {
   const value = Number(number);
-  if (!Number.isFinite(value)) return false;
+  const isFraction = /[.e]/i.test(number);
+  if (!isFraction) return Math.abs(value) <= 2 ** 53 && (number.length <= 15 || String(value) === number);
+  if (value !== 0 && Math.abs(value) < 2 ** 53) return true;
   const [, whole = "", fraction = "", exponent = "0"] = WRITTEN.exec(number) ?? [];
   if (value === 0) return !/[1-9]/.test(whole + fraction);
-  if (/[.e]/i.test(number)) return Math.abs(value) < 2 ** 53 || isSame(whole, fraction, exponent, value);
-  return Math.abs(value) <= 2 ** 53 && String(value) === number;
+  return Number.isFinite(value) && isSame(whole, fraction, exponent, value);
 }
 
 /** Whether what is written has the same value as what JSON writes for the double. */
@@ -121,9 +125,11 @@ function isSame(whole: string, fraction: string, exponent: string, value: number
 
 /** The digits without zeros around them, and the power of ten of the first one. */
 function normalize(whole: string, fraction: string, exponent: string): string {
-  const digits = (whole + fraction).replace(/^0+/, "");
-  const power = Number(exponent) - fraction.length + digits.length;
-  return `${digits.replace(/0+$/, "")}e${power}`;
+  const digits = whole + fraction;
+  const first = digits.search(/[1-9]/);
+  let end = digits.length;
+  while (digits[end - 1] === "0") end--;
+  return `${digits.slice(first, end)}e${Number(exponent) + whole.length - first}`;
 }
 
 /** The pointer to the current place, made of the key or index of each level around it. */

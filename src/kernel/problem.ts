@@ -22,6 +22,8 @@
  *     ├── 422 invalid              readable, but not what the route takes; `errors` says where
  *     ├── 422 idempotency-key-reused  with another payload
  *     ├── 426 upgrade-required     this version of a protocol is not spoken here
+ *     ├── 429 too-many-requests    one caller holds more than its share
+ *     ├── 431 headers-too-large    a header field longer than any route needs
  *     ├── 460 checksum-mismatch    of a chunk (tus)
  *     ├── 500 internal             a bug: the log has the details, under the request id
  *     ├── 501 not-implemented      the upstream may not be called in this way
@@ -62,6 +64,8 @@ const TITLES = {
   invalid: [422, "Invalid request"],
   "idempotency-key-reused": [422, "Idempotency-Key is already used"],
   "upgrade-required": [426, "Upgrade required"],
+  "too-many-requests": [429, "Too many requests"],
+  "headers-too-large": [431, "Header fields too large"],
   "checksum-mismatch": [460, "Checksum mismatch"],
   internal: [500, "Internal server error"],
   "not-implemented": [501, "Not implemented"],

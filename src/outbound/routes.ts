@@ -1,7 +1,9 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { requireScope } from "../kernel/access.ts";
 import { createRouter, json, needs, problems } from "../kernel/app.ts";
+import type { Scope } from "../kernel/app-env.ts";
 import { errorFields, log } from "../kernel/log.ts";
+import { tooManyStreams } from "../kernel/open-streams.ts";
 import { Problem } from "../kernel/problem.ts";
 import { callerOf } from "./caller.ts";
 import { semaphoreOf } from "./client/acquire-permit.ts";
@@ -12,6 +14,8 @@ import { proxy } from "./proxy/proxy.ts";
 import { statusSchema } from "./semaphore/status.ts";
 import { changeSchema, readUpstreams, SAFE_METHODS, toOverride, type Upstream } from "./upstreams.ts";
 
+const SHARE_USED =
+  "As many calls of the token already wait as its share of the queue allows. With Retry-After and RateLimit.";
 const NO_PERMIT =
   "No permit: the queue is full, the wait too long, the upstream paused, or its breaker open. With Retry-After.";
 const NOT_FOUND = { 404: "There is no such upstream." };
@@ -36,7 +40,7 @@ const getData = createRoute({
   ...needs("read"),
   responses: {
     200: { description: "The upstream's JSON.", content: { [JSON_TYPE]: { schema: z.unknown() } } },
-    ...problems({ 503: `The upstream failed. ${NO_PERMIT}` }),
+    ...problems({ 429: SHARE_USED, 503: `The upstream failed. ${NO_PERMIT}` }),
   },
 });
 
@@ -69,7 +73,7 @@ const updateUpstream = createRoute({
   summary: "Change a limit, or pause",
   description:
     "A JSON merge patch (RFC 7396). It takes effect at once and survives restarts, until it is reset with null.",
-  ...needs("admin"),
+  ...needs("admin", "read"),
   request: { params, body: { required: true, content: { "application/json": { schema: changeSchema } } } },
   responses: {
     200: json("Its status, with the change in force.", statusSchema),
@@ -95,7 +99,7 @@ const watchUpstream = createRoute({
       description: "Events named `status`. Each has the whole status.",
       content: { [EVENT_STREAM]: { schema: statusSchema } },
     },
-    ...problems(NOT_FOUND),
+    ...problems({ ...NOT_FOUND, 429: "The token has too many event streams open. With Retry-After." }),
   },
 });
 
@@ -114,7 +118,9 @@ export const outboundRoutes = createRouter()
     return c.json(status, 200, { "Cache-Control": "no-store" });
   })
   .openapi(watchUpstream, async (c) => {
-    const events = await semaphoreOf(c.env, findUpstream(c.env, c.req.valid("param").name)).events();
+    const semaphore = semaphoreOf(c.env, findUpstream(c.env, c.req.valid("param").name));
+    const events = await semaphore.events(c.get("principal").name);
+    if (events === "too-many") throw tooManyStreams();
     return c.body(events, 200, {
       "Content-Type": EVENT_STREAM,
       "Cache-Control": "no-store",
@@ -132,7 +138,7 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
     tags: ["Outbound"],
     summary: `${name} a path of an upstream, through its semaphore`,
     description: `The upstream's \`methods\` in wrangler.toml must include ${name}.`,
-    security: [{ token: [scopeOf(name)] }],
+    security: [{ token: scopesOf(name) }],
     request: {
       params: z.object({
         upstream: z.string().meta({ example: "demo" }),
@@ -153,6 +159,7 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
         408: "The request's body came too slowly.",
         501: "The upstream has no WebSockets.",
         502: "The upstream cannot be reached, redirects where it may not, or sends too much. With Proxy-Status.",
+        429: SHARE_USED,
         503: NO_PERMIT,
         504: "The upstream took too long.",
         508: "The call came back to this Sluice.",
@@ -161,11 +168,11 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
   });
 }
 
-outboundRoutes.all("/fetch/:upstream/*", async (c, next) => requireScope(scopeOf(c.req.method))(c, next));
-outboundRoutes.all("/fetch/:upstream/*", async (c, next) =>
+outboundRoutes.all("/fetch/:upstream/*", async (c, next) => {
   // A GET that becomes a WebSocket can send as much as it reads.
-  asksForWebSocket(c.req.method, c.req.raw.headers) ? requireScope("write")(c, next) : next(),
-);
+  const method = asksForWebSocket(c.req.method, c.req.raw.headers) ? "POST" : c.req.method;
+  return requireScope(...scopesOf(method))(c, next);
+});
 outboundRoutes.all("/fetch/:upstream/*", async (c) => {
   const upstream = findUpstream(c.env, c.req.param("upstream"));
   return proxy(callerOf(c), upstream, pathAfterUpstream(c.req.url), c.req.raw);
@@ -193,6 +200,7 @@ function findUpstream(env: Env, name: string): Upstream {
   return upstream;
 }
 
-function scopeOf(method: string): "read" | "write" {
-  return SAFE_METHODS.includes(method) ? "read" : "write";
+/** Whatever the method, the response may show what the upstream stores. */
+function scopesOf(method: string): Scope[] {
+  return SAFE_METHODS.includes(method) ? ["read"] : ["write", "read"];
 }

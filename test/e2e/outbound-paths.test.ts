@@ -1,5 +1,6 @@
 /** Paths as they are on the wire, on plain workerd: nothing between the client and the Worker resolves them first. */
-import { createServer, request as httpRequest } from "node:http";
+import { once } from "node:events";
+import { createServer, request as httpRequest, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -31,12 +32,9 @@ afterAll(async () => {
 /** The status of a GET whose request target is exactly this, and its body. */
 async function get(target: string): Promise<{ status: number; body: string }> {
   const { hostname, port } = new URL(sluice.url);
-  return new Promise((resolve, reject) => {
-    const request = httpRequest({ hostname, port, path: target, agent: false }, async (response) => {
-      resolve({ status: response.statusCode ?? 0, body: await text(response) });
-    });
-    request.on("error", reject).end();
-  });
+  const request = httpRequest({ hostname, port, path: target, agent: false });
+  const [response] = (await once(request.end(), "response")) as [IncomingMessage];
+  return { status: response.statusCode ?? 0, body: await text(response) };
 }
 
 describe("refused, and not sent:", () => {

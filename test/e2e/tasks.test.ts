@@ -148,7 +148,7 @@ test("after a kill -9, tasks are run again, and a reader of events misses none",
   const dataOf = (name: string) => read.filter(({ event }) => event === name).map(({ data }) => data);
   expect(dataOf("status").map(({ status }) => status)).toEqual(["running", "queued", "running", "succeeded"]);
   expect(dataOf("status")[1]).toMatchObject({ reason: "crashed" });
-  expect(dataOf("step").map(({ step }) => step)).toEqual(["first", " sleep 1", "second"]);
+  expect(dataOf("step").map(({ step }) => step)).toEqual(["first", " sleep 1.1 2000", "second"]);
   expect(dataOf("progress").map(({ ratio }) => ratio)).toEqual([0.5, 0.5]);
   expect(linesOf(id, "first half done")).toEqual([]);
   const again = await fetch(`${server.url}/tasks/${id}/events`, {

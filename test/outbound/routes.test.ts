@@ -201,6 +201,29 @@ describe("when there is no permit", () => {
     expect((await Promise.all(inside)).map((response) => response.status)).toEqual([200, 200, 200]);
   });
 
+  test("a token that has its share of the queue gets a 429, and another token a place in it", async () => {
+    const token = (name: string) => `${name}-token-0123456789-0123456789-0123456789`;
+    const SLUICE_TOKENS = ["a", "b"].map((name) => ({ name, scopes: ["read"], token: token(name) }));
+    const as = (name: string) => ({
+      site: "https://sluice.example.com",
+      variables: { ...fromUpstream("single").variables, ACCESS: "tokens", SLUICE_TOKENS },
+      headers: { Authorization: `Bearer ${token(name)}` },
+    });
+    const open = holdUpstream();
+    const inside = [...Array(2)].map(() => callForJson("/data", as("a")));
+    await expect.poll(async () => (await loadOf("single")).waiting).toBe(1);
+    const { status: code, headers, body } = await callForJson("/data", as("a"));
+    expect([code, body.type]).toEqual([429, "urn:sluice:problem:too-many-requests"]);
+    const seconds = headers.get("Retry-After");
+    expect(Number(seconds)).toBeGreaterThanOrEqual(1);
+    expect(headers.get("RateLimit-Policy")).toBe('"queue";q=1;qu="concurrent-requests"');
+    expect(headers.get("RateLimit")).toBe(`"queue";r=0;t=${seconds}`);
+    inside.push(callForJson("/data", as("b")));
+    await expect.poll(async () => (await loadOf("single")).waiting).toBe(2);
+    open();
+    expect((await Promise.all(inside)).map((response) => response.status)).toEqual([200, 200, 200]);
+  });
+
   test("too long a wait is a 503 of its own type, with Retry-After", async () => {
     resetUpstream(respondTooLate);
     const holder = captureLogs(async () => callForJson("/data", fromUpstream("short-wait")));

@@ -2,7 +2,7 @@
 import { submit } from "../../src/tasks/ledger/rules.ts";
 import type { TaskRow } from "../../src/tasks/ledger/schema.ts";
 import { TaskQueries } from "../../src/tasks/ledger/task-queries.ts";
-import type { TaskStatus } from "../../src/tasks/ledger/task-state.ts";
+import type { Pool, TaskStatus } from "../../src/tasks/ledger/task-state.ts";
 import { TaskTable } from "../../src/tasks/ledger/task-table.ts";
 import type { Lane } from "../../src/tasks/types/define.ts";
 import { inLedger, newLedgerName, T0 } from "./ledgers.ts";
@@ -30,12 +30,25 @@ interface InsertOptions {
   runAtMs?: number;
   input?: string;
   lane?: Lane | null;
+  pool?: Pool;
 }
 
 /** Inserts a task; false if its id is taken. */
 export function insert({ tasks }: Pick<Tables, "tasks">, id: string, options: InsertOptions = {}): boolean {
-  const { type = "t", atMs = T0, priority = 0, runAtMs = 0, input = "1", lane = null } = options;
-  return tasks.insert({ id, type, input, callbackUrl: null }, submit(priority, runAtMs, lane, atMs), atMs);
+  const {
+    type = "t",
+    atMs = T0,
+    priority = 0,
+    runAtMs = 0,
+    input = "1",
+    lane = null,
+    pool = "new",
+  } = options;
+  return tasks.insert(
+    { id, type, input, callbackUrl: null },
+    submit(priority, runAtMs, lane, atMs, { pool }),
+    atMs,
+  );
 }
 
 export function leanRow({ tasks }: Pick<Tables, "tasks">, id: string): TaskRow {

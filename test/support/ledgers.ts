@@ -34,6 +34,7 @@ export function newTask(type: string, id: string, more: Partial<NewTask> = {}): 
 interface ScriptedRunner {
   start: (claim: Claim) => Promise<void>;
   cancel?: () => Promise<void>;
+  stop?: () => Promise<void>;
 }
 
 /** A ledger, as a test sees it from inside its object. */
@@ -43,6 +44,8 @@ export class Inside {
   /** The claims that were given to runners, and the names of the runners that were told to cancel. */
   readonly started: Claim[] = [];
   readonly cancelled: string[] = [];
+  /** The names of the runners that were told to stop, each with a function that lets that succeed. */
+  readonly stopping = new Map<string, () => void>();
 
   constructor(object: TaskLedger, { storage }: DurableObjectState) {
     this.object = object;
@@ -100,10 +103,11 @@ export class Inside {
       .filter(({ taskId, token }) => token !== (tokens.get(taskId) ?? 0));
   }
 
-  /** Reports an outcome for the latest claim of a task. */
-  report(taskId: string, outcome: Outcome): void {
+  /** Reports an outcome for the latest claim of a task. With `busyUntilMs`, its code was abandoned. */
+  report(taskId: string, outcome: Outcome, busyUntilMs?: number): void {
     const token = this.object.getTask(taskId)?.token ?? -1;
-    const reports: Report[] = [{ taskId, token, outcome }];
+    const busy = busyUntilMs === undefined ? {} : { busyUntilMs };
+    const reports: Report[] = [{ taskId, token, outcome, ...busy }];
     this.object.report(reports);
   }
 }
@@ -115,6 +119,7 @@ export async function inLedger<T>(name: string, action: (inside: Inside) => T | 
     const restore = inside.scriptRunners((runner) => ({
       start: async (claim) => void inside.started.push(claim),
       cancel: async () => void inside.cancelled.push(runner),
+      stop: async () => new Promise((resolve) => void inside.stopping.set(runner, resolve)),
     }));
     try {
       return await action(inside);

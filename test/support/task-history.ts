@@ -12,7 +12,7 @@ interface Life {
   /** Hand-overs, and claims that no runner accepted. */
   resumptions: number;
   cancelledAtMs: number | undefined;
-  ended: { as: FinalStatus; atMs: number } | undefined;
+  ended: { as: FinalStatus; atMs: number; codeUntilMs: number } | undefined;
 }
 
 export interface Item {
@@ -32,6 +32,8 @@ export interface Item {
   ranMs: number;
   /** The task must not start before this. */
   earliestMs: number;
+  /** Until then, code of the latest claim may really be at work, for all that anyone outside knows. */
+  codeUntilMs: number;
   /** Queued since then. */
   waitsSinceMs: number | undefined;
 }

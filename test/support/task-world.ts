@@ -1,8 +1,9 @@
 /**
  * A ledger in memory that applies the rules. Beside the state that the rules produce, it records independently what
  * has really happened to each task: who holds it, since when it waits, before which time it must not start, how often
- * it was started and why. Every step compares the two, and throws if they differ or if an invariant of the ledger is
- * broken.
+ * it was started and why, and until when its code may be at work. Code is deaf: unless its run reports that it has ended,
+ * or its runner is stopped, it works until its invocation dies. Every step compares the two, and throws if they differ or
+ * if an invariant of the ledger is broken.
  */
 
 import { PRIORITY_HEAD_START_MS } from "../../src/tasks/ledger/rank.ts";
@@ -14,10 +15,12 @@ import {
   leaseAfterHeartbeat,
   MAX_CRASHES,
   mayReport,
+  RUNNER_LIFETIME_MS,
   RUNNER_RETRY_MS,
   type RuleInputs,
   report,
   retry,
+  stopped,
   submit,
   type Transition,
   tick,
@@ -45,14 +48,21 @@ export class World {
   }
 
   /** Returns the token of the claim if the caller must run the task at once. */
-  submit(id: string, type: string, priority: number, runAtMs: number, lane: Lane | null): number | null {
+  submit(
+    id: string,
+    type: string,
+    priority: number,
+    runAtMs: number,
+    lane: Lane | null,
+    lifetimeMs = 0,
+  ): number | null {
     if (this.items.has(id)) return null;
     const rankMs = this.nowMs - priority * PRIORITY_HEAD_START_MS;
     const [first] = this.#queueOf(type);
     const isNext = first === undefined || rankMs < this.#rankOf(first);
     const { cap } = this.#typeOf(type);
     const hasRoom = cap === undefined || (isNext && this.running(type).length < cap);
-    const change = submit(priority, runAtMs, hasRoom ? lane : null, this.nowMs);
+    const change = submit(priority, runAtMs, hasRoom ? lane : null, this.nowMs, { lifetimeMs });
     const item: Item = {
       id,
       type,
@@ -66,10 +76,11 @@ export class World {
       claimedAtMs: 0,
       ranMs: 0,
       earliestMs: runAtMs,
+      codeUntilMs: 0,
       waitsSinceMs: runAtMs > this.nowMs ? undefined : this.nowMs,
     };
     this.items.set(id, item);
-    if (change.task.status === "running") this.#begin(item);
+    if (change.task.status === "running") this.#begin(item, this.nowMs + lifetimeMs);
     this.#accept(item, change);
     return item.holder ?? null;
   }
@@ -87,11 +98,42 @@ export class World {
     return item.life.cancelledAtMs === undefined ? "ok" : "cancel";
   }
 
-  report(item: Item, token: number, outcome: Outcome): boolean {
-    const change = report(item.state, token, outcome, this.#inputsFor(item));
+  /** The runner of a claim begins its code, which it does only if the ledger lets it. */
+  open(item: Item, token: number): boolean {
+    if (token !== item.holder || item.life.cancelledAtMs !== undefined) return false;
+    item.heardAtMs = this.nowMs;
+    item.codeUntilMs = this.nowMs + RUNNER_LIFETIME_MS;
+    item.state = { ...item.state, due_at_ms: this.nowMs + LEASE_MS, busy_until_ms: item.codeUntilMs };
+    return true;
+  }
+
+  /** The runner of a claim that has ended has been stopped. */
+  stop(item: Item): void {
+    const token = item.tokens.at(-1) ?? 0;
+    if (item.holder !== undefined) return;
+    const change = stopped(item.state, token, this.nowMs);
+    const waitsForCode = statusOf(item) === "scheduled" && item.earliestMs === item.codeUntilMs;
+    must(
+      (change !== undefined) === waitsForCode,
+      "a task that waits for its code alone is queued once that is stopped",
+    );
+    item.codeUntilMs = 0;
+    if (!change) item.state = { ...item.state, busy_until_ms: 0 };
+    else {
+      item.earliestMs = this.nowMs;
+      this.#queue(item, this.nowMs);
+      this.#accept(item, change);
+    }
+  }
+
+  /** With `busyUntilMs`, the run has abandoned its code, which works until then. */
+  report(item: Item, token: number, outcome: Outcome, busyUntilMs?: number): boolean {
+    const change = report(item.state, token, outcome, this.#inputsFor(item), busyUntilMs);
     must((change !== undefined) === (token === item.holder), "only the holder's report is accepted");
     if (!change) return false;
     item.holder = undefined;
+    // If no runner could be reached, one may be at work all the same.
+    if (outcome.kind !== "not-begun") item.codeUntilMs = busyUntilMs ?? 0;
     if (item.life.cancelledAtMs !== undefined) this.#end(item, "cancelled");
     else this.#conclude(item, outcome);
     this.#accept(item, change);
@@ -137,7 +179,7 @@ export class World {
       const room = (this.#typeOf(type).cap ?? Number.POSITIVE_INFINITY) - this.running(type).length;
       for (const item of this.#queueOf(type).slice(0, Math.max(0, room))) {
         const change = claim(item.state, "long", this.nowMs);
-        this.#begin(item);
+        this.#begin(item, 0);
         this.#accept(item, change);
         claimed.push({ id: item.id, token: change.task.token });
       }
@@ -148,7 +190,8 @@ export class World {
   /** When the ledger must act on a task by itself; undefined if the task waits for a free slot. */
   nextMs(item: Item): number | undefined {
     const { life, holder } = item;
-    if (life.ended) return life.ended.atMs + this.#retentionMs[life.ended.as];
+    if (life.ended)
+      return Math.max(life.ended.atMs + this.#retentionMs[life.ended.as], life.ended.codeUntilMs);
     if (life.cancelledAtMs !== undefined) return life.cancelledAtMs + CANCEL_GRACE_MS;
     if (holder !== undefined) return item.heardAtMs + LEASE_MS;
     return item.waitsSinceMs === undefined ? item.earliestMs : undefined;
@@ -179,6 +222,7 @@ export class World {
     if (change === "remove") return void this.items.delete(item.id);
     if (item.life.cancelledAtMs !== undefined) this.#end(item, "cancelled");
     else if (item.holder !== undefined) this.#conclude(item, { kind: "crashed" });
+    else if (item.codeUntilMs > this.nowMs) item.earliestMs = item.codeUntilMs;
     else this.#queue(item, item.earliestMs);
     item.holder = undefined;
     this.#accept(item, change);
@@ -197,8 +241,7 @@ export class World {
         life.isFresh = true;
         item.ranMs = 0;
         const fullMs = Math.min(maxDelayMs, minDelayMs * factor ** life.failures++);
-        const pauseEndsAtMs = this.nowMs + Math.round(fullMs * (1 - this.random / 2));
-        return this.#queueAt(item, Math.max(outcome.notBeforeMs ?? 0, pauseEndsAtMs));
+        return this.#queueAt(item, this.nowMs + Math.round(fullMs * (1 - this.random / 2)));
       }
       case "handed-over":
         life.resumptions++;
@@ -212,9 +255,11 @@ export class World {
     }
   }
 
-  #begin(item: Item): void {
+  #begin(item: Item, codeUntilMs: number): void {
     const { life, tokens } = item;
     must(item.holder === undefined, "a task has at most one live token");
+    must(item.codeUntilMs <= this.nowMs, "no task is at work twice at once");
+    item.codeUntilMs = codeUntilMs;
     must(item.earliestMs <= this.nowMs, "nothing starts before its time");
     must(
       !life.ended && life.cancelledAtMs === undefined,
@@ -239,13 +284,13 @@ export class World {
 
   #end(item: Item, as: FinalStatus): void {
     must(item.life.ended === undefined, "a life ends once");
-    item.life.ended = { as, atMs: this.nowMs };
+    item.life.ended = { as, atMs: this.nowMs, codeUntilMs: item.codeUntilMs };
     item.waitsSinceMs = undefined;
   }
 
   #queueAt(item: Item, timeMs: number): void {
-    if (timeMs <= this.nowMs) return this.#queue(item, this.nowMs);
-    item.earliestMs = timeMs;
+    if (Math.max(timeMs, item.codeUntilMs) <= this.nowMs) return this.#queue(item, this.nowMs);
+    item.earliestMs = timeMs > this.nowMs ? timeMs : item.codeUntilMs;
     item.waitsSinceMs = undefined;
   }
 
@@ -270,6 +315,7 @@ export class World {
     must(task.attempt <= 1 + this.#typeOf(type).retry.retries, "there are no more attempts than allowed");
     must(task.crashes === life.crashes && task.crashes <= MAX_CRASHES, "crashes are counted, and capped");
     must((task.lane !== null) === (item.holder !== undefined), "exactly the held tasks have a lane");
+    must(task.busy_until_ms === item.codeUntilMs, "the task knows until when its code may be at work");
     must(tokens.filter((token) => mayReport(task, token)).length <= 1, "a task has at most one live token");
     const sinceMs = item.holder === undefined ? undefined : item.claimedAtMs - item.ranMs;
     must(

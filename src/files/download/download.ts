@@ -2,10 +2,11 @@
 import { create as contentDisposition } from "content-disposition";
 import { Problem } from "../../kernel/problem.ts";
 import { reprDigest } from "../store/digests.ts";
+import { essenceOf, servedType } from "../store/media-type.ts";
 import { readCurrentVersion } from "../store/open-file.ts";
 import { evaluatePreconditions, ifRangeMatches, readPreconditions } from "../store/preconditions.ts";
 import { notFound, preconditionFailed } from "../store/problems.ts";
-import { etagOf, type FileRow, validatorsOf } from "../store/schema.ts";
+import { etagOf, type FoundFile, validatorsOf } from "../store/schema.ts";
 import { contentRange, parseRange } from "./range.ts";
 
 /**
@@ -40,7 +41,7 @@ export async function download(env: Env, request: Request, id: string, isInline:
 async function respond(
   env: Env,
   request: Request,
-  row: FileRow,
+  row: FoundFile,
   isInline: boolean,
 ): Promise<Response | null> {
   const { headers, method } = request;
@@ -69,19 +70,19 @@ async function respond(
   });
 }
 
-function validatorHeaders(row: FileRow): Record<string, string> {
+function validatorHeaders(row: FoundFile): Record<string, string> {
   return {
     ETag: etagOf(row),
-    "Last-Modified": new Date(row.modified_at_ms).toUTCString(),
+    "Last-Modified": new Date(row.last_modified_ms).toUTCString(),
     "Cache-Control": "private, no-cache",
   };
 }
 
 /** Whatever the bytes are, they cannot run as a page or script, in this origin or any other. */
-function contentHeaders(row: FileRow, isInline: boolean): Record<string, string> {
-  const type = isInline && INLINE_TYPES.has(row.content_type) ? "inline" : "attachment";
+function contentHeaders(row: FoundFile, isInline: boolean): Record<string, string> {
+  const type = isInline && INLINE_TYPES.has(essenceOf(row.content_type)) ? "inline" : "attachment";
   return {
-    "Content-Type": row.content_type === "text/plain" ? "text/plain; charset=utf-8" : row.content_type,
+    "Content-Type": servedType(row.content_type),
     "Content-Disposition": contentDisposition(row.filename, { type }),
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "X-Content-Type-Options": "nosniff",

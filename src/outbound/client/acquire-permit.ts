@@ -1,8 +1,10 @@
 /**
  * The caller's side of the semaphore: acquires a permit, keeps it through restarts of the object, and releases it.
  */
+import { countCallers } from "../../kernel/access.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Problem } from "../../kernel/problem.ts";
+import { tooManyRequests } from "../../kernel/rate-limit.ts";
 import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
 import type { Feedback, Lease, PermitRequest, Refusal } from "../semaphore/permit-types.ts";
 import type { WaitResult } from "../semaphore/semaphore.ts";
@@ -31,7 +33,11 @@ export interface Permit {
   release(feedback: Feedback): Promise<boolean>;
 }
 
-export type AcquireOptions = Pick<PermitRequest, "holder" | "priority" | "isRetry"> & { signal: AbortSignal };
+export interface AcquireOptions extends Pick<PermitRequest, "holder" | "priority" | "isRetry"> {
+  /** Under which the call shares the queue with others. */
+  name: string;
+  signal: AbortSignal;
+}
 
 /**
  * Acquires a permit, waits for it in the queue if necessary, and keeps it renewed. Throws a 503 `Problem` if the
@@ -39,9 +45,10 @@ export type AcquireOptions = Pick<PermitRequest, "holder" | "priority" | "isRetr
  */
 export async function acquirePermit(env: Env, upstream: Upstream, options: AcquireOptions): Promise<Permit> {
   const requestedAtMs = Date.now();
-  const { signal, ...rest } = options;
+  const { signal, name, ...rest } = options;
   const leaseId = crypto.randomUUID();
-  const request: PermitRequest = { ...rest, leaseId, leaseMs: LEASE_MS };
+  const share = { of: name, maxWaiting: maxWaitingOf(env, upstream) };
+  const request: PermitRequest = { ...rest, share, leaseId, leaseMs: LEASE_MS };
   const granted = await untilGranted(env, upstream, request, signal);
   const renewal = keepRenewed(env, upstream, request, granted);
   const { fence, isProbe } = granted.lease;
@@ -98,12 +105,12 @@ async function untilGranted(
       { ...request, ...(arrivedAtMs && { arrivedAtMs }) },
       signal,
     );
-    if (acquired.is === "refused") throw refused(upstream, acquired);
+    if (acquired.is === "refused") throw refused(env, upstream, acquired);
     arrivedAtMs ??= acquired.is === "granted" ? acquired.lease.grantedAtMs : acquired.arrivedAtMs;
     const { ticket } = acquired;
     const wait = async () => semaphore.wait(request.leaseId).catch((): WaitResult => ({ is: "gone" }));
     const result = acquired.is === "granted" ? acquired : await untilAborted(wait, signal, ticket);
-    if (result.is === "refused") throw refused(upstream, result);
+    if (result.is === "refused") throw refused(env, upstream, result);
     if (result.is === "gone") await scheduler.wait(20 * (0.5 + Math.random()));
     else if (Date.now() - requestedAtMs < MAX_GRANT_AGE_MS)
       return { lease: result.lease, ticket, requestedAtMs };
@@ -192,7 +199,17 @@ function keepRenewed(env: Env, upstream: Upstream, request: PermitRequest, grant
   return { signal: abort.signal, stop };
 }
 
-function refused(upstream: Upstream, { reason, retryAfterMs, byOperator }: Refusal): Problem {
+/** Half of the queue is for others, if there are any. */
+function maxWaitingOf(env: Env, { maxWaiters }: Upstream): number {
+  return countCallers(env) > 1 ? Math.ceil(maxWaiters / 2) : maxWaiters;
+}
+
+function refused(env: Env, upstream: Upstream, { reason, retryAfterMs, byOperator }: Refusal): Problem {
+  if (reason === "too-many-requests") {
+    const share = { policy: "queue", quota: maxWaitingOf(env, upstream) };
+    const detail = `${share.quota} of your calls already wait for "${upstream.name}". The rest of its queue is for others.`;
+    return tooManyRequests(share, detail, retryAfterMs);
+  }
   const detail = {
     "queue-full": `${upstream.maxWaiters} calls already wait for "${upstream.name}".`,
     "wait-limit": `No permit for "${upstream.name}" became free within ${upstream.maxWaitMs} ms.`,

@@ -118,7 +118,7 @@ export async function callUnderPermit(
 async function acquire(caller: Caller, upstream: Upstream, isRetry: boolean): Promise<Permit> {
   const { env, name, priority, signal, requestId } = caller;
   const requestedAtMs = Date.now();
-  const options = { holder: `${name} ${requestId}`, priority, isRetry, signal };
+  const options = { holder: `${name} ${requestId}`, name, priority, isRetry, signal };
   return acquirePermit(env, upstream, options).catch((error: unknown) => {
     throw withTiming(error, { queuedMs: Date.now() - requestedAtMs, upstreamMs: 0, tries: 1 });
   });

@@ -1,7 +1,7 @@
 /** What passes between the semaphore, its rules and its callers: requests, decisions, leases and feedback. */
 import type { BreakerState } from "./breaker.ts";
 import type { ThrottleState } from "./throttle.ts";
-import type { Priority, Waiter } from "./wait-queue.ts";
+import type { Priority, QueueShare, Waiter } from "./wait-queue.ts";
 
 /** A permit that was granted, and until when. */
 export interface Lease {
@@ -28,6 +28,8 @@ export interface PermitRequest {
   leaseId: string;
   holder: string;
   priority: Priority;
+  /** How many calls under the caller's name may wait. Default: any number. */
+  share?: QueueShare;
   /** How long the permit may be held unless it is renewed. */
   leaseMs: number;
   /** When the caller first requested it, if it does so again after a restart. */
@@ -37,7 +39,7 @@ export interface PermitRequest {
 }
 
 /** Why a permit was refused. */
-export type RefusalReason = "queue-full" | "wait-limit" | "paused" | "breaker-open";
+export type RefusalReason = "queue-full" | "too-many-requests" | "wait-limit" | "paused" | "breaker-open";
 
 export type Decision =
   | { is: "granted"; lease: Lease; isNew: boolean }

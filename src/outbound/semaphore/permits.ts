@@ -13,7 +13,7 @@
  *     rate          too many calls a moment ago
  *
  * Invariants: at most `concurrency` leases are held, except after the limit was lowered below the number that were;
- * within a class, no request is granted while an earlier one waits; each fence is greater than every fence before it.
+ * within a class, no request is granted while an earlier one waits; no name has more than its share of the queue; each fence is greater than every fence before it.
  */
 import type { Settings } from "../upstreams.ts";
 import { Breaker } from "./breaker.ts";
@@ -217,6 +217,7 @@ export class Permits {
     const { maxWaiters, maxWaitMs } = this.#settings;
     if (block?.by === "paused" && block.untilMs > waiter.arrivedAtMs + maxWaitMs) return "paused";
     if (this.#queue.length >= maxWaiters) return "queue-full";
+    if (this.#queue.hasShareOf(waiter)) return "too-many-requests";
     return this.#reasonToRefuseWaiter(waiter, block, nowMs);
   }
 

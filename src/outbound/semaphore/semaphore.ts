@@ -146,9 +146,9 @@ export class Semaphore extends DurableObject<Env> {
     return this.status();
   }
 
-  /** Server-sent events: the current status, and again after each change. */
-  events(): ReadableStream<Uint8Array> {
-    return this.#subscribers.subscribe();
+  /** Server-sent events: the current status, and again after each change. `caller` is the name of its token. */
+  events(caller: string): ReadableStream<Uint8Array> | "too-many" {
+    return this.#subscribers.subscribe(caller);
   }
 
   #issueTicket(leaseId: string): Ticket {

@@ -61,7 +61,13 @@ export const statusSchema = z
         retries: count,
         retriesRefused: count,
         outcomes: z.object({ ok: count, overloaded: count, failed: count, unknown: count }),
-        refused: z.object({ "queue-full": count, "wait-limit": count, paused: count, "breaker-open": count }),
+        refused: z.object({
+          "queue-full": count,
+          "too-many-requests": count,
+          "wait-limit": count,
+          paused: count,
+          "breaker-open": count,
+        }),
       })
       .meta({ description: "Since the semaphore's object last started." }),
     latencyMs: z

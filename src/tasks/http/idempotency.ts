@@ -3,14 +3,15 @@
  * wait` (RFC 7240 §4.3).
  */
 import { ParseError, parseItem } from "structured-headers";
+import { splitField } from "../../kernel/headers.ts";
 import { Problem } from "../../kernel/problem.ts";
 import type { Reservation } from "../ledger/idempotency-keys.ts";
 import { MAX_WAIT_S } from "../run/submit.ts";
 
 const MAX_KEY_LENGTH = 255;
 
-/** A quoted string (RFC 9110 §5.6.4), with the equals sign before it if there is one. */
-const QUOTED = /(=\s*|)"((?:\\.|[^"\\])*)"/g;
+/** RFC 7240 §2: the value may be a quoted string. */
+const WAIT = /^wait\s*=\s*(?:(\d+)|"(\d+)")$/i;
 
 /** The key in the header, if any. Throws a `Problem` 400 if it is not a string of a structured field (§2.1). */
 export function parseKey(header: string | undefined): string | undefined {
@@ -25,13 +26,11 @@ export function parseKey(header: string | undefined): string | undefined {
 
 /** The seconds of `Prefer: wait=N`, at most a minute; undefined if the header has no such preference. */
 export function parseWait(header: string | undefined): number | undefined {
-  // The value may be a quoted string. Any other text within quotes is not a preference.
-  const plain = (header ?? "").replaceAll(QUOTED, (_text, before: string, value: string) =>
-    before !== "" && /^\d+$/.test(value) ? `${before}${value} ` : `${before}?`,
-  );
-  for (const preference of plain.split(",")) {
+  for (const preference of splitField(header ?? "", ",")) {
     // Whatever follows a semicolon is a parameter of the preference.
-    const seconds = /^\s*wait\s*=\s*(\d+)\s*(;|$)/i.exec(preference)?.[1];
+    const [named = ""] = splitField(preference, ";");
+    const [, plain, quoted] = WAIT.exec(named) ?? [];
+    const seconds = plain ?? quoted;
     if (seconds !== undefined) return Math.min(Number(seconds), MAX_WAIT_S);
   }
   return undefined;

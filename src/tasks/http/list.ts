@@ -22,7 +22,9 @@ type TaskLine = Omit<Task, "input" | "result">;
  * tasks are added or removed meanwhile. Throws a `Problem` 422 for a cursor that no page has returned.
  */
 export async function listTasks(env: Env, { untilMs, cursor, limit, ...query }: ListQuery) {
-  const before = cursor === undefined ? { createdAtMs: untilMs, id: "" } : readCursor(cursor);
+  const after = cursor === undefined ? undefined : readCursor(cursor);
+  // Both hold: a page follows the last task of the previous one, and has none that is too new.
+  const before = after && after.createdAtMs < untilMs ? after : { createdAtMs: untilMs, id: "" };
   const page: Page = { ...query, before, limit: limit + 1 };
   const shards = await Promise.all(
     SHARDS.map(async (shard) => callObject(async () => ledgerOn(env, shard).list(page))),
@@ -44,8 +46,9 @@ const writeCursor = (createdAtMs: number, id: string) =>
 
 function readCursor(cursor: string): Page["before"] {
   const text = Buffer.from(cursor, "base64url").toString();
-  const parsed = cursorSchema.safeParse(parseJson(text));
-  if (parsed.success) return { createdAtMs: parsed.data[0], id: parsed.data[1] };
+  const { data } = cursorSchema.safeParse(parseJson(text));
+  // Decoding base64 ignores what does not belong there.
+  if (data && writeCursor(...data) === cursor) return { createdAtMs: data[0], id: data[1] };
   const detail = "This is not a cursor from a page of tasks: use the `next` of the previous page as it is.";
   throw new Problem("invalid", detail, { errors: [{ at: "query/cursor", detail }] });
 }

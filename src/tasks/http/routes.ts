@@ -1,6 +1,8 @@
 /** Reading: the tasks that were submitted, and the task types that can be. */
 import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
+import { tooManyStreams } from "../../kernel/open-streams.ts";
+import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
 import { taskSchema, toTask, typeNameSchema } from "../ledger/schema.ts";
 import { callObject, ledgerOf } from "../ledger/shards.ts";
 import { TASK_STATUSES } from "../ledger/task-state.ts";
@@ -11,6 +13,10 @@ import { ITEM_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./
 /** Typed as `string`, not as a literal: with a literal, the router's types would not allow a stream. */
 const EVENT_STREAM: string = "text/event-stream";
 
+const statuses = z
+  .string()
+  .transform((text) => [...new Set(text.split(",").filter(Boolean))])
+  .pipe(z.array(z.enum(TASK_STATUSES)));
 const moment = z.iso.datetime({ offset: true }).transform((text) => Date.parse(text));
 
 const listRoute = createRoute({
@@ -22,17 +28,14 @@ const listRoute = createRoute({
   ...needs("read"),
   request: {
     query: z.object({
-      status: z
-        .string()
-        .transform((text) => [...new Set(text.split(","))])
-        .pipe(z.array(z.enum(TASK_STATUSES)))
-        .optional()
-        .meta({ description: "One or more statuses, separated by commas. `failed`: the dead letters." }),
-      type: typeNameSchema.optional(),
-      created_after: moment.optional().meta({ description: "Created at or after this time." }),
-      created_before: moment.optional().meta({ description: "Created before this time." }),
-      limit: z.coerce.number().int().min(1).max(500).default(50),
-      cursor: z.string().max(200).optional().meta({ description: "`next` of the previous page." }),
+      status: emptyIsAbsent(statuses).meta({
+        description: "One or more statuses, separated by commas. `failed`: the dead letters.",
+      }),
+      type: emptyIsAbsent(typeNameSchema),
+      created_after: emptyIsAbsent(moment).meta({ description: "Created at or after this time." }),
+      created_before: emptyIsAbsent(moment).meta({ description: "Created before this time." }),
+      limit: pageSize(500, 50),
+      cursor: cursorParam(),
     }),
   },
   responses: {
@@ -110,9 +113,13 @@ const eventsRoute = createRoute({
     headers: z.object({
       "last-event-id": z
         .string()
-        .regex(/^\d{1,9}$/, "must be the id of an earlier event: a number")
+        .regex(/^\d*$/, "must be the id of an earlier event: a number")
         .optional()
-        .meta({ description: "Continue after this event. Without it, the stream starts with the first." }),
+        .meta({
+          description:
+            "Continue after this event. Without it, or if it is empty or not an event of this task, the stream starts " +
+            "with the first.",
+        }),
     }),
   },
   responses: {
@@ -122,7 +129,11 @@ const eventsRoute = createRoute({
       content: { [EVENT_STREAM]: { schema: z.string() } },
     },
     204: { description: "The task has ended, and Last-Event-ID was its last event." },
-    ...problems({ ...ITEM_PROBLEMS, 422: "Last-Event-ID is not a number." }),
+    ...problems({
+      ...ITEM_PROBLEMS,
+      429: "The token has too many event streams open. With Retry-After.",
+      422: "Last-Event-ID is not a number.",
+    }),
   },
 });
 
@@ -147,8 +158,10 @@ export const taskRoutes = createRouter()
   })
   .openapi(eventsRoute, async (c) => {
     const { id } = c.req.valid("param");
-    const after = Number(c.req.valid("header")["last-event-id"] ?? 0);
-    const stream = orNotFound(await callObject(async () => ledgerOf(c.env, id)?.watch(id, after)), id);
+    const after = Number(c.req.valid("header")["last-event-id"] || 0);
+    const { name } = c.get("principal");
+    const stream = orNotFound(await callObject(async () => ledgerOf(c.env, id)?.watch(id, after, name)), id);
+    if (stream === "too-many") throw tooManyStreams();
     if (stream === "over") return c.body(null, 204, NO_STORE);
     return c.body(stream, 200, { "Content-Type": EVENT_STREAM, ...NO_STORE });
   });

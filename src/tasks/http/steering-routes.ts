@@ -54,7 +54,7 @@ const cancelRoute = createRoute({
   summary: "Cancel a task, for good",
   description:
     "A waiting task is cancelled at once. A running task is asked to stop, and is cancelled after 10 seconds in any case.",
-  ...needs("write"),
+  ...needs("write", "read"),
   request: { params },
   responses: {
     200: json("The task is cancelled or being cancelled.", taskSchema),
@@ -68,8 +68,10 @@ const retryRoute = createRoute({
   path: "/tasks/{id}/retry",
   tags: ["Tasks"],
   summary: "Run a failed or cancelled task again",
-  description: "The task gets all of its attempts anew. Recorded steps are not repeated.",
-  ...needs("write"),
+  description:
+    "The task gets all of its attempts anew. Recorded steps are not repeated. If code of it may still be at work, the task " +
+    "waits until that must have ended.",
+  ...needs("write", "read"),
   request: { params },
   responses: {
     202: json("The task is queued, or waits for its time.", taskSchema),
@@ -87,7 +89,10 @@ const removeRoute = createRoute({
   request: { params },
   responses: {
     204: { description: "The task is deleted, with its events and steps." },
-    ...problems({ ...ITEM_PROBLEMS, 409: "The task has not ended: cancel it first." }),
+    ...problems({
+      ...ITEM_PROBLEMS,
+      409: "The task has not ended: cancel it first; or its code may still be at work.",
+    }),
   },
 });
 
@@ -120,6 +125,10 @@ export const steeringRoutes = createRouter()
     const { id } = c.req.valid("param");
     const removed = orNotFound(await callObject(async () => ledgerOf(c.env, id)?.remove(id), "once"), id);
     if (removed === "active") throw new Problem("conflict", "This task has not ended: cancel it first.");
+    if (removed === "busy")
+      throw new Problem("conflict", "Code of this task may still be at work: delete it in a minute or so.", {
+        headers: { "Retry-After": "60" },
+      });
     return c.body(null, 204);
   });
 

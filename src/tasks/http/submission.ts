@@ -9,13 +9,13 @@ import { typeNameSchema } from "../ledger/schema.ts";
 import { newTaskId, shardOfType } from "../ledger/task-id.ts";
 import { toNewTask } from "../run/submit.ts";
 import type { TaskType } from "../types/define.ts";
+import { parseInput } from "../types/input.ts";
 import { MAX_JSON_BYTES } from "../types/json.ts";
 import { findOpenTaskType } from "../types/registry.ts";
+import { isKeptAsText } from "../types/text.ts";
 
 const YEAR_S = 366 * 86_400;
 const MAX_BATCH_SIZE = 1_000;
-/** How deep arrays and objects may be nested: code that recurses into them has a limited stack. */
-const MAX_DEPTH = 2_000;
 /** How many errors a problem lists. */
 const MAX_ERRORS = 100;
 
@@ -54,6 +54,7 @@ const taskSubmissionSchema = z
     callback_url: z
       .url()
       .max(2_000)
+      .refine(isKeptAsText, { message: "has half of a character that takes two, or a NUL" })
       .optional()
       .meta({ description: "Receives a Standard Webhooks message when the task has ended." }),
   })
@@ -110,13 +111,13 @@ function checkTask(
 ): { checked?: CheckedTask; errors: FieldError[] } {
   const { type: name, callback_url } = submission;
   const type = findOpenTaskType(name);
-  const input = depthOf(submission.input) > MAX_DEPTH ? undefined : JSON.stringify(submission.input);
+  const input = JSON.stringify(submission.input);
   const errors = type
-    ? inputErrors(type, submission.input, input, `${at}/input`)
+    ? inputErrors(type, input, `${at}/input`)
     : [{ at: `${at}/type`, detail: `there is no task type "${name}"; GET /task-types lists them` }];
   const wrongCallback = callback_url === undefined ? undefined : callbackError(callback_url);
   if (wrongCallback !== undefined) errors.push({ at: `${at}/callback_url`, detail: wrongCallback });
-  if (!type || input === undefined || errors.length > 0) return { errors };
+  if (!type || errors.length > 0) return { errors };
   return { checked: { type, submission, input }, errors };
 }
 
@@ -145,24 +146,17 @@ function runAtMs({ delay, run_at }: TaskSubmission, nowMs: number): number {
   return nowMs + Math.ceil((delay ?? 0) * 1000);
 }
 
-/** `text`: the input as JSON text; undefined if it is nested too deeply to be written. */
-function inputErrors(type: TaskType, input: unknown, text: string | undefined, at: string): FieldError[] {
-  if (text === undefined) return [{ at, detail: `is nested deeper than ${MAX_DEPTH} levels` }];
+/** What is wrong with an input, as JSON text and so as it would be kept. `at`: its place in the request. */
+export function inputErrors(
+  type: TaskType,
+  text: string,
+  at: string,
+  maxBytes = MAX_JSON_BYTES,
+): FieldError[] {
   const length = Buffer.byteLength(text);
-  if (length > MAX_JSON_BYTES)
-    return [{ at, detail: `has ${length} bytes as JSON; the limit is ${MAX_JSON_BYTES}` }];
-  const parsed = type.input.safeParse(input);
-  return (parsed.error?.issues ?? []).map(({ path, message }) => ({
+  if (length > maxBytes) return [{ at, detail: `has ${length} bytes as JSON; the limit is ${maxBytes}` }];
+  return (parseInput(type, text).error?.issues ?? []).map(({ path, message }) => ({
     at: [at, ...path.map(String)].join("/"),
     detail: message,
   }));
 }
-
-function depthOf(json: unknown): number {
-  let depth = 0;
-  for (let level = [json]; level.length > 0; depth++) level = level.flatMap(membersOf);
-  return depth;
-}
-
-const membersOf = (value: unknown): unknown[] =>
-  typeof value === "object" && value !== null ? Object.values(value) : [];

@@ -56,7 +56,8 @@ const submitRoute = createRoute({
       in: "header",
       schema: { type: "string" },
       description:
-        "`wait=N`: respond when the task has ended or after N seconds (at most 60). Not for a batch.",
+        "`wait=N`: respond when the task has ended or after N seconds (at most 60). Not for a batch, and not with a " +
+        "token that has no scope `read`.",
     },
   ],
   request: {
@@ -80,19 +81,36 @@ const submitRoute = createRoute({
 
 export const submitRoutes = createRouter().openapi(submitRoute, async (c) => {
   const submission = c.req.valid("json");
+  // Before anything is written: whatever is wrong with a header must change nothing.
+  const key = parseKey(c.req.header("Idempotency-Key"));
+  const waitS = waitOf(c);
   const checked = checkSubmission(submission, (url) => callbackUrlError(c.env, url));
   const tasks = createTasks(checked, anyShard(), Date.now());
-  const written = await writeOnce(c, submission, tasks);
+  // A batch is not waited for.
+  const waitMs = Array.isArray(submission) ? 0 : (waitS ?? 0) * 1000;
+  const written = await writeOnce(c, key, submission, tasks, waitMs);
   const links = written.map(({ id, error }) => (error === undefined ? taskLink(id, c.req.url) : { error }));
   if (Array.isArray(submission)) return c.json({ tasks: links }, 202, NO_STORE);
   const [link] = links;
   if (!link || "error" in link) throw ledgerUnavailable();
-  return respondWithTask(c, link, tasks[0]?.runAtMs ?? 0);
+  return respondWithTask(c, link, waitS, tasks[0]?.runAtMs ?? 0);
 });
 
+/**
+ * How long the caller prefers to wait. The task that it would get then has a result, which only callers who may read
+ * get to see; for others the preference is ignored (RFC 7240 §2).
+ */
+function waitOf(c: Context<AppEnv>): number | undefined {
+  return c.get("principal").scopes.includes("read") ? parseWait(c.req.header("Prefer")) : undefined;
+}
+
 /** 200 with the task if its caller waits and it ends in time; else 202. */
-async function respondWithTask(c: Context<AppEnv>, link: z.output<typeof taskLinkSchema>, runAtMs: number) {
-  const waitS = parseWait(c.req.header("Prefer"));
+async function respondWithTask(
+  c: Context<AppEnv>,
+  link: z.output<typeof taskLinkSchema>,
+  waitS: number | undefined,
+  runAtMs: number,
+) {
   const retryAfterS = Math.max(1, Math.ceil((runAtMs - Date.now()) / 1000));
   const headers = { Location: link.url, ...NO_STORE };
   if (waitS === undefined) return c.json(link, 202, { ...headers, "Retry-After": String(retryAfterS) });
@@ -110,11 +128,12 @@ interface WrittenTask {
 /** Writes the tasks; with an Idempotency-Key, only if an earlier request has not done so. */
 async function writeOnce(
   c: Context<AppEnv>,
+  key: string | undefined,
   submission: Submission,
   tasks: NewTask[],
+  waitMs: number,
 ): Promise<WrittenTask[]> {
-  const key = parseKey(c.req.header("Idempotency-Key"));
-  if (key === undefined) return writeTasks(c, tasks);
+  if (key === undefined) return writeTasks(c, tasks, waitMs);
   const scopedKey = JSON.stringify([c.get("principal").name, key]);
   const keeper = () => ledgerOn(c.env, shardOfName(scopedKey));
   const ids = tasks.map(({ id }) => id);
@@ -128,6 +147,7 @@ async function writeOnce(
     const written = await writeTasks(
       c,
       tasks.map((task, i) => ({ ...task, id: taskIds[i] ?? task.id })),
+      waitMs,
     );
     isComplete = written.every(({ error }) => error === undefined);
     return written;
@@ -138,13 +158,13 @@ async function writeOnce(
 }
 
 /** Writes the tasks of each shard together, and marks those that could not be written. */
-async function writeTasks(c: Context<AppEnv>, tasks: NewTask[]): Promise<WrittenTask[]> {
+async function writeTasks(c: Context<AppEnv>, tasks: NewTask[], waitMs: number): Promise<WrittenTask[]> {
   const failed = new Set<string>();
   const parts = Map.groupBy(tasks, ({ id }) => shardOf(id) ?? "");
   await Promise.all(
     [...parts].map(async ([shard, part]) => {
       try {
-        await submitTasks(c.env, c.executionCtx, shard, part);
+        await submitTasks(c.env, c.executionCtx, shard, part, waitMs);
       } catch (error) {
         log("error", "tasks could not be submitted", { shard, count: part.length, ...errorFields(error) });
         for (const { id } of part) failed.add(id);

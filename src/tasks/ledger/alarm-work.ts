@@ -71,7 +71,7 @@ export class AlarmWork {
     const transition = tick(task, this.#transitions.inputsFor(task));
     if (transition === "remove")
       return this.#ctx.storage.transactionSync(() => this.#parts.tasks.remove(task.id));
-    if (transition) this.#transitions.apply(transition);
+    if (transition) this.#transitions.applyEnd(task, transition);
   }
 
   /** Claims the queued tasks that there are free slots for. */

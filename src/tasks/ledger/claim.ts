@@ -1,6 +1,6 @@
 /** The messages between the ledger and those who submit and run tasks. */
 import type { Lane } from "../types/define.ts";
-import type { Outcome } from "./task-state.ts";
+import type { Outcome, Pool } from "./task-state.ts";
 import type { TaskFields } from "./task-table.ts";
 
 export interface NewTask extends TaskFields {
@@ -9,6 +9,10 @@ export interface NewTask extends TaskFields {
   runAtMs: number;
   /** The lane in which the submitter would start the task at once, if the ledger lets it; null if it would not. */
   lane: Lane | null;
+  /** How long after the claim the submitter's invocation can last, if it runs the task. */
+  lifetimeMs?: number;
+  /** Default: `new`. */
+  pool?: Pool;
 }
 
 /** The right to run a task. The ledger accepts reports only with the latest `token`. */
@@ -19,6 +23,8 @@ export interface Claim {
 
 export interface Report extends Claim {
   outcome: Outcome;
+  /** The run has abandoned its code, which may be at work until then. Without it, the code has ended. */
+  busyUntilMs?: number;
 }
 
 /** What a runner needs to know about a task. */

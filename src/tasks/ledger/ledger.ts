@@ -7,6 +7,7 @@
  * Callers act on tasks through the methods below. By itself, the ledger acts only in its alarm: see `alarm-work.ts`.
  */
 import { DurableObject } from "cloudflare:workers";
+import { OpenStreams } from "../../kernel/open-streams.ts";
 import { Alarm } from "./alarm.ts";
 import { AlarmWork } from "./alarm-work.ts";
 import type { Assignment, Claim, NewTask, Report } from "./claim.ts";
@@ -14,7 +15,7 @@ import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import { rankOf } from "./rank.ts";
-import { cancel, leaseAfterHeartbeat, mayReport, retry, submit } from "./rules.ts";
+import { cancel, leaseAfterHeartbeat, mayReport, RUNNER_LIFETIME_MS, retry, submit } from "./rules.ts";
 import { Runners } from "./runners.ts";
 import type { TaskRow } from "./schema.ts";
 import { type Page, TaskQueries } from "./task-queries.ts";
@@ -27,6 +28,7 @@ import { Watchers } from "./watchers.ts";
 const KEY_REMOVAL_BATCH = 200;
 
 export class TaskLedger extends DurableObject<Env> {
+  readonly #streams = new OpenStreams();
   readonly #watchers = new Watchers();
   readonly #tasks = new TaskTable(this.ctx.storage.sql, (taskId) => this.#watchers.notify(taskId));
   readonly #queries = new TaskQueries(this.ctx.storage.sql);
@@ -100,9 +102,10 @@ export class TaskLedger extends DurableObject<Env> {
       return null;
     }
     this.#runners.noteOpened(taskId);
-    this.#tasks.renewLease(taskId, leaseAfterHeartbeat(task, Date.now()));
+    const nowMs = Date.now();
+    this.#tasks.recordOpened(taskId, leaseAfterHeartbeat(task, nowMs), nowMs + RUNNER_LIFETIME_MS);
     const { type, input, attempt, attempt_started_at_ms } = task;
-    const attemptStartedAtMs = attempt_started_at_ms ?? Date.now();
+    const attemptStartedAtMs = attempt_started_at_ms ?? nowMs;
     return { type, input, attempt, attemptStartedAtMs, steps: this.#tasks.steps(taskId) };
   }
 
@@ -125,8 +128,16 @@ export class TaskLedger extends DurableObject<Env> {
     }
   }
 
-  /** A task's events after number `after`, as a stream; "over" if none can follow, null if there is no such task. */
-  watch(taskId: string, after: number): ReadableStream<Uint8Array> | "over" | null {
+  /**
+   * A task's events after number `lastRead`, as a stream; "over" if none can follow, null if there is no such task,
+   * "too-many" if the caller has its share of streams. A number that no event has is as good as none: its reader knows
+   * nothing of this task, and is told all of it.
+   */
+  watch(
+    taskId: string,
+    lastRead: number,
+    caller: string,
+  ): ReadableStream<Uint8Array> | "over" | "too-many" | null {
     const history = {
       read: (last: number, limit: number) => this.#tasks.events(taskId, last, limit),
       endsWith: (last: number) => {
@@ -135,8 +146,12 @@ export class TaskLedger extends DurableObject<Env> {
       },
       changed: async (ms: number) => this.#watchers.next(taskId, ms),
     };
-    if (!this.#tasks.getLean(taskId)) return null;
-    return history.endsWith(after) ? "over" : eventStream(history, after);
+    const task = this.#tasks.getLean(taskId);
+    if (!task) return null;
+    const after = lastRead > task.events ? 0 : lastRead;
+    if (history.endsWith(after)) return "over";
+    const stream = this.#streams.open(caller);
+    return stream === "too-many" ? stream : eventStream(history, after, stream);
   }
 
   /** Cancels a task, for good; "ended" if it has already succeeded or failed. */
@@ -168,11 +183,15 @@ export class TaskLedger extends DurableObject<Env> {
     return failed.length;
   }
 
-  /** Removes a task that has ended; "active" for any other. */
-  remove(taskId: string): "removed" | "active" | null {
+  /**
+   * Removes a task that has ended; "active" for any other, and "busy" while code of it may be at work: if it were
+   * submitted again under the same id, such code would hold a valid token.
+   */
+  remove(taskId: string): "removed" | "active" | "busy" | null {
     const task = this.#tasks.getLean(taskId);
     if (!task) return null;
     if (!isFinal(task.status)) return "active";
+    if (task.busy_until_ms > Date.now()) return "busy";
     this.ctx.storage.transactionSync(() => this.#tasks.remove(taskId));
     return "removed";
   }
@@ -202,11 +221,12 @@ export class TaskLedger extends DurableObject<Env> {
 
   /** Returns the claim, if there is one, and when the ledger must act on the task. */
   #insert(
-    { lane, priority, runAtMs, ...fields }: NewTask,
+    { lane, priority, runAtMs, lifetimeMs = 0, pool = "new", ...fields }: NewTask,
     nowMs: number,
   ): { claim: Claim | null; dueAtMs: number } {
     const canStart = lane !== null && canStartNow(this.#queries, fields.type, rankOf(priority, nowMs));
-    const transition = submit(priority, runAtMs, canStart ? lane : null, nowMs);
+    const begin = { lifetimeMs, pool };
+    const transition = submit(priority, runAtMs, canStart ? lane : null, nowMs, begin);
     if (!this.#tasks.insert(fields, transition, nowMs))
       return { claim: null, dueAtMs: Number.POSITIVE_INFINITY };
     const { status, token, due_at_ms } = transition.task;

@@ -11,6 +11,10 @@
  * task is queued again under the same attempt, because the machine failed and not the code, but at most `MAX_CRASHES`
  * times.
  *
+ * A claim can end before its code does: when its lease expires, when a cancel is not obeyed, when code is abandoned. So a
+ * claim says until when its code may be at work (`busy_until_ms`), and the task is not queued again before that time, or
+ * before the code is known to have been stopped.
+ *
  * `due_at_ms` is when the ledger must act on a task by itself: when the task must be queued, when its lease expires,
  * or when it must be removed. A queued task has none: it waits for a free slot.
  */
@@ -21,6 +25,7 @@ import {
   type FinalStatus,
   isFinal,
   type Outcome,
+  type Pool,
   type TaskError,
   type TaskEvent,
   type TaskState,
@@ -36,6 +41,8 @@ export const CANCEL_GRACE_MS = 10_000;
 export const MAX_CRASHES = 5;
 /** The delay after no runner could be reached. */
 export const RUNNER_RETRY_MS = 1_000;
+/** How long the code of a runner can be at work after it has opened its claim: the platform ends an alarm after 15 min. */
+export const RUNNER_LIFETIME_MS = 15 * 60_000;
 
 /** A state transition: the task after a rule was applied, and the event that records it. */
 export interface Transition<State extends TaskState = TaskState> {
@@ -53,8 +60,17 @@ export interface RuleInputs {
   retentionMs: Readonly<Record<FinalStatus, number>>;
 }
 
-/** Creates a task. With a `lane`, the submitter claims the task and runs it at once. */
-export function submit(priority: number, runAtMs: number, lane: Lane | null, nowMs: number): Transition {
+/**
+ * Creates a task. With a `lane`, the submitter claims the task and runs it at once, in an invocation that lasts for
+ * `lifetimeMs` at most.
+ */
+export function submit(
+  priority: number,
+  runAtMs: number,
+  lane: Lane | null,
+  nowMs: number,
+  { pool = "new", lifetimeMs = 0 }: { pool?: Pool; lifetimeMs?: number } = {},
+): Transition {
   const task: TaskState = {
     status: "queued",
     priority,
@@ -64,6 +80,8 @@ export function submit(priority: number, runAtMs: number, lane: Lane | null, now
     crashes: 0,
     is_resuming: 0,
     lane: null,
+    pool,
+    busy_until_ms: 0,
     due_at_ms: null,
     run_at_ms: runAtMs,
     started_at_ms: null,
@@ -74,11 +92,16 @@ export function submit(priority: number, runAtMs: number, lane: Lane | null, now
     error: null,
   };
   if (runAtMs > nowMs) return transition({ ...task, status: "scheduled", rank_ms: null, due_at_ms: runAtMs });
-  return lane === null ? transition(task) : claim(task, lane, nowMs);
+  return lane === null ? transition(task) : claim(task, lane, nowMs, nowMs + lifetimeMs);
 }
 
-/** Gives a queued task to a runner. */
-export function claim<State extends TaskState>(task: State, lane: Lane, nowMs: number): Transition<State> {
+/** Gives a queued task to its submitter, or to a runner, of which nothing is at work until it opens the claim. */
+export function claim<State extends TaskState>(
+  task: State,
+  lane: Lane,
+  nowMs: number,
+  busyUntilMs = 0,
+): Transition<State> {
   return transition({
     ...task,
     status: "running",
@@ -87,6 +110,7 @@ export function claim<State extends TaskState>(task: State, lane: Lane, nowMs: n
     attempt: task.attempt + (task.is_resuming === 0 ? 1 : 0),
     is_resuming: 0,
     lane,
+    busy_until_ms: busyUntilMs,
     due_at_ms: nowMs + LEASE_MS,
     started_at_ms: task.started_at_ms ?? nowMs,
     attempt_started_at_ms: nowMs - task.spent_ms,
@@ -103,14 +127,20 @@ export function leaseAfterHeartbeat(task: TaskState, nowMs: number): number | nu
   return task.status === "running" ? nowMs + LEASE_MS : task.due_at_ms;
 }
 
-/** Applies a report with `token`; undefined if it is no longer accepted. */
+/**
+ * Applies a report with `token`; undefined if it is no longer accepted. `busyUntilMs`: the run has abandoned its code,
+ * which may be at work until then.
+ */
 export function report<State extends TaskState>(
-  task: State,
+  claimed: State,
   token: number,
   outcome: Outcome,
   inputs: RuleInputs,
+  busyUntilMs = 0,
 ): Transition<State> | undefined {
-  if (!mayReport(task, token)) return undefined;
+  if (!mayReport(claimed, token)) return undefined;
+  // A runner that could not be reached may have opened its claim even so.
+  const task = outcome.kind === "not-begun" ? claimed : { ...claimed, busy_until_ms: Math.ceil(busyUntilMs) };
   // A cancel is final, even if the code finished before it learned of it.
   if (task.status === "cancelling") return finish(task, "cancelled", inputs);
   switch (outcome.kind) {
@@ -136,8 +166,23 @@ export function tick<State extends TaskState>(
   if (isFinal(task.status)) return "remove";
   if (task.status === "cancelling") return finish(task, "cancelled", inputs);
   if (task.status === "running") return crash(task, inputs);
+  if (task.busy_until_ms > inputs.nowMs) return transition({ ...task, due_at_ms: task.busy_until_ms });
   // Queued as of its due time: having waited until then must not put it behind others.
   return transition(enqueue(task, task.due_at_ms));
+}
+
+/**
+ * Applies that the code of an ended claim has been stopped. Queues a task that has waited for that alone; undefined for
+ * any other, which only ceases to be busy.
+ */
+export function stopped<State extends TaskState>(
+  task: State,
+  token: number,
+  nowMs: number,
+): Transition<State> | undefined {
+  const isWaiting =
+    task.token === token && task.status === "scheduled" && task.due_at_ms === task.busy_until_ms;
+  return isWaiting ? transition(enqueue({ ...task, busy_until_ms: 0 }, nowMs)) : undefined;
 }
 
 /** Cancels a waiting task, and asks a running one to stop. Undefined if the task has already succeeded or failed. */
@@ -165,14 +210,11 @@ const NEW_ATTEMPT = { is_resuming: 0, attempt_started_at_ms: null, spent_ms: 0 }
 
 function fail<State extends TaskState>(
   task: State,
-  { error, isFinal: isLast, notBeforeMs = 0 }: Extract<Outcome, { kind: "failed" }>,
+  { error, isFinal: isLast }: Extract<Outcome, { kind: "failed" }>,
   inputs: RuleInputs,
 ): Transition<State> {
   if (isLast || task.attempt > inputs.retry.retries) return finish(task, "failed", inputs, error);
-  const runAtMs = Math.max(
-    notBeforeMs,
-    inputs.nowMs + retryDelayMs(inputs.retry, task.attempt, inputs.random),
-  );
+  const runAtMs = inputs.nowMs + retryDelayMs(inputs.retry, task.attempt, inputs.random);
   const again = { ...requeue(task, runAtMs, inputs.nowMs), ...NEW_ATTEMPT };
   return transition({ ...again, error: JSON.stringify(error) }, { error });
 }
@@ -189,13 +231,16 @@ function crash<State extends TaskState>(task: State, inputs: RuleInputs): Transi
 }
 
 /**
- * Takes a task from its runner, so that another can continue it, no earlier than a time. The attempt's clock stops.
+ * Takes a task from its runner, so that another can continue it, no earlier than a time and than the end of its code. The
+ * attempt's clock stops.
  */
 function requeue<State extends TaskState>(task: State, notBeforeMs: number, nowMs: number): State {
   const spent_ms = nowMs - (task.attempt_started_at_ms ?? nowMs);
-  const free = { ...task, lane: null, is_resuming: 1, attempt_started_at_ms: null, spent_ms };
-  if (notBeforeMs <= nowMs) return enqueue(free, nowMs);
-  return { ...free, status: "scheduled", due_at_ms: Math.ceil(notBeforeMs) };
+  const pool = task.pool === "new" ? "begun" : task.pool;
+  const free = { ...task, lane: null, pool, is_resuming: 1, attempt_started_at_ms: null, spent_ms };
+  if (Math.max(notBeforeMs, task.busy_until_ms) <= nowMs) return enqueue(free, nowMs);
+  const due_at_ms = notBeforeMs > nowMs ? Math.ceil(notBeforeMs) : task.busy_until_ms;
+  return { ...free, status: "scheduled", due_at_ms };
 }
 
 function enqueue<State extends TaskState>(task: State, sinceMs: number): State {
@@ -215,7 +260,7 @@ function finish<State extends TaskState>(
     rank_ms: null,
     lane: null,
     finished_at_ms: inputs.nowMs,
-    due_at_ms: inputs.nowMs + inputs.retentionMs[status],
+    due_at_ms: Math.max(inputs.nowMs + inputs.retentionMs[status], task.busy_until_ms),
   };
   return transition(finished, error === undefined ? {} : { error });
 }

@@ -37,6 +37,20 @@ export class Runners {
       .catch(() => undefined);
   }
 
+  /**
+   * Stops the code of a claim that has ended, if it is at work. Returns whether it is certain that none is. A runner stops
+   * its code by aborting itself, which breaks the call; the next call then finds nothing at work.
+   */
+  async stop(claim: Claim): Promise<boolean> {
+    try {
+      await retry(async () => this.#runnerOf(claim).stop(), PAUSES_MS);
+      return true;
+    } catch (error) {
+      log("warn", "a runner could not be stopped", { taskId: claim.taskId, ...errorFields(error) });
+      return false;
+    }
+  }
+
   noteOpened(taskId: string): void {
     this.#opened.add(taskId);
   }

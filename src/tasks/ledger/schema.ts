@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
+import { TYPE_NAME } from "../types/define.ts";
+import { POOLS, TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
 
 /** A task as SQLite stores it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */
 export type TaskRow = TaskState & {
@@ -41,6 +42,8 @@ export const CREATE_TABLES = `
     crashes          INTEGER NOT NULL,
     is_resuming      INTEGER NOT NULL,
     lane             TEXT,
+    pool             TEXT NOT NULL CHECK (pool IN (${POOLS.map((pool) => `'${pool}'`).join(", ")})),
+    busy_until_ms    INTEGER NOT NULL,
     due_at_ms        INTEGER CHECK (due_at_ms IS NOT NULL OR status = 'queued'),
     run_at_ms        INTEGER NOT NULL,
     created_at_ms    INTEGER NOT NULL,
@@ -56,16 +59,6 @@ export const CREATE_TABLES = `
     result           TEXT,
     error            TEXT
   ) STRICT;
-  -- When the ledger must act on a task by itself; and, separately, when it must remove one.
-  CREATE INDEX IF NOT EXISTS task_due ON task (due_at_ms) WHERE finished_at_ms IS NULL AND due_at_ms IS NOT NULL;
-  CREATE INDEX IF NOT EXISTS task_expiry ON task (due_at_ms) WHERE finished_at_ms IS NOT NULL;
-  -- The queues, one per type, so that a type at its concurrency limit holds up no other.
-  CREATE INDEX IF NOT EXISTS task_line ON task (type, rank_ms, id) WHERE status = 'queued';
-  -- The tasks that occupy runners.
-  CREATE INDEX IF NOT EXISTS task_long ON task (lane) WHERE lane = 'long';
-  -- For lists, counts and retries. There are few statuses and types, so every list is a merge of a few ranges.
-  CREATE INDEX IF NOT EXISTS task_kind ON task (status, type, created_at_ms, id);
-
   CREATE TABLE IF NOT EXISTS event (
     task_id TEXT NOT NULL,
     number  INTEGER NOT NULL,
@@ -92,8 +85,29 @@ export const CREATE_TABLES = `
   CREATE INDEX IF NOT EXISTS key_expiry ON key (expires_at_ms);
 `;
 
-/** A type's name as a caller sends it. No type has a longer name. */
-export const typeNameSchema = z.string().max(64);
+/** Columns that a table of an earlier version lacks. */
+export const ADDED_COLUMNS = {
+  pool: "TEXT NOT NULL DEFAULT 'new'",
+  busy_until_ms: "INTEGER NOT NULL DEFAULT 0",
+};
+
+/** After the columns: an index may be on one that was added. */
+export const CREATE_INDEXES = `
+  -- When the ledger must act on a task by itself; and, separately, when it must remove one.
+  CREATE INDEX IF NOT EXISTS task_due ON task (due_at_ms) WHERE finished_at_ms IS NULL AND due_at_ms IS NOT NULL;
+  CREATE INDEX IF NOT EXISTS task_expiry ON task (due_at_ms) WHERE finished_at_ms IS NOT NULL;
+  -- The queues, one per type and pool: a type at its concurrency limit, or a pool without a runner, holds up no other.
+  CREATE INDEX IF NOT EXISTS task_queue ON task (type, pool, rank_ms, id) WHERE status = 'queued';
+  -- The tasks that occupy runners.
+  CREATE INDEX IF NOT EXISTS task_runners ON task (pool) WHERE lane = 'long';
+  -- For lists, counts and retries. There are few statuses and types, so every list is a merge of a few ranges.
+  CREATE INDEX IF NOT EXISTS task_kind ON task (status, type, created_at_ms, id);
+`;
+
+/** A type's name as a caller sends it. */
+export const typeNameSchema = z.string().regex(TYPE_NAME, {
+  error: "is not the name of a task type: 1 to 64 letters, digits, _, - and .",
+});
 
 const moment = z.iso.datetime().nullable();
 

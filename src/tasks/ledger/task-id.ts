@@ -37,8 +37,9 @@ export function newTaskId(shard: string): string {
   return `${shard}-${uuidv7()}`;
 }
 
-/** The id of the one task with this key on a shard. */
+/** The id of the one task with this key on a shard. Throws a `TypeError` if another key would give the same id. */
 export function taskIdOfKey(shard: string, key: string): string {
+  if (!key.isWellFormed()) throw new TypeError("A key must not contain half of a surrogate pair.");
   return `${shard}-${uuidv5(key, KEY_NAMESPACE)}`;
 }
 

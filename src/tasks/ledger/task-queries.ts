@@ -3,7 +3,7 @@
  * serves each query, so its cost does not grow with all the tasks that are kept. All rows are lean (`LEAN_COLUMNS`).
  */
 import type { TaskRow } from "./schema.ts";
-import { TASK_STATUSES, type TaskStatus } from "./task-state.ts";
+import { type Pool, TASK_STATUSES, type TaskStatus } from "./task-state.ts";
 import { LEAN_COLUMNS } from "./task-table.ts";
 
 /** Which tasks to list, newest first. */
@@ -55,10 +55,11 @@ export class TaskQueries {
     return this.#types("queued");
   }
 
-  /** The first tasks of a type's queue. */
-  queued(type: string, limit: number): TaskRow[] {
-    const query = `SELECT ${LEAN_COLUMNS} FROM task WHERE status = 'queued' AND type = ? ORDER BY rank_ms, id LIMIT ?`;
-    return this.#sql.exec<TaskRow>(query, type, limit).toArray();
+  /** The first tasks of a pool in a type's queue. */
+  queued(type: string, pool: Pool, limit: number): TaskRow[] {
+    const query = `SELECT ${LEAN_COLUMNS} FROM task WHERE status = 'queued' AND type = ? AND pool = ?
+      ORDER BY rank_ms, id LIMIT ?`;
+    return this.#sql.exec<TaskRow>(query, type, pool, limit).toArray();
   }
 
   /** How many tasks of a type are running or being cancelled. */
@@ -71,9 +72,12 @@ export class TaskQueries {
     return this.#sql.exec("SELECT 1 FROM task WHERE status = 'queued' LIMIT 1").toArray().length > 0;
   }
 
-  countLongLane(): number {
-    const query = "SELECT count(*) AS count FROM task WHERE lane = 'long'";
-    return this.#sql.exec<{ count: number }>(query).one().count;
+  /** How many tasks of each pool are in runners. */
+  countRunners(): Record<Pool, number> {
+    const counts = { new: 0, begun: 0, tick: 0, callback: 0 };
+    const query = "SELECT pool, count(*) AS count FROM task WHERE lane = 'long' GROUP BY pool";
+    for (const { pool, count } of this.#sql.exec<{ pool: Pool; count: number }>(query)) counts[pool] = count;
+    return counts;
   }
 
   /** The dead letters of a type that failed before a time, the oldest first. */

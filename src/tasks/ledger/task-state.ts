@@ -19,6 +19,13 @@ export function isFinal(status: TaskStatus): status is FinalStatus {
   return FINAL_STATUSES.some((final) => final === status);
 }
 
+/**
+ * Which tasks have runners kept for them, so that none of these waits behind any number of long tasks: callbacks, ticks
+ * of schedules, and tasks that have begun before (retries, hand-overs). `new`: all others.
+ */
+export const POOLS = ["new", "begun", "tick", "callback"] as const;
+export type Pool = (typeof POOLS)[number];
+
 export interface TaskError {
   name: string;
   message: string;
@@ -39,6 +46,12 @@ export type TaskState = {
   is_resuming: number;
   /** The lane of the current claim. */
   lane: Lane | null;
+  pool: Pool;
+  /**
+   * Until then, code of the latest claim may be at work, unless the claim has ended together with its code. No other
+   * claim begins before that.
+   */
+  busy_until_ms: number;
   due_at_ms: number | null;
   /** As submitted: the task starts no earlier. */
   run_at_ms: number;
@@ -55,8 +68,7 @@ export type TaskState = {
 /** How a run went, as the holder of the claim reports it. */
 export type Outcome =
   | { kind: "succeeded"; result: string }
-  /** `notBeforeMs`: abandoned code may still be working until then. */
-  | { kind: "failed"; error: TaskError; isFinal: boolean; notBeforeMs?: number }
+  | { kind: "failed"; error: TaskError; isFinal: boolean }
   /** The task must continue in another run, no earlier than `notBeforeMs`. */
   | { kind: "handed-over"; notBeforeMs: number }
   /** Whatever ran the task died. */

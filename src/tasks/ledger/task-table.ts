@@ -6,7 +6,7 @@
  * is kept in the task's own row, which saves a write while the caller waits.
  */
 import type { Transition } from "./rules.ts";
-import { CREATE_TABLES, type EventRow, type TaskRow } from "./schema.ts";
+import { ADDED_COLUMNS, CREATE_INDEXES, CREATE_TABLES, type EventRow, type TaskRow } from "./schema.ts";
 import type { TaskEvent, TaskState } from "./task-state.ts";
 
 /** What a new task has besides its state. */
@@ -28,6 +28,8 @@ const STATE_COLUMNS = [
   "crashes",
   "is_resuming",
   "lane",
+  "pool",
+  "busy_until_ms",
   "due_at_ms",
   "started_at_ms",
   "attempt_started_at_ms",
@@ -59,6 +61,12 @@ export class TaskTable {
     this.#sql = sql;
     this.#onEvent = onEvent;
     sql.exec(CREATE_TABLES);
+    const columns = new Set(
+      [...sql.exec("SELECT name FROM pragma_table_info('task')")].map(({ name }) => name),
+    );
+    for (const [name, definition] of Object.entries(ADDED_COLUMNS))
+      if (!columns.has(name)) sql.exec(`ALTER TABLE task ADD COLUMN ${name} ${definition}`);
+    sql.exec(CREATE_INDEXES);
   }
 
   /** Adds a new task; false if there already is one with its id. */
@@ -106,6 +114,21 @@ export class TaskTable {
 
   renewLease(id: string, leaseEndsAtMs: number | null): void {
     this.#sql.exec("UPDATE task SET due_at_ms = ? WHERE id = ?", leaseEndsAtMs, id);
+  }
+
+  /** Records that the code of a claim begins, with a renewed lease, and until when it may be at work. */
+  recordOpened(id: string, leaseEndsAtMs: number | null, busyUntilMs: number): void {
+    const query = "UPDATE task SET due_at_ms = ?, busy_until_ms = ? WHERE id = ?";
+    this.#sql.exec(query, leaseEndsAtMs, busyUntilMs, id);
+  }
+
+  /** Records that no code is at work, if the claim with this token was the last and has ended. */
+  recordStopped(id: string, token: number): void {
+    this.#sql.exec(
+      "UPDATE task SET busy_until_ms = 0 WHERE id = ? AND token = ? AND status NOT IN ('running', 'cancelling')",
+      id,
+      token,
+    );
   }
 
   recordProgress(task: TaskRow, ratio: number, message: string | null, nowMs: number): void {

@@ -8,8 +8,8 @@ import { errorFields, log } from "../../kernel/log.ts";
 import { CALLBACK_TYPE, DEFAULT_RETRY } from "../types/define.ts";
 import { findTaskType } from "../types/registry.ts";
 import type { Alarm } from "./alarm.ts";
-import type { Report } from "./claim.ts";
-import { type RuleInputs, report, submit, type Transition } from "./rules.ts";
+import type { Claim, Report } from "./claim.ts";
+import { type RuleInputs, report, stopped, submit, type Transition } from "./rules.ts";
 import type { Runners } from "./runners.ts";
 import type { TaskRow } from "./schema.ts";
 import { readTaskSettings } from "./settings.ts";
@@ -56,14 +56,21 @@ export class Transitions {
     alarm.wakeAt(callsBack ? nowMs : (due_at_ms ?? nowMs));
   }
 
+  /** As `apply`, for a claim that ends by it. If its code may still be at work in a runner, that is stopped. */
+  applyEnd({ id: taskId, lane, token }: TaskRow, transition: Transition<TaskRow>): void {
+    this.apply(transition);
+    const mayBeAtWork = lane === "long" && transition.task.busy_until_ms > Date.now();
+    if (mayBeAtWork) this.#ctx.waitUntil(this.#stop({ taskId, token }));
+  }
+
   /** Applies the outcomes of claims. An outcome that is no longer accepted, or was already applied, is ignored. */
   report(reports: Report[]): void {
     const { tasks, queries, alarm } = this.#parts;
-    for (const { taskId, token, outcome } of reports) {
+    for (const { taskId, token, outcome, busyUntilMs } of reports) {
       this.guard(taskId, () => {
         const task = tasks.getLean(taskId);
-        const transition = task && report(task, token, outcome, this.inputsFor(task));
-        if (transition) this.apply(transition);
+        const transition = task && report(task, token, outcome, this.inputsFor(task), busyUntilMs);
+        if (task && transition) this.applyEnd(task, transition);
       });
     }
     if (reports.length > 0 && queries.hasQueued()) alarm.wakeAt(Date.now());
@@ -79,6 +86,18 @@ export class Transitions {
       this.#parts.tasks.setAside(taskId, untilMs);
       this.#parts.alarm.wakeAt(untilMs);
     }
+  }
+
+  /** Has a runner stop the code of a claim that has ended, so that the task need not wait for it. */
+  async #stop({ taskId, token }: Claim): Promise<void> {
+    const { tasks, runners } = this.#parts;
+    if (!(await runners.stop({ taskId, token }))) return;
+    this.guard(taskId, () => {
+      const task = tasks.getLean(taskId);
+      const transition = task && stopped(task, token, Date.now());
+      if (transition) this.apply(transition);
+      else tasks.recordStopped(taskId, token);
+    });
   }
 
   inputsFor(task: TaskRow): RuleInputs {
@@ -99,7 +118,7 @@ export class Transitions {
       input: JSON.stringify({ taskId, finishedAt, url }),
       callbackUrl: null,
     };
-    this.#parts.tasks.insert(fields, submit(0, nowMs, null, nowMs), nowMs);
+    this.#parts.tasks.insert(fields, submit(0, nowMs, null, nowMs, { pool: "callback" }), nowMs);
   }
 
   get #shard(): string {

@@ -3,14 +3,22 @@
  *
  * A run is interrupted when the task is cancelled, when the attempt's time is over, when the invocation will not last
  * longer, and when the claim is lost. The code learns of it through its signal and through every call on its context.
- * Code that does not stop within the grace period is abandoned: from then on, nothing it does reaches the ledger.
+ * Code that does not stop within the grace period is abandoned: from then on, nothing it does reaches the ledger. Its
+ * report says until when it may keep working, and no other run of the task begins before that.
+ *
+ * A run ends with its code, and code that fails may leave steps under way: those of a `Promise.all`, say. The run waits
+ * for them, so that they are recorded and the next attempt does not do them at the same time.
+ *
+ * Between the end of the code and its report, nothing may throw, whatever was returned or thrown: the attempt would end
+ * as a crash, without its reason.
  */
 import { describeError, errorFields } from "../../kernel/log.ts";
 import type { Waiting } from "../../kernel/wait-until.ts";
 import type { Assignment, Claim } from "../ledger/claim.ts";
 import type { Outcome } from "../ledger/task-state.ts";
 import { NonRetryableError, type TaskContext, type TaskType } from "../types/define.ts";
-import { readJson, toJson } from "../types/json.ts";
+import { parseInput } from "../types/input.ts";
+import { NotJsonError, toJson } from "../types/json.ts";
 import { findTaskType } from "../types/registry.ts";
 import { createContext } from "./context.ts";
 import { startHeartbeats } from "./heartbeats.ts";
@@ -62,23 +70,41 @@ type Ending =
 
 async function executeRun(invocation: Invocation, run: Run, requestedAtMs: number): Promise<RunEnd> {
   const diesAtMs = Date.now() + invocation.lifetimeMs;
-  const { context, flush } = createContext(run);
+  const { signal } = run.interrupt;
+  const { context, settle, flush } = createContext(run);
   const stopHeartbeats = startHeartbeats(invocation.budgetMs, run, requestedAtMs);
-  const ending = await Promise.race([
-    executeCode(run.assignment, context),
-    abandonAfterGrace(context.signal, invocation.graceMs),
-  ]);
+  const abandoned = abandonAfterGrace(signal, invocation.graceMs);
+  const ending = await Promise.race([executeCode(run.assignment, context), abandoned]);
+  // What interrupts the run from here on is not the cause of its ending.
+  const interruption = interruptionOf(signal);
+  const outcome = outcomeOf(ending, interruption);
+  // A task that has succeeded never runs again.
+  const isAbandoned =
+    ending.kind === "abandoned" || (outcome?.kind !== "succeeded" && (await isFirst(abandoned, settle())));
   stopHeartbeats();
   await flush();
-  const outcome = outcomeOf(ending, context.signal, diesAtMs);
-  logOutcome(context, ending, outcome);
-  if (outcome) await deliver(run.env, { ...run.claim, outcome });
-  return ending.kind === "abandoned" ? "abandoned" : "ended";
+  logOutcome(context, ending, interruption, outcome);
+  if (outcome) {
+    const { claim, env } = run;
+    await deliver(env, isAbandoned ? { ...claim, outcome, busyUntilMs: diesAtMs } : { ...claim, outcome });
+  }
+  return isAbandoned ? "abandoned" : "ended";
 }
 
-function logOutcome(context: TaskContext, ending: Ending, outcome: Outcome | undefined): void {
-  const reason: unknown = context.signal.reason;
-  if (reason instanceof Interruption && reason.reason === "cancelled") context.log("info", "task cancelled");
+/** Whether the first of two promises settles first. */
+const isFirst = async (first: Promise<unknown>, second: Promise<unknown>): Promise<boolean> =>
+  Promise.race([second.then(() => false), first.then(() => true)]);
+
+const interruptionOf = ({ reason }: AbortSignal): Interruption | undefined =>
+  reason instanceof Interruption ? reason : undefined;
+
+function logOutcome(
+  context: TaskContext,
+  ending: Ending,
+  interruption: Interruption | undefined,
+  outcome: Outcome | undefined,
+): void {
+  if (interruption?.reason === "cancelled") context.log("info", "task cancelled");
   else if (outcome?.kind === "failed") context.log("error", "attempt failed", failureFields(ending, outcome));
   else if (outcome?.kind === "handed-over") context.log("info", "task handed over");
 }
@@ -88,22 +114,18 @@ async function executeCode({ type: name, input }: Assignment, context: TaskConte
     const type = findTaskType(name);
     // Not final: during a deploy, other parts of the fleet may already know the type.
     if (!type) throw new Error(`This version of the Worker has no task type "${name}".`);
-    const parsed = parseInput(type, input);
-    return { kind: "returned", result: await type.run(context, parsed) };
+    const { data, error } = parseInput(type, input);
+    if (error) throw unfit(type, error);
+    return { kind: "returned", result: await type.run(context, data) };
   } catch (error) {
     return { kind: "threw", error };
   }
 }
 
-function parseInput(type: TaskType, input: string): unknown {
-  try {
-    return type.input.parse(readJson(input));
-  } catch (cause) {
-    throw new NonRetryableError(`The input does not fit (or no longer fits) the task type "${type.name}".`, {
-      cause,
-    });
-  }
-}
+const unfit = (type: TaskType, cause: unknown) =>
+  new NonRetryableError(`The input does not fit (or no longer fits) the task type "${type.name}".`, {
+    cause,
+  });
 
 async function abandonAfterGrace(signal: AbortSignal, graceMs: number): Promise<Ending> {
   await new Promise((resolve) => {
@@ -114,36 +136,35 @@ async function abandonAfterGrace(signal: AbortSignal, graceMs: number): Promise<
 }
 
 /** The outcome to report; undefined if the claim is lost, so that no report would be accepted. */
-export function outcomeOf(ending: Ending, signal: AbortSignal, diesAtMs: number): Outcome | undefined {
-  const interruption = signal.reason instanceof Interruption ? signal.reason : undefined;
+export function outcomeOf(ending: Ending, interruption: Interruption | undefined): Outcome | undefined {
   if (interruption?.reason === "lost") return undefined;
   // Code that catches the interruption of a long sleep, and then returns, has not slept.
   const isAsleep = interruption !== undefined && interruption.notBeforeMs > 0;
   if (ending.kind === "returned" && !isAsleep) return succeeded(ending.result);
-  if (interruption?.reason === "hand-over") {
-    // Abandoned code may keep working until its invocation has died.
-    const freeAtMs = ending.kind === "abandoned" ? diesAtMs : 0;
-    return { kind: "handed-over", notBeforeMs: Math.max(interruption.notBeforeMs, freeAtMs) };
-  }
+  if (interruption?.reason === "hand-over")
+    return { kind: "handed-over", notBeforeMs: interruption.notBeforeMs };
   if (interruption) {
     const name = interruption.reason === "timeout" ? "TimeoutError" : "Cancelled";
-    const failed = {
-      kind: "failed" as const,
-      error: { name, message: interruption.message },
-      isFinal: false,
-    };
-    return ending.kind === "abandoned" ? { ...failed, notBeforeMs: diesAtMs } : failed;
+    return { kind: "failed", error: { name, message: interruption.message }, isFinal: false };
   }
   const error = ending.kind === "threw" ? ending.error : undefined;
-  const isFinal = error instanceof NonRetryableError;
-  return { kind: "failed", error: describeError(error), isFinal };
+  return { kind: "failed", error: describeError(error), isFinal: isFinalError(error) };
 }
 
 function succeeded(result: unknown): Outcome {
   try {
-    return { kind: "succeeded", result: toJson(result ?? null) };
+    return { kind: "succeeded", result: toJson(result) };
   } catch (error) {
     return { kind: "failed", error: describeError(error), isFinal: true };
+  }
+}
+
+/** Whether another attempt would fail as well. Asking a revoked proxy what it is throws. */
+function isFinalError(error: unknown): boolean {
+  try {
+    return error instanceof NonRetryableError || error instanceof NotJsonError;
+  } catch {
+    return false;
   }
 }
 

@@ -1,5 +1,11 @@
-/** Sends a task's progress: at most once a second, always the latest value, and whatever is left at the end. */
+/**
+ * The progress of a run, on its way to the ledger.
+ *
+ * Progress is only information. So reporting it never fails: a ratio is clamped, a message is shown as text and cut, and
+ * what cannot be sent is logged.
+ */
 import { errorFields, log } from "../../kernel/log.ts";
+import { showValue } from "../../kernel/safe-text.ts";
 import { ledgerOf } from "../ledger/shards.ts";
 import type { Run } from "./run.ts";
 
@@ -7,11 +13,12 @@ const MAX_MESSAGE_LENGTH = 500;
 const PROGRESS_INTERVAL_MS = 1_000;
 
 /** `logFields` go into a log line when progress cannot be sent. */
-export function createProgress({ env, claim, interrupt }: Run, logFields: Record<string, unknown>) {
+export function createProgress({ env, claim }: Run, logFields: Record<string, unknown>) {
   let unsent: { ratio: number; message: string | null } | undefined;
   let scheduled: Promise<void> | undefined;
   let underWay: Promise<void> | undefined;
   let lastSentAtMs = 0;
+  let lastRatio = 0;
 
   const send = async () => {
     const latest = unsent;
@@ -33,10 +40,10 @@ export function createProgress({ env, claim, interrupt }: Run, logFields: Record
   };
 
   return {
-    report: (ratio: number, message?: string): void => {
-      interrupt.signal.throwIfAborted();
-      if (!(ratio >= 0 && ratio <= 1)) throw new RangeError("Progress must be from 0 to 1.");
-      unsent = { ratio, message: message?.slice(0, MAX_MESSAGE_LENGTH) ?? null };
+    /** Code that is not checked by types may pass anything. A ratio that is not a number leaves the last one. */
+    report: (ratio: unknown, message: unknown): void => {
+      if (typeof ratio === "number" && !Number.isNaN(ratio)) lastRatio = Math.min(1, Math.max(0, ratio));
+      unsent = { ratio: lastRatio, message: toMessage(message) };
       scheduled ??= sendLater();
     },
     /** Waits for the call under way, so that the latest value is also the last to arrive. */
@@ -46,3 +53,9 @@ export function createProgress({ env, claim, interrupt }: Run, logFields: Record
     },
   };
 }
+
+/** A NUL is shown by its symbol: the ledger would not keep it. */
+const toMessage = (message: unknown) =>
+  message === undefined || message === null
+    ? null
+    : showValue(message, MAX_MESSAGE_LENGTH).replaceAll("\0", "\u2400");

@@ -9,6 +9,7 @@ import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
 import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
 import type { Claim } from "../ledger/claim.ts";
+import { RUNNER_LIFETIME_MS } from "../ledger/rules.ts";
 import { ledgerOf } from "../ledger/shards.ts";
 import { type Invocation, type RunEnd, type RunHandle, startRun } from "./attempt.ts";
 import { deliver } from "./reports.ts";
@@ -16,8 +17,12 @@ import { Interruption } from "./run.ts";
 
 const MINUTE_MS = 60_000;
 
+/** The error with which a runner stops code that does not stop by itself. */
+const ABANDONED = "The task was abandoned: its code ignored its signal.";
+
 export class TaskRunner extends DurableObject<Env> {
   #run: RunHandle | undefined;
+  #isStopped = false;
 
   /** Accepts a claim to run. The same claim again changes nothing. */
   start(claim: Claim): void {
@@ -30,14 +35,20 @@ export class TaskRunner extends DurableObject<Env> {
     this.#run?.interrupt.abort(new Interruption("cancelled", "The task was cancelled."));
   }
 
+  /** For the ledger, after the claim has ended: sees to it that none of its code is at work, or will be. */
+  stop(): void {
+    this.#isStopped = true;
+    // Code is stopped together with its object. That breaks this very call.
+    if (this.#run) this.ctx.abort(ABANDONED);
+  }
+
   override async alarm(): Promise<void> {
     const claim = this.ctx.storage.kv.get<Claim>("claim");
     if (!claim) return;
     try {
       const end = await this.#runClaim(claim);
       await this.ctx.storage.deleteAll();
-      // Code that would not stop is stopped together with its object.
-      if (end === "abandoned") this.ctx.abort("The task was abandoned: its code ignored its signal.");
+      if (end === "abandoned") this.ctx.abort(ABANDONED);
     } catch (error) {
       log("error", "a runner failed", { taskId: claim.taskId, ...errorFields(error) });
       await this.ctx.storage.deleteAll();
@@ -56,9 +67,11 @@ export class TaskRunner extends DurableObject<Env> {
       return ledgerOf(this.env, claim.taskId)?.open(claim);
     };
     const assignment = await retry(open, RESTART_PAUSES_MS);
-    if (!assignment) return "ended";
+    if (!assignment || this.#isStopped) return "ended";
     this.#run = startRun(this.#invocation(), claim, assignment, requestedAtMs);
-    return this.#run.done;
+    const end = await this.#run.done;
+    if (end === "ended") this.#run = undefined;
+    return end;
   }
 
   /** An alarm may take 15 minutes. */
@@ -69,7 +82,7 @@ export class TaskRunner extends DurableObject<Env> {
       waiting,
       budgetMs: 14 * MINUTE_MS,
       graceMs: MINUTE_MS / 2,
-      lifetimeMs: 15 * MINUTE_MS,
+      lifetimeMs: RUNNER_LIFETIME_MS,
     };
   }
 }

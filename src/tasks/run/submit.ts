@@ -11,6 +11,7 @@ import { readTaskSettings } from "../ledger/settings.ts";
 import { ledgerOf, ledgerOn } from "../ledger/shards.ts";
 import { anyShard, newTaskId, shardOf, shardOfName, shardOfType, taskIdOfKey } from "../ledger/task-id.ts";
 import type { TaskType } from "../types/define.ts";
+import { parseInput } from "../types/input.ts";
 import { toJson } from "../types/json.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
 import { type Invocation, startRun } from "./attempt.ts";
@@ -29,14 +30,17 @@ type Starts<Inputs extends readonly z.ZodType[]> = { readonly [I in keyof Inputs
 const MAX_FAST_LANE_STARTS = 8;
 /** How long the platform lets an invocation continue after its response. */
 const PLATFORM_LIMIT_MS = 30_000;
+/** How much later than the claim that time may begin: the ledger's reply and the response take a while. */
+const RESPONSE_MARGIN_MS = 5_000;
 /** How long a caller may wait for its task to end, in seconds (`Prefer: wait`). */
 export const MAX_WAIT_S = 60;
 
 /**
  * Writes tasks to the ledger and starts to run them concurrently. Returns their ids; from then on, the tasks are
  * kept. The write is all or none, unless some of the types have a shard of their own (`concurrency`). If an input
- * does not fit its type, throws a `ZodError`; if a type is not registered, a `TypeError`. In either case no task is
- * started.
+ * does not fit its type, throws a `ZodError`; if it is not JSON or its type is not registered, a `TypeError`. In either
+ * case no task is started. Respond within seconds after this: if code of a task ignores its signal, or its lease expires,
+ * the task is run again when the invocation must be over, 35 s after its begin.
  */
 export async function startTasks<const Inputs extends readonly z.ZodType[]>(
   env: Env,
@@ -54,7 +58,7 @@ export async function startTasks<const Inputs extends readonly z.ZodType[]>(
 
 /**
  * As `startTasks`, for one task per `key`: however often this is called with it, the task starts once. Returns its
- * id.
+ * id. Throws a `TypeError` for a key that cannot be told from another: one with half a surrogate pair.
  */
 export async function startTaskOnce<Input extends z.ZodType>(
   env: Env,
@@ -68,7 +72,7 @@ export async function startTaskOnce<Input extends z.ZodType>(
   return task.id;
 }
 
-/** As `startTaskOnce`, for callers without an invocation that could run the task: the ledger gives it to a runner. */
+/** As `startTaskOnce`, for a tick of a schedule: there is no invocation to run the task, so a runner is kept for it. */
 export async function enqueueOnce<Input extends z.ZodType>(
   env: Env,
   type: TaskType<Input>,
@@ -76,8 +80,8 @@ export async function enqueueOnce<Input extends z.ZodType>(
   key: string,
 ): Promise<string> {
   const shard = shardOfType(type, shardOfName(key));
-  const task = { ...validateTask(type, input, taskIdOfKey(shard, key)), lane: null };
-  await writeTasks(env, shard, [task]);
+  const task = validateTask(type, input, taskIdOfKey(shard, key));
+  await writeTasks(env, shard, [{ ...task, lane: null, pool: "tick" }]);
   return task.id;
 }
 
@@ -86,11 +90,13 @@ export async function getTask(env: Env, id: string): Promise<Task | undefined> {
   return row ? toTask(row) : undefined;
 }
 
-/** As `toNewTask`. Throws if the type is not registered or the input does not fit it. */
+/** As `toNewTask`. Throws if the type is not registered, or if the input does not fit it or is not JSON. */
 function validateTask(type: TaskType, input: unknown, id: string): NewTask {
   if (findTaskType(type.name) !== type) throw unregisteredTypeError(type.name);
-  type.input.parse(input);
-  return toNewTask(type, toJson(input), id);
+  const text = toJson(input, "input");
+  const { error } = parseInput(type, text);
+  if (error) throw error;
+  return toNewTask(type, text, id);
 }
 
 /** A task for the ledger to run now. `input` is JSON text, and has been checked. */
@@ -99,17 +105,28 @@ export function toNewTask(type: TaskType, input: string, id: string): NewTask {
   return { id, type: type.name, input, priority: 0, runAtMs: 0, callbackUrl: null, lane };
 }
 
-/** Writes tasks to one shard, and starts to run those for which it returns a claim. */
-export async function submitTasks(env: Env, ctx: Waiting, shard: string, tasks: NewTask[]): Promise<void> {
+/**
+ * Writes tasks to one shard, and starts to run those for which it returns a claim. `responseMs`: how long the response
+ * of this invocation may still take, besides a moment.
+ */
+export async function submitTasks(
+  env: Env,
+  ctx: Waiting,
+  shard: string,
+  tasks: NewTask[],
+  responseMs = 0,
+): Promise<void> {
   let fast = 0;
+  const { waitUntilCutMs } = readTaskSettings(env);
+  const lifetimeMs = (waitUntilCutMs || PLATFORM_LIMIT_MS) + responseMs + RESPONSE_MARGIN_MS;
   const submitted = tasks.map((task) =>
-    task.lane === null || ++fast <= MAX_FAST_LANE_STARTS ? task : { ...task, lane: null },
+    task.lane === null || ++fast > MAX_FAST_LANE_STARTS ? { ...task, lane: null } : { ...task, lifetimeMs },
   );
   const requestedAtMs = Date.now();
   const claims = await writeTasks(env, shard, submitted);
   for (const [i, claim] of claims.entries()) {
     const task = tasks[i];
-    if (claim && task) runInFastLane(env, ctx, claim, task, requestedAtMs);
+    if (claim && task) runInFastLane(env, ctx, claim, task, requestedAtMs, lifetimeMs);
   }
 }
 
@@ -127,6 +144,7 @@ function runInFastLane(
   claim: Claim,
   { type, input }: NewTask,
   requestedAtMs: number,
+  lifetimeMs: number,
 ): void {
   const { waitUntilCutMs } = readTaskSettings(env);
   const limitMs = waitUntilCutMs || PLATFORM_LIMIT_MS;
@@ -135,8 +153,7 @@ function runInFastLane(
     waiting: cutWaiting(ctx, waitUntilCutMs),
     budgetMs: (limitMs * 5) / 6,
     graceMs: limitMs / 10,
-    // The platform's limit begins with the response, which `Prefer: wait` delays.
-    lifetimeMs: waitUntilCutMs || PLATFORM_LIMIT_MS + MAX_WAIT_S * 1000,
+    lifetimeMs,
   };
   const assignment = { type, input, attempt: 1, attemptStartedAtMs: Date.now(), steps: {} };
   invocation.waiting.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);

@@ -1,6 +1,9 @@
 /** The schedules that are declared in code. An invalid one stops the Worker from starting. */
 import type { z } from "zod";
+import { describeError } from "../../kernel/log.ts";
 import type { TaskType } from "../types/define.ts";
+import { parseInput } from "../types/input.ts";
+import { toJson } from "../types/json.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
 import { type MissedPolicy, type Overlap, type Timing, timingError } from "./rules.ts";
 
@@ -15,8 +18,8 @@ export interface ScheduleSpec extends Timing {
   missed: MissedPolicy;
 }
 
-/** The limit for an input, in characters of JSON: all schedules together must fit into one response. */
-export const MAX_INPUT_LENGTH = 8 * 1024;
+/** The limit for an input, as JSON text: all schedules together must fit into one response. */
+export const MAX_INPUT_BYTES = 8 * 1024;
 export const MAX_SCHEDULES = 1_000;
 
 /** Defaults: UTC, `overlap: "skip"` and `missed: "run_once"`. */
@@ -43,13 +46,20 @@ export function defineSchedule<Input extends z.ZodType>(declaration: Declaration
   // While a Worker starts, its clock stands at 1970. So this finds only patterns that never run at all.
   const error = timingError({ cron, timeZone }, Date.now());
   if (error) throw invalid(error.detail);
-  const parsed = type.input.safeParse(declaration.input);
+  const input = inputText(declaration.input, invalid);
+  const parsed = parseInput(type, input);
   if (!parsed.success) throw invalid(`its input does not fit "${type.name}". ${parsed.error.message}`);
-  const input: string | undefined = JSON.stringify(declaration.input);
-  if (input === undefined || input.length > MAX_INPUT_LENGTH) {
-    throw invalid(`its input must be JSON, of at most ${MAX_INPUT_LENGTH} characters.`);
-  }
   return { id, cron, timeZone, type: type.name, input, overlap, missed };
+}
+
+function inputText(input: unknown, invalid: (why: string) => TypeError): string {
+  try {
+    const text = toJson(input, "input");
+    if (Buffer.byteLength(text) <= MAX_INPUT_BYTES) return text;
+  } catch (error) {
+    throw invalid(`its input must be JSON. ${describeError(error).message}`);
+  }
+  throw invalid(`its input may have at most ${MAX_INPUT_BYTES} bytes of JSON.`);
 }
 
 let declared: readonly ScheduleSpec[] = [];

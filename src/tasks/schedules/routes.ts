@@ -2,11 +2,12 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { v7 as uuidv7 } from "uuid";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
-import { invalid, Problem } from "../../kernel/problem.ts";
+import { Problem } from "../../kernel/problem.ts";
 import { ITEM_PROBLEMS, JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, params } from "../http/responses.ts";
+import { inputErrors } from "../http/submission.ts";
 import { callObject } from "../ledger/shards.ts";
 import { findOpenTaskType } from "../types/registry.ts";
-import { MAX_INPUT_LENGTH, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
+import { MAX_INPUT_BYTES, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
 import { timingError } from "./rules.ts";
 import { schedulerOf } from "./scheduler.ts";
 import { newScheduleSchema, scheduleSchema, toSchedule } from "./schema.ts";
@@ -121,7 +122,7 @@ function toSpec(body: z.output<typeof newScheduleSchema>, nowMs: number): Schedu
   const { time_zone: timeZone, type, overlap, missed } = body;
   const cron = body.cron.trim().replaceAll(/\s+/g, " ");
   const input = JSON.stringify(body.input);
-  const errors = taskErrors(type, body.input, input);
+  const errors = taskErrors(type, input);
   const wrongTiming = timingError({ cron, timeZone }, nowMs);
   if (wrongTiming)
     errors.unshift({
@@ -134,14 +135,9 @@ function toSpec(body: z.output<typeof newScheduleSchema>, nowMs: number): Schedu
   return { id: uuidv7(), cron, timeZone, type, input, overlap, missed };
 }
 
-function taskErrors(name: string, input: unknown, text: string): { at: string; detail: string }[] {
+function taskErrors(name: string, text: string): { at: string; detail: string }[] {
   const type = findOpenTaskType(name);
   if (!type)
     return [{ at: "json/type", detail: `There is no task type "${name}"; GET /task-types lists them.` }];
-  if (text.length > MAX_INPUT_LENGTH) {
-    const detail = `The input of a schedule may have at most ${MAX_INPUT_LENGTH} characters of JSON.`;
-    return [{ at: "json/input", detail }];
-  }
-  const parsed = type.input.safeParse(input);
-  return parsed.success ? [] : [...(invalid("json/input", parsed.error).options.errors ?? [])];
+  return inputErrors(type, text, "json/input", MAX_INPUT_BYTES);
 }

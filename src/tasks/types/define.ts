@@ -64,6 +64,9 @@ export const DEFAULT_RETRY: RetryPolicy = { retries: 3, minDelayMs: 1_000, maxDe
 /** The type that the ledger itself starts to tell a task's `callback_url` how the task ended. */
 export const CALLBACK_TYPE = "callback";
 
+/** What the name of a type may be. It is kept as text, and stands in URLs. */
+export const TYPE_NAME = /^[\w.-]{1,64}$/;
+
 const HOUR_MS = 3_600_000;
 
 /**
@@ -80,7 +83,7 @@ export function defineTask<Input extends z.ZodType, Result>({
   const { name, concurrency } = rest;
   const policy = { ...DEFAULT_RETRY, ...retry };
   const invalid = (what: string) => new TypeError(`The task type "${name}": ${what}.`);
-  if (!/^[\w.-]{1,64}$/.test(name))
+  if (!TYPE_NAME.test(name))
     throw invalid("its name must have 1 to 64 letters, digits, _, - and . and nothing else");
   if (concurrency !== undefined && !isCount(concurrency, 1))
     throw invalid("concurrency must be a whole number of at least 1");

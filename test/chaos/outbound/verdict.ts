@@ -27,7 +27,7 @@ export interface Record {
 }
 
 /** Problems with which Sluice may refuse a call. */
-const REFUSALS = new Set(["paused", "wait-limit", "queue-full", "breaker-open"]);
+const REFUSALS = new Set(["paused", "wait-limit", "queue-full", "too-many-requests", "breaker-open"]);
 /** Other problems that a call may get if its process was frozen meanwhile. */
 const AFTER_A_FREEZE = new Set(["upstream-timeout", "upstream-unreachable", "semaphore-unavailable"]);
 /** A pause of up to 2 s follows a burst, then a ramp of 5 s. */

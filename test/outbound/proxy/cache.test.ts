@@ -161,13 +161,13 @@ describe("when a response may be kept, nothing travels that is not in its key:",
   );
 
   test("for any headers: what one caller gets shows nothing of another's headers", async () => {
-    const name = fc.constantFrom(
-      ...["accept", "accept-language", "accept-encoding", "accept-charset", "via", "user-agent", "prefer"],
-      ...["x-request-id", "x-api-key", "x-custom", "idempotency-key", "traceparent", "tracestate", "pragma"],
-      ...["if-none-match", "if-modified-since", "if-match", "if-range", "cache-control", "content-type"],
-      ...["x-forwarded-for", "x-http-method-override", "authorization", "origin", "referer", "last-event-id"],
-      ...["priority", "range", "dnt", "cookie"],
-    );
+    const names = [
+      "accept accept-language accept-encoding accept-charset via user-agent prefer priority range dnt cookie",
+      "x-request-id x-api-key x-custom idempotency-key traceparent tracestate pragma cache-control content-type",
+      "if-none-match if-modified-since if-match if-range x-forwarded-for x-http-method-override authorization",
+      "origin referer last-event-id",
+    ];
+    const name = fc.constantFrom(...names.join(" ").split(" "));
     const value = (of: string) =>
       fc.constantFrom(of, `"${of}"`, `gzip, ${of}`, `max-age=9, x="${of}"`, `*;q=0.${of}`);
     const headersOf = (of: string) => fc.dictionary(name, value(of), { maxKeys: 3 });

@@ -8,7 +8,7 @@ import type {
   PermitsState,
 } from "../../../src/outbound/semaphore/permit-types.ts";
 import { Permits } from "../../../src/outbound/semaphore/permits.ts";
-import type { Priority } from "../../../src/outbound/semaphore/wait-queue.ts";
+import type { Priority, QueueShare } from "../../../src/outbound/semaphore/wait-queue.ts";
 import type { Settings } from "../../../src/outbound/upstreams.ts";
 
 const SETTINGS: Settings = {
@@ -61,6 +61,20 @@ describe("a permit", () => {
       "refused",
     ]);
     expect(decisions.at(-1)).toMatchObject({ reason: "queue-full", retryAfterMs: expect.any(Number) });
+  });
+
+  test("is waited for by at most a share of each name, also after some of its calls have gone", () => {
+    const permits = create({ concurrency: 1, maxWaiters: 10 });
+    const ask = (id: string, of: string) => request(permits, id, 0, { share: { of, maxWaiting: 2 } });
+    expect(["a", "b", "c"].map((id) => ask(id, "greedy").is)).toEqual(["granted", "queued", "queued"]);
+    expect(ask("d", "greedy")).toMatchObject({ is: "refused", reason: "too-many-requests" });
+    expect(ask("e", "modest").is).toBe("queued");
+    expect(ask("b", "greedy").is).toBe("queued"); // the same call again
+    release(permits, "c", 1);
+    expect(ask("f", "greedy").is).toBe("queued");
+    release(permits, "a", 2); // b is granted its permit, and waits no longer
+    expect(ask("g", "greedy").is).toBe("queued");
+    expect(ask("h", "greedy")).toMatchObject({ is: "refused", reason: "too-many-requests" });
   });
 
   test("that is released goes to the first in the queue", () => {
@@ -448,11 +462,17 @@ test("retries are one in ten calls, plus a reserve of ten", () => {
 });
 
 /** What the semaphore's users can know: who asked, in which order, who holds a permit, and what was reported. */
+interface Waiting {
+  id: string;
+  arrivedAtMs: number;
+  share: QueueShare;
+}
+
 class Model {
   nowMs = 0;
   settings: Settings = { ...SETTINGS, maxWaiters: 6, maxWaitMs: 400 };
   held = new Map<string, Lease>();
-  queues: Record<Priority, { id: string; arrivedAtMs: number }[]> = { interactive: [], background: [] };
+  queues: Record<Priority, Waiting[]> = { interactive: [], background: [] };
   lastFence = 0;
   pausedUntilMs = 0;
   interactiveInARow = 0;
@@ -537,19 +557,33 @@ const passedMs = fc.oneof(fc.constant(0), fc.nat(30), fc.nat(3000));
 const pick = <T>(items: T[], n: number): T | undefined => items[n % Math.max(1, items.length)];
 
 const acquire = fc
-  .tuple(passedMs, fc.constantFrom("interactive", "background"), fc.integer({ min: 1, max: 500 }))
-  .map(([ms, priority, leaseMs]) =>
-    command(`acquire ${priority}`, ms, (model, real) => {
+  .tuple(
+    passedMs,
+    fc.constantFrom("interactive", "background"),
+    fc.integer({ min: 1, max: 500 }),
+    fc.constantFrom("greedy", "greedy", "modest"),
+  )
+  .map(([ms, priority, leaseMs, of]) =>
+    command(`acquire ${priority} as ${of}`, ms, (model, real) => {
       const leaseId = `${model.next++}`;
+      const share = { of, maxWaiting: 3 };
+      const already = model.waiting.filter((waiter) => waiter.share.of === of).length;
       const decision = real.permits.request(
-        { leaseId, holder: "", priority, isRetry: false, leaseMs },
+        { leaseId, holder: "", priority, share, isRetry: false, leaseMs },
         model.nowMs,
       );
+      // A name is refused because of its share exactly when it has it, and there is room for others.
+      const isOverShare = already >= share.maxWaiting && model.waiting.length < model.settings.maxWaiters;
+      if (decision.is === "refused" && decision.reason === "too-many-requests")
+        expect([already, isOverShare]).toEqual([share.maxWaiting, true]);
+      else if (decision.is === "queued") expect(isOverShare).toBe(false);
+      if (decision.is === "refused" && decision.reason === "queue-full")
+        expect(model.waiting.length).toBe(model.settings.maxWaiters);
       if (decision.is === "granted") {
         expect(model.waiting).toEqual([]);
         onGrant(model, real, decision.lease);
       } else if (decision.is === "queued")
-        model.queues[priority].push({ id: leaseId, arrivedAtMs: model.nowMs });
+        model.queues[priority].push({ id: leaseId, arrivedAtMs: model.nowMs, share });
       else expect(decision.retryAfterMs).toBeGreaterThan(0);
     }),
   );
@@ -631,7 +665,7 @@ const restart = fc.tuple(passedMs, fc.boolean()).map(([ms, isReversed]) =>
     const restored = { atMs: model.nowMs, held: [...model.held.values()], lastFence: model.lastFence, state };
     real.permits = new Permits(model.settings, restored);
     model.interactiveInARow = 0;
-    const queues = Object.entries(model.queues) as [Priority, { id: string; arrivedAtMs: number }[]][];
+    const queues = Object.entries(model.queues) as [Priority, Waiting[]][];
     const all = queues.flatMap(([priority, queue]) =>
       queue.map((waiter, place) => ({ ...waiter, priority, place })),
     );
@@ -641,11 +675,11 @@ const restart = fc.tuple(passedMs, fc.boolean()).map(([ms, isReversed]) =>
         (isReversed ? b.arrivedAtMs - a.arrivedAtMs : a.arrivedAtMs - b.arrivedAtMs) || a.place - b.place,
     );
     model.queues = { interactive: [], background: [] };
-    for (const { id, priority, arrivedAtMs } of all) {
-      const again = { leaseId: id, holder: "", priority, isRetry: false, leaseMs: 100, arrivedAtMs };
+    for (const { id, priority, arrivedAtMs, share } of all) {
+      const again = { leaseId: id, holder: "", priority, share, isRetry: false, leaseMs: 100, arrivedAtMs };
       const decision = real.permits.request(again, model.nowMs);
       if (decision.is === "granted") onGrant(model, real, decision.lease);
-      if (decision.is === "queued") model.queues[priority].push({ id, arrivedAtMs });
+      if (decision.is === "queued") model.queues[priority].push({ id, arrivedAtMs, share });
     }
     for (const queue of Object.values(model.queues)) queue.sort((a, b) => a.arrivedAtMs - b.arrivedAtMs);
   }),

@@ -165,6 +165,44 @@ describe("a list has the tasks", () => {
   });
 });
 
+describe("filters that are left empty are no filters:", () => {
+  test.each([
+    "status=&type=&created_after=&created_before=&limit=&cursor=",
+    "status=failed,succeeded&type=&created_after=&created_before=&limit=&cursor=",
+    "status=,failed,,succeeded,&type=list_works&limit=",
+    "status=,",
+  ])("%s", async (query) => {
+    const failed = await submitted({ type: "list_fails" });
+    vi.setSystemTime(START_MS + 1);
+    const succeeded = await submitted({ type: "list_works" });
+    const { status, body } = await callForJson(`/tasks?${query}`);
+    const ids = (body.tasks as Line[]).map(({ id }) => id);
+    expect([status, ids]).toEqual([200, query.includes("list_works") ? [succeeded] : [succeeded, failed]]);
+  });
+});
+
+describe("the filters hold beside a cursor:", () => {
+  const at = (ms: number) => new Date(START_MS + ms).toISOString();
+
+  test.each<[string, Query, number[]]>([
+    ["none, for comparison", {}, [2, 1, 0]],
+    ["created_before, older than the cursor", { created_before: at(2) }, [1, 0]],
+    ["created_before, just at the cursor", { created_before: at(3) }, [2, 1, 0]],
+    ["created_before, newer than the cursor", { created_before: at(9) }, [2, 1, 0]],
+    ["created_after", { created_after: at(1) }, [2, 1]],
+    ["both", { created_after: at(1), created_before: at(2) }, [1]],
+    ["a type that none has", { type: "list_fails" }, []],
+    ["a status", { status: "scheduled" }, [2, 1, 0]],
+    ["a status that none has", { status: "failed" }, []],
+  ])("%s", async (_name, query, wanted) => {
+    const created: Created[] = [];
+    for (let i = 0; i < 5; i++) created.push(await create(START_MS + i));
+    const { next } = await list({ limit: 2 });
+    const { status, ids } = await list({ ...query, cursor: String(next) });
+    expect([status, ids]).toEqual([200, wanted.map((i) => created[i]?.id)]);
+  });
+});
+
 const cursor = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
 describe("an invalid query is rejected, and the error says where", () => {
@@ -185,12 +223,15 @@ describe("an invalid query is rejected, and the error says where", () => {
     ["a fractional limit", { limit: 1.5 }, "query/limit"],
     ["a limit that is not a number", { limit: "all" }, "query/limit"],
     ["an unknown status", { status: "failed,lost" }, "query/status/1"],
-    ["an empty status", { status: "" }, "query/status/0"],
+    ["a status with a space before it", { status: "failed, running" }, "query/status/1"],
+    ["a limit in hexadecimal", { limit: "0x10" }, "query/limit"],
     ["a type name that is too long", { type: "x".repeat(65) }, "query/type"],
     ["a time without an offset", { created_after: "2030-01-01T00:00:00" }, "query/created_after"],
     ["a date alone", { created_before: "2030-01-01" }, "query/created_before"],
     ["an invented cursor", { cursor: "?" }, "query/cursor"],
-    ["an empty cursor", { cursor: "" }, "query/cursor"],
+    ["a cursor with something behind it", { cursor: `${cursor([1, newTaskId("s0")])}=` }, "query/cursor"],
+    ["a type that no type can be", { type: "a b" }, "query/type"],
+    ["a type with a NUL", { type: "a\0" }, "query/type"],
     ["a cursor without a task id", { cursor: cursor([1, "s9-x"]) }, "query/cursor"],
     ["a cursor with a negative time", { cursor: cursor([-1, newTaskId("s0")]) }, "query/cursor"],
     ["a cursor with an extra element", { cursor: cursor([1, newTaskId("s0"), 1]) }, "query/cursor"],

@@ -214,13 +214,16 @@ describe("GET /tasks/{id}/events", () => {
 
   test.each([
     ["2", 204],
-    ["3", 204],
-    ["999999999", 204],
     ["1", 200],
+    ["0", 200],
+    ["", 200],
+    // No event of this task: its reader is told all of it.
+    ["3", 200],
+    ["999999999", 200],
+    ["12345678901234567890", 200],
     ["1x", 422],
     ["-1", 422],
     ["1.5", 422],
-    ["1234567890", 422],
     ["last", 422],
   ])("of a task with two events, after event %s, is a %i", async (lastEventId, status) => {
     const id = await submitted({ type: "look_fails" });
@@ -232,6 +235,16 @@ describe("GET /tasks/{id}/events", () => {
     }
     expect((await response.text()) === "").toBe(status === 204);
   });
+
+  test.each(["", "99", "12345678901234567890"])(
+    "of a task that is running, after event %j, are all of them, and the end",
+    async (lastEventId) => {
+      const id = await begin({ type: "look_steps" });
+      const reader = await open(id, lastEventId);
+      await passGate(id);
+      expect(namesOf(await rest(reader))).toEqual(ALL);
+    },
+  );
 
   test("continues when a task is retried", async () => {
     const id = await submitted({ type: "look_fails" });

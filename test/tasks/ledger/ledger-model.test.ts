@@ -59,6 +59,7 @@ const command = fc.oneof(
       priority: fc.nat(9),
       delayMs: fc.constantFrom(0, 0, 1_000, 40_000),
       lane: fc.constantFrom("fast" as const, null),
+      lifetimeMs: fc.constantFrom(0, 35_000),
     }),
   },
   { weight: 5, arbitrary: fc.record({ do: fc.constant("alarm" as const) }) },
@@ -76,12 +77,13 @@ const command = fc.oneof(
       pick,
       age: fc.constantFrom(0, 0, 0, 1),
       outcome,
+      livesMs: fc.constantFrom(undefined, undefined, 0, 20_000),
     }),
   },
   {
     weight: 4,
     arbitrary: fc.record({
-      do: fc.constantFrom("heartbeat" as const, "cancel" as const, "retry" as const),
+      do: fc.constantFrom("heartbeat" as const, "open" as const, "cancel" as const, "retry" as const),
       pick,
     }),
   },
@@ -100,7 +102,7 @@ function obey(world: World, { object }: Inside, given: Command): void {
     const id = `t${String(world.items.size).padStart(3, "0")}.${world.nowMs}`;
     const runAtMs = given.delayMs === 0 ? 0 : world.nowMs + given.delayMs;
     const [claim] = object.submit([newTask(given.type, id, { ...given, runAtMs })]);
-    const token = world.submit(id, given.type, given.priority, runAtMs, given.lane);
+    const token = world.submit(id, given.type, given.priority, runAtMs, given.lane, given.lifetimeMs);
     return must((claim?.token ?? null) === token, "both return the same claim");
   }
   const item = [...world.items.values()][given.pick % Math.max(1, world.items.size)];
@@ -112,6 +114,8 @@ function obey(world: World, { object }: Inside, given: Command): void {
       object.heartbeat({ taskId, token }) === world.heartbeat(item, token),
       "both reply alike to a heartbeat",
     );
+  if (given.do === "open" && item.life.cancelledAtMs === undefined)
+    must((object.open({ taskId, token }) !== null) === world.open(item, token), "both open the same claims");
   if (given.do === "retry")
     must((object.retry(taskId) !== "refused") === world.retry(item), "both reply alike to a retry");
   if (given.do === "cancel")
@@ -123,9 +127,10 @@ function obey(world: World, { object }: Inside, given: Command): void {
   const reported = given.outcome(world.nowMs);
   const aged = item.tokens.at(-1 - given.age) ?? 99;
   // A report that is sent twice, because its reply was lost, is applied once.
-  const twice = { taskId, token: aged, outcome: reported };
+  const busy = given.livesMs === undefined ? {} : { busyUntilMs: world.nowMs + given.livesMs };
+  const twice = { taskId, token: aged, outcome: reported, ...busy };
   object.report([twice, twice]);
-  world.report(item, aged, reported);
+  world.report(item, aged, reported, busy.busyUntilMs);
 }
 
 /** The rows match the model, the histories have no gap, and the alarm is no later than the first due task. */
@@ -159,11 +164,25 @@ async function compare(world: World, inside: Inside): Promise<void> {
   ).toHaveLength(rows.length);
 }
 
+/** Lets the runners stop that the ledger has told to. */
+async function letStop(world: World, { stopping }: Inside): Promise<void> {
+  const names = [...stopping.keys()];
+  for (const name of names) stopping.get(name)?.();
+  stopping.clear();
+  // The ledger goes on after its call has returned.
+  if (names.length > 0) await scheduler.wait(0);
+  for (const name of names) {
+    const item = world.items.get(name.slice(0, name.lastIndexOf(".")));
+    if (item?.tokens.at(-1) === Number(name.slice(name.lastIndexOf(".") + 1))) world.stop(item);
+  }
+}
+
 async function act(name: string, world: World, commands: Command[]): Promise<void> {
   await inLedger(name, async (inside) => {
     vi.spyOn(Math, "random").mockReturnValue(world.random);
     for (const given of commands) {
       obey(world, inside, given);
+      await letStop(world, inside);
       if (given.do !== "pass") await compare(world, inside);
     }
   });

@@ -1,7 +1,7 @@
 /** Thousands of random histories: whatever happens to tasks, in whatever order, the rules keep their invariants. */
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { HEARTBEAT_MS, LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
+import { HEARTBEAT_MS, LEASE_MS, RUNNER_LIFETIME_MS } from "../../../src/tasks/ledger/rules.ts";
 import { FINAL_STATUSES, type Outcome, TASK_STATUSES } from "../../../src/tasks/ledger/task-state.ts";
 import { type Item, must } from "../../support/task-history.ts";
 import { World } from "../../support/task-world.ts";
@@ -20,7 +20,6 @@ const outcome = fc.oneof(
     kind: fc.constant("failed" as const),
     error: fc.constant({ name: "Error", message: "no" }),
     isFinal: fc.boolean(),
-    livesMs: fc.constantFrom(undefined, -1, 500, 30_000),
   }),
   fc.record({ kind: fc.constant("handed-over" as const), afterMs: fc.integer({ min: -1_000, max: 30_000 }) }),
   fc.constantFrom({ kind: "crashed" as const }, { kind: "not-begun" as const }),
@@ -32,6 +31,7 @@ const command = fc.oneof(
     priority: fc.nat(9),
     delayMs: fc.oneof(fc.constant(0), fc.integer({ min: -5, max: 40_000 })),
     lane: fc.constantFrom("fast" as const, null),
+    lifetimeMs: fc.constantFrom(0, 35_000, 95_000),
   }),
   fc.record({ do: fc.constant("alarm" as const) }),
   fc.record({
@@ -44,9 +44,20 @@ const command = fc.oneof(
     pick,
     age: fc.constantFrom(0, 0, 0, 1, 2),
     outcome,
+    // The run has abandoned its code, which goes on for this long.
+    livesMs: fc.constantFrom(undefined, undefined, -1, 500, 30_000, RUNNER_LIFETIME_MS),
     random: fc.double({ min: 0, max: 1, noNaN: true }),
   }),
-  fc.record({ do: fc.constantFrom("heartbeat" as const, "cancel" as const, "retry" as const), pick }),
+  fc.record({
+    do: fc.constantFrom(
+      "heartbeat" as const,
+      "open" as const,
+      "stop" as const,
+      "cancel" as const,
+      "retry" as const,
+    ),
+    pick,
+  }),
 );
 type Command = typeof command extends fc.Arbitrary<infer C> ? C : never;
 
@@ -62,15 +73,20 @@ function pass(world: World, ms: number, hasPulse: boolean): void {
 
 function toOutcome(given: Extract<Command, { do: "report" }>["outcome"], nowMs: number): Outcome {
   if (given.kind === "handed-over") return { kind: "handed-over", notBeforeMs: nowMs + given.afterMs };
-  if (given.kind !== "failed" || given.livesMs === undefined) return given;
-  const { livesMs, ...failed } = given;
-  return { ...failed, notBeforeMs: nowMs + livesMs };
+  return given;
 }
 
 function obey(world: World, given: Command): void {
   if (given.do === "submit") {
     const runAtMs = given.delayMs === 0 ? 0 : world.nowMs + given.delayMs;
-    world.submit(`t${world.items.size}.${world.nowMs}`, given.type, given.priority, runAtMs, given.lane);
+    world.submit(
+      `t${world.items.size}.${world.nowMs}`,
+      given.type,
+      given.priority,
+      runAtMs,
+      given.lane,
+      given.lifetimeMs,
+    );
   }
   if (given.do === "alarm") world.alarm();
   if (given.do === "pass") pass(world, given.ms, given.pulse);
@@ -78,6 +94,8 @@ function obey(world: World, given: Command): void {
   const item = [...world.items.values()][given.pick % Math.max(1, world.items.size)];
   if (!item) return;
   if (given.do === "heartbeat") world.heartbeat(item, item.tokens.at(-1) ?? 1);
+  if (given.do === "open") world.open(item, item.tokens.at(-1) ?? 1);
+  if (given.do === "stop") world.stop(item);
   if (given.do === "cancel") world.cancel(item);
   if (given.do === "retry") world.retry(item);
   if (given.do !== "report") return;
@@ -87,6 +105,7 @@ function obey(world: World, given: Command): void {
     item,
     item.tokens.at(-1 - given.age) ?? 99,
     toOutcome(given.outcome, world.nowMs),
+    given.livesMs === undefined ? undefined : world.nowMs + given.livesMs,
   );
   must(isAccepted || item.state === before, "a report that is not accepted changes nothing");
 }
@@ -146,7 +165,10 @@ test("after a task has ended, only a retry by hand changes it, until it is remov
       obey(world, given);
       for (const [n, item] of ended.entries()) {
         const isRetried = given.do === "retry" && !item.life.ended;
-        const isSame = JSON.stringify(item.state) === JSON.stringify(states[n]);
+        // That its code has been stopped is known of a task that has ended, too.
+        const before = { ...states[n], ...(given.do === "stop" ? { busy_until_ms: 0 } : {}) };
+        const after = { ...item.state, ...(given.do === "stop" ? { busy_until_ms: 0 } : {}) };
+        const isSame = JSON.stringify(after) === JSON.stringify(before);
         must(
           isRetried || isSame,
           `only a retry changes a task that has ended (${FINAL_STATUSES.join(", ")})`,

@@ -14,6 +14,7 @@ import {
   type RuleInputs,
   report,
   retry,
+  stopped,
   submit,
   tick,
 } from "../../../src/tasks/ledger/rules.ts";
@@ -48,6 +49,8 @@ function taskThatIs(status: TaskStatus, more: Partial<TaskState> = {}): TaskStat
     crashes: 0,
     is_resuming: 0,
     lane: isHeld ? "long" : null,
+    pool: "new",
+    busy_until_ms: 0,
     due_at_ms: status === "queued" ? null : NOW,
     run_at_ms: 0,
     started_at_ms: NOW - 100,
@@ -139,18 +142,6 @@ describe("a report", () => {
     ["of success", {}, GOOD, { status: "succeeded", result: '{"sum":3}', error: null, due_at_ms: NOW + 100 }],
     ["of success after failures", { error: "{}" }, GOOD, { status: "succeeded", error: null }],
     ["of a failure", {}, BAD, { status: "scheduled", due_at_ms: NOW + 1_000, is_resuming: 0, attempt: 1 }],
-    [
-      "of a failure whose code may keep working for longer than the retry delay",
-      {},
-      { ...BAD, notBeforeMs: NOW + 1_001 },
-      { status: "scheduled", due_at_ms: NOW + 1_001 },
-    ],
-    [
-      "of a failure whose code may keep working for less",
-      {},
-      { ...BAD, notBeforeMs: NOW + 999 },
-      { status: "scheduled", due_at_ms: NOW + 1_000 },
-    ],
     ["of the failure before the last", { attempt: 2 }, BAD, { status: "scheduled", due_at_ms: NOW + 2_000 }],
     ["of the last failure", { attempt: 3 }, BAD, { status: "failed", due_at_ms: NOW + 200 }],
     ["of a failure for good", {}, { ...BAD, isFinal: true }, { status: "failed", finished_at_ms: NOW }],
@@ -290,4 +281,95 @@ describe("a retry by hand", () => {
 
 test("exactly three statuses are final", () => {
   expect(TASK_STATUSES.filter(isFinal)).toEqual(FINAL_STATUSES);
+});
+
+/** When a task is queued, if nothing happens but that time passes. Its code must not be at work any longer. */
+function queuedAtMs(from: TaskState | undefined): number {
+  let task = from ?? expect.fail("no transition");
+  for (let nowMs = NOW; task.status !== "queued"; ) {
+    nowMs = task.due_at_ms ?? expect.fail("nothing to wait for");
+    const transition = tick(task, { ...inputs, nowMs });
+    task = typeof transition === "object" ? transition.task : expect.fail("not due");
+    if (task.status === "queued") expect(nowMs).toBeGreaterThanOrEqual(task.busy_until_ms);
+    if (task.status === "queued") return nowMs;
+  }
+  return NOW;
+}
+
+describe("a task whose code may be at work until a time is not queued before that", () => {
+  const UNTIL = NOW + 5_000;
+  const running = taskThatIs("running");
+  const abandoned = (outcome: Outcome, busyUntilMs = UNTIL) =>
+    report(running, 3, outcome, inputs, busyUntilMs)?.task;
+
+  test.each<[string, TaskState | undefined, number]>([
+    ["a failure, if the code may go on for longer than the retry delay", abandoned(BAD), UNTIL],
+    [
+      "a failure, if the code may go on for a fraction of a millisecond longer",
+      abandoned(BAD, NOW + 1_000.5),
+      NOW + 1_001,
+    ],
+    ["a failure, if the code may go on for less", abandoned(BAD, NOW + 999), NOW + 1_000],
+    ["a hand-over", abandoned({ kind: "handed-over", notBeforeMs: 0 }), UNTIL],
+    ["a sleep that ends before that", abandoned({ kind: "handed-over", notBeforeMs: NOW + 1 }), UNTIL],
+    ["a sleep that ends after that", abandoned({ kind: "handed-over", notBeforeMs: UNTIL + 1 }), UNTIL + 1],
+    ["an orderly end, which leaves no code", abandoned({ kind: "handed-over", notBeforeMs: 0 }, 0), NOW],
+    ["a crash that a runner reports, which leaves no code", abandoned({ kind: "crashed" }, 0), NOW],
+  ])("after %s", (_name, task, atMs) => {
+    expect(queuedAtMs(task)).toBe(atMs);
+  });
+
+  const busy = { busy_until_ms: UNTIL };
+  const transitionOf = (transition: ReturnType<typeof tick>) =>
+    typeof transition === "object" ? transition.task : undefined;
+
+  test("after a crash that only the lease tells of", () => {
+    expect(queuedAtMs(transitionOf(tick({ ...running, ...busy }, inputs)))).toBe(UNTIL);
+  });
+
+  test("after no runner could be reached: one may have begun even so", () => {
+    expect(queuedAtMs(report({ ...running, ...busy }, 3, { kind: "not-begun" }, inputs)?.task)).toBe(UNTIL);
+  });
+
+  test.each([
+    ["a cancel that was not obeyed", transitionOf(tick({ ...taskThatIs("cancelling"), ...busy }, inputs))],
+    ["too many crashes", transitionOf(tick({ ...running, ...busy, crashes: MAX_CRASHES - 1 }, inputs))],
+    ["a last failure of abandoned code", abandoned({ ...BAD, isFinal: true })],
+  ])("by a retry by hand after %s", (_name, ended) => {
+    expect(isFinal(ended?.status ?? "running")).toBe(true);
+    const again = ended && retry(ended, NOW)?.task;
+    expect(queuedAtMs(again)).toBe(UNTIL);
+  });
+
+  test("and is kept until then, however short its retention is", () => {
+    const ended = transitionOf(tick({ ...taskThatIs("cancelling"), ...busy }, inputs));
+    expect(ended?.due_at_ms).toBe(UNTIL);
+  });
+
+  test("unless the code was stopped: then it is queued at once, or at its own time", () => {
+    const crashed = transitionOf(tick({ ...running, ...busy }, inputs)) ?? expect.fail();
+    expect(stopped(crashed, 2, NOW + 1)).toBeUndefined();
+    expect(stopped(crashed, 3, NOW + 1)?.task).toMatchObject({
+      status: "queued",
+      busy_until_ms: 0,
+      rank_ms: NOW + 1,
+    });
+    const failed = abandoned(BAD) ?? expect.fail();
+    expect(stopped(failed, 3, NOW + 1)).toBeUndefined();
+    const ended = abandoned({ ...BAD, isFinal: true }) ?? expect.fail();
+    expect(stopped(ended, 3, NOW + 1)).toBeUndefined();
+  });
+});
+
+test.each([
+  ["new", "begun"],
+  ["begun", "begun"],
+  ["tick", "tick"],
+  ["callback", "callback"],
+] as const)("a task of the pool %s that goes on is of the pool %s", (pool, next) => {
+  const held = taskThatIs("running", { pool });
+  expect(report(held, 3, BAD, inputs)?.task.pool).toBe(next);
+  expect(report(held, 3, { kind: "handed-over", notBeforeMs: 0 }, inputs)?.task.pool).toBe(next);
+  expect(retry(taskThatIs("failed", { pool }), NOW)?.task.pool).toBe(next);
+  expect(claim(taskThatIs("queued", { pool }), "long", NOW).task.pool).toBe(pool);
 });

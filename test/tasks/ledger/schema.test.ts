@@ -14,6 +14,8 @@ const ROW: TaskRow = {
   crashes: 1,
   is_resuming: 0,
   lane: "fast",
+  pool: "new",
+  busy_until_ms: 0,
   due_at_ms: 9_000,
   run_at_ms: 500,
   created_at_ms: 0,

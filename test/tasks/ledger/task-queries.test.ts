@@ -75,15 +75,17 @@ test("a page before a time has no task of that millisecond", async () => {
   });
 });
 
-test("each type has a queue, ordered by rank and then by id", async () => {
+test("each pool of a type has a queue, ordered by rank and then by id", async () => {
   await withTables((tables) => {
     const { queries } = tables;
     insert(tables, "late", { atMs: T0 + 1 });
     insert(tables, "y");
     insert(tables, "x");
+    insert(tables, "again", { pool: "begun" });
     insert(tables, "urgent", { type: "u", atMs: T0 + 2, priority: 1 });
     insert(tables, "later", { type: "v", runAtMs: T0 + 1 });
-    const queue = (type: string) => idsOf(queries.queued(type, 2));
+    const queue = (type: string) => idsOf(queries.queued(type, "new", 2));
+    expect(idsOf(queries.queued("t", "begun", 2))).toEqual(["again"]);
     expect([queries.queuedTypes(), queue("t"), queue("u")]).toEqual([["t", "u"], ["x", "y"], ["urgent"]]);
     setStatus(tables, "x", "running");
     expect([queue("t"), queue("v"), queries.hasQueued()]).toEqual([["y", "late"], [], true]);

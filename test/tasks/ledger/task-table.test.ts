@@ -77,7 +77,7 @@ test.each<[TaskStatus, Partial<TaskRow>]>([
     sql.exec("UPDATE task SET events = 1 WHERE id = 'a'");
     tasks.setAside("a", T0 + 60_000);
     expect(tasks.get("a")).toMatchObject({ ...kept, events, due_at_ms: T0 + 60_000 });
-    expect(queries.queued("t", 9).map(({ id }) => id)).toEqual(["b"]);
+    expect(queries.queued("t", "new", 9).map(({ id }) => id)).toEqual(["b"]);
     expect(queries.due(T0 + 59_999, 9)).toEqual([]);
     expect(leanRow(tables, "b")).toMatchObject({ status: "queued", due_at_ms: null, events: 1 });
     setStatus(tables, "a", "running");

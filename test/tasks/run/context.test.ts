@@ -30,7 +30,8 @@ describe("a step", () => {
   test("runs its action and records the result", async () => {
     const { context, received } = newContext();
     expect(await context.step("one", async () => ({ n: 1 }))).toEqual({ n: 1 });
-    expect(await context.step("two", async () => undefined)).toBeUndefined();
+    // As any later run would read it.
+    expect(await context.step("two", async () => undefined)).toBeNull();
     expect(received.steps).toEqual([
       ["one", '{"n":1}'],
       ["two", "null"],
@@ -81,6 +82,14 @@ describe("a step", () => {
     [" x", false],
     [" sleep 1", false],
     ["\nx", false],
+    ["send 😀", true],
+    ["send 😀".slice(0, 6), false],
+    ["\udc00", false],
+    ["a\0b", false],
+    ["😀".repeat(100), true],
+    ["😀".repeat(101), false],
+    [1 as unknown as string, false],
+    [undefined as unknown as string, false],
   ])("may be named %j: %s", async (name, isAccepted) => {
     const { context, received } = newContext();
     const outcome = await context.step(name, async () => 1).catch((error: unknown) => error);
@@ -97,10 +106,43 @@ describe("a step", () => {
     await expect(context.step("one", unexpected)).rejects.toThrow(TypeError);
   });
 
-  test("whose result is not JSON is rejected", async () => {
+  test.each<[string, unknown, string]>([
+    ["a BigInt", 1n, 'step "one": result: a bigint is not JSON'],
+    ["NaN", { items: [0, { ratio: Number.NaN }] }, 'step "one": result.items[1].ratio: NaN is not JSON'],
+    ["a Map", new Map([["a", 1]]), 'step "one": result: a Map is not JSON'],
+    ["bytes", { hash: new Uint8Array(2) }, 'step "one": result.hash: a Uint8Array is not JSON'],
+  ])("whose result is or contains %s is rejected with its place", async (_name, result, message) => {
     const { context, received } = newContext();
-    await expect(context.step("one", async () => 1n)).rejects.toThrow(TypeError);
+    await expect(context.step("one", async () => result)).rejects.toThrow(message);
     expect(received.steps).toEqual([]);
+  });
+
+  test.each<[string, unknown]>([
+    ["a Date", new Date(0)],
+    ["an object with a Date and an undefined member", { at: new Date(0), note: undefined }],
+    ["a URL in an array", [new URL("https://a.example/")]],
+    [
+      "an instance of a class",
+      new (class Point {
+        x = 1;
+      })(),
+    ],
+    ["nothing", undefined],
+    ["negative zero", -0],
+  ])("that returns %s gives what JSON keeps of it, at once as after a replay", async (_name, result) => {
+    const { context, received } = newContext();
+    const first = await context.step("one", async () => result);
+    const replay = newContext(Object.fromEntries(received.steps));
+    expect(await replay.context.step("one", unexpected)).toStrictEqual(first);
+    expect(first).toStrictEqual(JSON.parse(JSON.stringify(result ?? null)));
+  });
+
+  test("gives a value of its own: what its action kept cannot change it", async () => {
+    const { context } = newContext();
+    const kept = { n: 1 };
+    const result = await context.step("one", async () => kept);
+    kept.n = 2;
+    expect(result).toEqual({ n: 1 });
   });
 
   test("runs concurrently with others", async () => {

@@ -2,7 +2,8 @@
 import { env, runDurableObjectAlarm } from "cloudflare:test";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
-import { createContext, MAX_IN_PLACE_SLEEP_MS } from "../../../src/tasks/run/context.ts";
+import { MAX_IN_PLACE_SLEEP_MS } from "../../../src/tasks/run/activity.ts";
+import { createContext } from "../../../src/tasks/run/context.ts";
 import { Interruption } from "../../../src/tasks/run/run.ts";
 import {
   fetchTask,
@@ -31,21 +32,46 @@ function newContext(script: Parameters<typeof scriptedLedger>[0] = {}, steps: Re
 }
 
 describe("progress", () => {
-  test.each([
-    [0, true],
-    [0.5, true],
-    [1, true],
-    [-0.01, false],
-    [1.01, false],
-    [Number.NaN, false],
-    [Number.POSITIVE_INFINITY, false],
-  ])("of %s is accepted: %s", async (ratio, isAccepted) => {
+  test.each<[unknown, number]>([
+    [0, 0],
+    [0.5, 0.5],
+    [1, 1],
+    [-0.01, 0],
+    [1.0000000000000002, 1],
+    [1.01, 1],
+    [Number.POSITIVE_INFINITY, 1],
+    [Number.NEGATIVE_INFINITY, 0],
+    // The last ratio stays.
+    [Number.NaN, 0.25],
+    ["0.75", 0.25],
+    [undefined, 0.25],
+    [null, 0.25],
+    [1n, 0.25],
+    [Symbol("half"), 0.25],
+    [{ valueOf: () => expect.fail("it was converted") }, 0.25],
+  ])("of %o is shown as %s: it never fails the work", async (ratio, shown) => {
     const { context, flush, received } = newContext();
-    const report = () => context.progress(ratio);
-    if (isAccepted) report();
-    else expect(report).toThrow(RangeError);
+    context.progress(0.25);
+    context.progress(ratio as number);
     await flush();
-    expect(received.progress).toEqual(isAccepted ? [[ratio, null]] : []);
+    expect(received.progress).toEqual([[shown, null]]);
+  });
+
+  test.each<[unknown, string | null]>([
+    ["half", "half"],
+    ["", ""],
+    [undefined, null],
+    [null, null],
+    [{ done: 1n }, '{"done":"1n"}'],
+    [Symbol("half"), "Symbol(half)"],
+    [42, "42"],
+    ["half 😀".slice(0, 6), "half \ufffd"],
+    ["a\0b", "a\u2400b"],
+  ])("with a message is shown as text that can be kept (%#)", async (message, shown) => {
+    const { context, flush, received } = newContext();
+    context.progress(0.5, message as string);
+    await flush();
+    expect(received.progress).toEqual([[0.5, shown]]);
   });
 
   test("is sent once a second, however often it is reported, and the last value at the end", async () => {
@@ -122,18 +148,21 @@ describe("a sleep", () => {
     await context.sleep(40);
     await context.sleep(0);
     expect(Date.now() - beganAtMs).toBeGreaterThanOrEqual(39);
-    expect(received.steps.map(([name]) => name)).toEqual([" sleep 1", " sleep 2"]);
+    expect(received.steps.map(([name]) => name)).toEqual([" sleep 1.1 40", " sleep 1.2 0"]);
   });
 
   test("is not confused with a step of the same name", async () => {
     const { context, received } = newContext();
-    expect(await context.step("sleep 1", async () => "mine")).toBe("mine");
+    expect(await context.step("sleep 1.1 0", async () => "mine")).toBe("mine");
     await context.sleep(0);
-    expect(received.steps.map(([name]) => name)).toEqual(["sleep 1", " sleep 1"]);
+    expect(received.steps.map(([name]) => name)).toEqual(["sleep 1.1 0", " sleep 1.1 0"]);
   });
 
   test("that an earlier run began ends when that run would have woken", async () => {
-    const before = { " sleep 1": String(Date.now() - 1), " sleep 2": String(Date.now() + 60) };
+    const before = {
+      " sleep 1.1 60000": String(Date.now() - 1),
+      " sleep 1.2 60000": String(Date.now() + 60),
+    };
     const { context } = newContext({}, before);
     const beganAtMs = performance.now();
     await context.sleep(60_000);

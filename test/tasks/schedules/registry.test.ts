@@ -64,7 +64,7 @@ describe("a declaration", () => {
     [{ cron: "0 0 30 2 *" }, "it would never run"],
     [{ timeZone: "Mars/Olympus" }, '"Mars/Olympus" is not a time zone'],
     [{ input: { pages: 1.5 } }, 'its input does not fit "registry_report"'],
-    [{ input: { pages: 1, title: "x".repeat(8192) } }, "at most 8192 characters"],
+    [{ input: { pages: 1, title: "x".repeat(8192) } }, "at most 8192 bytes"],
   ])("that is invalid is rejected by name: %j", (more, why) => {
     expect(() => define(more)).toThrow('The schedule "nightly" is not valid: ');
     expect(() => define(more)).toThrow(why);
