@@ -14,7 +14,12 @@ import { expectedErrors, RuntimeErrors } from "./test/support/node/runtime-error
 import { TEST_VARIABLES } from "./test/support/variables.ts";
 
 const root = import.meta.dirname;
-const inNode = ["test/e2e/**/*.test.ts", "test/architecture.test.ts", "test/pages.test.ts", "test/patterns.test.ts"];
+const inNode = [
+  "test/e2e/**/*.test.ts",
+  "test/architecture.test.ts",
+  "test/pages.test.ts",
+  "test/patterns.test.ts",
+];
 export default defineConfig({
   root,
   test: {

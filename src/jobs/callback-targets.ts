@@ -1,6 +1,7 @@
-import { readCallbackKeys, readCallbackOrigins } from "../kernel/callbacks.ts";
+import { callbackUrlError, readCallbackKeys, readCallbackOrigins } from "../kernel/callbacks.ts";
+import { Problem } from "../kernel/problem.ts";
 import { ConfigurationError, perEnv } from "../kernel/variables.ts";
-import { readUpstreams, type Upstream } from "../outbound/index.ts";
+import { readUpstreams, targetOf, type Upstream } from "../outbound/index.ts";
 
 /** The upstream for each origin that callbacks may go to. Throws, at the start, if an origin could not be reached. */
 export const readCallbackTargets = perEnv((env): ReadonlyMap<string, Upstream> => {
@@ -10,6 +11,25 @@ export const readCallbackTargets = perEnv((env): ReadonlyMap<string, Upstream> =
     [...readCallbackOrigins(env)].map(([origin, name]) => [origin, check(origin, name, upstreams.get(name))]),
   );
 });
+
+/**
+ * Why no callback can go to `url`; undefined if one can. Checked when a task is submitted, and again when its callback is
+ * sent, by the rules of the outbound client: a path that it would refuse is refused here.
+ */
+export function callbackTargetError(env: Env, url: string): string | undefined {
+  const error = callbackUrlError(env, url);
+  if (error !== undefined) return error;
+  const { origin, pathname, search } = new URL(url);
+  const upstream = readCallbackTargets(env).get(origin);
+  if (!upstream) return `No upstream has the origin ${origin}.`;
+  try {
+    targetOf(upstream, pathname + search);
+    return undefined;
+  } catch (refusal) {
+    if (refusal instanceof Problem) return refusal.detail;
+    throw refusal;
+  }
+}
 
 /** A service or entrypoint has no origin of its own, and may stand for any. */
 function check(origin: string, name: string, upstream: Upstream | undefined): Upstream {

@@ -11,12 +11,12 @@
  */
 import { env as workerEnv } from "cloudflare:workers";
 import { z } from "zod";
-import { callbackUrlError, readCallbackKeys } from "../kernel/callbacks.ts";
+import { readCallbackKeys } from "../kernel/callbacks.ts";
 import { Problem } from "../kernel/problem.ts";
 import { fetchUpstream } from "../outbound/index.ts";
 import { CALLBACK_TYPE, defineTask, getTask, NonRetryableError, type TaskContext } from "../tasks/index.ts";
 import { signMessage, toMessage } from "./callback-message.ts";
-import { readCallbackTargets } from "./callback-targets.ts";
+import { callbackTargetError, readCallbackTargets } from "./callback-targets.ts";
 
 /** After 5 s, 25 s, 2 min, 10 min, 52 min and 4.3 h, and then every 12 h: 11 tries in 2.2 days. */
 export const CALLBACK_RETRY = {
@@ -80,7 +80,7 @@ async function post(env: Env, ctx: TaskContext, url: string, message: string): P
 
 /** The configuration may have changed since the task was submitted. */
 function checkUrl(env: Env, url: string): string {
-  const error = callbackUrlError(env, url);
+  const error = callbackTargetError(env, url);
   if (error === undefined) return url;
   throw new NonRetryableError(error);
 }

@@ -1,5 +1,6 @@
 /** The built-in task types, and what starts them: where tasks, files and outbound meet. */
-import { registerSchedules, registerTaskTypes } from "../tasks/index.ts";
+import { registerCallbackCheck, registerSchedules, registerTaskTypes } from "../tasks/index.ts";
+import { callbackTargetError } from "./callback-targets.ts";
 import { SCHEDULES } from "./schedules.ts";
 import { TASK_TYPES } from "./task-types.ts";
 
@@ -7,5 +8,6 @@ export { readCallbackTargets } from "./callback-targets.ts";
 export { FileTasks } from "./file-tasks.ts";
 export { runTasks as jobRoutes } from "./run-tasks.ts";
 
+registerCallbackCheck(callbackTargetError);
 registerTaskTypes(TASK_TYPES);
 registerSchedules(SCHEDULES);

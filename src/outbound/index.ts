@@ -1,4 +1,5 @@
 /** Calls to other people's APIs, under limits that the whole fleet shares. */
+export { targetOf } from "./client/path.ts";
 export { DemoUpstream } from "./demo.ts";
 export { fetchUpstream } from "./fetch-upstream.ts";
 export { outboundRoutes } from "./routes.ts";

@@ -17,6 +17,7 @@ export {
 export { scheduleRoutes } from "./schedules/routes.ts";
 export { Scheduler } from "./schedules/scheduler.ts";
 export { wakeOverdue } from "./schedules/watchdog.ts";
+export { registerCallbackCheck } from "./types/callbacks.ts";
 export {
   CALLBACK_TYPE,
   defineTask,

@@ -52,6 +52,8 @@ export const ietf: Protocol = {
       );
     }
     if (request.headers.has("Upload-Offset")) throw malformed("A new upload has no Upload-Offset.");
+    if (request.headers.has("Upload-Concat"))
+      throw malformed("Only tus has Upload-Concat; send Tus-Resumable.");
     const length = readInteger(request, "Upload-Length") ?? null;
     const end = isLast ? request.contentLength : null;
     if (length !== null && end !== null && length !== end) throw inconsistent();

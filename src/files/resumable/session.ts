@@ -168,6 +168,7 @@ export class UploadSession extends DurableObject<Env> {
     } else if (!isCompleting(record) && !hasExpired(record, Date.now())) {
       // Without the lock, because taking it would stop a request that is appending.
       await this.ctx.storage.setAlarm(record.expiresAtMs);
+      if (record.phase === "complete") this.#notifyHolders(record);
     } else {
       await this.#lock.run(async () => this.#endOrComplete());
     }
@@ -209,10 +210,11 @@ export class UploadSession extends DurableObject<Env> {
     }
   }
 
-  /** Tells the final uploads that need this one. */
-  #notifyHolders(record: SessionRecord, piece: Piece | null = toPiece(record)): void {
+  /** Tells the final uploads that need this partial one, in the background; false if there are none. */
+  #notifyHolders(record: SessionRecord, piece: Piece | null = toPiece(record)): boolean {
     const holders = record.kind === "partial" ? [...this.#storage.loadPins().keys()] : [];
     if (holders.length > 0) this.ctx.waitUntil(notifyHolders(this.env, holders, record.id, piece));
+    return holders.length > 0;
   }
 
   #appenderFor(record: SessionRecord, digests: ExpectedDigest[], contentLength: number | null): Appender {
@@ -238,9 +240,9 @@ export class UploadSession extends DurableObject<Env> {
     // The alarm tries again.
     if (!published) return { is: "accepted", upload: toSnapshot(completed), taskFailed: true };
     this.#storage.save(published);
-    this.#notifyHolders(published);
     await unpinPartials(this.env, published);
-    await this.ctx.storage.setAlarm(published.expiresAtMs);
+    // If this is interrupted, the alarm that is set already notifies them.
+    if (!this.#notifyHolders(published)) await this.ctx.storage.setAlarm(published.expiresAtMs);
     return { is: "accepted", upload: toSnapshot(published) };
   }
 

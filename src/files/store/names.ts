@@ -45,12 +45,18 @@ export function readFilename(headers: Headers): string | undefined {
   if (header === null) return undefined;
   // The runtime reads headers as UTF-8, and puts this where a byte is none.
   if (header.includes("\ufffd")) throw malformed("is not UTF-8: encode the name as filename* (RFC 8187)");
-  const unquoted = header.replaceAll(/"(?:[^"\\]|\\[^])*"/g, "quoted");
+  // A quoted string that is not closed goes to the end: so the header is gone through once, whatever it says.
+  const unquoted = header.replaceAll(/"(?:[^"\\]|\\[^])*(?:"|\\?$)/g, (text) =>
+    isClosed(text) ? "quoted" : '"',
+  );
   if (unquoted.includes('"')) throw malformed("has quotes that are not closed");
   const isTwice = TWICE.some((twice) => (unquoted.match(twice)?.length ?? 0) > 1);
   if (isTwice) throw malformed("was sent twice, or names the file twice");
   return parseDisposition(header).parameters.filename;
 }
+
+/** Whether a quoted string ends with a quote that no backslash escapes. */
+const isClosed = (text: string) => text.length > 1 && /[^\\](?:\\\\)*"$/.test(text);
 
 /** What can come once only. Two fields are one here, with a comma between their values. */
 const TWICE = [

@@ -3,13 +3,13 @@ import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import type { AppEnv } from "../../kernel/app-env.ts";
-import { callbackUrlError } from "../../kernel/callbacks.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import type { NewTask } from "../ledger/claim.ts";
 import { taskLink, taskLinkSchema, taskSchema } from "../ledger/schema.ts";
 import { callObject, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
 import { anyShard, shardOf, shardOfName } from "../ledger/task-id.ts";
 import { submitTasks } from "../run/submit.ts";
+import { checkCallbackUrl } from "../types/callbacks.ts";
 import { checkReservation, parseKey, parseWait } from "./idempotency.ts";
 import { JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE } from "./responses.ts";
 import {
@@ -84,7 +84,7 @@ export const submitRoutes = createRouter().openapi(submitRoute, async (c) => {
   // Before anything is written: whatever is wrong with a header must change nothing.
   const key = parseKey(c.req.header("Idempotency-Key"));
   const waitS = waitOf(c);
-  const checked = checkSubmission(submission, (url) => callbackUrlError(c.env, url));
+  const checked = checkSubmission(submission, (url) => checkCallbackUrl(c.env, url));
   const tasks = createTasks(checked, anyShard(), Date.now());
   // A batch is not waited for.
   const waitMs = Array.isArray(submission) ? 0 : (waitS ?? 0) * 1000;

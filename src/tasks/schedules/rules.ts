@@ -14,6 +14,7 @@
  * affect.
  */
 import { Cron } from "croner";
+import { timeZoneError } from "./time-zones.ts";
 
 export const OVERLAPS = ["skip", "queue"] as const;
 export type Overlap = (typeof OVERLAPS)[number];
@@ -113,15 +114,34 @@ function latestRun(timing: Timing, nowMs: number): number {
   return latest?.getTime() ?? Number.NEGATIVE_INFINITY;
 }
 
-/** The number of ticks from `firstAtMs`, which is a tick, to before `lastAtMs`. */
+/** The number of ticks from `firstAtMs`, which is a tick, to before `lastAtMs`; at most `MAX_COUNTED`. */
 function countBetween(timing: Timing, firstAtMs: number, lastAtMs: number): number {
-  if (firstAtMs === lastAtMs) return 0;
-  return nextRuns(timing, MAX_COUNTED, firstAtMs - 1).filter((atMs) => atMs < lastAtMs).length;
+  const pattern = parsePattern(timing);
+  let count = 0;
+  for (let atMs = firstAtMs; atMs < lastAtMs && count < MAX_COUNTED; count++)
+    atMs = pattern.nextRun(new Date(atMs))?.getTime() ?? lastAtMs;
+  return count;
 }
 
-/** Without a function to call, a `Cron` only calculates: it starts no timer. */
+/** The patterns that were read last. Reading one costs as much as many ticks. */
+const patterns = new Map<string, Cron>();
+const MAX_PATTERNS = 200;
+
+/** Without a function to call, a `Cron` only calculates: it starts no timer, and can be used again. */
 function parsePattern({ cron, timeZone }: Timing): Cron {
-  return new Cron(cron, { timezone: timeZone, mode: "5-part", fixedTimeRule: "no-wildcard", paused: true });
+  const key = `${timeZone} ${cron}`;
+  const known = patterns.get(key);
+  if (known) return known;
+  const pattern = new Cron(cron, {
+    timezone: timeZone,
+    mode: "5-part",
+    fixedTimeRule: "no-wildcard",
+    paused: true,
+  });
+  const [oldest = ""] = patterns.keys();
+  if (patterns.size >= MAX_PATTERNS) patterns.delete(oldest);
+  patterns.set(key, pattern);
+  return pattern;
 }
 
 /** Checks more than croner does: it also accepts dates and `@daily`, and its messages do not name the field. */
@@ -145,14 +165,4 @@ function isReadable(cron: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** An offset is not accepted: it is not a zone, and would ignore daylight saving time. */
-function timeZoneError(timeZone: string): string | undefined {
-  try {
-    if (/^[A-Z]/i.test(timeZone) && new Intl.DateTimeFormat("en", { timeZone }).format(0)) return undefined;
-  } catch {
-    // An unknown zone: reported below.
-  }
-  return `"${timeZone}" is not a time zone of the IANA database, such as UTC or Europe/Berlin.`;
 }

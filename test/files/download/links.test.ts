@@ -21,7 +21,7 @@ function verdict(keys: string, id: string, token: string, at = NOW): string {
   }
 }
 
-const BASE64URL = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"];
+const BASE64URL = Array.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
 const token = signLink(keyed(OLD), "a", NOW + 60);
 
 test("a link is valid until it expires, and not from then on", () => {

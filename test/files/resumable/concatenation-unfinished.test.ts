@@ -7,6 +7,7 @@ import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import {
   blobsLeft,
   bytesOf,
+  changeRecord,
   createTus,
   EMPTY_STORAGE,
   fileOf,
@@ -205,6 +206,21 @@ describe("after a crash", () => {
     await patchTus(b, 0, "lo");
     await untilComplete(path);
     expect((await fileOf(path)).sha256).toBe(sha256("hello"));
+  });
+
+  test("of a partial between its completion and the news, its alarm tells it again", async () => {
+    const [a = ""] = await open(5);
+    const { path } = await final([a]);
+    const before = await storedRecord(path);
+    await patchTus(a, 0, "hello");
+    await untilComplete(path);
+    // As if neither had gone on.
+    await sessionOf(a).pin(idOf(path));
+    await changeRecord(path, { ...before, phase: "receiving" });
+    expect(Number((await storageOf(a)).alarm) - Date.now()).toBeLessThan(16_000);
+    await runDurableObjectAlarm(sessionOf(a));
+    await untilComplete(path);
+    expect(Number((await storageOf(a)).alarm) - Date.now()).toBeGreaterThan(5 * DAY_MS);
   });
 
   test("of a partial between its completion and the news, the alarm of the final upload asks it", async () => {

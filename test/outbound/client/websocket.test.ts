@@ -89,7 +89,7 @@ describe("a WebSocket", () => {
         "Sec-WebSocket-Protocol": "chat, superchat",
         "Sec-WebSocket-Version": "13",
         Cookie: "a=b",
-        Origin: "http://x",
+        Origin: "http://localhost",
       },
       "/fetch/socket/live?room=1",
     );

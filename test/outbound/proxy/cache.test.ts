@@ -16,7 +16,10 @@ let paths = 0;
 
 /** Calls, reads the response, and waits until it is in the cache, if it is stored. */
 async function callFor(name: string, options?: CallOptions) {
-  const { response, settled } = await callWorker(`/fetch/${name}${path}`, options);
+  // What a browser sends with Accept-Language; without it, it would be a page of another name.
+  const sent = new Headers(options?.headers);
+  sent.set("Sec-Fetch-Site", "same-origin");
+  const { response, settled } = await callWorker(`/fetch/${name}${path}`, { ...options, headers: sent });
   const body = await response.arrayBuffer();
   await settled();
   const { status, headers } = response;

@@ -2,12 +2,27 @@
 import * as fc from "fast-check";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
-import { canStartNow, MAX_RUNNERS, nextToDispatch } from "../../../src/tasks/ledger/dispatch.ts";
+import {
+  canStartNow,
+  KEPT_RUNNERS,
+  MAX_RUNNERS,
+  nextToDispatch,
+} from "../../../src/tasks/ledger/dispatch.ts";
 import { claim } from "../../../src/tasks/ledger/rules.ts";
+import { POOLS, type Pool } from "../../../src/tasks/ledger/task-state.ts";
 import { defineTask, type Lane } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
 import { insert, type Tables, withTables } from "../../support/ledger-tables.ts";
-import { inLedger, newLedgerName, newTask, pass, SUCCESS, T0, useClock } from "../../support/ledgers.ts";
+import {
+  type Inside,
+  inLedger,
+  newLedgerName,
+  newTask,
+  pass,
+  SUCCESS,
+  T0,
+  useClock,
+} from "../../support/ledgers.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 
 const body = { input: z.unknown(), run: async () => null };
@@ -87,6 +102,97 @@ describe("the ledger's alarm", () => {
       inside.report("here", SUCCESS);
       expect(inside.alarm().map(({ taskId }) => taskId)).toEqual(["t100"]);
     });
+  });
+});
+
+describe("behind 110 long tasks", () => {
+  /** A ledger whose runners for everyone are taken, with ten more tasks waiting. */
+  const withCrowd = async (action: (inside: Inside) => void) =>
+    inLedger(name, (inside) => {
+      const tasks = Array.from({ length: 110 }, (_, n) => free(`t${String(n).padStart(3, "0")}`));
+      inside.object.submit(tasks);
+      expect(inside.alarm()).toHaveLength(MAX_RUNNERS);
+      pass(1_000);
+      action(inside);
+    });
+
+  test("a callback has a runner at once, and more of them as others end", async () => {
+    await withCrowd((inside) => {
+      const url = { callbackUrl: "https://app.example.com/hooks/a" };
+      inside.object.submit(Array.from({ length: 12 }, (_, n) => free(`here${n}`, { ...FAST, ...url })));
+      for (let n = 0; n < 12; n++) inside.report(`here${n}`, SUCCESS);
+      const callbacks = inside.alarm();
+      expect(callbacks).toHaveLength(10);
+      expect(callbacks.map(({ taskId }) => inside.object.getTask(taskId)?.type)).toEqual(
+        Array(10).fill("callback"),
+      );
+      inside.report(callbacks[0]?.taskId ?? "", SUCCESS);
+      expect(inside.alarm()).toHaveLength(1);
+    });
+  });
+
+  test("a retry, a hand-over and a tick have runners at once", async () => {
+    await withCrowd((inside) => {
+      inside.object.submit([free("fails", FAST), free("continues", FAST), free("tick", { pool: "tick" })]);
+      inside.report("fails", { kind: "failed", error: { name: "Error", message: "no" }, isFinal: false });
+      inside.report("continues", { kind: "handed-over", notBeforeMs: 0 });
+      expect(
+        inside
+          .alarm()
+          .map(({ taskId }) => taskId)
+          .toSorted(),
+      ).toEqual(["continues", "tick"]);
+      pass(1_000);
+      expect(inside.alarm().map(({ taskId }) => taskId)).toEqual(["fails"]);
+    });
+  });
+
+  test("any number of hand-overs leaves the runners of callbacks and ticks free", async () => {
+    await withCrowd((inside) => {
+      for (let n = 0; n < MAX_RUNNERS; n++)
+        inside.report(`t${String(n).padStart(3, "0")}`, { kind: "handed-over", notBeforeMs: 0 });
+      // Those that were handed over and those that never ran, in order of rank: ten more than there were before.
+      expect(inside.alarm()).toHaveLength(MAX_RUNNERS + KEPT_RUNNERS.begun);
+      inside.object.submit([free("tick", { pool: "tick" }), free("late")]);
+      expect(inside.alarm().map(({ taskId }) => taskId)).toEqual(["tick"]);
+    });
+  });
+});
+
+test("for any tasks in runners and any queue, no pool takes the runners that are kept for another", async () => {
+  const task = fc.record({ pool: fc.constantFrom(...POOLS), rankMs: fc.integer({ min: T0, max: T0 + 9 }) });
+  await withTables((tables) => {
+    const property = fc.property(
+      fc.record({ new: fc.nat(110), begun: fc.nat(60), tick: fc.nat(25), callback: fc.nat(25) }),
+      fc.array(task, { maxLength: 60 }),
+      (running, queue) => {
+        tables.sql.exec("DELETE FROM task");
+        const inRunners = { new: 0, begun: 0, tick: 0, callback: 0 };
+        const beyond = () =>
+          POOLS.reduce((sum, pool) => sum + Math.max(0, inRunners[pool] - KEPT_RUNNERS[pool]), 0);
+        const hasRunner = (pool: Pool) => inRunners[pool] < KEPT_RUNNERS[pool] || beyond() < MAX_RUNNERS;
+        for (const pool of POOLS)
+          for (let n = 0; n < running[pool] && hasRunner(pool); n++, inRunners[pool]++)
+            insert(tables, `${pool}${n}`, { type: "line-free", pool, lane: "long" });
+        const waiting = queue.map(({ pool, rankMs }, n) => ({
+          id: `q${String(n).padStart(2, "0")}`,
+          pool,
+          rankMs,
+        }));
+        for (const { id, pool, rankMs } of waiting)
+          insert(tables, id, { type: "line-free", pool, atMs: rankMs });
+        const expected = waiting
+          .toSorted((a, b) => a.rankMs - b.rankMs || (a.id < b.id ? -1 : 1))
+          .filter(({ pool }) => hasRunner(pool) && ++inRunners[pool] > 0);
+        expect(nextToDispatch(tables.queries).map(({ id }) => id)).toEqual(expected.map(({ id }) => id));
+        for (const pool of ["tick", "callback"] as const)
+          expect(
+            inRunners[pool] >= KEPT_RUNNERS[pool] ||
+              !waiting.some((other) => other.pool === pool && !expected.includes(other)),
+          ).toBe(true);
+      },
+    );
+    fc.assert(property, { numRuns: 100 });
   });
 });
 

@@ -152,12 +152,10 @@ describe("the event stream of the ledger", () => {
       object.step({ taskId: "a", token: 1 }, "one", "1");
       object.report([{ taskId: "a", token: 1, outcome: SUCCESS }]);
       expect(idsIn(await text)).toEqual([1, 2, 3, 4]);
-      expect([
-        object.watch("a", 4, "reader"),
-        object.watch("a", 9, "reader"),
-        object.watch("none", 0, "reader"),
-      ]).toEqual(["over", "over", null]);
-      expect(object.watch("a", 3, "reader")).toBeInstanceOf(ReadableStream);
+      expect([object.watch("a", 4, "reader"), object.watch("none", 0, "reader")]).toEqual(["over", null]);
+      // An id that no event has is as good as none.
+      for (const lastRead of [3, 9])
+        expect(object.watch("a", lastRead, "reader")).toBeInstanceOf(ReadableStream);
     });
   });
 

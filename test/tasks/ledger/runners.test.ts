@@ -15,7 +15,11 @@ const CLAIM = { taskId: "a", token: 3 };
 const unreachable = async () => Promise.reject(new Error("not now"));
 
 /** Runners whose objects do what the test scripts, and the calls that they receive. */
-function scripted(start: (claim: Claim, tries: number) => Promise<void>, cancel = async () => {}) {
+function scripted(
+  start: (claim: Claim, tries: number) => Promise<void>,
+  cancel = async () => {},
+  stop = async (_tries: number) => {},
+) {
   const calls: string[] = [];
   const getByName = (name: string) => ({
     start: async (claim: Claim) => start(claim, calls.push(`start ${name}`)),
@@ -23,6 +27,7 @@ function scripted(start: (claim: Claim, tries: number) => Promise<void>, cancel 
       calls.push(`cancel ${name}`);
       return cancel();
     },
+    stop: async () => stop(calls.push(`stop ${name}`)),
   });
   const runners = new Runners({ ...env, TASK_RUNNER: { getByName } } as unknown as Env);
   return { runners, calls };
@@ -84,4 +89,23 @@ test("a runner is told once to cancel its claim; it does not matter if it cannot
   const { runners, calls } = scripted(unreachable, unreachable);
   await expect(runners.cancel(CLAIM)).resolves.toBeUndefined();
   expect(calls).toEqual(["cancel a.3"]);
+});
+
+describe("a runner is stopped", () => {
+  const never = async () => {};
+
+  test("when a call has told it so, even if the first one broke with its object", async () => {
+    const { runners, calls } = scripted(never, never, async (tries) =>
+      tries === 1 ? unreachable() : undefined,
+    );
+    const { value, lines } = await captureLogs(async () => runners.stop(CLAIM));
+    expect([value, calls, lines]).toEqual([true, ["stop a.3", "stop a.3"], []]);
+  });
+
+  test("not for certain if it could not be reached, and that is logged", async () => {
+    const { runners, calls } = scripted(never, never, unreachable);
+    const { value, lines } = await captureLogs(async () => runners.stop(CLAIM));
+    expect([value, calls.length]).toEqual([false, 3]);
+    expect(lines).toMatchObject([{ level: "warn", message: "a runner could not be stopped", taskId: "a" }]);
+  });
 });

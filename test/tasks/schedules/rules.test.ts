@@ -23,6 +23,8 @@ describe("a timing", () => {
     ["0 0 L * *", "Asia/Kolkata"],
     ["0 8 * * FRI#2", "America/New_York"],
     ["0 0 * * 7", "Etc/GMT+5"],
+    ["0 0 * * *", "US/Pacific"],
+    ["0 0 * * *", "EST5EDT"],
     ["  0  0 * * *  ", "europe/berlin"],
   ])("may be %j in %s", (cron, timeZone) => {
     expect(timingError({ cron, timeZone }, NOW)).toBeUndefined();
@@ -52,13 +54,16 @@ describe("a timing", () => {
     expect(error).toEqual({ at: "cron", detail: expect.stringContaining(detail) });
   });
 
-  test.each(["Mars/Olympus", "", "+02:00", " UTC", "Europe/Berlin "])("must not be in %j", (timeZone) => {
-    const error = timingError({ cron: "* * * * *", timeZone }, NOW);
-    expect(error).toEqual({
-      at: "timeZone",
-      detail: expect.stringContaining(`"${timeZone}" is not a time zone`),
-    });
-  });
+  test.each(["Mars/Olympus", "", "+02:00", " UTC", "Europe/Berlin ", "BST", "ist", "SystemV/PST8"])(
+    "must not be in %j",
+    (timeZone) => {
+      const error = timingError({ cron: "* * * * *", timeZone }, NOW);
+      expect(error).toEqual({
+        at: "timeZone",
+        detail: expect.stringContaining(`"${timeZone}" is not a time zone`),
+      });
+    },
+  );
 
   test("is either valid or rejected, whatever the text is", () => {
     const text = fc.string({ maxLength: 30 });
@@ -112,12 +117,26 @@ describe("the clock", () => {
     expect(ticks(cron, zone, after, 2)).toEqual(expected);
   });
 
-  test("does not affect an interval: every half hour stays every half hour, all year", () => {
-    for (const zone of ["Europe/Berlin", "Australia/Lord_Howe"]) {
-      const year = nextRuns({ cron: "*/30 * * * *", timeZone: zone }, 2 * 24 * 365, Date.UTC(2027, 0, 1) - 1);
-      expect(new Set(year.slice(1).map((ms, i) => ms - (year[i] ?? 0)))).toEqual(new Set([HOUR / 2]));
-    }
-  });
+  test.each([
+    ["Europe/Berlin", "2027-03-28", "2027-10-31"],
+    ["Australia/Lord_Howe", "2027-04-04", "2027-10-03"],
+  ])(
+    "in %s does not affect an interval: every half hour stays every half hour, all year",
+    (zone, ...changes) => {
+      const every = (cron: string, n: number, afterMs: number) =>
+        nextRuns({ cron, timeZone: zone }, n, afterMs);
+      const gaps = (times: number[]) => new Set(times.slice(1).map((ms, i) => ms - (times[i] ?? 0)));
+      // The days around each change in full, and of every day of the year the hours in which clocks change.
+      for (const day of changes)
+        expect(gaps(every("*/30 * * * *", 2 * 24 * 4, Date.parse(day) - 48 * HOUR))).toEqual(
+          new Set([HOUR / 2]),
+        );
+      for (let day = 0; day < 365; day++) {
+        const night = Date.UTC(2027, 0, 1 + day, zone === "Europe/Berlin" ? 0 : 14);
+        expect(every("*/30 * * * *", 4, night)).toEqual([1, 2, 3, 4].map((n) => night + (n * HOUR) / 2));
+      }
+    },
+  );
 
   test("is half an hour off in some zones, and moves by half an hour in one", () => {
     expect(ticks("0 9 * * *", "Asia/Kolkata", "2030-01-01T00:00Z", 1)).toEqual(["2030-01-01T03:30"]);
@@ -184,6 +203,15 @@ describe("a tick", () => {
     expect(decision).toMatchObject({ takeAtMs: NOW + 5 * HOUR, missed: 5 });
   });
 
+  test("costs no more than the ticks before it: patterns that rarely match are not searched for a hundred more", () => {
+    const nextAtMs = Date.UTC(2024, 1, 29);
+    const rare = state({ cron: "0 0 29 2 *", nextAtMs });
+    const decision = decideTick(rare, Date.UTC(2028, 1, 29, 1));
+    expect(decision).toMatchObject({ takeAtMs: Date.UTC(2028, 1, 29), missed: 1 });
+    const never = state({ cron: "0 0 29 2 +MON", nextAtMs: Date.UTC(2016, 1, 29) });
+    expect(decideTick(never, Date.UTC(2044, 1, 29, 1))).toMatchObject({ missed: 1 });
+  });
+
   test("from years ago costs no more than one from today", () => {
     const decision = decideTick(state({ cron: "* * * * *", nextAtMs: NOW - 10 * 365 * 24 * HOUR }), NOW);
     expect(decision).toEqual({ takeAtMs: NOW, skipped: 0, missed: MAX_COUNTED, nextAtMs: NOW + MINUTE });
@@ -241,11 +269,11 @@ describe("for any pattern, zone and moment", () => {
         zones,
         fc.integer({ min: NOW, max: NOW + 8760 * HOUR }),
         (cron, timeZone, after) => {
-          const all = nextRuns({ cron, timeZone }, 6, after);
-          expect(all).toHaveLength(6);
+          const all = nextRuns({ cron, timeZone }, 4, after);
+          expect(all).toHaveLength(4);
           expect(all).toEqual([...new Set(all)].toSorted((a, b) => a - b));
           expect(all.every((ms) => ms > after && ms % MINUTE === 0)).toBe(true);
-          expect(nextRuns({ cron, timeZone }, 4, all[1] ?? 0)).toEqual(all.slice(2));
+          expect(nextRuns({ cron, timeZone }, 1, all[1] ?? 0)).toEqual([all[2]]);
         },
       ),
       { numRuns: 2000 },
@@ -266,7 +294,7 @@ describe("for any pattern, zone and moment", () => {
       fc.property(
         anyState,
         since,
-        fc.integer({ min: 0, max: 20 }),
+        fc.oneof(fc.integer({ min: 0, max: 3 }), fc.integer({ min: 0, max: 20 })),
         fc.nat(200_000),
         (some, start, n, lateMs) => {
           const all = nextRuns(some, n + 2, start);
