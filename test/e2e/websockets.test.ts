@@ -54,7 +54,7 @@ interface Status {
   totals: { outcomes: Record<string, number>; expired: number };
 }
 const statusOf = async (name = "live") =>
-  (await (await fetch(`${sluice.url}/upstreams/${name}`)).json()) as Status;
+  (await (await fetch(`${sluice.url}/upstreams/${name}`)).json());
 const held = async () => (await statusOf()).held.count;
 
 /** Does this, waits until no permit is held, and says how the call was counted. */

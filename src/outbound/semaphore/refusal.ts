@@ -44,7 +44,8 @@ export function refusalFor(
 ): Refusal {
   const byOperator = reason === "paused" && block?.untilMs === Infinity;
   if (byOperator) return { reason, byOperator, retryAfterMs: GUESSED_PAUSE_MS };
-  const isTimed = block && block.by !== "concurrency" && block.by !== "rate" && Number.isFinite(block.untilMs);
+  const isTimed =
+    block && block.by !== "concurrency" && block.by !== "rate" && Number.isFinite(block.untilMs);
   const retryAfterMs = isTimed ? block.untilMs - nowMs : Math.max(MIN_RETRY_MS, estimatedWaitMs);
   return { reason, byOperator, retryAfterMs };
 }
