@@ -53,8 +53,10 @@ interface Status {
   held: { count: number };
   totals: { outcomes: Record<string, number>; expired: number };
 }
-const statusOf = async (name = "live") =>
-  (await (await fetch(`${sluice.url}/upstreams/${name}`)).json());
+const statusOf = async (): Promise<Status> => {
+  const response = await fetch(`${sluice.url}/upstreams/live`);
+  return (await response.json()) as Status;
+};
 const held = async () => (await statusOf()).held.count;
 
 /** Does this, waits until no permit is held, and says how the call was counted. */
