@@ -290,6 +290,24 @@ describe.skipIf(!hasCurl)("curl", () => {
     });
   });
 
+  test.each(["base64", "quoted-printable", "binary", "8bit"])(
+    "-F, in %s: stored as the file is",
+    async (encoder) => {
+      writeFileSync(join(desk.path, "few.bin"), few);
+      const form = `file=@${join(desk.path, "few.bin")};encoder=${encoder}`;
+      const stored = await curl(["--fail", "-F", form, `${server.url}/upload-file`]);
+      expect(JSON.parse(stored.toString())).toMatchObject({ size: few.length, sha256: sha256(few) });
+    },
+  );
+
+  test("-T with -F's form, or with a piece: refused", async () => {
+    const url = `${files()}/refused.bin`;
+    const form = await curl([...status, "-X", "PUT", "-F", `file=@${reportPath}`, url]);
+    const piece = await curl([...status, "-T", reportPath, "-H", "Upload-Complete: ?0", url]);
+    expect([form.toString(), piece.toString()]).toEqual(["415", "400"]);
+    expect((await read("refused.bin")).status).toBe(404);
+  });
+
   test.each([
     ["0-0", bytes.subarray(0, 1)],
     ["5242879-5242880", bytes.subarray(5242879, 5242881)],

@@ -181,7 +181,8 @@ describe("toShowable", () => {
   test("keeps what JSON keeps", () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 4, stringUnit: "grapheme" }), (value) => {
-        expect(toShowable(value)).toEqual(JSON.parse(JSON.stringify(value)));
+        // As text, since JSON has no -0.
+        expect(JSON.stringify(toShowable(value))).toBe(JSON.stringify(value));
       }),
     );
   });

@@ -14,9 +14,10 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
+import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
 import { evaluatePreconditions, type Preconditions } from "./preconditions.ts";
 import { CREATE_TABLES, type FileRow, type FoundFile, validatorsOf } from "./schema.ts";
-import { dateOf, lastModified, type PreviousVersion, wholeSeconds } from "./version-date.ts";
+import { dateOf, lastModified, type PreviousVersion } from "./version-date.ts";
 
 /** A complete file whose bytes are in R2. */
 export type NewFile = Omit<FileRow, "modified_at_ms" | "dated_at_ms" | "is_replacement">;
@@ -34,10 +35,11 @@ const COLLECT_RETRY_MS = 60_000;
 
 export class FileCatalogue extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
+  readonly #ended = new EndedVersions(this.#sql);
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#sql.exec(CREATE_TABLES);
+    this.#sql.exec(CREATE_TABLES + CREATE_ENDED);
   }
 
   find(id: string): FoundFile | undefined {
@@ -117,7 +119,7 @@ export class FileCatalogue extends DurableObject<Env> {
       if (!current) return "missing";
       if (evaluatePreconditions(preconditions, validatorsOf(current), false) === "failed")
         return "precondition-failed";
-      this.#removeVersion(current, nowMs, nowMs);
+      this.#removeVersion(current, nowMs);
       return "removed";
     });
     await this.#setAlarm();
@@ -177,7 +179,7 @@ export class FileCatalogue extends DurableObject<Env> {
     const row: FileRow = {
       ...file,
       modified_at_ms: nowMs,
-      dated_at_ms: dateOf(nowMs, before ? endOf(before, nowMs) : this.#findEnded(file.id)),
+      dated_at_ms: dateOf(nowMs, before ? endOf(before, nowMs) : this.#ended.find(file.id)),
       is_replacement: isReplacement ? 1 : 0,
     };
     this.#sql.exec(
@@ -198,21 +200,10 @@ export class FileCatalogue extends DurableObject<Env> {
     return row;
   }
 
-  /** Removes a version that was current until `endedAtMs`. */
-  #removeVersion(row: Pick<FileRow, "id" | "blob" | "dated_at_ms">, endedAtMs: number, nowMs: number): void {
+  #removeVersion(row: VersionEnd & Pick<FileRow, "id" | "blob">, nowMs: number): void {
     this.#sql.exec("DELETE FROM file WHERE id = ?", row.id);
     this.#makeStray(row.blob, nowMs);
-    if (endedAtMs < wholeSeconds(nowMs)) return;
-    this.#sql.exec("INSERT OR REPLACE INTO ended VALUES (?, ?, ?)", row.id, row.dated_at_ms, endedAtMs);
-  }
-
-  #findEnded(id: string): PreviousVersion | undefined {
-    return this.#sql
-      .exec<{ datedAtMs: number; endedAtMs: number }>(
-        "SELECT dated_at_ms AS datedAtMs, ended_at_ms AS endedAtMs FROM ended WHERE id = ?",
-        id,
-      )
-      .toArray()[0];
+    this.#ended.add(row.id, endOf(row, nowMs), nowMs);
   }
 
   #makeStray(blob: string, dueAtMs: number): void {
@@ -220,7 +211,7 @@ export class FileCatalogue extends DurableObject<Env> {
   }
 
   async #collect(nowMs: number): Promise<void> {
-    this.#sql.exec("DELETE FROM ended WHERE ended_at_ms < ?", wholeSeconds(nowMs));
+    this.#ended.clear(nowMs);
     for (;;) {
       const due = this.ctx.storage.transactionSync(() => {
         const expired = this.#sql
@@ -230,7 +221,7 @@ export class FileCatalogue extends DurableObject<Env> {
             COLLECT_BATCH,
           )
           .toArray();
-        for (const row of expired) this.#removeVersion(row, endOf(row, nowMs).endedAtMs, nowMs);
+        for (const row of expired) this.#removeVersion(row, nowMs);
         return this.#sql
           .exec<{ blob: string; upload_id: string | null }>(
             "SELECT blob, upload_id FROM stray WHERE due_at_ms <= ? LIMIT ?",
@@ -268,8 +259,10 @@ export class FileCatalogue extends DurableObject<Env> {
   }
 }
 
+type VersionEnd = Pick<FileRow, "dated_at_ms" | "expires_at_ms">;
+
 /** A version that is no longer current from now on, or since it expired. */
-const endOf = (
-  { dated_at_ms, expires_at_ms }: Pick<FileRow, "dated_at_ms" | "expires_at_ms">,
-  nowMs: number,
-): PreviousVersion => ({ datedAtMs: dated_at_ms, endedAtMs: Math.min(nowMs, expires_at_ms ?? nowMs) });
+const endOf = ({ dated_at_ms, expires_at_ms }: VersionEnd, nowMs: number): PreviousVersion => ({
+  datedAtMs: dated_at_ms,
+  endedAtMs: Math.min(nowMs, expires_at_ms ?? nowMs),
+});

@@ -5,6 +5,7 @@ import { catalogueOf } from "./shards.ts";
 interface StoredFileInfo {
   id: string;
   filename: string;
+  /** From the client, with its parameters, such as `text/plain; charset=utf-8`. */
   contentType: string;
   /** Of the whole file, in bytes. */
   size: number;

@@ -48,13 +48,6 @@ export const CREATE_TABLES = `
     due_at_ms  INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS stray_due ON stray (due_at_ms);
-
-  -- The last version of each id that lost its file in this second: the next version must not get its date.
-  CREATE TABLE IF NOT EXISTS ended (
-    id          TEXT PRIMARY KEY,
-    dated_at_ms INTEGER NOT NULL,
-    ended_at_ms INTEGER NOT NULL
-  ) STRICT, WITHOUT ROWID;
 `;
 
 /** A file as callers see it. */

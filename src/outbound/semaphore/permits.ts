@@ -13,7 +13,8 @@
  *     rate          too many calls a moment ago
  *
  * Invariants: at most `concurrency` leases are held, except after the limit was lowered below the number that were;
- * within a class, no request is granted while an earlier one waits; no name has more than its share of the queue; each fence is greater than every fence before it.
+ * within a class, no request is granted while an earlier one waits; no name has more than its share of the queue;
+ * each fence is greater than every fence before it.
  */
 import type { Settings } from "../upstreams.ts";
 import { Breaker } from "./breaker.ts";
@@ -31,14 +32,13 @@ import type {
   RefusalReason,
 } from "./permit-types.ts";
 import { dueAfterCall, rateAllowsAt } from "./rate.ts";
+import { reasonToRefuseNewcomer, reasonToRefuseWaiter, refusalFor } from "./refusal.ts";
 import { RetryBudget } from "./retry-budget.ts";
 import { Throttle } from "./throttle.ts";
 import type { Waiter } from "./wait-queue.ts";
 
 /** After a restart with calls in flight, nobody is granted a permit for this long. */
 const GRACE_MS = 150;
-/** When to ask again while an operator has paused the upstream. */
-const GUESSED_PAUSE_MS = 60_000;
 
 /** What a restarted object begins with. */
 interface RestoredState {
@@ -108,7 +108,9 @@ export class Permits {
     const waiter: Waiter = { ...request, arrivedAtMs: Math.min(arrivedAtMs ?? nowMs, nowMs) };
     const block = this.blockAt(nowMs);
     const mustWait = block !== undefined || this.#queue.length > 0;
-    const reason = mustWait ? this.#reasonToRefuseNewcomer(waiter, block, nowMs) : undefined;
+    const reason = mustWait
+      ? reasonToRefuseNewcomer(waiter, this.#queue, this.#settings, block, nowMs)
+      : undefined;
     if (reason) return { is: "refused", ...this.#refusal(reason, block, nowMs) };
     if (!request.isRetry && arrivedAtMs === undefined) this.#budget.earn();
     if (!mustWait) return { is: "granted", lease: this.#grant(waiter, nowMs), isNew: true };
@@ -154,7 +156,7 @@ export class Permits {
     for (const { id } of changes.expired) this.#reportToBreaker(id, "unknown", nowMs);
     for (let oldest = this.#queue.oldest; oldest; oldest = this.#queue.oldest) {
       const block = this.blockAt(nowMs);
-      const reason = this.#reasonToRefuseWaiter(oldest, block, nowMs);
+      const reason = reasonToRefuseWaiter(oldest, this.#settings, block, nowMs);
       if (reason) {
         this.#queue.leave(oldest.leaseId);
         changes.refused.push({ waiter: oldest, ...this.#refusal(reason, block, nowMs) });
@@ -209,38 +211,8 @@ export class Permits {
     return Math.ceil(blockedMs + (this.#held.meanHoldMs * (position + 1)) / this.limitAt(nowMs));
   }
 
-  #reasonToRefuseNewcomer(
-    waiter: Waiter,
-    block: Block | undefined,
-    nowMs: number,
-  ): RefusalReason | undefined {
-    const { maxWaiters, maxWaitMs } = this.#settings;
-    if (block?.by === "paused" && block.untilMs > waiter.arrivedAtMs + maxWaitMs) return "paused";
-    if (this.#queue.length >= maxWaiters) return "queue-full";
-    if (this.#queue.hasShareOf(waiter)) return "too-many-requests";
-    return this.#reasonToRefuseWaiter(waiter, block, nowMs);
-  }
-
-  #reasonToRefuseWaiter(waiter: Waiter, block: Block | undefined, nowMs: number): RefusalReason | undefined {
-    if (block?.by === "breaker-open") return "breaker-open";
-    if (waiter.arrivedAtMs + this.#settings.maxWaitMs > nowMs) return undefined;
-    return block?.by === "paused" ? "paused" : "wait-limit";
-  }
-
   #refusal(reason: RefusalReason, block: Block | undefined, nowMs: number): Refusal {
-    const byOperator = reason === "paused" && block?.untilMs === Infinity;
-    return {
-      reason,
-      byOperator,
-      retryAfterMs: byOperator ? GUESSED_PAUSE_MS : this.#retryAfterMs(block, nowMs),
-    };
-  }
-
-  #retryAfterMs(block: Block | undefined, nowMs: number): number {
-    const untilMs = block && block.by !== "concurrency" && block.by !== "rate" ? block.untilMs : Infinity;
-    return Number.isFinite(untilMs)
-      ? untilMs - nowMs
-      : Math.max(1000, this.estimateWaitMs(this.#queue.length, nowMs));
+    return refusalFor(reason, block, this.estimateWaitMs(this.#queue.length, nowMs), nowMs);
   }
 
   #pause(retryAfterMs: number | undefined, nowMs: number, jitter: number): void {

@@ -182,9 +182,15 @@ describe("X-HTTP-Method-Override on POST", () => {
     expect((await send("POST", await createTus({ "Upload-Length": 5 }), { headers: TUS })).status).toBe(405);
   });
 
-  test("PUT is not a method of an upload", async () => {
-    expect((await send("PUT", NO_UPLOAD, { headers: TUS })).status).toBe(405);
-  });
+  test.each(["/uploads", "/uploads/", NO_UPLOAD])(
+    "PUT is not a method of %s, and Allow names each once",
+    async (path) => {
+      const response = await send("PUT", path, { headers: TUS });
+      const allowed = response.headers.get("Allow")?.split(", ") ?? [];
+      expect([response.status, allowed.length]).toEqual([405, new Set(allowed).size]);
+      expect(allowed).toEqual(expect.arrayContaining(["POST", "OPTIONS"]));
+    },
+  );
 });
 
 describe("GET", () => {

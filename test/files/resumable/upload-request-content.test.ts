@@ -1,5 +1,6 @@
 /** What requests to /uploads may say, in either protocol: paths, empty bodies, digests, codings, numbers, URLs. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
+import { UploadSession } from "../../../src/files/index.ts";
 import { sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
@@ -311,6 +312,21 @@ describe("Upload-Concat", () => {
     const response = await concat(`final;${urls(path)}`);
     expect([response.status, response.headers.has("Location")]).toEqual([status, status === 201]);
     expect(await holdersOf(path)).toEqual([]);
+  });
+
+  test("asks each session once, and lets go of each once", async () => {
+    const paths = await Promise.all(
+      Array.from({ length: 25 }, async () => createTus({ ...PARTIAL, "Upload-Length": 0 })),
+    );
+    const calls = [vi.spyOn(UploadSession.prototype, "pin"), vi.spyOn(UploadSession.prototype, "unpin")];
+    expect((await concat(`final;${paths.join(" ")}`)).status).toBe(201);
+    expect(calls.map(({ mock }) => mock.calls.length)).toEqual([25, 25]);
+    for (const call of calls) call.mockRestore();
+  });
+
+  test("is none of the draft's", async () => {
+    const path = await uploadTus("hello", PARTIAL);
+    expect((await PROTOCOLS.draft.create({ "Upload-Concat": `final;${path}` })).status).toBe(400);
   });
 
   test("can name 100 partial uploads, and no more", async () => {
