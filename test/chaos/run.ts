@@ -6,9 +6,16 @@ import { run as files } from "./files/run.ts";
 import { run as forms } from "./forms/run.ts";
 import { run as outbound } from "./outbound/run.ts";
 import { run as tasks } from "./tasks/run.ts";
+import { run as values } from "./values/run.ts";
 
 /** Each resolves to whether every promise was kept. */
-const parts: Record<string, (args: string[]) => Promise<boolean>> = { outbound, files, forms, tasks };
+const parts: Record<string, (args: string[]) => Promise<boolean>> = {
+  outbound,
+  files,
+  forms,
+  tasks,
+  values,
+};
 
 // Exits normally, so that the "exit" handlers end everything that was started.
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(130));
