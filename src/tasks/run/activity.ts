@@ -13,7 +13,7 @@
 /** A longer sleep ends the run, so that the task occupies no slot while it sleeps. */
 export const MAX_IN_PLACE_SLEEP_MS = 10_000;
 /** How long a run waits for another call on its context before a sleep that had company ends it. */
-export const IDLE_MS = 10_000;
+const IDLE_MS = 10_000;
 
 export interface Activity {
   /** Counts `work` as under way until it settles. */

@@ -29,7 +29,7 @@ export interface Verdict extends Promised {
   faults: string[];
 }
 
-type Check = (plan: Plan, ended: Ended["task"]) => string | undefined | "not for this task";
+type Check = (plan: Plan, ended: Ended["task"]) => string | undefined;
 const NOT_FOR_THIS = "not for this task";
 
 const MAX_NAME_LENGTH = 200;
@@ -71,7 +71,7 @@ const CHECKS: [what: string, check: Check][] = [
     ({ step, ending: { by, made } }, { status, result, error }) => {
       if (step || by !== "return") return NOT_FOR_THIS;
       if (made.json) return isSame(result, made.json.form) ? undefined : `it is ${JSON.stringify(result)}`;
-      const isNamed = status === "failed" && /^result/.test(error?.message ?? "");
+      const isNamed = status === "failed" && (error?.message.startsWith("result") ?? false);
       return isNamed ? undefined : `it is ${status}, ${JSON.stringify(result)}, ${error?.message}`;
     },
   ],

@@ -6,7 +6,7 @@ export const LANES = ["fast", "long"] as const;
 export const typeOf = (lane: (typeof LANES)[number]) => `values_${lane}`;
 
 /** A call that tells about the work: its arguments are anything. */
-export interface Telling {
+interface Telling {
   by: "log" | "progress";
   args: unknown[];
 }

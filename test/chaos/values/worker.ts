@@ -71,7 +71,7 @@ function naive(ctx: TaskContext): TaskContext {
     step: async (name, action) => {
       const result = await action();
       await ctx.step(
-        String(name),
+        JSON.stringify([name]),
         async () => JSON.parse(JSON.stringify(result ?? null) ?? "null") as unknown,
       );
       return result;

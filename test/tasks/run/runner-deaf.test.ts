@@ -27,11 +27,11 @@ function deafRun() {
   let runs = 0;
   const run = async () => {
     const number = ++runs;
-    for (let i = 0; (number === 1 && !isOver) || i < 20; i++) {
+    for (let i = 0; ; i++) {
+      if (number === 1 ? isOver : i === 20) return number;
       if (seen.at(-1) !== number) seen.push(number);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    return number;
   };
   return { seen, run };
 }

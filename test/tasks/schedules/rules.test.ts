@@ -125,7 +125,7 @@ describe("the clock", () => {
     (zone, ...changes) => {
       const every = (cron: string, n: number, afterMs: number) =>
         nextRuns({ cron, timeZone: zone }, n, afterMs);
-      const gaps = (ticks: number[]) => new Set(ticks.slice(1).map((ms, i) => ms - (ticks[i] ?? 0)));
+      const gaps = (times: number[]) => new Set(times.slice(1).map((ms, i) => ms - (times[i] ?? 0)));
       // The days around each change in full, and of every day of the year the hours in which clocks change.
       for (const day of changes)
         expect(gaps(every("*/30 * * * *", 2 * 24 * 4, Date.parse(day) - 48 * HOUR))).toEqual(
