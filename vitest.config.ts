@@ -14,7 +14,12 @@ import { expectedErrors, RuntimeErrors } from "./test/support/node/runtime-error
 import { TEST_VARIABLES } from "./test/support/variables.ts";
 
 const root = import.meta.dirname;
-const inNode = ["test/e2e/**/*.test.ts", "test/architecture.test.ts", "test/pages.test.ts", "test/patterns.test.ts"];
+const inNode = [
+  "test/e2e/**/*.test.ts",
+  "test/architecture.test.ts",
+  "test/pages.test.ts",
+  "test/patterns.test.ts",
+];
 export default defineConfig({
   root,
   test: {
@@ -43,7 +48,18 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       },
-      { root, test: { name: "node", include: inNode, testTimeout: 120_000, hookTimeout: 120_000 } },
+      {
+        root,
+        test: {
+          name: "node",
+          include: inNode,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          // These tests start processes, and some must do something before a time-out of a second does. One that fails
+          // only because the machine was busy is tried once more, and shown as such.
+          retry: 1,
+        },
+      },
     ],
   },
 });

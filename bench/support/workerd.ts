@@ -6,12 +6,15 @@
  * can be started again with the same state and address.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { basename, dirname, join, resolve } from "node:path";
-import workerd from "workerd";
 import { unstable_readConfig } from "wrangler";
 import { z } from "zod";
 import { type Child, makeTemporaryFolder, startProcess, untilResponds } from "./process.ts";
 import { OWN_VARIABLES } from "./variables.ts";
+
+// Not imported: Node and vitest see different things in a CommonJS module that has a default export.
+const workerd = createRequire(import.meta.url)("workerd") as { default: string; version: string };
 
 export const ROOT = resolve(import.meta.dirname, "../..");
 /** The folder that `npm run build` writes. */

@@ -1,14 +1,14 @@
 /** `GET /`: an index of the routes, read from the OpenAPI document, in the order of its tags. */
 import { html } from "hono/html";
-import { type ApiDocument, createRouter, describePage, type Router } from "../kernel/app.ts";
+import { type ApiDocument, createRouter, describePage, pagePolicy, type Router } from "../kernel/app.ts";
 
-const CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'";
+const POLICY = pagePolicy("style-src 'unsafe-inline'", "img-src 'self'");
 
 /** `describe` gives the OpenAPI document of the whole application, as it is called under `origin`. */
 export function createDashboard(describe: (origin: string) => ApiDocument): Router {
   return createRouter().openapi(
     describePage({ path: "/", operationId: "showIndex", summary: "An index of the routes" }),
-    (c) => c.html(page(describe(new URL(c.req.url).origin)), 200, { "Content-Security-Policy": CSP }),
+    (c) => c.html(page(describe(new URL(c.req.url).origin)), 200, POLICY),
   );
 }
 

@@ -1,7 +1,15 @@
 /** Bytes into and out of R2. */
 
+import { download } from "./download/download.ts";
+import { createUploadRoutes } from "./resumable/routes.ts";
+
+/** A finished upload is read as its file. */
+export const uploadRoutes = createUploadRoutes(async (c, id, isInline) =>
+  download(c.env, c.req.raw, id, isInline),
+);
+
 export { fileRoutes, linkRoutes } from "./download/routes.ts";
-export { uploadOptionsRoutes, uploadRoutes } from "./resumable/routes.ts";
+export { uploadOptionsRoutes } from "./resumable/routes.ts";
 export { UploadSession } from "./resumable/session.ts";
 export { FileCatalogue } from "./store/catalogue.ts";
 export { openFile } from "./store/open-file.ts";

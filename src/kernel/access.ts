@@ -6,13 +6,13 @@
  * `Basic` (RFC 7617, with any user name). `ACCESS=local` lets requests to a loopback name in without a token.
  *
  * Credentials that a browser adds by itself (Basic, or being on this machine) are ambient: a page of another site
- * could use them. Such a request is refused when the browser says that it comes from another site, unless
- * `CORS_ORIGINS` names that site.
+ * could use them. `other-sites.ts` refuses such a request, unless `CORS_ORIGINS` names the site.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { MiddlewareHandler } from "hono";
 import { z } from "zod";
 import { type AppEnv, type Principal, SCOPES, type Scope } from "./app-env.ts";
+import { isToLoopback, refuseOtherSites, refuseRebound } from "./other-sites.ts";
 import { Problem } from "./problem.ts";
 import { perEnv, readVariable } from "./variables.ts";
 
@@ -42,7 +42,19 @@ const tokensSchema = z
         .regex(/^[\w.~+/-]+=*$/, "a token is made of letters, digits and -._~+/ (RFC 6750 §2.1)"),
     }),
   )
-  .default([]);
+  .default([])
+  .superRefine((tokens, refinement) => {
+    const seen = new Set<string>();
+    for (const [i, { token }] of tokens.entries()) {
+      if (seen.has(token))
+        refinement.addIssue({
+          code: "custom",
+          path: [i, "token"],
+          message: "is the token of an earlier entry",
+        });
+      seen.add(token);
+    }
+  });
 
 interface Access {
   localIsOpen: boolean;
@@ -60,31 +72,39 @@ export const readAccess = perEnv((env): Access => {
   };
 });
 
+/** How many different callers there can be, by the names of their tokens. */
+export function countCallers(env: Env): number {
+  const { tokens, localIsOpen } = readAccess(env);
+  return new Set(tokens.map(({ name }) => name)).size + Number(localIsOpen);
+}
+
 /** Finds out who is calling, or rejects the request with 401. */
 export const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
   c.set("principal", identify(readAccess(c.env), c.req.raw));
   await next();
 };
 
-/** Lets a caller with the scope through, and rejects any other with 403. */
+/** Lets a caller with all of these scopes through, and rejects any other with 403. */
 export const requireScope =
-  (scope: Scope): MiddlewareHandler<AppEnv> =>
+  (...scopes: Scope[]): MiddlewareHandler<AppEnv> =>
   async (c, next) => {
-    if (!c.get("principal").scopes.includes(scope)) {
-      throw new Problem("forbidden", `This needs a token with the scope "${scope}".`, {
-        headers: {
-          "WWW-Authenticate": `Bearer realm="sluice", error="insufficient_scope", scope="${scope}"`,
-        },
-      });
+    const missing = scopes.filter((scope) => !c.get("principal").scopes.includes(scope));
+    if (missing.length > 0) {
+      const named = scopes.map((scope) => `"${scope}"`).join(" and ");
+      const detail = `This needs a token with the scope${scopes.length > 1 ? "s" : ""} ${named}.`;
+      // RFC 6750 §3: all that are needed, separated by spaces.
+      const challenge = `Bearer realm="sluice", error="insufficient_scope", scope="${scopes.join(" ")}"`;
+      throw new Problem("forbidden", detail, { headers: { "WWW-Authenticate": challenge } });
     }
     await next();
   };
 
 function identify(access: Access, request: Request): Principal {
   const { token, ambient } = readCredentials(request.headers.get("Authorization"));
-  const isLocal = isLoopback(new URL(request.url).hostname);
+  const isLocal = isToLoopback(request);
   if (token === undefined && access.localIsOpen && isLocal) {
-    refuseOtherSites(access, request);
+    refuseOtherSites(access.corsOrigins, request);
+    refuseRebound(request);
     return { name: "local", scopes: SCOPES };
   }
   if (access.tokens.length === 0) {
@@ -95,7 +115,7 @@ function identify(access: Access, request: Request): Principal {
   if (token === undefined) throw unauthorized("Send a token: `Authorization: Bearer …`.");
   const principal = findToken(access, token);
   if (!principal) throw unauthorized("This token is unknown.", ', error="invalid_token"');
-  if (ambient) refuseOtherSites(access, request);
+  if (ambient) refuseOtherSites(access.corsOrigins, request);
   return principal;
 }
 
@@ -111,8 +131,18 @@ function readCredentials(header: string | null): { token?: string; ambient: bool
   const [, scheme = "", credentials = ""] = /^(\S+) +(\S+) *$/.exec(header) ?? [];
   if (scheme.toLowerCase() === "bearer") return { token: credentials, ambient: false };
   if (scheme.toLowerCase() !== "basic") return { token: "", ambient: false };
-  const userAndPassword = Buffer.from(credentials, "base64").toString("utf8");
-  return { token: userAndPassword.slice(userAndPassword.indexOf(":") + 1), ambient: true };
+  return { token: readPassword(credentials), ambient: true };
+}
+
+/** RFC 7617 §2: the base64 of user, colon and password, in UTF-8, without control characters. "" for anything else. */
+function readPassword(credentials: string): string {
+  const bytes = Buffer.from(credentials, "base64");
+  // Node skips what is not base64; others would read something else.
+  if (bytes.toString("base64") !== credentials) return "";
+  const text = bytes.toString("utf8");
+  const colon = text.indexOf(":");
+  const isText = !text.includes("\ufffd") && !/\p{Cc}/u.test(text);
+  return colon === -1 || !isText ? "" : text.slice(colon + 1);
 }
 
 /** Compares with every token, in constant time, so that the time reveals nothing about any of them. */
@@ -125,24 +155,9 @@ function findToken(access: Access, token: string): Principal | undefined {
   return found;
 }
 
-function refuseOtherSites({ corsOrigins }: Access, request: Request): void {
-  const site = request.headers.get("Sec-Fetch-Site") ?? "none";
-  if (site === "same-origin" || site === "none") return;
-  if (corsOrigins.includes(request.headers.get("Origin") ?? "")) return;
-  throw new Problem(
-    "forbidden",
-    "A page of another site must send a Bearer token of its own, or be named in the variable CORS_ORIGINS.",
-    {
-      headers: { "WWW-Authenticate": 'Bearer realm="sluice"' },
-    },
-  );
-}
-
 function unauthorized(detail: string, bearerError = ""): Problem {
   const challenge = `Bearer realm="sluice"${bearerError}, Basic realm="sluice", charset="UTF-8"`;
   return new Problem("unauthorized", detail, { headers: { "WWW-Authenticate": challenge } });
 }
-
-const isLoopback = (hostname: string) => /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 
 const sha256 = (text: string): Buffer => createHash("sha256").update(text).digest();

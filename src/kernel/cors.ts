@@ -47,6 +47,8 @@ const EXPOSED_HEADERS = [
   "Content-Range",
   "Content-Disposition",
   "Repr-Digest",
+  "RateLimit",
+  "RateLimit-Policy",
   "Retry-After",
   "X-Request-Id",
   "Upload-Offset",

@@ -10,6 +10,7 @@
  *     ├── 403 forbidden            the token lacks a scope
  *     ├── 404 not-found            no such route, task or file
  *     ├── 405 method-not-allowed   the route exists, for other methods
+ *     ├── 408 request-timeout      the client sends or reads too slowly
  *     ├── 409 conflict             not now: another request or a state stands in the way
  *     ├── 409 mismatching-upload-offset
  *     ├── 410 upload-gone
@@ -20,10 +21,12 @@
  *     ├── 416 range-not-satisfiable
  *     ├── 422 invalid              readable, but not what the route takes; `errors` says where
  *     ├── 422 idempotency-key-reused  with another payload
+ *     ├── 426 upgrade-required     this version of a protocol is not spoken here
  *     ├── 429 too-many-requests    one caller holds more than its share
  *     ├── 431 headers-too-large    a header field longer than any route needs
  *     ├── 460 checksum-mismatch    of a chunk (tus)
  *     ├── 500 internal             a bug: the log has the details, under the request id
+ *     ├── 501 not-implemented      the upstream may not be called in this way
  *     ├── 502 upstream-unreachable, redirect-refused, response-too-large
  *     ├── 503 upstream-failed, queue-full, wait-limit, paused, breaker-open, semaphore-unavailable
  *     ├── 503 no-link-key          no key to sign a link with
@@ -49,6 +52,7 @@ const TITLES = {
   forbidden: [403, "Forbidden"],
   "not-found": [404, "Not found"],
   "method-not-allowed": [405, "Method not allowed"],
+  "request-timeout": [408, "Request timeout"],
   conflict: [409, "Conflict"],
   "mismatching-upload-offset": [409, "offset from request does not match offset of resource"],
   "upload-gone": [410, "upload is already completed"],
@@ -59,10 +63,12 @@ const TITLES = {
   "range-not-satisfiable": [416, "Range not satisfiable"],
   invalid: [422, "Invalid request"],
   "idempotency-key-reused": [422, "Idempotency-Key is already used"],
+  "upgrade-required": [426, "Upgrade required"],
   "too-many-requests": [429, "Too many requests"],
   "headers-too-large": [431, "Header fields too large"],
   "checksum-mismatch": [460, "Checksum mismatch"],
   internal: [500, "Internal server error"],
+  "not-implemented": [501, "Not implemented"],
   "upstream-unreachable": [502, "Upstream unreachable"],
   "redirect-refused": [502, "Redirect refused"],
   "response-too-large": [502, "Response too large"],

@@ -7,7 +7,8 @@
  */
 import { ConfigurationError } from "../kernel/variables.ts";
 import { type CallContext, callerOf } from "./caller.ts";
-import { callThroughProxy } from "./proxy/proxy.ts";
+import { contentLength } from "./client/content-length.ts";
+import { callFromCode } from "./proxy/proxy.ts";
 import { readUpstreams, type Upstream } from "./upstreams.ts";
 
 /** As for `fetch`. A body that is not a stream can be sent again, by a retry or a redirect. */
@@ -18,8 +19,8 @@ export interface FetchUpstreamInit extends Pick<RequestInit, "method" | "headers
 
 /**
  * Calls `path` (with its query) of the upstream that wrangler.toml calls `name`, and resolves to its response,
- * whatever the status. Read or cancel the body: until then a long response holds its permit. The caller's own
- * credentials, such as `Authorization` and `Cookie`, are not sent; the upstream's belong in its `headers` in
+ * whatever the status, with its body decoded. Read or cancel the body: until then a long response holds its permit. The
+ * caller's own credentials, such as `Authorization` and `Cookie`, are not sent; the upstream's belong in its `headers` in
  * wrangler.toml.
  *
  * Throws a `Problem` if the method or the path is not allowed, if there is no permit (503, with Retry-After), or if
@@ -36,11 +37,13 @@ export async function fetchUpstream(
   // Only its method, headers and body are used: `fetch`'s own rules say what they are.
   const request = new Request("http://upstream.internal", init);
   const readBody = async () => {
-    if (!request.body || init.body instanceof ReadableStream) return request.body;
-    return new Uint8Array(await request.arrayBuffer());
+    if (!request.body) return { body: null };
+    if (init.body instanceof ReadableStream)
+      return { body: request.body, bodyLength: contentLength(request.headers) };
+    return { body: new Uint8Array(await request.arrayBuffer()) };
   };
   const { method, headers } = request;
-  return callThroughProxy(caller, upstream, {
+  return callFromCode(caller, upstream, {
     method,
     headers,
     path,

@@ -1,14 +1,21 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { requireScope } from "../kernel/access.ts";
 import { createRouter, json, needs, problems } from "../kernel/app.ts";
+import type { Scope } from "../kernel/app-env.ts";
+import { errorFields, log } from "../kernel/log.ts";
+import { tooManyStreams } from "../kernel/open-streams.ts";
 import { Problem } from "../kernel/problem.ts";
 import { callerOf } from "./caller.ts";
 import { semaphoreOf } from "./client/acquire-permit.ts";
+import { pathAfterUpstream } from "./client/path.ts";
+import { asksForWebSocket } from "./client/websocket.ts";
 import { readData } from "./proxy/data.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { statusSchema } from "./semaphore/status.ts";
-import { changeSchema, readUpstreams, toOverride, type Upstream } from "./upstreams.ts";
+import { changeSchema, readUpstreams, SAFE_METHODS, toOverride, type Upstream } from "./upstreams.ts";
 
+const SHARE_USED =
+  "As many calls of the token already wait as its share of the queue allows. With Retry-After and RateLimit.";
 const NO_PERMIT =
   "No permit: the queue is full, the wait too long, the upstream paused, or its breaker open. With Retry-After.";
 const NOT_FOUND = { 404: "There is no such upstream." };
@@ -16,6 +23,13 @@ const params = z.object({ name: z.string().meta({ example: "demo" }) });
 /** Not literal types: with those, a handler could return neither a stream nor JSON that is text already. */
 const EVENT_STREAM: string = "text/event-stream";
 const JSON_TYPE: string = "application/json";
+
+const listSchema = z.object({
+  upstreams: z.array(statusSchema),
+  unavailable: z
+    .array(z.string())
+    .meta({ description: "Upstreams whose semaphores do not respond. See the log." }),
+});
 
 const getData = createRoute({
   operationId: "getData",
@@ -26,7 +40,7 @@ const getData = createRoute({
   ...needs("read"),
   responses: {
     200: { description: "The upstream's JSON.", content: { [JSON_TYPE]: { schema: z.unknown() } } },
-    ...problems({ 503: `The upstream failed. ${NO_PERMIT}` }),
+    ...problems({ 429: SHARE_USED, 503: `The upstream failed. ${NO_PERMIT}` }),
   },
 });
 
@@ -37,7 +51,7 @@ const listUpstreams = createRoute({
   tags: ["Outbound"],
   summary: "All upstreams, with the status of their semaphores",
   ...needs("read"),
-  responses: { 200: json("All upstreams.", z.object({ upstreams: z.array(statusSchema) })), ...problems() },
+  responses: { 200: json("All upstreams.", listSchema), ...problems() },
 });
 
 const getUpstream = createRoute({
@@ -59,7 +73,7 @@ const updateUpstream = createRoute({
   summary: "Change a limit, or pause",
   description:
     "A JSON merge patch (RFC 7396). It takes effect at once and survives restarts, until it is reset with null.",
-  ...needs("admin"),
+  ...needs("admin", "read"),
   request: { params, body: { required: true, content: { "application/json": { schema: changeSchema } } } },
   responses: {
     200: json("Its status, with the change in force.", statusSchema),
@@ -85,16 +99,14 @@ const watchUpstream = createRoute({
       description: "Events named `status`. Each has the whole status.",
       content: { [EVENT_STREAM]: { schema: statusSchema } },
     },
-    ...problems(NOT_FOUND),
+    ...problems({ ...NOT_FOUND, 429: "The token has too many event streams open. With Retry-After." }),
   },
 });
 
 export const outboundRoutes = createRouter()
   .openapi(getData, async (c) => readData(callerOf(c), c.req.raw.headers))
   .openapi(listUpstreams, async (c) => {
-    const all = [...readUpstreams(c.env).values()];
-    const upstreams = await Promise.all(all.map(async (upstream) => semaphoreOf(c.env, upstream).status()));
-    return c.json({ upstreams }, 200, { "Cache-Control": "no-store" });
+    return c.json(await statusOfAll(c.env), 200, { "Cache-Control": "no-store" });
   })
   .openapi(getUpstream, async (c) => {
     const status = await semaphoreOf(c.env, findUpstream(c.env, c.req.valid("param").name)).status();
@@ -106,7 +118,9 @@ export const outboundRoutes = createRouter()
     return c.json(status, 200, { "Cache-Control": "no-store" });
   })
   .openapi(watchUpstream, async (c) => {
-    const events = await semaphoreOf(c.env, findUpstream(c.env, c.req.valid("param").name)).events();
+    const semaphore = semaphoreOf(c.env, findUpstream(c.env, c.req.valid("param").name));
+    const events = await semaphore.events(c.get("principal").name);
+    if (events === "too-many") throw tooManyStreams();
     return c.body(events, 200, {
       "Content-Type": EVENT_STREAM,
       "Cache-Control": "no-store",
@@ -124,14 +138,14 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
     tags: ["Outbound"],
     summary: `${name} a path of an upstream, through its semaphore`,
     description: `The upstream's \`methods\` in wrangler.toml must include ${name}.`,
-    security: [{ token: [scopeOf(name)] }],
+    security: [{ token: scopesOf(name) }],
     request: {
       params: z.object({
         upstream: z.string().meta({ example: "demo" }),
         path: z.string().meta({
           description:
-            "May have slashes, as in `todos/1`, and a query. Slashes must not be percent-encoded, but Swagger UI " +
-            "encodes them.",
+            "May have slashes, as in `todos/1`, and a query. Slashes must not be percent-encoded, unless the upstream " +
+            "has `encoded_slashes`, but Swagger UI encodes them.",
           example: "todos",
         }),
       }),
@@ -139,10 +153,13 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
     responses: {
       default: { description: "The upstream's response, with Server-Timing and Cache-Status." },
       ...problems({
-        400: "Another server could read the path differently.",
+        400: "Another server could read the path differently, a GET has a body, or the body broke off.",
         404: "There is no such upstream.",
         405: "The upstream may not be called with this method.",
+        408: "The request's body came too slowly.",
+        501: "The upstream has no WebSockets.",
         502: "The upstream cannot be reached, redirects where it may not, or sends too much. With Proxy-Status.",
+        429: SHARE_USED,
         503: NO_PERMIT,
         504: "The upstream took too long.",
         508: "The call came back to this Sluice.",
@@ -151,13 +168,31 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
   });
 }
 
-outboundRoutes.all("/fetch/:upstream/*", async (c, next) => requireScope(scopeOf(c.req.method))(c, next));
+outboundRoutes.all("/fetch/:upstream/*", async (c, next) => {
+  // A GET that becomes a WebSocket can send as much as it reads.
+  const method = asksForWebSocket(c.req.method, c.req.raw.headers) ? "POST" : c.req.method;
+  return requireScope(...scopesOf(method))(c, next);
+});
 outboundRoutes.all("/fetch/:upstream/*", async (c) => {
   const upstream = findUpstream(c.env, c.req.param("upstream"));
-  const { pathname, search } = new URL(c.req.url);
-  const path = pathname.slice(`/fetch/${upstream.name}`.length);
-  return proxy(callerOf(c), upstream, path + search, c.req.raw);
+  return proxy(callerOf(c), upstream, pathAfterUpstream(c.req.url), c.req.raw);
 });
+
+/** One upstream whose semaphore fails does not hide the others. */
+async function statusOfAll(env: Env): Promise<z.output<typeof listSchema>> {
+  const all = [...readUpstreams(env).values()];
+  const results = await Promise.allSettled(all.map(async (upstream) => semaphoreOf(env, upstream).status()));
+  const list: z.output<typeof listSchema> = { upstreams: [], unavailable: [] };
+  for (const [i, result] of results.entries()) {
+    const name = all[i]?.name ?? "";
+    if (result.status === "fulfilled") list.upstreams.push(result.value);
+    else {
+      list.unavailable.push(name);
+      log("error", "semaphore unavailable", { upstream: name, ...errorFields(result.reason) });
+    }
+  }
+  return list;
+}
 
 function findUpstream(env: Env, name: string): Upstream {
   const upstream = readUpstreams(env).get(name);
@@ -165,6 +200,7 @@ function findUpstream(env: Env, name: string): Upstream {
   return upstream;
 }
 
-function scopeOf(method: string): "read" | "write" {
-  return ["GET", "HEAD", "OPTIONS"].includes(method) ? "read" : "write";
+/** Whatever the method, the response may show what the upstream stores. */
+function scopesOf(method: string): Scope[] {
+  return SAFE_METHODS.includes(method) ? ["read"] : ["write", "read"];
 }

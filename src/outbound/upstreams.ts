@@ -2,12 +2,16 @@
 import { z } from "zod";
 import { ConfigurationError, perEnv, readVariable } from "../kernel/variables.ts";
 import { embeddedUpstreams } from "./demo.ts";
+import { isReservedInRequests, isReservedInResponses } from "./reserved-headers.ts";
 
 export const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] as const;
+/** They ask for no change (RFC 9110 §9.2.1). */
+export const SAFE_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];
 type Method = (typeof METHODS)[number];
 
 const LOCATION_HINTS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
 
+const HEADER_NAME = /^[\w-]+$/;
 /** RFC 9110 §5.5, ASCII only. */
 const HEADER_VALUE = /^[\t\x20-\x7e]*$/;
 
@@ -16,10 +20,30 @@ const exactOrigin = z.string().refine(isExactOrigin, {
 });
 
 const rateSchema = z.strictObject({
-  per_second: z.number().positive().max(100_000).meta({ description: "Calls begun per second, on average." }),
+  // With less, the next call would be due centuries from now.
+  per_second: z
+    .number()
+    .min(0.000_01)
+    .max(100_000)
+    .meta({ description: "Calls begun per second, on average." }),
   // Not `.default(1)`: generated clients would have to send it.
   burst: z.int().min(1).max(100_000).optional().meta({ description: "Calls begun at once. Default: 1." }),
 });
+
+/** Names of headers, which become lower case. */
+const headerNames = (isReserved: (name: string) => boolean) =>
+  z
+    .array(
+      z
+        .string()
+        .regex(HEADER_NAME, "is not the name of a header")
+        .toLowerCase()
+        .refine((name) => !isReserved(name), {
+          message:
+            "is set by Sluice itself, or names another method, path, host or client, or governs an origin",
+        }),
+    )
+    .default([]);
 
 export const concurrencySchema = z.int().min(1).max(1000);
 
@@ -45,8 +69,12 @@ const upstreamSchema = z
       .min(1)
       .default(["/"]),
     headers: z
-      .record(z.string().regex(/^[\w-]+$/), z.string().regex(HEADER_VALUE, "is not a valid header value"))
+      .record(z.string().regex(HEADER_NAME), z.string().regex(HEADER_VALUE, "is not a valid header value"))
       .default({}),
+    websocket: z.boolean().default(false),
+    request_headers: headerNames(isReservedInRequests),
+    response_headers: headerNames(isReservedInResponses),
+    encoded_slashes: z.boolean().default(false),
     redirect_origins: z.array(exactOrigin).default([]),
     cache_seconds: z.int().min(0).max(31_536_000).optional(),
     retries: z.int().min(0).max(5).default(2),
@@ -91,6 +119,12 @@ export interface Upstream {
   pathPrefixes: readonly string[];
   /** Set on every call, with secrets filled in. */
   headers: Readonly<Record<string, string>>;
+  /** Whether a GET may become a WebSocket. */
+  websocket: boolean;
+  /** Headers that travel besides those of every upstream, in lower case. */
+  requestHeaders: readonly string[];
+  responseHeaders: readonly string[];
+  encodedSlashes: boolean;
   redirectOrigins: readonly string[];
   cacheSeconds: number | undefined;
   retries: number;
@@ -177,6 +211,10 @@ function toUpstream(env: Env, name: string, raw: z.output<typeof upstreamSchema>
         fillSecrets(env, `UPSTREAMS.${name}.headers.${header}`, text),
       ]),
     ),
+    websocket: raw.websocket,
+    requestHeaders: raw.request_headers,
+    responseHeaders: raw.response_headers,
+    encodedSlashes: raw.encoded_slashes,
     redirectOrigins: raw.redirect_origins,
     cacheSeconds: raw.cache_seconds,
     retries: raw.retries,

@@ -8,6 +8,22 @@ test("/openapi.json names the server that it was read from", async () => {
   }
 });
 
+test.each(["/", "/docs", "/docs/"])(
+  "the policy of %s leaves nothing open that it does not need",
+  async (path) => {
+    const { response } = await callWorker(path);
+    await response.text();
+    const directives = response.headers.get("Content-Security-Policy")?.split("; ") ?? [];
+    // default-src does not cover the others.
+    for (const name of ["default-src", "base-uri", "form-action", "frame-ancestors"])
+      expect(directives).toContain(`${name} 'none'`);
+    for (const directive of directives)
+      expect(directive).not.toMatch(/\*|https?:|'unsafe-eval'|script-src.*'unsafe/);
+    expect(response.headers.get("X-Content-Type-Options")).toBe("nosniff");
+    expect(response.headers.get("Referrer-Policy")).toBe("no-referrer");
+  },
+);
+
 describe("/docs", () => {
   test("loads only what this Worker serves", async () => {
     const { response } = await callWorker("/docs");
@@ -21,6 +37,7 @@ describe("/docs", () => {
       expect((await asset.response.arrayBuffer()).byteLength).toBeGreaterThan(50);
     }
     expect(response.headers.get("Content-Security-Policy")).toContain("script-src 'self';");
+    expect(page).not.toMatch(/<script(?! src=)|<style| style=| on\w+=/);
   });
 
   test.each([

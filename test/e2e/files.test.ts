@@ -148,6 +148,49 @@ describe("tus-js-client", () => {
     await expectFile(await send(createReadStream(reportPath), { chunkSize: 5_000_000 }), bytes);
   });
 
+  test.each([
+    [{}, bytes],
+    [{ chunkSize: 5_000_000 }, bytes],
+    [{ parallelUploads: 3 }, bytes],
+    [{ uploadDataDuringCreation: true }, few],
+    [{ protocol: "ietf-draft-05" }, bytes],
+  ])("to an endpoint with a slash at the end, with %o", async (options, content) => {
+    const id = await send(Buffer.from(content), { endpoint: `${server.url}/uploads/`, ...options });
+    await expectFile(id, content);
+  });
+
+  test("GET of the URL of a finished upload downloads the file", async () => {
+    const { upload, ended } = startUpload(few);
+    await ended;
+    const response = await fetch(String(upload.url));
+    expect([response.status, sha256(await response.bytes())]).toEqual([200, sha256(few)]);
+    const part = await fetch(String(upload.url), { headers: { Range: "bytes=0-9" } });
+    expect([part.status, sha256(await part.bytes())]).toEqual([206, sha256(few.subarray(0, 10))]);
+  });
+
+  test("a final upload that is created first becomes the file when its parts are complete", async () => {
+    const cut = 5_000_000;
+    const [a, b] = [bytes.subarray(0, cut), bytes.subarray(cut)];
+    const TUS = { "Tus-Resumable": "1.0.0" };
+    const post = async (headers: Record<string, string>) => {
+      const response = await fetch(`${server.url}/uploads/`, {
+        method: "POST",
+        headers: { ...TUS, ...headers },
+      });
+      expect(response.status).toBe(201);
+      return String(response.headers.get("Location"));
+    };
+    const partial = async (part: Uint8Array) =>
+      post({ "Upload-Concat": "partial", "Upload-Length": String(part.length) });
+    const urls = [await partial(a), await partial(b)];
+    const final = await post({ "Upload-Concat": `final;${urls.join(" ")}` });
+    for (const [i, part] of [a, b].entries())
+      await startUpload(Buffer.from(part), { uploadUrl: urls[i] ?? null }).ended;
+    await expect
+      .poll(async () => (await read(basename(final))).digest, { timeout: 15_000 })
+      .toBe(sha256(bytes));
+  });
+
   test.each([2, 3, 7])("in %i parallel uploads", async (parallelUploads) => {
     const id = await send(bytes, { parallelUploads });
     await expectFile(id, bytes);
@@ -245,6 +288,24 @@ describe.skipIf(!hasCurl)("curl", () => {
       ],
       fields: [{ name: "note", value: "two files" }],
     });
+  });
+
+  test.each(["base64", "quoted-printable", "binary", "8bit"])(
+    "-F, in %s: stored as the file is",
+    async (encoder) => {
+      writeFileSync(join(desk.path, "few.bin"), few);
+      const form = `file=@${join(desk.path, "few.bin")};encoder=${encoder}`;
+      const stored = await curl(["--fail", "-F", form, `${server.url}/upload-file`]);
+      expect(JSON.parse(stored.toString())).toMatchObject({ size: few.length, sha256: sha256(few) });
+    },
+  );
+
+  test("-T with -F's form, or with a piece: refused", async () => {
+    const url = `${files()}/refused.bin`;
+    const form = await curl([...status, "-X", "PUT", "-F", `file=@${reportPath}`, url]);
+    const piece = await curl([...status, "-T", reportPath, "-H", "Upload-Complete: ?0", url]);
+    expect([form.toString(), piece.toString()]).toEqual(["415", "400"]);
+    expect((await read("refused.bin")).status).toBe(404);
   });
 
   test.each([

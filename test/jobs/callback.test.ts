@@ -16,7 +16,7 @@ import { taskContext } from "../support/task-context.ts";
 import { IDLE, loadOf } from "../support/upstreams.ts";
 import { TEST_VARIABLES } from "../support/variables.ts";
 
-expectRuntimeErrors("Network connection lost", "Connection refused");
+expectRuntimeErrors("Network connection lost", "Connection refused", "Missing required headers");
 
 const HOOK = "https://app.example.com/hooks/tasks?of=sluice";
 const [NEW_KEY = "", OLD_KEY = ""] = TEST_VARIABLES.CALLBACK_KEYS.split(" ");
@@ -102,7 +102,6 @@ async function endedTask(fileId: string): Promise<string> {
   return id;
 }
 
-expectRuntimeErrors("Network connection lost", "Connection refused");
 keepQuiet();
 beforeEach(async () => {
   await reset();

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createApp, createRouter } from "../../src/kernel/app.ts";
 import { isEmptyBody, MAX_JSON_BYTES } from "../../src/kernel/json-body.ts";
+import { callForJson, callWorker } from "../support/call.ts";
 
 const echo = createRoute({
   method: "post",
@@ -211,5 +212,83 @@ describe("isEmptyBody", () => {
     expect(await isEmptyBody(request)).toBe(isEmpty);
     // Nothing of it was used up.
     expect(await request.text()).toBe(isEmpty ? "" : init.body === "a" ? "a" : "ab");
+  });
+});
+
+describe("on every route of the document,", () => {
+  interface Operation {
+    requestBody?: { content: Record<string, unknown> };
+  }
+  /** 60 MB, and how much of it was read. */
+  function flood() {
+    const chunk = new Uint8Array(1_000_000).fill(0x20);
+    const sent = { chunks: 0 };
+    const body = new ReadableStream({
+      pull(controller) {
+        if (sent.chunks === 60) return controller.close();
+        sent.chunks++;
+        controller.enqueue(chunk);
+      },
+    });
+    return { body, sent };
+  }
+
+  async function operations() {
+    const { body } = await callForJson("/openapi.json");
+    return Object.entries(body.paths as Record<string, Record<string, Operation>>).flatMap(([path, item]) =>
+      Object.entries(item).map(([method, { requestBody }]) => ({
+        path: path.replaceAll(/[{}]/g, ""),
+        method: method.toUpperCase(),
+        types: Object.keys(requestBody?.content ?? {}),
+      })),
+    );
+  }
+
+  const json = { "Content-Type": "application/json" };
+
+  test("a JSON body beyond the limit is a 413, and the rest of it is not read", async () => {
+    const takeJson = (await operations()).filter(({ types }) => types.includes("application/json"));
+    expect(takeJson.length).toBeGreaterThan(4);
+    for (const { path, method } of takeJson) {
+      const { body, sent } = flood();
+      const streamed = await callForJson(path, { method, headers: json, body });
+      expect([path, streamed.status, streamed.body.type]).toEqual([
+        path,
+        413,
+        "urn:sluice:problem:too-large",
+      ]);
+      expect(sent.chunks).toBeLessThan(12);
+      const headers = { ...json, "Content-Length": String(MAX_JSON_BYTES + 1) };
+      const counted = flood();
+      const announced = await callForJson(path, { method, headers, body: counted.body });
+      expect([path, announced.status]).toEqual([path, 413]);
+      expect(counted.sent.chunks).toBeLessThan(3);
+    }
+  });
+
+  test("a body that the route does not take is not read", async () => {
+    const takeNone = (await operations()).filter(
+      ({ types, method, path }) =>
+        types.length === 0 && method !== "GET" && method !== "HEAD" && !path.startsWith("/fetch/"),
+    );
+    expect(takeNone.length).toBeGreaterThan(4);
+    for (const { path, method } of takeNone) {
+      const { body, sent } = flood();
+      const { response } = await callWorker(path, { method, headers: json, body });
+      await response.text();
+      expect([path, method, sent.chunks]).toEqual([path, method, expect.toSatisfy((chunks) => chunks < 3)]);
+    }
+  });
+
+  test("a token without the scope is rejected before its body is read", async () => {
+    const token = "token-of-the-tests-0123456789-0123456789";
+    const variables = { ACCESS: "tokens", SLUICE_TOKENS: [{ name: "t", scopes: ["read"], token }] };
+    for (const path of ["/tasks", "/schedules", "/files/x/links", "/tasks/retry"]) {
+      const { body, sent } = flood();
+      const headers = { ...json, Authorization: `Bearer ${token}` };
+      const { status } = await callForJson(path, { method: "POST", headers, body, variables });
+      expect([path, status]).toEqual([path, 403]);
+      expect(sent.chunks).toBeLessThan(3);
+    }
   });
 });

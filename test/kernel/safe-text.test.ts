@@ -33,7 +33,11 @@ const hostile = new Proxy(
     },
   },
 );
-const nested = (depth: number): unknown => (depth === 0 ? "end" : { in: nested(depth - 1) });
+function nested(depth: number): unknown {
+  let value: unknown = "end";
+  for (let i = 0; i < depth; i++) value = { in: value };
+  return value;
+}
 
 /** Everything that code may throw, log or report, and what is hard about it. */
 const VALUES: [string, unknown][] = [
@@ -177,7 +181,8 @@ describe("toShowable", () => {
   test("keeps what JSON keeps", () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 4, stringUnit: "grapheme" }), (value) => {
-        expect(toShowable(value)).toEqual(JSON.parse(JSON.stringify(value)));
+        // As text, since JSON has no -0.
+        expect(JSON.stringify(toShowable(value))).toBe(JSON.stringify(value));
       }),
     );
   });

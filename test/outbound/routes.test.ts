@@ -49,7 +49,13 @@ test("the caller's credentials do not travel", async () => {
     "X-Request-Id": "trace-42",
   };
   expect((await callForJson("/data", { variables, headers })).status).toBe(200);
-  expect([...seen.keys()].toSorted()).toEqual(["accept", "user-agent", "via", "x-request-id"]);
+  expect([...seen.keys()].toSorted()).toEqual([
+    "accept",
+    "accept-encoding",
+    "user-agent",
+    "via",
+    "x-request-id",
+  ]);
   expect(seen.get("X-Request-Id")).toBe("trace-42");
 });
 
@@ -195,6 +201,29 @@ describe("when there is no permit", () => {
     expect((await Promise.all(inside)).map((response) => response.status)).toEqual([200, 200, 200]);
   });
 
+  test("a token that has its share of the queue gets a 429, and another token a place in it", async () => {
+    const token = (name: string) => `${name}-token-0123456789-0123456789-0123456789`;
+    const SLUICE_TOKENS = ["a", "b"].map((name) => ({ name, scopes: ["read"], token: token(name) }));
+    const as = (name: string) => ({
+      site: "https://sluice.example.com",
+      variables: { ...fromUpstream("single").variables, ACCESS: "tokens", SLUICE_TOKENS },
+      headers: { Authorization: `Bearer ${token(name)}` },
+    });
+    const open = holdUpstream();
+    const inside = [...Array(2)].map(() => callForJson("/data", as("a")));
+    await expect.poll(async () => (await loadOf("single")).waiting).toBe(1);
+    const { status: code, headers, body } = await callForJson("/data", as("a"));
+    expect([code, body.type]).toEqual([429, "urn:sluice:problem:too-many-requests"]);
+    const seconds = headers.get("Retry-After");
+    expect(Number(seconds)).toBeGreaterThanOrEqual(1);
+    expect(headers.get("RateLimit-Policy")).toBe('"queue";q=1;qu="concurrent-requests"');
+    expect(headers.get("RateLimit")).toBe(`"queue";r=0;t=${seconds}`);
+    inside.push(callForJson("/data", as("b")));
+    await expect.poll(async () => (await loadOf("single")).waiting).toBe(2);
+    open();
+    expect((await Promise.all(inside)).map((response) => response.status)).toEqual([200, 200, 200]);
+  });
+
   test("too long a wait is a 503 of its own type, with Retry-After", async () => {
     resetUpstream(respondTooLate);
     const holder = captureLogs(async () => callForJson("/data", fromUpstream("short-wait")));
@@ -207,6 +236,112 @@ describe("when there is no permit", () => {
     ]);
     await holder;
   });
+});
+
+describe("a pause", () => {
+  const pause = async (paused: boolean | null) => {
+    const headers = { "Content-Type": "application/json" };
+    const body = JSON.stringify({ paused });
+    return callForJson("/upstreams/short-wait", { method: "PATCH", headers, body });
+  };
+
+  test("by an operator says so, and that nobody knows how long it lasts", async () => {
+    await pause(true);
+    const { status: code, headers, body } = await callForJson("/fetch/short-wait/x");
+    expect([code, body.type, headers.get("Retry-After")]).toEqual([503, "urn:sluice:problem:paused", "60"]);
+    expect(body.detail).toMatch(/operator.*unknown time/);
+    await pause(null);
+    expect((await callForJson("/fetch/short-wait/x")).status).toBe(200);
+  });
+
+  test("by an operator says so to those that waited when it began", async () => {
+    const open = holdUpstream();
+    const holder = callForJson("/fetch/short-wait/x");
+    await expect.poll(() => upstream.inFlight).toBe(1);
+    const waiter = callForJson("/fetch/short-wait/x");
+    await expect.poll(async () => (await loadOf("short-wait")).waiting).toBe(1);
+    await pause(true);
+    const { headers, body } = await waiter;
+    expect([body.type, headers.get("Retry-After")]).toEqual(["urn:sluice:problem:paused", "60"]);
+    expect(body.detail).toContain("operator");
+    open();
+    await holder;
+  });
+
+  test("by the upstream says so, and how long it lasts", async () => {
+    resetUpstream(() => Response.json({}, { status: 429, headers: { "Retry-After": "30" } }));
+    await callForJson("/fetch/short-wait/x");
+    const { headers, body } = await callForJson("/fetch/short-wait/x");
+    expect(Number(headers.get("Retry-After"))).toBeGreaterThan(25);
+    expect(body.detail).toContain("because the upstream asked for it");
+  });
+});
+
+describe("the list of upstreams", () => {
+  const list = async (options?: CallOptions) => {
+    const { status: code, body } = await callForJson("/upstreams", options);
+    const { upstreams, unavailable } = body as { upstreams: { name: string }[]; unavailable: string[] };
+    return { code, names: upstreams.map(({ name }) => name), unavailable };
+  };
+
+  test("has all of them", async () => {
+    const { code, names, unavailable } = await list();
+    expect([code, names.includes("scripted"), names.includes("single"), unavailable]).toEqual([
+      200,
+      true,
+      true,
+      [],
+    ]);
+  });
+
+  test("has the others when a semaphore does not respond, and names that one", async () => {
+    const broken = {
+      idFromName: (name: string) => env.SEMAPHORE.idFromName(name),
+      getByName: (name: string) =>
+        name === "single"
+          ? { status: async () => Promise.reject(new Error("it is away")) }
+          : env.SEMAPHORE.getByName(name),
+    };
+    const { value, lines } = await captureLogs(async () => list({ variables: { SEMAPHORE: broken } }));
+    expect([value.code, value.names.includes("scripted"), value.names.includes("single")]).toEqual([
+      200,
+      true,
+      false,
+    ]);
+    expect(value.unavailable).toEqual(["single"]);
+    expect(lines).toContainEqual(
+      expect.objectContaining({ message: "semaphore unavailable", upstream: "single" }),
+    );
+  });
+
+  test("has an upstream whose next call is due later than a Date can say", async () => {
+    // Such a rate is refused. One may be left from a time when it was not.
+    await env.SEMAPHORE.getByName("single").configure({ rate: { perSecond: 1e-13, burst: 1 } });
+    await callForJson("/data", fromUpstream("single"));
+    const { code, names } = await list();
+    expect([code, names.includes("single")]).toEqual([200, true]);
+    expect((await callForJson("/upstreams/single")).status).toBe(200);
+  });
+});
+
+describe("the name of an upstream", () => {
+  test.each([
+    "/fetch/%73cripted/todos/1",
+    "/fetch/scripte%64/todos/1",
+    "/fetch/%73%63%72%69%70%74%65%64/todos/1",
+  ])("%s is decoded, and the path is whole", async (path) => {
+    resetUpstream(({ url }) => Response.json({ path: new URL(url).pathname }));
+    const { status: code, body } = await callForJson(path);
+    expect([code, body]).toEqual([200, { path: "/todos/1" }]);
+  });
+
+  test.each(["/fetch/%6f8/x", "/fetch/scripted%2F/x", "/fetch/%00/x", "/fetch/%ff/x", "/fetch/Scripted/x"])(
+    "%s is nobody's: 404",
+    async (path) => {
+      expect((await callForJson(path)).status).toBe(404);
+      expect(upstream.order).toEqual([]);
+    },
+  );
 });
 
 describe("a caller that goes away", () => {

@@ -11,27 +11,20 @@ export const RECIPES: Recipe[] = [
   { name: "a task type", page: "README.md", heading: "Adding a task type" },
   { name: "an upstream", page: "README.md", heading: "Adding an upstream" },
   { name: "a route", page: "src/README.md", heading: "A route of your own" },
-  { name: "a job", page: "src/jobs/README.md", heading: "Adding a job" },
-  {
-    name: "a route that starts tasks",
-    page: "src/jobs/README.md",
-    heading: "Starting tasks from a route",
-    after: ["a job"],
-  },
-  { name: "a schedule", page: "src/tasks/README.md", heading: "Recipe: a schedule" },
   { name: "tests", page: "test/README.md", heading: "Writing a test", after: ["a task type", "a route"] },
   { name: "a task type with steps", page: "src/tasks/README.md", heading: "Recipe: a task type" },
-  {
-    name: "a schedule",
-    page: "src/tasks/README.md",
-    heading: "Recipe: a schedule",
-    after: ["a task type with steps"],
-  },
+  { name: "a schedule", page: "src/tasks/README.md", heading: "Recipe: a schedule" },
   { name: "a task type for files", page: "src/jobs/README.md", heading: "Adding a job" },
   {
     name: "a route that starts tasks",
     page: "src/jobs/README.md",
     heading: "Starting tasks from a route",
+    after: ["a task type for files"],
+  },
+  {
+    name: "a range of a file",
+    page: "src/files/README.md",
+    heading: "Recipe: read a range of a stored file",
     after: ["a task type for files"],
   },
   {
@@ -44,12 +37,6 @@ export const RECIPES: Recipe[] = [
     page: "src/outbound/README.md",
     heading: "A call from a task or a route",
     after: ["an upstream with a secret"],
-  },
-  {
-    name: "reading a file in a task",
-    page: "src/files/README.md",
-    heading: "Recipe: read a range of a stored file",
-    after: ["a task type for files"],
   },
   { name: "CORS", page: "src/kernel/README.md", heading: "Access" },
 ];

@@ -4,7 +4,15 @@ import { type CallOptions, callForJson, callWorker } from "./call.ts";
 import { FORM_TYPE } from "./form.ts";
 
 export const sha256 = (bytes: Uint8Array | string) => createHash("sha256").update(bytes).digest("hex");
-export const etagFor = (bytes: Uint8Array | string) => `"${sha256(bytes)}"`;
+
+/** Stands for the ETag of a version that a test has yet to write. */
+export const ETAG = '"the-etag"';
+
+/** The headers, with the ETag of that version. */
+export const withEtag = (headers: Record<string, string>, { headers: response }: { headers: Headers }) =>
+  Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, value.replace(ETAG, String(response.get("ETag")))]),
+  );
 
 export const putFile = (id: string, body: BodyInit | null, options: CallOptions = {}) =>
   callForJson(`/files/${id}`, { method: "PUT", body, ...options });

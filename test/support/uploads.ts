@@ -65,6 +65,7 @@ export const postTus = async (headers: Record<string, string | number>, body: Bo
 /** The spec of an upload, with defaults for everything that does not matter. */
 export const specOf = (more: Partial<UploadSpec> = {}): UploadSpec => ({
   id: crypto.randomUUID(),
+  protocol: "tus",
   kind: "whole",
   length: null,
   endsAtLength: true,
@@ -80,10 +81,9 @@ export const specOf = (more: Partial<UploadSpec> = {}): UploadSpec => ({
 });
 
 /** Creates a final upload whose concatenation has not started; returns its path. */
-export async function createFinal(length: number, partials: string[]): Promise<string> {
+export async function createFinal(partials: string[]): Promise<string> {
   const spec = specOf({
     kind: "final",
-    length,
     concat: `final;${partials.join(" ")}`,
     sources: partials.map(idOf),
   });
@@ -218,6 +218,12 @@ export const changeRecord = async (path: string, change: Partial<SessionRecord>)
     const record = state.storage.kv.get<SessionRecord>("session");
     state.storage.kv.put("session", { ...record, ...change });
   });
+
+/** The final uploads that have pinned a partial upload. */
+export const holdersOf = async (path: string) =>
+  inSession(path, ({ storage }) =>
+    [...storage.kv.list({ prefix: "pin/" })].map(([key]) => key.slice("pin/".length)),
+  );
 
 /** Everything that the object of an upload stores, its alarm included. */
 export const storageOf = async (path: string) =>

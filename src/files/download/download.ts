@@ -1,33 +1,15 @@
 /** Reading a file by `GET` or `HEAD`: all of it or a range, with preconditions (RFC 9110 §13, §14). */
 import { create as contentDisposition } from "content-disposition";
+import { passiveContentPolicy } from "../../kernel/passive-content.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { reprDigest } from "../store/digests.ts";
+import { servedType } from "../store/media-type.ts";
 import { readCurrentVersion } from "../store/open-file.ts";
 import { evaluatePreconditions, ifRangeMatches, readPreconditions } from "../store/preconditions.ts";
 import { notFound, preconditionFailed } from "../store/problems.ts";
-import { etagOf, type FileRow, validatorsOf } from "../store/schema.ts";
+import { etagOf, type FoundFile, validatorsOf } from "../store/schema.ts";
+import { inlineType } from "./inline.ts";
 import { contentRange, parseRange } from "./range.ts";
-
-/**
- * What a browser may show in its window with `?disposition=inline`. None of these types can run a script or a
- * plug-in; HTML, SVG, XML and PDF can.
- */
-const INLINE_TYPES = new Set([
-  "text/plain",
-  "image/png",
-  "image/jpeg",
-  "image/gif",
-  "image/webp",
-  "image/avif",
-  "audio/mpeg",
-  "audio/mp4",
-  "audio/ogg",
-  "audio/wav",
-  "audio/webm",
-  "video/mp4",
-  "video/ogg",
-  "video/webm",
-]);
 
 /** Responds to a GET or HEAD. Throws a `Problem` 404 if there is no file, 412 for a precondition, 416 for a range. */
 export async function download(env: Env, request: Request, id: string, isInline: boolean): Promise<Response> {
@@ -40,7 +22,7 @@ export async function download(env: Env, request: Request, id: string, isInline:
 async function respond(
   env: Env,
   request: Request,
-  row: FileRow,
+  row: FoundFile,
   isInline: boolean,
 ): Promise<Response | null> {
   const { headers, method } = request;
@@ -69,21 +51,23 @@ async function respond(
   });
 }
 
-function validatorHeaders(row: FileRow): Record<string, string> {
+function validatorHeaders(row: FoundFile): Record<string, string> {
   return {
     ETag: etagOf(row),
-    "Last-Modified": new Date(row.modified_at_ms).toUTCString(),
+    "Last-Modified": new Date(row.last_modified_ms).toUTCString(),
     "Cache-Control": "private, no-cache",
   };
 }
 
 /** Whatever the bytes are, they cannot run as a page or script, in this origin or any other. */
-function contentHeaders(row: FileRow, isInline: boolean): Record<string, string> {
-  const type = isInline && INLINE_TYPES.has(row.content_type) ? "inline" : "attachment";
+function contentHeaders(row: FoundFile, isInline: boolean): Record<string, string> {
+  const shown = isInline ? inlineType(row.content_type) : undefined;
   return {
-    "Content-Type": row.content_type === "text/plain" ? "text/plain; charset=utf-8" : row.content_type,
-    "Content-Disposition": contentDisposition(row.filename, { type }),
-    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Content-Type": shown ?? servedType(row.content_type),
+    "Content-Disposition": contentDisposition(row.filename, {
+      type: shown === undefined ? "attachment" : "inline",
+    }),
+    "Content-Security-Policy": passiveContentPolicy(shown ?? null),
     "X-Content-Type-Options": "nosniff",
     "Accept-Ranges": "bytes",
     "Repr-Digest": reprDigest(row.sha256),

@@ -1,6 +1,7 @@
 /** Routes that read, list, share and remove files. */
 import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems, RESOURCE_POLICY } from "../../kernel/app.ts";
+import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
 import { listFiles } from "../store/list.ts";
 import { fileIdSchema } from "../store/names.ts";
 import { readPreconditions } from "../store/preconditions.ts";
@@ -12,27 +13,20 @@ import { checkLink, MAX_LINK_LIFETIME_S, signLink } from "./links.ts";
 
 const tags = ["Files"];
 const fileParams = z.object({ id: fileIdSchema.meta({ example: "hello.txt" }) });
-// Defaults are not part of the schemas: generators would then make the parameters required for clients.
 const readQuery = z.object({
-  disposition: z.enum(["attachment", "inline"]).optional().meta({
-    description:
-      "`inline`: a browser may show the file if it is an image, audio, video or plain text. Default: `attachment`.",
-  }),
+  disposition: emptyIsAbsent(
+    z.enum(["attachment", "inline"]).meta({
+      description:
+        "`inline`: a browser may show the file if it is an image, audio, video or plain text. Default: `attachment`.",
+    }),
+  ),
 });
-const DEFAULT_LIMIT = 100;
 const listQuery = z.object({
-  prefix: z
-    .union([z.literal(""), fileIdSchema])
-    .optional()
-    .meta({ description: "Only files whose id begins with this. Default: all files." }),
-  limit: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(1000)
-    .optional()
-    .meta({ description: `The size of the page, at most 1,000. Default: ${DEFAULT_LIMIT}.` }),
-  cursor: z.string().max(200).optional().meta({ description: "`next` of the previous page." }),
+  prefix: emptyIsAbsent(
+    fileIdSchema.meta({ description: "Only files whose id begins with this. Default: all files." }),
+  ),
+  limit: pageSize(1000, 100),
+  cursor: cursorParam(),
 });
 
 const DOWNLOADS = {
@@ -106,7 +100,7 @@ const createLinkRoute = createRoute({
   tags,
   summary: "Create a link that needs no token",
   description: "Anyone who has the URL can read this file, and nothing else, until the link expires.",
-  ...needs("write"),
+  ...needs("write", "read"),
   request: {
     params: fileParams,
     body: {
@@ -158,7 +152,7 @@ const downloadByLinkRoute = createRoute({
 
 export const fileRoutes = createRouter()
   .openapi(listFilesRoute, async (c) => {
-    const { prefix = "", limit = DEFAULT_LIMIT, cursor } = c.req.valid("query");
+    const { prefix = "", limit, cursor } = c.req.valid("query");
     const page = await listFiles(c.env, { prefix, limit, cursor, base: c.req.url });
     return c.json(page, 200, { "Cache-Control": "no-store" });
   })

@@ -2,16 +2,15 @@
  * Appends bytes to an upload session: from a request's body, into parts in R2 and a tail in the object's storage.
  *
  * Bytes are hashed and collected into a part. A full part is sent to R2 while the next is being filled, and once R2
- * has it, the session's offset moves to its end. What remains when the body ends becomes the tail. An append with a
- * checksum commits nothing until all of it has arrived and matches. If it does not match, later bytes replace the
+ * has it, the session's offset moves to its end. What remains when the body ends becomes the tail. An append with
+ * digests commits nothing until all of it has arrived and matches. If it does not match, later bytes replace the
  * parts that were already sent to R2.
  */
-import { createHash, type Hash } from "node:crypto";
 import { SHA256 } from "@stablelib/sha256";
 import { Problem } from "../../kernel/problem.ts";
 import { retry } from "../../kernel/retry.ts";
 import { READ_SIZE } from "../store/body.ts";
-import type { ExpectedDigest } from "../store/digests.ts";
+import { Digests, type ExpectedDigest } from "../store/digests.ts";
 import { PartBuffer } from "../store/parts.ts";
 import { type BodyEnd, expiryOf } from "./rules.ts";
 import type { SessionRecord, SessionStorage } from "./session-storage.ts";
@@ -25,7 +24,8 @@ type OpenMultipart = (uploadId: string | null) => Promise<R2MultipartUpload>;
 export class Appender {
   readonly #storage: SessionStorage;
   readonly #open: OpenMultipart;
-  readonly #checksum: { expected: ExpectedDigest; hash: Hash } | null;
+  /** Of the bytes of this request; null if it has none to verify. */
+  readonly #digests: Digests | null;
   /** The session as it is stored. */
   #committed: SessionRecord;
   /** The values that include the bytes since then. */
@@ -40,20 +40,20 @@ export class Appender {
   /** How many bytes of the part are stored as the tail. */
   #committedTail: number;
   #sending: Promise<unknown> = Promise.resolve();
-  /** Parts that R2 has and that wait for the checksum. */
+  /** Parts that R2 has and that wait until the digests are verified. */
   readonly #heldParts: R2UploadedPart[] = [];
 
   constructor(
     storage: SessionStorage,
     record: SessionRecord,
     open: OpenMultipart,
-    expected: ExpectedDigest | null,
+    expected: ExpectedDigest[],
     /** How many bytes will arrive, if that is known. */
     contentLength: number | null,
   ) {
     this.#storage = storage;
     this.#open = open;
-    this.#checksum = expected && { expected, hash: createHash(expected.algorithm) };
+    this.#digests = expected.length > 0 ? new Digests(expected, []) : null;
     this.#committed = record;
     this.#offset = record.offset;
     this.#partCount = record.partCount;
@@ -70,7 +70,7 @@ export class Appender {
 
   /** Adds bytes; the chunk may be reused afterwards. Rejects if R2 does not accept a part. */
   async append(chunk: Uint8Array): Promise<void> {
-    this.#checksum?.hash.update(chunk);
+    this.#digests?.update(chunk);
     this.#lastByteAtMs = Date.now();
     for (let left = chunk; left.length > 0; ) {
       const rest = this.#part.fill(left);
@@ -84,11 +84,9 @@ export class Appender {
     }
   }
 
-  /** False if the bytes do not match the checksum of the request. */
-  matchesChecksum(): boolean {
-    if (!this.#checksum) return true;
-    const { expected, hash } = this.#checksum;
-    return hash.digest().equals(expected.value);
+  /** A digest of the request that its bytes do not have, if there is one. To be called once, after all of them. */
+  wrongDigest(): ExpectedDigest | undefined {
+    return this.#digests?.end().wrong;
   }
 
   /** The session including all bytes that have arrived. */
@@ -129,7 +127,7 @@ export class Appender {
     this.#sending.catch(() => {});
   }
 
-  /** Sends a part and commits it, unless a checksum must be verified first. */
+  /** Sends a part and commits it, unless digests must be verified first. */
   async #upload(partNumber: number, bytes: Uint8Array, record: SessionRecord): Promise<void> {
     const multipart = await this.#open(this.#committed.uploadId);
     if (multipart.uploadId !== this.#committed.uploadId) {
@@ -139,7 +137,7 @@ export class Appender {
       if (stored) this.#storage.save({ ...stored, uploadId: multipart.uploadId });
     }
     const part = await retry(async () => multipart.uploadPart(partNumber, bytes), PART_RETRY_PAUSES_MS);
-    if (this.#checksum) {
+    if (this.#digests) {
       this.#heldParts.push(part);
     } else {
       this.#storage.saveParts(this.#touch(record), [part]);

@@ -1,75 +1,98 @@
 /**
- * tus's concatenation: a final upload, made of partial uploads. R2 cannot join objects, so the bytes of the partial
- * uploads are read again and appended to the final one as those of a request would be. They are committed part by
- * part, and after an interruption the reading continues where they end.
+ * tus's concatenation: a final upload, made of partial uploads which may still be under way (concatenation-unfinished).
+ *
+ *     final                                                      partial
+ *     is created ──── pin, one call to each ───────────────────▶ notes who needs it, and keeps its bytes for that one
+ *     waits     ◀──── its length is known, it is complete, or gone
+ *     reads all bytes, becomes the file ──── unpin ────────────▶ forgets it
+ *
+ * R2 cannot join objects, so the bytes of the partial uploads are read again and appended to the final one as those of
+ * a request would be. They are committed part by part, and after an interruption the reading continues where they end.
  */
+import { errorFields, log } from "../../kernel/log.ts";
+import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
 import { readChunks } from "../store/body.ts";
+import { awaited } from "./pieces.ts";
+import type { Piece } from "./rules.ts";
 import type { SessionRecord } from "./session-storage.ts";
 
-/** A partial upload, as its session describes it. */
-export interface PartialUpload {
-  /** The key of its bytes in R2. */
-  blob: string;
-  /** In bytes. */
-  size: number;
-  isComplete: boolean;
-}
-
-/** How long a pin lasts if it is neither renewed nor removed. */
-const PIN_MS = 60 * 60 * 1000;
+/** How many partial uploads a final one may have: each is a call to another object, twice. */
+export const MAX_SOURCES = 100;
+/** How many calls to other sessions are under way at a time. */
+const PARALLEL_CALLS = 10;
 
 /** A partial upload, or its bytes, are gone: the final upload can no longer be completed. */
 export class PartialUploadGone extends Error {
   override readonly name = "PartialUploadGone";
+  readonly source: string;
+
+  constructor(source: string) {
+    super(`the partial upload ${source} is gone`);
+    this.source = source;
+  }
 }
 
-/** The partial uploads in their order; undefined for each that does not exist. */
-export const findPartials = async (env: Env, sources: string[]): Promise<(PartialUpload | undefined)[]> =>
-  Promise.all(sources.map(async (source) => env.UPLOAD_SESSION.getByName(source).partial()));
-
-/** Pins all partials of a final upload, which must exist: otherwise nothing would ever remove the pins. */
-async function pinPartials(
+/** Pins the partials that are not known to be complete. The final upload must exist: it removes the pins. */
+export async function pinPartials(
   env: Env,
-  { id, sources }: Pick<SessionRecord, "id" | "sources">,
-): Promise<PartialUpload[]> {
-  const untilMs = Date.now() + PIN_MS;
-  const partials = await Promise.all(
-    sources.map(async (source) => env.UPLOAD_SESSION.getByName(source).pin(id, untilMs)),
+  record: Pick<SessionRecord, "id" | "sources" | "pieces">,
+): Promise<Record<string, Piece>> {
+  const asked = awaited(record);
+  const found = await inParallel(asked, async (source) =>
+    retry(async () => env.UPLOAD_SESSION.getByName(source).pin(record.id), RESTART_PAUSES_MS),
   );
-  const found = partials.filter((partial) => partial !== undefined);
-  if (found.length === sources.length) return found;
-  throw new PartialUploadGone("a partial upload is gone");
+  // Only now, when none of the calls is under way any longer and could still pin.
+  const pieces = found.map((piece, i): [string, Piece] => {
+    const source = asked[i] ?? "";
+    if (!piece) throw new PartialUploadGone(source);
+    return [source, piece];
+  });
+  return Object.fromEntries(pieces);
 }
 
 /** The final upload no longer needs its partials. A pin that cannot be removed expires. */
 export async function unpinPartials(env: Env, { id, sources }: Pick<SessionRecord, "id" | "sources">) {
-  await Promise.allSettled(sources.map(async (source) => env.UPLOAD_SESSION.getByName(source).unpin(id)));
+  await inParallel(sources, async (source) =>
+    Promise.allSettled([env.UPLOAD_SESSION.getByName(source).unpin(id)]),
+  );
+}
+
+/** Tells the final uploads that need a partial what has become of it; null: it is gone. Never rejects. */
+export async function notifyHolders(env: Env, holders: string[], source: string, piece: Piece | null) {
+  await inParallel(holders, async (holder) => {
+    try {
+      const notify = async () => env.UPLOAD_SESSION.getByName(holder).noteSource(source, piece);
+      await retry(notify, RESTART_PAUSES_MS);
+    } catch (error) {
+      log("warn", "a final upload was not told about its partial upload; it will ask", errorFields(error));
+    }
+  });
 }
 
 /** The bytes of the partials in their order, from the offset of the final upload on, until it is stopped. */
 export async function* readPartials(
   env: Env,
-  { id, sources, offset }: Pick<SessionRecord, "id" | "sources" | "offset">,
+  { sources, pieces, offset }: Pick<SessionRecord, "sources" | "pieces" | "offset">,
   stopped: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   let skip = offset;
-  let pinnedAtMs = Date.now();
-  for (const partial of await pinPartials(env, { id, sources })) {
+  for (const source of sources) {
     if (stopped.aborted) return;
-    // It can take long until the last ones are read.
-    if (Date.now() - pinnedAtMs > PIN_MS / 2) {
-      pinnedAtMs = Date.now();
-      await pinPartials(env, { id, sources });
-    }
-    if (skip < partial.size) yield* readPartial(env, partial, skip, stopped);
-    skip = Math.max(0, skip - partial.size);
+    const { blob, length } = pieces[source] ?? { blob: "", length: null };
+    if (length === null) throw new Error("a final upload is read before its partial uploads are complete");
+    if (skip < length) yield* readPartial(env, { source, blob, from: skip, length }, stopped);
+    skip = Math.max(0, skip - length);
   }
 }
 
-async function* readPartial(env: Env, { blob, size }: PartialUpload, from: number, stopped: AbortSignal) {
+async function* readPartial(
+  env: Env,
+  { source, blob, from, length }: { source: string; blob: string; from: number; length: number },
+  stopped: AbortSignal,
+) {
   const object = await env.FILES.get(blob, { range: { offset: from } });
-  if (!object) throw new PartialUploadGone(`the bytes ${blob} are not in R2`);
-  let left = size - from;
+  if (!object) throw new PartialUploadGone(source);
+  let left = length - from;
   try {
     for await (const chunk of readChunks(object.body, stopped)) {
       left -= chunk.length;
@@ -79,4 +102,12 @@ async function* readPartial(env: Env, { blob, size }: PartialUpload, from: numbe
     if (!stopped.aborted) throw error;
   }
   if (left !== 0 && !stopped.aborted) throw new Error(`R2 returned ${left} bytes too few of ${blob}`);
+}
+
+async function inParallel<T, R>(items: T[], act: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (let i = 0; i < items.length; i += PARALLEL_CALLS) {
+    results.push(...(await Promise.all(items.slice(i, i + PARALLEL_CALLS).map(act))));
+  }
+  return results;
 }

@@ -1,9 +1,12 @@
 /** The routes of `/uploads` as the OpenAPI document shows them: parameters, bodies, responses and examples. */
 
 import { createRoute, z } from "@hono/zod-openapi";
-import { json, needs, problems } from "../../kernel/app.ts";
+import type { MiddlewareHandler } from "hono";
+import { requireScope } from "../../kernel/access.ts";
+import { needs, problems } from "../../kernel/app.ts";
+import type { AppEnv } from "../../kernel/app-env.ts";
 import { BYTES, uploadQuerySchema } from "../store/schema.ts";
-import { PARTIAL_UPLOAD } from "./ietf.ts";
+import { PARTIAL_UPLOAD } from "./ietf-fields.ts";
 import { TUS_MEDIA_TYPE } from "./tus.ts";
 
 const tags = ["Resumable uploads"];
@@ -12,15 +15,15 @@ const uploadParams = z.object({ id: z.string().meta({ description: "From the URL
 const PROTOCOLS =
   "With `Tus-Resumable: 1.0.0` this speaks [tus](https://tus.io/protocols/resumable-upload); otherwise the IETF " +
   "draft [Resumable Uploads for HTTP](https://datatracker.ietf.org/doc/draft-ietf-httpbis-resumable-upload/), in the " +
-  "version that `Upload-Draft-Interop-Version` names (3 to 8).";
+  "version that `Upload-Draft-Interop-Version` names (3 to 10).";
 
 const CHUNK_PROBLEMS = {
-  400: "A header is malformed or missing, a digest does not match, or the body broke off.",
+  400: "A header is malformed or missing, a digest does not match or cannot be verified, or the body broke off.",
   404: "There is no such upload.",
   409: "The upload is at another offset, or another request has taken it over.",
-  412: "The request speaks another version of tus.",
+  412: "The request speaks another version of tus, or none, and the upload was created in tus.",
   413: "The bytes exceed MAX_FILE_BYTES, or the length of the upload.",
-  415: "The bytes have another media type than the protocol requires; `detail` says which one it is.",
+  415: "The bytes have another media type than the protocol requires, which `detail` names, or a Content-Encoding.",
   460: "The bytes do not match Upload-Checksum (tus).",
 };
 
@@ -34,7 +37,7 @@ const header = (name: string, description: string, example?: string) => ({
 });
 const VERSION_HEADERS = [
   header("Tus-Resumable", "`1.0.0`: this is tus."),
-  header("Upload-Draft-Interop-Version", "Version of the IETF draft, 3 to 8. Default: 8."),
+  header("Upload-Draft-Interop-Version", "Version of the IETF draft, 3 to 10. Default: 10."),
 ];
 const CREATION_HEADERS = [
   ...VERSION_HEADERS,
@@ -63,7 +66,7 @@ export const uploadsOptionsRoute = createRoute({
   tags,
   summary: "What this server supports of tus and of the IETF draft",
   security: [],
-  responses: { 204: { description: "In the headers `Tus-…`, `Upload-Limit` and `Accept-Patch`." } },
+  responses: { 200: { description: "In the headers `Tus-…`, `Upload-Limit` and `Accept-Patch`." } },
 });
 
 export const uploadOptionsRoute = createRoute({
@@ -74,7 +77,7 @@ export const uploadOptionsRoute = createRoute({
   summary: "What this server supports of tus and of the IETF draft",
   security: [],
   request: { params: uploadParams },
-  responses: { 204: { description: "In the headers `Tus-…`, `Upload-Limit` and `Accept-Patch`." } },
+  responses: { 200: { description: "In the headers `Tus-…`, `Upload-Limit` and `Accept-Patch`." } },
 });
 
 export const createUploadRoute = createRoute({
@@ -105,22 +108,47 @@ const uploadSchema = z
   })
   .meta({ id: "Upload" });
 
+/** HEAD says to those who write how to go on. GET shows more. */
+const requireScopeOfRead: MiddlewareHandler<AppEnv> = async (c, next) =>
+  requireScope(c.req.method === "HEAD" ? "write" : "read")(c, next);
+
 export const getUploadRoute = createRoute({
   method: "get",
   path: "/uploads/{id}",
   operationId: "getUpload",
   tags,
-  summary: "How many bytes an upload has",
+  summary: "The file of a finished upload, or how many bytes an upload has",
   description:
-    "Clients resume with `HEAD`. Both methods stop a request that is still appending to the upload.\n\n" +
+    "Of a finished upload, `GET` responds with the file, as `GET /files/{id}` does. Of one that is under way, it shows " +
+    "the state; `Upload-Offset` says where to continue. That stops a request which is still appending to the upload, " +
+    "so the scope `write` is needed too. Clients resume with `HEAD`, for which `write` is enough.\n\n" +
     PROTOCOLS,
-  ...needs("write"),
+  security: [{ token: ["read"] }],
+  middleware: requireScopeOfRead,
   parameters: VERSION_HEADERS,
-  request: { params: uploadParams },
+  request: {
+    params: uploadParams,
+    query: z.object({
+      disposition: z
+        .enum(["attachment", "inline"])
+        .optional()
+        .meta({ description: "As for `GET /files/{id}`." }),
+    }),
+  },
   responses: {
-    200: json("The upload; `Upload-Offset` says where to continue.", uploadSchema),
-    204: { description: "The same, for HEAD in the IETF draft." },
-    ...problems({ 400: CHUNK_PROBLEMS[400], 404: CHUNK_PROBLEMS[404], 412: CHUNK_PROBLEMS[412] }),
+    200: {
+      description: "The bytes of the file; or the upload, if it is under way.",
+      content: { "application/json": { schema: uploadSchema }, ...BYTES },
+    },
+    204: { description: "For HEAD in the IETF draft; the state is in the headers." },
+    206: { description: "The requested range of the file.", content: BYTES },
+    304: { description: "The file is not modified." },
+    ...problems({
+      400: CHUNK_PROBLEMS[400],
+      404: "There is no such upload, or its file is gone.",
+      412: `${CHUNK_PROBLEMS[412]} Or a precondition does not hold.`,
+      416: "The range begins after the end of the file.",
+    }),
   },
 });
 

@@ -5,11 +5,14 @@ import type { UploadRequest } from "./upload-request.ts";
 
 /** How one protocol reads requests and writes responses. Each method throws a `Problem` for what it rejects. */
 export interface Protocol {
+  name: Snapshot["protocol"];
   create(request: UploadRequest): Promise<Response>;
   /** Checks the headers of a request that reads the state of an upload (`HEAD`) or removes it (`DELETE`). */
   check(request: UploadRequest): void;
   describe(request: UploadRequest, upload: Snapshot): Headers;
   append(request: UploadRequest, id: string): Promise<Response>;
+  /** The headers that a rejection has besides; undefined: there is no upload. */
+  stateOf(request: UploadRequest, upload: Snapshot | undefined): Record<string, string>;
   /** Whether removing a complete upload also removes the file that it became. */
   removesFile: boolean;
 }
@@ -41,11 +44,7 @@ export function commonRejection(
  * The upload, if it is complete and this request appends nothing at its end: either the response to its last bytes
  * was lost, or the client says only now that those were all. The request can then succeed once more.
  */
-export function alreadyComplete(
-  request: UploadRequest,
-  outcome: RejectedOutcome,
-  offset: number,
-): Snapshot | undefined {
+export function alreadyComplete(outcome: RejectedOutcome, offset: number): Snapshot | undefined {
   if (outcome.is !== "rejected" || outcome.reason !== "complete") return undefined;
-  return request.contentLength === 0 && offset === outcome.upload.offset ? outcome.upload : undefined;
+  return outcome.isEmpty && offset === outcome.upload.offset ? outcome.upload : undefined;
 }

@@ -1,11 +1,13 @@
 /** `/uploads`: resumable uploads in tus and in the IETF draft, on the same resources. Headers select the protocol. */
 
 import type { Context, MiddlewareHandler } from "hono";
+import { requireScope } from "../../kernel/access.ts";
 import { createRouter } from "../../kernel/app.ts";
 import type { AppEnv } from "../../kernel/app-env.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { readFileSettings } from "../store/settings.ts";
-import { ietf, PARTIAL_UPLOAD, uploadLimit } from "./ietf.ts";
+import { PARTIAL_UPLOAD, uploadLimit } from "./ietf-fields.ts";
+import { protocolNamed, spokenProtocol } from "./negotiation.ts";
 import {
   appendToUploadRoute,
   createUploadRoute,
@@ -16,9 +18,13 @@ import {
   uploadsOptionsRoute,
 } from "./openapi.ts";
 import type { Protocol } from "./protocol.ts";
-import { speaksTus, TUS_MEDIA_TYPE, TUS_VERSION, tus, tusOptions } from "./tus.ts";
-import { UploadRequest } from "./upload-request.ts";
+import type { Snapshot } from "./snapshot.ts";
+import { TUS_MEDIA_TYPE, TUS_VERSION, tus, tusOptions } from "./tus.ts";
+import { throwNotFound, UploadRequest } from "./upload-request.ts";
 import { uploadIdSchema } from "./upload-spec.ts";
+
+/** Responds to a GET with the file that an upload has become, as `GET /files/{id}` does. */
+export type ServeFile = (c: Context<AppEnv>, id: string, isInline: boolean) => Promise<Response>;
 
 const COLLECTION_METHODS = "POST, OPTIONS";
 const UPLOAD_METHODS = "GET, HEAD, PATCH, DELETE, POST, OPTIONS";
@@ -26,26 +32,32 @@ const UPLOAD_METHODS = "GET, HEAD, PATCH, DELETE, POST, OPTIONS";
 /** tus requires its version in every response, errors included; a client of the draft must not see it. */
 const addTusVersion: MiddlewareHandler<AppEnv> = async (c, next) => {
   await next();
-  if (speaksTus(c.req.raw.headers)) c.header("Tus-Resumable", TUS_VERSION);
+  if (spokenProtocol(c.req.raw.headers) === tus) c.header("Tus-Resumable", TUS_VERSION);
 };
 
 const openRouter = createRouter();
 openRouter.use("/uploads", addTusVersion);
 openRouter.use("/uploads/:id", addTusVersion);
-/** Open to everyone, and mounted before access is checked. */
+/** Open to everyone, and mounted before access is checked. The status is 200, the only one that many tus clients take. */
 export const uploadOptionsRoutes = openRouter
-  .openapi(uploadsOptionsRoute, (c) => c.body(null, 204, capabilities(c.env, COLLECTION_METHODS)))
-  .openapi(uploadOptionsRoute, (c) => c.body(null, 204, capabilities(c.env, UPLOAD_METHODS)));
+  .openapi(uploadsOptionsRoute, (c) => c.body(null, 200, capabilities(c.env, COLLECTION_METHODS)))
+  .openapi(uploadOptionsRoute, (c) => c.body(null, 200, capabilities(c.env, UPLOAD_METHODS)));
 
-export const uploadRoutes = createRouter()
-  .openapi(createUploadRoute, async (c) => {
-    rejectMethodOverride(c);
-    return protocolOf(c).create(toRequest(c));
-  })
-  .openapi(getUploadRoute, async (c) => dispatch(c, c.req.valid("param").id))
-  .openapi(appendToUploadRoute, async (c) => dispatch(c, c.req.valid("param").id))
-  .openapi(deleteUploadRoute, async (c) => dispatch(c, c.req.valid("param").id))
-  .openapi(overrideMethodRoute, async (c) => dispatch(c, c.req.valid("param").id));
+export const createUploadRoutes = (serveFile: ServeFile) =>
+  createRouter()
+    .openapi(createUploadRoute, async (c) => {
+      rejectMethodOverride(c);
+      const [request, protocol] = [toRequest(c), spokenProtocol(c.req.raw.headers) ?? protocolNamed("ietf")];
+      return addingState(protocol, request, undefined, async () => protocol.create(request));
+    })
+    .openapi(getUploadRoute, async (c) => {
+      const { id } = c.req.valid("param");
+      if (c.req.method === "HEAD") return dispatch(c, id);
+      return get(c, id, async () => serveFile(c, id, c.req.valid("query").disposition === "inline"));
+    })
+    .openapi(appendToUploadRoute, async (c) => dispatch(c, c.req.valid("param").id))
+    .openapi(deleteUploadRoute, async (c) => dispatch(c, c.req.valid("param").id))
+    .openapi(overrideMethodRoute, async (c) => dispatch(c, c.req.valid("param").id));
 
 function capabilities(env: Env, methods: string): Record<string, string> {
   const { maxBytes } = readFileSettings(env);
@@ -59,51 +71,94 @@ function capabilities(env: Env, methods: string): Record<string, string> {
 
 /** tus: the method in X-HTTP-Method-Override is the one that counts. */
 async function dispatch(c: Context<AppEnv>, id: string): Promise<Response> {
-  switch (c.req.header("X-HTTP-Method-Override")?.toUpperCase() ?? c.req.method) {
-    case "PATCH":
-      return append(c, id);
-    case "DELETE":
-      return remove(c, id);
-    case "HEAD":
-    case "GET":
-      return describe(c, id);
-    default:
-      throw new Problem("method-not-allowed", "Send PATCH, DELETE or HEAD in X-HTTP-Method-Override.", {
-        headers: { Allow: UPLOAD_METHODS },
-      });
+  const method = c.req.header("X-HTTP-Method-Override")?.toUpperCase() ?? c.req.method;
+  const act = Object.hasOwn(ACTIONS, method) ? ACTIONS[method] : undefined;
+  if (!act) {
+    throw new Problem("method-not-allowed", "Send PATCH, DELETE or HEAD in X-HTTP-Method-Override.", {
+      headers: { Allow: UPLOAD_METHODS },
+    });
   }
+  checkId(id);
+  const request = toRequest(c);
+  const protocol = await protocolFor(request, id);
+  return addingState(protocol, request, id, async () => act(protocol, request, id));
 }
 
-async function describe(c: Context<AppEnv>, id: string): Promise<Response> {
-  const [protocol, request] = [protocolOf(c), toRequest(c)];
-  protocol.check(request);
-  const upload = await request.status(checkId(id));
-  const headers = protocol.describe(request, upload);
-  if (c.req.method !== "GET") return new Response(null, { status: protocol === tus ? 200 : 204, headers });
-  const { offset, length, phase, filename, contentType, expiresAtMs } = upload;
+type Action = (protocol: Protocol, request: UploadRequest, id: string) => Promise<Response>;
+
+const ACTIONS: Record<string, Action> = {
+  PATCH: async (protocol, request, id) => protocol.append(request, id),
+  DELETE: async (protocol, request, id) => {
+    protocol.check(request);
+    await request.remove(id, protocol.removesFile);
+    return new Response(null, { status: 204 });
+  },
+  HEAD: async (protocol, request, id) => {
+    protocol.check(request);
+    const headers = protocol.describe(request, await request.status(id));
+    return new Response(null, { status: protocol === tus ? 200 : 204, headers });
+  },
+};
+
+/**
+ * The file that a finished upload has become. Of one that is under way its state, as JSON; that stops a request which is
+ * appending to it, as HEAD does. A browser sends no header of either protocol, so none is required.
+ */
+async function get(c: Context<AppEnv>, id: string, serveFile: () => Promise<Response>): Promise<Response> {
+  checkId(id);
+  const request = toRequest(c);
+  spokenProtocol(request.headers)?.check(request);
+  const stored = (await request.peek(id)) ?? throwNotFound(id);
+  const upload = isFile(stored) ? stored : await statusForWriter(c, request, id);
+  const response = isFile(upload) ? await serveFile() : Response.json(toJson(upload));
+  const protocol = spokenProtocol(request.headers) ?? protocolNamed(upload.protocol);
+  for (const [name, value] of protocol.describe(request, upload)) {
+    if (!response.headers.has(name)) response.headers.set(name, value);
+  }
+  return response;
+}
+
+async function statusForWriter(c: Context<AppEnv>, request: UploadRequest, id: string): Promise<Snapshot> {
+  await requireScope("write")(c, async () => {});
+  return request.status(id);
+}
+
+const isFile = ({ phase, kind }: Snapshot) => phase === "complete" && kind !== "partial";
+
+function toJson({ id, offset, length, phase, filename, contentType, expiresAtMs }: Snapshot) {
   const expiresAt = new Date(expiresAtMs).toISOString();
-  const isComplete = phase === "complete";
-  return Response.json({ id, offset, length, isComplete, filename, contentType, expiresAt }, { headers });
+  return { id, offset, length, isComplete: phase === "complete", filename, contentType, expiresAt };
 }
 
-async function append(c: Context<AppEnv>, id: string): Promise<Response> {
-  return protocolOf(c).append(toRequest(c), checkId(id));
+/** A request that names no protocol gets the responses of the one in which the upload was created. */
+async function protocolFor(request: UploadRequest, id: string): Promise<Protocol> {
+  return spokenProtocol(request.headers) ?? protocolNamed((await request.peek(id))?.protocol);
 }
 
-async function remove(c: Context<AppEnv>, id: string): Promise<Response> {
-  const [protocol, request] = [protocolOf(c), toRequest(c)];
-  protocol.check(request);
-  await request.remove(checkId(id), protocol.removesFile);
-  return new Response(null, { status: 204 });
+/** Adds the state of the upload to whatever rejects the request, unless it has it already. */
+async function addingState(
+  protocol: Protocol,
+  request: UploadRequest,
+  id: string | undefined,
+  act: () => Promise<Response>,
+): Promise<Response> {
+  try {
+    return await act();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    const { kind, detail, options } = error;
+    const isKnown =
+      id === undefined || kind === "not-found" || options.headers?.["Upload-Offset"] !== undefined;
+    const state = protocol.stateOf(request, isKnown ? undefined : await request.peek(id));
+    throw new Problem(kind, detail, { ...options, headers: { ...state, ...options.headers } });
+  }
 }
 
 const toRequest = (c: Context<AppEnv>) => new UploadRequest(c.env, c.executionCtx, c.req.raw);
 
-const protocolOf = (c: Context<AppEnv>): Protocol => (speaksTus(c.req.raw.headers) ? tus : ietf);
-
 /** An id that is not a valid one cannot have an upload, and no object needs to be woken to find that out. */
-function checkId(id: string): string {
-  if (uploadIdSchema.safeParse(id).success) return id;
+function checkId(id: string): void {
+  if (uploadIdSchema.safeParse(id).success) return;
   throw new Problem("not-found", `There is no upload ${id}.`);
 }
 

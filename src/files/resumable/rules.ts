@@ -25,6 +25,17 @@ export interface Progress {
   endsAtLength: boolean;
 }
 
+/** For tus's concatenation: one partial upload, as its session describes it to a final one. */
+export interface Piece {
+  /** The key of its bytes in R2. */
+  blob: string;
+  /** Of all its bytes; null until the client has said how many there will be. */
+  length: number | null;
+  isComplete: boolean;
+  /** When the upload is removed at the latest; ms since the epoch. */
+  expiresAtMs: number;
+}
+
 /** What a request asks to append. */
 export interface AppendRequest {
   offset: number;
@@ -113,9 +124,10 @@ export const expiryOf = (createdAtMs: number, nowMs: number): number =>
 export interface Lifetime {
   createdAtMs: number;
   expiresAtMs: number;
-  /** For a partial upload: the final uploads that are being made of it, and until when each keeps its bytes. */
-  pins: Record<string, number>;
 }
+
+/** For a partial upload: the final uploads that are made of it, and until when each keeps its bytes. */
+export type Pins = Map<string, number>;
 
 /** All bytes have arrived, and the upload is not yet a file. */
 export const isCompleting = (state: Progress): boolean =>
@@ -128,5 +140,4 @@ export const hasExpired = (state: Progress & Lifetime, nowMs: number): boolean =
   (isCompleting(state) ? state.createdAtMs + MAX_LIFETIME_MS : state.expiresAtMs) <= nowMs;
 
 /** Until when its last pin holds; 0 if it has none. */
-export const pinnedUntilMs = ({ pins }: Pick<Lifetime, "pins">): number =>
-  Math.max(0, ...Object.values(pins));
+export const pinnedUntilMs = (pins: Pins): number => Math.max(0, ...pins.values());

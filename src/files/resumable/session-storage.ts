@@ -4,16 +4,20 @@
  *     session       the record below
  *     part/00001    the ETag of a part that R2 has
  *     tail/0        the bytes after the last part, in blocks of 256 KiB
+ *     pin/<id>      of a partial upload: a final upload that needs its bytes, and until when they are kept for it
  *
- * Offset, parts and tail change together, in one transaction.
+ * Offset, parts and tail change together, in one transaction. Pins come and go while an append is under way, which
+ * writes the record: so they are not in it.
  */
 import { type SavedState, SHA256 } from "@stablelib/sha256";
 import { newBlobKey } from "../store/blob-writer.ts";
 import { partSizeFor } from "../store/parts.ts";
-import { expiryOf, type Lifetime, type Progress } from "./rules.ts";
+import { expiryOf, type Lifetime, MAX_LIFETIME_MS, type Piece, type Pins, type Progress } from "./rules.ts";
 
 export interface SessionRecord extends Progress, Lifetime {
   id: string;
+  /** The one in which it was created. Requests that name none are answered in this one. */
+  protocol: "tus" | "ietf";
   filename: string;
   contentType: string;
   /** In seconds, from its completion on; null: the file does not expire. */
@@ -25,8 +29,10 @@ export interface SessionRecord extends Progress, Lifetime {
   /** `Upload-Metadata` and `Upload-Concat` of the creation; tus returns both. */
   metadata: string | null;
   concat: string | null;
-  /** For a final upload: the ids of its partial uploads. */
+  /** For a final upload: the ids of its partial uploads, in their order. */
   sources: string[];
+  /** What it knows about them, by their ids. */
+  pieces: Record<string, Piece>;
 
   blob: string;
   partSize: number;
@@ -43,6 +49,7 @@ export interface SessionRecord extends Progress, Lifetime {
 export type UploadSpec = Pick<
   SessionRecord,
   | "id"
+  | "protocol"
   | "kind"
   | "length"
   | "endsAtLength"
@@ -61,7 +68,8 @@ export const newRecord = (spec: UploadSpec, nowMs: number): SessionRecord => ({
   phase: "receiving",
   offset: 0,
   createdAtMs: nowMs,
-  expiresAtMs: expiryOf(nowMs, nowMs),
+  // A final upload may wait for its partials all that time.
+  expiresAtMs: spec.kind === "final" ? nowMs + MAX_LIFETIME_MS : expiryOf(nowMs, nowMs),
   blob: newBlobKey(spec.id),
   partSize: partSizeFor(spec.length),
   partCount: 0,
@@ -70,13 +78,14 @@ export const newRecord = (spec: UploadSpec, nowMs: number): SessionRecord => ({
   hash: spec.kind === "partial" && !spec.expected ? null : new SHA256().saveState(),
   sha256: null,
   taskId: null,
-  pins: {},
+  pieces: {},
 });
 
 const BLOCK_SIZE = 256 * 1024;
 
 const partKey = (number: number) => `part/${String(number).padStart(5, "0")}`;
 const tailKey = (block: number) => `tail/${block}`;
+const PIN = "pin/";
 
 export class SessionStorage {
   readonly #storage: DurableObjectStorage;
@@ -128,6 +137,19 @@ export class SessionStorage {
       partNumber: Number(key.slice("part/".length)),
       etag,
     }));
+  }
+
+  loadPins(): Pins {
+    const pins = this.#storage.kv.list<number>({ prefix: PIN });
+    return new Map([...pins].map(([key, untilMs]) => [key.slice(PIN.length), untilMs]));
+  }
+
+  savePin(holder: string, untilMs: number): void {
+    this.#storage.kv.put(PIN + holder, untilMs);
+  }
+
+  deletePins(holders: Iterable<string>): void {
+    for (const holder of holders) this.#storage.kv.delete(PIN + holder);
   }
 
   /** Stores only the record: parts and tail are not needed once R2 has the whole. */

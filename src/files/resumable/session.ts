@@ -14,7 +14,9 @@ import { discardBody, readChunks } from "../store/body.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import { Appender, appendBody } from "./appender.ts";
 import { completeInR2, digestOf, discardUpload, openMultipart, publish } from "./completion.ts";
-import { type PartialUpload, PartialUploadGone, readPartials, unpinPartials } from "./concatenation.ts";
+import { notifyHolders, unpinPartials } from "./concatenation.ts";
+import { CHECK_MS, FinalUpload } from "./final-upload.ts";
+import { toPiece } from "./pieces.ts";
 import { PreemptiveLock } from "./preemptive-lock.ts";
 import {
   type AppendRequest,
@@ -22,37 +24,50 @@ import {
   concludeAppend,
   hasExpired,
   isCompleting,
+  type Piece,
   pinnedUntilMs,
 } from "./rules.ts";
 import { newRecord, type SessionRecord, SessionStorage, type UploadSpec } from "./session-storage.ts";
-import { type Outcome, type Snapshot, toSnapshot } from "./snapshot.ts";
+import { type FinalOutcome, type Outcome, type Snapshot, toSnapshot } from "./snapshot.ts";
 
 interface SessionAppend extends AppendRequest {
-  /** For the bytes of this request; if they do not match it, none of them is kept. */
-  checksum: ExpectedDigest | null;
+  /** Of the bytes of this request; if they do not match one of them, none of the bytes is kept. */
+  digests: ExpectedDigest[];
   /** In the protocol of this request, the byte at `length` completes the upload. */
   endsAtLength: boolean;
   maxUnknownLength: number;
 }
 
-/** How long completion and concatenation may take until the alarm checks on them; also how often it does. */
-const CHECK_MS = 15_000;
+/** How long a pin lasts when its partial upload should have expired: it may be read just then. */
+const PIN_GRACE_MS = 12 * 60 * 60 * 1000;
 /** The pause after an alarm has failed, because of R2 or the catalogue. */
 const ALARM_RETRY_MS = 60_000;
 
 export class UploadSession extends DurableObject<Env> {
   readonly #storage = new SessionStorage(this.ctx.storage);
   readonly #lock = new PreemptiveLock();
-  #concatenating: Promise<Outcome | undefined> | undefined;
+  readonly #final = new FinalUpload(this.ctx, this.#storage, this.#lock, {
+    env: () => this.env,
+    load: () => this.#load(),
+    appenderFor: (record) => this.#appenderFor(record, [], record.length),
+    complete: async (record) => this.#complete(record),
+    end: async (record) => this.#end(record),
+  });
 
-  /** Begins an upload; the object must be a new one. */
-  async create(spec: UploadSpec): Promise<Snapshot> {
+  /** Begins an upload; the object must be a new one. Undefined if it has ended in the meantime. */
+  async create(spec: UploadSpec): Promise<FinalOutcome | undefined> {
     const nowMs = Date.now();
     const record = newRecord(spec, nowMs);
     this.#storage.save(record);
     // A final upload must proceed without another request.
     await this.ctx.storage.setAlarm(spec.kind === "final" ? nowMs + CHECK_MS : record.expiresAtMs);
-    return toSnapshot(record);
+    return spec.kind === "final" ? this.#final.begin() : { is: "accepted", upload: toSnapshot(record) };
+  }
+
+  /** The state of the upload as it is stored. Stops nothing: a request may be appending to it. */
+  async peek(): Promise<Snapshot | undefined> {
+    const record = this.#load();
+    return record && toSnapshot(record);
   }
 
   /** The state of the upload; undefined if there is none. Stops a request that is appending to it. */
@@ -73,17 +88,17 @@ export class UploadSession extends DurableObject<Env> {
   ): Promise<Outcome | undefined> {
     const record = this.#load();
     if (record?.kind === "final") {
-      await discardBody(body);
-      return { is: "rejected", reason: "final", upload: toSnapshot(record) };
+      const isEmpty = await discardBody(body);
+      return { is: "rejected", reason: "final", upload: toSnapshot(record), isEmpty };
     }
     return this.#lock.run(async (stopped) => {
       const current = this.#load();
       const before = current?.phase === "receiving" ? current : await this.#completeAndLoad();
       const admitted = before && admit(before, request, request.maxUnknownLength);
       if (!admitted || "rejection" in admitted) {
-        await discardBody(body, stopped);
+        const isEmpty = await discardBody(body, stopped);
         const reason = admitted?.rejection ?? "complete";
-        return before && { is: "rejected", reason, upload: toSnapshot(before) };
+        return before && { is: "rejected", reason, upload: toSnapshot(before), isEmpty };
       }
       const { length } = admitted;
       const endsAtLength = before.endsAtLength || request.endsAtLength;
@@ -92,44 +107,34 @@ export class UploadSession extends DurableObject<Env> {
   }
 
   /** Builds a final upload from its partials, continuing where it was interrupted. It can be repeated safely. */
-  async concatenate(): Promise<Outcome | undefined> {
-    this.#concatenating ??= this.#lock
-      .run(async (stopped) => this.#concatenate(stopped))
-      .finally(() => {
-        this.#concatenating = undefined;
-      });
-    return this.#concatenating;
+  async concatenate(): Promise<FinalOutcome | undefined> {
+    return this.#final.concatenate();
   }
 
-  /** This partial upload, as a piece of the final upload `holder`; undefined if there is none. */
-  async partial(holder?: string): Promise<PartialUpload | undefined> {
-    const record = this.#storage.load();
-    if (record?.kind !== "partial") return undefined;
-    // A removed upload is still there for a final one that pinned it before.
-    const untilMs = holder === undefined ? 0 : (record.pins[holder] ?? 0);
-    if (record.phase === "ended" && untilMs <= Date.now()) return undefined;
-    const isComplete = record.phase === "complete" || record.phase === "ended";
-    return { blob: record.blob, size: record.offset, isComplete };
+  /** Tells this final upload what has become of one of its partials; null: it is gone. */
+  async noteSource(source: string, piece: Piece | null): Promise<void> {
+    this.#final.noteSource(source, piece);
   }
 
   /**
-   * As `partial`, but only if it is complete. Its bytes then stay until `untilMs` or `unpin`, even if the upload is
-   * removed or expires before.
+   * This partial upload, for the final upload `holder`, which is told how it goes on; undefined if there is none. Once
+   * it is complete, its bytes stay until `unpin`, even if the upload is removed or expires before.
    */
-  async pin(holder: string, untilMs: number): Promise<PartialUpload | undefined> {
-    const partial = await this.partial(holder);
+  async pin(holder: string): Promise<Piece | undefined> {
     const record = this.#storage.load();
-    if (!record || !partial?.isComplete) return undefined;
-    this.#storage.save({ ...record, pins: { ...record.pins, [holder]: untilMs } });
-    return partial;
+    if (record?.kind !== "partial") return undefined;
+    // A removed upload is still there for a final one that pinned it before.
+    const untilMs = this.#storage.loadPins().get(holder) ?? 0;
+    if (record.phase === "ended" && untilMs <= Date.now()) return undefined;
+    const piece = toPiece(record);
+    this.#storage.savePin(holder, piece.expiresAtMs + PIN_GRACE_MS);
+    return piece;
   }
 
   async unpin(holder: string): Promise<void> {
+    this.#storage.deletePins([holder]);
     const record = this.#storage.load();
-    if (!record) return;
-    const { [holder]: _, ...pins } = record.pins;
-    this.#storage.save({ ...record, pins });
-    if (record.phase === "ended") await this.#clear({ ...record, pins });
+    if (record?.phase === "ended") await this.#clear(record);
   }
 
   /** Ends the upload and removes its bytes; a file that it became stays. Returns its last state, if it existed. */
@@ -158,11 +163,12 @@ export class UploadSession extends DurableObject<Env> {
       await this.#clear(record);
     } else if (record.kind === "final" && record.phase !== "complete" && !hasExpired(record, Date.now())) {
       // Not awaited, because a long alarm delays the next one.
-      await this.ctx.storage.setAlarm(Date.now() + CHECK_MS);
-      this.ctx.waitUntil(this.concatenate().catch(logFailure));
+      await this.#final.setCheck(record);
+      this.#final.start();
     } else if (!isCompleting(record) && !hasExpired(record, Date.now())) {
       // Without the lock, because taking it would stop a request that is appending.
       await this.ctx.storage.setAlarm(record.expiresAtMs);
+      if (record.phase === "complete") this.#notifyHolders(record);
     } else {
       await this.#lock.run(async () => this.#endOrComplete());
     }
@@ -177,62 +183,43 @@ export class UploadSession extends DurableObject<Env> {
 
   async #append(
     record: SessionRecord,
-    { checksum, contentLength, isLast, maxUnknownLength }: SessionAppend,
+    { digests, contentLength, isLast, maxUnknownLength }: SessionAppend,
     body: ReadableStream<Uint8Array> | null,
     stopped: AbortSignal,
   ): Promise<Outcome> {
-    const appender = this.#appenderFor(record, checksum, contentLength);
+    const knownLength = this.#load()?.length;
+    const appender = this.#appenderFor(record, digests, contentLength);
     try {
       const maxLength = record.length ?? maxUnknownLength;
       const end = await appendBody(appender, maxLength, readChunks(body, stopped), stopped);
       const { isKept, phase, length, rejection } = concludeAppend(appender.state, end, isLast);
-      // A checksum covers all bytes of the request, so an incomplete body cannot be verified.
-      const isVerified = !checksum || (rejection === undefined && appender.matchesChecksum());
-      if (isKept && isVerified) {
+      // Digests cover all bytes of the request, so an incomplete body cannot be verified.
+      const isVerifiable = digests.length === 0 || rejection === undefined;
+      const wrong = isVerifiable ? appender.wrongDigest() : undefined;
+      if (isKept && isVerifiable && !wrong) {
         const committed = await appender.commit({ phase, length });
         if (isCompleting(committed)) return await this.#complete(committed);
+        if (committed.length !== knownLength) this.#notifyHolders(committed);
       }
       await appender.settle();
       const upload = toSnapshot(this.#load() ?? record);
-      if (rejection !== undefined) return { is: "rejected", reason: rejection, upload };
-      return isVerified ? { is: "accepted", upload } : { is: "rejected", reason: "wrong-checksum", upload };
+      if (rejection !== undefined) return { is: "rejected", reason: rejection, upload, isEmpty: false };
+      return wrong ? { is: "wrong-chunk", header: wrong.header, upload } : { is: "accepted", upload };
     } finally {
       await appender.settle();
     }
   }
 
-  async #concatenate(stopped: AbortSignal): Promise<Outcome | undefined> {
-    const record = this.#load();
-    if (!record) return undefined;
-    if (record.phase === "complete") return { is: "accepted", upload: toSnapshot(record) };
-    if (isCompleting(record)) return this.#complete(record);
-    await this.ctx.storage.setAlarm(Date.now() + CHECK_MS);
-    const appender = this.#appenderFor(record, null, record.length);
-    try {
-      for await (const chunk of readPartials(this.env, record, stopped)) await appender.append(chunk);
-      const end = stopped.aborted ? "preempted" : "ended";
-      const { phase, length } = concludeAppend(appender.state, end, false);
-      const committed = await appender.commit({ phase, length });
-      if (isCompleting(committed)) return await this.#complete(committed);
-      return { is: "rejected", reason: "preempted", upload: toSnapshot(committed) };
-    } catch (error) {
-      if (!(error instanceof PartialUploadGone)) throw error;
-      log("error", "a partial upload is gone, and its final upload is removed", errorFields(error));
-      await appender.settle();
-      await this.#end(record);
-      return undefined;
-    } finally {
-      await appender.settle();
-    }
+  /** Tells the final uploads that need this partial one, in the background; false if there are none. */
+  #notifyHolders(record: SessionRecord, piece: Piece | null = toPiece(record)): boolean {
+    const holders = record.kind === "partial" ? [...this.#storage.loadPins().keys()] : [];
+    if (holders.length > 0) this.ctx.waitUntil(notifyHolders(this.env, holders, record.id, piece));
+    return holders.length > 0;
   }
 
-  #appenderFor(
-    record: SessionRecord,
-    checksum: ExpectedDigest | null,
-    contentLength: number | null,
-  ): Appender {
+  #appenderFor(record: SessionRecord, digests: ExpectedDigest[], contentLength: number | null): Appender {
     const open = async (uploadId: string | null) => openMultipart(this.env, { ...record, uploadId });
-    return new Appender(this.#storage, record, open, checksum, contentLength);
+    return new Appender(this.#storage, record, open, digests, contentLength);
   }
 
   /** From the last byte to the file. An earlier run may have done any of the steps without recording it. */
@@ -254,20 +241,26 @@ export class UploadSession extends DurableObject<Env> {
     if (!published) return { is: "accepted", upload: toSnapshot(completed), taskFailed: true };
     this.#storage.save(published);
     await unpinPartials(this.env, published);
-    await this.ctx.storage.setAlarm(published.expiresAtMs);
+    // If this is interrupted, the alarm that is set already notifies them.
+    if (!this.#notifyHolders(published)) await this.ctx.storage.setAlarm(published.expiresAtMs);
     return { is: "accepted", upload: toSnapshot(published) };
   }
 
   /** From now on there is no such upload; its bytes are removed now, or later by the alarm. */
   async #end(record: SessionRecord): Promise<void> {
     const ended: SessionRecord = { ...record, phase: "ended" };
+    if (record.phase !== "complete") {
+      // Its bytes are of no use to those who wait for it.
+      this.#notifyHolders(record, null);
+      this.#storage.deletePins(this.#storage.loadPins().keys());
+    }
     this.#storage.save(ended);
     await this.ctx.storage.setAlarm(Date.now() + CHECK_MS);
     await this.#clear(ended);
   }
 
   async #clear(record: SessionRecord): Promise<void> {
-    const untilMs = pinnedUntilMs(record);
+    const untilMs = pinnedUntilMs(this.#storage.loadPins());
     if (untilMs > Date.now()) {
       await this.ctx.storage.setAlarm(untilMs);
       return;
@@ -290,6 +283,3 @@ export class UploadSession extends DurableObject<Env> {
     return this.#load();
   }
 }
-
-const logFailure = (error: unknown) =>
-  log("error", "a final upload could not be concatenated; the alarm tries again", errorFields(error));

@@ -1,24 +1,35 @@
 /** An upload session as the rest of Sluice sees it: its state, and how a request to it ended. */
+import { isWaiting } from "./pieces.ts";
 import type { AppendRejection } from "./rules.ts";
 import type { SessionRecord, UploadSpec } from "./session-storage.ts";
 
 /** The state of an upload, for those who render it. */
 export type Snapshot = Omit<UploadSpec, "expected" | "sources"> &
-  Pick<SessionRecord, "offset" | "phase" | "expiresAtMs" | "sha256" | "blob" | "taskId">;
+  Pick<SessionRecord, "offset" | "phase" | "expiresAtMs" | "sha256" | "blob" | "taskId"> & {
+    /** A final upload whose partials are not all complete. */
+    isWaiting: boolean;
+  };
 
 export type Outcome =
   /** `taskFailed`: the upload is complete, but its task could not be started yet. */
   | { is: "accepted"; upload: Snapshot; taskFailed?: true }
-  | { is: "rejected"; reason: AppendRejection | "wrong-checksum"; upload: Snapshot }
+  | { is: "rejected"; reason: AppendRejection; upload: Snapshot; isEmpty: boolean }
+  /** The bytes of this request do not match the digest in `header`; none of them is kept. */
+  | { is: "wrong-chunk"; header: string; upload: Snapshot }
   /** The whole does not match its digest; the upload and all its bytes are gone. */
   | { is: "wrong-digest"; header: string };
 
+/** `gone`: there is no such partial upload, or no longer; the final upload has ended. */
+export type FinalOutcome = Outcome | { is: "gone"; source: string };
+
 /** Copies field by field: what callers must not see, or what RPC cannot send, stays behind. */
 export function toSnapshot(record: SessionRecord): Snapshot {
-  const { id, kind, phase, offset, length, endsAtLength, filename, contentType, expiresIn } = record;
+  const { id, protocol, kind, phase, offset, length, endsAtLength, filename, contentType, expiresIn } =
+    record;
   const { task, metadata, concat, expiresAtMs, sha256, blob, taskId } = record;
   return {
     id,
+    protocol,
     kind,
     phase,
     offset,
@@ -34,5 +45,6 @@ export function toSnapshot(record: SessionRecord): Snapshot {
     sha256,
     blob,
     taskId,
+    isWaiting: isWaiting(record),
   };
 }

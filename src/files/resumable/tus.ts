@@ -1,14 +1,18 @@
 /**
  * tus 1.0.0 (https://tus.io/protocols/resumable-upload): the core protocol, and the extensions creation,
- * creation-with-upload, creation-defer-length, expiration, checksum, termination and concatenation.
+ * creation-with-upload, creation-defer-length, expiration, checksum, termination, concatenation and
+ * concatenation-unfinished.
  */
 import { Problem } from "../../kernel/problem.ts";
-import { digestMismatch, readTusChecksum, TUS_ALGORITHMS } from "../store/digests.ts";
+import { digestMismatch, TUS_ALGORITHMS } from "../store/digests.ts";
 import { tooLarge } from "../store/problems.ts";
 import { readMetadata, readSize } from "../store/upload-headers.ts";
+import { MAX_SOURCES } from "./concatenation.ts";
 import { alreadyComplete, commonRejection, type Protocol, type RejectedOutcome } from "./protocol.ts";
+import { wrongChunk } from "./request-digests.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { Chunk, UploadRequest } from "./upload-request.ts";
+import { uploadIdSchema } from "./upload-spec.ts";
 
 export const TUS_VERSION = "1.0.0";
 export const TUS_MEDIA_TYPE = "application/offset+octet-stream";
@@ -18,20 +22,14 @@ export const tusOptions = (maxBytes: number): Record<string, string> => ({
   "Tus-Resumable": TUS_VERSION,
   "Tus-Version": TUS_VERSION,
   "Tus-Extension":
-    "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,concatenation",
+    "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,concatenation," +
+    "concatenation-unfinished",
   "Tus-Max-Size": String(maxBytes),
   "Tus-Checksum-Algorithm": TUS_ALGORITHMS.join(","),
 });
 
-/** Recognised by the version header or, if that is missing, by headers and media types that only tus has. */
-export function speaksTus(headers: Headers): boolean {
-  if (headers.has("Tus-Resumable")) return !headers.has("Upload-Draft-Interop-Version");
-  const isDraft = IETF_HEADERS.some((name) => headers.has(name));
-  return !isDraft && (TUS_HEADERS.some((name) => headers.has(name)) || hasTusMediaType({ headers }));
-}
-
-const IETF_HEADERS = ["Upload-Draft-Interop-Version", "Upload-Complete", "Upload-Incomplete"];
-const TUS_HEADERS = [
+/** Headers that only tus has, besides that of its version. The draft has `Upload-Length` too. */
+export const TUS_HEADERS = [
   "Upload-Length",
   "Upload-Defer-Length",
   "Upload-Metadata",
@@ -40,6 +38,7 @@ const TUS_HEADERS = [
 ];
 
 export const tus: Protocol = {
+  name: "tus",
   removesFile: true,
 
   async create(request) {
@@ -47,7 +46,7 @@ export const tus: Protocol = {
     const concat = readConcat(request);
     const metadata = request.headers.get("Upload-Metadata");
     const entries = readMetadata(metadata);
-    const length = concat.kind === "final" ? await request.totalSizeOf(concat.sources) : readLength(request);
+    const length = concat.kind === "final" ? null : readLength(request);
     if (length !== null && length > request.maxBytes) throw tooLarge(request.maxBytes);
     const outcome = await request.create(
       {
@@ -55,8 +54,8 @@ export const tus: Protocol = {
         contentType: entries.get("filetype") ?? entries.get("type"),
         query: { ...request.query, ...Object.fromEntries(entries) },
       },
-      { ...concat, length, endsAtLength: true, metadata },
-      readFirstChunk(request, concat.kind === "final"),
+      { protocol: "tus", ...concat, length, endsAtLength: true, metadata },
+      await readFirstChunk(request, concat.kind === "final"),
     );
     // The upload is removed again, so the response describes no progress.
     if (outcome.is !== "accepted") throw rejection(outcome, {});
@@ -75,12 +74,14 @@ export const tus: Protocol = {
 
   describe(request, upload) {
     const headers = new Headers({
+      "Tus-Resumable": TUS_VERSION,
       ...progress(upload),
       ...request.resultHeaders(upload),
       "Cache-Control": "no-store",
     });
-    if (upload.length === null) headers.set("Upload-Defer-Length", "1");
-    else headers.set("Upload-Length", String(upload.length));
+    if (upload.length !== null) headers.set("Upload-Length", String(upload.length));
+    // That of a final upload comes from its partials, not from the client.
+    else if (upload.kind !== "final") headers.set("Upload-Defer-Length", "1");
     if (upload.metadata !== null) headers.set("Upload-Metadata", upload.metadata);
     if (upload.concat !== null) headers.set("Upload-Concat", upload.concat);
     return headers;
@@ -97,14 +98,16 @@ export const tus: Protocol = {
     if (offset === null) throw malformed("The header Upload-Offset is missing.");
     const length = readSize(request.headers, "Upload-Length");
     if (length !== null && length > request.maxBytes) throw tooLarge(request.maxBytes);
-    const checksum = readTusChecksum(request.headers);
-    const chunk = { offset, length, isLast: false, endsAtLength: true, checksum };
+    const chunk = { offset, length, isLast: false, endsAtLength: true };
     const outcome = await request.append(id, chunk);
     if (outcome.is === "accepted") return noContent(request, outcome.upload);
-    const complete = alreadyComplete(request, outcome, offset);
+    const complete = alreadyComplete(outcome, offset);
     if (complete) return noContent(request, complete);
     throw rejection(outcome, undefined, offset);
   },
+
+  // Upload-Expires must be in every response to a PATCH (expiration).
+  stateOf: (_request, upload) => (upload ? progress(upload) : {}),
 };
 
 const noContent = (request: UploadRequest, upload: Snapshot) =>
@@ -113,10 +116,11 @@ const noContent = (request: UploadRequest, upload: Snapshot) =>
 /** `offset` is the one in the request. */
 function rejection(
   outcome: RejectedOutcome,
-  headers = outcome.is === "rejected" ? progress(outcome.upload) : {},
+  headers = outcome.is === "wrong-digest" ? {} : progress(outcome.upload),
   offset = 0,
 ): Problem {
   if (outcome.is === "wrong-digest") return digestMismatch(outcome.header, headers);
+  if (outcome.is === "wrong-chunk") return wrongChunk(outcome.header, headers);
   const { reason, upload } = outcome;
   switch (reason) {
     case "complete": {
@@ -133,10 +137,6 @@ function rejection(
       const detail = `The upload has ${upload.length} bytes, and these go beyond its end.`;
       return new Problem("too-large", detail, { headers });
     }
-    case "wrong-checksum": {
-      const detail = "The bytes do not match Upload-Checksum; none of them was kept.";
-      return new Problem("checksum-mismatch", detail, { headers });
-    }
     case "final":
     case "too-large":
     case "interrupted":
@@ -146,14 +146,11 @@ function rejection(
 }
 
 function checkVersion({ headers }: UploadRequest): void {
-  const version = headers.get("Tus-Resumable");
-  if (version === TUS_VERSION) return;
+  if (headers.get("Tus-Resumable") === TUS_VERSION) return;
   throw new Problem(
     "unsupported-version",
-    `This server speaks tus ${TUS_VERSION}; send that in Tus-Resumable.`,
-    {
-      headers: { "Tus-Version": TUS_VERSION },
-    },
+    `This is an upload in tus: this server speaks version ${TUS_VERSION}; send that in Tus-Resumable.`,
+    { headers: { "Tus-Resumable": TUS_VERSION, "Tus-Version": TUS_VERSION } },
   );
 }
 
@@ -170,35 +167,51 @@ function readLength({ headers }: UploadRequest): number | null {
 /** `Upload-Concat: partial`, or `final;` and the URLs of the partial uploads in their order, absolute or relative. */
 function readConcat({
   headers,
-  idOf,
+  url,
 }: UploadRequest): Pick<Snapshot, "kind" | "concat"> & { sources: string[] } {
   const concat = headers.get("Upload-Concat");
   if (concat === null) return { kind: "whole", concat, sources: [] };
   if (concat === "partial") return { kind: "partial", concat, sources: [] };
-  const [, list = ""] = /^final; *(.*)$/.exec(concat) ?? [];
-  const sources = list.split(" ").filter(Boolean).map(idOf);
-  if (sources.length === 0)
+  const urls = concat.startsWith(FINAL) ? concat.slice(FINAL.length).split(" ").filter(Boolean) : [];
+  if (urls.length === 0)
     throw malformed("Upload-Concat is neither partial nor final with the URLs of uploads.");
+  if (urls.length > MAX_SOURCES)
+    throw new Problem("too-large", `A final upload can be made of at most ${MAX_SOURCES} others here.`);
+  const sources = urls.map((source) => idOf(source, url));
+  if (new Set(sources).size < sources.length)
+    throw malformed("Upload-Concat has a partial upload more than once; it can be used only once in each.");
   if (headers.has("Upload-Length"))
     throw malformed("The length of a final upload follows from its partial uploads: send no Upload-Length.");
   return { kind: "final", concat, sources };
 }
 
-const hasTusMediaType = ({ headers }: Pick<UploadRequest, "headers">) =>
+const FINAL = "final;";
+
+/** The id in the URL of an upload here, which may be relative to that of the request. Throws a `Problem` 400. */
+function idOf(text: string, base: string): string {
+  const url = URL.canParse(text, base) ? new URL(text, base) : undefined;
+  const [, id] = /^\/uploads\/([^/]+)\/?$/.exec(url?.pathname ?? "") ?? [];
+  // By name and port only: something in front of the Worker may have ended TLS.
+  if (url?.host === new URL(base).host && uploadIdSchema.safeParse(id).success) return id ?? "";
+  throw malformed("Upload-Concat has something that is not the URL of an upload of this server.");
+}
+
+export const hasTusMediaType = ({ headers }: Pick<UploadRequest, "headers">) =>
   headers.get("Content-Type")?.toLowerCase() === TUS_MEDIA_TYPE;
 
-/** The bytes in a creation. An upload of no bytes is complete with its creation. */
-function readFirstChunk(request: UploadRequest, isFinal: boolean): Chunk | null {
-  const isEmpty = request.contentLength === 0;
+/** The bytes in a creation; null if it has none, and the upload needs some. */
+async function readFirstChunk(request: UploadRequest, isFinal: boolean): Promise<Chunk | null> {
+  const isEmpty =
+    request.contentLength === 0 || ((isFinal || !hasTusMediaType(request)) && (await request.isEmpty()));
   if (isFinal && !isEmpty) throw malformed("A final upload is made of others and takes no bytes of its own.");
   if (!isEmpty && !hasTusMediaType(request)) {
     throw new Problem("unsupported-media", `Send bytes in the creation as ${TUS_MEDIA_TYPE}, or none.`, {
       headers: { "Accept-Post": TUS_MEDIA_TYPE },
     });
   }
+  // An upload of no bytes is complete with its creation.
   if (isEmpty && readSize(request.headers, "Upload-Length") !== 0) return null;
-  const checksum = readTusChecksum(request.headers);
-  return { offset: 0, length: null, isLast: false, endsAtLength: true, checksum };
+  return { offset: 0, length: null, isLast: false, endsAtLength: true };
 }
 
 function progress(upload: Snapshot): Record<string, string> {

@@ -1,19 +1,21 @@
 /**
  * A request to /uploads as both protocols see it: what it says, and what it can do. The protocols read and write
- * headers; everything else is here.
+ * headers; everything else is here, above all what a request of either must not have.
  */
+import { isEmptyBody } from "../../kernel/json-body.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Problem } from "../../kernel/problem.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import { NO_PRECONDITIONS } from "../store/preconditions.ts";
+import { tooLarge } from "../store/problems.ts";
 import { etagOf, fileUrl } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
 import { catalogueOf } from "../store/shards.ts";
-import { readSize } from "../store/upload-headers.ts";
+import { readSize, rejectContentCoding } from "../store/upload-headers.ts";
 import { taskLink, taskNotStarted } from "../store/upload-task.ts";
-import { findPartials } from "./concatenation.ts";
-import type { Outcome, Snapshot } from "./snapshot.ts";
-import { createSpec, type FileDescription, type ProtocolFields, uploadIdSchema } from "./upload-spec.ts";
+import { checkNoContent, readContentDigests } from "./request-digests.ts";
+import type { FinalOutcome, Outcome, Snapshot } from "./snapshot.ts";
+import { createSpec, type FileDescription, type ProtocolFields } from "./upload-spec.ts";
 
 /** The bytes that a request appends. */
 export interface Chunk {
@@ -23,13 +25,13 @@ export interface Chunk {
   isLast: boolean;
   /** The byte at `length` completes the upload. */
   endsAtLength: boolean;
-  checksum: ExpectedDigest | null;
 }
 
 /** How long the creator of a final upload waits for its concatenation, which then continues in the background. */
 const CONCATENATION_WAIT_MS = 25_000;
 
 export class UploadRequest {
+  readonly url: string;
   readonly headers: Headers;
   readonly query: Record<string, string>;
   /** Of the body, in bytes; null if it is unknown. */
@@ -44,6 +46,7 @@ export class UploadRequest {
     const { maxBytes, maxUnknownBytes } = readFileSettings(env);
     this.maxBytes = maxBytes;
     this.maxUnknownBytes = maxUnknownBytes;
+    this.url = request.url;
     this.headers = request.headers;
     this.query = Object.fromEntries(new URL(request.url).searchParams);
     this.contentLength = request.body === null ? 0 : readSize(request.headers, "Content-Length");
@@ -52,19 +55,29 @@ export class UploadRequest {
     this.#request = request;
   }
 
-  /** Creates an upload and appends the chunk to it. If the chunk is rejected, the upload is removed again. */
+  /** Whether it has no bytes, however it is framed. Waits for the first one if it has to. */
+  async isEmpty(): Promise<boolean> {
+    return isEmptyBody(this.#request);
+  }
+
+  /**
+   * Creates an upload and appends the chunk to it; null: there is none, because the request has no bytes. If the chunk
+   * is rejected, the upload is removed again.
+   */
   async create(
     description: Omit<FileDescription, "headers">,
     fields: ProtocolFields,
     chunk: Chunk | null,
   ): Promise<Outcome> {
+    const digests = this.#checkContent(true);
+    if (!chunk) checkNoContent(digests);
     const spec = await createSpec({ ...description, headers: this.headers }, fields);
-    const upload = await this.#session(spec.id).create(spec);
-    if (fields.kind === "final") return this.#concatenate(upload);
-    if (!chunk) return { is: "accepted", upload };
+    const begun = await this.#session(spec.id).create(spec);
+    if (fields.kind === "final") return this.#concatenate(spec.id, begun);
+    if (!chunk) return checkSources(begun, this.maxBytes);
     let isAccepted = false;
     try {
-      const outcome = await this.#append(spec.id, chunk);
+      const outcome = await this.#append(spec.id, chunk, digests);
       isAccepted = outcome.is === "accepted";
       return checkTask(outcome);
     } finally {
@@ -75,12 +88,13 @@ export class UploadRequest {
 
   /** Appends the body to the upload. Throws a `Problem` 404 if there is no such upload. */
   async append(id: string, chunk: Chunk): Promise<Outcome> {
-    return checkTask(await this.#append(id, chunk));
+    return checkTask(await this.#append(id, chunk, this.#checkContent(false)));
   }
 
-  async #append(id: string, chunk: Chunk): Promise<Outcome> {
+  async #append(id: string, chunk: Chunk, digests: ExpectedDigest[]): Promise<Outcome> {
     const append = {
       ...chunk,
+      digests,
       contentLength: this.contentLength,
       maxUnknownLength: this.maxUnknownBytes,
     };
@@ -90,8 +104,14 @@ export class UploadRequest {
     return (await appended) ?? throwNotFound(id);
   }
 
+  /** The state of the upload. Stops a request that is appending to it. */
   async status(id: string): Promise<Snapshot> {
     return (await this.#session(id).status()) ?? throwNotFound(id);
+  }
+
+  /** The state of the upload as it is stored; a request may be appending to it. Undefined if there is no upload. */
+  async peek(id: string): Promise<Snapshot | undefined> {
+    return this.#session(id).peek();
   }
 
   /** Ends an upload. With `removesFile`, also removes the file that it became, if that was not replaced since. */
@@ -104,70 +124,82 @@ export class UploadRequest {
     if (removesFile && last && before.sha256 === null) await this.#removeFile(last);
   }
 
-  async #removeFile({ id, sha256 }: Snapshot): Promise<void> {
+  async #removeFile({ id, sha256, blob }: Snapshot): Promise<void> {
     if (sha256 === null) return;
-    await catalogueOf(this.#env, id).remove(id, { ...NO_PRECONDITIONS, ifMatch: etagOf({ sha256 }) });
-  }
-
-  /** The length of the partial uploads together. Throws a `Problem` if one does not exist or is not complete. */
-  async totalSizeOf(ids: string[]): Promise<number> {
-    const partials = await findPartials(this.#env, ids);
-    let total = 0;
-    for (const [i, partial] of partials.entries()) {
-      if (!partial) throw new Problem("malformed", `There is no partial upload ${ids[i]}.`);
-      if (!partial.isComplete) throw new Problem("conflict", `The partial upload ${ids[i]} is not complete.`);
-      total += partial.size;
-    }
-    return total;
+    await catalogueOf(this.#env, id).remove(id, { ...NO_PRECONDITIONS, ifMatch: etagOf({ blob }) });
   }
 
   urlOf(id: string): string {
-    return new URL(`/uploads/${id}`, this.#request.url).href;
+    return new URL(`/uploads/${id}`, this.url).href;
   }
-
-  /** The id in an upload's URL, which is absolute or relative to the URL of this request. Throws a `Problem` 400. */
-  readonly idOf = (url: string): string => {
-    const path = URL.canParse(url, this.#request.url) ? new URL(url, this.#request.url).pathname : "";
-    const id = path.slice(path.lastIndexOf("/") + 1);
-    if (uploadIdSchema.safeParse(id).success) return id;
-    throw new Problem("malformed", "Upload-Concat has something that is not the URL of an upload.");
-  };
 
   /** Where the file is, and the task that was started for it, once the upload is complete. */
   resultHeaders({ id, kind, phase, taskId }: Snapshot): Record<string, string> {
     if (phase !== "complete" || kind === "partial") return {};
-    const headers: Record<string, string> = { "Content-Location": fileUrl(id, this.#request.url) };
+    const headers: Record<string, string> = { "Content-Location": fileUrl(id, this.url) };
     // RFC 5989 §5: a resource that reports changes, here the progress of the task.
-    if (taskId !== null) headers.Link = `<${taskLink(taskId, this.#request.url).url}>; rel="monitor"`;
+    if (taskId !== null) headers.Link = `<${taskLink(taskId, this.url).url}>; rel="monitor"`;
     return headers;
   }
 
   /** The file that the upload became, as JSON. */
   resultOf({ id, filename, contentType, offset, sha256, taskId }: Snapshot) {
-    const base = this.#request.url;
-    const file = { filename, id, url: fileUrl(id, base), size: offset, contentType, sha256 };
-    return taskId === null ? file : { ...file, task: taskLink(taskId, base) };
+    const file = { filename, id, url: fileUrl(id, this.url), size: offset, contentType, sha256 };
+    return taskId === null ? file : { ...file, task: taskLink(taskId, this.url) };
   }
 
-  async #concatenate(upload: Snapshot): Promise<Outcome> {
-    const concatenated = this.#session(upload.id).concatenate();
+  /** What no request with bytes may have, in either protocol. Returns the digests that the bytes must have. */
+  #checkContent(isCreation: boolean): ExpectedDigest[] {
+    rejectContentCoding(this.headers, "bytes");
+    if (this.headers.has("Content-Range")) {
+      throw new Problem("malformed", "Content-Range has no meaning here; Upload-Offset says where bytes go.");
+    }
+    return readContentDigests(this.headers, isCreation);
+  }
+
+  async #concatenate(id: string, begun: FinalOutcome | undefined): Promise<Outcome> {
+    const { upload } = checkSources(begun, this.maxBytes);
+    if (upload.length !== null && upload.length > this.maxBytes) {
+      await this.#session(id).terminate();
+      throw tooLarge(this.maxBytes);
+    }
+    if (upload.isWaiting) return { is: "accepted", upload };
+    const concatenated = this.#session(id).concatenate();
     this.#ctx.waitUntil(Promise.allSettled([concatenated]));
     try {
       const outcome = await Promise.race([concatenated, scheduler.wait(CONCATENATION_WAIT_MS)]);
-      if (outcome) return checkTask(outcome);
+      if (outcome?.is === "accepted") return checkTask(outcome);
+      if (outcome?.is === "wrong-digest") return outcome;
+      if (outcome) return checkSources(outcome, this.maxBytes);
     } catch (error) {
       if (error instanceof Problem) throw error;
       log("error", "a final upload is not concatenated yet; the alarm continues", errorFields(error));
     }
-    // It continues in the background, or a partial upload is gone.
-    const current = await this.#session(upload.id).status();
-    if (current) return { is: "accepted", upload: current };
-    throw new Problem("conflict", "A partial upload is gone, so the final upload was not created.");
+    // It continues in the background.
+    return checkSources(await this.#current(id), this.maxBytes);
+  }
+
+  async #current(id: string): Promise<Outcome | undefined> {
+    const upload = await this.peek(id);
+    return upload && { is: "accepted", upload };
   }
 
   #session(id: string) {
     return this.#env.UPLOAD_SESSION.getByName(id);
   }
+}
+
+/** Throws a `Problem` if a final upload cannot be made of its partials. */
+function checkSources(
+  outcome: FinalOutcome | undefined,
+  maxBytes: number,
+): Extract<Outcome, { is: "accepted" }> {
+  if (outcome?.is === "accepted") return outcome;
+  if (outcome?.is === "gone") {
+    throw new Problem("malformed", `There is no partial upload ${outcome.source}, or its bytes are gone.`);
+  }
+  if (outcome?.is === "rejected" && outcome.reason === "too-large") throw tooLarge(maxBytes);
+  throw new Problem("conflict", "The final upload was removed before it was complete.");
 }
 
 /** Throws a `Problem` 503 if the upload is complete but its task could not be started. */
@@ -176,6 +208,6 @@ function checkTask(outcome: Outcome): Outcome {
   return outcome;
 }
 
-function throwNotFound(id: string): never {
+export function throwNotFound(id: string): never {
   throw new Problem("not-found", `There is no upload ${id}: it never existed, was removed, or has expired.`);
 }

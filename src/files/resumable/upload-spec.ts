@@ -3,10 +3,11 @@
 import { v7 as uuidv7 } from "uuid";
 import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
-import { readDigestField } from "../store/digests.ts";
-import { checkFilename, cleanFilename, cleanMediaType } from "../store/names.ts";
+import { cleanMediaType } from "../store/media-type.ts";
+import { checkFilename, cleanFilename } from "../store/names.ts";
 import { uploadQuerySchema } from "../store/schema.ts";
 import { checkTaskType } from "../store/upload-task.ts";
+import { readWholeDigest } from "./request-digests.ts";
 import type { UploadSpec } from "./session-storage.ts";
 
 /** What the client says about the file; nothing in it is validated yet. */
@@ -21,7 +22,7 @@ export interface FileDescription {
 /** The fields of the spec that the protocol determines. */
 export type ProtocolFields = Pick<
   UploadSpec,
-  "kind" | "length" | "endsAtLength" | "metadata" | "concat" | "sources"
+  "protocol" | "kind" | "length" | "endsAtLength" | "metadata" | "concat" | "sources"
 >;
 
 export const uploadIdSchema = z.uuid();
@@ -47,16 +48,7 @@ export async function createSpec(description: FileDescription, fields: ProtocolF
     contentType: cleanMediaType(description.contentType),
     expiresIn: query.data.expires_in ?? null,
     task: query.data.task ?? null,
-    expected: expectedDigest(description.headers),
+    expected: readWholeDigest(description.headers),
     ...fields,
   };
-}
-
-/** The sha-256 of the whole. Other digests cannot be used, because their state cannot be stored between requests. */
-function expectedDigest(headers: Headers): UploadSpec["expected"] {
-  const [first, ...rest] = readDigestField(headers, "Repr-Digest");
-  const digest = [first, ...rest].find((expected) => expected?.algorithm === "sha256");
-  if (digest) return { sha256: Buffer.from(digest.value).toString("hex"), header: digest.header };
-  if (!first) return null;
-  throw new Problem("malformed", "A resumable upload is verified by sha-256; send that in Repr-Digest.");
 }

@@ -38,34 +38,40 @@ export async function* readChunks(
   }
 }
 
-/** Rejects a body that nothing has read from yet. */
+/** Rejects a body that nothing has read from yet. Returns whether it had no bytes. */
 export async function discardBody(
   stream: ReadableStream<Uint8Array> | null,
   stopped?: AbortSignal,
-): Promise<void> {
-  if (!stream) return;
+): Promise<boolean> {
+  if (!stream) return true;
   const reader = stream.getReader({ mode: "byob" });
   stopped?.addEventListener("abort", () => {
     reader.cancel().catch(() => {});
   });
-  await drain(reader);
+  const isEmpty = await drain(reader);
   reader.cancel().catch(() => {});
+  return isEmpty;
 }
 
 /** How much of a rejected body is still read, and for how long. */
 const MAX_DRAIN_BYTES = 1024 * 1024;
 const MAX_DRAIN_MS = 1_000;
 
-/** Reads a little of the rest: a client that is busy sending would otherwise never read why it was rejected. */
-async function drain(reader: ReadableStreamBYOBReader): Promise<void> {
+/**
+ * Reads a little of the rest: a client that is busy sending would otherwise never read why it was rejected. Returns
+ * whether it ended without a byte.
+ */
+async function drain(reader: ReadableStreamBYOBReader): Promise<boolean> {
   const deadline = scheduler.wait(MAX_DRAIN_MS);
   let buffer = new ArrayBuffer(READ_SIZE);
-  for (let size = 0; size < MAX_DRAIN_BYTES; ) {
+  let size = 0;
+  while (size < MAX_DRAIN_BYTES) {
     const read = await Promise.race([reader.read(new Uint8Array(buffer)).catch(() => undefined), deadline]);
-    if (!read?.value || read.done) return;
+    if (!read?.value || read.done) return size === 0 && read?.done === true;
     size += read.value.length;
     buffer = read.value.buffer;
   }
+  return false;
 }
 
 function throwBrokenOff(cause: unknown): never {

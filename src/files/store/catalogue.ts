@@ -14,11 +14,13 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
+import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
 import { evaluatePreconditions, type Preconditions } from "./preconditions.ts";
-import { CREATE_TABLES, type FileRow, validatorsOf } from "./schema.ts";
+import { CREATE_TABLES, type FileRow, type FoundFile, validatorsOf } from "./schema.ts";
+import { dateOf, lastModified, type PreviousVersion } from "./version-date.ts";
 
 /** A complete file whose bytes are in R2. */
-export type NewFile = Omit<FileRow, "modified_at_ms" | "is_replacement">;
+export type NewFile = Omit<FileRow, "modified_at_ms" | "dated_at_ms" | "is_replacement">;
 
 export type CommitResult =
   | { is: "created" | "replaced"; rows: FileRow[] }
@@ -33,18 +35,26 @@ const COLLECT_RETRY_MS = 60_000;
 
 export class FileCatalogue extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
+  readonly #ended = new EndedVersions(this.#sql);
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#sql.exec(CREATE_TABLES);
+    this.#sql.exec(CREATE_TABLES + CREATE_ENDED);
   }
 
-  find(id: string): FileRow | undefined {
+  find(id: string): FoundFile | undefined {
+    // By the clock of the catalogue, which has dated the versions too.
+    const nowMs = Date.now();
+    const row = this.#find(id, nowMs);
+    return row && { ...row, last_modified_ms: lastModified(row.dated_at_ms, nowMs) };
+  }
+
+  #find(id: string, nowMs: number): FileRow | undefined {
     return this.#sql
       .exec<FileRow>(
         "SELECT * FROM file WHERE id = ? AND (expires_at_ms IS NULL OR expires_at_ms > ?)",
         id,
-        Date.now(),
+        nowMs,
       )
       .toArray()[0];
   }
@@ -103,13 +113,13 @@ export class FileCatalogue extends DurableObject<Env> {
     preconditions: Preconditions,
   ): Promise<"removed" | "missing" | "precondition-failed"> {
     const outcome = this.ctx.storage.transactionSync(() => {
-      const current = this.find(id);
+      const nowMs = Date.now();
+      const current = this.#find(id, nowMs);
       // Before the preconditions (RFC 9110 §13.2.1): without them this would be a 404 as well.
       if (!current) return "missing";
       if (evaluatePreconditions(preconditions, validatorsOf(current), false) === "failed")
         return "precondition-failed";
-      this.#sql.exec("DELETE FROM file WHERE id = ?", id);
-      this.#makeStray(current.blob, Date.now());
+      this.#removeVersion(current, nowMs);
       return "removed";
     });
     await this.#setAlarm();
@@ -134,7 +144,7 @@ export class FileCatalogue extends DurableObject<Env> {
   }
 
   #commit(files: NewFile[], preconditions: Preconditions, nowMs: number): CommitResult {
-    const before = files.map(({ id }) => this.find(id));
+    const before = files.map(({ id }) => this.#find(id, nowMs));
     if (files.every(({ blob }, i) => before[i]?.blob === blob)) {
       const rows = before.filter((row) => row !== undefined);
       return { is: rows.some((row) => row.is_replacement === 1) ? "replaced" : "created", rows };
@@ -159,22 +169,23 @@ export class FileCatalogue extends DurableObject<Env> {
     this.#sql.exec("DELETE FROM stray WHERE blob = ?", file.blob);
     // Includes a version that has expired and is not collected yet.
     const [before] = this.#sql
-      .exec<Pick<FileRow, "blob" | "modified_at_ms" | "expires_at_ms">>(
-        "SELECT blob, modified_at_ms, expires_at_ms FROM file WHERE id = ?",
+      .exec<Pick<FileRow, "blob" | "dated_at_ms" | "expires_at_ms">>(
+        "SELECT blob, dated_at_ms, expires_at_ms FROM file WHERE id = ?",
         file.id,
       )
       .toArray();
     if (before) this.#makeStray(before.blob, nowMs);
+    const isReplacement = before && (before.expires_at_ms ?? Number.POSITIVE_INFINITY) > nowMs;
     const row: FileRow = {
       ...file,
-      // Never two versions within one second, so that the date alone distinguishes them (RFC 9110 §8.8.2.2).
-      modified_at_ms: Math.max(nowMs, before ? before.modified_at_ms + 1000 : 0),
-      is_replacement: before && (before.expires_at_ms ?? Number.POSITIVE_INFINITY) > nowMs ? 1 : 0,
+      modified_at_ms: nowMs,
+      dated_at_ms: dateOf(nowMs, before ? endOf(before, nowMs) : this.#ended.find(file.id)),
+      is_replacement: isReplacement ? 1 : 0,
     };
     this.#sql.exec(
       `INSERT OR REPLACE INTO file
-       (id, blob, filename, content_type, size, sha256, expires_at_ms, modified_at_ms, is_replacement)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       (id, blob, filename, content_type, size, sha256, expires_at_ms, modified_at_ms, dated_at_ms, is_replacement)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       row.id,
       row.blob,
       row.filename,
@@ -183,9 +194,16 @@ export class FileCatalogue extends DurableObject<Env> {
       row.sha256,
       row.expires_at_ms,
       row.modified_at_ms,
+      row.dated_at_ms,
       row.is_replacement,
     );
     return row;
+  }
+
+  #removeVersion(row: VersionEnd & Pick<FileRow, "id" | "blob">, nowMs: number): void {
+    this.#sql.exec("DELETE FROM file WHERE id = ?", row.id);
+    this.#makeStray(row.blob, nowMs);
+    this.#ended.add(row.id, endOf(row, nowMs), nowMs);
   }
 
   #makeStray(blob: string, dueAtMs: number): void {
@@ -193,19 +211,17 @@ export class FileCatalogue extends DurableObject<Env> {
   }
 
   async #collect(nowMs: number): Promise<void> {
+    this.#ended.clear(nowMs);
     for (;;) {
       const due = this.ctx.storage.transactionSync(() => {
         const expired = this.#sql
-          .exec<Pick<FileRow, "id" | "blob">>(
-            "SELECT id, blob FROM file WHERE expires_at_ms <= ? LIMIT ?",
+          .exec<Pick<FileRow, "id" | "blob" | "dated_at_ms" | "expires_at_ms">>(
+            "SELECT id, blob, dated_at_ms, expires_at_ms FROM file WHERE expires_at_ms <= ? LIMIT ?",
             nowMs,
             COLLECT_BATCH,
           )
           .toArray();
-        for (const { id, blob } of expired) {
-          this.#sql.exec("DELETE FROM file WHERE id = ?", id);
-          this.#makeStray(blob, nowMs);
-        }
+        for (const row of expired) this.#removeVersion(row, nowMs);
         return this.#sql
           .exec<{ blob: string; upload_id: string | null }>(
             "SELECT blob, upload_id FROM stray WHERE due_at_ms <= ? LIMIT ?",
@@ -242,3 +258,11 @@ export class FileCatalogue extends DurableObject<Env> {
     if (due !== null && (set === null || due < set)) await this.ctx.storage.setAlarm(due);
   }
 }
+
+type VersionEnd = Pick<FileRow, "dated_at_ms" | "expires_at_ms">;
+
+/** A version that is no longer current from now on, or since it expired. */
+const endOf = ({ dated_at_ms, expires_at_ms }: VersionEnd, nowMs: number): PreviousVersion => ({
+  datedAtMs: dated_at_ms,
+  endedAtMs: Math.min(nowMs, expires_at_ms ?? nowMs),
+});

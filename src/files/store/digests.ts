@@ -1,6 +1,10 @@
 /**
  * Digests that a client sends with its bytes, so that only the bytes it meant are stored: `Content-Digest` and
  * `Repr-Digest` (RFC 9530), `Content-MD5` (RFC 1864), and `Upload-Checksum` (tus).
+ *
+ * Every digest that is sent is checked, wherever it stands, or a 400 says that it cannot be checked there: a client that
+ * sends one believes that it is. So whoever reads a header, of a request or of a part of a form, names the fields that
+ * it checks, and rejects all others by `rejectOtherDigests`. RFC 9530 §2 would let a recipient ignore them.
  */
 import { createHash, type Hash } from "node:crypto";
 import { type BareItem, parseDictionary } from "structured-headers";
@@ -14,32 +18,71 @@ export interface ExpectedDigest {
   header: string;
 }
 
+/** The header of a request, or of a part of a form. */
+export interface HeaderFields {
+  get(name: string): string | null;
+  /** The names, in lower case. */
+  keys(): Iterable<string>;
+}
+
 /** In bytes. */
 const LENGTHS = { sha256: 32, sha512: 64, sha1: 20, md5: 16 };
 export type Algorithm = keyof typeof LENGTHS;
 
-/** The algorithms of RFC 9530 that withstand an attacker; all others are ignored, as its §3 allows. */
-const RFC_9530: Record<string, Algorithm> = { "sha-256": "sha256", "sha-512": "sha512" };
+/**
+ * The algorithms of RFC 9530 that can be checked. `sha` and `md5` do not withstand an attacker, but whoever sends one is
+ * protected from a broken network as by `Content-MD5`.
+ */
+const RFC_9530: Record<string, Algorithm> = {
+  "sha-256": "sha256",
+  "sha-512": "sha512",
+  sha: "sha1",
+  md5: "md5",
+};
 const TUS: Record<string, Algorithm> = { sha1: "sha1", sha256: "sha256", sha512: "sha512", md5: "md5" };
 
 /** For `Tus-Checksum-Algorithm`. */
 export const TUS_ALGORITHMS = Object.keys(TUS);
 
+/** The fields whose digests are for the bytes of this very message. */
+export const CONTENT_DIGESTS = ["Content-Digest", "Repr-Digest", "Content-MD5"];
+
+/** Fields that have the digest of something: the standard ones, and those of other file servers. */
+const DIGEST_FIELD =
+  /^(?:content-digest|repr-digest|content-md5|upload-checksum|digest|oc-checksum|x-goog-hash|x-checksum(?:-.+)?|x-amz-checksum-.+)$/;
+
 /**
- * All digests that the headers give for the content. Without Content-Encoding and Content-Range, the content of a
- * request is the representation, so both digests of RFC 9530 are for the same bytes. Throws a `Problem` 400 if one is
- * malformed.
+ * Throws a `Problem` 400 for any digest that is in none of the `checked` fields, and for one that is announced for the
+ * trailer, which the platform does not pass on.
  */
-export function readContentDigests(headers: Headers): ExpectedDigest[] {
+export function rejectOtherDigests(headers: HeaderFields, checked: readonly string[]): void {
+  const isChecked = (name: string) => checked.some((field) => field.toLowerCase() === name);
+  for (const name of headers.keys()) {
+    if (!DIGEST_FIELD.test(name) || isChecked(name)) continue;
+    throw malformed(name, `no digest is checked there; send it in ${checked.join(" or ")}`);
+  }
+  const inTrailer = (headers.get("Trailer") ?? "").split(",").map((name) => name.trim().toLowerCase());
+  if (inTrailer.some((name) => DIGEST_FIELD.test(name)))
+    throw malformed("Trailer", "a digest is checked only if it is sent before the bytes");
+}
+
+/**
+ * All digests that the header gives for the bytes after it, for a message that is a whole file or form. Without
+ * Content-Encoding and Content-Range, its content is the representation, so both digests of RFC 9530 are for the same
+ * bytes. Throws a `Problem` 400 for a digest that is malformed or cannot be checked.
+ */
+export function readContentDigests(headers: HeaderFields): ExpectedDigest[] {
+  rejectOtherDigests(headers, CONTENT_DIGESTS);
   return [
     ...readDigestField(headers, "Content-Digest"),
     ...readDigestField(headers, "Repr-Digest"),
-    ...md5Digest(headers),
+    ...readMd5(headers),
   ];
 }
 
+/** All digests of one field. Throws a `Problem` 400 if one is malformed, or of an algorithm that is not known. */
 export function readDigestField(
-  headers: Headers,
+  headers: HeaderFields,
   header: "Content-Digest" | "Repr-Digest",
 ): ExpectedDigest[] {
   const text = headers.get(header);
@@ -47,7 +90,9 @@ export function readDigestField(
   const expected: ExpectedDigest[] = [];
   for (const [name, [value]] of readDictionary(header, text)) {
     const algorithm = Object.hasOwn(RFC_9530, name) ? RFC_9530[name] : undefined;
-    if (algorithm === undefined) continue;
+    if (algorithm === undefined) {
+      throw malformed(header, `${name} is not one of ${Object.keys(RFC_9530).join(", ")}`);
+    }
     if (!(value instanceof ArrayBuffer)) throw malformed(header, `${name} is not a byte sequence (:…:)`);
     expected.push(checkLength({ algorithm, value: new Uint8Array(value), header }));
   }
@@ -62,16 +107,19 @@ function readDictionary(header: string, text: string): Iterable<[string, [unknow
   }
 }
 
-function md5Digest(headers: Headers): ExpectedDigest[] {
-  const text = headers.get("Content-MD5");
+/** `Content-MD5`, if there is one. Throws a `Problem` 400 if it is malformed. */
+export function readMd5(headers: HeaderFields): ExpectedDigest[] {
+  const header = "Content-MD5";
+  const text = headers.get(header);
   if (text === null) return [];
-  return [
-    checkLength({ algorithm: "md5", value: base64("Content-MD5", text.trim()), header: "Content-MD5" }),
-  ];
+  return [checkLength({ algorithm: "md5", value: base64(header, text.trim()), header })];
 }
 
-/** `Upload-Checksum: sha1 <base64>`. Throws a `Problem` 400 if the algorithm is not in `TUS_ALGORITHMS`. */
-export function readTusChecksum(headers: Headers): ExpectedDigest | null {
+/**
+ * `Upload-Checksum: sha1 <base64>`. Throws a `Problem` 400 if the algorithm is not in `TUS_ALGORITHMS`. A digest of the
+ * wrong length is not malformed: no bytes match it.
+ */
+export function readTusChecksum(headers: HeaderFields): ExpectedDigest | null {
   const header = "Upload-Checksum";
   const text = headers.get(header);
   if (text === null) return null;
@@ -80,8 +128,8 @@ export function readTusChecksum(headers: Headers): ExpectedDigest | null {
   if (algorithm === undefined) {
     throw malformed(header, `its algorithm is not one of ${TUS_ALGORITHMS.join(", ")}`);
   }
-  if (rest.length > 0) throw malformed(header, "it has more than an algorithm and a digest");
-  return checkLength({ algorithm, value: base64(header, value), header });
+  if (rest.length > 0 || value === "") throw malformed(header, "it is not an algorithm and a digest");
+  return { algorithm, value: base64(header, value), header };
 }
 
 function base64(header: string, text: string): Uint8Array {
@@ -119,11 +167,30 @@ export class Digests {
 
   /** Ends the hashing and returns the sha256, hexadecimal. Throws a `Problem` 400 if an expected digest differs. */
   finish(): string {
+    const { sha256, wrong } = this.end();
+    if (wrong) throw digestMismatch(wrong.header);
+    return sha256;
+  }
+
+  /** Ends the hashing: the sha256, hexadecimal, if it was asked for, and an expected digest that differs, if any. */
+  end(): { sha256: string; wrong: ExpectedDigest | undefined } {
     const digests = new Map([...this.#hashes].map(([algorithm, hash]) => [algorithm, hash.digest()]));
     const wrong = this.#expected.find(({ algorithm, value }) => !digests.get(algorithm)?.equals(value));
-    if (wrong) throw digestMismatch(wrong.header);
-    return digests.get("sha256")?.toString("hex") ?? "";
+    return { sha256: digests.get("sha256")?.toString("hex") ?? "", wrong };
   }
+}
+
+/** Passes the chunks on, and rejects with a `Problem` 400 after the last one if they do not have the expected digests. */
+export async function* verifyDigests(
+  chunks: AsyncIterable<Uint8Array>,
+  expected: ExpectedDigest[],
+): AsyncGenerator<Uint8Array> {
+  const digests = new Digests(expected, []);
+  for await (const chunk of chunks) {
+    digests.update(chunk);
+    yield chunk;
+  }
+  digests.finish();
 }
 
 export function digestMismatch(header: string, headers: Record<string, string> = {}): Problem {

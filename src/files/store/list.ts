@@ -27,13 +27,16 @@ export async function listFiles(env: Env, { prefix, limit, cursor, base }: PageR
   const rows = shards.flat().toSorted((a, b) => (a.id < b.id ? -1 : 1));
   const page = rows.slice(0, limit);
   const last = page.at(-1);
-  const next = rows.length > limit && last ? Buffer.from(last.id).toString("base64url") : null;
+  const next = rows.length > limit && last ? cursorOf(last.id) : null;
   return { files: page.map((row) => toFile(row, base)), next };
 }
 
+const cursorOf = (id: string): string => Buffer.from(id).toString("base64url");
+
 function readCursor(cursor: string): string {
   const id = Buffer.from(cursor, "base64url").toString();
-  if (fileIdSchema.safeParse(id).success) return id;
+  // Encoded again, because decoding skips what is not base64.
+  if (fileIdSchema.safeParse(id).success && cursorOf(id) === cursor) return id;
   const detail = "The cursor is not the `next` of any page.";
   throw new Problem("invalid", detail, { errors: [{ at: "query/cursor", detail }] });
 }

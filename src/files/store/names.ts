@@ -14,9 +14,15 @@ export const fileIdSchema = z
     "an id has 1 to 128 letters, digits, `.`, `_` or `-`, and does not begin with a dot",
   );
 
-/** The last part of whatever path the client sent, as Unicode without control characters; may be empty. */
+/**
+ * Characters that are not part of a name: controls, line and paragraph separators, and those that change the direction
+ * of text, by which `annexe<U+202E>fdp.exe` shows as `annexeexe.pdf` (Unicode TR 36 §3.8).
+ */
+const INVISIBLE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
+
+/** The last part of whatever path the client sent, as Unicode without invisible characters; may be empty. */
 export function cleanFilename(sent: string): string {
-  const name = sent.toWellFormed().replaceAll(/\p{Cc}/gu, "");
+  const name = sent.toWellFormed().replaceAll(INVISIBLE, "");
   const base = name.slice(name.lastIndexOf("/") + 1);
   // Only Windows has paths with backslashes; they begin with a drive, a server, or a parent folder.
   const last = /^([a-z]:|\\|\.\.?)\\/i.test(base) ? base.slice(base.lastIndexOf("\\") + 1) : base;
@@ -30,17 +36,33 @@ export function checkFilename(filename: string): void {
   throw new Problem("invalid", detail, { errors: [{ at: "filename", detail }] });
 }
 
-/** The file name in a request's Content-Disposition (RFC 6266, RFC 8187); undefined if there is none. */
+/**
+ * The file name in a request's Content-Disposition (RFC 6266, RFC 8187); undefined if there is none. Throws a `Problem`
+ * 400 if the header has two of them, has quotes that are not closed, or is not UTF-8.
+ */
 export function readFilename(headers: Headers): string | undefined {
   const header = headers.get("Content-Disposition");
-  return header === null ? undefined : parseDisposition(header).parameters.filename;
+  if (header === null) return undefined;
+  // The runtime reads headers as UTF-8, and puts this where a byte is none.
+  if (header.includes("\ufffd")) throw malformed("is not UTF-8: encode the name as filename* (RFC 8187)");
+  // A quoted string that is not closed goes to the end: so the header is gone through once, whatever it says.
+  const unquoted = header.replaceAll(/"(?:[^"\\]|\\[^])*(?:"|\\?$)/g, (text) =>
+    isClosed(text) ? "quoted" : '"',
+  );
+  if (unquoted.includes('"')) throw malformed("has quotes that are not closed");
+  const isTwice = TWICE.some((twice) => (unquoted.match(twice)?.length ?? 0) > 1);
+  if (isTwice) throw malformed("was sent twice, or names the file twice");
+  return parseDisposition(header).parameters.filename;
 }
 
-/** The media type that the client sent, without parameters; `application/octet-stream` if it is not a valid one. */
-export function cleanMediaType(sent: string | null | undefined): string {
-  const [type = ""] = (sent ?? "").split(";", 1);
-  const clean = type.trim().toLowerCase();
-  return clean.length <= 127 && /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/.test(clean)
-    ? clean
-    : "application/octet-stream";
-}
+/** Whether a quoted string ends with a quote that no backslash escapes. */
+const isClosed = (text: string) => text.length > 1 && /[^\\](?:\\\\)*"$/.test(text);
+
+/** What can come once only. Two fields are one here, with a comma between their values. */
+const TWICE = [
+  /(?:^|,)[\t ]*(?:attachment|inline|form-data)(?=[\t ]*(?:[;,]|$))/gi,
+  /;[\t ]*filename[\t ]*=/gi,
+  /;[\t ]*filename\*[\t ]*=/gi,
+];
+
+const malformed = (reason: string) => new Problem("malformed", `The header Content-Disposition ${reason}.`);

@@ -1,10 +1,11 @@
 /** Files, for the code of this Worker: `openFile` reads one from a task or a route. */
-import type { FileRow } from "./schema.ts";
+import type { FileRow, FoundFile } from "./schema.ts";
 import { catalogueOf } from "./shards.ts";
 
 interface StoredFileInfo {
   id: string;
   filename: string;
+  /** From the client, with its parameters, such as `text/plain; charset=utf-8`. */
   contentType: string;
   /** Of the whole file, in bytes. */
   size: number;
@@ -76,8 +77,8 @@ const MAX_TRIES = 3;
 export async function readCurrentVersion<T>(
   env: Env,
   id: string,
-  read: (row: FileRow) => Promise<T | null>,
-): Promise<{ row: FileRow; value: T } | undefined> {
+  read: (row: FoundFile) => Promise<T | null>,
+): Promise<{ row: FoundFile; value: T } | undefined> {
   for (let tries = 1; ; tries++) {
     const row = await catalogueOf(env, id).find(id);
     if (!row) return undefined;

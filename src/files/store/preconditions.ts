@@ -13,10 +13,10 @@ export interface Preconditions {
   ifUnmodifiedSince: string | null;
 }
 
-/** What identifies the current version: its strong ETag, and when it was written. */
+/** What identifies the current version: its strong ETag, and its date (version-date.ts). */
 export interface Validators {
   etag: string;
-  modifiedAtMs: number;
+  datedAtMs: number;
 }
 
 export type PreconditionResult = "proceed" | "not-modified" | "failed";
@@ -60,14 +60,12 @@ export function evaluatePreconditions(
   return "proceed";
 }
 
-/** Whether the Range applies: If-Range is missing, or names the current version by ETag or date (§13.1.5). */
-export function ifRangeMatches(ifRange: string | null, current: Validators): boolean {
-  if (ifRange === null) return true;
-  const text = ifRange.trim();
-  if (text.startsWith('"') || text.startsWith("W/")) return text === current.etag;
-  const sinceMs = parseHttpDate(text);
-  return sinceMs !== undefined && sinceMs === wholeSeconds(current.modifiedAtMs);
-}
+/**
+ * Whether the Range applies: If-Range is missing, or is the ETag of the current version. A date never is enough: a client
+ * must not send one where it has an ETag, and a date alone is no strong validator (§13.1.5).
+ */
+export const ifRangeMatches = (ifRange: string | null, current: Validators): boolean =>
+  ifRange === null || ifRange.trim() === current.etag;
 
 /** The header is `*` or a list of entity tags. A weak tag matches only in the weak comparison (§8.8.3.2). */
 function matches(header: string, current: Validators | undefined, isWeak: boolean): boolean {
@@ -80,7 +78,7 @@ function matches(header: string, current: Validators | undefined, isWeak: boolea
 /** Undefined if the date cannot be parsed or there is no file: the header is then ignored (§13.1.3, §13.1.4). */
 function isModifiedSince(current: Validators | undefined, date: string): boolean | undefined {
   const sinceMs = parseHttpDate(date);
-  return current && sinceMs !== undefined ? wholeSeconds(current.modifiedAtMs) > sinceMs : undefined;
+  return current && sinceMs !== undefined ? current.datedAtMs > sinceMs : undefined;
 }
 
 const MONTHS = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)";
@@ -97,5 +95,3 @@ function parseHttpDate(text: string): number | undefined {
   const ms = Date.parse(isAsctime ? `${text} GMT` : text);
   return Number.isNaN(ms) ? undefined : ms;
 }
-
-const wholeSeconds = (ms: number) => Math.floor(ms / 1000) * 1000;

@@ -10,14 +10,19 @@ export type FileRow = {
   content_type: string;
   /** In bytes. */
   size: number;
-  /** Hexadecimal; quoted, it is the ETag. */
+  /** Hexadecimal. */
   sha256: string;
   modified_at_ms: number;
+  /** Its date in HTTP (version-date.ts), which may be up to a second later. */
+  dated_at_ms: number;
   /** 1 if this version replaced another. */
   is_replacement: number;
   /** From then on readers no longer find it; null: it does not expire. */
   expires_at_ms: number | null;
 };
+
+/** A row, and its `Last-Modified` at the moment when it was read. */
+export type FoundFile = FileRow & { last_modified_ms: number };
 
 export const CREATE_TABLES = `
   CREATE TABLE IF NOT EXISTS file (
@@ -28,6 +33,7 @@ export const CREATE_TABLES = `
     size           INTEGER NOT NULL,
     sha256         TEXT NOT NULL,
     modified_at_ms INTEGER NOT NULL,
+    dated_at_ms    INTEGER NOT NULL,
     is_replacement INTEGER NOT NULL,
     expires_at_ms  INTEGER
   ) STRICT, WITHOUT ROWID;
@@ -51,8 +57,9 @@ export const fileSchema = z
     id: z.string(),
     url: z.url(),
     size: z.int().meta({ description: "In bytes." }),
-    contentType: z.string(),
-    sha256: z.string().meta({ description: "Hexadecimal; quoted, it is the ETag." }),
+    contentType: z.string().meta({ description: "From the client, with its parameters." }),
+    sha256: z.string().meta({ description: "Of the bytes, hexadecimal." }),
+    etag: z.string().meta({ description: "Of this version, for `If-Match`: each upload makes a new one." }),
     modifiedAt: z.iso.datetime(),
     expiresAt: z.iso
       .datetime()
@@ -82,6 +89,7 @@ export function toFile(row: FileRow, base: string): z.output<typeof fileSchema> 
     size: row.size,
     contentType: row.content_type,
     sha256: row.sha256,
+    etag: etagOf(row),
     modifiedAt: new Date(row.modified_at_ms).toISOString(),
     expiresAt: row.expires_at_ms === null ? null : new Date(row.expires_at_ms).toISOString(),
   };
@@ -92,17 +100,21 @@ export const fileUrl = (id: string, base: string) => new URL(`/files/${id}`, bas
 /** What preconditions are compared with. */
 export const validatorsOf = (row: FileRow): Validators => ({
   etag: etagOf(row),
-  modifiedAtMs: row.modified_at_ms,
+  datedAtMs: row.dated_at_ms,
 });
 
-export const etagOf = ({ sha256 }: Pick<FileRow, "sha256">) => `"${sha256}"`;
+/**
+ * A strong ETag that tells versions apart, not only bytes (RFC 9110 §8.8.1): the same bytes may come again under another
+ * name or type, and whoever removes a version by its ETag does not mean the one after it.
+ */
+export const etagOf = ({ blob }: Pick<FileRow, "blob">) => `"${blob.slice(blob.lastIndexOf("/") + 1)}"`;
 
 /** 100 years. */
 const MAX_EXPIRES_IN_S = 100 * 365 * 86_400;
 
 const seconds = z
   .string()
-  .regex(/^\d{1,10}$/, "a whole number of seconds")
+  .regex(/^\d+$/, "a whole number of seconds")
   .transform(Number)
   .pipe(z.number().min(1).max(MAX_EXPIRES_IN_S));
 

@@ -1,17 +1,39 @@
 /** Header fields that several kinds of upload read. */
 import { Problem } from "../../kernel/problem.ts";
 
-/** A whole number of bytes, 0 or more; null if the field is missing. Throws a `Problem` 400 for anything else. */
+/**
+ * A whole number of bytes, 0 or more; null if the field is missing. Throws a `Problem` 400 for anything else. However
+ * large it is, it is a number: the caller says that it is too large. One beyond 2^53 is not exact.
+ */
 export function readSize(headers: Headers, name: string): number | null {
   const text = headers.get(name);
   if (text === null) return null;
-  if (/^\d{1,15}$/.test(text)) return Number(text);
+  if (/^\d+$/.test(text)) return Number(text);
   throw new Problem("malformed", `The header ${name} is not a number of bytes.`);
 }
 
 /**
+ * Throws a `Problem` 415 if the bytes are encoded, e.g. by gzip: a file is stored exactly as it arrives, and nothing
+ * would tell its readers that they have to decode it.
+ */
+export function rejectContentCoding(headers: Pick<Headers, "get">, what = "file"): void {
+  const codings = (headers.get("Content-Encoding") ?? "")
+    .split(",")
+    .map((coding) => coding.trim().toLowerCase());
+  if (codings.every((coding) => coding === "" || coding === "identity")) return;
+  throw new Problem(
+    "unsupported-media",
+    `Send the ${what} without Content-Encoding (identity): it is stored exactly as it arrives.`,
+    { headers: { "Accept-Encoding": "identity" } },
+  );
+}
+
+/** Metadata of tus that is read here, as UTF-8. All other values may be any bytes. */
+const TEXT_KEYS = ["filename", "name", "filetype", "type", "expires_in", "task"];
+
+/**
  * The pairs of tus's `Upload-Metadata`: each key has a value in base64, which may be empty. Throws a `Problem` 400 for
- * anything else, and for a key that comes twice.
+ * anything else, for a key that comes twice, and for text that is not UTF-8.
  */
 export function readMetadata(header: string | null): Map<string, string> {
   const entries = new Map<string, string>();
@@ -23,7 +45,12 @@ export function readMetadata(header: string | null): Map<string, string> {
         "Upload-Metadata is not a list of different keys, each with a value in base64.",
       );
     }
-    entries.set(key, Buffer.from(value, "base64").toString("utf8"));
+    const bytes = Buffer.from(value, "base64");
+    const text = bytes.toString("utf8");
+    if (TEXT_KEYS.includes(key) && !bytes.equals(Buffer.from(text))) {
+      throw new Problem("malformed", `The value of ${key} in Upload-Metadata is not the base64 of UTF-8.`);
+    }
+    entries.set(key, text);
   }
   return entries;
 }

@@ -7,10 +7,24 @@
  * requested, and anything malformed is a `Problem`.
  */
 import { Problem } from "../../kernel/problem.ts";
+import type { HeaderFields } from "../store/digests.ts";
 
-export interface PartHeader {
-  /** Names are in lower case. Values are bytes as latin1; `Buffer.from(value, "latin1")` restores them. */
-  get(name: string): string | undefined;
+/** The header of a part. Its values are bytes as latin1; `Buffer.from(value, "latin1")` restores them. */
+export class PartHeader implements HeaderFields {
+  readonly #fields: Map<string, string>;
+
+  /** The names of the fields are in lower case. */
+  constructor(fields: Map<string, string>) {
+    this.#fields = fields;
+  }
+
+  get(name: string): string | null {
+    return this.#fields.get(name.toLowerCase()) ?? null;
+  }
+
+  keys(): Iterable<string> {
+    return this.#fields.keys();
+  }
 }
 
 /** Sizes are in bytes. */
@@ -39,10 +53,11 @@ export class MultipartReader {
   #isPreamble = true;
   /** How much of the buffer is the line end before the content. It is kept because a delimiter may begin with it. */
   #lead = CRLF.length;
+  #hasEnded = false;
 
   constructor(chunks: AsyncIterable<Uint8Array>, boundary: string, limits: HeaderLimits) {
     this.#chunks = chunks[Symbol.asyncIterator]();
-    this.#delimiter = Buffer.from(`\r\n--${boundary}`);
+    this.#delimiter = Buffer.from(`\r\n--${boundary}`, "latin1");
     this.#limits = limits;
   }
 
@@ -75,6 +90,11 @@ export class MultipartReader {
       if (bytes.length > 0) yield bytes;
       if (found === -1) await this.#readMore();
     }
+  }
+
+  /** Whether the body was read to its end, with all that follows the last boundary. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
   }
 
   /** Stops reading the body, wherever it is. */
@@ -125,7 +145,10 @@ export class MultipartReader {
   async #readEpilogue(): Promise<undefined> {
     for (let size = this.#buffer.length; size <= MAX_SURROUNDING; ) {
       const { done, value } = await this.#chunks.next();
-      if (done === true) return undefined;
+      if (done === true) {
+        this.#hasEnded = true;
+        return undefined;
+      }
       size += value.length;
     }
     return undefined;
@@ -158,7 +181,7 @@ function parseHeader(text: string, maxFields: number): PartHeader {
     if (fields.has(name)) throw new Problem("malformed", `A part has the header field ${name} twice.`);
     fields.set(name, trimBlanks(line.slice(colon + 1)));
   }
-  return fields;
+  return new PartHeader(fields);
 }
 
 /** Not `trim`, which would take some bytes of UTF-8 for spaces. */

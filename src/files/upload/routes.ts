@@ -16,9 +16,11 @@ const ANY_FIELDS = {
   additionalProperties: { oneOf: [BINARY, { type: "string" as const }] },
 };
 const FORM_PROBLEMS = {
-  400: "The form breaks off, is malformed, or has no valid boundary.",
+  400:
+    "The form breaks off, is malformed, has no valid boundary, has text that is not in its charset, does not match " +
+    "a digest, or has one that is not checked here.",
   413: "The form has too many parts, or one of them is too long; `detail` says which limit was exceeded.",
-  415: "The body is not multipart/form-data.",
+  415: "The body is not multipart/form-data, or it or a part of it has an encoding that is not known.",
 };
 
 const uploadFileRoute = createRoute({
@@ -60,7 +62,9 @@ const uploadFilesRoute = createRoute({
   summary: "Upload any number of files from a form",
   description:
     "Stores all files or none: if anything in the form is invalid, even after the last file, no file is kept. An " +
-    "empty file input is not a file.",
+    "empty file input is not a file. A part's `Content-Transfer-Encoding` (base64, quoted-printable) is decoded; its " +
+    "`charset`, or that of the form in a field `_charset_`, counts for text. Digests of the form or of a part " +
+    "(`Content-Digest`, `Repr-Digest`, `Content-MD5`) are verified.",
   ...needs("write"),
   request: {
     query: uploadQuerySchema,
@@ -84,14 +88,15 @@ const putFileRoute = createRoute({
   summary: "Store the body under an id of your choice",
   description:
     "Creates or replaces a file. `If-None-Match: *` only creates; `If-Match: <etag>` only replaces that version. " +
-    "`Content-Digest` or `Repr-Digest` (sha-256, sha-512) and `Content-MD5` are verified. The name of the file " +
+    "`Content-Digest` and `Repr-Digest` (sha-256, sha-512, sha, md5) and `Content-MD5` are verified. The name of the file " +
     "comes from a `Content-Disposition` header; without one it is the id.",
   ...needs("write"),
   request: {
     params: z.object({ id: fileIdSchema.meta({ example: "hello.txt" }) }),
     query: uploadQuerySchema,
     body: {
-      description: "The bytes of the file, of any media type. `Content-Type` becomes the type of the file.",
+      description:
+        "The bytes of the file, of any media type. `Content-Type`, with its parameters, becomes its type.",
       content: { ...TEXT, ...BYTES },
     },
   },
@@ -99,11 +104,11 @@ const putFileRoute = createRoute({
     200: json("The file is replaced.", storedFileSchema),
     201: json("The file is created.", storedFileSchema),
     ...problems({
-      400: "The body broke off, or does not match a digest.",
+      400: "The body broke off, does not match a digest, has one that is not checked here, or is a part of a file.",
       409: "The upload took more than a day.",
       412: "A precondition does not hold.",
       413: "The file is longer than MAX_FILE_BYTES.",
-      415: "The request has a Content-Encoding; only identity is accepted.",
+      415: "The request has a Content-Encoding (only identity is accepted), or is a form.",
       422: "The id or a query parameter is invalid.",
     }),
   },
@@ -117,7 +122,10 @@ export const storeRoutes = createRouter()
       checkFile: checkOnlyFile,
       checkField: checkOtherField,
       checkCount: (count) => {
-        if (count === 0) throw invalidFile('There is no file in the form; send one in the field "file".');
+        if (count === 0)
+          throw invalidFile(
+            'There is no file in the form, or none was chosen; send one in the field "file".',
+          );
       },
     });
     // If the client disconnects, this handler ends, but what it leaves behind must still be removed.
@@ -148,9 +156,8 @@ export const storeRoutes = createRouter()
     return c.json(file, 201, { ETag: etag, Location: file.url });
   });
 
-function checkOnlyFile(field: string, filename: string, count: number): void {
+function checkOnlyFile(field: string, count: number): void {
   if (field !== "file") throw invalidFile('The file is in another field; send it in the field "file".');
-  if (filename === "") throw invalidFile("The file has no name: no file was chosen.");
   if (count > 0) throw invalidFile("The form has more than one file; send it to /files.");
 }
 

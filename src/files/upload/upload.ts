@@ -9,7 +9,8 @@ import { discardBlob, type StoredBlob, writeBlob } from "../store/blob-writer.ts
 import { limitSize, readChunks } from "../store/body.ts";
 import type { CommitResult, NewFile } from "../store/catalogue.ts";
 import { readContentDigests } from "../store/digests.ts";
-import { checkFilename, cleanFilename, cleanMediaType, readFilename } from "../store/names.ts";
+import { cleanMediaType, essenceOf } from "../store/media-type.ts";
+import { checkFilename, cleanFilename, readFilename } from "../store/names.ts";
 import {
   evaluatePreconditions,
   hasPreconditions,
@@ -28,9 +29,10 @@ import {
 } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
 import { catalogueOf, newFileId } from "../store/shards.ts";
-import { readSize } from "../store/upload-headers.ts";
+import { readSize, rejectContentCoding } from "../store/upload-headers.ts";
 import { startTask, taskLink } from "../store/upload-task.ts";
 import { type FilePart, readForm } from "./form.ts";
+import { rejectPieces } from "./whole.ts";
 
 /** A file whose bytes are in R2, with its metadata; not visible yet. */
 interface WrittenFile extends StoredBlob {
@@ -45,7 +47,7 @@ export interface FormResult {
 
 interface FormRules {
   /** Throws a `Problem` if the route does not accept such a file; `count` is how many came before it. */
-  checkFile: (field: string, filename: string, count: number) => void;
+  checkFile: (field: string, count: number) => void;
   checkField: (name: string) => void;
   /** Throws a `Problem` if the number of files is wrong. */
   checkCount: (count: number) => void;
@@ -61,11 +63,13 @@ export async function uploadForm(
   const { maxUnknownBytes } = readFileSettings(env);
   const files: (WrittenFile & { field: string })[] = [];
   let hasBegun = false;
-  const fields: FormResult["fields"] = [];
+  let fields: FormResult["fields"] = [];
   const onFile = async ({ field, filename: sent, contentType, chunks }: FilePart) => {
+    // A browser sends an input that was left empty as a file without name and bytes. It is not a file, in any field.
+    if (sent === "" && (await isEmpty(chunks))) return;
     const filename = cleanFilename(sent);
-    rules.checkFile(field, filename, files.length);
-    if (filename === "") return expectNothingChosen(chunks);
+    rules.checkFile(field, files.length);
+    if (filename === "") throw withoutName(field, contentType);
     checkFilename(filename);
     hasBegun = true;
     const id = newFileId(files[0]?.id);
@@ -73,12 +77,8 @@ export async function uploadForm(
     const written = await writeBlob(env, incoming);
     files.push({ ...written, filename, contentType: cleanMediaType(contentType), field });
   };
-  const onField = (name: string, value: string) => {
-    rules.checkField(name);
-    fields.push({ name, value });
-  };
   try {
-    await readForm(request, { onFile, onField });
+    fields = await readForm(request, { onFile, onField: rules.checkField });
     rules.checkCount(files.length);
   } catch (error) {
     await Promise.all(files.map((file) => discardBlob(env, file)));
@@ -89,13 +89,18 @@ export async function uploadForm(
   return { files: stored.map((file, i) => ({ field: files[i]?.field ?? "", ...file })), fields };
 }
 
-/** A browser sends an empty file input as a file without name and bytes. It is not a file. */
-async function expectNothingChosen(chunks: AsyncIterable<Uint8Array>): Promise<void> {
+async function isEmpty(chunks: AsyncIterable<Uint8Array>): Promise<boolean> {
   for await (const chunk of chunks) {
-    if (chunk.length === 0) continue;
-    const detail = "A file has no name.";
-    throw new Problem("invalid", detail, { errors: [{ at: "form", detail }] });
+    if (chunk.length > 0) return false;
   }
+  return true;
+}
+
+function withoutName(field: string, contentType: string): Problem {
+  const detail =
+    `The file in the field ${JSON.stringify(field)} has no name: give it a filename, or if it is a field, a type that ` +
+    `is text, which ${JSON.stringify(contentType)} is not.`;
+  return new Problem("invalid", detail, { errors: [{ at: "form", detail }] });
 }
 
 /** Stores the body of a PUT under the id. If the request is invalid, throws a `Problem` and changes nothing. */
@@ -168,16 +173,13 @@ function addNothingWasKept(error: unknown): Problem {
 }
 
 function checkPutHeaders(headers: Headers): void {
-  if (headers.has("Content-Range")) {
-    // RFC 9110 §14.5: a server that does not support partial PUT must not take a part for the whole.
-    throw new Problem("malformed", "A PUT stores the whole file; to send it in pieces, use /uploads.");
-  }
-  const encoding = headers.get("Content-Encoding") ?? "identity";
-  if (encoding.toLowerCase() !== "identity") {
+  rejectPieces(headers);
+  rejectContentCoding(headers);
+  // As curl sends it for `-X PUT -F`: whoever sends a form does not mean its boundaries to become part of the file.
+  if (essenceOf(headers.get("Content-Type") ?? "") === "multipart/form-data") {
     throw new Problem(
       "unsupported-media",
-      "Send the file without Content-Encoding (identity): it is stored exactly as it arrives.",
-      { headers: { "Accept-Encoding": "identity" } },
+      "A PUT stores its body as it is; to send a form, POST it to /files.",
     );
   }
 }

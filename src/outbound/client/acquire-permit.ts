@@ -1,12 +1,15 @@
 /**
  * The caller's side of the semaphore: acquires a permit, keeps it through restarts of the object, and releases it.
  */
+import { countCallers } from "../../kernel/access.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Problem } from "../../kernel/problem.ts";
+import { tooManyRequests } from "../../kernel/rate-limit.ts";
 import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
-import type { Feedback, Lease, PermitRequest, RefusalReason } from "../semaphore/permit-types.ts";
+import type { Feedback, Lease, PermitRequest, Refusal } from "../semaphore/permit-types.ts";
 import type { WaitResult } from "../semaphore/semaphore.ts";
 import type { Upstream } from "../upstreams.ts";
+import { startHeadReport } from "./head-report.ts";
 
 /** A permit ends this long after its holder's last sign of life. */
 const LEASE_MS = 15_000;
@@ -24,11 +27,17 @@ export interface Permit {
   queuedMs: number;
   /** Aborts when the lease is about to end because it could not be renewed. The call must end before that. */
   signal: AbortSignal;
+  /** Say what the head of the response says. `endsSoon`: the release, with the same feedback, follows at once. */
+  onHead(feedback: Feedback, endsSoon: boolean): void;
   /** Releases the permit and reports how the call went. Resolves to true if the call failed and may be retried. */
   release(feedback: Feedback): Promise<boolean>;
 }
 
-export type AcquireOptions = Pick<PermitRequest, "holder" | "priority" | "isRetry"> & { signal: AbortSignal };
+export interface AcquireOptions extends Pick<PermitRequest, "holder" | "priority" | "isRetry"> {
+  /** Under which the call shares the queue with others. */
+  name: string;
+  signal: AbortSignal;
+}
 
 /**
  * Acquires a permit, waits for it in the queue if necessary, and keeps it renewed. Throws a 503 `Problem` if the
@@ -36,23 +45,31 @@ export type AcquireOptions = Pick<PermitRequest, "holder" | "priority" | "isRetr
  */
 export async function acquirePermit(env: Env, upstream: Upstream, options: AcquireOptions): Promise<Permit> {
   const requestedAtMs = Date.now();
-  const { signal, ...rest } = options;
+  const { signal, name, ...rest } = options;
   const leaseId = crypto.randomUUID();
-  const request: PermitRequest = { ...rest, leaseId, leaseMs: LEASE_MS };
+  const share = { of: name, maxWaiting: maxWaitingOf(env, upstream) };
+  const request: PermitRequest = { ...rest, share, leaseId, leaseMs: LEASE_MS };
   const granted = await untilGranted(env, upstream, request, signal);
   const renewal = keepRenewed(env, upstream, request, granted);
-  const fence = granted.lease.fence;
+  const { fence, isProbe } = granted.lease;
+  const fields = { upstream: upstream.name, leaseId, fence };
+  const head = startHeadReport(isProbe, (feedback) => {
+    semaphoreOf(env, upstream)
+      .reportHead(leaseId, feedback)
+      .catch((error: unknown) => log("warn", "head not reported", { ...fields, ...errorFields(error) }));
+  });
   return {
     fence,
     queuedMs: Date.now() - requestedAtMs,
     signal: renewal.signal,
+    onHead: (feedback, endsSoon) => head.onHead(feedback, endsSoon),
     release: async (feedback) => {
+      head.stop();
       const ticket = renewal.stop();
       try {
         return await retry(() => semaphoreOf(env, upstream).release(leaseId, feedback), RESTART_PAUSES_MS);
       } catch (error) {
-        const fields = { upstream: upstream.name, leaseId, fence, ...errorFields(error) };
-        log("error", "permit not released: held until its lease ends", fields);
+        log("error", "permit not released: held until its lease ends", { ...fields, ...errorFields(error) });
         return false;
       } finally {
         ticket[Symbol.dispose]();
@@ -88,12 +105,12 @@ async function untilGranted(
       { ...request, ...(arrivedAtMs && { arrivedAtMs }) },
       signal,
     );
-    if (acquired.is === "refused") throw refused(upstream, acquired.reason, acquired.retryAfterMs);
+    if (acquired.is === "refused") throw refused(env, upstream, acquired);
     arrivedAtMs ??= acquired.is === "granted" ? acquired.lease.grantedAtMs : acquired.arrivedAtMs;
     const { ticket } = acquired;
     const wait = async () => semaphore.wait(request.leaseId).catch((): WaitResult => ({ is: "gone" }));
     const result = acquired.is === "granted" ? acquired : await untilAborted(wait, signal, ticket);
-    if (result.is === "refused") throw refused(upstream, result.reason, result.retryAfterMs);
+    if (result.is === "refused") throw refused(env, upstream, result);
     if (result.is === "gone") await scheduler.wait(20 * (0.5 + Math.random()));
     else if (Date.now() - requestedAtMs < MAX_GRANT_AGE_MS)
       return { lease: result.lease, ticket, requestedAtMs };
@@ -182,11 +199,23 @@ function keepRenewed(env: Env, upstream: Upstream, request: PermitRequest, grant
   return { signal: abort.signal, stop };
 }
 
-function refused(upstream: Upstream, reason: RefusalReason, retryAfterMs: number): Problem {
+/** Half of the queue is for others, if there are any. */
+function maxWaitingOf(env: Env, { maxWaiters }: Upstream): number {
+  return countCallers(env) > 1 ? Math.ceil(maxWaiters / 2) : maxWaiters;
+}
+
+function refused(env: Env, upstream: Upstream, { reason, retryAfterMs, byOperator }: Refusal): Problem {
+  if (reason === "too-many-requests") {
+    const share = { policy: "queue", quota: maxWaitingOf(env, upstream) };
+    const detail = `${share.quota} of your calls already wait for "${upstream.name}". The rest of its queue is for others.`;
+    return tooManyRequests(share, detail, retryAfterMs);
+  }
   const detail = {
     "queue-full": `${upstream.maxWaiters} calls already wait for "${upstream.name}".`,
     "wait-limit": `No permit for "${upstream.name}" became free within ${upstream.maxWaitMs} ms.`,
-    paused: `"${upstream.name}" is paused: by an operator, or because the upstream asked for it (Retry-After).`,
+    paused: byOperator
+      ? `An operator has paused "${upstream.name}", for an unknown time. Retry-After is a guess.`
+      : `"${upstream.name}" is paused, because the upstream asked for it (Retry-After).`,
     "breaker-open": `"${upstream.name}" has failed too often, so it is not called for a while.`,
   }[reason];
   return new Problem(reason, detail, {

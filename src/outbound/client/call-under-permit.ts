@@ -6,19 +6,25 @@
  * body.
  *
  * When the caller goes away, its call goes on until the head of the response has come, or until the timeout. Many
- * upstreams keep working for a client that has gone, and the permit must say so.
+ * upstreams keep working for a client that has gone, and the permit must say so. If its own upload breaks off, there
+ * is nothing left to work on, and the call ends at once.
+ *
+ * The upstream's breaker counts what the upstream did. What a client did, or this Worker, has the outcome `unknown`.
  */
 import { errorFields, log } from "../../kernel/log.ts";
-import { Problem } from "../../kernel/problem.ts";
 import type { Feedback } from "../semaphore/permit-types.ts";
 import type { Priority } from "../semaphore/wait-queue.ts";
 import type { Upstream } from "../upstreams.ts";
 import { acquirePermit, type Permit } from "./acquire-permit.ts";
-import { CLOSING_MS, MAX_READ_AHEAD_BYTES, readAhead, trackRequestBody, trackResponseBody } from "./body.ts";
-import { call, type UpstreamRequest } from "./call.ts";
-import { retryAfterMs } from "./headers.ts";
+import { type CallResult, call, type UpstreamRequest } from "./call.ts";
+import { contentLength } from "./content-length.ts";
+import { isUnreachable, isUpstreamFault } from "./errors.ts";
+import { feedbackOn, readRetryAfter } from "./feedback.ts";
+import { CLOSING_MS, MAX_READ_AHEAD_BYTES, readAhead, trackResponseBody } from "./response-body.ts";
 import { withTiming } from "./server-timing.ts";
 import { type SilenceTimeout, startSilenceTimeout } from "./silence-timeout.ts";
+import { startUpload } from "./upload.ts";
+import { relay } from "./websocket.ts";
 
 /** On whose behalf a call is made. */
 export interface Caller {
@@ -34,7 +40,7 @@ export interface Caller {
 }
 
 /** What came of a try, and whether another may follow, after `retryAfterMs`. */
-export type TryResult = ({ response: Response; isRedirected: boolean } | { error: unknown }) & {
+export type TryResult = (CallResult | { error: unknown }) & {
   queuedMs: number;
   upstreamMs: number;
   mayRetry: boolean;
@@ -61,39 +67,50 @@ export async function callUnderPermit(
   const fields = { upstream: upstream.name, requestId, fence: permit.fence };
   const timing = () => ({ queuedMs: permit.queuedMs, upstreamMs: Date.now() - startedAtMs });
   try {
-    const { response, isRedirected } = await call(
+    const { response, isRedirected, url } = await call(
       caller.env,
       upstream,
-      trackRequestBody(request, timeout),
+      { ...request, body: startUpload(request, timeout) },
       timeout,
     );
+    const retryAtMs = readRetryAfter(response.headers, upstream);
     const result = {
       ...timing(),
       isRedirected,
+      url,
       mayRetry: false,
-      retryAfterMs: retryAfterMs(response.headers, Date.now()) ?? 0,
+      retryAfterMs: retryAtMs === undefined ? 0 : retryAtMs - Date.now(),
     };
     log("info", "upstream responded", { ...fields, status: response.status, ...timing() });
-    const isRetryable = !isLast && !signal.aborted && isWorthRetrying(response, upstream);
-    if (!isRetryable && !isSmall(response, upstream)) {
-      return { ...result, response: untilEnd(response, upstream, timeout, end) };
-    }
+    const feedback = () => feedbackOn(response.status, retryAtMs);
+    const isRetryable =
+      !isLast && !signal.aborted && isWorthRetrying(response.status, result.retryAfterMs, upstream);
+    const isQuick = isSmall(response, upstream);
+    permit.onHead(feedback(), isQuick);
+    const passOn = (passed: Response) => ({
+      ...result,
+      response: untilEnd(passed, upstream, timeout, feedback, end),
+    });
+    if (response.webSocket)
+      return { ...result, response: untilClosed(response, response.webSocket, permit, timeout, end) };
+    if (!isRetryable && !isQuick) return passOn(response);
     const ahead = await readAhead(response, timeout);
-    if (!ahead.isWhole) return { ...result, response: untilEnd(ahead.response, upstream, timeout, end) };
-    end({ ...feedbackOn(response), wantsRetry: isRetryable });
+    if (!ahead.isWhole) return passOn(ahead.response);
+    end({ ...feedback(), wantsRetry: isRetryable });
     if (isRetryable) return { ...result, mayRetry: await released, response: ahead.response };
     // Lets the release leave, and the next caller be served, before this response is rendered: worth 0.05 of
     // utilisation.
     await scheduler.wait(0);
     return { ...result, response: ahead.response };
   } catch (error) {
-    log("warn", "upstream failed", { ...fields, ...errorFields(error) });
+    log("warn", isUpstreamFault(error) ? "upstream failed" : "call failed", {
+      ...fields,
+      ...errorFields(error),
+    });
+    timeout.abort(error); // whatever is still being uploaded
     // The upstream gets a moment to see this call end before another takes its place.
     await scheduler.wait(CLOSING_MS);
-    const kind = error instanceof Problem ? error.kind : undefined;
-    const isUnreachable = kind === "upstream-unreachable";
-    const outcome = isUnreachable || kind === "upstream-timeout" ? "failed" : "unknown";
-    end({ outcome, wantsRetry: isUnreachable && !isLast && !signal.aborted });
+    end({ outcome: outcomeOf(error), wantsRetry: isUnreachable(error) && !isLast && !signal.aborted });
     return { ...timing(), error, mayRetry: await released, retryAfterMs: 0 };
   }
 }
@@ -101,7 +118,7 @@ export async function callUnderPermit(
 async function acquire(caller: Caller, upstream: Upstream, isRetry: boolean): Promise<Permit> {
   const { env, name, priority, signal, requestId } = caller;
   const requestedAtMs = Date.now();
-  const options = { holder: `${name} ${requestId}`, priority, isRetry, signal };
+  const options = { holder: `${name} ${requestId}`, name, priority, isRetry, signal };
   return acquirePermit(env, upstream, options).catch((error: unknown) => {
     throw withTiming(error, { queuedMs: Date.now() - requestedAtMs, upstreamMs: 0, tries: 1 });
   });
@@ -125,40 +142,43 @@ function releaseAtEnd({ ctx }: Caller, permit: Permit, timeout: SilenceTimeout) 
 /** The same response. When its body has ended, in whatever way, `end` is called with how it went. */
 function untilEnd(
   response: Response,
-  upstream: Upstream,
+  { maxResponseBytes }: Upstream,
+  timeout: SilenceTimeout,
+  feedback: () => Feedback,
+  end: (feedback: Feedback) => void,
+): Response {
+  const onEnd = (error?: unknown) => end(error === undefined ? feedback() : { outcome: outcomeOf(error) });
+  return trackResponseBody(response, { timeout, maxBytes: maxResponseBytes, onEnd });
+}
+
+/** The same response. When its WebSocket has ended, in whatever way, `end` is called with how it went. */
+function untilClosed(
+  response: Response,
+  socket: WebSocket,
+  { signal }: Permit,
   timeout: SilenceTimeout,
   end: (feedback: Feedback) => void,
 ): Response {
-  // When a body breaks off, we cannot tell whether the upstream or the reader stopped.
-  const onEnd = (error?: unknown) => end(error === undefined ? feedbackOn(response) : { outcome: "unknown" });
-  if (response.body)
-    return new Response(
-      trackResponseBody(response.body, timeout, upstream.maxResponseBytes, onEnd),
-      response,
-    );
-  onEnd();
-  return response;
+  timeout.stop(); // a WebSocket may be silent
+  const onEnd = (error?: unknown) => {
+    const outcome = error === undefined ? "ok" : outcomeOf(error);
+    setTimeout(() => end({ outcome }), CLOSING_MS);
+  };
+  return relay(response, socket, { signal, onEnd });
 }
+
+const outcomeOf = (error: unknown): Feedback["outcome"] => (isUpstreamFault(error) ? "failed" : "unknown");
 
 /**
  * A small response is read at once, which is quicker than streaming it, and a slow client does not hold its permit.
  */
 function isSmall({ body, headers }: Response, { maxResponseBytes }: Upstream): boolean {
-  const length = Number(headers.get("content-length") ?? Number.NaN);
+  const length = contentLength(headers) ?? Infinity;
   const maxBytes = Math.min(MAX_READ_AHEAD_BYTES, maxResponseBytes);
-  return body !== null && !headers.has("content-encoding") && length <= maxBytes;
+  return body !== null && length <= maxBytes;
 }
 
 const RETRIED_STATUSES = new Set([429, 502, 503, 504]);
 
-function isWorthRetrying({ status, headers }: Response, upstream: Upstream): boolean {
-  return RETRIED_STATUSES.has(status) && (retryAfterMs(headers, Date.now()) ?? 0) <= upstream.maxWaitMs;
-}
-
-/** 429, and 503 with Retry-After, mean overload. Any other 5xx is a failure. */
-function feedbackOn({ status, headers }: Response): Feedback {
-  const askedMs = status === 429 || status === 503 ? retryAfterMs(headers, Date.now()) : undefined;
-  if (askedMs !== undefined) return { outcome: "overloaded", retryAfterMs: askedMs };
-  if (status === 429) return { outcome: "overloaded" };
-  return { outcome: status >= 500 ? "failed" : "ok" };
-}
+const isWorthRetrying = (status: number, afterMs: number, { maxWaitMs }: Upstream): boolean =>
+  RETRIED_STATUSES.has(status) && afterMs <= maxWaitMs;

@@ -5,23 +5,24 @@
 import { exports } from "cloudflare:workers";
 import { ConfigurationError } from "../../kernel/variables.ts";
 import type { Upstream } from "../upstreams.ts";
-import { tooLarge } from "./body.ts";
+import { asCoded } from "./coding.ts";
+import { contentLength } from "./content-length.ts";
 import { upstreamProblem } from "./errors.ts";
 import { isConfigured, isPersonal } from "./headers.ts";
 import { originOf, targetOf } from "./path.ts";
+import { tooLarge } from "./response-body.ts";
 import type { SilenceTimeout } from "./silence-timeout.ts";
+import type { RequestBody } from "./upload.ts";
 
 const MAX_REDIRECTS = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 /** A request to an upstream. */
-export interface UpstreamRequest {
+export interface UpstreamRequest extends RequestBody {
   method: string;
   /** Includes the query. */
   path: string;
   headers: Headers;
-  /** Bytes can be sent again, a stream cannot. */
-  body: ReadableStream<Uint8Array> | Uint8Array | null;
   /** Follow no redirect, and fail if the response is one. */
   redirect?: "error";
 }
@@ -29,6 +30,8 @@ export interface UpstreamRequest {
 export interface CallResult {
   response: Response;
   isRedirected: boolean;
+  /** Where the response came from. */
+  url: URL;
 }
 
 interface Hop extends Omit<UpstreamRequest, "path"> {
@@ -46,44 +49,64 @@ export async function call(
   let hop: Hop = { ...request, url: targetOf(upstream, request.path) };
   for (let redirects = 0; ; redirects++) {
     const response = await send(fetcher, hop, timeout.signal);
+    if (response.webSocket) return { response, isRedirected: redirects > 0, url: hop.url };
     const location = response.headers.get("location");
     if (!REDIRECTS.has(response.status) || location === null)
-      return { response: await check(response, upstream), isRedirected: redirects > 0 };
+      return { response: await check(response, upstream), isRedirected: redirects > 0, url: hop.url };
     await response.body?.cancel();
     if (request.redirect === "error") throw refused("The upstream redirects, and this call follows none.");
     if (redirects === MAX_REDIRECTS)
       throw refused(`The upstream redirects more than ${MAX_REDIRECTS} times.`);
     hop = afterRedirect(upstream, hop, response.status, location);
-    timeout.refresh();
+    timeout.waitFor("response", "upstream");
   }
 }
 
 /** Refuses a response that says it is too long. One that does not say so is cut off when it gets there. */
 async function check(response: Response, { maxResponseBytes }: Upstream): Promise<Response> {
-  if (response.status < 200 || response.status > 599) {
+  const { status, body, headers } = response;
+  if (status < 200 || status > 599) {
     throw upstreamProblem(
       "upstream-unreachable",
-      `The upstream responded with ${response.status}, which is not a valid status.`,
+      `The upstream responded with ${status}, which is not a valid status.`,
     );
   }
-  if (!response.body || Number(response.headers.get("content-length") ?? 0) <= maxResponseBytes)
-    return response;
-  await response.body.cancel();
+  if (!body || (contentLength(headers) ?? 0) <= maxResponseBytes) return withSoundHead(response);
+  await body.cancel();
   throw tooLarge(maxResponseBytes);
+}
+
+/**
+ * The same response, with a head that another response can have: one Content-Length or none, and a reason phrase
+ * without the tabs that RFC 9112 §4 allows there, and the constructor of `Response` does not.
+ */
+function withSoundHead({ status, statusText, body, headers: received }: Response): Response {
+  const headers = new Headers(received);
+  const length = contentLength(received);
+  if (length === undefined) headers.delete("content-length");
+  else headers.set("content-length", String(length));
+  return asCoded(body, { status, statusText: statusText.replaceAll(/[^\x20-\x7e]/g, " "), headers });
 }
 
 async function send(
   fetcher: Pick<Fetcher, "fetch">,
-  { url, ...init }: Hop,
+  { url, method, headers, body }: Hop,
   signal: AbortSignal,
 ): Promise<Response> {
+  // Apart, since what this throws is no fault of the upstream.
+  const request = new Request(url, { method, headers, body, redirect: "manual", signal });
   try {
-    return await fetcher.fetch(url, { ...init, redirect: "manual", signal });
+    // A coded body passes as it is (coding.ts).
+    return await fetcher.fetch(request, { encodeResponseBody: "manual" });
   } catch (error) {
     signal.throwIfAborted();
+    if (isOwnLimit(error)) throw error;
     throw upstreamProblem("upstream-unreachable", "The upstream could not be reached.", error);
   }
 }
+
+/** The platform limits how many calls an invocation makes, and how deep they go. That is no fault of the upstream. */
+const isOwnLimit = (error: unknown): boolean => error instanceof Error && /subrequest/i.test(error.message);
 
 /** The next request (RFC 9110 §15.4). If it goes to another origin, it goes without the upstream's credentials. */
 function afterRedirect(upstream: Upstream, hop: Hop, status: number, location: string): Hop {
@@ -97,7 +120,13 @@ function afterRedirect(upstream: Upstream, hop: Hop, status: number, location: s
     const method = hop.method === "HEAD" ? "HEAD" : "GET";
     if (!upstream.methods.includes(method))
       throw refused(`The upstream redirects to a ${method}, which is not allowed.`);
-    return { url, method, body: null, headers: without(headers, (name) => name.startsWith("content-")) };
+    return {
+      url,
+      method,
+      body: null,
+      bodyLength: undefined,
+      headers: without(headers, (name) => name.startsWith("content-")),
+    };
   }
   if (hop.body instanceof ReadableStream)
     throw refused("The upstream redirects a request whose body cannot be sent again.");

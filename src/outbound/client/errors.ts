@@ -16,6 +16,16 @@ export function upstreamProblem(kind: keyof typeof PROXY_ERRORS, detail: string,
   });
 }
 
+/**
+ * True if this is the upstream's doing, which its breaker counts. Whatever else ends a call is ours, or its client's.
+ */
+export const isUpstreamFault = (error: unknown): boolean =>
+  isUnreachable(error) || (error instanceof Problem && error.kind === "upstream-timeout");
+
+/** True if there was no connection to the upstream, or it ended before the response did. */
+export const isUnreachable = (error: unknown): boolean =>
+  error instanceof Problem && error.kind === "upstream-unreachable";
+
 /** True if the upstream failed, false if Sluice refused the call. */
 export function isUpstreamFailure(error: unknown): error is Problem {
   return error instanceof Problem && error.kind in PROXY_ERRORS;

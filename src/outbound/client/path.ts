@@ -1,5 +1,9 @@
 /**
  * Where a call goes. A path must not lead to another origin or out of its prefixes, however the upstream reads it.
+ *
+ * A path is checked as it was sent, and as a chain of lenient servers might read it: decoded again and again, in any
+ * normal form of Unicode, with path parameters removed, and with slashes merged. What some of them would take for
+ * another path is refused.
  */
 import { Problem } from "../../kernel/problem.ts";
 import type { Upstream } from "../upstreams.ts";
@@ -10,17 +14,23 @@ export function originOf({ target }: Upstream): string {
 }
 
 /**
+ * What follows `/fetch/{upstream}` in a URL, with its query, as it was sent. `new URL` would resolve dot segments
+ * first, and so hide that the path has some. Without any path, it is the upstream's root.
+ */
+export function pathAfterUpstream(url: string): string {
+  const path = url.replace(/^[^:/?#]+:\/\/[^/?#]*\/fetch\/[^/?#]+/, "");
+  return path.startsWith("/") ? path : `/${path}`;
+}
+
+/**
  * The URL of a call to `path` (with its query): always on the upstream's origin, under one of its prefixes. Throws a
  * 400 for a path that another server could read differently, and a 403 for a path that is not allowed.
  */
 export function targetOf(upstream: Upstream, path: string): URL {
   const [pathname, search] = split(path);
-  const error = validatePath(pathname);
+  const error = validatePath(pathname, upstream.encodedSlashes);
   if (error !== undefined) throw new Problem("malformed", error);
-  const isAllowed = [pathname, readLeniently(pathname)].every((reading) =>
-    isUnder(upstream.pathPrefixes, reading),
-  );
-  if (!isAllowed) {
+  if (!readings(pathname).every((reading) => isUnder(upstream.pathPrefixes, reading))) {
     throw new Problem(
       "forbidden",
       `The upstream "${upstream.name}" may be called under ${upstream.pathPrefixes.join(", ")} only.`,
@@ -45,9 +55,8 @@ function isUnder(prefixes: readonly string[], pathname: string): boolean {
 }
 
 /** What is wrong with a path, if anything is. */
-function validatePath(pathname: string): string | undefined {
+function validatePath(pathname: string, encodedSlashes: boolean): string | undefined {
   if (!pathname.startsWith("/")) return "The path must begin with a slash.";
-  if (pathname.includes("//")) return "The path has an empty segment (//).";
   if (/[\\#]|[^\x21-\x7e]/.test(pathname)) {
     return "The path has a backslash, a # or a character that must be percent-encoded.";
   }
@@ -55,29 +64,46 @@ function validatePath(pathname: string): string | undefined {
   if (/%25(25){3}/i.test(pathname)) return "The path is percent-encoded too many times.";
   if (!isUtf8(pathname)) return "The path does not decode to UTF-8.";
   const decoded = decodeFully(pathname);
-  const segments = readLeniently(pathname).split("/");
-  if (segments.length !== pathname.split("/").length || decoded.includes("\\")) {
-    return "The path has an encoded slash or backslash.";
-  }
-  if (segments.some((segment) => segment === "." || segment === "..")) return "The path has a dot segment.";
+  const slash = encodedSlashes ? undefined : slashError(pathname, decoded);
+  if (slash !== undefined) return slash;
   // oxlint-disable-next-line no-control-regex -- this looks for control characters
-  return /[\u0000-\u001f\u007f]/.test(decoded) ? "The path has an encoded control character." : undefined;
+  if (/[\u0000-\u001f\u007f]/.test(decoded)) return "The path has an encoded control character.";
+  if (decoded.includes("\\")) return "The path has an encoded backslash.";
+  const hasDots = withoutParameters(decoded).some((segment) => /^ *\.\.? *$/.test(segment));
+  return hasDots ? "The path has a dot segment." : undefined;
 }
 
-/** The path as a chain of lenient servers might read it: fully decoded, without path parameters. */
-function readLeniently(pathname: string): string {
-  return decodeFully(pathname)
-    .split("/")
-    .map((segment) => segment.replace(/;.*/s, ""))
-    .join("/");
+/** For an upstream that does not take such slashes as part of a name. */
+function slashError(pathname: string, decoded: string): string | undefined {
+  const advice = "An upstream whose paths have such slashes needs encoded_slashes = true in wrangler.toml.";
+  if (pathname.includes("//")) return `The path has an empty segment (//). ${advice}`;
+  const isSplit = decoded.split("/").length !== pathname.split("/").length;
+  return isSplit ? `The path has an encoded slash. ${advice}` : undefined;
 }
 
-/** Decodes ASCII only. Nothing else has a meaning in a path, and so no round of decoding can fail. */
-function decodeFully(text: string): string {
+/** The path as it was sent, and as lenient servers might read it. */
+function readings(pathname: string): string[] {
+  const decoded = withoutParameters(decodeFully(pathname)).join("/");
+  return [pathname, ...[pathname, decoded].map((path) => path.replaceAll(/\/+/g, "/")), decoded];
+}
+
+/** The segments of a path, each up to its first `;`. A server that decodes too early ends one at `?` and `#` too. */
+const withoutParameters = (path: string): string[] =>
+  path.split("/").map((segment) => segment.replace(/[;?#].*/s, ""));
+
+/**
+ * Decodes ASCII as often as possible. Nothing else has a meaning in a path, and so no round can fail, except
+ * characters that some servers take for ASCII ones, such as the full-width `／` (Unicode's compatibility forms).
+ */
+function decodeFully(pathname: string): string {
+  return decodeAscii(decodeAscii(decodeURIComponent(pathname)).normalize("NFKC"));
+}
+
+function decodeAscii(text: string): string {
   const decoded = text.replaceAll(/%([0-7][0-9a-f])/gi, (_match, hex: string) =>
     String.fromCharCode(Number.parseInt(hex, 16)),
   );
-  return decoded === text ? text : decodeFully(decoded);
+  return decoded === text ? text : decodeAscii(decoded);
 }
 
 function isUtf8(text: string): boolean {

@@ -13,6 +13,8 @@ export interface UpstreamResponse extends Timing {
   response: Response;
   /** True if it came from another URL than the one that was called. */
   isRedirected: boolean;
+  /** Where it came from. */
+  url: URL;
 }
 
 /** RFC 9110 §9.2.2. With an Idempotency-Key, any other method is as safe. */
@@ -37,7 +39,13 @@ export async function callWithRetries(
     total.upstreamMs += result.upstreamMs;
     if ("error" in result && !result.mayRetry) throw withTiming(result.error, { ...total, tries });
     if ("response" in result && !result.mayRetry)
-      return { ...total, tries, response: result.response, isRedirected: result.isRedirected };
+      return {
+        ...total,
+        tries,
+        response: result.response,
+        isRedirected: result.isRedirected,
+        url: result.url,
+      };
     const backoffMs = Math.random() * Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** tries);
     await scheduler.wait(Math.max(backoffMs, result.retryAfterMs), { signal: caller.signal });
   }

@@ -1,23 +1,42 @@
 /**
  * Responses to GET, kept in the Workers Cache of each data centre. A hit takes no permit.
  *
- * What may be stored, and for how long, follows the rules for shared caches in RFC 9111 (`http-cache-semantics`
- * decides). With `cache_seconds`, a response that says nothing about caching is stored for that time. With
- * `cache_seconds = 0` nothing is stored.
+ * What may be stored, and for how long, follows RFC 9111 (freshness.ts). With `cache_seconds`, a response that says
+ * nothing about caching is stored for that time. With `cache_seconds = 0` nothing is stored.
+ *
+ * Invariant: a response that may be served to somebody else depends on nothing that its first caller sent, except what
+ * is in its key. So a request whose response may be kept travels with the headers of the key only. A request with any
+ * other header that could change its response does not use the cache.
  *
  * Identical GETs that are in flight at the same time do not share one call. They arrive at different Workers, often
  * in different data centres. To share, one Worker or the semaphore would have to hold the bytes for the slowest
  * reader, and all of them would fail together.
  */
-import CachePolicy from "http-cache-semantics";
 import { errorFields, log } from "../../kernel/log.ts";
 import type { UpstreamRequest } from "../client/call.ts";
 import type { Caller } from "../client/call-under-permit.ts";
-import { isConfigured, isPersonal } from "../client/headers.ts";
+import { readChunks, streamOfLength } from "../client/chunks.ts";
+import { asCoded, normalizeAccepted } from "../client/coding.ts";
+import { contentLength } from "../client/content-length.ts";
+import { isConfigured, USER_AGENT } from "../client/headers.ts";
 import type { Upstream } from "../upstreams.ts";
+import { type Demands, initialAge, isUnchanged, lifetimeOf, readDemands } from "./freshness.ts";
+import { findPlace, forget, type Place, readStored, type Stored, writeStored } from "./store.ts";
 
-/** Request headers that a stored response may depend on. They are part of its key. */
-const KEY_HEADERS = ["accept", "accept-language"];
+/** What a stored response may depend on: these headers of a request are in its key. */
+const KEY_HEADERS = ["accept", "accept-encoding", "accept-language", "via"];
+/** Headers that say nothing about the response that is wanted. They do not travel if the response may be kept. */
+const NEUTRAL_HEADERS = [
+  "user-agent",
+  "x-request-id",
+  "traceparent",
+  "tracestate",
+  "priority",
+  "cache-control",
+];
+/** They can be answered from the cache. An upstream would answer them with another response. */
+const CONDITIONS = ["if-none-match", "if-modified-since"];
+
 /** A longer response is not stored. */
 const MAX_STORED_BYTES = 2 * 1024 * 1024;
 
@@ -30,112 +49,181 @@ export type CacheStatus =
   | "fwd=method"
   | "fwd=bypass";
 
-/** Why the cache must not be used for a request; undefined if it may be. */
-export function bypassReason(
-  upstream: Upstream,
-  { method, headers }: UpstreamRequest,
-): CacheStatus | undefined {
-  if (upstream.cacheSeconds === 0) return "fwd=bypass";
-  if (method !== "GET") return "fwd=method";
-  const isUnwanted =
-    headers.has("range") ||
-    headers.has("pragma") ||
-    /no-cache|no-store|max-age=0/.test(headers.get("cache-control") ?? "");
-  // A header such as X-Api-Key makes the response its sender's own. The configured headers are the same for
-  // everybody.
-  const isOwn = [...headers.keys()].some((name) => isPersonal(name) && !isConfigured(upstream, name));
-  return isUnwanted || isOwn ? "fwd=request" : undefined;
+/** How a request may use the cache. `mayStore`: its response may be kept. */
+export type CacheUse =
+  | { mayRead: false; mayStore: false; bypassed: CacheStatus }
+  | { mayRead: true; mayStore: boolean; demands: Demands };
+
+const bypass = (bypassed: CacheStatus): CacheUse => ({ mayRead: false, mayStore: false, bypassed });
+
+export function cacheUseOf(upstream: Upstream, { method, headers, body }: UpstreamRequest): CacheUse {
+  if (upstream.cacheSeconds === 0) return bypass("fwd=bypass");
+  if (method !== "GET") return bypass("fwd=method");
+  const own = [...headers.keys()].filter((name) => !isConfigured(upstream, name));
+  const understood = [...KEY_HEADERS, ...NEUTRAL_HEADERS, ...CONDITIONS];
+  const demands = readDemands(headers);
+  if (body !== null || demands.isBypass || own.some((name) => !understood.includes(name)))
+    return bypass("fwd=request");
+  return { mayRead: true, mayStore: !own.some((name) => CONDITIONS.includes(name)), demands };
 }
 
-/** The stored response, if there is one. A cache that fails counts as empty. */
-export async function readCache(upstream: Upstream, request: UpstreamRequest): Promise<Response | undefined> {
+/** The request as it travels if its response may be kept: of its caller's headers, only those of the key. */
+export function withKeyHeadersOnly(upstream: Upstream, request: UpstreamRequest): UpstreamRequest {
+  const headers = new Headers({ "user-agent": USER_AGENT });
+  for (const [name, value] of request.headers)
+    if (isConfigured(upstream, name)) headers.set(name, value);
+    else if (KEY_HEADERS.includes(name)) headers.set(name, keyValue(name, value));
+  return { ...request, headers };
+}
+
+/** The value that is in the key, and travels. */
+const keyValue = (name: string, value: string) =>
+  name === "accept-encoding" ? normalizeAccepted(value) : value;
+
+/** The stored response, if there is one that will do, and the place for a new one. A failing cache counts as empty. */
+export async function readCache(
+  upstream: Upstream,
+  { headers }: UpstreamRequest,
+  url: URL,
+  use: CacheUse,
+): Promise<{ hit?: Response; place?: Place }> {
+  if (!use.mayRead) return {};
   try {
-    return await caches.default.match(keyOf(upstream, request));
+    const variant = KEY_HEADERS.map((name) => keyValue(name, headers.get(name) ?? ""));
+    const place = await findPlace(upstream, url, variant, { isNew: use.mayStore });
+    const stored = place && (await readStored(place));
+    const hit = stored && serve(stored, headers, use.demands);
+    if (hit) return { hit };
+    return use.mayStore && place ? { place } : {};
   } catch (error) {
     log("warn", "cache not readable", { upstream: upstream.name, ...errorFields(error) });
-    return undefined;
+    return {};
   }
+}
+
+/** The stored response with its present age (RFC 9111 §4, §5.1); undefined if it is too old for the request. */
+function serve({ head, body }: Stored, asked: Headers, demands: Demands): Response | undefined {
+  const ageS = head.initialAgeS + Math.max(0, Date.now() - head.receivedAtMs) / 1000;
+  const isFresh = ageS < head.lifetimeS && ageS <= demands.maxAgeS;
+  if (!isFresh || head.lifetimeS - ageS < demands.minFreshS) return undefined;
+  const headers = new Headers(head.headers);
+  headers.set("age", String(Math.floor(ageS)));
+  if (!isUnchanged(asked, { status: head.status, headers })) return asCoded(body, { ...head, headers });
+  for (const [name] of head.headers) if (/^content-(?!location|security)/.test(name)) headers.delete(name);
+  return new Response(null, { status: 304, headers });
+}
+
+/** What a cache needs of a response besides what its caller gets. */
+export interface Origin {
+  /** As the upstream sent them, with those that do not travel on. */
+  headers: Headers;
+  receivedAtMs: number;
+  upstreamMs: number;
+}
+
+/**
+ * The upstream's headers, with what a cache adds: a Date (RFC 9110 §6.6.1) and, with `cache_seconds`, a lifetime for a
+ * response that has none.
+ */
+export function withCacheDefaults(
+  { cacheSeconds }: Upstream,
+  { status, headers }: Response,
+  nowMs: number,
+): Headers {
+  const completed = new Headers(headers);
+  if (!headers.has("date")) completed.set("date", new Date(nowMs).toUTCString());
+  const isSilent = ["cache-control", "expires", "pragma", "set-cookie"].every((name) => !headers.has(name));
+  if (cacheSeconds !== undefined && status === 200 && isSilent)
+    completed.set("cache-control", `max-age=${cacheSeconds}`);
+  return completed;
 }
 
 /** The same response. If it may be stored, it is, once all of it has been read, with the headers it has here. */
 export function storeInCache(
   caller: Caller,
   upstream: Upstream,
-  request: UpstreamRequest,
-  fresh: Response,
+  place: Place,
+  response: Response,
+  origin: Origin,
 ): { response: Response; isStored: boolean } {
-  const response = withLifetime(upstream, fresh);
-  if (!response.body || !mayStore(upstream, request, response)) return { response: fresh, isStored: false };
-  const { status, headers } = response;
-  const store = async (bytes: Uint8Array) => {
+  const { status, statusText, headers } = response;
+  const lifetimeS = lifetimeOf({ status, headers: origin.headers }, sharingOf(upstream));
+  const initialAgeS = initialAge(origin.headers, origin.receivedAtMs, origin.upstreamMs);
+  const isTooLong = (contentLength(headers) ?? 0) > MAX_STORED_BYTES;
+  if (!response.body || isTooLong || lifetimeS <= initialAgeS) return { response, isStored: false };
+  const { receivedAtMs } = origin;
+  const head = { status, statusText, headers: [...headers], receivedAtMs, initialAgeS, lifetimeS };
+  const store = async (body: Uint8Array) => {
     try {
-      await caches.default.put(keyOf(upstream, request), new Response(bytes, { status, headers }));
+      await writeStored(upstream, place, { head, body });
     } catch (error) {
       log("warn", "cache not writable", { upstream: upstream.name, ...errorFields(error) });
     }
   };
-  const body = response.body.pipeThrough(collecting((bytes) => caller.ctx.waitUntil(store(bytes))));
-  return { response: new Response(body, response), isStored: true };
-}
-
-function withLifetime({ cacheSeconds }: Upstream, fresh: Response): Response {
-  const { headers } = fresh;
-  if (
-    cacheSeconds === undefined ||
-    fresh.status !== 200 ||
-    headers.has("cache-control") ||
-    headers.has("expires")
-  )
-    return fresh;
-  const response = new Response(fresh.body, fresh);
-  response.headers.set("cache-control", `max-age=${cacheSeconds}`);
-  return response;
-}
-
-function mayStore(upstream: Upstream, request: UpstreamRequest, { status, headers }: Response): boolean {
-  if (Number(headers.get("content-length") ?? 0) > MAX_STORED_BYTES) return false;
-  const varies = (headers.get("vary") ?? "").split(",").map((name) => name.trim().toLowerCase());
-  if (varies.some((name) => name !== "" && name !== "accept-encoding" && !KEY_HEADERS.includes(name)))
-    return false;
-  // By setting `cache_seconds` the operator says that the responses are the same for everybody, whichever key gets
-  // them.
-  const headersSent = upstream.cacheSeconds === undefined ? lowerCased(upstream.headers) : {};
-  const policy = new CachePolicy(
-    { url: request.path, method: request.method, headers: headersSent },
-    { status, headers: Object.fromEntries(headers) },
-    { shared: true, cacheHeuristic: 0 },
+  const collected = collecting(response.body, contentLength(headers), (bytes) =>
+    caller.ctx.waitUntil(store(bytes)),
   );
-  return policy.storable() && policy.timeToLive() > 0;
-}
-
-const lowerCased = (headers: Readonly<Record<string, string>>) =>
-  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
-
-function keyOf({ name }: Upstream, { path, headers }: UpstreamRequest): Request {
-  const variant = encodeURIComponent(KEY_HEADERS.map((header) => headers.get(header) ?? "").join("\n"));
-  const conditions = ["if-none-match", "if-modified-since"].flatMap((header): [string, string][] => {
-    const value = headers.get(header);
-    return value === null ? [] : [[header, value]];
-  });
-  return new Request(`https://cache.sluice.internal/${name}/${variant}${path}`, { headers: conditions });
+  return { response: asCoded(collected, response), isStored: true };
 }
 
 /**
- * Passes bytes on. At the end `onWhole` gets all of them, unless they are too many. They are collected in memory, and
- * not streamed into the cache, because the cache keeps the beginning of a stream that breaks off.
+ * By setting `cache_seconds` the operator says that the responses are the same for everybody, whichever key gets them.
  */
-function collecting(onWhole: (bytes: Uint8Array) => void): TransformStream<Uint8Array, Uint8Array> {
+const sharingOf = (upstream: Upstream) => ({
+  keyHeaders: KEY_HEADERS,
+  isAuthorized: upstream.cacheSeconds === undefined && isConfigured(upstream, "authorization"),
+});
+
+/**
+ * After a request that may have changed something, and whose response is no error, forgets what is stored for its URL
+ * and for those that the response names (RFC 9111 §4.4), in this data centre.
+ */
+export async function invalidate(
+  upstream: Upstream,
+  urls: readonly URL[],
+  { status, headers }: Response,
+): Promise<void> {
+  const [target] = urls;
+  if (upstream.cacheSeconds === 0 || status >= 400 || !target) return;
+  const named = ["location", "content-location"].flatMap((name) => {
+    const reference = headers.get(name);
+    const url = reference === null ? null : URL.parse(reference, urls.at(-1)?.href);
+    return url ? [url] : [];
+  });
+  const own = [...urls, ...named].filter((url) => url.origin === target.origin);
+  const hrefs = own.map((url) => url.href.replace(/#.*/s, ""));
+  try {
+    await forget(upstream, [...new Set(hrefs)]);
+  } catch (error) {
+    log("warn", "cache not writable", { upstream: upstream.name, ...errorFields(error) });
+  }
+}
+
+/**
+ * The same body, with the length that is given. At its end `onWhole` gets all of it, unless it is too long. It is
+ * collected in memory, and not streamed into the cache, because the cache keeps the beginning of a stream that breaks
+ * off.
+ */
+function collecting(
+  body: ReadableStream<Uint8Array>,
+  length: number | undefined,
+  onWhole: (bytes: Uint8Array) => void,
+): ReadableStream<Uint8Array> {
+  const reader = readChunks(body);
   let chunks: Uint8Array[] = [];
   let size = 0;
-  return new TransformStream({
-    transform(chunk, controller) {
+  return streamOfLength(length, {
+    async pull(controller) {
+      const chunk = await reader.read();
+      if (!chunk) {
+        if (size <= MAX_STORED_BYTES && size === (length ?? size)) onWhole(Buffer.concat(chunks));
+        return controller.close();
+      }
       size += chunk.length;
       if (size > MAX_STORED_BYTES) chunks = [];
       else chunks.push(chunk);
       controller.enqueue(chunk);
     },
-    flush() {
-      if (size <= MAX_STORED_BYTES) onWhole(Buffer.concat(chunks));
-    },
+    cancel: (reason) => reader.cancel(reason),
   });
 }

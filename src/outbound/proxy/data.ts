@@ -2,7 +2,7 @@ import { Problem } from "../../kernel/problem.ts";
 import type { Caller } from "../client/call-under-permit.ts";
 import { isUpstreamFailure } from "../client/errors.ts";
 import { readDataSource } from "../upstreams.ts";
-import { callThroughProxy } from "./proxy.ts";
+import { callFromCode } from "./proxy.ts";
 
 /**
  * `GET /data`: the configured upstream's JSON, byte for byte. Throws a 503 `upstream-failed` if the upstream responds
@@ -13,14 +13,14 @@ export async function readData(caller: Caller, received: Headers): Promise<Respo
   const { upstream, path } = readDataSource(caller.env);
   try {
     const headers = new Headers({ accept: "application/json", via: received.get("via") ?? "" });
-    const request = { method: "GET", path, headers, readBody: async () => null };
-    const response = await callThroughProxy(caller, upstream, request);
-    const text = await response.text().catch(fail);
-    if (response.status !== 200 || !isJson(text)) return fail();
+    const request = { method: "GET", path, headers, readBody: async () => ({ body: null }) };
+    const response = await callFromCode(caller, upstream, request);
+    const bytes = await response.arrayBuffer().catch(fail);
+    if (response.status !== 200 || !isJson(bytes)) return fail();
     const kept = new Headers(response.headers);
     kept.set("content-type", "application/json");
     kept.delete("content-length");
-    return new Response(text, { headers: kept });
+    return new Response(bytes, { headers: kept });
   } catch (error) {
     return isUpstreamFailure(error) ? fail(error) : Promise.reject(error);
   }
@@ -30,9 +30,9 @@ function fail(cause?: unknown): never {
   throw new Problem("upstream-failed", "External API request failed", { cause });
 }
 
-function isJson(text: string): boolean {
+function isJson(bytes: ArrayBuffer): boolean {
   try {
-    JSON.parse(text);
+    JSON.parse(new TextDecoder().decode(bytes));
     return true;
   } catch {
     return false;

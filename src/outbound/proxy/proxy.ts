@@ -6,21 +6,34 @@
 import { Problem } from "../../kernel/problem.ts";
 import type { UpstreamRequest } from "../client/call.ts";
 import type { Caller } from "../client/call-under-permit.ts";
+import { acceptedBy, asCoded, CODE_ACCEPTS, decoded } from "../client/coding.ts";
 import { upstreamProblem } from "../client/errors.ts";
-import { hasPassed, toCaller, toUpstream } from "../client/headers.ts";
+import { hasPassed, type Sender, toCaller, toUpstream } from "../client/headers.ts";
 import { targetOf } from "../client/path.ts";
+import { mapReferences } from "../client/references.ts";
+import { bodyOf } from "../client/request-body.ts";
 import { callWithRetries, type UpstreamResponse } from "../client/retries.ts";
 import { serverTiming } from "../client/server-timing.ts";
-import { METHODS, type Upstream } from "../upstreams.ts";
-import { bypassReason, type CacheStatus, readCache, storeInCache } from "./cache.ts";
-
-/** A body of at most this many bytes is read before it is sent, so that it can be sent again. */
-const MAX_REPEATABLE_BYTES = 256 * 1024;
+import type { RequestBody } from "../client/upload.ts";
+import { addHandshake, asksForWebSocket, checkWebSocket, openedWebSocket } from "../client/websocket.ts";
+import { METHODS, SAFE_METHODS, type Upstream } from "../upstreams.ts";
+import {
+  type CacheStatus,
+  type CacheUse,
+  cacheUseOf,
+  invalidate,
+  readCache,
+  storeInCache,
+  withCacheDefaults,
+  withKeyHeadersOnly,
+} from "./cache.ts";
+import { maxForwards, optionsOf } from "./max-forwards.ts";
+import type { Place } from "./store.ts";
 
 /** A request as its caller wrote it. Not all of its headers travel. */
 export interface CallerRequest extends Pick<UpstreamRequest, "method" | "path" | "headers" | "redirect"> {
   /** Called once the request is known to be allowed. */
-  readBody: () => Promise<UpstreamRequest["body"]>;
+  readBody: () => Promise<RequestBody>;
 }
 
 /** Passes a received request on to `path` of an upstream. Throws a `Problem` if it may not, or gets no response. */
@@ -31,46 +44,85 @@ export async function proxy(
   received: Request,
 ): Promise<Response> {
   const { method, headers } = received;
-  return callThroughProxy(caller, upstream, { method, path, headers, readBody: () => bodyOf(received) });
+  const readBody = () => bodyOf(received, upstream.timeoutMs);
+  const sender = { isCode: false, acceptEncoding: acceptedBy(received) };
+  const { response, url } = await exchange(caller, upstream, { method, path, headers, readBody }, sender);
+  mapReferences(response.headers, upstream, url);
+  return response;
 }
 
-/** Calls an upstream. Throws a `Problem` if the call is not allowed, or gets no response. */
-export async function callThroughProxy(
+/** A call that code of this Worker makes. Throws a `Problem` if it is not allowed, or gets no response. */
+export async function callFromCode(
+  caller: Caller,
+  upstream: Upstream,
+  request: CallerRequest,
+): Promise<Response> {
+  const sender = { isCode: true, acceptEncoding: CODE_ACCEPTS };
+  const { response } = await exchange(caller, upstream, request, sender);
+  return decoded(response, upstream);
+}
+
+interface Exchange {
+  response: Response;
+  /** Where the response came from. */
+  url: URL;
+}
+
+/** One call, answered from the cache where that is possible. */
+async function exchange(
   caller: Caller,
   upstream: Upstream,
   { readBody, ...rest }: CallerRequest,
-): Promise<Response> {
+  sender: Pick<Sender, "isCode" | "acceptEncoding">,
+): Promise<Exchange> {
+  const forwards = maxForwards(rest.method, rest.headers);
+  if (forwards === 0) return { response: optionsOf(upstream), url: targetOf(upstream, rest.path) };
   checkMethod(upstream, rest.method);
-  targetOf(upstream, rest.path);
+  const url = targetOf(upstream, rest.path);
+  const isWebSocket = asksForWebSocket(rest.method, rest.headers);
+  if (isWebSocket) checkWebSocket(upstream, rest.headers);
   const via = pseudonymOf(caller.env);
   if (hasPassed(rest.headers, via))
     throw upstreamProblem("loop-detected", "This request has passed through this Sluice before.");
   const request: UpstreamRequest = {
     ...rest,
-    headers: toUpstream(rest.headers, upstream, caller.requestId, via),
-    body: await readBody(),
+    headers: toUpstream(rest.headers, upstream, { ...sender, requestId: caller.requestId, via }),
+    ...(await readBody()),
   };
-  const bypassed = bypassReason(upstream, request);
-  const stored = bypassed ? undefined : await readCache(upstream, request);
-  if (stored) return withCacheStatus(new Response(stored.body, stored), "hit");
-  const result = await callWithRetries(caller, upstream, request);
-  return respond(caller, upstream, request, result, bypassed);
+  if (isWebSocket) addHandshake(request.headers, rest.headers);
+  if (forwards !== undefined) request.headers.set("max-forwards", String(forwards - 1));
+  const use = cacheUseOf(upstream, request);
+  const { hit, place } = await readCache(upstream, request, url, use);
+  if (hit) return { response: withCacheStatus(hit, "hit"), url };
+  const result = await callWithRetries(
+    caller,
+    upstream,
+    use.mayStore ? withKeyHeadersOnly(upstream, request) : request,
+  );
+  if (!SAFE_METHODS.includes(request.method)) await invalidate(upstream, [url, result.url], result.response);
+  // A redirect may lead elsewhere tomorrow.
+  const storedAt = result.isRedirected ? undefined : place;
+  return { response: respond(caller, upstream, result, use, storedAt), url: result.url };
 }
 
 function respond(
   caller: Caller,
   upstream: Upstream,
-  request: UpstreamRequest,
   result: UpstreamResponse,
-  bypassed: CacheStatus | undefined,
+  use: CacheUse,
+  place: Place | undefined,
 ): Response {
-  const { status, statusText, body, headers } = result.response;
-  const fresh = new Response(body, { status, statusText, headers: toCaller(headers) });
-  const { response, isStored } =
-    bypassed || result.isRedirected
-      ? { response: fresh, isStored: false }
-      : storeInCache(caller, upstream, request, fresh);
-  withCacheStatus(response, bypassed ?? (isStored ? "fwd=uri-miss; stored" : "fwd=uri-miss"));
+  const { response: sent, upstreamMs } = result;
+  if (sent.webSocket) return openedWebSocket(sent, sent.webSocket, toCaller(sent.headers, upstream));
+  const receivedAtMs = Date.now();
+  const headers = place ? withCacheDefaults(upstream, sent, receivedAtMs) : sent.headers;
+  const { status, statusText } = sent;
+  const fresh = asCoded(sent.body, { status, statusText, headers: toCaller(headers, upstream) });
+  const { response, isStored } = place
+    ? storeInCache(caller, upstream, place, fresh, { headers, receivedAtMs, upstreamMs })
+    : { response: fresh, isStored: false };
+  const forwarded = isStored ? "fwd=uri-miss; stored" : "fwd=uri-miss";
+  withCacheStatus(response, use.mayRead ? forwarded : use.bypassed);
   response.headers.append("server-timing", serverTiming(result));
   if (status >= 400) response.headers.append("proxy-status", `sluice; received-status=${status}`);
   return response;
@@ -89,13 +141,6 @@ function checkMethod({ name, methods }: Upstream, method: string): void {
   const advice = ` To allow ${method}, set methods = [${list}] under [vars.UPSTREAMS.${name}] in wrangler.toml.`;
   const detail = `The upstream "${name}" may be called with ${allow} only.${isPossible ? advice : ""}`;
   throw new Problem("method-not-allowed", detail, { headers: { Allow: allow } });
-}
-
-/** The body of a received request: in memory if it is small, so that a retry or a redirect can send it again. */
-async function bodyOf(received: Request): Promise<UpstreamRequest["body"]> {
-  if (!received.body) return null;
-  const length = Number(received.headers.get("content-length") ?? Number.NaN);
-  return length <= MAX_REPEATABLE_BYTES ? new Uint8Array(await received.arrayBuffer()) : received.body;
 }
 
 /** What this Sluice calls itself in Via (RFC 9110 §7.6.3): the same in every isolate, and unlike any other Sluice. */

@@ -5,8 +5,9 @@
  *                                                ▲                 │
  *                                                └──probe fails────┘   (twice as long, up to a minute)
  *
- * While it is open, no permit is granted. While it is half-open, one is: the probe. Calls that were in flight when
- * the breaker opened say nothing new, so they are not counted.
+ * While it is open, no permit is granted. While it is half-open, one is: the probe. The head of its response decides,
+ * so that a long response keeps nobody waiting. Calls that were in flight when the breaker opened say nothing new, so
+ * they are not counted.
  */
 export interface BreakerState {
   /** True while open or half-open: no calls before `reopensAtMs`, and only the probe after it. */
@@ -57,9 +58,13 @@ export class Breaker {
     if (this.#state.isOpen) this.#state = { ...this.#state, probe: leaseId };
   }
 
-  /** A call has ended; `failed` is undefined if its outcome is unknown. Returns true if this closed the breaker. */
+  isProbe(leaseId: string): boolean {
+    return this.#state.probe === leaseId;
+  }
+
+  /** A call has ended, or the head of the probe's response has come; `failed` is undefined if its outcome is unknown. Returns true if this closed the breaker. */
   onEnd(leaseId: string, failed: boolean | undefined, nowMs: number): boolean {
-    if (this.#state.isOpen) return leaseId === this.#state.probe && this.#onProbeEnd(failed, nowMs);
+    if (this.#state.isOpen) return this.isProbe(leaseId) && this.#onProbeEnd(failed, nowMs);
     if (failed === undefined) return false;
     this.#failures = [...this.#failures, failed].slice(-WINDOW);
     const failures = this.#failures.filter(Boolean).length;

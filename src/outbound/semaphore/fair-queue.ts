@@ -16,6 +16,8 @@ export class FairQueue implements Iterable<Waiter> {
     background: new WaitQueue(),
   };
   #interactiveInARow = 0;
+  /** How many wait, by the name that they share their place under. */
+  readonly #counts = new Map<string, number>();
 
   get length(): number {
     return this.#queues.interactive.length + this.#queues.background.length;
@@ -27,10 +29,26 @@ export class FairQueue implements Iterable<Waiter> {
 
   join(waiter: Waiter): void {
     this.#queues[waiter.priority].join(waiter);
+    this.#count(waiter, 1);
   }
 
   leave(leaseId: string): void {
-    for (const priority of PRIORITIES) this.#queues[priority].leave(leaseId);
+    const waiter = this.get(leaseId);
+    if (!waiter) return;
+    this.#queues[waiter.priority].leave(leaseId);
+    this.#count(waiter, -1);
+  }
+
+  /** Whether as many wait under the waiter's name as may. */
+  hasShareOf({ share }: Waiter): boolean {
+    return share !== undefined && (this.#counts.get(share.of) ?? 0) >= share.maxWaiting;
+  }
+
+  #count({ share }: Waiter, change: 1 | -1): void {
+    if (!share) return;
+    const count = (this.#counts.get(share.of) ?? 0) + change;
+    if (count > 0) this.#counts.set(share.of, count);
+    else this.#counts.delete(share.of);
   }
 
   /** The waiter of either class that has waited longest. */

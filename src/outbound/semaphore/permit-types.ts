@@ -1,7 +1,7 @@
 /** What passes between the semaphore, its rules and its callers: requests, decisions, leases and feedback. */
 import type { BreakerState } from "./breaker.ts";
 import type { ThrottleState } from "./throttle.ts";
-import type { Priority, Waiter } from "./wait-queue.ts";
+import type { Priority, QueueShare, Waiter } from "./wait-queue.ts";
 
 /** A permit that was granted, and until when. */
 export interface Lease {
@@ -10,6 +10,8 @@ export interface Lease {
   fence: number;
   /** Who holds it, for people to read. */
   holder: string;
+  /** True for the call that finds out whether a failed upstream works again. Its holder reports the response's head. */
+  isProbe: boolean;
   grantedAtMs: number;
   endsAtMs: number;
 }
@@ -26,6 +28,8 @@ export interface PermitRequest {
   leaseId: string;
   holder: string;
   priority: Priority;
+  /** How many calls under the caller's name may wait. Default: any number. */
+  share?: QueueShare;
   /** How long the permit may be held unless it is renewed. */
   leaseMs: number;
   /** When the caller first requested it, if it does so again after a restart. */
@@ -35,17 +39,26 @@ export interface PermitRequest {
 }
 
 /** Why a permit was refused. */
-export type RefusalReason = "queue-full" | "wait-limit" | "paused" | "breaker-open";
+export type RefusalReason = "queue-full" | "too-many-requests" | "wait-limit" | "paused" | "breaker-open";
 
 export type Decision =
   | { is: "granted"; lease: Lease; isNew: boolean }
   | { is: "queued"; arrivedAtMs: number }
-  | { is: "refused"; reason: RefusalReason; retryAfterMs: number };
+  | ({ is: "refused" } & Refusal);
+
+/** Why a permit was refused, and when to try again. */
+export interface Refusal {
+  reason: RefusalReason;
+  retryAfterMs: number;
+  /** True if an operator has paused the upstream: nobody knows for how long, and `retryAfterMs` is a guess. */
+  byOperator: boolean;
+}
 
 /** How a call went. The holder reports it with the release. */
 export interface Feedback {
   /**
-   * `overloaded`: 429, or 503 with Retry-After. `failed`: no response, or any other 5xx. `unknown`: the caller left.
+   * `overloaded`: 429, or 503 with Retry-After. `failed`: the upstream sent no response, broke one off, or sent any
+   * other 5xx but 501. `unknown`: whatever happened was not the upstream's doing.
    */
   outcome: "ok" | "overloaded" | "failed" | "unknown";
   /** What the upstream asked for with Retry-After. */
@@ -58,7 +71,7 @@ export interface Feedback {
 export interface Changes {
   granted: Lease[];
   expired: Lease[];
-  refused: { waiter: Waiter; reason: RefusalReason; retryAfterMs: number }[];
+  refused: ({ waiter: Waiter } & Refusal)[];
 }
 
 /** What keeps every caller from a permit right now. */

@@ -13,7 +13,7 @@
  *     rate          too many calls a moment ago
  *
  * Invariants: at most `concurrency` leases are held, except after the limit was lowered below the number that were;
- * within a class, no request is granted while an earlier one waits; each fence is greater than every fence before it.
+ * within a class, no request is granted while an earlier one waits; no name has more than its share of the queue; each fence is greater than every fence before it.
  */
 import type { Settings } from "../upstreams.ts";
 import { Breaker } from "./breaker.ts";
@@ -27,6 +27,7 @@ import type {
   Lease,
   PermitRequest,
   PermitsState,
+  Refusal,
   RefusalReason,
 } from "./permit-types.ts";
 import { dueAfterCall, rateAllowsAt } from "./rate.ts";
@@ -36,6 +37,8 @@ import type { Waiter } from "./wait-queue.ts";
 
 /** After a restart with calls in flight, nobody is granted a permit for this long. */
 const GRACE_MS = 150;
+/** When to ask again while an operator has paused the upstream. */
+const GUESSED_PAUSE_MS = 60_000;
 
 /** What a restarted object begins with. */
 interface RestoredState {
@@ -106,7 +109,7 @@ export class Permits {
     const block = this.blockAt(nowMs);
     const mustWait = block !== undefined || this.#queue.length > 0;
     const reason = mustWait ? this.#reasonToRefuseNewcomer(waiter, block, nowMs) : undefined;
-    if (reason) return { is: "refused", reason, retryAfterMs: this.#retryAfterMs(block, nowMs) };
+    if (reason) return { is: "refused", ...this.#refusal(reason, block, nowMs) };
     if (!request.isRetry && arrivedAtMs === undefined) this.#budget.earn();
     if (!mustWait) return { is: "granted", lease: this.#grant(waiter, nowMs), isNew: true };
     this.#queue.join(waiter);
@@ -123,12 +126,21 @@ export class Permits {
     this.#queue.leave(leaseId);
     const lease = this.#held.release(leaseId, nowMs);
     if (!lease) return undefined;
-    const failed = outcome === "ok" || outcome === "failed" ? outcome === "failed" : undefined;
-    this.#reportToBreaker(leaseId, failed, nowMs);
+    this.#reportToBreaker(leaseId, outcome, nowMs);
     if (outcome === "ok") this.#throttle.increase(this.held.size + 1);
     if (outcome === "overloaded" || outcome === "failed") this.#throttle.decrease(lease.grantedAtMs, nowMs);
-    if (retryAfterMs !== undefined && retryAfterMs > 0) this.#throttle.pause(retryAfterMs, nowMs, jitter);
+    this.#pause(retryAfterMs, nowMs, jitter);
     return lease;
+  }
+
+  /**
+   * The head of a response has come, and its body may take long: what the head says holds from now on. Harmless if
+   * the permit is no longer held. Call `advance` afterwards.
+   */
+  reportHead(leaseId: string, { outcome, retryAfterMs }: Feedback, nowMs: number, jitter: number): void {
+    if (!this.held.has(leaseId)) return;
+    if (this.#breaker.isProbe(leaseId)) this.#reportToBreaker(leaseId, outcome, nowMs);
+    this.#pause(retryAfterMs, nowMs, jitter);
   }
 
   /** Whether a failed call may be retried. If so, the retry is paid for. */
@@ -139,13 +151,13 @@ export class Permits {
   /** Expires what ends at `nowMs`, refuses waiters that it is no use to keep, then grants what can be granted. */
   advance(nowMs: number): Changes {
     const changes: Changes = { granted: [], expired: this.#held.expire(nowMs), refused: [] };
-    for (const { id } of changes.expired) this.#reportToBreaker(id, undefined, nowMs);
+    for (const { id } of changes.expired) this.#reportToBreaker(id, "unknown", nowMs);
     for (let oldest = this.#queue.oldest; oldest; oldest = this.#queue.oldest) {
       const block = this.blockAt(nowMs);
       const reason = this.#reasonToRefuseWaiter(oldest, block, nowMs);
       if (reason) {
         this.#queue.leave(oldest.leaseId);
-        changes.refused.push({ waiter: oldest, reason, retryAfterMs: this.#retryAfterMs(block, nowMs) });
+        changes.refused.push({ waiter: oldest, ...this.#refusal(reason, block, nowMs) });
       } else if (block) break;
       else changes.granted.push(this.#grant(this.#queue.takeNext() ?? oldest, nowMs));
     }
@@ -205,6 +217,7 @@ export class Permits {
     const { maxWaiters, maxWaitMs } = this.#settings;
     if (block?.by === "paused" && block.untilMs > waiter.arrivedAtMs + maxWaitMs) return "paused";
     if (this.#queue.length >= maxWaiters) return "queue-full";
+    if (this.#queue.hasShareOf(waiter)) return "too-many-requests";
     return this.#reasonToRefuseWaiter(waiter, block, nowMs);
   }
 
@@ -214,6 +227,15 @@ export class Permits {
     return block?.by === "paused" ? "paused" : "wait-limit";
   }
 
+  #refusal(reason: RefusalReason, block: Block | undefined, nowMs: number): Refusal {
+    const byOperator = reason === "paused" && block?.untilMs === Infinity;
+    return {
+      reason,
+      byOperator,
+      retryAfterMs: byOperator ? GUESSED_PAUSE_MS : this.#retryAfterMs(block, nowMs),
+    };
+  }
+
   #retryAfterMs(block: Block | undefined, nowMs: number): number {
     const untilMs = block && block.by !== "concurrency" && block.by !== "rate" ? block.untilMs : Infinity;
     return Number.isFinite(untilMs)
@@ -221,7 +243,12 @@ export class Permits {
       : Math.max(1000, this.estimateWaitMs(this.#queue.length, nowMs));
   }
 
-  #reportToBreaker(leaseId: string, failed: boolean | undefined, nowMs: number): void {
+  #pause(retryAfterMs: number | undefined, nowMs: number, jitter: number): void {
+    if (retryAfterMs !== undefined && retryAfterMs > 0) this.#throttle.pause(retryAfterMs, nowMs, jitter);
+  }
+
+  #reportToBreaker(leaseId: string, outcome: Feedback["outcome"], nowMs: number): void {
+    const failed = outcome === "ok" || outcome === "failed" ? outcome === "failed" : undefined;
     const hasClosed = this.#breaker.onEnd(leaseId, failed, nowMs);
     if (hasClosed) this.#throttle.beginRamp(nowMs);
   }
@@ -239,6 +266,7 @@ export class Permits {
     return this.#held.hold({
       id: leaseId,
       holder,
+      isProbe: this.#breaker.isProbe(leaseId),
       fence: ++this.#lastFence,
       grantedAtMs: nowMs,
       endsAtMs: nowMs + leaseMs,

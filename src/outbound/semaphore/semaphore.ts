@@ -8,7 +8,7 @@
  *      `acquire` would have no ticket yet, and would stay in the queue.
  *   3. A long call renews its lease by acquiring again under the same id.
  *   4. `release` ends the lease and reports how the call went. It goes by id, on any stub: a restart of this object
- *      breaks the ticket, but not the id.
+ *      breaks the ticket, but not the id. `reportHead` comes before it where the head of a response decides.
  *
  * A grant is in SQLite before it is returned (an RPC response waits for the write), so a restarted object knows who
  * may be calling. Queued callers acquire again, under the same id and with their first arrival time. If a holder
@@ -17,7 +17,7 @@
 import { DurableObject, RpcTarget } from "cloudflare:workers";
 import { log } from "../../kernel/log.ts";
 import { type Override, readUpstreams, settingsOf, type Upstream } from "../upstreams.ts";
-import type { Feedback, Lease, PermitRequest, RefusalReason } from "./permit-types.ts";
+import type { Feedback, Lease, PermitRequest, Refusal } from "./permit-types.ts";
 import { Permits } from "./permits.ts";
 import { CREATE_TABLES, type LeaseRow } from "./schema.ts";
 import { StateStore } from "./state-store.ts";
@@ -39,11 +39,7 @@ class Ticket extends RpcTarget {
   }
 }
 
-interface Refused {
-  is: "refused";
-  reason: RefusalReason;
-  retryAfterMs: number;
-}
+type Refused = { is: "refused" } & Refusal;
 
 export type AcquireResult =
   | { is: "granted"; lease: Lease; ticket: Ticket }
@@ -72,7 +68,8 @@ export class Semaphore extends DurableObject<Env> {
     super(ctx, env);
     this.#sql.exec(CREATE_TABLES);
     this.#store = new StateStore(this.#sql);
-    const held = this.#sql.exec<LeaseRow>("SELECT * FROM lease ORDER BY fence").toArray().map(toLease);
+    const rows = this.#sql.exec<LeaseRow>("SELECT * FROM lease ORDER BY fence").toArray();
+    const held = rows.map((row) => toLease(row, this.#store.permits?.breaker.probe));
     const [last] = this.#sql
       .exec<{ seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = 'lease'")
       .toArray();
@@ -125,6 +122,16 @@ export class Semaphore extends DurableObject<Env> {
     return mayRetry;
   }
 
+  /**
+   * What the head of a response says, while its body still comes: for the probe, and for a pause. Every other holder
+   * need not call it: `release` says the same.
+   */
+  reportHead(leaseId: string, feedback: Feedback): void {
+    this.#permits.reportHead(leaseId, feedback, Date.now(), Math.random());
+    this.#onChange();
+    this.#advance();
+  }
+
   status(): SemaphoreStatus {
     this.#advance();
     return describe(this.#upstream, this.#store.override, this.#permits, this.#statistics, Date.now());
@@ -139,9 +146,9 @@ export class Semaphore extends DurableObject<Env> {
     return this.status();
   }
 
-  /** Server-sent events: the current status, and again after each change. */
-  events(): ReadableStream<Uint8Array> {
-    return this.#subscribers.subscribe();
+  /** Server-sent events: the current status, and again after each change. `caller` is the name of its token. */
+  events(caller: string): ReadableStream<Uint8Array> | "too-many" {
+    return this.#subscribers.subscribe(caller);
   }
 
   #issueTicket(leaseId: string): Ticket {
@@ -159,8 +166,7 @@ export class Semaphore extends DurableObject<Env> {
       this.#insertLease(lease);
       this.#endWait(lease.id, { is: "granted", lease });
     }
-    for (const { waiter, reason, retryAfterMs } of refused)
-      this.#refuse(waiter.leaseId, { is: "refused", reason, retryAfterMs });
+    for (const { waiter, ...refusal } of refused) this.#refuse(waiter.leaseId, { is: "refused", ...refusal });
     if (granted.length + expired.length + refused.length > 0) this.#onChange();
   }
 
@@ -228,11 +234,12 @@ export class Semaphore extends DurableObject<Env> {
   }
 }
 
-function toLease(row: LeaseRow): Lease {
+function toLease(row: LeaseRow, probe: string | null | undefined): Lease {
   return {
     id: row.id,
     fence: row.fence,
     holder: row.holder,
+    isProbe: row.id === probe,
     grantedAtMs: row.granted_at_ms,
     endsAtMs: row.ends_at_ms,
   };

@@ -61,7 +61,13 @@ export const statusSchema = z
         retries: count,
         retriesRefused: count,
         outcomes: z.object({ ok: count, overloaded: count, failed: count, unknown: count }),
-        refused: z.object({ "queue-full": count, "wait-limit": count, paused: count, "breaker-open": count }),
+        refused: z.object({
+          "queue-full": count,
+          "too-many-requests": count,
+          "wait-limit": count,
+          paused: count,
+          "breaker-open": count,
+        }),
       })
       .meta({ description: "Since the semaphore's object last started." }),
     latencyMs: z
@@ -112,7 +118,7 @@ export function describe(
         holder: waiter.holder,
         priority: waiter.priority,
         since: iso(waiter.arrivedAtMs),
-        estimatedWaitMs: permits.estimateWaitMs(position, nowMs),
+        estimatedWaitMs: Math.min(permits.estimateWaitMs(position, nowMs), Number.MAX_SAFE_INTEGER),
       })),
     },
     totals: { since: iso(statistics.sinceMs), ...statistics.totals },
@@ -128,4 +134,6 @@ function* take<T>(items: Iterable<T>, max: number): Generator<T> {
   }
 }
 
-const iso = (ms: number): string => new Date(ms).toISOString();
+/** The latest time that a `Date` can hold. Beyond it, `toISOString` throws. */
+const MAX_TIME_MS = 8.64e15;
+const iso = (ms: number): string => new Date(Math.min(ms, MAX_TIME_MS)).toISOString();

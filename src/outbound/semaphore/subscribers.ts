@@ -4,12 +4,14 @@
  * Each event holds the whole status, so no event depends on another. Changes that come close together share one
  * event, a slow reader skips what is out of date, and a reader that reconnects needs nothing repeated.
  */
+import { type OpenStream, OpenStreams } from "../../kernel/open-streams.ts";
+
 const MIN_INTERVAL_MS = 200;
 /** The status also changes with time alone: a pause ends, a lease expires. */
 const MAX_INTERVAL_MS = 5_000;
 
 interface Subscriber {
-  writer: WritableStreamDefaultWriter<Uint8Array>;
+  stream: OpenStream;
   /** It has not read the last event yet. */
   isBusy: boolean;
   /** It has missed a later event meanwhile. */
@@ -19,7 +21,7 @@ interface Subscriber {
 export class Subscribers {
   readonly #describe: () => unknown;
   readonly #all = new Set<Subscriber>();
-  readonly #encoder = new TextEncoder();
+  readonly #streams = new OpenStreams();
   #revision = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #heartbeat: ReturnType<typeof setInterval> | undefined;
@@ -29,14 +31,15 @@ export class Subscribers {
     this.#describe = describe;
   }
 
-  /** A stream of events that begins with the current status. */
-  subscribe(): ReadableStream<Uint8Array> {
-    const { readable, writable } = new IdentityTransformStream();
-    const subscriber: Subscriber = { writer: writable.getWriter(), isBusy: false, isBehind: false };
+  /** A stream of events that begins with the current status; "too-many" if the caller has its share of them. */
+  subscribe(caller: string): ReadableStream<Uint8Array> | "too-many" {
+    const stream = this.#streams.open(caller);
+    if (stream === "too-many") return stream;
+    const subscriber: Subscriber = { stream, isBusy: false, isBehind: false };
     this.#all.add(subscriber);
     this.#heartbeat ??= setInterval(() => this.notify(), MAX_INTERVAL_MS);
     this.#send(subscriber, this.#event());
-    return readable;
+    return stream.readable;
   }
 
   /** The status has changed: an event follows soon, one for all changes until then. */
@@ -61,7 +64,7 @@ export class Subscribers {
 
   #send(subscriber: Subscriber, text: string): void {
     subscriber.isBusy = true;
-    subscriber.writer.write(this.#encoder.encode(text)).then(
+    subscriber.stream.write(text).then(
       () => this.#onRead(subscriber),
       () => this.#remove(subscriber),
     );

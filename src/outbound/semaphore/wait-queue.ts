@@ -16,6 +16,15 @@ export interface Waiter {
   /** Who waits, for people to read. */
   holder: string;
   priority: Priority;
+  /** Its share of the queue. Default: the whole queue. */
+  share?: QueueShare;
+}
+
+/** Callers of one name may have so many calls in a queue at once, so that others find room in it. */
+export interface QueueShare {
+  /** The name of the token, or the type of the task. */
+  of: string;
+  maxWaiting: number;
 }
 
 interface Node {

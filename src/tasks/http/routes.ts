@@ -1,6 +1,7 @@
 /** Reading: the tasks that were submitted, and the task types that can be. */
 import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
+import { tooManyStreams } from "../../kernel/open-streams.ts";
 import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
 import { taskSchema, toTask, typeNameSchema } from "../ledger/schema.ts";
 import { callObject, ledgerOf } from "../ledger/shards.ts";
@@ -128,7 +129,11 @@ const eventsRoute = createRoute({
       content: { [EVENT_STREAM]: { schema: z.string() } },
     },
     204: { description: "The task has ended, and Last-Event-ID was its last event." },
-    ...problems({ ...ITEM_PROBLEMS, 422: "Last-Event-ID is not a number." }),
+    ...problems({
+      ...ITEM_PROBLEMS,
+      429: "The token has too many event streams open. With Retry-After.",
+      422: "Last-Event-ID is not a number.",
+    }),
   },
 });
 
@@ -154,7 +159,9 @@ export const taskRoutes = createRouter()
   .openapi(eventsRoute, async (c) => {
     const { id } = c.req.valid("param");
     const after = Number(c.req.valid("header")["last-event-id"] || 0);
-    const stream = orNotFound(await callObject(async () => ledgerOf(c.env, id)?.watch(id, after)), id);
+    const { name } = c.get("principal");
+    const stream = orNotFound(await callObject(async () => ledgerOf(c.env, id)?.watch(id, after, name)), id);
+    if (stream === "too-many") throw tooManyStreams();
     if (stream === "over") return c.body(null, 204, NO_STORE);
     return c.body(stream, 200, { "Content-Type": EVENT_STREAM, ...NO_STORE });
   });

@@ -54,7 +54,7 @@ const cancelRoute = createRoute({
   summary: "Cancel a task, for good",
   description:
     "A waiting task is cancelled at once. A running task is asked to stop, and is cancelled after 10 seconds in any case.",
-  ...needs("write"),
+  ...needs("write", "read"),
   request: { params },
   responses: {
     200: json("The task is cancelled or being cancelled.", taskSchema),
@@ -71,7 +71,7 @@ const retryRoute = createRoute({
   description:
     "The task gets all of its attempts anew. Recorded steps are not repeated. If code of it may still be at work, the task " +
     "waits until that must have ended.",
-  ...needs("write"),
+  ...needs("write", "read"),
   request: { params },
   responses: {
     202: json("The task is queued, or waits for its time.", taskSchema),

@@ -6,6 +6,7 @@
  * slow reader uses no memory. The stream ends when the task ends. A further request for it gets a 204, which tells an
  * `EventSource` to stop reconnecting.
  */
+import type { OpenStream } from "../../kernel/open-streams.ts";
 import type { EventRow } from "./schema.ts";
 
 /** After this long without an event, a comment shows that the stream is alive. */
@@ -23,28 +24,21 @@ export interface History {
   changed(ms: number): Promise<void>;
 }
 
-/** The events after number `after`, and those still to come, until the task has ended. */
-export function eventStream(history: History, after: number): ReadableStream<Uint8Array> {
-  const { readable, writable } = new IdentityTransformStream();
-  const writer = writable.getWriter();
+/** The stream, which gets the events after number `after`, and those still to come, until the task has ended. */
+export function eventStream(history: History, after: number, stream: OpenStream): ReadableStream<Uint8Array> {
   // A write fails when the reader has gone: nobody is left who could be told.
-  writeEvents(history, after, writer).catch(async () => writer.abort().catch(() => undefined));
-  return readable;
+  writeEvents(history, after, stream).catch(async (error: unknown) => stream.abort(error));
+  return stream.readable;
 }
 
-async function writeEvents(
-  history: History,
-  after: number,
-  writer: WritableStreamDefaultWriter<Uint8Array>,
-): Promise<void> {
-  const encoder = new TextEncoder();
-  await writer.write(encoder.encode(`retry: ${RECONNECT_MS}\n\n`));
+async function writeEvents(history: History, after: number, stream: OpenStream): Promise<void> {
+  await stream.write(`retry: ${RECONNECT_MS}\n\n`);
   for (let last = after; ; ) {
     const events = history.read(last, MAX_EVENTS_PER_READ);
     last = events.at(-1)?.number ?? last;
-    if (events.length > 0) await writer.write(encoder.encode(events.map(render).join("")));
-    else if (history.endsWith(last)) return writer.close();
-    else if (!(await hasChanged(history))) await writer.write(encoder.encode(": still here\n\n"));
+    if (events.length > 0) await stream.write(events.map(render).join(""));
+    else if (history.endsWith(last)) return stream.close();
+    else if (!(await hasChanged(history))) await stream.write(": still here\n\n");
   }
 }
 

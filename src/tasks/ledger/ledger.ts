@@ -7,6 +7,7 @@
  * Callers act on tasks through the methods below. By itself, the ledger acts only in its alarm: see `alarm-work.ts`.
  */
 import { DurableObject } from "cloudflare:workers";
+import { OpenStreams } from "../../kernel/open-streams.ts";
 import { Alarm } from "./alarm.ts";
 import { AlarmWork } from "./alarm-work.ts";
 import type { Assignment, Claim, NewTask, Report } from "./claim.ts";
@@ -27,6 +28,7 @@ import { Watchers } from "./watchers.ts";
 const KEY_REMOVAL_BATCH = 200;
 
 export class TaskLedger extends DurableObject<Env> {
+  readonly #streams = new OpenStreams();
   readonly #watchers = new Watchers();
   readonly #tasks = new TaskTable(this.ctx.storage.sql, (taskId) => this.#watchers.notify(taskId));
   readonly #queries = new TaskQueries(this.ctx.storage.sql);
@@ -127,10 +129,15 @@ export class TaskLedger extends DurableObject<Env> {
   }
 
   /**
-   * A task's events after number `lastRead`, as a stream; "over" if none can follow, null if there is no such task. A number
-   * that no event has is as good as none: its reader knows nothing of this task, and is told all of it.
+   * A task's events after number `lastRead`, as a stream; "over" if none can follow, null if there is no such task,
+   * "too-many" if the caller has its share of streams. A number that no event has is as good as none: its reader knows
+   * nothing of this task, and is told all of it.
    */
-  watch(taskId: string, lastRead: number): ReadableStream<Uint8Array> | "over" | null {
+  watch(
+    taskId: string,
+    lastRead: number,
+    caller: string,
+  ): ReadableStream<Uint8Array> | "over" | "too-many" | null {
     const history = {
       read: (last: number, limit: number) => this.#tasks.events(taskId, last, limit),
       endsWith: (last: number) => {
@@ -142,7 +149,9 @@ export class TaskLedger extends DurableObject<Env> {
     const task = this.#tasks.getLean(taskId);
     if (!task) return null;
     const after = lastRead > task.events ? 0 : lastRead;
-    return history.endsWith(after) ? "over" : eventStream(history, after);
+    if (history.endsWith(after)) return "over";
+    const stream = this.#streams.open(caller);
+    return stream === "too-many" ? stream : eventStream(history, after, stream);
   }
 
   /** Cancels a task, for good; "ended" if it has already succeeded or failed. */

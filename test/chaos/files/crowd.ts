@@ -4,7 +4,7 @@ import { checkFile } from "./check.ts";
 import { draft, tus } from "./dialect.ts";
 import { uploadByRealClient, type Way } from "./real-client.ts";
 import { remove } from "./remove.ts";
-import { RoughClient, uploadInPieces } from "./rough-client.ts";
+import { RoughClient, uploadInPieces, uploadPiecesLast } from "./rough-client.ts";
 import { type Facts, makeSource, type Source } from "./source.ts";
 import type { World } from "./world.ts";
 
@@ -27,6 +27,7 @@ const CLIENTS: [string, Uploading][] = [
   ["rough, tus", async (source, world, random) => new RoughClient(source, tus, world, random).upload()],
   real("parallel"),
   ["rough, in pieces", uploadInPieces],
+  ["rough, pieces last", uploadPiecesLast],
   real("draft 05"),
   ["rough, draft", async (source, world, random) => new RoughClient(source, draft, world, random).upload()],
   real("deferred"),

@@ -12,6 +12,8 @@ const MIB = 1024 * 1024;
 const CHUNK = [100_000, 6 * MIB] as const;
 const RETRY_MS = 80;
 const RETRIES = 300;
+/** How many have an endpoint with a slash at the end. */
+const SLASH_SHARE = 0.3;
 
 const WAYS = {
   plain: () => ({}),
@@ -38,7 +40,10 @@ export async function uploadByRealClient(
 ): Promise<string> {
   const storage = new Storage();
   const retryDelays = random.chance(0.5) ? Array.from({ length: RETRIES }, () => RETRY_MS) : null;
-  const options = { ...WAYS[way](random), ...commonOptions(source, world), urlStorage: storage, retryDelays };
+  const slash = random.chance(SLASH_SHARE) ? "/" : "";
+  const endpoint = `${world.url()}/uploads${slash}`;
+  const common = commonOptions(source, world);
+  const options = { ...WAYS[way](random), ...common, endpoint, urlStorage: storage, retryDelays };
   for (let tries = 1; ; tries++) {
     const [previous] = await storage.findAllUploads();
     try {
@@ -68,7 +73,6 @@ async function attempt(
 function commonOptions({ name, bytes }: Source, world: World): tus.UploadOptions {
   const beganAtMs = new WeakMap<tus.HttpRequest, number>();
   return {
-    endpoint: `${world.url()}/uploads`,
     metadata: { filename: name },
     fingerprint: async () => name,
     onBeforeRequest(request) {

@@ -8,11 +8,13 @@
  *     rivals      sends the rest twice at the same time
  *     reset       sends some and resets the connection
  *
+ * It creates uploads at a path with or without a slash at the end, by a request whose empty body is chunked or not.
  * It repeats this until the upload is complete. All bytes that it sends are the right ones for their offset.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Random } from "../random.ts";
 import { type Dialect, type Headers, tus } from "./dialect.ts";
+import { remove } from "./remove.ts";
 import type { Source } from "./source.ts";
 import {
   BrokenOff,
@@ -20,6 +22,7 @@ import {
   headerOf,
   open,
   type Request,
+  sendChunkedEmpty,
   untilResponse,
   type WireResponse,
 } from "./wire.ts";
@@ -31,11 +34,16 @@ const CHUNK = 7 * 1024 * 1024;
 const REST_SHARE = 0.3;
 const CHECKSUM_SHARE = 0.3;
 const WAKE_SHARE = 0.3;
+/** Of the creations: to a path with a slash at the end; with a chunked body of no bytes. */
+const SLASH_SHARE = 0.3;
+const CHUNKED_SHARE = 0.3;
 const HANG_MS = [0, 200] as const;
 const HEAD_START_MS = [0, 60] as const;
 /** Between the pieces of two racing requests, so that they overlap. */
 const RIVAL_PAUSE_MS = [0, 10] as const;
 const CONCATENATION_POLL_MS = 100;
+/** Of the pieces that are complete before others are. */
+const REMOVED_PIECE_SHARE = 0.3;
 
 export class RoughClient {
   readonly #source: Source;
@@ -54,10 +62,16 @@ export class RoughClient {
     this.#extra = extra;
   }
 
+  /** Creates the upload, and returns its id; `upload` then continues with it. */
+  async begin(): Promise<string> {
+    await this.#create();
+    return this.#id;
+  }
+
   /** Returns the id of the upload when it is complete. */
   async upload(): Promise<string> {
     const planned: Move[] = ["half-open", "rivals", "reset", "chunk"];
-    await this.#create();
+    if (this.#id === "") await this.#create();
     for (;;) {
       const now = await this.#look();
       if (now.status === 404) {
@@ -87,8 +101,13 @@ export class RoughClient {
   async #create(): Promise<void> {
     const { name, bytes } = this.#source;
     const headers = { ...this.#dialect.create(name, bytes.length), ...this.#extra };
-    const request = { method: "POST", url: `${this.#world.url()}/uploads`, headers };
-    const response = await untilResponse(async () => this.#world.send(request));
+    const slash = this.#random.chance(SLASH_SHARE) ? "/" : "";
+    const request = { method: "POST", url: `${this.#world.url()}/uploads${slash}`, headers };
+    const isChunked = this.#random.chance(CHUNKED_SHARE);
+    if (isChunked) this.#world.count("chunked creation");
+    const response = await untilResponse(async () =>
+      isChunked ? this.#world.note(request, await sendChunkedEmpty(request)) : this.#world.send(request),
+    );
     this.#id = uploadIdOf(headerOf(response, "Location") ?? "") ?? "";
     if (this.#id === "")
       throw new Error(`A creation got the status ${response.status}: ${String(response.body)}`);
@@ -169,15 +188,41 @@ export class RoughClient {
   }
 }
 
-/** Uploads the pieces of a file at the same time, and concatenates them (tus). */
+/** Uploads the pieces of a file at the same time, and then concatenates them (tus). */
 export async function uploadInPieces(source: Source, world: World, random: Random): Promise<string> {
+  const pieces = cutIntoPieces(source, world, random);
+  const ids = await Promise.all(pieces.map(async (piece) => piece.upload()));
+  return untilConcatenated(await createFinal(source, ids, world), world);
+}
+
+/**
+ * Creates the final upload first, and then uploads the pieces, which it waits for (concatenation-unfinished). A piece
+ * that is complete may be removed while others are not.
+ */
+export async function uploadPiecesLast(source: Source, world: World, random: Random): Promise<string> {
+  const pieces = cutIntoPieces(source, world, random);
+  const ids = await Promise.all(pieces.map(async (piece) => piece.begin()));
+  const final = await createFinal(source, ids, world);
+  await Promise.all(
+    pieces.map(async (piece, i) => {
+      const id = await piece.upload();
+      if (id !== ids[i]) throw new Error("A piece was lost, and with it the final upload.");
+      if (random.chance(REMOVED_PIECE_SHARE)) await remove(world, "upload", id);
+    }),
+  );
+  return untilConcatenated(final, world);
+}
+
+function cutIntoPieces(source: Source, world: World, random: Random): RoughClient[] {
   const cuts = [0, ...sortedCuts(random, source.bytes.length), source.bytes.length];
-  const uploading = cuts.slice(1).map(async (end, i) => {
+  return cuts.slice(1).map((end, i) => {
     const bytes = source.bytes.subarray(cuts[i], end);
     const piece = { ...source, bytes, size: bytes.length };
-    return new RoughClient(piece, tus, world, random, { "Upload-Concat": "partial" }).upload();
+    return new RoughClient(piece, tus, world, random, { "Upload-Concat": "partial" });
   });
-  const ids = await Promise.all(uploading);
+}
+
+async function createFinal(source: Source, ids: string[], world: World): Promise<string> {
   const { "Upload-Length": _, ...headers } = tus.create(source.name, 0);
   const concat = `final;${ids.map((id) => `/uploads/${id}`).join(" ")}`;
   const url = `${world.url()}/uploads`;
@@ -188,7 +233,11 @@ export async function uploadInPieces(source: Source, world: World, random: Rando
   const id = uploadIdOf(headerOf(created, "Location") ?? "");
   if (id === undefined)
     throw new Error(`A final upload got the status ${created.status}: ${String(created.body)}`);
-  const look = { method: "HEAD", url: `${url}/${id}`, headers: tus.look };
+  return id;
+}
+
+async function untilConcatenated(id: string, world: World): Promise<string> {
+  const look = { method: "HEAD", url: `${world.url()}/uploads/${id}`, headers: tus.look };
   while (!tus.isComplete(await untilResponse(async () => world.send(look))))
     await sleep(CONCATENATION_POLL_MS);
   return id;

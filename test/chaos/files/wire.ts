@@ -33,10 +33,12 @@ export interface Exchange {
   response: Promise<WireResponse>;
   /** Sends these bytes of the body in pieces, until there is a response. Never rejects. */
   write(bytes: Buffer, pauseMs?: number): Promise<void>;
+  /** Ends a chunked body. */
+  end(): void;
   reset(): void;
 }
 
-/** Sends the head of a request; Content-Length must be among its headers if it has a body. */
+/** Sends the head of a request. If Content-Length is not among its headers, its body is chunked. */
 export function open({ method, url, headers = {} }: Omit<Request, "body">): Exchange {
   const { promise: response, resolve, reject } = Promise.withResolvers<WireResponse>();
   const sending = { isOver: false };
@@ -76,6 +78,9 @@ export function open({ method, url, headers = {} }: Omit<Request, "body">): Exch
         if (pauseMs > 0) await sleep(pauseMs);
       }
     },
+    end() {
+      request.end();
+    },
     reset() {
       request.socket?.resetAndDestroy();
       request.destroy();
@@ -87,6 +92,13 @@ export function open({ method, url, headers = {} }: Omit<Request, "body">): Exch
 export async function send({ body = Buffer.alloc(0), ...request }: Request): Promise<WireResponse> {
   const exchange = open({ ...request, headers: { ...request.headers, "Content-Length": body.length } });
   await exchange.write(body);
+  return exchange.response;
+}
+
+/** A request whose body is chunked and has no chunk. Rejects with `BrokenOff`. */
+export async function sendChunkedEmpty(request: Request): Promise<WireResponse> {
+  const exchange = open(request);
+  exchange.end();
   return exchange.response;
 }
 

@@ -3,7 +3,8 @@
  *
  *     answered   within ten seconds, with 201, 400, 413, 415 or 422. Only a request with broken HTTP framing may be
  *                cut off, or get a response from the server in front of the Worker
- *     whole      a valid form is stored, with the names, sizes and digests of what was sent
+ *     whole      a valid form is stored, with the names, sizes and digests of what was sent, however that is encoded
+ *     heeded     a form is not stored if a digest of it is wrong or cannot be checked, or if it says that it is a piece
  *     readable   each file in a response exists and has the bytes of the digest in the response (a sample is read)
  *
  * The caller checks what must be true in the end; `kept` are the files that were acknowledged.
@@ -12,6 +13,7 @@ import { createHash } from "node:crypto";
 import { Random } from "../random.ts";
 import { Connection, type Outcome } from "./connection.ts";
 import type { Content } from "./form.ts";
+import { MUST_BE_REJECTED } from "./mutate.ts";
 import { type FormRequest, makeRequest } from "./request.ts";
 
 const RESPONSE_MS = 10_000;
@@ -168,6 +170,8 @@ async function judge(
   const isValid = request.mutations.length === 0;
   if (status !== 201) return isValid ? `a valid form got a ${status}: ${body.toString()}` : undefined;
   const { files, fields } = readResponse(request, body);
+  const [only = "", ...others] = request.mutations;
+  if (MUST_BE_REJECTED.includes(only) && others.length === 0) return `a form was stored in spite of ${only}`;
   kept.push(...files.map(({ id }) => id));
   if (isValid) {
     const difference = compare(request, files, fields);

@@ -1,6 +1,7 @@
 /** Form data as parts, before it is serialized; and valid forms of every kind that a client may send. */
 import { createHash } from "node:crypto";
 import type { Random } from "../random.ts";
+import { CHARSETS, digestLine, encodeTransfer, type FormCharset } from "./encodings.ts";
 
 /** Text here is latin1, one byte for each character, so that it can be any bytes. */
 export interface Form {
@@ -44,8 +45,8 @@ export function toBytes({ boundary, preamble, parts, end }: Form): Buffer {
 }
 
 const LETTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-/** Includes those that need quoting. */
-const BOUNDARY_CHARACTERS = `${LETTERS}'()+_,-./:=?`;
+/** Includes those that need quoting, and those that the standard does not allow but clients use. */
+const BOUNDARY_CHARACTERS = `${LETTERS}'()+_,-./:=?*!#$%&@^|~{}[]<>;\``;
 
 const FIELD_NAMES = [
   "a",
@@ -66,6 +67,8 @@ const FILENAMES = [
   "👩‍💻 émoji.txt",
   "תמונה‮gnp.exe",
   'a "quoted" one.txt',
+  'a";b.txt',
+  'ends with a quote"',
   "semi;colon=equals.txt",
   "back\\slash.txt",
   "100%.txt",
@@ -78,32 +81,58 @@ const TYPES = [
   "application/octet-stream",
   "image/png",
   "text/html; charset=utf-8",
+  "text/plain; charset=iso-8859-1",
   "made/up",
 ] as const;
 
 /** A valid form for the route, and its content. */
 export function makeForm(random: Random, route: Route): { form: Form; content: Content } {
   const boundary = makeBoundary(random);
-  const content: Content = { files: [], fields: [] };
-  const parts: Part[] = [];
+  const charset = random.chance(0.1) ? pick(random, CHARSETS) : undefined;
+  const form: Making = { random, boundary, charset, content: { files: [], fields: [] } };
+  const { content } = form;
+  const parts: Part[] = charset ? [makeCharsetField(charset, content)] : [];
   const onlyFile = route === "/upload-file" ? random.between(0, 2) : -1;
   const count = route === "/upload-file" ? random.between(onlyFile + 1, 4) : random.between(0, 5);
   for (let i = 0; i < count; i++) {
     const isFile = onlyFile === -1 ? random.chance(0.35) : i === onlyFile;
     const field = onlyFile === i ? "file" : pick(random, FIELD_NAMES);
-    parts.push(
-      isFile ? makeFile(random, boundary, field, content) : makeField(random, boundary, field, content),
-    );
+    parts.push(isFile ? makeFile(form, field) : makeField(form, field));
   }
-  const quoted = /^[\w-]+$/.test(boundary) && random.chance(0.8) ? boundary : `"${boundary}"`;
-  const form = {
+  if (random.chance(0.1)) parts.splice(random.between(0, parts.length), 0, makeEmptyInput(random));
+  const quoted = /^[^;\s]+$/.test(boundary) && random.chance(0.8) ? boundary : `"${boundary}"`;
+  const made = {
     boundary,
     contentType: `multipart/form-data; boundary=${quoted}`,
     preamble: random.chance(0.05) ? "This is for clients that do not support forms.\r\n" : "",
     parts,
     end: `--${boundary}--${pick(random, ["\r\n", "\r\n", "", "\r\nAn epilogue.\r\n"])}`,
   };
-  return { form, content };
+  return { form: made, content };
+}
+
+/** A form that is being made. */
+interface Making {
+  random: Random;
+  boundary: string;
+  /** Of all its text; undefined: UTF-8. */
+  charset: FormCharset | undefined;
+  content: Content;
+}
+
+/** As a browser sends a file input that was left empty: it is no file. */
+function makeEmptyInput(random: Random): Part {
+  const header = [
+    `Content-Disposition: form-data; name="${pick(random, ["file", "cover", "e"])}"; filename=""`,
+  ];
+  if (random.chance(0.8)) header.push("Content-Type: application/octet-stream");
+  return { header, body: Buffer.alloc(0) };
+}
+
+/** Says the charset of the form. It comes first, so that it counts for names too. */
+function makeCharsetField({ label }: FormCharset, { fields }: Content): Part {
+  fields.push({ name: "_charset_", value: label });
+  return { header: ['Content-Disposition: form-data; name="_charset_"'], body: Buffer.from(label) };
 }
 
 function makeBoundary(random: Random): string {
@@ -116,37 +145,68 @@ function makeBoundary(random: Random): string {
     () => draw(LETTERS, 1),
     () => draw(BOUNDARY_CHARACTERS, random.between(1, 70)),
     () => draw(BOUNDARY_CHARACTERS, 70),
+    () => "*****",
   ] as const;
   return pick(random, kinds)();
 }
 
-function makeFile(random: Random, boundary: string, field: string, content: Content): Part {
-  const filename = pick(random, FILENAMES);
-  const body = makeBody(random, boundary);
-  const sha256 = createHash("sha256").update(body).digest("hex");
-  content.files.push({ field, filename, size: body.length, sha256 });
+function makeFile({ random, boundary, charset, content }: Making, anyField: string): Part {
+  const field = charset && anyField !== "file" ? charset.name : anyField;
+  const filename = charset ? charset.name : pick(random, FILENAMES);
+  const bytes = makeBody(random, boundary);
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  content.files.push({ field, filename: kept(filename), size: bytes.length, sha256 });
   const named = random.chance(0.2)
     ? `filename="fallback.bin"; filename*=UTF-8''${encodeURIComponent(filename).replaceAll("'", "%27")}`
-    : `filename="${quote(filename)}"`;
-  const header = [`Content-Disposition: form-data; name="${quote(field)}"; ${named}`];
+    : undefined;
+  const header = [`Content-Disposition: form-data; ${disposition(random, field, filename, charset, named)}`];
   if (random.chance(0.9)) header.push(`Content-Type: ${pick(random, TYPES)}`);
-  if (random.chance(0.1)) header.push("Content-Transfer-Encoding: binary");
+  if (random.chance(0.1)) header.push(digestLine(random, bytes));
+  const { encoding, body } = encodeTransfer(random, bytes);
+  if (encoding !== undefined) header.push(`Content-Transfer-Encoding: ${encoding}`);
   if (random.chance(0.1)) header.reverse();
   return { header: random.chance(0.1) ? header.map(lowerName) : header, body };
 }
 
-function makeField(random: Random, boundary: string, name: string, content: Content): Part {
-  const value = random.chance(0.3)
-    ? pick(random, FILENAMES)
-    : makeBody(random, boundary).toString("hex").slice(0, 999);
+function makeField({ random, boundary, charset, content }: Making, anyName: string): Part {
+  const own = charset ?? (random.chance(0.1) ? pick(random, CHARSETS) : undefined);
+  const name = charset ? charset.name : anyName;
+  const value = own
+    ? own.name
+    : random.chance(0.3)
+      ? pick(random, FILENAMES)
+      : makeBody(random, boundary).toString("hex").slice(0, 999);
   content.fields.push({ name, value });
-  const header = [`Content-Disposition: form-data; name="${quote(name)}"`];
-  if (random.chance(0.2)) header.push("Content-Type: text/plain; charset=utf-8");
-  return { header, body: Buffer.from(value) };
+  const header = [`Content-Disposition: form-data; ${disposition(random, name, undefined, charset)}`];
+  if (own && !charset) header.push(`Content-Type: text/plain; charset=${own.label}`);
+  else if (!charset && random.chance(0.2)) header.push("Content-Type: text/plain; charset=utf-8");
+  const bytes = own ? Buffer.from(own.bytes, "latin1") : Buffer.from(value);
+  const { encoding, body } = encodeTransfer(random, bytes);
+  if (encoding !== undefined) header.push(`Content-Transfer-Encoding: ${encoding}`);
+  return { header, body };
 }
 
-/** As browsers do (WHATWG HTML §4.10.22.8). */
-const quote = (name: string) => bytesOf(name.replaceAll('"', "%22"));
+/** The parameters, with the quotes of browsers (WHATWG HTML §4.10.22.8), or as quoted strings (RFC 9110 §5.6.4). */
+function disposition(
+  random: Random,
+  name: string,
+  filename: string | undefined,
+  charset: FormCharset | undefined,
+  named?: string,
+): string {
+  const all = name + (filename ?? "");
+  // A backslash that means itself is written in one of the two ways only.
+  const isQuotedString = all.includes('"') && !all.includes("\\") && random.chance(0.5);
+  const escape = (text: string) =>
+    isQuotedString ? text.replaceAll('"', '\\"') : text.replaceAll('"', "%22");
+  const encode = (text: string) => `"${text === charset?.name ? charset.bytes : bytesOf(escape(text))}"`;
+  return [`name=${encode(name)}`, named ?? (filename !== undefined && `filename=${encode(filename)}`)]
+    .filter(Boolean)
+    .join("; ");
+}
+
+/** A name without what turns text around. */
+const kept = (filename: string) => filename.replaceAll(/\p{Bidi_Control}/gu, "");
 
 const lowerName = (line: string) => line.replace(/^[^:]+/, (name) => name.toLowerCase());
 

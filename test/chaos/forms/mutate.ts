@@ -56,6 +56,56 @@ const PARAMETERS = [
   `name="${'\\"'.repeat(2000)}"`,
 ] as const;
 
+/** What a form must not get a 201 with, if it is all that was changed: it would be stored otherwise than it says. */
+export const MUST_BE_REJECTED = [
+  "digest of the form",
+  "digest in the trailer",
+  "a piece",
+  "Content-Encoding",
+];
+
+const ENCODING_FIELDS = [
+  "Content-Transfer-Encoding: base64",
+  "Content-Transfer-Encoding: quoted-printable",
+  "Content-Transfer-Encoding: x-uuencode",
+  "Content-Transfer-Encoding:",
+  "content-transfer-encoding: 7BIT",
+  "Content-Encoding: gzip",
+  "Content-Encoding: identity",
+  "Content-Range: bytes 0-4/5",
+] as const;
+const DIGEST_FIELDS = [
+  `Content-MD5: ${"A".repeat(22)}==`,
+  "Content-MD5: nonsense",
+  `Content-Digest: sha-256=:${"A".repeat(43)}=:`,
+  "Repr-Digest: sha-256=::",
+  "Repr-Digest: blake3=:AAAA:",
+  `Digest: SHA-256=${"A".repeat(43)}=`,
+  `Upload-Checksum: sha1 ${"A".repeat(27)}=`,
+] as const;
+const TEXT_TYPES = [
+  "text/plain; charset=utf-8",
+  "text/plain; charset=utf-16",
+  "text/plain; charset=shift_jis",
+  "text/plain; charset=iso-8859-1",
+  "text/plain; charset=x-user-defined",
+  'text/plain; charset="',
+  "text/plain; charset=nonsense",
+  "application/json",
+  "multipart/form-data",
+  "image/png",
+] as const;
+const CHARSET_LABELS = [
+  "utf-8",
+  "iso-8859-1",
+  "utf-16",
+  "nonsense",
+  "",
+  "\xff",
+  "replacement",
+  "c".repeat(3000),
+] as const;
+
 /** Mutations of the form before it is serialized. */
 export const FORM_MUTATIONS: Mutations<Form> = [
   ["no end", (form) => ({ ...form, end: "" })],
@@ -152,13 +202,51 @@ export const FORM_MUTATIONS: Mutations<Form> = [
   ],
   [
     "encoded part",
-    (form) =>
-      addPart(
-        form,
-        `${DISPOSITION}; name="e"; filename="e"`,
-        "Content-Transfer-Encoding: base64",
-        "Content-Encoding: gzip",
-      ),
+    (form, random) => addPart(form, `${DISPOSITION}; name="e"; filename="e"`, pick(random, ENCODING_FIELDS)),
+  ],
+  [
+    "other encoding",
+    (form, random) => reheader(form, random, (header) => [...header, pick(random, ENCODING_FIELDS)]),
+  ],
+  [
+    "digest of a part",
+    (form, random) => reheader(form, random, (header) => [...header, pick(random, DIGEST_FIELDS)]),
+  ],
+  [
+    "text in some charset",
+    (form, random) =>
+      addParts(form, [
+        {
+          header: [`${DISPOSITION}; name="t"`, `Content-Type: ${pick(random, TEXT_TYPES)}`],
+          body: makeBytes(random, random.between(0, 40)),
+        },
+      ]),
+  ],
+  [
+    "charset of the form",
+    (form, random) =>
+      addParts(form, [
+        { header: [`${DISPOSITION}; name="_charset_"`], body: Buffer.from(pick(random, CHARSET_LABELS)) },
+      ]),
+  ],
+  [
+    "field doubled in a header",
+    (form, random) =>
+      reheader(form, random, (header) => [...header, header[random.between(0, header.length - 1)] ?? "X: y"]),
+  ],
+  [
+    "file without a name",
+    (form, random) =>
+      addParts(form, [
+        {
+          header: [
+            `${DISPOSITION}; name="${pick(random, ["file", "n"])}"${pick(random, ["", '; filename=""'])}`,
+          ].concat(
+            pick(random, ["Content-Type: image/png", "Content-Type: application/octet-stream", "X: y"]),
+          ),
+          body: makeBytes(random, random.between(0, 2)),
+        },
+      ]),
   ],
   [
     "nested form",
@@ -303,6 +391,12 @@ export const BYTE_MUTATIONS: Mutations<Bytes> = [
 /** The header fields of the request in their order, without those that frame the body. */
 export type Head = [name: string, value: string][];
 
+/** A line of a header as its name and value. */
+export function toField(line: string): Head[number] {
+  const colon = line.indexOf(":");
+  return [line.slice(0, colon), line.slice(colon + 1).trim()];
+}
+
 const setType = (head: Head, value: string): Head =>
   head.map(([name, before]) => [name, name === "Content-Type" ? value : before]);
 const typeOf = (head: Head) => head.find(([name]) => name === "Content-Type")?.[1] ?? "";
@@ -320,6 +414,8 @@ const OTHER_TYPES = [
   "multipart/form-data; boundary=\xe9",
   `multipart/form-data; boundary="${bytesOf("報")}"`,
   'multipart/form-data; boundary="a\\"b"',
+  "multipart/form-data; boundary=*****",
+  "multipart/form-data; boundary=a; boundary=a",
   "multipart/form-data; boundary=--",
   "multipart/form-data; boundary=-",
   `multipart/form-data; boundary=${"b".repeat(71)}`,
@@ -349,6 +445,22 @@ export const HEAD_MUTATIONS: Mutations<Head> = [
   ],
   ["more parameters", (head) => setType(head, `${typeOf(head)}; charset=utf-8; x="\\""`)],
   ["Content-Encoding", (head) => [...head, ["Content-Encoding", "gzip"]]],
+  ["digest of the form", (head, random) => [...head, toField(pick(random, DIGEST_FIELDS))]],
+  ["digest in the trailer", (head) => [...head, ["Trailer", "Content-Digest"]]],
+  [
+    "a piece",
+    (head, random) => [
+      ...head,
+      toField(
+        pick(random, [
+          "Content-Range: bytes 0-4/5",
+          "Upload-Complete: ?0",
+          "Upload-Offset: 7",
+          "Upload-Length: 7",
+        ]),
+      ),
+    ],
+  ],
   ["large field", (head, random) => [...head, ["X-Large", "l".repeat(random.between(1, 12) * KIB)]]],
   [
     "many fields",

@@ -1,7 +1,8 @@
 /** The requests of a run: each follows only from the seed and its number. */
 import { Random } from "../random.ts";
+import { digestLine } from "./encodings.ts";
 import { type Content, makeForm, pick, ROUTES, type Route, toBytes } from "./form.ts";
-import { BYTE_MUTATIONS, FORM_MUTATIONS, HEAD_MUTATIONS, type Head, mutate } from "./mutate.ts";
+import { BYTE_MUTATIONS, FORM_MUTATIONS, HEAD_MUTATIONS, type Head, mutate, toField } from "./mutate.ts";
 
 export interface FormRequest {
   number: number;
@@ -22,6 +23,8 @@ const VALID_SHARE = 0.15;
 const BROKEN_HTTP_SHARE = 0.02;
 const CHUNKED_SHARE = 0.25;
 const PIECES_SHARE = 0.15;
+/** Of the valid forms: those with a digest of the whole body. */
+const DIGEST_SHARE = 0.2;
 
 interface Target {
   host: string;
@@ -49,6 +52,7 @@ export function makeRequest(seed: number, number: number, { host, breaksHttp }: 
     ["Host", host],
     ["Content-Type", form.contentType],
   ];
+  if (isValid && random.chance(DIGEST_SHARE)) plainHead.push(toField(digestLine(random, body)));
   const head = random.chance(0.3) ? apply(plainHead, 1, HEAD_MUTATIONS) : plainHead;
   const base = { number, route, mutations, content };
   if (!isValid && random.chance(BROKEN_HTTP_SHARE) && breaksHttp) {

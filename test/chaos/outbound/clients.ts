@@ -1,30 +1,36 @@
 /**
- * Clients that call an upstream through Sluice, one call after another, and do not always wait for the response.
+ * Clients that call an upstream through Sluice, one call after another, and do not always wait for the response, nor
+ * send all of their request.
  *
  * Each call ends in exactly one way:
  *
  *     responded    the whole response came; the verdict judges what it says
- *     cancelled    the client itself reset the connection, while it waited or in the middle of the response
+ *     cancelled    the client itself reset the connection: in the middle of its upload, while it waited, or in the
+ *                  middle of the response
  *     broken       the connection ended without a response, or in the middle of one. Only a process that was killed
  *                  or frozen may do that.
  *     refused      nobody listened, because the process was restarting; the call was never made
  */
-import { request as httpRequest, type IncomingMessage } from "node:http";
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Random } from "../random.ts";
 
 const RESET_SHARE = 0.25;
 const STREAM_SHARE = 0.2;
+const UPLOAD_SHARE = 0.2;
+const CHUNKS = [2, 8] as const;
+const CHUNK_BYTES = [1, 60_000] as const;
 const QUICK_MS = [5, 50] as const;
 const STREAM_MS = [100, 400] as const;
 /** An impatient client cancels after this long, counted from its request or from the head of the response. */
 const PATIENCE_MS = [1, 300] as const;
 const THINK_MS = [0, 20] as const;
 const TRY_AGAIN_MS = 50;
+const CHUNK_EVERY_MS = 10;
 
 type End =
   | { is: "responded"; status: number; problem: string | undefined }
-  | { is: "cancelled"; when: "waiting" | "reading" }
+  | { is: "cancelled"; when: "sending" | "waiting" | "reading" }
   | { is: "broken"; why: string }
   | { is: "refused" };
 
@@ -55,7 +61,9 @@ export async function keepCalling(
   for (let count = 1; !signal.aborted; count++) {
     const id = `${name}-${count}`;
     const beganAtMs = Date.now();
-    const end = await call(`${url()}${choosePath(random)}`, id, choosePatience(random));
+    const upload = random.chance(UPLOAD_SHARE) ? chooseUpload(random) : undefined;
+    const path = upload ? `/fetch/chaos/upload/${random.between(...QUICK_MS)}` : choosePath(random);
+    const end = await call(`${url()}${path}`, id, choosePatience(random), upload);
     onEnd({ id, at, beganAtMs, endedAtMs: Date.now(), end });
     await sleep(end.is === "refused" ? TRY_AGAIN_MS : random.between(...THINK_MS));
   }
@@ -65,6 +73,39 @@ const choosePath = (random: Random) =>
   random.chance(STREAM_SHARE)
     ? `/fetch/chaos/stream/${random.between(...STREAM_MS)}`
     : `/fetch/chaos/quick/${random.between(...QUICK_MS)}`;
+
+/** A body in chunks, with or without a Content-Length. Its client may reset the connection before the last of them. */
+interface Upload {
+  chunks: Buffer[];
+  hasLength: boolean;
+  breaksOffAfter: number;
+}
+
+function chooseUpload(random: Random): Upload {
+  const chunks = Array.from({ length: random.between(...CHUNKS) }, () =>
+    Buffer.alloc(random.between(...CHUNK_BYTES), "x"),
+  );
+  const breaksOffAfter = random.chance(RESET_SHARE) ? random.between(1, chunks.length - 1) : Infinity;
+  return { chunks, hasLength: random.chance(0.5), breaksOffAfter };
+}
+
+/** Sends a body, or breaks it off. Resolves to true if all of it was sent. */
+async function sendBody(
+  request: ClientRequest,
+  { chunks, breaksOffAfter }: Upload,
+  breakOff: () => void,
+): Promise<boolean> {
+  for (const [i, chunk] of chunks.entries()) {
+    if (i >= breaksOffAfter) {
+      breakOff();
+      return false;
+    }
+    request.write(chunk);
+    await sleep(CHUNK_EVERY_MS);
+  }
+  request.end();
+  return true;
+}
 
 interface Patience {
   from: "request" | "head";
@@ -76,12 +117,23 @@ const choosePatience = (random: Random): Patience | undefined =>
     ? { from: random.chance(0.5) ? "request" : "head", ms: random.between(...PATIENCE_MS) }
     : undefined;
 
-/** Makes one call. Resets its connection if `patience` is over before the call is. */
-function call(url: string, id: string, patience: Patience | undefined): Promise<End> {
+/** Makes one call. Resets its connection if `patience` is over before the call is, or where its upload breaks off. */
+function call(
+  url: string,
+  id: string,
+  patience: Patience | undefined,
+  upload: Upload | undefined,
+): Promise<End> {
   const { promise, resolve } = Promise.withResolvers<End>();
   let received: IncomingMessage | undefined;
   let isCancelled = false;
-  const request = httpRequest(url, { agent: false, headers: { "X-Request-Id": id } });
+  let isSent = upload === undefined;
+  const length = upload?.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  const request = httpRequest(url, {
+    agent: false,
+    method: upload ? "POST" : "GET",
+    headers: { "X-Request-Id": id, ...(upload?.hasLength && { "Content-Length": length }) },
+  });
   const cancel = () => {
     isCancelled = true;
     request.socket?.resetAndDestroy();
@@ -94,7 +146,8 @@ function call(url: string, id: string, patience: Patience | undefined): Promise<
   startPatience("request");
   const settle = (end: End) => {
     clearTimeout(timer);
-    resolve(isCancelled ? { is: "cancelled", when: received ? "reading" : "waiting" } : end);
+    const when = isSent ? (received ? "reading" : "waiting") : "sending";
+    resolve(isCancelled ? { is: "cancelled", when } : end);
   };
   request.on("response", (response) => {
     received = response;
@@ -108,7 +161,13 @@ function call(url: string, id: string, patience: Patience | undefined): Promise<
   request.on("error", (error: NodeJS.ErrnoException) =>
     settle(error.code === "ECONNREFUSED" ? { is: "refused" } : { is: "broken", why: String(error) }),
   );
-  request.end();
+  if (!upload) request.end();
+  else {
+    request.flushHeaders();
+    sendBody(request, upload, cancel)
+      .then((isWhole) => (isSent = isWhole))
+      .catch(() => {}); // the request's `error` event says it
+  }
   return promise;
 }
 

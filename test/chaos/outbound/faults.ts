@@ -83,6 +83,7 @@ const variables = (origin: string, leases: ChaosOptions["leases"]) => ({
       timeout_ms: 2_000,
       max_wait_ms: MAX_WAIT_MS,
       max_waiters: 200,
+      methods: ["GET", "POST"],
       cache_seconds: 0,
       retries: 1,
     },

@@ -3,6 +3,7 @@
  *
  *     /quick/{ms}     responds after this time
  *     /stream/{ms}    begins to respond at once, and sends a line every 20 ms for this time
+ *     /upload/{ms}    reads the request to its end, and responds after this time
  *
  * A call is in flight from its headers until its response has been sent, or until the other end closes the
  * connection, by FIN or by reset. The upstream is a process of its own, so that the chaos does not slow its clock.
@@ -33,6 +34,8 @@ const seenSchema = z.object({
   brokenOff: z.number(),
   /** Calls that got a 429. */
   tooMany: z.number(),
+  /** Request ids of the uploads that came to their end, as their framing says. */
+  wholeUploads: z.array(z.string()),
   /** Request id and time (ms since the epoch) of every call, in the order they came. */
   arrivals: z.array(z.tuple([z.string(), z.number()])),
   /** The first moments with more calls in flight than the limit, and how each ended. */
@@ -70,9 +73,10 @@ class Calls {
   readonly #limit: number;
   readonly #meter = new CallMeter(now());
   readonly #inFlight = new Map<ServerResponse, { id: string; atMs: number }>();
-  readonly #seen: Pick<Seen, "brokenOff" | "tooMany" | "arrivals" | "over"> = {
+  readonly #seen: Pick<Seen, "brokenOff" | "tooMany" | "wholeUploads" | "arrivals" | "over"> = {
     brokenOff: 0,
     tooMany: 0,
+    wholeUploads: [],
     arrivals: [],
     over: [],
   };
@@ -99,7 +103,15 @@ class Calls {
       response.writeHead(429, { "Retry-After": "1" }).end("too many\n");
       return;
     }
-    const timer = kind === "stream" ? stream(response, ms) : setTimeout(() => response.end("done\n"), ms);
+    let timer: NodeJS.Timeout | undefined;
+    const respondLater = () => (timer = setTimeout(() => response.end("done\n"), ms));
+    if (kind === "upload")
+      request.resume().once("end", () => {
+        this.#seen.wholeUploads.push(String(request.headers["x-request-id"]));
+        respondLater();
+      });
+    else if (kind === "stream") timer = stream(response, ms);
+    else respondLater();
     stop.signal.addEventListener("abort", () => clearInterval(timer));
   }
 

@@ -27,7 +27,7 @@ export interface Record {
 }
 
 /** Problems with which Sluice may refuse a call. */
-const REFUSALS = new Set(["paused", "wait-limit", "queue-full", "breaker-open"]);
+const REFUSALS = new Set(["paused", "wait-limit", "queue-full", "too-many-requests", "breaker-open"]);
 /** Other problems that a call may get if its process was frozen meanwhile. */
 const AFTER_A_FREEZE = new Set(["upstream-timeout", "upstream-unreachable", "semaphore-unavailable"]);
 /** A pause of up to 2 s follows a burst, then a ramp of 5 s. */
@@ -38,6 +38,9 @@ const MARGIN_MS = 5_000;
 export function judge(record: Record): Promised[] {
   const { limit, leaseMs, seen, left, order, unsettled } = record;
   const improper = record.calls.filter((call) => !isProper(call, record.faults));
+  const brokenOff = record.calls.filter(({ end }) => end.is === "cancelled" && end.when === "sending");
+  const whole = new Set(seen.wholeUploads);
+  const partsTakenForWhole = brokenOff.filter(({ id }) => whole.has(id));
   const recoveries = findRecoveries(record);
   const slow = recoveries.filter(({ ms, maxMs }) => ms > maxMs);
   return [
@@ -50,6 +53,11 @@ export function judge(record: Record): Promised[] {
       what: "every call gets a response or is cancelled",
       isKept: improper.length === 0 && unsettled === 0,
       measured: `${improper.length} otherwise, ${unsettled} did not end, of ${record.calls.length}`,
+    },
+    {
+      what: "no upload that broke off arrives as a whole",
+      isKept: partsTakenForWhole.length === 0 && seen.wholeUploads.length > 0,
+      measured: `${partsTakenForWhole.length} did, of ${brokenOff.length}; ${seen.wholeUploads.length} whole ones arrived`,
     },
     {
       what: "nothing held, nobody waiting at the end",

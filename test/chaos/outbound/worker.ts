@@ -82,6 +82,10 @@ class Door extends RpcTarget {
     return this.#stub.wait(...args);
   }
 
+  reportHead(...args: Parameters<Stub["reportHead"]>) {
+    return this.#stub.reportHead(...args);
+  }
+
   release(...args: Parameters<Stub["release"]>) {
     return this.#stub.release(...args);
   }

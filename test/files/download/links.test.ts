@@ -21,6 +21,7 @@ function verdict(keys: string, id: string, token: string, at = NOW): string {
   }
 }
 
+const BASE64URL = Array.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
 const token = signLink(keyed(OLD), "a", NOW + 60);
 
 test("a link is valid until it expires, and not from then on", () => {
@@ -36,6 +37,9 @@ describe("a link that was not issued is rejected", () => {
     ["for another file", "b", token, "forbidden"],
     ["for a file whose id has the same beginning", "a1", token, "forbidden"],
     ["for longer", "a", `${NOW + 61}.${signature}`, "forbidden"],
+    ["with a leading zero", "a", `0${token}`, "forbidden"],
+    ["with a plus", "a", `+${token}`, "forbidden"],
+    ["with a fraction of a second", "a", token.replace(".", ".0."), "forbidden"],
     ["for longer, with a leading zero", "a", `0${NOW + 61}.${signature}`, "forbidden"],
     ["for the file `a\\n1…`, its id cut", "a\n1", `800000060.${signature}`, "forbidden"],
     ["without a signature", "a", `${NOW + 60}.`, "forbidden"],
@@ -47,6 +51,16 @@ describe("a link that was not issued is rejected", () => {
     ["empty", "a", "", "forbidden"],
   ])("%s", (_name, id, shown, right) => {
     expect(verdict(OLD, id, shown)).toBe(right);
+  });
+
+  test("with another last character, also if it means the same bytes", () => {
+    const others = BASE64URL.filter((last) => last !== signature.at(-1));
+    const same = others.filter((last) => {
+      const other = Buffer.from(signature.slice(0, -1) + last, "base64url");
+      return other.equals(Buffer.from(signature, "base64url"));
+    });
+    expect(same).toHaveLength(3);
+    for (const last of others) expect(verdict(OLD, "a", token.slice(0, -1) + last)).toBe("forbidden");
   });
 
   test("with any bit of its signature changed", () => {

@@ -16,7 +16,7 @@ import {
 
 keepQuiet();
 
-const VERSIONS = [3, 4, 5, 6, 7, 8];
+const VERSIONS = [3, 4, 5, 6, 7, 8, 9, 10];
 const [UP_TO_6, FROM_7] = [VERSIONS.slice(0, 4), VERSIONS.slice(4)];
 const PARTIAL = "application/partial-upload";
 const PROBLEMS = "https://iana.org/assignments/http-problem-types";
@@ -194,8 +194,8 @@ describe.each(VERSIONS)("version %i", (version) => {
       400,
     ],
     ["with an offset", { "Upload-Offset": 0 }, 400],
-    ["of an unknown version", { "Upload-Draft-Interop-Version": 2 }, 400],
-    ["of the next version", { "Upload-Draft-Interop-Version": 9 }, 400],
+    ["of a version that nobody speaks any longer", { "Upload-Draft-Interop-Version": 2 }, 400],
+    ["of several versions", { "Upload-Draft-Interop-Version": "7, 8" }, 400],
     ["of a version that is not a number", { "Upload-Draft-Interop-Version": "?1" }, 400],
     ["with malformed metadata", { "Upload-Metadata": "a b c" }, 400],
     ["with a Content-Digest", { "Content-Digest": `sha-256=:${digest("sha256", "hel")}:` }, 201],
@@ -223,7 +223,7 @@ describe.each(VERSIONS)("version %i", (version) => {
       expect([status, body?.type]).toEqual([400, "urn:sluice:problem:digest-mismatch"]);
       expect(progress(await head(version, path))).toEqual(["0", "?0"]);
     }
-    const right = { "Content-Digest": `md5=:AA==:, sha-512=:${digest("sha512", "hel")}:` };
+    const right = { "Content-Digest": `md5=:${digest("md5", "hel")}:, sha-512=:${digest("sha512", "hel")}:` };
     expect(progress(await append(version, path, 0, false, "hel", right))[0]).toBe("3");
   });
 
@@ -350,7 +350,13 @@ describe("from version 7 on", () => {
 
   test("a request that names no version speaks the latest", async () => {
     const response = await send("POST", "/uploads", { headers: { "Upload-Complete": "?0" } });
-    expect([response.status, response.headers.get("Upload-Draft-Interop-Version")]).toEqual([201, "8"]);
+    expect([response.status, response.headers.get("Upload-Draft-Interop-Version")]).toEqual([201, "10"]);
+  });
+
+  test("a version that is newer than the latest is read as that, and the response says so", async () => {
+    const response = await create(99, false, "hel");
+    expect([response.status, ...progress(response)]).toEqual([201, "3", "?0"]);
+    expect(response.headers.get("Upload-Draft-Interop-Version")).toBe("10");
   });
 
   test("a request with Upload-Incomplete can only be of version 3", async () => {

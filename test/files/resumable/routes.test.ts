@@ -10,6 +10,7 @@ import {
   idOf,
   metadata,
   NO_UPLOAD,
+  PARTIAL,
   patchTus,
   pathOf,
   send,
@@ -35,7 +36,7 @@ describe("OPTIONS", () => {
     [NO_UPLOAD, "GET, HEAD, PATCH, DELETE, POST, OPTIONS"],
   ])("of %s states the capabilities, in both protocols", async (path, allow) => {
     const response = await send("OPTIONS", path);
-    expect([response.status, response.text]).toEqual([204, ""]);
+    expect([response.status, response.text]).toEqual([200, ""]);
     expect(response.has("Allow", "Accept-Patch", "Upload-Limit", "Tus-Version")).toEqual({
       Allow: allow,
       "Accept-Patch": "application/offset+octet-stream, application/partial-upload",
@@ -46,7 +47,7 @@ describe("OPTIONS", () => {
 
   test("is open to everyone: it says nothing about any upload", async () => {
     const response = await send("OPTIONS", "/uploads", { site: "https://sluice.example.com" });
-    expect([response.status, response.headers.get("Tus-Version")]).toEqual([204, "1.0.0"]);
+    expect([response.status, response.headers.get("Tus-Version")]).toEqual([200, "1.0.0"]);
   });
 
   test("states the configured maximum", async () => {
@@ -67,11 +68,11 @@ describe("a page of another site", () => {
   };
 
   test.each([
-    [ORIGIN, ORIGIN],
-    ["https://evil.example.com", null],
-  ])("%s learns by a preflight what it may send", async (origin, allowed) => {
+    [ORIGIN, 204, ORIGIN],
+    ["https://evil.example.com", 200, null],
+  ])("%s learns by a preflight what it may send", async (origin, status, allowed) => {
     const response = await send("OPTIONS", NO_UPLOAD, { ...cors, headers: { Origin: origin, ...preflight } });
-    expect([response.status, response.headers.get("Access-Control-Allow-Origin")]).toEqual([204, allowed]);
+    expect([response.status, response.headers.get("Access-Control-Allow-Origin")]).toEqual([status, allowed]);
     if (allowed === null) return expect(response.headers.has("Access-Control-Allow-Methods")).toBe(false);
     const methods = response.headers.get("Access-Control-Allow-Methods")?.split(",");
     expect(methods).toEqual(expect.arrayContaining(["POST", "HEAD", "PATCH", "DELETE"]));
@@ -181,13 +182,19 @@ describe("X-HTTP-Method-Override on POST", () => {
     expect((await send("POST", await createTus({ "Upload-Length": 5 }), { headers: TUS })).status).toBe(405);
   });
 
-  test("PUT is not a method of an upload", async () => {
-    expect((await send("PUT", NO_UPLOAD, { headers: TUS })).status).toBe(405);
-  });
+  test.each(["/uploads", "/uploads/", NO_UPLOAD])(
+    "PUT is not a method of %s, and Allow names each once",
+    async (path) => {
+      const response = await send("PUT", path, { headers: TUS });
+      const allowed = response.headers.get("Allow")?.split(", ") ?? [];
+      expect([response.status, allowed.length]).toEqual([405, new Set(allowed).size]);
+      expect(allowed).toEqual(expect.arrayContaining(["POST", "OPTIONS"]));
+    },
+  );
 });
 
 describe("GET", () => {
-  test("returns the state of an upload as JSON", async () => {
+  test("returns the state of an upload that is under way, as JSON", async () => {
     const path = await createTus({
       "Upload-Length": 5,
       ...metadata({ filename: "a.txt", filetype: "text/plain" }),
@@ -208,7 +215,64 @@ describe("GET", () => {
       contentType: "text/plain",
       expiresAt: expect.stringMatching(/^\d{4}-.*Z$/),
     });
-    await patchTus(path, 3, "lo");
+  });
+
+  test("returns the file of a finished upload, with the same headers as GET of the file", async () => {
+    const path = await uploadTus("hello", metadata({ filename: "a.txt", filetype: "text/plain" }));
+    const [file, upload] = [await fileOf(path), await send("GET", path)];
+    expect([upload.status, upload.text]).toEqual([200, "hello"]);
+    const own = ["x-request-id", "cf-ray"];
+    for (const [name, value] of file.headers) {
+      if (!own.includes(name)) expect([name, upload.headers.get(name)]).toEqual([name, value]);
+    }
+    expect(upload.has("Upload-Offset", "Upload-Length", "Content-Location", "Tus-Resumable")).toEqual({
+      "Upload-Offset": "5",
+      "Upload-Length": "5",
+      "Content-Location": `http://localhost/files/${idOf(path)}`,
+      "Tus-Resumable": "1.0.0",
+    });
+  });
+
+  test("of the file takes ranges, preconditions and a disposition", async () => {
+    const path = await uploadTus("hello", metadata({ filename: "a.txt", filetype: "text/plain" }));
+    const range = await send("GET", path, { headers: { Range: "bytes=1-2" } });
+    expect([range.status, range.text, range.headers.get("Content-Range")]).toEqual([
+      206,
+      "el",
+      "bytes 1-2/5",
+    ]);
+    expect((await send("GET", path, { headers: { Range: "bytes=9-" } })).status).toBe(416);
+    const etag = range.headers.get("ETag") ?? "";
+    expect((await send("GET", path, { headers: { "If-None-Match": etag } })).status).toBe(304);
+    expect((await send("GET", path, { headers: { "If-Match": '"x"' } })).status).toBe(412);
+    const inline = await send("GET", `${path}?disposition=inline`);
+    expect(inline.headers.get("Content-Disposition")).toMatch(/^inline/);
+    expect((await send("GET", `${path}?disposition=x`)).status).toBe(422);
+  });
+
+  test.each(["tus", "the draft"])("of the file also speaks %s if the request does", async (protocol) => {
+    const path = await uploadTus("hello");
+    const isTus = protocol === "tus";
+    const response = await send("GET", path, { headers: isTus ? TUS : IETF });
+    expect([response.status, response.text, response.headers.get("Upload-Offset")]).toEqual([
+      200,
+      "hello",
+      "5",
+    ]);
+    expect(response.headers.get("Upload-Complete")).toBe(isTus ? null : "?1");
+    const other = await send("GET", path, { headers: { "Tus-Resumable": "0.2.2" } });
+    expect([other.status, other.headers.get("Tus-Version")]).toEqual([412, "1.0.0"]);
+  });
+
+  test("of the file is gone with the file", async () => {
+    const path = await uploadTus("hello");
+    await send("DELETE", `/files/${idOf(path)}`);
+    expect((await send("GET", path)).status).toBe(404);
+    expect((await headTus(path)).status).toBe(200);
+  });
+
+  test("of a partial upload returns its state, also when it is finished", async () => {
+    const path = await uploadTus("hello", PARTIAL);
     expect((await callForJson(path)).body).toMatchObject({ offset: 5, isComplete: true });
   });
 
@@ -229,7 +293,6 @@ describe("access", () => {
 
   test.each([
     ["POST", "/uploads", 201],
-    ["GET", NO_UPLOAD, 404],
     ["HEAD", NO_UPLOAD, 404],
     ["PATCH", NO_UPLOAD, 404],
     ["POST", NO_UPLOAD, 405],
@@ -243,6 +306,24 @@ describe("access", () => {
       return response.status;
     };
     expect([await request(), await request(READER), await request(WRITER)]).toEqual([401, 403, status]);
+  });
+
+  test("GET needs a token that may read, and one that may write too if it stops a writer", async () => {
+    const BOTH = "both-token-0123456789-0123456789--";
+    const variables = {
+      ...remote.variables,
+      SLUICE_TOKENS: [...SLUICE_TOKENS, { name: "both", scopes: ["read", "write"], token: BOTH }],
+    };
+    const statuses = async (path: string) =>
+      Promise.all(
+        [undefined, READER, WRITER, BOTH].map(async (token) => {
+          const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+          return (await send("GET", path, { ...remote, variables, headers })).status;
+        }),
+      );
+    expect(await statuses(NO_UPLOAD)).toEqual([401, 404, 403, 404]);
+    expect(await statuses(await uploadTus("hello"))).toEqual([401, 200, 403, 200]);
+    expect(await statuses(await createTus({ "Upload-Length": 5 }))).toEqual([401, 403, 403, 200]);
   });
 });
 
@@ -276,7 +357,7 @@ describe("what the creation says about the file", () => {
         "Content-Disposition": "attachment; filename*=UTF-8''%C3%A4.txt",
         "Content-Type": "text/plain; charset=x",
       },
-      { filename: "ä.txt", contentType: "text/plain" },
+      { filename: "ä.txt", contentType: "text/plain; charset=x" },
     ],
     [
       "metadata, as tus-js-client sends it in the draft",

@@ -221,7 +221,7 @@ describe("the expiry", () => {
 });
 
 describe("the life of an upload", () => {
-  const life = { createdAtMs: 0, expiresAtMs: MAX_IDLE_MS, pins: {} };
+  const life = { createdAtMs: 0, expiresAtMs: MAX_IDLE_MS };
 
   test.each<[string, Partial<Progress>, boolean]>([
     ["that is receiving", {}, false],
@@ -244,6 +244,6 @@ describe("the life of an upload", () => {
     [{ a: 5 }, 5],
     [{ a: 5, b: 7, c: 6 }, 7],
   ])("pinned by %o, it is pinned until %i", (pins, until) => {
-    expect(pinnedUntilMs({ pins })).toBe(until);
+    expect(pinnedUntilMs(new Map(Object.entries(pins)))).toBe(until);
   });
 });

@@ -43,7 +43,7 @@ describe("the version", () => {
     "OPTIONS %s describes this server, whatever version is requested",
     async (path) => {
       const response = await send("OPTIONS", path, { headers: { "Tus-Resumable": "0.2.2" } });
-      expect(response.status).toBe(204);
+      expect(response.status).toBe(200);
       expect(
         response.has(
           "Tus-Resumable",
@@ -56,7 +56,8 @@ describe("the version", () => {
         "Tus-Resumable": "1.0.0",
         "Tus-Version": "1.0.0",
         "Tus-Extension":
-          "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,concatenation",
+          "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,concatenation," +
+          "concatenation-unfinished",
         "Tus-Max-Size": "50000000000",
         "Tus-Checksum-Algorithm": "sha1,sha256,sha512,md5",
       });
@@ -331,7 +332,6 @@ describe("checksum", () => {
     ["in capitals", `SHA1 ${digest("sha1", "hello")}`],
     ["without a digest", "sha1"],
     ["not in base64", "sha1 !!!"],
-    ["too short", "sha1 AAAA"],
     ["more than one", `sha1 ${digest("sha1", "hello")} x`],
     ["named as a property of every object", "constructor AAAA"],
   ])("%s is rejected and leaves no byte", async (_name, checksum) => {

@@ -7,6 +7,7 @@ import {
 import { digest } from "../../support/uploads.ts";
 
 const FIELDS = {
+  protocol: "tus" as const,
   kind: "whole" as const,
   length: 5,
   endsAtLength: true,
@@ -64,11 +65,11 @@ describe("an invalid description is rejected", () => {
     ["a task without a name", { query: { task: "" } }, "invalid"],
     ["a digest with sha-256", repr(`sha-256=:${digest("sha256", "x")}:`), null],
     [
-      "a digest beside others",
+      "a digest beside one that cannot be verified",
       repr(`sha-512=:${digest("sha512", "x")}:, sha-256=:${digest("sha256", "x")}:`),
-      null,
+      "malformed",
     ],
-    ["a digest with an algorithm that is ignored", repr("md5=:AA==:"), null],
+    ["a digest with an algorithm that is not known", repr("crc32c=:AAAAAA==:"), "malformed"],
     ["a digest whose state cannot be stored", repr(`sha-512=:${digest("sha512", "x")}:`), "malformed"],
     ["a digest that is too short", repr("sha-256=:AA==:"), "malformed"],
     ["a digest that is not a dictionary", repr("sha-256=:"), "malformed"],

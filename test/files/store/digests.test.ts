@@ -2,11 +2,13 @@ import { createHash } from "node:crypto";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  CONTENT_DIGESTS,
   Digests,
   digestMismatch,
   readContentDigests,
   readDigestField,
   readTusChecksum,
+  rejectOtherDigests,
   reprDigest,
   TUS_ALGORITHMS,
 } from "../../../src/files/store/digests.ts";
@@ -56,9 +58,17 @@ describe("the digests of a request", () => {
         ["Content-MD5", "md5"],
       ],
     ],
-    ["an unknown or unsafe algorithm is ignored", { "Repr-Digest": "md5=:AAAA:, x=1, y" }, []],
-    ["a property name of every object", { "Repr-Digest": `constructor=:${SHA256}:` }, []],
+    [
+      "the old algorithms",
+      { "Repr-Digest": `md5=:${MD5}:, sha=:${SHA1}:` },
+      [
+        ["Repr-Digest", "md5"],
+        ["Repr-Digest", "sha1"],
+      ],
+    ],
     ["an empty header", { "Repr-Digest": "" }, []],
+    ["wishes, which are no digests", { "Want-Content-Digest": "sha-256=1", "Want-Repr-Digest": "md5=1" }, []],
+    ["a trailer that has something else", { Trailer: "Expires, X-Checked" }, []],
   ])("%s", (_name, headers, expected) => {
     expect(read(headers)).toEqual(expected);
   });
@@ -76,6 +86,18 @@ describe("the digests of a request", () => {
     ["not base64", { "Content-MD5": "not base64!" }],
     ["hexadecimal", { "Content-MD5": createHash("md5").update(HELLO).digest("hex") }],
     ["empty, of MD5", { "Content-MD5": "" }],
+    // What cannot be checked is not ignored.
+    ["of an unknown algorithm", { "Content-Digest": "crc32c=:AAAAAA==:" }],
+    ["of an unknown algorithm beside a good one", { "Repr-Digest": `sha-256=:${SHA256}:, blake3=:AAAA:` }],
+    ["of an algorithm without a value", { "Repr-Digest": "sha-384" }],
+    ["of an algorithm that is a property of every object", { "Repr-Digest": `constructor=:${SHA256}:` }],
+    ["in the old header of RFC 3230", { digest: `sha-256=${SHA256}` }],
+    ["in the header of tus", { "upload-checksum": `sha256 ${SHA256}` }],
+    ["in the header of another server", { "x-checksum-sha256": createHash("sha256").digest("hex") }],
+    ["in the header of S3", { "x-amz-checksum-crc32c": "AAAAAA==" }],
+    ["in the header of Google Cloud Storage", { "x-goog-hash": `md5=${MD5}` }],
+    ["in the trailer", { Trailer: "Content-Digest" }],
+    ["in the trailer, among others", { Trailer: "expires, content-md5" }],
   ])("%s is malformed, and the problem names the header", (_name, headers) => {
     const { kind, detail } = problemOf(() => read(headers));
     expect(kind).toBe("malformed");
@@ -109,7 +131,6 @@ describe("the checksum of tus", () => {
     `constructor ${SHA1}`,
     `sha1  ${SHA1}`,
     `sha1 ${SHA1} x`,
-    `sha1 ${MD5}`,
     "sha1 ?",
   ])("%j is malformed", (header) => {
     const headers = new Headers({ "Upload-Checksum": header });
@@ -119,6 +140,22 @@ describe("the checksum of tus", () => {
   test("may be missing", () => {
     expect(readTusChecksum(new Headers())).toBeNull();
   });
+
+  test("of another length is one that no bytes match", () => {
+    const checksum = readTusChecksum(new Headers({ "Upload-Checksum": `sha1 ${MD5}` }));
+    const digests = new Digests(checksum ? [checksum] : []);
+    digests.update(HELLO);
+    expect(problemOf(() => digests.finish()).kind).toBe("digest-mismatch");
+  });
+});
+
+test("whoever checks other fields names them, and the rest is rejected", () => {
+  const headers = new Headers({ "Upload-Checksum": `sha1 ${SHA1}` });
+  expect(() => rejectOtherDigests(headers, ["Upload-Checksum"])).not.toThrow();
+  expect(problemOf(() => rejectOtherDigests(headers, CONTENT_DIGESTS)).detail).toBe(
+    "The header upload-checksum cannot be used: no digest is checked there; send it in Content-Digest or " +
+      "Repr-Digest or Content-MD5.",
+  );
 });
 
 const expecting = (header: Record<string, string>) => new Digests(readContentDigests(new Headers(header)));

@@ -14,6 +14,16 @@ describe("the Content-Disposition of a part of a form", () => {
     ['form-data; name="a"; filename="C:\\a.txt"', "a", "C:\\a.txt"],
     ['form-data; name="a"; filename="x\\"y.txt"', "a", 'x"y.txt'],
     ['form-data; name="a"; filename="x\\"y;z.txt"', "a", 'x"y;z.txt'],
+    // A quoted string that the browsers' way would end too early.
+    ['form-data; name="a"; filename="b\\";c.txt"', "a", 'b";c.txt'],
+    ['form-data; name="a"; filename="b\\"; c=d.txt"', "a", 'b"; c=d.txt'],
+    ['form-data; name="a"; filename="b\\""', "a", 'b"'],
+    ['form-data; name="a"; filename="\\";"', "a", '";'],
+    ['form-data; filename="b\\";c.txt"; name="x\\"y"', 'x"y', 'b";c.txt'],
+    ['form-data; name="a"; filename="\\b\\\\c\\";d.txt"', "a", 'b\\c";d.txt'],
+    // Both ways give a list: the browsers' way counts.
+    ['form-data; name="a"; filename="ends with \\"', "a", "ends with \\"],
+    ['form-data; name="a\\"; filename="b"', "a\\", "b"],
     ['form-data; name="a;b"; filename="c; d=e"', "a;b", "c; d=e"],
     [`form-data; name="a"; filename="e.txt"; filename*=UTF-8''%e2%82%ac.txt`, "a", "€.txt"],
     [`form-data; name="a"; filename*=utf-8'en'%e2%82%ac.txt; filename="e.txt"`, "a", "€.txt"],
@@ -32,7 +42,8 @@ describe("the Content-Disposition of a part of a form", () => {
     ['form-data; name="a"; filename="b" c"', "quotes are not closed"],
     ['form-data; name="a" filename="b"', "quotes are not closed"],
     ['form-data; name="a"; filename', "cannot be read"],
-    ['form-data; name="a"; filename="b\\";c"', "cannot be read"],
+    ['form-data; name="a"; filename="b\\";c', "cannot be read"],
+    ['form-data; name="a"; filename="b\\"; "c"', "cannot be read"],
     ['form-data; name="a"; name="b"', "has name twice"],
     ['form-data; name="a"; filename="b"; FILENAME="c"', "has FILENAME twice"],
   ])("%s is rejected", (text, fault) => {
@@ -51,4 +62,25 @@ describe("the Content-Disposition of a part of a form", () => {
       { numRuns: 2000 },
     );
   });
+
+  test("as a quoted string is read as the names that were meant, unless it also is what a browser writes", () => {
+    const quote = (text: string) => text.replaceAll(/["\\]/g, "\\$&");
+    const name = fc.string({ unit: "binary", maxLength: 20 });
+    fc.assert(
+      fc.property(name, name, (field, filename) => {
+        const marked = `${filename}"; x`;
+        const text = `form-data; name="${quote(field)}"; filename="${quote(marked)}"`;
+        expect(parseFormDisposition(text)).toEqual({ name: field, filename: marked });
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test.each(['"', "\\", '\\"', ";", ' ;a="', "\t", "=", 'x="\\'])(
+    "of a megabyte of %j is rejected in linear time",
+    (piece) => {
+      const text = `form-data; name="${piece.repeat(1_000_000 / piece.length)}`;
+      expect(() => parseFormDisposition(text)).toThrow("Content-Disposition");
+    },
+  );
 });

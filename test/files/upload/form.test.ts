@@ -22,16 +22,20 @@ const requestOf = (body: BodyInit | null, type = FORM_TYPE) =>
 /** The content of a form, in its order. */
 async function read(body: BodyInit | null, type?: string): Promise<Seen[]> {
   const seen: Seen[] = [];
-  await readForm(requestOf(body, type), {
+  const slots: { name: string; value: string }[] = [];
+  const fields = await readForm(requestOf(body, type), {
     onFile: async ({ chunks, ...about }) => {
       const taken: Uint8Array[] = [];
       for await (const chunk of chunks) taken.push(chunk.slice());
       seen.push({ ...about, text: Buffer.concat(taken).toString() });
     },
-    onField: (name, value) => {
-      seen.push({ name, value });
+    onField: (name) => {
+      const slot = { name, value: "" };
+      slots.push(slot);
+      seen.push(slot);
     },
   });
+  for (const [i, slot] of slots.entries()) Object.assign(slot, fields[i]);
   return seen;
 }
 
@@ -126,9 +130,10 @@ describe("the name of a file", () => {
     expect(await read(formBody([filePart("x", `name="file"; ${parameters}`)]))).toMatchObject([{ filename }]);
   });
 
-  test("that is not UTF-8 is repaired", async () => {
-    const body = Buffer.from(formBody([filePart("x", 'name="file"; filename="\u00ff.txt"')]), "latin1");
-    expect(await read(body)).toMatchObject([{ filename: "\ufffd.txt" }]);
+  test("can be a quoted string, with anything escaped in it", async () => {
+    expect(await read(formBody([filePart("x", 'name="file"; filename="a\\";b.txt"')]))).toMatchObject([
+      { field: "file", filename: 'a";b.txt' },
+    ]);
   });
 
   test.each(["__proto__", "constructor", "", 'a"b', "é", "a\r\nb"])(
@@ -240,6 +245,12 @@ describe("a form that cannot be parsed is malformed", () => {
     ["a part whose header does not end before the next boundary", GOOD.replace("\r\n\r\nhello", "\r\nhello")],
     ["a part without Content-Disposition", rawForm(["Content-Type: text/plain"], "x")],
     ["a part with two of them", rawForm([DISPOSITION, DISPOSITION], "x")],
+    ["a part with two of them, in other letters", rawForm([DISPOSITION, DISPOSITION.toUpperCase()], "x")],
+    ["a part with two types", rawForm([DISPOSITION, "Content-Type: a/b", "content-type: a/b"], "x")],
+    [
+      "a part with two transfer encodings",
+      rawForm([DISPOSITION, ...Array(2).fill("Content-Transfer-Encoding: binary")], "x"),
+    ],
     ["a part that is an attachment", rawForm(['Content-Disposition: attachment; name="f"'], "x")],
   ])("%s", async (_name, body) => {
     expect(await refusal(body)).toMatch(/^malformed: /);
@@ -263,12 +274,40 @@ describe("its Content-Type", () => {
     [`multipart/form-data; boundary=${"x".repeat(71)}`, "malformed"],
     ['multipart/form-data; boundary="x ', "malformed"],
     ['multipart/form-data; boundary="ends with a blank "', "malformed"],
-    ['multipart/form-data; boundary="{}"', "malformed"],
     ["multipart/form-data; boundary=other", "malformed"],
     ["multipart/form-data; boundary=; boundary=x", "malformed"],
+    [`${FORM_TYPE}; boundary=x`, "malformed"],
+    [`multipart/form-data; boundary=x; Boundary=${FORM_TYPE.slice(30)}`, "malformed"],
+    [`${FORM_TYPE}, ${FORM_TYPE}`, "malformed"],
+    ['multipart/form-data; boundary="a\\"b"', "malformed"],
+    ["multipart/form-data; boundary=a\tb", "malformed"],
+    ["multipart/form-data; boundary=é", "malformed"],
+    [`${FORM_TYPE}; x="; boundary=y"`, "none"],
     ['multipart/form-data; a="b; boundary=x; c=d"', "malformed"],
   ])("%s: %s", async (type, kind) => {
     expect(await refusal(GOOD, type)).toMatch(new RegExp(`^${kind}`));
+  });
+});
+
+describe("a boundary of any characters", () => {
+  test.each([
+    "*****",
+    "*",
+    "---------------------------7d159c1302d0y0",
+    "{}",
+    "a/b:c?d=e",
+    "=_Part_1",
+    "@#$%^&",
+    "a b",
+    "--",
+  ])("%s", async (boundary) => {
+    const form = `--${boundary}\r\n${DISPOSITION}\r\n\r\nvalue\r\n--${boundary}--\r\n`;
+    expect(await read(form, `multipart/form-data; boundary="${boundary}"`)).toEqual([
+      { name: "f", value: "value" },
+    ]);
+    expect(await read(form, `multipart/form-data; boundary=${boundary}`)).toEqual([
+      { name: "f", value: "value" },
+    ]);
   });
 });
 

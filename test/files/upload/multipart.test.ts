@@ -50,8 +50,8 @@ async function read(chunks: Iterable<string>, { boundary = "b", names = NAMES, l
   for (let header = await reader.next(); header; header = await reader.next()) {
     const fields: Part["fields"] = [];
     for (const name of names) {
-      const value = header.get(name.toLowerCase());
-      if (value !== undefined) fields.push([name, value]);
+      const value = header.get(name);
+      if (value !== null) fields.push([name, value]);
     }
     parts.push({ fields, body: await textOf(reader) });
   }

@@ -111,13 +111,30 @@ describe("POST /upload-file", () => {
       "an empty file name: nothing was chosen",
       formBody([filePart("", 'name="file"; filename=""')]),
       422,
-      "no name",
+      "none was chosen",
     ],
     [
       "a name of which nothing remains",
       formBody([filePart("x", 'name="file"; filename=".."')]),
       422,
       "no name",
+    ],
+    ["bytes, but no name", formBody([filePart("x", 'name="file"; filename=""')]), 422, "no name"],
+    [
+      "(a good one, to compare) another file input left empty, after it",
+      formBody([filePart("hello"), filePart("", 'name="cover"; filename=""')]),
+      201,
+      "",
+    ],
+    [
+      "(a good one, to compare) several left empty, before it",
+      formBody([
+        filePart("", 'name="file"; filename=""'),
+        { disposition: 'name="cover"', type: "application/octet-stream", body: "" },
+        filePart("hello"),
+      ]),
+      201,
+      "",
     ],
     [
       "a name of 256 bytes",

@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { MIN_PART_SIZE } from "../../../src/files/store/parts.ts";
 import { catalogueOf } from "../../../src/files/store/shards.ts";
 import { callForJson } from "../../support/call.ts";
-import { etagFor, fetchText, postForm, putFile, sha256 } from "../../support/files.ts";
+import { ETAG, fetchText, postForm, putFile, sha256, withEtag } from "../../support/files.ts";
 import { filePart, formBody, streamOf } from "../../support/form.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import {
@@ -29,7 +29,7 @@ describe("PUT /files/{id}", () => {
     expect([created.status, created.headers.get("Location"), created.headers.get("ETag")]).toEqual([
       201,
       "http://localhost/files/report.pdf",
-      etagFor("one"),
+      created.body.etag,
     ]);
     expect(created.body).toMatchObject({
       id: "report.pdf",
@@ -41,8 +41,9 @@ describe("PUT /files/{id}", () => {
     expect([replaced.status, replaced.headers.get("Location"), replaced.headers.get("ETag")]).toEqual([
       200,
       null,
-      etagFor("two!"),
+      replaced.body.etag,
     ]);
+    expect(replaced.body.etag).not.toBe(created.body.etag);
     expect((await fetchText("/files/report.pdf")).text).toBe("two!");
     const { objects, files } = await whatIsLeft();
     expect([objects.length, files]).toEqual([1, ["report.pdf"]]);
@@ -95,17 +96,17 @@ describe("PUT /files/{id}", () => {
   });
 
   test("without an id is not a route", async () => {
-    expect((await putFile("", "x")).status).toBe(404);
+    expect((await putFile("", "x")).status).toBe(405);
     expect((await callForJson("/files", { method: "PUT", body: "x" })).status).toBe(405);
   });
 
   test.each<[string, Record<string, string>, number]>([
     ["If-None-Match: *", { "If-None-Match": "*" }, 412],
-    ["If-None-Match with its ETag", { "If-None-Match": etagFor("one") }, 412],
+    ["If-None-Match with its ETag", { "If-None-Match": ETAG }, 412],
     ["If-None-Match with another", { "If-None-Match": '"x"' }, 200],
     ["If-Match: *", { "If-Match": "*" }, 200],
-    ["If-Match with its ETag", { "If-Match": etagFor("one") }, 200],
-    ["If-Match with its ETag, weak", { "If-Match": `W/${etagFor("one")}` }, 412],
+    ["If-Match with its ETag", { "If-Match": ETAG }, 200],
+    ["If-Match with its ETag, weak", { "If-Match": `W/${ETAG}` }, 412],
     ["If-Match with another", { "If-Match": '"x"' }, 412],
     ["If-Unmodified-Since long ago", { "If-Unmodified-Since": "Sun, 06 Nov 1994 08:49:37 GMT" }, 412],
     [
@@ -114,12 +115,12 @@ describe("PUT /files/{id}", () => {
       200,
     ],
   ])("replaces under the precondition %s: %i", async (_name, headers, status) => {
-    await putFile("a", "one");
+    const before = await putFile("a", "one");
     let fetched = 0;
     const body = streamOf([new TextEncoder().encode("two")], () => {
       fetched++;
     });
-    const response = await putFile("a", body, { headers });
+    const response = await putFile("a", body, { headers: withEtag(headers, before) });
     expect(response.status).toBe(status);
     expect((await fetchText("/files/a")).text).toBe(status === 200 ? "two" : "one");
     // A failed precondition is reported before the body is read.
@@ -163,8 +164,9 @@ describe("PUT /files/{id}", () => {
     ["Content-Digest", { "Content-Digest": `sha-256=:${sha}:` }, "hello", 201],
     ["Repr-Digest with sha-512", { "Repr-Digest": `sha-512=:${sha512}:` }, "hello", 201],
     ["Content-MD5", { "Content-MD5": md5 }, "hello", 201],
-    ["an unknown algorithm", { "Content-Digest": "crc32=:AAAA:" }, "hello", 201],
-    ["a name that is not an algorithm", { "Content-Digest": `constructor=:${sha}:` }, "hello", 201],
+    ["an unknown algorithm", { "Content-Digest": "crc32=:AAAA:" }, "hello", 400],
+    ["a name that is not an algorithm", { "Content-Digest": `constructor=:${sha}:` }, "hello", 400],
+    ["a Content-Length beyond any number", { "Content-Length": "9".repeat(30) }, "hello", 413],
     ["Content-Digest, wrong", { "Content-Digest": `sha-256=:${sha}:` }, "hullo", 400],
     ["Content-Digest, wrong for a large file", { "Content-Digest": `sha-256=:${sha}:` }, LARGE, 400],
     ["Repr-Digest, wrong", { "Repr-Digest": `sha-512=:${sha512}:` }, "hullo", 400],

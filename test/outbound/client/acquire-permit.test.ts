@@ -15,7 +15,13 @@ async function acquire() {
   const upstream = readUpstreams(env).get("single");
   if (!upstream) throw new Error("no such upstream");
   const { signal } = new AbortController();
-  return acquirePermit(env, upstream, { holder: "test", priority: "background", isRetry: false, signal });
+  return acquirePermit(env, upstream, {
+    name: "a",
+    holder: "test",
+    priority: "background",
+    isRetry: false,
+    signal,
+  });
 }
 
 const heldNow = async () => (await env.SEMAPHORE.getByName("single").status()).held;

@@ -1,10 +1,23 @@
 /** Which headers travel to an upstream, and which come back to the caller. */
 import { describe, expect, test } from "vitest";
-import { hasPassed, retryAfterMs, toCaller, toUpstream } from "../../../src/outbound/client/headers.ts";
+import {
+  hasPassed,
+  retryAfterMs,
+  toCaller as toCallerOf,
+  toUpstream,
+} from "../../../src/outbound/client/headers.ts";
 import { parseUpstream } from "../../support/upstreams.ts";
 
 const plain = parseUpstream({ origin: "https://api.example.com" });
-const sent = (received: HeadersInit, to = plain) => toUpstream(new Headers(received), to, "request-1", "me");
+const custom = parseUpstream({
+  origin: "https://api.example.com",
+  request_headers: ["X-Custom", "x-list", "X-Hop", "X-Other-Hop", "X-End", "X-Other"],
+  response_headers: ["X-Hop", "x-end", "X-Custom"],
+});
+const SENDER = { isCode: false, requestId: "request-1", via: "me", acceptEncoding: "br, gzip" };
+const sent = (received: HeadersInit, to = custom, isCode = false) =>
+  toUpstream(new Headers(received), to, { ...SENDER, isCode });
+const toCaller = (received: Headers, from = custom) => toCallerOf(received, from);
 
 describe("to the upstream", () => {
   test.each([
@@ -35,8 +48,35 @@ describe("to the upstream", () => {
     "Sec-Fetch-Site",
     "Sec-WebSocket-Key",
     "Content-Length",
+    "X-HTTP-Method-Override",
+    "X-HTTP-Method",
+    "X-Method-Override",
+    "X-Original-URL",
+    "X-Original-Host",
+    "X-Rewrite-URL",
+    "X-Host",
+    "X-Cluster-Client-IP",
+    "X-Client-IP",
+    "Client-IP",
+    "Fastly-Client-IP",
+    "X-Originating-IP",
+    "X-Remote-User",
+    "X-Envoy-Original-Path",
+    "X-ProxyUser-IP",
+    "Content-Location",
+    "Destination",
+    "If",
+    "SOAPAction",
+    "X-Api-Key",
+    "X-Auth-Token",
+    "DPoP",
+    "Cookie2",
+    "Access-Control-Request-Method",
+    "X-Unheard-Of",
+    "CFX",
+    "Secret",
   ])("%s does not travel", (name) => {
-    expect(sent({ [name]: "x", "X-Other": "y" }).get(name)).toBeNull();
+    for (const to of [plain, custom]) expect(sent({ [name]: "x" }, to).get(name)).toBeNull();
     expect(sent({ [name]: "x", "X-Other": "y" }).get("X-Other")).toBe("y");
   });
 
@@ -45,18 +85,38 @@ describe("to the upstream", () => {
     "Accept-Language",
     "Content-Type",
     "Content-Encoding",
+    "Content-Digest",
     "Range",
     "If-None-Match",
     "If-Match",
+    "If-Range",
+    "Prefer",
     "Idempotency-Key",
+    "Last-Event-ID",
     "Cache-Control",
     "User-Agent",
     "Traceparent",
-    "X-Custom",
-    "CFX",
-    "Secret",
   ])("%s travels", (name) => {
-    expect(sent({ [name]: "x" }).get(name)).toBe("x");
+    expect(sent({ [name]: "x" }, plain).get(name)).toBe("x");
+  });
+
+  test("another header travels to an upstream that lists it, in any case", () => {
+    for (const name of ["X-Custom", "x-custom", "X-List"]) expect(sent({ [name]: "x" }).get(name)).toBe("x");
+    expect(sent({ "X-Custom": "x" }, plain).get("X-Custom")).toBeNull();
+  });
+
+  test("what code sends travels, except what names another method, path, host or client", () => {
+    const headers = sent(
+      { "Webhook-Id": "1", "X-Any": "2", "X-Original-URL": "/admin", Cookie: "a=b" },
+      plain,
+      true,
+    );
+    expect(["Webhook-Id", "X-Any", "X-Original-URL", "Cookie"].map((name) => headers.get(name))).toEqual([
+      "1",
+      "2",
+      null,
+      null,
+    ]);
   });
 
   test("headers that Connection names do not travel", () => {
@@ -81,8 +141,9 @@ describe("to the upstream", () => {
     expect(headers.get("X-List")).toBe("a, b");
   });
 
-  test("only Via, User-Agent and the request id are added", () => {
+  test("only Via, User-Agent, Accept-Encoding and the request id are added", () => {
     expect([...sent({})]).toEqual([
+      ["accept-encoding", "br, gzip"],
       ["user-agent", "sluice"],
       ["via", "1.1 me"],
       ["x-request-id", "request-1"],
@@ -159,6 +220,23 @@ describe("to the caller", () => {
     "Access-Control-Allow-Origin",
     "Server-Timing",
     "X-Request-Id",
+    "X-Sendfile",
+    "X-Accel-Redirect",
+    "Speculation-Rules",
+    "CDN-Cache-Control",
+    "Cloudflare-CDN-Cache-Control",
+    "Surrogate-Control",
+    "Cache-Tag",
+    "Permissions-Policy",
+    "Referrer-Policy",
+    "Cross-Origin-Resource-Policy",
+    "Cross-Origin-Opener-Policy",
+    "Origin-Agent-Cluster",
+    "Service-Worker-Allowed",
+    "Timing-Allow-Origin",
+    "X-Frame-Options",
+    "SourceMap",
+    "X-Unheard-Of",
   ])("%s does not travel: from here it would be Sluice's own", (name) => {
     expect(toCaller(new Headers({ [name]: "x" })).get(name)).toBeNull();
   });
@@ -176,8 +254,49 @@ describe("to the caller", () => {
     "Retry-After",
     "Vary",
     "X-RateLimit-Remaining",
+    "X-Rate-Limit-Reset",
+    "RateLimit-Policy",
+    "RateLimit-Limit",
+    "Deprecation",
+    "Date",
+    "Age",
   ])("%s travels", (name) => {
-    expect(toCaller(new Headers({ [name]: "x" })).get(name)).toBe("x");
+    const value = name === "Content-Length" ? "10" : "x";
+    expect(toCaller(new Headers({ [name]: value }), plain).get(name)).toBe(value);
+  });
+
+  test("another header travels from an upstream that lists it, in any case", () => {
+    expect(toCaller(new Headers({ "x-custom": "x" })).get("X-Custom")).toBe("x");
+    expect(toCaller(new Headers({ "X-Custom": "x" }), plain).get("X-Custom")).toBeNull();
+  });
+
+  test.each([
+    ["5, 5", "5"],
+    ["5, 6", null],
+    ["five", null],
+  ])("a Content-Length of %s is %s", (length, expected) => {
+    expect(toCaller(new Headers({ "Content-Length": length })).get("Content-Length")).toBe(expected);
+  });
+
+  test("a coded response keeps its coding and its length", () => {
+    const headers = toCaller(new Headers({ "Content-Encoding": "gzip", "Content-Length": "52" }));
+    expect([headers.get("Content-Encoding"), headers.get("Content-Length")]).toEqual(["gzip", "52"]);
+  });
+
+  test.each([
+    ["audio/wav", "media-src 'self'"],
+    ["video/mp4; codecs=avc1", "media-src 'self'"],
+    ["Audio/X-WAV", "media-src 'self'"],
+    ["text/html", "default-src 'none'; sandbox"],
+    ["image/svg+xml", "default-src 'none'; sandbox"],
+    ["text/html; x=audio/wav", "default-src 'none'; sandbox"],
+    ["audio/wav, text/html", "default-src 'none'; sandbox"],
+    ["audio/", "default-src 'none'; sandbox"],
+  ])("%s has a policy with %s, and runs no script", (type, policy) => {
+    const sentPolicy = toCaller(new Headers({ "Content-Type": type })).get("Content-Security-Policy");
+    expect(sentPolicy).toContain(policy);
+    expect(sentPolicy).toMatch(/^default-src 'none';.* sandbox( allow-same-origin)?$/);
+    expect(sentPolicy).not.toContain("script");
   });
 
   test("no cookie gets through, however many there are", () => {
@@ -214,6 +333,14 @@ describe("Retry-After", () => {
     [" 120 ", 120_000],
     ["Sun, 01 Nov 2026 12:00:30 GMT", 30_000],
     ["Sun, 01 Nov 2026 11:59:00 GMT", 0],
+    ["Sunday, 01-Nov-26 12:00:30 GMT", 30_000],
+    ["Sun Nov  1 12:00:30 2026", 30_000],
+    ["Sun Nov  1 11:59:00 2026", 0],
+    ["Sun Nov  1 12:00:30 2026 GMT", undefined],
+    ["Sun, 01 Nov 2026 12:00:30 +0000", undefined],
+    ["120, 120", undefined],
+    ["Sunday, 01-Nov-26 12:00:30 GMT", 30_000],
+    ["Sun Nov  1 12:00:30 2026", 30_000],
     [undefined, undefined],
     ["", undefined],
     ["-1", undefined],

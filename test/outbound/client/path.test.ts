@@ -2,7 +2,7 @@
 import * as fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { Problem } from "../../../src/kernel/problem.ts";
-import { originOf, targetOf } from "../../../src/outbound/client/path.ts";
+import { originOf, pathAfterUpstream, targetOf } from "../../../src/outbound/client/path.ts";
 import { callForJson, callWorker } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { resetUpstream, upstream } from "../../support/scripted-upstream.ts";
@@ -12,6 +12,8 @@ const ORIGIN = "https://api.example.com:8443";
 const open = parseUpstream({ origin: ORIGIN });
 const PREFIXES = ["/v1/", "/open/data/"];
 const narrow = parseUpstream({ origin: ORIGIN, path_prefixes: PREFIXES });
+const slashes = parseUpstream({ origin: ORIGIN, path_prefixes: PREFIXES, encoded_slashes: true });
+const anySlashes = parseUpstream({ origin: ORIGIN, encoded_slashes: true });
 
 /** The URL, or the kind of the problem. */
 function outcome(to: typeof open, path: string): string {
@@ -90,6 +92,14 @@ describe("a path that another server could read differently is malformed:", () =
     ["a space", "/a b"],
     ["a non-ASCII letter", "/é"],
     ["full-width dots", "/．．/b"],
+    ["full-width dots, encoded", "/a/%EF%BC%8E%EF%BC%8E/b"],
+    ["a two-dot leader, encoded", "/a/%E2%80%A5/b"],
+    ["a full-width slash, encoded", "/a%EF%BC%8Fb"],
+    ["dots behind a full-width percent sign", "/a/%EF%BC%85%32%65%EF%BC%85%32%65/b"],
+    ["dots before an encoded question mark", "/a/..%3Fb"],
+    ["dots before an encoded hash", "/a/..%23b"],
+    ["dots and a space", "/a/..%20/b"],
+    ["a space and dots", "/a/%20../b"],
     ["a fragment", "/a#b"],
     ["a bare percent sign", "/100%"],
     ["a percent sign with one digit", "/a%2"],
@@ -137,6 +147,76 @@ describe("with prefixes", () => {
   });
 });
 
+describe("with encoded_slashes", () => {
+  test.each([
+    "/v1/a%2Fb",
+    "/v1/a%2fb%2F",
+    "/v1/%2F",
+    "/v1/a%252Fb",
+    "/v1//a",
+    "/v1///",
+    "/v1/https://example.com/x",
+    "/v1/https%3A%2F%2Fexample.com%2Fx",
+    "/v1/@scope%2Fname",
+    "/v1/a;b%2Fc",
+    "/v1/a%2F...",
+    "/open/data//1",
+  ])("%s is called as it is", (path) => {
+    expect(outcome(slashes, path)).toBe(ORIGIN + path);
+    expect(outcome(anySlashes, path)).toBe(ORIGIN + path);
+    expect(outcome(narrow, path)).toBe("malformed");
+  });
+
+  test.each([
+    ["/v1/a%2F..%2Fb", "malformed"],
+    ["/v1/..%2F..%2Fadmin", "malformed"],
+    ["/v1/a/..//..//admin", "malformed"],
+    ["/v1/a%2F.%2Fb", "malformed"],
+    ["/v1/%2e%2e%2fadmin", "malformed"],
+    ["/v1/%252e%252e%252fadmin", "malformed"],
+    ["/v1/..;%2Fadmin", "malformed"],
+    ["/v1/..%3B/admin", "malformed"],
+    ["/v1/a;x=%2F..%2F..%2Fadmin", "malformed"],
+    ["/v1/..%3F%2Fadmin", "malformed"],
+    ["/v1/%EF%BC%8E%EF%BC%8E%EF%BC%8Fadmin", "malformed"],
+    ["/v1/a%5Cb", "malformed"],
+    ["/v1/a%5C..%5C..%5Cadmin", "malformed"],
+    ["/v1/a%00%2Fb", "malformed"],
+    ["/v1/a%2F%0d%0aHost:%20evil", "malformed"],
+    ["//v1/a", "forbidden"],
+    ["/%2Fv1/a", "forbidden"],
+    ["/v1%2Fa", "forbidden"],
+    ["/%2Fevil.example/v1/", "forbidden"],
+    ["//evil.example/v1/", "forbidden"],
+    ["/v2//v1/", "forbidden"],
+    ["/open//data/1", "forbidden"],
+    ["/open%2Fdata/1", "forbidden"],
+  ])("%s is %s: prefixes still hold", (path, kind) => {
+    expect(outcome(slashes, path)).toBe(kind);
+  });
+
+  test.each(["//evil.example/x", "//user@evil.example:80/", "/%2F%2Fevil.example"])(
+    "%s does not leave the origin",
+    (path) => {
+      expect(outcome(anySlashes, path)).toBe(ORIGIN + path);
+    },
+  );
+});
+
+test.each([
+  ["http://localhost/fetch/demo/a/b?x=1", "/a/b?x=1"],
+  ["http://localhost:8787/fetch/demo/a/../b", "/a/../b"],
+  ["http://localhost/fetch/demo/%2e%2e/x", "/%2e%2e/x"],
+  ["http://localhost/fetch/%64emo//a", "//a"],
+  ["https://example.com/fetch/demo/fetch/demo/x", "/fetch/demo/x"],
+  ["http://localhost/fetch/demo/", "/"],
+  ["http://localhost/fetch/demo/a/", "/a/"],
+  ["http://localhost/fetch/demo", "/"],
+  ["http://localhost/fetch/demo?x", "/?x"],
+])("of %s, %s is the path at the upstream: nothing is resolved before it is checked", (url, expected) => {
+  expect(pathAfterUpstream(url)).toBe(expected);
+});
+
 test("the query is kept as it is, whatever is in it", () => {
   const query = "?a=../..&b=//x&c=%2e%2e%2f&d=%zz&e=a+b%20c&f=\\&g=?&h=é&empty=&a=again";
   // The one change that URLs require.
@@ -145,7 +225,7 @@ test("the query is kept as it is, whatever is in it", () => {
 
 describe("for any string", () => {
   const bit = fc.constantFrom(
-    ..."/ // .. . ; \\ @ : ? # % %2e %2f %5c %25 %00 %252e a v1 /v1/ open/data evil.example http:// 127.0.0.1 é".split(
+    ..."/ // .. . ; \\ @ : ? # % %2e %2f %5c %25 %00 %252e %252f %3f %3b %20 %ef%bc%8e %ef%bc%8f a v1 /v1/ open/data evil.example http:// 127.0.0.1 é".split(
       " ",
     ),
     "\n",
@@ -157,11 +237,14 @@ describe("for any string", () => {
     fc.webPath(),
   );
 
-  test("the target is on the exact origin and under a prefix, or a Problem is thrown", () => {
+  test.each([
+    ["", narrow],
+    [" with encoded_slashes", slashes],
+  ])("the target is on the exact origin and under a prefix, or a Problem is thrown%s", (_name, to) => {
     let accepted = 0;
     fc.assert(
       fc.property(path, (written) => {
-        const href = outcome(narrow, written);
+        const href = outcome(to, written);
         if (href === "malformed" || href === "forbidden") return;
         accepted++;
         const url = new URL(href);
@@ -174,25 +257,42 @@ describe("for any string", () => {
     expect(accepted).toBeGreaterThan(100);
   });
 
-  test("a server that decodes it as often as possible, and removes parameters, still finds it under a prefix", () => {
+  const LENIENT = "a server that decodes it as often as possible, and removes parameters";
+  test.each([
+    ["", narrow],
+    [", and merges slashes, with encoded_slashes,", slashes],
+  ])(`${LENIENT}%s still finds it under a prefix`, (_name, to) => {
     fc.assert(
       fc.property(path, (written) => {
-        const href = outcome(narrow, written);
+        const href = outcome(to, written);
         if (href === "malformed" || href === "forbidden") return;
-        const read = new URL(`x:${asLenientServer(new URL(href).pathname)}`).pathname;
-        expect(PREFIXES.some((prefix) => `${read}/`.startsWith(prefix))).toBe(true);
+        for (const text of asLenientServers(new URL(href).pathname)) {
+          const read = new URL(`x:${text}`).pathname;
+          expect(PREFIXES.some((prefix) => `${read}/`.startsWith(prefix))).toBe(true);
+        }
       }),
       { numRuns: 20_000 },
     );
   });
 
-  /** Decodes until nothing is left to decode, and removes `;parameters`. */
-  function asLenientServer(text: string): string {
-    const decoded = text.replaceAll(/%([0-7][0-9a-f])/gi, (_all, hex: string) =>
+  /** Decode until nothing is left to decode, remove `;parameters`, end segments at `?` and `#`; some merge slashes. */
+  function asLenientServers(text: string): string[] {
+    const ascii = text.replaceAll(/%([0-7][0-9a-f])/gi, (_all, hex: string) =>
       String.fromCharCode(Number.parseInt(hex, 16)),
     );
-    if (decoded !== text) return asLenientServer(decoded);
-    return decoded.replaceAll("\\", "/").replaceAll(/;[^/]*/g, "");
+    if (ascii !== text) return asLenientServers(ascii);
+    const decoded = decodeWhole(text).normalize("NFKC");
+    if (decoded !== text) return asLenientServers(decoded);
+    const read = decoded.replaceAll("\\", "/").replaceAll(/[;?#][^/]*/g, "");
+    return [read, read.replaceAll(/\/+/g, "/")];
+  }
+
+  function decodeWhole(text: string): string {
+    try {
+      return decodeURIComponent(text);
+    } catch {
+      return text;
+    }
   }
 });
 
@@ -211,9 +311,16 @@ describe("through the front door", () => {
     expect(body.url).toBe("http://upstream.internal/a%20b/@x;y?q=%2e%2e&q=//&z");
   });
 
+  test("with encoded_slashes, slashes arrive as they were sent", async () => {
+    const { body } = await callForJson("/fetch/path-encoded/v1/a%2Fb//c%2f?d=%2F");
+    expect(body.url).toBe("http://upstream.internal/v1/a%2Fb//c%2f?d=%2F");
+  });
+
   test("without a path it is the upstream's root", async () => {
-    const { body } = await callForJson("/fetch/path-open/");
-    expect(body.url).toBe("http://upstream.internal/");
+    for (const path of ["/fetch/path-open/", "/fetch/path-open"]) {
+      const { body } = await callForJson(path);
+      expect(body.url).toBe("http://upstream.internal/");
+    }
   });
 
   test.each([
@@ -224,6 +331,11 @@ describe("through the front door", () => {
     ["/fetch/path-narrow/v2/x", 403],
     ["/fetch/path-narrow/v1/../v2", 403],
     ["/fetch/path-narrow/v1/x", 200],
+    ["/fetch/path-narrow/v1/a%2Fb", 400],
+    ["/fetch/path-narrow/v1//b", 400],
+    ["/fetch/path-encoded/v1/a%2Fb//c", 200],
+    ["/fetch/path-encoded/v1%2Fx", 403],
+    ["/fetch/path-encoded/v1/a%2F..%2F..%2Fx", 400],
   ])("%s is a %d, and a refused call does not reach the upstream", async (path, status) => {
     const { response, settled } = await callWorker(path);
     await response.body?.cancel();

@@ -88,6 +88,15 @@ describe("once open", () => {
     }
   });
 
+  test("it knows its probe, until that has ended", () => {
+    const breaker = after("xxxxxxxxxx");
+    breaker.onGrant("probe");
+    expect([breaker.isProbe("probe"), breaker.isProbe("call-1")]).toEqual([true, false]);
+    breaker.onEnd("probe", false, 2000);
+    breaker.onGrant("later");
+    expect([breaker.isProbe("probe"), breaker.isProbe("later")]).toEqual([false, false]);
+  });
+
   test("a probe with an unknown outcome leaves it half-open for another", () => {
     const breaker = after("xxxxxxxxxx");
     expect(probe(breaker, undefined, 2000)).toBe(false);

@@ -8,7 +8,7 @@ import type {
   PermitsState,
 } from "../../../src/outbound/semaphore/permit-types.ts";
 import { Permits } from "../../../src/outbound/semaphore/permits.ts";
-import type { Priority } from "../../../src/outbound/semaphore/wait-queue.ts";
+import type { Priority, QueueShare } from "../../../src/outbound/semaphore/wait-queue.ts";
 import type { Settings } from "../../../src/outbound/upstreams.ts";
 
 const SETTINGS: Settings = {
@@ -22,7 +22,14 @@ const SETTINGS: Settings = {
 const OK: Feedback = { outcome: "ok" };
 const FAILED: Feedback = { outcome: "failed" };
 
-const lease = (id: string, fence = 1): Lease => ({ id, fence, holder: "", grantedAtMs: 0, endsAtMs: 1000 });
+const lease = (id: string, fence = 1): Lease => ({
+  id,
+  fence,
+  holder: "",
+  isProbe: false,
+  grantedAtMs: 0,
+  endsAtMs: 1000,
+});
 const create = (change: Partial<Settings> = {}, held: Lease[] = [], atMs = -1000, state?: PermitsState) =>
   new Permits(
     { ...SETTINGS, ...change },
@@ -54,6 +61,20 @@ describe("a permit", () => {
       "refused",
     ]);
     expect(decisions.at(-1)).toMatchObject({ reason: "queue-full", retryAfterMs: expect.any(Number) });
+  });
+
+  test("is waited for by at most a share of each name, also after some of its calls have gone", () => {
+    const permits = create({ concurrency: 1, maxWaiters: 10 });
+    const ask = (id: string, of: string) => request(permits, id, 0, { share: { of, maxWaiting: 2 } });
+    expect(["a", "b", "c"].map((id) => ask(id, "greedy").is)).toEqual(["granted", "queued", "queued"]);
+    expect(ask("d", "greedy")).toMatchObject({ is: "refused", reason: "too-many-requests" });
+    expect(ask("e", "modest").is).toBe("queued");
+    expect(ask("b", "greedy").is).toBe("queued"); // the same call again
+    release(permits, "c", 1);
+    expect(ask("f", "greedy").is).toBe("queued");
+    release(permits, "a", 2); // b is granted its permit, and waits no longer
+    expect(ask("g", "greedy").is).toBe("queued");
+    expect(ask("h", "greedy")).toMatchObject({ is: "refused", reason: "too-many-requests" });
   });
 
   test("that is released goes to the first in the queue", () => {
@@ -188,12 +209,27 @@ describe("a pause", () => {
       is: "refused",
       reason: "paused",
       retryAfterMs: 4000,
+      byOperator: false,
     });
   });
 
-  test("by an operator lasts until the operator ends it", () => {
+  test("begins with the head of the response, and is not begun again by its end", () => {
+    const permits = create();
+    request(permits, "a", 0, { leaseMs: 60_000 });
+    permits.reportHead("a", { outcome: "overloaded", retryAfterMs: 5000 }, 0, 0);
+    expect(permits.blockAt(0)).toEqual({ by: "paused", untilMs: 5000 });
+    release(permits, "a", 3000, { outcome: "overloaded", retryAfterMs: 2000 });
+    expect(permits.blockAt(3000)).toEqual({ by: "paused", untilMs: 5000 });
+  });
+
+  test("by an operator lasts until the operator ends it, and nobody can know how long that is", () => {
     const permits = create({ isPaused: true });
-    expect(request(permits, "a", 0)).toMatchObject({ is: "refused", reason: "paused" });
+    expect(request(permits, "a", 0)).toMatchObject({
+      is: "refused",
+      reason: "paused",
+      byOperator: true,
+      retryAfterMs: 60_000,
+    });
     permits.configure(SETTINGS, 10);
     expect(request(permits, "a", 10).is).toBe("granted");
   });
@@ -256,6 +292,52 @@ describe("the circuit breaker", () => {
     expect(permits.blockAt(2000)).toEqual({ by: "probe", untilMs: Infinity });
     expect(ids(release(permits, "probe", 2010, OK).granted)).toEqual(["other"]);
     expect([permits.breakerAt(2010), permits.limitAt(2010)]).toEqual(["closed", 1]);
+  });
+
+  test("is closed by the head of the probe's response, while its body still comes", () => {
+    const permits = broken({ maxWaitMs: 60_000 });
+    const granted = request(permits, "probe", 2000, { leaseMs: 60_000 });
+    expect(granted).toMatchObject({ is: "granted", lease: { isProbe: true } });
+    request(permits, "other", 2000);
+    permits.reportHead("probe", OK, 2010, 0);
+    expect(ids(permits.advance(7010).granted)).toEqual(["other"]);
+    expect([permits.breakerAt(7010), permits.held.size]).toEqual(["closed", 2]);
+    expect(request(permits, "third", 7010)).toMatchObject({ is: "granted", lease: { isProbe: false } });
+    release(permits, "probe", 9000, { outcome: "unknown" });
+    expect(permits.breakerAt(9000)).toBe("closed");
+  });
+
+  test("is opened again by the head of the probe's response, once", () => {
+    const permits = broken();
+    request(permits, "probe", 2000, { leaseMs: 60_000 });
+    permits.reportHead("probe", FAILED, 2010, 0);
+    const block = { by: "breaker-open", untilMs: 2010 + 4000 };
+    expect(permits.blockAt(2010)).toEqual(block);
+    release(permits, "probe", 3000, FAILED);
+    expect(permits.blockAt(3000)).toEqual(block);
+  });
+
+  test("lets another probe go when the first cannot decide yet; the first no longer decides", () => {
+    const permits = broken();
+    request(permits, "slow", 2000, { leaseMs: 60_000 });
+    request(permits, "other", 2000);
+    permits.reportHead("slow", { outcome: "unknown" }, 2050, 0);
+    const { granted } = permits.advance(2050);
+    expect(granted).toMatchObject([{ id: "other", isProbe: true }]);
+    permits.reportHead("slow", OK, 2060, 0);
+    expect(permits.breakerAt(2060)).toBe("half-open");
+    permits.reportHead("other", OK, 2070, 0);
+    expect(permits.breakerAt(2070)).toBe("closed");
+  });
+
+  test("does not count a head that no probe has, nor one whose permit has ended", () => {
+    const permits = create({ concurrency: 20 });
+    for (let i = 0; i < 10; i++) {
+      request(permits, `call-${i}`, 0);
+      permits.reportHead(`call-${i}`, FAILED, 0, 0);
+      permits.reportHead("nobody", FAILED, 0, 0);
+    }
+    expect(permits.breakerAt(0)).toBe("closed");
   });
 
   test("opens for twice as long when the probe fails, up to a minute", () => {
@@ -380,11 +462,17 @@ test("retries are one in ten calls, plus a reserve of ten", () => {
 });
 
 /** What the semaphore's users can know: who asked, in which order, who holds a permit, and what was reported. */
+interface Waiting {
+  id: string;
+  arrivedAtMs: number;
+  share: QueueShare;
+}
+
 class Model {
   nowMs = 0;
   settings: Settings = { ...SETTINGS, maxWaiters: 6, maxWaitMs: 400 };
   held = new Map<string, Lease>();
-  queues: Record<Priority, { id: string; arrivedAtMs: number }[]> = { interactive: [], background: [] };
+  queues: Record<Priority, Waiting[]> = { interactive: [], background: [] };
   lastFence = 0;
   pausedUntilMs = 0;
   interactiveInARow = 0;
@@ -469,19 +557,33 @@ const passedMs = fc.oneof(fc.constant(0), fc.nat(30), fc.nat(3000));
 const pick = <T>(items: T[], n: number): T | undefined => items[n % Math.max(1, items.length)];
 
 const acquire = fc
-  .tuple(passedMs, fc.constantFrom("interactive", "background"), fc.integer({ min: 1, max: 500 }))
-  .map(([ms, priority, leaseMs]) =>
-    command(`acquire ${priority}`, ms, (model, real) => {
+  .tuple(
+    passedMs,
+    fc.constantFrom("interactive", "background"),
+    fc.integer({ min: 1, max: 500 }),
+    fc.constantFrom("greedy", "greedy", "modest"),
+  )
+  .map(([ms, priority, leaseMs, of]) =>
+    command(`acquire ${priority} as ${of}`, ms, (model, real) => {
       const leaseId = `${model.next++}`;
+      const share = { of, maxWaiting: 3 };
+      const already = model.waiting.filter((waiter) => waiter.share.of === of).length;
       const decision = real.permits.request(
-        { leaseId, holder: "", priority, isRetry: false, leaseMs },
+        { leaseId, holder: "", priority, share, isRetry: false, leaseMs },
         model.nowMs,
       );
+      // A name is refused because of its share exactly when it has it, and there is room for others.
+      const isOverShare = already >= share.maxWaiting && model.waiting.length < model.settings.maxWaiters;
+      if (decision.is === "refused" && decision.reason === "too-many-requests")
+        expect([already, isOverShare]).toEqual([share.maxWaiting, true]);
+      else if (decision.is === "queued") expect(isOverShare).toBe(false);
+      if (decision.is === "refused" && decision.reason === "queue-full")
+        expect(model.waiting.length).toBe(model.settings.maxWaiters);
       if (decision.is === "granted") {
         expect(model.waiting).toEqual([]);
         onGrant(model, real, decision.lease);
       } else if (decision.is === "queued")
-        model.queues[priority].push({ id: leaseId, arrivedAtMs: model.nowMs });
+        model.queues[priority].push({ id: leaseId, arrivedAtMs: model.nowMs, share });
       else expect(decision.retryAfterMs).toBeGreaterThan(0);
     }),
   );
@@ -500,6 +602,26 @@ const responded = fc
       const retryAfter = outcome === "overloaded" && retryAfterMs !== null ? { retryAfterMs } : {};
       real.permits.release(holder, { outcome, ...retryAfter }, model.nowMs, 0.5);
       model.held.delete(holder);
+      if (retryAfter.retryAfterMs)
+        model.pausedUntilMs = Math.max(model.pausedUntilMs, model.nowMs + retryAfter.retryAfterMs);
+    }),
+  );
+
+/** The head of a response comes, and its body will take a while. What it says about a probe decides at once. */
+const headCame = fc
+  .tuple(
+    passedMs,
+    fc.nat(9),
+    fc.constantFrom<Feedback["outcome"]>("ok", "overloaded", "failed", "unknown"),
+    fc.option(fc.nat(2000)),
+  )
+  .map(([ms, n, outcome, retryAfterMs]) =>
+    command(`${outcome} head`, ms, (model, real) => {
+      const holder = pick([...model.held.keys()], n);
+      if (holder === undefined) return;
+      const retryAfter = outcome === "overloaded" && retryAfterMs !== null ? { retryAfterMs } : {};
+      real.permits.reportHead(holder, { outcome, ...retryAfter }, model.nowMs, 0.5);
+      expect(real.permits.state.breaker.probe).not.toBe(holder);
       if (retryAfter.retryAfterMs)
         model.pausedUntilMs = Math.max(model.pausedUntilMs, model.nowMs + retryAfter.retryAfterMs);
     }),
@@ -543,7 +665,7 @@ const restart = fc.tuple(passedMs, fc.boolean()).map(([ms, isReversed]) =>
     const restored = { atMs: model.nowMs, held: [...model.held.values()], lastFence: model.lastFence, state };
     real.permits = new Permits(model.settings, restored);
     model.interactiveInARow = 0;
-    const queues = Object.entries(model.queues) as [Priority, { id: string; arrivedAtMs: number }[]][];
+    const queues = Object.entries(model.queues) as [Priority, Waiting[]][];
     const all = queues.flatMap(([priority, queue]) =>
       queue.map((waiter, place) => ({ ...waiter, priority, place })),
     );
@@ -553,11 +675,11 @@ const restart = fc.tuple(passedMs, fc.boolean()).map(([ms, isReversed]) =>
         (isReversed ? b.arrivedAtMs - a.arrivedAtMs : a.arrivedAtMs - b.arrivedAtMs) || a.place - b.place,
     );
     model.queues = { interactive: [], background: [] };
-    for (const { id, priority, arrivedAtMs } of all) {
-      const again = { leaseId: id, holder: "", priority, isRetry: false, leaseMs: 100, arrivedAtMs };
+    for (const { id, priority, arrivedAtMs, share } of all) {
+      const again = { leaseId: id, holder: "", priority, share, isRetry: false, leaseMs: 100, arrivedAtMs };
       const decision = real.permits.request(again, model.nowMs);
       if (decision.is === "granted") onGrant(model, real, decision.lease);
-      if (decision.is === "queued") model.queues[priority].push({ id, arrivedAtMs });
+      if (decision.is === "queued") model.queues[priority].push({ id, arrivedAtMs, share });
     }
     for (const queue of Object.values(model.queues)) queue.sort((a, b) => a.arrivedAtMs - b.arrivedAtMs);
   }),
@@ -592,7 +714,7 @@ const tick = passedMs.map((ms) => command("tick", ms, () => {}));
 test("in every history: never too many, never too fast, first come first served, and every waiter is served", () => {
   fc.assert(
     fc.property(
-      fc.commands([acquire, acquire, acquire, responded, gone, renew, restart, reconfigure, tick], {
+      fc.commands([acquire, acquire, acquire, responded, headCame, gone, renew, restart, reconfigure, tick], {
         maxCommands: 150,
       }),
       (commands) => {

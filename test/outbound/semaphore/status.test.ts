@@ -72,7 +72,7 @@ describe("GET /upstreams/{name}", () => {
         retries: 0,
         retriesRefused: 0,
         outcomes: { ok: 0, overloaded: 0, failed: 0, unknown: 0 },
-        refused: { "queue-full": 0, "wait-limit": 0, paused: 0, "breaker-open": 0 },
+        refused: { "queue-full": 0, "too-many-requests": 0, "wait-limit": 0, paused: 0, "breaker-open": 0 },
       },
       latencyMs: null,
     });
@@ -165,6 +165,7 @@ describe("GET /upstreams/{name}", () => {
     await acquire("a", "interactive");
     expect((await statusOf()).totals.refused).toEqual({
       "queue-full": 0,
+      "too-many-requests": 0,
       "wait-limit": 0,
       paused: 1,
       "breaker-open": 0,
@@ -292,6 +293,10 @@ describe("PATCH /upstreams/{name}", () => {
     ['{"concurrency":1001}', 422],
     ['{"concurrency":"5"}', 422],
     ['{"rate":{"per_second":0}}', 422],
+    ['{"rate":{"per_second":1e-13}}', 422],
+    ['{"rate":{"per_second":0.000009}}', 422],
+    ['{"rate":{"per_second":1e-400}}', 422],
+    ['{"rate":{"per_second":1,"burst":1e300}}', 422],
     ['{"rate":5}', 422],
     ['{"paused":"yes"}', 422],
     ['{"concurency":5}', 422],
@@ -365,7 +370,8 @@ describe("the scope", () => {
     ["GET", "/upstreams", "read", 200],
     ["GET", "/upstreams/steered", "read", 200],
     ["GET", "/upstreams/steered/events", "read", 200],
-    ["PATCH", "/upstreams/steered", "admin", 200],
+    ["PATCH", "/upstreams/steered", "admin+read", 200],
+    ["PATCH", "/upstreams/steered", "admin", 403],
     ["GET", "/upstreams", "write", 403],
     ["GET", "/upstreams/steered", "admin", 403],
     ["GET", "/upstreams/steered/events", "write", 403],

@@ -10,7 +10,7 @@ import type { Reporter } from "vitest/node";
 /** Expected texts, and how many test files expect each. */
 const expected = new Map<string, number>();
 /** workerd reports a little after the test that provoked it has ended. */
-const LINGER_MS = 2_000;
+const LINGER_MS = 20_000;
 
 /** What says nothing: of a stream whose reader went away, and of objects that are deleted between two files. */
 const ALWAYS_EXPECTED = [

@@ -188,7 +188,7 @@ test("for any tasks in runners and any queue, no pool takes the runners that are
         for (const pool of ["tick", "callback"] as const)
           expect(
             inRunners[pool] >= KEPT_RUNNERS[pool] ||
-              !waiting.some((left) => left.pool === pool && !expected.includes(left)),
+              !waiting.some((other) => other.pool === pool && !expected.includes(other)),
           ).toBe(true);
       },
     );

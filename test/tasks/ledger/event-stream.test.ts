@@ -1,5 +1,6 @@
 /** The event stream of a task: each event once, in order, to the end, however slowly it is read. */
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { OpenStream } from "../../../src/kernel/open-streams.ts";
 import { eventStream, type History } from "../../../src/tasks/ledger/event-stream.ts";
 import { inLedger, newLedgerName, newTask, pass, SUCCESS, T0, useClock } from "../../support/ledgers.ts";
 
@@ -45,6 +46,7 @@ class Script implements History {
   }
 }
 
+const streamOf = (history: History, after: number) => eventStream(history, after, new OpenStream(() => {}));
 const textOf = async (stream: ReadableStream<Uint8Array>) => new Response(stream).text();
 const idsIn = (text: string) => [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
 const upTo = (last: number, first = 1) => Array.from({ length: last - first + 1 }, (_, n) => first + n);
@@ -53,7 +55,7 @@ test("an event has its number, name, time and data", async () => {
   const script = new Script();
   script.add(1);
   script.end();
-  expect(await textOf(eventStream(script, 0))).toBe(
+  expect(await textOf(streamOf(script, 0))).toBe(
     `retry: 1000\n\nid: 1\nevent: status\ndata: {"at":"2100-01-01T00:00:00.001Z","n":1}\n\n`,
   );
 });
@@ -64,7 +66,7 @@ test.each([0, 1, 99, 100, 101, 249, 250])(
     const script = new Script();
     script.add(250);
     script.end();
-    expect(idsIn(await textOf(eventStream(script, after)))).toEqual(upTo(250, after + 1));
+    expect(idsIn(await textOf(streamOf(script, after)))).toEqual(upTo(250, after + 1));
   },
 );
 
@@ -72,7 +74,7 @@ test("events that are added during the reading follow, and the stream ends after
   const script = new Script();
   script.add(2);
   let text = "";
-  const reading = eventStream(script, 1)
+  const reading = streamOf(script, 1)
     .pipeThrough(new TextDecoderStream())
     .pipeTo(new WritableStream({ write: (part) => void (text += part) }));
   for (const [n, count] of [1, 2].entries()) {
@@ -87,7 +89,7 @@ test("events that are added during the reading follow, and the stream ends after
 
 test("a wake-up without an event sends nothing; a comment breaks a long silence", async () => {
   const script = new Script();
-  const text = textOf(eventStream(script, 0));
+  const text = textOf(streamOf(script, 0));
   const untilItWaits = async (times: number) => vi.waitFor(() => expect(script.waits).toBe(times));
   await untilItWaits(1);
   // Not exact to the millisecond: waiting for a condition also advances the fake clock.
@@ -111,7 +113,7 @@ test("a wake-up without an event sends nothing; a comment breaks a long silence"
 test("events are not read ahead of a slow reader", async () => {
   const script = new Script();
   script.add(100_000);
-  const reader = eventStream(script, 0).getReader();
+  const reader = streamOf(script, 0).getReader();
   for (let n = 0; n < 3; n++) await reader.read();
   expect(script.reads).toBeLessThan(5);
   await reader.cancel();
@@ -120,7 +122,7 @@ test("events are not read ahead of a slow reader", async () => {
 test("a reader that leaves ends the reading without an error", async () => {
   const script = new Script();
   script.add(100_000);
-  const reader = eventStream(script, 0).getReader();
+  const reader = streamOf(script, 0).getReader();
   await reader.read();
   await reader.cancel();
   await vi.waitFor(() => expect(script.reads).toBeGreaterThan(0));
@@ -136,26 +138,24 @@ test("a history that can no longer be read breaks the stream off", async () => {
   vi.spyOn(script, "endsWith").mockImplementation(() => {
     throw new Error("no");
   });
-  await expect(textOf(eventStream(script, 0))).rejects.toThrow();
+  await expect(textOf(streamOf(script, 0))).rejects.toThrow();
 });
 
 describe("the event stream of the ledger", () => {
   test("follows a task to its end, and is over for a reader that has seen the end", async () => {
     await inLedger(newLedgerName(), async ({ object }) => {
       object.submit([newTask("event-stream", "a", { lane: "fast" })]);
-      const stream = object.watch("a", 0);
+      const stream = object.watch("a", 0, "reader");
       if (!(stream instanceof ReadableStream)) throw new Error("there is no stream");
       const text = textOf(stream);
       object.progress({ taskId: "a", token: 1 }, 0.5, "half");
       object.step({ taskId: "a", token: 1 }, "one", "1");
       object.report([{ taskId: "a", token: 1, outcome: SUCCESS }]);
       expect(idsIn(await text)).toEqual([1, 2, 3, 4]);
-      expect([object.watch("a", 4), object.watch("a", 9), object.watch("none", 0)]).toEqual([
-        "over",
-        "over",
-        null,
-      ]);
-      expect(object.watch("a", 3)).toBeInstanceOf(ReadableStream);
+      expect([object.watch("a", 4, "reader"), object.watch("none", 0, "reader")]).toEqual(["over", null]);
+      // An id that no event has is as good as none.
+      for (const lastRead of [3, 9])
+        expect(object.watch("a", lastRead, "reader")).toBeInstanceOf(ReadableStream);
     });
   });
 
@@ -164,7 +164,7 @@ describe("the event stream of the ledger", () => {
       object.submit([newTask("event-stream", "a", { lane: "fast" })]);
       object.report([{ taskId: "a", token: 1, outcome: { kind: "crashed" } }]);
       object.cancel("a");
-      const stream = object.watch("a", 2);
+      const stream = object.watch("a", 2, "reader");
       expect(idsIn(stream instanceof ReadableStream ? await textOf(stream) : "")).toEqual([3]);
     });
   });
@@ -172,7 +172,7 @@ describe("the event stream of the ledger", () => {
   test("ends when its task is removed", async () => {
     await inLedger(newLedgerName(), async ({ object }) => {
       object.submit([newTask("event-stream", "a")]);
-      const stream = object.watch("a", 1);
+      const stream = object.watch("a", 1, "reader");
       const text = stream instanceof ReadableStream ? textOf(stream) : expect.fail();
       await scheduler.wait(0);
       object.cancel("a");

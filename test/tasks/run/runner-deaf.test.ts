@@ -27,11 +27,12 @@ function deafRun() {
   let runs = 0;
   const run = async () => {
     const number = ++runs;
-    for (let i = 0; ; i++) {
-      if (number === 1 ? isOver : i === 20) return number;
+    const isDeaf = () => number === 1 && !isOver;
+    for (let i = 0; isDeaf() || i < 20; i++) {
       if (seen.at(-1) !== number) seen.push(number);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
+    return number;
   };
   return { seen, run };
 }

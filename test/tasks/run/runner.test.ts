@@ -255,7 +255,8 @@ describe("a task that outlasts the fast lane", () => {
     expect(await fetchTask(id)).toMatchObject({ status: "succeeded", attempt: 1, crashes: 0, result: 3 });
     expect(done).toEqual(["first", "second"]);
     const about = { taskId: id, attempt: 1 };
-    expect(lines).toMatchObject([
+    // A task of the file before may still be logging.
+    expect(lines.filter(({ taskId }) => taskId === id)).toMatchObject([
       { message: "task handed over", ...about },
       { message: "slept", ...about },
     ]);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { timeZoneError } from "../../../src/tasks/schedules/time-zones.ts";
 
-const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ".split("");
+const LETTERS = Array.from("ABCDEFGHIJKLMNOPQRSTUVWXYZ");
 const words = (text: string) => text.split(" ");
 
 /** The names of two to five characters in the database, as of its version 2025b: zones and links. */

@@ -1,0 +1,88 @@
+/**
+ * The streams of server-sent events that a Durable Object has open, and to whom.
+ *
+ * Each reader costs the object memory, and work at each event. So a caller may have only so many at once, and a reader
+ * that has gone, or no longer reads, does not count for long: a write that it does not take within a minute ends its
+ * stream. An `EventSource` then reconnects.
+ */
+import { Problem } from "./problem.ts";
+import { tooManyRequests } from "./rate-limit.ts";
+
+/** How many streams of one object a caller may have open. */
+const MAX_STREAMS_PER_CALLER = 32;
+/** How long a reader may take for one event. */
+const MAX_WRITE_MS = 60_000;
+/** When to try again: about the time in which a stream without a reader is noticed. */
+const RETRY_MS = 15_000;
+
+/** One stream: what the object writes, the caller reads. */
+export class OpenStream {
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #encoder = new TextEncoder();
+  #onEnd: (() => void) | undefined;
+
+  constructor(onEnd: () => void) {
+    const { readable, writable } = new IdentityTransformStream();
+    this.readable = readable;
+    this.#writer = writable.getWriter();
+    this.#onEnd = onEnd;
+  }
+
+  /** Resolves when the reader has taken the text. Rejects, and ends the stream, if it has gone or takes too long. */
+  async write(text: string): Promise<void> {
+    const tooSlow = Promise.withResolvers<never>();
+    const timer = setTimeout(() => tooSlow.reject(new Error("the reader takes nothing")), MAX_WRITE_MS);
+    try {
+      await Promise.race([this.#writer.write(this.#encoder.encode(text)), tooSlow.promise]);
+    } catch (error) {
+      await this.abort(error);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Ends the stream normally. */
+  async close(): Promise<void> {
+    this.#end();
+    await this.#writer.close();
+  }
+
+  /** Breaks the stream off: its reader gets an error. Harmless if it has ended. */
+  async abort(reason: unknown): Promise<void> {
+    this.#end();
+    await this.#writer.abort(reason).catch(() => undefined);
+  }
+
+  #end(): void {
+    this.#onEnd?.();
+    this.#onEnd = undefined;
+  }
+}
+
+export class OpenStreams {
+  readonly #counts = new Map<string, number>();
+
+  /** A stream for this caller, by the name of its token; "too-many" if it has its share. */
+  open(caller: string): OpenStream | "too-many" {
+    const count = this.#counts.get(caller) ?? 0;
+    if (count >= MAX_STREAMS_PER_CALLER) return "too-many";
+    this.#counts.set(caller, count + 1);
+    return new OpenStream(() => this.#onEnd(caller));
+  }
+
+  #onEnd(caller: string): void {
+    const count = this.#counts.get(caller) ?? 0;
+    if (count > 1) this.#counts.set(caller, count - 1);
+    else this.#counts.delete(caller);
+  }
+}
+
+/** The `Problem` 429 for a caller that has its share of streams. */
+export function tooManyStreams(): Problem {
+  const detail =
+    `Your token already has ${MAX_STREAMS_PER_CALLER} event streams open here. Close some, or read one stream for ` +
+    "all that want to know.";
+  return tooManyRequests({ policy: "event-streams", quota: MAX_STREAMS_PER_CALLER }, detail, RETRY_MS);
+}

@@ -1,0 +1,105 @@
+/**
+ * How responses lie in the Workers Cache.
+ *
+ * Each is wrapped: its head is JSON in one header, and its body is bytes. So the Cache neither codes them again nor
+ * applies rules of its own to them. Its key is a hash of everything that the response depends on, the upstream's
+ * settings included: after a deploy with another origin or another key, nothing of before is served.
+ *
+ * An upstream that can be changed through Sluice has a *generation* for each URL, a random id under a key that depends
+ * on the URL only. It is part of the keys of all the responses of that URL, in whatever language or coding. Deleting
+ * it makes all of them unreachable, also if one is on its way into the cache. If the Cache drops a generation, the
+ * responses are fetched again.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { z } from "zod";
+import { SAFE_METHODS, type Upstream } from "../upstreams.ts";
+
+const headSchema = z.object({
+  status: z.int(),
+  statusText: z.string(),
+  headers: z.array(z.tuple([z.string(), z.string()])),
+  receivedAtMs: z.number(),
+  /** In seconds, as the age when it was received. */
+  initialAgeS: z.number(),
+  lifetimeS: z.number(),
+});
+
+export interface Stored {
+  head: z.output<typeof headSchema>;
+  body: Uint8Array;
+}
+
+const HEAD = "sluice-head";
+const YEAR_S = 31_536_000;
+
+/** The place of one response: of one URL, as it is for the values of some headers. */
+export interface Place {
+  url: URL;
+  generation: string;
+  key: Request;
+}
+
+/** The place of a response. With `isNew: false`, undefined if nothing has been stored for the URL. */
+export async function findPlace(
+  upstream: Upstream,
+  url: URL,
+  variant: readonly string[],
+  { isNew }: { isNew: boolean },
+): Promise<Place | undefined> {
+  const generation =
+    (await readGeneration(upstream, url)) ?? (isNew ? await beginGeneration(upstream, url) : undefined);
+  if (generation === undefined) return undefined;
+  return { url, generation, key: keyOf(upstream, "response", url.href, generation, ...variant) };
+}
+
+export async function readStored({ key }: Place): Promise<Stored | undefined> {
+  const found = await caches.default.match(key);
+  if (!found) return undefined;
+  const head = headSchema.parse(JSON.parse(decodeURIComponent(found.headers.get(HEAD) ?? "")));
+  return { head, body: new Uint8Array(await found.arrayBuffer()) };
+}
+
+/** Stores a response, unless its URL has been invalidated since the place was found. */
+export async function writeStored(upstream: Upstream, place: Place, { head, body }: Stored): Promise<void> {
+  if ((await readGeneration(upstream, place.url)) !== place.generation) return;
+  const remainingS = Math.ceil(head.lifetimeS - head.initialAgeS);
+  const headers = {
+    "cache-control": `max-age=${remainingS}`,
+    [HEAD]: encodeURIComponent(JSON.stringify(head)),
+  };
+  await caches.default.put(place.key, new Response(body, { headers }));
+}
+
+/** Makes everything that is stored for these URLs unreachable, in this data centre. */
+export async function forget(upstream: Upstream, urls: readonly string[]): Promise<void> {
+  await Promise.all(urls.map((url) => caches.default.delete(keyOf(upstream, "generation", url))));
+}
+
+/** An upstream that is only read has one generation, which costs no look-up. */
+async function readGeneration(upstream: Upstream, url: URL): Promise<string | undefined> {
+  if (upstream.methods.every((method) => SAFE_METHODS.includes(method))) return "only";
+  const found = await caches.default.match(keyOf(upstream, "generation", url.href));
+  return found?.text();
+}
+
+async function beginGeneration(upstream: Upstream, url: URL): Promise<string> {
+  const id = randomUUID();
+  const response = new Response(id, { headers: { "cache-control": `max-age=${YEAR_S}` } });
+  await caches.default.put(keyOf(upstream, "generation", url.href), response);
+  return id;
+}
+
+function keyOf(upstream: Upstream, ...parts: string[]): Request {
+  const hash = createHash("sha256").update(JSON.stringify([settingsOf(upstream), ...parts]));
+  return new Request(`https://cache.sluice.internal/${upstream.name}/${hash.digest("hex")}`);
+}
+
+const settings = new WeakMap<Upstream, string>();
+
+/** Whatever of an upstream's configuration a response depends on, secrets included. */
+function settingsOf(upstream: Upstream): string {
+  const known =
+    settings.get(upstream) ?? JSON.stringify([upstream.target, upstream.headers, upstream.cacheSeconds]);
+  settings.set(upstream, known);
+  return known;
+}

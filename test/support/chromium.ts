@@ -1,0 +1,145 @@
+/** Chromium, to see what a browser really does with a response. Spoken to over its own protocol (CDP), without a driver. */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const NAMES = ["chromium", "chromium-browser", "google-chrome"];
+const executable = NAMES.find((name) => spawnSync(name, ["--version"]).status === 0);
+
+/** Whether this machine has it; without it, the tests that need it are skipped. */
+export const hasChromium = executable !== undefined;
+
+const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--disable-extensions",
+  "--mute-audio",
+  "--remote-debugging-port=0",
+  // Nothing but this machine can be reached.
+  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+];
+
+type Message = {
+  id?: number;
+  method?: string;
+  params?: Record<string, unknown>;
+  result?: unknown;
+  error?: { message: string };
+};
+
+/** What became of a URL that a tab was sent to. */
+export interface Visit {
+  /** Whether the browser saves it instead of showing it. */
+  isDownload: boolean;
+  /** What the browser has written to its console, e.g. that a policy has blocked something. */
+  messages: string[];
+  /** The value of an expression in the document that is shown; undefined after a download. */
+  value: unknown;
+}
+
+export class Chromium {
+  readonly #socket: WebSocket;
+  readonly #close: () => Promise<void>;
+  readonly #answers = new Map<number, (message: Message) => void>();
+  readonly #listeners = new Set<(message: Message) => void>();
+  #lastId = 0;
+
+  private constructor(socket: WebSocket, close: () => Promise<void>) {
+    this.#socket = socket;
+    this.#close = close;
+    socket.addEventListener("message", ({ data }) => {
+      const message = JSON.parse(String(data)) as Message;
+      if (message.id !== undefined) this.#answers.get(message.id)?.(message);
+      else for (const listener of this.#listeners) listener(message);
+    });
+  }
+
+  static async start(): Promise<Chromium> {
+    const profile = mkdtempSync(join(tmpdir(), "sluice-chromium-"));
+    const child = spawn(String(executable), [...FLAGS, `--user-data-dir=${profile}`, "about:blank"], {
+      stdio: ["ignore", "ignore", "pipe"],
+      detached: true,
+    });
+    const close = async () => {
+      if (child.pid !== undefined && child.exitCode === null) {
+        const ended = once(child, "close");
+        process.kill(-child.pid, "SIGKILL");
+        await ended;
+      }
+      rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+    };
+    for await (const line of createInterface(child.stderr)) {
+      const [, url] = /DevTools listening on (ws:\S+)/.exec(line) ?? [];
+      if (url === undefined) continue;
+      const socket = new WebSocket(url);
+      await once(socket, "open");
+      child.stderr.resume();
+      return new Chromium(socket, close);
+    }
+    await close();
+    throw new Error("Chromium has ended");
+  }
+
+  async stop(): Promise<void> {
+    this.#socket.close();
+    await this.#close();
+  }
+
+  /** Opens the URL in a new tab, and evaluates the expression, repeatedly until it is not undefined or 5 s are over. */
+  async visit(url: string, expression: string): Promise<Visit> {
+    const { browserContextId } = await this.#call("Target.createBrowserContext");
+    const { targetId } = await this.#call("Target.createTarget", { url: "about:blank", browserContextId });
+    const { sessionId } = await this.#call("Target.attachToTarget", { targetId, flatten: true });
+    const call = async (method: string, params: object = {}) => this.#call(method, params, String(sessionId));
+    const visit: Visit = { isDownload: false, messages: [], value: undefined };
+    const listener = ({ method, params = {} }: Message) => {
+      if (method === "Browser.downloadWillBegin") visit.isDownload = true;
+      if (method === "Log.entryAdded") visit.messages.push((params.entry as { text: string }).text);
+    };
+    this.#listeners.add(listener);
+    try {
+      await this.#call("Browser.setDownloadBehavior", {
+        behavior: "deny",
+        browserContextId,
+        eventsEnabled: true,
+      });
+      await call("Log.enable");
+      await call("Page.enable");
+      const { isDownload } = await call("Page.navigate", { url });
+      visit.isDownload ||= isDownload === true;
+      for (let tries = 0; tries < 50 && visit.value === undefined && !visit.isDownload; tries++) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        visit.value = await evaluate(call, expression);
+      }
+      return visit;
+    } finally {
+      this.#listeners.delete(listener);
+      await this.#call("Target.disposeBrowserContext", { browserContextId });
+    }
+  }
+
+  async #call(method: string, params: object = {}, sessionId?: string): Promise<Record<string, unknown>> {
+    const id = ++this.#lastId;
+    const answered = new Promise<Message>((resolve) => this.#answers.set(id, resolve));
+    this.#socket.send(JSON.stringify({ id, method, params, sessionId }));
+    const { result, error } = await answered;
+    this.#answers.delete(id);
+    if (error) throw new Error(`${method}: ${error.message}`);
+    return result as Record<string, unknown>;
+  }
+}
+
+type Call = (method: string, params: object) => Promise<Record<string, unknown>>;
+
+async function evaluate(call: Call, expression: string): Promise<unknown> {
+  const { result } = await call("Runtime.evaluate", { expression, returnByValue: true });
+  return (result as { value?: unknown } | undefined)?.value;
+}
