@@ -18,7 +18,7 @@ import type { Assignment, Claim } from "../ledger/claim.ts";
 import type { Outcome } from "../ledger/task-state.ts";
 import { NonRetryableError, type TaskContext, type TaskType } from "../types/define.ts";
 import { parseInput } from "../types/input.ts";
-import { NotJsonError, toJson } from "../types/json.ts";
+import { NotJsonError, TooLongError, toJson } from "../types/json.ts";
 import { findTaskType } from "../types/registry.ts";
 import { createContext } from "./context.ts";
 import { startHeartbeats } from "./heartbeats.ts";
@@ -162,7 +162,7 @@ function succeeded(result: unknown): Outcome {
 /** Whether another attempt would fail as well. Asking a revoked proxy what it is throws. */
 function isFinalError(error: unknown): boolean {
   try {
-    return error instanceof NonRetryableError || error instanceof NotJsonError;
+    return [NonRetryableError, NotJsonError, TooLongError].some((kind) => error instanceof kind);
   } catch {
     return false;
   }

@@ -22,16 +22,29 @@ export interface TaskContext {
   /** Aborts when the task is cancelled, has timed out, or must continue elsewhere. Then throw as soon as you can. */
   signal: AbortSignal;
   /**
-   * Does a part of the work once. The ledger records the result of `action`, which must be JSON, under `name`; a
-   * later run of the same task reads it from there. Throws what `action` throws, and throws if this run has lost the
-   * task.
+   * Does a part of the work once. The ledger records the result of `action` as JSON under `name`, and a later run of the
+   * same task reads it from there. So this run, too, gets what JSON keeps of the result: a `Date` is text, `undefined` is
+   * `null`. A result that JSON cannot hold (`NaN`, a `Map`, bytes) fails the task for good, with a message that names the
+   * place. Throws what `action` throws, a `RangeError` for a name that is not text of 1 to 100 characters or could not be
+   * kept unchanged, and throws if this run has lost the task.
    */
   step<T>(name: string, action: () => Promise<T>): Promise<T>;
-  /** Reports progress: `ratio` from 0 to 1. Sent at most once a second; the latest value wins. */
+  /**
+   * Reports progress: `ratio` from 0 to 1, clamped, and a message, cut to 500 characters. Sent at most once a second; the
+   * latest value wins. Never fails, unless the run is interrupted.
+   */
   progress(ratio: number, message?: string): void;
-  /** Sleeps, as a step. A long sleep ends this run; another run wakes up and continues after the recorded steps. */
+  /**
+   * Sleeps, as a step. A sleep of more than 10 s ends this run, and another one wakes up and continues after the recorded
+   * steps. But while a step or a shorter sleep is under way beside it, or around it, it sleeps in place: the run ends ten
+   * seconds after the last call on the context. Only steps are waited for: put work that takes longer into one. In a later
+   * run, a sleep continues the recorded one of the same length.
+   */
   sleep(ms: number): Promise<void>;
-  /** Writes a structured log line with the task's id, type and attempt. */
+  /**
+   * Writes a structured log line with the task's id, type and attempt. Never fails: what is not JSON is shown as text, and
+   * what is long is cut.
+   */
   log(level: LogLevel, message: string, fields?: Record<string, unknown>): void;
   /** Keeps the invocation that runs the task alive for work that goes on after the task. */
   waitUntil(promise: Promise<unknown>): void;
@@ -42,7 +55,10 @@ export interface TaskType<Input extends z.ZodType = z.ZodType, Result = unknown>
   /** Letters, digits, `_`, `-` and `.`, at most 64. Do not rename a type while the ledger still has tasks of it. */
   name: string;
   input: Input;
-  /** Does the work. The return value is kept as the result and must be JSON. Throwing fails the attempt. */
+  /**
+   * Does the work. The return value is kept as the result and must be JSON: what JSON cannot hold fails the task for good.
+   * Throwing fails the attempt. Steps that are then under way are waited for.
+   */
   run(ctx: TaskContext, input: z.output<Input>): Promise<Result>;
   retry: RetryPolicy;
   /** The time limit of one attempt, over all the runs that it is handed over to. */

@@ -14,10 +14,12 @@ export const MAX_JSON_DEPTH = 3_000;
 
 /** A value that JSON cannot hold. Another attempt would return it again. */
 export class NotJsonError extends TypeError {}
+/** A value whose JSON is too long. */
+export class TooLongError extends RangeError {}
 
 /**
  * A value as JSON text; `undefined`, as a whole, is `null`. Throws a `NotJsonError` that names the place of what JSON
- * cannot hold, or a `RangeError` if the text is too long. `place`: what the messages call the value.
+ * cannot hold, or a `TooLongError`. `place`: what the messages call the value.
  */
 export function toJson(value: unknown, place = "result"): string {
   const text = JSON.stringify(value === undefined ? null : new JsonCopy(place).of(value));
@@ -30,7 +32,7 @@ export function readJson(text: string): unknown {
 }
 
 const tooLong = (place: string) =>
-  new RangeError(
+  new TooLongError(
     `${place}: at most ${MAX_JSON_BYTES} bytes of JSON are kept. Store larger data in a file, and keep its id.`,
   );
 

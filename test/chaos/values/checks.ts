@@ -29,7 +29,6 @@ export interface Verdict extends Promised {
   faults: string[];
 }
 
-/** What is wrong; `NOT_FOR_THIS` if the plan does not concern the check. */
 type Check = (plan: Plan, ended: Ended["task"]) => string | undefined;
 const NOT_FOR_THIS = "not for this task";
 
@@ -44,11 +43,8 @@ const CHECKS: [what: string, check: Check][] = [
       if (crashes > 0 || error?.name === "Crashed") return `${crashes} crashes`;
       if (status !== "succeeded" && status !== "failed") return `it is ${status}`;
       // A step that is kept fails the first attempt on purpose. One that is refused fails both.
-      const isOnce = step
-        ? step.isKept && !step.result.json && !isHuge(step.result.kind)
-        : ending.by !== "throw";
-      const isTooLong = !step && ending.by === "return" && isHuge(ending.made.kind);
-      const expected = isOnce || isTooLong ? 1 : 2;
+      const isOnce = step ? step.isKept && !step.result.json : ending.by !== "throw";
+      const expected = isOnce ? 1 : 2;
       return attempt === expected ? undefined : `${attempt} attempts, not ${expected}`;
     },
   ],
@@ -62,8 +58,10 @@ const CHECKS: [what: string, check: Check][] = [
         return "it is too long";
       if (!name.isWellFormed() || !message.isWellFormed()) return "it has half a character";
       if (message.includes("[object Object]")) return `it says ${message}`;
-      const { says } = ending.made;
-      return says === undefined || message === says
+      const { says, value } = ending.made;
+      // As the message of an error, an object is shown as JSON. Without a message, the error itself is.
+      const isShown = ending.by === "refuse" && (typeof value === "object" || value === undefined);
+      return says === undefined || isShown || message === says
         ? undefined
         : `it says ${JSON.stringify(message)}, not ${says}`;
     },
@@ -73,7 +71,7 @@ const CHECKS: [what: string, check: Check][] = [
     ({ step, ending: { by, made } }, { status, result, error }) => {
       if (step || by !== "return") return NOT_FOR_THIS;
       if (made.json) return isSame(result, made.json.form) ? undefined : `it is ${JSON.stringify(result)}`;
-      const isNamed = status === "failed" && (error?.message ?? "").startsWith("result");
+      const isNamed = status === "failed" && (error?.message.startsWith("result") ?? false);
       return isNamed ? undefined : `it is ${status}, ${JSON.stringify(result)}, ${error?.message}`;
     },
   ],
@@ -114,7 +112,6 @@ const CHECKS: [what: string, check: Check][] = [
   ],
 ];
 
-const isHuge = (kind: string) => kind.includes("huge text");
 /** JSON text has no order of members. */
 const isSame = (value: unknown, form: unknown) => isDeepStrictEqual(value, JSON.parse(JSON.stringify(form)));
 

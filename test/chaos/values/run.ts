@@ -21,6 +21,7 @@ import { planOf, typeOf } from "./plan.ts";
 const BATCH = 100;
 const SETTLE_MS = 60_000;
 const POLL_MS = 100;
+const REQUEST_MS = 30_000;
 const MAX_LINE_LENGTH = 100_000;
 const MAX_FAULTS = 12;
 
@@ -130,6 +131,7 @@ async function submitBatch(url: string, seed: number, numbers: number[]): Promis
     input: { seed, number },
   }));
   const response = await fetch(`${url}/tasks`, {
+    signal: AbortSignal.timeout(REQUEST_MS),
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
@@ -144,7 +146,9 @@ async function submitBatch(url: string, seed: number, numbers: number[]): Promis
 /** The task, once it has ended, or as it is when the time is over. */
 async function readEnded(url: string, id: string, untilMs: number): Promise<Ended["task"]> {
   for (;;) {
-    const task = taskSchema.parse(await (await fetch(`${url}/tasks/${id}`)).json());
+    const task = taskSchema.parse(
+      await (await fetch(`${url}/tasks/${id}`, { signal: AbortSignal.timeout(REQUEST_MS) })).json(),
+    );
     if (["succeeded", "failed"].includes(task.status) || Date.now() > untilMs) return task;
     await sleep(POLL_MS);
   }
