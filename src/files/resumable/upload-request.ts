@@ -11,7 +11,7 @@ import { tooLarge } from "../store/problems.ts";
 import { etagOf, fileUrl } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
 import { catalogueOf } from "../store/shards.ts";
-import { readSize, rejectContentCoding } from "../store/upload-headers.ts";
+import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
 import { taskLink, taskNotStarted } from "../store/upload-task.ts";
 import { checkNoContent, readContentDigests } from "./request-digests.ts";
 import type { FinalOutcome, Outcome, Snapshot } from "./snapshot.ts";
@@ -151,6 +151,7 @@ export class UploadRequest {
   /** What no request with bytes may have, in either protocol. Returns the digests that the bytes must have. */
   #checkContent(isCreation: boolean): ExpectedDigest[] {
     rejectContentCoding(this.headers, "bytes");
+    rejectTransferEncoding(this.headers);
     if (this.headers.has("Content-Range")) {
       throw new Problem("malformed", "Content-Range has no meaning here; Upload-Offset says where bytes go.");
     }

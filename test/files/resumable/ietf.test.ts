@@ -353,8 +353,10 @@ describe("from version 7 on", () => {
     expect([response.status, response.headers.get("Upload-Draft-Interop-Version")]).toEqual([201, "10"]);
   });
 
-  test("a version that is newer than the latest is read as that, and the response says so", async () => {
-    const response = await create(99, false, "hel");
+  test.each([
+    99, 10_000, 1_125_899_906_842_624,
+  ])("%i, newer than the latest, is read as that, and the response says so", async (version) => {
+    const response = await create(version, false, "hel");
     expect([response.status, ...progress(response)]).toEqual([201, "3", "?0"]);
     expect(response.headers.get("Upload-Draft-Interop-Version")).toBe("10");
   });

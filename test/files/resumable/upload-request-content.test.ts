@@ -239,12 +239,28 @@ describe("a Content-Encoding", () => {
     expect((await append(path, { "Content-Encoding": "identity" })).status).toBeLessThan(300);
   });
 
+  test.each(NAMES)("is not all: nor may the bytes be in base64, in %s", async (name) => {
+    const { createWith, append } = PROTOCOLS[name];
+    const headers = { "Content-Transfer-Encoding": "base64" };
+    expect((await createWith(headers)).status).toBe(415);
+    const path = pathOf(await PROTOCOLS[name].create());
+    expect([(await append(path, headers)).status, await offsetOf(path)]).toEqual([415, "0"]);
+    expect((await append(path, { "Content-Transfer-Encoding": "binary" })).status).toBeLessThan(300);
+  });
+
   test.each(NAMES)("is not all: a Content-Range is rejected too, in %s", async (name) => {
     const { create, createWith, append } = PROTOCOLS[name];
     const headers = { "Content-Range": "bytes 0-4/10" };
     expect((await createWith(headers)).status).toBe(400);
     expect((await append(pathOf(await create()), headers)).status).toBe(400);
   });
+});
+
+test.each(NAMES)("a parameter of the media type of the bytes does not matter, in %s", async (name) => {
+  const { create, append } = PROTOCOLS[name];
+  const type = (name === "tus" ? TUS_TYPE : DRAFT_TYPE)["Content-Type"];
+  const headers = { "Content-Type": `${type.toUpperCase()} ; charset=utf-8` };
+  expect((await append(pathOf(await create()), headers)).status).toBeLessThan(300);
 });
 
 describe("a number", () => {
@@ -303,6 +319,7 @@ describe("Upload-Concat", () => {
     ["another path", (path) => path.replace("/uploads/", "/files/"), 400],
     ["a path below an upload", (path) => `${path}/x`, 400],
     ["a path that ends like one", (path) => `/x${path}`, 400],
+    ["another scheme", (path) => `ftp://localhost${path}`, 400],
     ["an id that is none", () => "/uploads/x", 400],
     ["one of no server", () => "http://", 400],
     ["one twice", (path) => `${path} ${path}`, 400],
