@@ -70,10 +70,10 @@ function readField({ headers }: UploadRequest, name: string): unknown {
 }
 
 /**
- * The largest request body that Cloudflare accepts on its Free and Pro plans (100 MB). Larger bodies are not rejected
- * here, because other plans accept more; a client that stays below this limit works with every plan.
+ * `max-append-size`: the largest request body that Cloudflare accepts on its Free and Pro plans (100 MB). Whoever is told
+ * of a limit must not send more (§4.1.4), so more is rejected, also where another plan would let it in.
  */
-const MAX_APPEND_SIZE = 100_000_000;
+export const MAX_APPEND_SIZE = 100_000_000;
 
 /** `Upload-Limit`, for OPTIONS and for every response about an upload, which then has `secondsLeft` to live. */
 export function uploadLimit(maxBytes: number, version = LATEST, secondsLeft?: number): string {

@@ -107,15 +107,19 @@ const ACTIONS: Record<string, Action> = {
 async function get(c: Context<AppEnv>, id: string, serveFile: () => Promise<Response>): Promise<Response> {
   checkId(id);
   const request = toRequest(c);
-  spokenProtocol(request.headers)?.check(request);
-  const stored = (await request.peek(id)) ?? throwNotFound(id);
-  const upload = isFile(stored) ? stored : await statusForWriter(c, request, id);
-  const response = isFile(upload) ? await serveFile() : Response.json(toJson(upload));
-  const protocol = spokenProtocol(request.headers) ?? protocolNamed(upload.protocol);
-  for (const [name, value] of protocol.describe(request, upload)) {
-    if (!response.headers.has(name)) response.headers.set(name, value);
-  }
-  return response;
+  const stored = await request.peek(id);
+  const spoken = spokenProtocol(request.headers);
+  const protocol = spoken ?? protocolNamed(stored?.protocol);
+  return addingState(protocol, request, id, async () => {
+    spoken?.check(request);
+    if (!stored) throwNotFound(id);
+    const upload = isFile(stored) ? stored : await statusForWriter(c, request, id);
+    const response = isFile(upload) ? await serveFile() : Response.json(toJson(upload));
+    for (const [name, value] of protocol.describe(request, upload)) {
+      if (!response.headers.has(name)) response.headers.set(name, value);
+    }
+    return response;
+  });
 }
 
 async function statusForWriter(c: Context<AppEnv>, request: UploadRequest, id: string): Promise<Snapshot> {

@@ -36,6 +36,8 @@ interface SessionAppend extends AppendRequest {
   /** In the protocol of this request, the byte at `length` completes the upload. */
   endsAtLength: boolean;
   maxUnknownLength: number;
+  /** How many bytes one request may bring, if there is a limit. */
+  maxContent?: number | undefined;
 }
 
 /** How long a pin lasts when its partial upload should have expired: it may be read just then. */
@@ -183,7 +185,7 @@ export class UploadSession extends DurableObject<Env> {
 
   async #append(
     record: SessionRecord,
-    { digests, contentLength, isLast, maxUnknownLength }: SessionAppend,
+    { digests, contentLength, isLast, maxUnknownLength, maxContent }: SessionAppend,
     body: ReadableStream<Uint8Array> | null,
     stopped: AbortSignal,
   ): Promise<Outcome> {
@@ -191,7 +193,7 @@ export class UploadSession extends DurableObject<Env> {
     const appender = this.#appenderFor(record, digests, contentLength);
     try {
       const maxLength = record.length ?? maxUnknownLength;
-      const end = await appendBody(appender, maxLength, readChunks(body, stopped), stopped);
+      const end = await appendBody(appender, { maxLength, maxContent }, readChunks(body, stopped), stopped);
       const { isKept, phase, length, rejection } = concludeAppend(appender.state, end, isLast);
       // Digests cover all bytes of the request, so an incomplete body cannot be verified.
       const isVerifiable = digests.length === 0 || rejection === undefined;

@@ -140,6 +140,7 @@ function rejection(
     }
     case "final":
     case "too-large":
+    case "content-too-large":
     case "interrupted":
     case "preempted":
       return commonRejection(reason, headers);

@@ -25,6 +25,8 @@ export interface Chunk {
   isLast: boolean;
   /** The byte at `length` completes the upload. */
   endsAtLength: boolean;
+  /** How many bytes one request may bring, if the protocol has a limit. */
+  maxContent?: number | undefined;
 }
 
 /** How long the creator of a final upload waits for its concatenation, which then continues in the background. */

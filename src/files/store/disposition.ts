@@ -44,7 +44,8 @@ export function readParameters(
     const name = key.toLowerCase();
     if (parameters.has(name)) throw malformed(`has ${key} twice`);
     // RFC 2231 §3, which RFC 8187 §1 leaves out: without them, a file would pass for something without a name.
-    if (/\*\d+\*?$/.test(name)) throw malformed(`has a parameter in pieces, ${key}; send filename* (RFC 8187)`);
+    if (/\*\d+\*?$/.test(name))
+      throw malformed(`has a parameter in pieces, ${key}; send filename* (RFC 8187)`);
     parameters.set(name, value);
   }
   return parameters;
