@@ -44,3 +44,9 @@ export function splitField(field: string, separator: "," | ";"): string[] {
   members.push(field.slice(start));
   return members.map((member) => member.trim());
 }
+
+/** Whether the content is encoded (RFC 9110 §8.4), e.g. by gzip. `identity` is no coding. */
+export function hasContentCoding(headers: Pick<Headers, "get">): boolean {
+  const codings = (headers.get("Content-Encoding") ?? "").split(",").map((name) => name.trim().toLowerCase());
+  return codings.some((coding) => coding !== "" && coding !== "identity");
+}

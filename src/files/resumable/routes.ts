@@ -87,9 +87,13 @@ async function dispatch(c: Context<AppEnv>, id: string): Promise<Response> {
 type Action = (protocol: Protocol, request: UploadRequest, id: string) => Promise<Response>;
 
 const ACTIONS: Record<string, Action> = {
-  PATCH: async (protocol, request, id) => protocol.append(request, id),
+  PATCH: async (protocol, request, id) => {
+    await request.checkPreconditions(id);
+    return protocol.append(request, id);
+  },
   DELETE: async (protocol, request, id) => {
     protocol.check(request);
+    await request.checkPreconditions(id);
     await request.remove(id, protocol.removesFile);
     return new Response(null, { status: 204 });
   },

@@ -6,9 +6,14 @@ import { isEmptyBody } from "../../kernel/json-body.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Problem } from "../../kernel/problem.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
-import { NO_PRECONDITIONS } from "../store/preconditions.ts";
-import { tooLarge } from "../store/problems.ts";
-import { etagOf, fileUrl } from "../store/schema.ts";
+import {
+  evaluatePreconditions,
+  hasPreconditions,
+  NO_PRECONDITIONS,
+  readPreconditions,
+} from "../store/preconditions.ts";
+import { preconditionFailed, tooLarge } from "../store/problems.ts";
+import { etagOf, fileUrl, validatorsOf } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
 import { catalogueOf } from "../store/shards.ts";
 import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
@@ -114,6 +119,18 @@ export class UploadRequest {
   /** The state of the upload as it is stored; a request may be appending to it. Undefined if there is no upload. */
   async peek(id: string): Promise<Snapshot | undefined> {
     return this.#session(id).peek();
+  }
+
+  /**
+   * Throws a `Problem` 412 if a precondition (RFC 9110 §13) does not hold for what GET shows: the file, or an upload that
+   * is under way, which has no ETag.
+   */
+  async checkPreconditions(id: string): Promise<void> {
+    const preconditions = readPreconditions(this.headers);
+    if (!hasPreconditions(preconditions)) return;
+    const row = await catalogueOf(this.#env, id).find(id);
+    const current = row ? validatorsOf(row) : { etag: "", datedAtMs: Date.now() };
+    if (evaluatePreconditions(preconditions, current, false) === "failed") throw preconditionFailed(id);
   }
 
   /** Ends an upload. With `removesFile`, also removes the file that it became, if that was not replaced since. */

@@ -386,6 +386,26 @@ describe("a protocol's field that comes twice", () => {
   });
 });
 
+describe("a precondition", () => {
+  test("that does not hold stops DELETE of a finished upload; its file stays", async () => {
+    const path = await uploadTus("hello");
+    const etag = (await fileOf(path)).headers.get("ETag") ?? "";
+    for (const header of [{ "If-Match": '"x"' }, { "If-None-Match": etag }, { "If-None-Match": "*" }]) {
+      const response = await send("DELETE", path, { headers: { ...TUS, ...header } });
+      expect([header, response.status]).toEqual([header, 412]);
+    }
+    expect((await fileOf(path)).headers.get("ETag")).toBe(etag);
+    expect((await send("DELETE", path, { headers: { ...TUS, "If-Match": etag } })).status).toBe(204);
+  });
+
+  test("holds for an upload under way if it asks only for that", async () => {
+    const path = await createTus({ "Upload-Length": 5 });
+    const refused = await patchTus(path, 0, "he", { headers: { "If-Match": '"x"' } });
+    expect([refused.status, refused.headers.get("Upload-Offset")]).toEqual([412, "0"]);
+    expect((await patchTus(path, 0, "he", { headers: { "If-Match": "*" } })).status).toBe(204);
+  });
+});
+
 describe("a request that names no protocol", () => {
   const bare = async (method: string, path: string) => send(method, path);
 
