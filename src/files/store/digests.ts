@@ -60,7 +60,7 @@ const isDigestField = (name: string) => DIGEST_FIELD.test(name) && !NO_DIGEST.te
 
 /**
  * Throws a `Problem` 400 for any digest that is in none of the `checked` fields, and for one that is announced for the
- * trailer, which the platform does not pass on.
+ * trailer, which the platform does not pass on. The local runtime does not pass on the announcement either.
  */
 export function rejectOtherDigests(headers: HeaderFields, checked: readonly string[]): void {
   const isChecked = (name: string) => checked.some((field) => field.toLowerCase() === name);
