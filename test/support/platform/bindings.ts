@@ -1,7 +1,6 @@
 /** The bindings of the simulated platform: the real ones, each of whose calls is counted, and may be made to fail. */
 
-import { exports } from "cloudflare:workers";
-import { AsyncLocalStorage } from "node:async_hooks";
+import { exports, env as workerEnv } from "cloudflare:workers";
 import { count, subrequest } from "./invocation.ts";
 import { platform } from "./platform.ts";
 
@@ -17,14 +16,29 @@ export function wrapEnv<E extends object>(env: E): E {
   });
 }
 
-/** Runs outside of every invocation, where the imported `exports` are the real ones. */
-const outside = AsyncLocalStorage.snapshot();
+interface Imported {
+  env: Env;
+  exports: object;
+}
 
-/** The exports of the Worker, as its own code calls them. */
-export const simulatedExports = intercept({}, (name) => {
-  const entrypoint: unknown = outside(() => Reflect.get(exports, name));
-  return isObject(entrypoint) ? once(entrypoint, () => wrapService(entrypoint)) : entrypoint;
-});
+let imported: Imported | undefined;
+
+/**
+ * What the Worker's own code gets when it imports `env` and `exports`. The first call must be outside of an invocation,
+ * where they are the real ones.
+ */
+export function simulatedImports(): Imported {
+  imported ??= { env: wrapEnv({ ...workerEnv }), exports: wrapExports() };
+  return imported;
+}
+
+function wrapExports(): object {
+  const entrypoints = Object.entries(exports).map(([name, entrypoint]: [string, unknown]) => [
+    name,
+    isObject(entrypoint) ? wrapService(entrypoint) : entrypoint,
+  ]);
+  return Object.fromEntries(entrypoints) as object;
+}
 
 function wrapBinding(name: string, binding: unknown): unknown {
   if (!isObject(binding)) return binding;

@@ -3,7 +3,6 @@
  * charged to it: its timers, what it hands to `waitUntil`, and what it still streams.
  */
 
-import { withEnvAndExports } from "cloudflare:workers";
 import { AsyncLocalStorage } from "node:async_hooks";
 import { platform } from "./platform.ts";
 import { NO_USAGE, type Usage } from "./usage.ts";
@@ -53,15 +52,11 @@ export function count(usage: Partial<Usage>): void {
     for (const name of Object.keys(usage) as (keyof Usage)[]) invocation.usage[name] += usage[name] ?? 0;
 }
 
-/** Runs `action` as an invocation, with the bindings of the simulated platform. */
-export function invoke<T>(
-  { object, usage }: { object?: object; usage: Partial<Usage> },
-  { env, exports }: { env: unknown; exports: unknown },
-  action: () => T,
-): T {
+/** Runs `action` as an invocation. `object`: the object that runs it, if one does. */
+export function runInvocation<T>(object: object | undefined, usage: Partial<Usage>, action: () => T): T {
   return current.run(new Invocation(object), () => {
     count({ ...usage, logEvents: 1 });
-    return withEnvAndExports(env, exports, action) as T;
+    return action();
   });
 }
 

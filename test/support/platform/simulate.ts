@@ -2,9 +2,10 @@
  * Puts the Worker on the simulated platform: `simulate` an object or an entrypoint, `simulateHandler` the default export.
  * Each call of a method from outside is an invocation.
  */
-import { simulatedExports, wrapEnv } from "./bindings.ts";
+import { withEnvAndExports } from "cloudflare:workers";
+import { simulatedImports, wrapEnv } from "./bindings.ts";
 import { throughEdge } from "./edge.ts";
-import { count, currentInvocation, invoke } from "./invocation.ts";
+import { count, currentInvocation, runInvocation } from "./invocation.ts";
 import { patchNetwork } from "./network.ts";
 import { countRows } from "./storage.ts";
 import type { Usage } from "./usage.ts";
@@ -40,16 +41,21 @@ interface Handler {
   scheduled(controller: ScheduledController, env: Env): Promise<void>;
 }
 
-export function simulateHandler({ fetch, scheduled }: Handler): Handler {
-  const platformOf = (env: Env) => ({ env: wrapEnv(env), exports: simulatedExports });
+export function simulateHandler(handler: Handler): Handler {
   return {
     fetch: async (request, env, ctx) =>
-      invoke({ usage: { requests: 1 } }, platformOf(env), async () =>
-        throughEdge(request, await fetch(request, wrapEnv(env), ctx)),
+      invoke(undefined, { requests: 1 }, async () =>
+        throughEdge(request, await handler.fetch(request, wrapEnv(env), ctx)),
       ),
     scheduled: async (controller, env) =>
-      invoke({ usage: { requests: 1 } }, platformOf(env), async () => scheduled(controller, wrapEnv(env))),
+      invoke(undefined, { requests: 1 }, async () => handler.scheduled(controller, wrapEnv(env))),
   };
+}
+
+/** Runs `action` as an invocation, with the bindings of the simulated platform. */
+function invoke<T>(object: object | undefined, usage: Partial<Usage>, action: () => T): T {
+  const { env, exports } = simulatedImports();
+  return runInvocation(object, usage, () => withEnvAndExports(env, exports, action) as T);
 }
 
 /** Makes each call of a method an invocation, unless the object itself makes it. */
@@ -63,11 +69,7 @@ function wrapMethods<C extends ObjectClass | EntrypointClass>(
     const wrapper: Method = function (this: object, ...args) {
       const call = () => Reflect.apply(method as Method, this, args);
       if (currentInvocation()?.object === this) return call();
-      return invoke(
-        { object: this, usage },
-        { env: Reflect.get(this, "env"), exports: simulatedExports },
-        call,
-      );
+      return invoke(this, usage, call);
     };
     Object.defineProperty(Simulated.prototype, name, { value: wrapper, writable: true, configurable: true });
   }
