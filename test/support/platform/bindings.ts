@@ -135,6 +135,7 @@ function intercept<T extends object>(target: T, replace: (name: string, member: 
   return new Proxy(target, {
     get: (_, key) => {
       const member: unknown = Reflect.get(target, key, target);
+      if (key === "constructor") return member;
       if (typeof key === "symbol") return typeof member === "function" ? member.bind(target) : member;
       const replaced = replace(key, member);
       return replaced === member && typeof member === "function" ? member.bind(target) : replaced;

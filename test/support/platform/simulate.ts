@@ -64,12 +64,12 @@ function wrapMethods<C extends ObjectClass | EntrypointClass>(
   Class: C,
   usage: Partial<Usage>,
 ): C {
-  for (const [name, { value: method }] of Object.entries(Object.getOwnPropertyDescriptors(Class.prototype))) {
-    if (name === "constructor" || typeof method !== "function") continue;
+  for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(Class.prototype))) {
+    if (name === "constructor" || typeof value !== "function") continue;
     const wrapper: Method = function (this: object, ...args) {
-      const call = () => Reflect.apply(method as Method, this, args);
-      if (currentInvocation()?.object === this) return call();
-      return invoke(this, usage, call);
+      // Looked up at each call, since a test may replace it.
+      const call = () => Reflect.apply(Reflect.get(Class.prototype, name) as Method, this, args);
+      return currentInvocation()?.object === this ? call() : invoke(this, usage, call);
     };
     Object.defineProperty(Simulated.prototype, name, { value: wrapper, writable: true, configurable: true });
   }
