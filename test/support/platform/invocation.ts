@@ -8,6 +8,8 @@ import { platform } from "./platform.ts";
 import { NO_USAGE, type Usage } from "./usage.ts";
 
 const current = new AsyncLocalStorage<Invocation>();
+/** Set while a subrequest is made. A test may put a binding of its own in front of a simulated one. */
+const isMaking = new AsyncLocalStorage<boolean>();
 
 export class Invocation {
   readonly usage: Usage = { ...NO_USAGE };
@@ -56,7 +58,7 @@ export function count(usage: Partial<Usage>): void {
 export function runInvocation<T>(object: object | undefined, usage: Partial<Usage>, action: () => T): T {
   return current.run(new Invocation(object), () => {
     count({ ...usage, logEvents: 1 });
-    return action();
+    return isMaking.run(false, action);
   });
 }
 
@@ -67,7 +69,8 @@ export async function subrequest<T>(
   takesConnection = true,
 ): Promise<T> {
   const invocation = currentInvocation();
-  if (!invocation) return call();
+  if (!invocation || isMaking.getStore()) return call();
   invocation.spend(kind);
-  return takesConnection ? invocation.connect(call) : call();
+  const make = async () => isMaking.run(true, call);
+  return takesConnection ? invocation.connect(make) : make();
 }
