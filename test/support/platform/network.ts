@@ -52,14 +52,13 @@ const mayKeep = ({ status, headers }: Response): boolean =>
   !/private|no-store|no-cache|max-age=0/i.test(headers.get("cache-control") ?? "");
 
 function wrapCaches(real: CacheStorage): CacheStorage {
-  const { default: cache } = real;
   const simulated = {
     match: async (...args: Parameters<Cache["match"]>) =>
-      subrequest("internal", async () => (platform.cacheApiWorks ? cache.match(...args) : undefined)),
+      subrequest("internal", async () => (platform.cacheApiWorks ? real.default.match(...args) : undefined)),
     put: async (...args: Parameters<Cache["put"]>) =>
-      subrequest("internal", async () => (platform.cacheApiWorks ? cache.put(...args) : undefined)),
+      subrequest("internal", async () => (platform.cacheApiWorks ? real.default.put(...args) : undefined)),
     delete: async (...args: Parameters<Cache["delete"]>) =>
-      subrequest("internal", async () => (platform.cacheApiWorks ? cache.delete(...args) : false)),
+      subrequest("internal", async () => (platform.cacheApiWorks ? real.default.delete(...args) : false)),
   };
   return { default: simulated, open: async (name: string) => real.open(name) };
 }

@@ -47,6 +47,8 @@ class Platform {
   /** The bytes that are on their way to R2 now, and the most there have been at once. */
   uploadBytes = 0;
   maxUploadBytes = 0;
+  #running = 0;
+  #ranAtMs = 0;
 
   reset(): void {
     this.limits = PAID;
@@ -67,6 +69,22 @@ class Platform {
     const before = { ...this.total };
     await action();
     return addUsage({ ...this.total }, before, -1);
+  }
+
+  /** Counts a promise as work of an invocation, until it settles. */
+  track(work: unknown): void {
+    if (!(work instanceof Promise)) return;
+    this.#running++;
+    const end = () => {
+      this.#running--;
+      this.#ranAtMs = Date.now();
+    };
+    work.then(end, end);
+  }
+
+  /** Whether no invocation has been at work for a moment, in which an alarm that is due would have begun. */
+  get isIdle(): boolean {
+    return this.#running === 0 && Date.now() - this.#ranAtMs > 300;
   }
 
   addFault(fault: Fault): void {

@@ -7,6 +7,7 @@ import { simulatedImports, wrapEnv } from "./bindings.ts";
 import { throughEdge } from "./edge.ts";
 import { count, currentInvocation, runInvocation } from "./invocation.ts";
 import { patchNetwork } from "./network.ts";
+import { platform } from "./platform.ts";
 import { countRows } from "./storage.ts";
 import type { Usage } from "./usage.ts";
 
@@ -45,7 +46,7 @@ export function simulateHandler(handler: Handler): Handler {
   return {
     fetch: async (request, env, ctx) =>
       invoke(undefined, { requests: 1 }, async () =>
-        throughEdge(request, await handler.fetch(request, wrapEnv(env), ctx)),
+        throughEdge(request, await handler.fetch(request, wrapEnv(env), trackWaitUntil(ctx))),
       ),
     scheduled: async (controller, env) =>
       invoke(undefined, { requests: 1 }, async () => handler.scheduled(controller, wrapEnv(env))),
@@ -55,8 +56,22 @@ export function simulateHandler(handler: Handler): Handler {
 /** Runs `action` as an invocation, with the bindings of the simulated platform. */
 function invoke<T>(object: object | undefined, usage: Partial<Usage>, action: () => T): T {
   const { env, exports } = simulatedImports();
-  return runInvocation(object, usage, () => withEnvAndExports(env, exports, action) as T);
+  const result = runInvocation(object, usage, () => withEnvAndExports(env, exports, action) as T);
+  platform.track(result);
+  return result;
 }
+
+const trackWaitUntil = (ctx: ExecutionContext): ExecutionContext =>
+  new Proxy(ctx, {
+    get: (_, key) => {
+      const member: unknown = Reflect.get(ctx, key);
+      if (typeof member !== "function") return member;
+      return (...args: unknown[]) => {
+        if (key === "waitUntil") platform.track(args[0]);
+        return Reflect.apply(member, ctx, args);
+      };
+    },
+  });
 
 /** Makes each call of a method an invocation, unless the object itself makes it. */
 function wrapMethods<C extends ObjectClass | EntrypointClass>(
