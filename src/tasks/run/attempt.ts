@@ -7,7 +7,8 @@
  * report says until when it may keep working, and no other run of the task begins before that.
  *
  * A run ends with its code, and code that fails may leave steps under way: those of a `Promise.all`, say. The run waits
- * for them, so that they are recorded and the next attempt does not do them at the same time.
+ * for them, so that they are recorded and the next attempt does not do them at the same time. Then its context ends, so
+ * that what is left of the code begins nothing else.
  *
  * Between the end of the code and its report, nothing may throw, whatever was returned or thrown: the attempt would end
  * as a crash, without its reason.
@@ -71,7 +72,7 @@ type Ending =
 async function executeRun(invocation: Invocation, run: Run, requestedAtMs: number): Promise<RunEnd> {
   const diesAtMs = Date.now() + invocation.lifetimeMs;
   const { signal } = run.interrupt;
-  const { context, settle, flush } = createContext(run);
+  const { context, settle, end, flush, log } = createContext(run);
   const stopHeartbeats = startHeartbeats(invocation.budgetMs, run, requestedAtMs);
   const abandoned = abandonAfterGrace(signal, invocation.graceMs);
   const ending = await Promise.race([executeCode(run.assignment, context), abandoned]);
@@ -81,9 +82,10 @@ async function executeRun(invocation: Invocation, run: Run, requestedAtMs: numbe
   // A task that has succeeded never runs again.
   const isAbandoned =
     ending.kind === "abandoned" || (outcome?.kind !== "succeeded" && (await isFirst(abandoned, settle())));
+  end();
   stopHeartbeats();
   await flush();
-  logOutcome(context, ending, interruption, outcome);
+  logOutcome(log, ending, interruption, outcome);
   if (outcome) {
     const { claim, env } = run;
     await deliver(env, isAbandoned ? { ...claim, outcome, busyUntilMs: diesAtMs } : { ...claim, outcome });
@@ -99,14 +101,14 @@ const interruptionOf = ({ reason }: AbortSignal): Interruption | undefined =>
   reason instanceof Interruption ? reason : undefined;
 
 function logOutcome(
-  context: TaskContext,
+  log: TaskContext["log"],
   ending: Ending,
   interruption: Interruption | undefined,
   outcome: Outcome | undefined,
 ): void {
-  if (interruption?.reason === "cancelled") context.log("info", "task cancelled");
-  else if (outcome?.kind === "failed") context.log("error", "attempt failed", failureFields(ending, outcome));
-  else if (outcome?.kind === "handed-over") context.log("info", "task handed over");
+  if (interruption?.reason === "cancelled") log("info", "task cancelled");
+  else if (outcome?.kind === "failed") log("error", "attempt failed", failureFields(ending, outcome));
+  else if (outcome?.kind === "handed-over") log("info", "task handed over");
 }
 
 async function executeCode({ type: name, input }: Assignment, context: TaskContext): Promise<Ending> {

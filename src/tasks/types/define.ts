@@ -26,7 +26,7 @@ export interface TaskContext {
    * same task reads it from there. So this run, too, gets what JSON keeps of the result: a `Date` is text, `undefined` is
    * `null`. A result that JSON cannot hold (`NaN`, a `Map`, bytes) fails the task for good, with a message that names the
    * place. Throws what `action` throws, a `RangeError` for a name that is not text of 1 to 100 characters or could not be
-   * kept unchanged, and throws if this run has lost the task.
+   * kept unchanged, and throws if this run has lost the task or has ended.
    */
   step<T>(name: string, action: () => Promise<T>): Promise<T>;
   /**
