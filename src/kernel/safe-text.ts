@@ -30,12 +30,28 @@ export function cutText(text: string, maxLength: number): string {
 export function describeError(error: unknown): { name: string; message: string } {
   if (!isObject(error)) return { name: "Error", message: showValue(error) };
   const name = readProperty(error, "name");
-  const message = readProperty(error, "message");
   const isNamed = typeof name === "string" && name !== "";
   return {
     name: isNamed && typeof error === "object" ? cutText(name, MAX_NAME_LENGTH) : "Error",
-    message: showValue(message === undefined ? error : message),
+    message: showValue(messageOf(error)),
   };
+}
+
+/** The message; of several errors in one (`Promise.any`), theirs too; or else the value itself. */
+function messageOf(error: object): unknown {
+  const message = readProperty(error, "message");
+  if (isInstance(error, AggregateError)) return withInner(message, readProperty(error, "errors"));
+  const isEmpty = message === null || message === "";
+  return message === undefined || (isEmpty && !isInstance(error, Error)) ? error : message;
+}
+
+/** Not `describeError` of each: an error may contain itself. */
+function withInner(message: unknown, errors: unknown): string {
+  const inner = attempt(() => (Array.isArray(errors) ? errors.slice(0, MAX_CAUSES) : []), []);
+  const messages = inner.map(
+    (error: unknown) => (isObject(error) && readProperty(error, "message")) || error,
+  );
+  return [showValue(message), messages.map((text) => showValue(text)).join("; ")].filter(Boolean).join(": ");
 }
 
 /** An error as fields for `log`: its name, message, stack, and up to three causes behind it. */
@@ -177,6 +193,10 @@ function showBigInt(value: bigint): string {
 
 const isObject = (value: unknown): value is object =>
   (typeof value === "object" && value !== null) || typeof value === "function";
+
+/** Asking a revoked proxy what it is throws. */
+const isInstance = (value: object, kind: typeof Error | typeof AggregateError): boolean =>
+  attempt(() => value instanceof kind, false);
 
 const readProperty = (value: object, name: string): unknown =>
   attempt<unknown>(() => Reflect.get(value, name), undefined);
