@@ -40,18 +40,21 @@ export function describeError(error: unknown): { name: string; message: string }
 /** The message; of several errors in one (`Promise.any`), theirs too; or else the value itself. */
 function messageOf(error: object): unknown {
   const message = readProperty(error, "message");
-  if (isInstance(error, AggregateError)) return withInner(message, readProperty(error, "errors"));
+  if (isInstance(error, AggregateError))
+    return [message, ...attempt(() => innerMessages(error), [])]
+      .map((text) => showValue(text))
+      .filter(Boolean)
+      .join(": ");
   const isEmpty = message === null || message === "";
   return message === undefined || (isEmpty && !isInstance(error, Error)) ? error : message;
 }
 
-/** Not `describeError` of each: an error may contain itself. */
-function withInner(message: unknown, errors: unknown): string {
-  const inner = attempt(() => (Array.isArray(errors) ? errors.slice(0, MAX_CAUSES) : []), []);
-  const messages = inner.map(
-    (error: unknown) => (isObject(error) && readProperty(error, "message")) || error,
-  );
-  return [showValue(message), messages.map((text) => showValue(text)).join("; ")].filter(Boolean).join(": ");
+/** May throw. Not `describeError` of each: an error may contain itself. */
+function innerMessages({ errors }: AggregateError): unknown[] {
+  return Array.from({ length: Math.min(MAX_CAUSES, errors.length) }, (_, i) => {
+    const inner: unknown = errors[i];
+    return (isObject(inner) && readProperty(inner, "message")) || inner;
+  });
 }
 
 /** An error as fields for `log`: its name, message, stack, and up to three causes behind it. */
@@ -195,8 +198,9 @@ const isObject = (value: unknown): value is object =>
   (typeof value === "object" && value !== null) || typeof value === "function";
 
 /** Asking a revoked proxy what it is throws. */
-const isInstance = (value: object, kind: typeof Error | typeof AggregateError): boolean =>
-  attempt(() => value instanceof kind, false);
+function isInstance<T extends Error>(value: object, kind: new (...args: never[]) => T): value is T {
+  return attempt(() => value instanceof kind, false);
+}
 
 const readProperty = (value: object, name: string): unknown =>
   attempt<unknown>(() => Reflect.get(value, name), undefined);

@@ -159,9 +159,20 @@ const DESCRIBED: [unknown, { name: string; message: string }][] = [
   [new RangeError(""), { name: "RangeError", message: "" }],
   [
     new AggregateError([new TypeError("one"), "two", { code: 3 }, new Error("four")], "All were rejected"),
-    { name: "AggregateError", message: 'All were rejected: one; two; {"code":3}' },
+    { name: "AggregateError", message: 'All were rejected: one: two: {"code":3}' },
   ],
   [new AggregateError([new Error("one")]), { name: "AggregateError", message: "one" }],
+  [
+    Object.assign(new AggregateError([]), {
+      message: "none",
+      errors: Object.assign([1], { slice: revoked() }),
+    }),
+    { name: "AggregateError", message: "none: 1" },
+  ],
+  [
+    Object.assign(new AggregateError([]), { message: "none", errors: 7 }),
+    { name: "AggregateError", message: "none" },
+  ],
   [
     Object.assign(new AggregateError([]), { message: "none", errors: revoked() }),
     { name: "AggregateError", message: "none" },
