@@ -49,7 +49,8 @@ export function createContext(run: Run): RunContext {
   const alive = AbortSignal.any([signal, ending.signal]);
   const checkAlive = () => {
     signal.throwIfAborted();
-    if (alive.aborted) throw new Error("This run of the task has ended: no step and no sleep of it can begin.");
+    if (alive.aborted)
+      throw new Error("This run of the task has ended: no step and no sleep of it can begin.");
   };
   const writeLog: TaskContext["log"] = (level, message, fields = {}) =>
     log(level, message, { ...toFields(fields), ...logFields });
