@@ -2,9 +2,10 @@
  * Values as the ledger keeps them: JSON text.
  *
  * What was put in and what comes out must be the same value, now and in any later run. So a value that JSON would
- * change or drop in silence (`NaN`, a `Map`, bytes, a function, a member named by a symbol) is rejected with its place, and every other value is
- * read back from its text before anyone sees it. As in JSON, a value with a `toJSON` method (a `Date`, a `URL`) becomes
- * what that returns, an instance of a class becomes its members, and a member that is `undefined` is left out.
+ * change or drop in silence (`NaN`, a `Map`, bytes, a function, a member named by a symbol) is rejected with its place,
+ * and every other value is read back from its text before anyone sees it. As in JSON, a value with a `toJSON` method (a
+ * `Date`, a `URL`) becomes what that returns, an instance of a class becomes its members, and a member that is
+ * `undefined` is left out.
  */
 
 /** The limit for a task's input, for its result, and for a step's result, as JSON text. A row holds at most 2 MB. */
