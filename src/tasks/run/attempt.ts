@@ -116,7 +116,7 @@ async function executeCode({ type: name, input }: Assignment, context: TaskConte
     const type = findTaskType(name);
     // Not final: during a deploy, other parts of the fleet may already know the type.
     if (!type) throw new Error(`This version of the Worker has no task type "${name}".`);
-    const { data, error } = parseInput(type, input);
+    const { data, error } = await parseInput(type, input);
     if (error) throw unfit(type, error);
     return { kind: "returned", result: await type.run(context, data) };
   } catch (error) {

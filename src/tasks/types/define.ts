@@ -54,6 +54,7 @@ export interface TaskContext {
 export interface TaskType<Input extends z.ZodType = z.ZodType, Result = unknown> {
   /** Letters, digits, `_`, `-` and `.`, at most 64. Do not rename a type while the ledger still has tasks of it. */
   name: string;
+  /** May be asynchronous. What it transforms is for the code; the ledger keeps what was submitted. */
   input: Input;
   /**
    * Does the work. The return value is kept as the result and must be JSON: what JSON cannot hold fails the task for good.
