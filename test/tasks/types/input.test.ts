@@ -152,9 +152,7 @@ describe("a schema that is asynchronous", () => {
   test("cannot be asked for a schedule that is declared in code: the message says why", () => {
     const declare = () =>
       defineSchedule({ id: "async", cron: "0 0 * * *", type: asynchronous, input: { id: "a" } });
-    expect(declare).toThrow(
-      /schedule "async" is not valid.*it is asynchronous, and cannot be asked while/s,
-    );
+    expect(declare).toThrow(/schedule "async" is not valid.*it is asynchronous, and cannot be asked while/s);
   });
 });
 
