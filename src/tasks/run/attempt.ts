@@ -13,10 +13,11 @@
  * Between the end of the code and its report, nothing may throw, whatever was returned or thrown: the attempt would end
  * as a crash, without its reason.
  */
+import { cleanText } from "../../kernel/clean-url.ts";
 import { describeError, errorFields } from "../../kernel/log.ts";
 import type { Waiting } from "../../kernel/wait-until.ts";
 import type { Assignment, Claim } from "../ledger/claim.ts";
-import type { Outcome } from "../ledger/task-state.ts";
+import type { Outcome, TaskError } from "../ledger/task-state.ts";
 import { NonRetryableError, type TaskContext, type TaskType } from "../types/define.ts";
 import { parseInput } from "../types/input.ts";
 import { NotJsonError, TooLongError, toJson } from "../types/json.ts";
@@ -150,15 +151,21 @@ export function outcomeOf(ending: Ending, interruption: Interruption | undefined
     return { kind: "failed", error: { name, message: interruption.message }, isFinal: false };
   }
   const error = ending.kind === "threw" ? ending.error : undefined;
-  return { kind: "failed", error: describeError(error), isFinal: isFinalError(error) };
+  return { kind: "failed", error: describeFailure(error), isFinal: isFinalError(error) };
 }
 
 function succeeded(result: unknown): Outcome {
   try {
     return { kind: "succeeded", result: toJson(result) };
   } catch (error) {
-    return { kind: "failed", error: describeError(error), isFinal: true };
+    return { kind: "failed", error: describeFailure(error), isFinal: true };
   }
+}
+
+/** As callers see it. Like a log line, it shows nobody the secrets in a URL. */
+function describeFailure(error: unknown): TaskError {
+  const { name, message } = describeError(error);
+  return { name, message: cleanText(message) };
 }
 
 /** Whether another attempt would fail as well. Asking a revoked proxy what it is throws. */
