@@ -1,4 +1,4 @@
-/** What operations cost, on the simulated platform: no more than bench/cost/budgets.ts says. */
+/** What operations cost on the simulated platform, with the limits of the Free plan: no more than bench/cost/budgets.ts says. */
 import { env, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterAll, expect, test } from "vitest";
 import { overBudget } from "../bench/cost/budgets.ts";
@@ -6,7 +6,7 @@ import { measureOperation, OPERATIONS, type Site } from "../bench/cost/operation
 import { COST_TYPES } from "../bench/cost/types.ts";
 import { registerTaskTypes } from "../src/tasks/index.ts";
 import { callWorker } from "./support/call.ts";
-import { platform } from "./support/platform/platform.ts";
+import { FREE, platform } from "./support/platform/platform.ts";
 import { keepQuiet } from "./support/quiet.ts";
 import worker from "./support/worker.ts";
 
@@ -54,6 +54,7 @@ async function makeDue(stub: DurableObjectStub, sql: string, value: string | num
 
 test.for(OPERATIONS.filter(({ isSlow }) => !isSlow))("$name", async (operation) => {
   await reset();
+  platform.limits = FREE;
   await measureOperation(operation, site, async (action) => platform.measure(action)); // what only the first time costs
   const usage = await measureOperation(operation, site, async (action) => platform.measure(action));
   expect(overBudget(operation.name, usage)).toEqual([]);

@@ -1,5 +1,5 @@
 /** How a call to an object may fail, for reasons that are none of its code. */
-export type FaultKind =
+type FaultKind =
   /** The object has too much to do. Such a call must not be repeated. */
   | "overloaded"
   /** The call does not arrive. */

@@ -31,7 +31,7 @@ export const PAID: Limits = {
 export const FREE: Limits = { ...PAID, external: 50, internal: 1_000 };
 
 /** An origin on the internet, for `fetch`. */
-export type Origin = (request: Request) => Response | Promise<Response>;
+type Origin = (request: Request) => Response | Promise<Response>;
 
 class Platform {
   limits: Limits = PAID;
