@@ -156,7 +156,8 @@ describe("an upload without a length whose upstream responds before its end", ()
   });
 
   test("is cut off if that is a refusal, which passes at once", async () => {
-    respond = ({ socket }) => void socket.write("HTTP/1.1 413 Too\r\nContent-Length: 2\r\n\r\nno");
+    const refusal = "HTTP/1.1 413 Too\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
+    respond = ({ socket }) => void socket.end(refusal);
     const client = call("POST /fetch/raw/x", chunked, "3\r\nabc\r\n");
     await client.until(({ isWhole }) => isWhole);
     expect([client.status, client.body]).toEqual([413, "no"]);
