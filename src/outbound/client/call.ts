@@ -101,9 +101,13 @@ async function send(
   } catch (error) {
     signal.throwIfAborted();
     if (isOwnLimit(error)) throw error;
-    throw upstreamProblem("upstream-unreachable", "The upstream could not be reached.", error);
+    throw upstreamProblem("upstream-unreachable", NO_RESPONSE, error);
   }
 }
+
+/** The runtime does not say which of them it was. */
+const NO_RESPONSE =
+  "The upstream could not be reached, ended the connection without a response, or sent one that is not valid HTTP.";
 
 /** The platform limits how many calls an invocation makes, and how deep they go. That is no fault of the upstream. */
 const isOwnLimit = (error: unknown): boolean => error instanceof Error && /subrequest/i.test(error.message);
