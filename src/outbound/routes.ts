@@ -12,7 +12,8 @@ import { asksForWebSocket } from "./client/websocket.ts";
 import { readData } from "./proxy/data.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { statusSchema } from "./semaphore/status.ts";
-import { changeSchema, readUpstreams, SAFE_METHODS, toOverride, type Upstream } from "./upstreams.ts";
+import { changeSchema, toOverride } from "./settings.ts";
+import { readUpstreams, SAFE_METHODS, type Upstream } from "./upstreams.ts";
 
 const SHARE_USED =
   "As many calls of the token already wait as its share of the queue allows. With Retry-After and RateLimit.";

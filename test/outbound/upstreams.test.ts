@@ -2,7 +2,8 @@
 import { env } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { ConfigurationError } from "../../src/kernel/variables.ts";
-import { changeSchema, readDataSource, settingsOf, toOverride } from "../../src/outbound/upstreams.ts";
+import { changeSchema, settingsOf, toOverride } from "../../src/outbound/settings.ts";
+import { readDataSource } from "../../src/outbound/upstreams.ts";
 import { parseUpstream, parseUpstreams } from "../support/upstreams.ts";
 
 const ORIGIN = "https://api.example.com";
