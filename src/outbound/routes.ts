@@ -163,7 +163,7 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
         502: "The upstream cannot be reached, redirects where it may not, or sends too much. With Proxy-Status.",
         429: SHARE_USED,
         503: NO_PERMIT,
-        504: "The upstream took too long.",
+        504: "The upstream took too long, or only a stored response will do, and there is none.",
         508: "The call came back to this Sluice.",
       }),
     },
