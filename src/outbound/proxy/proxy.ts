@@ -101,7 +101,7 @@ async function exchange(
   const result = await callWithRetries(caller, upstream, {
     ...sent,
     onHead: (head) => heads.push(head),
-  }).finally(() => invalidate(upstream, heads));
+  }).finally(async () => invalidate(upstream, heads));
   // A redirect may lead elsewhere tomorrow.
   const storedAt = result.isRedirected ? undefined : place;
   return { response: respond(caller, upstream, result, use, storedAt), url: result.url };
