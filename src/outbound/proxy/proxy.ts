@@ -96,15 +96,25 @@ async function exchange(
   const { hit, place } = await readCache(upstream, request, url, use);
   if (hit) return { response: withCacheStatus(hit, "hit"), url };
   if (asksForStored(rest.headers)) throw notStored();
-  const heads: ResponseHead[] = [];
   const sent = use.mayStore ? withKeyHeadersOnly(upstream, request) : request;
-  const result = await callWithRetries(caller, upstream, {
-    ...sent,
-    onHead: (head) => heads.push(head),
-  }).finally(async () => invalidate(upstream, heads));
+  const result = await callAndInvalidate(caller, upstream, sent);
   // A redirect may lead elsewhere tomorrow.
   const storedAt = result.isRedirected ? undefined : place;
   return { response: respond(caller, upstream, result, use, storedAt), url: result.url };
+}
+
+/** Makes the call. Whatever comes of it, what it has changed is no longer served from the cache. */
+async function callAndInvalidate(
+  caller: Caller,
+  upstream: Upstream,
+  request: UpstreamRequest,
+): Promise<UpstreamResponse> {
+  const heads: ResponseHead[] = [];
+  try {
+    return await callWithRetries(caller, upstream, { ...request, onHead: (head) => heads.push(head) });
+  } finally {
+    await invalidate(upstream, heads);
+  }
 }
 
 function respond(
