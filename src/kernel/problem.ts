@@ -33,6 +33,7 @@
  *     ├── 503 task-not-started     the file is stored, but its task could not be started
  *     ├── 503 ledger-unavailable   the tasks cannot be written, so they are not accepted
  *     ├── 504 upstream-timeout
+ *     ├── 504 not-stored           and the request takes only what is stored
  *     └── 508 loop-detected        the call would come back here
  *
  * Whatever is thrown, `renderProblem` is the one place that turns it into a response. README.md describes each type.
@@ -82,6 +83,7 @@ const TITLES = {
   "task-not-started": [503, "Task not started"],
   "ledger-unavailable": [503, "Ledger unavailable"],
   "upstream-timeout": [504, "Upstream timeout"],
+  "not-stored": [504, "Not stored"],
   "loop-detected": [508, "Loop detected"],
 } as const satisfies Record<string, [number, string]>;
 

@@ -16,7 +16,8 @@
  */
 import { DurableObject, RpcTarget } from "cloudflare:workers";
 import { log } from "../../kernel/log.ts";
-import { type Override, readUpstreams, settingsOf, type Upstream } from "../upstreams.ts";
+import { type Override, settingsOf } from "../settings.ts";
+import { readUpstreams, type Upstream } from "../upstreams.ts";
 import type { Feedback, Lease, PermitRequest, Refusal } from "./permit-types.ts";
 import { Permits } from "./permits.ts";
 import { CREATE_TABLES, type LeaseRow } from "./schema.ts";
