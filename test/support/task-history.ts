@@ -21,9 +21,9 @@ export interface Item {
   state: TaskState;
   events: number;
   life: Life;
-  /** The token of the current holder, and when it last sent a heartbeat. */
+  /** The token of the current holder, and until when its lease lasts. */
   holder: number | undefined;
-  heardAtMs: number;
+  leaseEndsAtMs: number;
   tokens: number[];
   /** As submitted: no life of the task starts earlier. */
   runAtMs: number;

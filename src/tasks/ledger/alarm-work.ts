@@ -6,6 +6,7 @@
  * cannot be read is set aside, so that it holds up no other.
  */
 import { errorFields, log } from "../../kernel/log.ts";
+import { OVERDUE_MS } from "./alarm.ts";
 import type { Claim } from "./claim.ts";
 import { nextToDispatch } from "./dispatch.ts";
 import { queuedSinceMs } from "./rank.ts";
@@ -18,8 +19,6 @@ import type { LedgerParts, Transitions } from "./transitions.ts";
  */
 const BATCH = 200;
 const REMOVAL_BATCH = 50;
-/** An alarm that is this late has been lost. */
-const OVERDUE_MS = 5_000;
 
 export class AlarmWork {
   readonly #ctx: DurableObjectState;
@@ -56,13 +55,13 @@ export class AlarmWork {
     if (nextToDispatch(queries, 1).length > 0) alarm.wakeAt(nowMs);
   }
 
-  /** Sets the alarm again in case it was lost. Returns by how many ms the ledger is overdue; 0 if it is not. */
-  rearm(nowMs: number): number {
+  /** Sets the alarm again if it was lost. Returns by how many ms the ledger is overdue; 0 if it is not. */
+  async rearm(nowMs: number): Promise<number> {
     const { queries, alarm } = this.#parts;
     const [next] = nextToDispatch(queries, 1);
     const queuedMs = next ? queuedSinceMs(next.priority, next.rank_ms ?? nowMs) : nowMs;
     const lateMs = nowMs - Math.min(queuedMs, queries.nextDueAtMs() ?? nowMs);
-    alarm.reset();
+    await alarm.load(nowMs);
     this.setAlarm(nowMs);
     return lateMs > OVERDUE_MS ? lateMs : 0;
   }

@@ -1,7 +1,13 @@
 /**
  * The single alarm of a Durable Object, set to the earliest time that anyone has asked for. It is set in the same
  * turn as the write that needs it, so the two are committed together.
+ *
+ * Setting it costs a row, and asking what it is set to costs nothing. So it is only set when that changes anything.
  */
+
+/** An alarm that is this late has been lost: the runtime gives one up that has failed too often. */
+export const OVERDUE_MS = 5_000;
+
 export class Alarm {
   readonly #ctx: DurableObjectState;
   /** The time that this instance believes the alarm is set to. */
@@ -9,6 +15,13 @@ export class Alarm {
 
   constructor(ctx: DurableObjectState) {
     this.#ctx = ctx;
+  }
+
+  /** Learns what the alarm is set to. An alarm that has been lost counts as not set. */
+  async load(nowMs: number): Promise<void> {
+    const setToMs = await this.#ctx.storage.getAlarm();
+    const isLost = setToMs === null || setToMs < nowMs - OVERDUE_MS;
+    this.#setToMs = isLost ? Number.POSITIVE_INFINITY : setToMs;
   }
 
   wakeAt(timeMs: number): void {

@@ -1,4 +1,4 @@
-/** How the objects of the ledger are reached, and the problem that is returned when they cannot be. */
+/** How the objects that keep tasks and schedules are reached, and the problem that is returned when they cannot be. */
 import { errorFields, log } from "../../kernel/log.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
@@ -11,10 +11,17 @@ export function ledgerOn(env: Env, shard: string): Ledger {
   return env.TASK_LEDGER.getByName(shard);
 }
 
+/** There is exactly one scheduler. */
+export const schedulerOf = (env: Env) => env.SCHEDULER.getByName("schedules");
+
 export function ledgerOf(env: Env, taskId: string): Ledger | undefined {
   const shard = shardOf(taskId);
   return shard === undefined ? undefined : ledgerOn(env, shard);
 }
+
+/** Whether a call failed because its object is of a version that lacks the method: it was deployed before. */
+export const isMissingMethod = (error: unknown): boolean =>
+  error instanceof TypeError && error.message.includes("does not implement the method");
 
 /**
  * Makes a call to an object on a caller's behalf. Repeats it while the object restarts, unless it must run at most

@@ -5,11 +5,10 @@ import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { ITEM_PROBLEMS, JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, params } from "../http/responses.ts";
 import { inputErrors } from "../http/submission.ts";
-import { callObject } from "../ledger/shards.ts";
+import { callObject, schedulerOf } from "../ledger/shards.ts";
 import { findOpenTaskType } from "../types/registry.ts";
 import { MAX_INPUT_BYTES, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
 import { timingError } from "./rules.ts";
-import { schedulerOf } from "./scheduler.ts";
 import { newScheduleSchema, scheduleSchema, toSchedule } from "./schema.ts";
 
 const createScheduleRoute = createRoute({

@@ -1,9 +1,8 @@
 /** The per-minute cron: sets alarms that were lost again, and logs by how much their objects are overdue. */
 
 import { errorFields, log } from "../../kernel/log.ts";
-import { ledgerOn } from "../ledger/shards.ts";
+import { ledgerOn, schedulerOf } from "../ledger/shards.ts";
 import { SHARDS } from "../ledger/task-id.ts";
-import { schedulerOf } from "./scheduler.ts";
 
 /** `scheduledTimeMs`: when the cron was due. Never throws: one object's failure must not affect the others. */
 export async function wakeOverdue(env: Env, scheduledTimeMs: number): Promise<void> {

@@ -112,7 +112,7 @@ test("each new key removes two expired ones, the oldest first, and no other", as
 });
 
 test("keys are removed after a day, and not before", async () => {
-  await withKey((_reserve, { object, storage }) => {
+  await withKey(async (_reserve, { object, storage }) => {
     pass(KEY_TTL_MS - 1);
     object.reserveKey("young", "one", ["b"]);
     const kept = () =>
@@ -120,10 +120,10 @@ test("keys are removed after a day, and not before", async () => {
         .exec("SELECT key FROM key ORDER BY key")
         .toArray()
         .map(({ key }) => key);
-    object.rearm();
+    await object.rearm();
     expect(kept()).toEqual(["k", "young"]);
     pass(1);
-    object.rearm();
+    await object.rearm();
     expect(kept()).toEqual(["young"]);
   });
 });
