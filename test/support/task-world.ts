@@ -112,6 +112,17 @@ export class World {
     return true;
   }
 
+  /** As the ledger does when the holder of a claim records a step. */
+  step(item: Item, token: number): boolean {
+    const isHeld = mayReport(item.state, token);
+    must(isHeld === (token === item.holder), "only the holder's step is accepted");
+    if (!isHeld) return false;
+    item.life.hasNewStep = true;
+    item.state = { ...item.state, has_new_step: 1 };
+    item.events++;
+    return true;
+  }
+
   /** The runner of a claim that has ended has been stopped. */
   stop(item: Item): void {
     const token = item.tokens.at(-1) ?? 0;
@@ -256,6 +267,11 @@ export class World {
         return this.#queueAt(item, this.nowMs + RUNNER_RETRY_MS);
       case "crashed":
         item.ranMs = 0;
+        if (life.hasNewStep) {
+          life.earlierCrashes += life.crashes;
+          life.crashes = 0;
+        }
+        life.hasNewStep = false;
         return ++life.crashes === MAX_CRASHES ? this.#end(item, "failed") : this.#queueAt(item, this.nowMs);
     }
   }
@@ -275,7 +291,8 @@ export class World {
     if (life.isFresh) life.attempts++;
     life.isFresh = false;
     must(
-      life.starts <= 1 + Math.min(life.failures, retries) + life.crashes + life.resumptions,
+      life.starts <=
+        1 + Math.min(life.failures, retries) + life.earlierCrashes + life.crashes + life.resumptions,
       "each execution has a reason",
     );
     item.holder = (tokens.at(-1) ?? 0) + 1;

@@ -8,7 +8,8 @@
  *
  * Whoever runs a task holds a claim: a token and a lease. Only the claim with the task's latest token may report, and
  * only while the task is running. A claim whose lease has expired counts as a crash. Its task is queued again under the
- * same attempt, because the machine failed and not the code, but at most `MAX_CRASHES` times.
+ * same attempt, because the machine failed and not the code, but at most `MAX_CRASHES` times in a row. A step that is
+ * recorded in between shows that the task gets on, so the count starts again.
  *
  * In the fast lane, a lease lasts as long as the invocation that it is for: nothing of the task could begin before that
  * anyway. In the long lane, heartbeats renew it. Renewing is a write, so it is done when half of the lease has passed,
@@ -47,7 +48,7 @@ export const RUNNER_LEASE_MS = 180_000;
 export const RUNNER_HEARTBEAT_MS = RUNNER_LEASE_MS / 3;
 /** How long the code of a cancelled task may take to stop before its claim is withdrawn. */
 export const CANCEL_GRACE_MS = 10_000;
-/** After this many crashes a task fails: it may be the task that kills its machine. */
+/** After this many crashes without a new step, a task fails: it may be the task that kills its machine. */
 export const MAX_CRASHES = 5;
 /** The delay after no runner could be reached. */
 export const RUNNER_RETRY_MS = 1_000;
@@ -88,6 +89,7 @@ export function submit(
     token: 0,
     attempt: 0,
     crashes: 0,
+    has_new_step: 0,
     is_resuming: 0,
     lane: null,
     pool,
@@ -216,7 +218,7 @@ export function cancel<State extends TaskState>(
 export function retry<State extends TaskState>(task: State, nowMs: number): Transition<State> | undefined {
   if (task.status !== "failed" && task.status !== "cancelled") return undefined;
   const notEnded = { finished_at_ms: null, error: null };
-  const life = { ...task, ...notEnded, attempt: 0, crashes: 0, started_at_ms: null };
+  const life = { ...task, ...notEnded, attempt: 0, crashes: 0, has_new_step: 0, started_at_ms: null };
   return transition({ ...requeue(life, task.run_at_ms, nowMs), ...NEW_ATTEMPT });
 }
 
@@ -235,13 +237,14 @@ function fail<State extends TaskState>(
 }
 
 function crash<State extends TaskState>(task: State, inputs: RuleInputs): Transition<State> {
-  const crashed = { ...task, crashes: task.crashes + 1 };
+  const crashes = task.has_new_step === 0 ? task.crashes + 1 : 1;
+  const crashed = { ...task, crashes, has_new_step: 0 };
   if (crashed.crashes < MAX_CRASHES) {
     // The attempt starts over, with its full time.
     const again = { ...requeue(crashed, inputs.nowMs, inputs.nowMs), spent_ms: 0 };
     return transition(again, { reason: "crashed" });
   }
-  const message = `The invocation or object that ran this task died ${MAX_CRASHES} times.`;
+  const message = `The invocation or object that ran this task died ${MAX_CRASHES} times without getting on.`;
   return finish(crashed, "failed", inputs, { name: "Crashed", message });
 }
 

@@ -41,6 +41,7 @@ export const CREATE_TABLES = `
     token            INTEGER NOT NULL,
     attempt          INTEGER NOT NULL,
     crashes          INTEGER NOT NULL,
+    has_new_step     INTEGER NOT NULL DEFAULT 0,
     is_resuming      INTEGER NOT NULL,
     lane             TEXT,
     pool             TEXT NOT NULL CHECK (pool IN (${POOLS.map((pool) => `'${pool}'`).join(", ")})),
@@ -90,6 +91,7 @@ export const CREATE_TABLES = `
 export const ADDED_COLUMNS = {
   pool: "TEXT NOT NULL DEFAULT 'new'",
   busy_until_ms: "INTEGER NOT NULL DEFAULT 0",
+  has_new_step: "INTEGER NOT NULL DEFAULT 0",
 };
 
 /** After the columns: an index may be on one that was added. */
@@ -124,7 +126,13 @@ export const taskSchema = z
     }),
     priority: z.int(),
     attempt: z.int().min(0).meta({ description: "0 until the first attempt has begun." }),
-    crashes: z.int().min(0).meta({ description: "How often the machine that ran the task died." }),
+    crashes: z
+      .int()
+      .min(0)
+      .meta({
+        description:
+          "How often the machine that ran the task died. A crash counts as the first one if a step was recorded before.",
+      }),
     input: z.unknown(),
     progress: z.object({ ratio: z.number(), message: z.string().nullable() }).nullable(),
     createdAt: z.iso.datetime(),

@@ -26,6 +26,7 @@ const STATE_COLUMNS = [
   "token",
   "attempt",
   "crashes",
+  "has_new_step",
   "is_resuming",
   "lane",
   "pool",
@@ -153,7 +154,7 @@ export class TaskTable {
       result,
     );
     if (recorded.rowsWritten === 0) return;
-    this.#sql.exec("UPDATE task SET events = events + 1 WHERE id = ?", task.id);
+    this.#sql.exec("UPDATE task SET events = events + 1, has_new_step = 1 WHERE id = ?", task.id);
     const data = { status: task.status, attempt: task.attempt, step: name };
     this.#append(task.id, task.events + 1, { name: "step", data }, nowMs);
   }

@@ -2,8 +2,9 @@
  * The long lane: one Durable Object per claim, which runs the task in its own alarm, for up to 15 minutes.
  *
  * The object stores the claim before it sets the alarm, and stores that the run has begun before any of the task's
- * code runs. If the alarm finds that a run has begun, it is the runtime's second try: the machine died during the
- * first. Then it reports the crash to the ledger, so that the task need not wait for the lease to expire.
+ * code runs. If the alarm finds that a run has begun, it is the runtime's second try: the first was cut off. Then it
+ * reports that to the ledger, so that the task need not wait for the lease to expire. It was a crash, unless it was a
+ * deploy: the platform restarts every object for one, and so the second try runs under another version of the Worker.
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
@@ -11,6 +12,7 @@ import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
 import type { Claim } from "../ledger/claim.ts";
 import { RUNNER_LIFETIME_MS } from "../ledger/rules.ts";
 import { ledgerOf } from "../ledger/shards.ts";
+import type { Outcome } from "../ledger/task-state.ts";
 import { type Invocation, type RunEnd, type RunHandle, startRun } from "./attempt.ts";
 import { deliver } from "./reports.ts";
 import { Interruption } from "./run.ts";
@@ -19,6 +21,9 @@ const MINUTE_MS = 60_000;
 
 /** The error with which a runner stops code that does not stop by itself. */
 const ABANDONED = "The task was abandoned: its code ignored its signal.";
+
+/** Undefined if `wrangler.toml` lacks the binding: then no deploy can be told from a crash. */
+const versionOf = (env: Partial<Env>): string | undefined => env.CF_VERSION_METADATA?.id;
 
 export class TaskRunner extends DurableObject<Env> {
   #run: RunHandle | undefined;
@@ -56,11 +61,16 @@ export class TaskRunner extends DurableObject<Env> {
   }
 
   async #runClaim(claim: Claim): Promise<RunEnd> {
-    if (this.ctx.storage.kv.get("hasBegun") !== undefined) {
-      await deliver(this.env, { ...claim, outcome: { kind: "crashed" } });
+    const { kv } = this.ctx.storage;
+    const version = versionOf(this.env);
+    if (kv.get("hasBegun") !== undefined) {
+      const isDeploy = kv.get<string>("version") !== version;
+      const outcome: Outcome = isDeploy ? { kind: "handed-over", notBeforeMs: 0 } : { kind: "crashed" };
+      await deliver(this.env, { ...claim, outcome });
       return "ended";
     }
-    this.ctx.storage.kv.put("hasBegun", true);
+    if (version !== undefined) kv.put("version", version);
+    kv.put("hasBegun", true);
     let requestedAtMs = 0;
     const open = async () => {
       requestedAtMs = Date.now();

@@ -175,6 +175,25 @@ describe("a task whose machine dies five times", () => {
   );
 });
 
+test("a task that gets on, by new steps, may crash as often as it must", async () => {
+  await withOne((inside) => {
+    for (let n = 1; n <= 3 * MAX_CRASHES; n++) {
+      const { token = 0 } = inside.object.getTask("a") ?? {};
+      // The first step is recorded again and again, which is no progress.
+      inside.object.step({ taskId: "a", token }, "first", "1");
+      if (n % 3 === 0) inside.object.step({ taskId: "a", token }, `step ${n}`, "1");
+      inside.report("a", { kind: "crashed" });
+      inside.alarm();
+      expect(inside.object.getTask("a")).toMatchObject({ status: "running", attempt: 1 });
+    }
+    for (let n = 0; n < MAX_CRASHES; n++) {
+      inside.report("a", { kind: "crashed" });
+      inside.alarm();
+    }
+    expect(inside.object.getTask("a")).toMatchObject({ status: "failed", crashes: MAX_CRASHES });
+  });
+});
+
 describe("cancelling", () => {
   test.each([
     ["scheduled", { runAtMs: T0 + 1_000 }],

@@ -58,6 +58,7 @@ const command = fc.oneof(
       "heartbeat" as const,
       "open" as const,
       "stop" as const,
+      "step" as const,
       "cancel" as const,
       "retry" as const,
     ),
@@ -100,6 +101,7 @@ function obey(world: World, given: Command): void {
   if (!item) return;
   if (given.do === "heartbeat") world.heartbeat(item, item.tokens.at(-1) ?? 1);
   if (given.do === "open") world.open(item, item.tokens.at(-1) ?? 1);
+  if (given.do === "step") world.step(item, item.tokens.at(-1) ?? 1);
   if (given.do === "stop") world.stop(item);
   if (given.do === "cancel") world.cancel(item);
   if (given.do === "retry") world.retry(item);

@@ -48,6 +48,7 @@ function taskThatIs(status: TaskStatus, more: Partial<TaskState> = {}): TaskStat
     token: 3,
     attempt: 1,
     crashes: 0,
+    has_new_step: 0,
     is_resuming: 0,
     lane: isHeld ? "long" : null,
     pool: "new",
@@ -169,6 +170,12 @@ describe("a report", () => {
       { crashes: MAX_CRASHES - 1 },
       { kind: "crashed" },
       { status: "failed", crashes: 5 },
+    ],
+    [
+      "of the last crash, but after a new step",
+      { crashes: MAX_CRASHES - 1, has_new_step: 1 },
+      { kind: "crashed" },
+      { status: "queued", crashes: 1, has_new_step: 0 },
     ],
     [
       "that no runner could be reached",

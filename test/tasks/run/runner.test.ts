@@ -143,6 +143,7 @@ describe("a runner", () => {
     const claim = await claimOf(type);
     await runInDurableObject(runnerOf(claim), async (_runner: TaskRunner, { storage }) => {
       storage.kv.put("claim", claim);
+      storage.kv.put("version", env.CF_VERSION_METADATA.id);
       storage.kv.put("hasBegun", true);
       await storage.setAlarm(Date.now() + HOUR_MS);
     });
@@ -154,6 +155,28 @@ describe("a runner", () => {
       result: "at last",
     });
     expect(runs).toEqual([1]);
+    expect(await contentOf(claim)).toEqual({ kept: {}, alarm: null });
+  });
+
+  test.each([
+    ["under another version of the Worker", "another"],
+    ["by version 0.1.0, which does not say so", undefined],
+  ])("that finds its run begun %s hands it over: a deploy is no crash", async (_, version) => {
+    const type = newType(`runner-deployed-${String(version)}`, async () => "at last");
+    const claim = await claimOf(type);
+    await runInDurableObject(runnerOf(claim), async (_runner: TaskRunner, { storage }) => {
+      storage.kv.put("claim", claim);
+      if (version !== undefined) storage.kv.put("version", version);
+      storage.kv.put("hasBegun", true);
+      await storage.setAlarm(Date.now() + HOUR_MS);
+    });
+    expect(await runDurableObjectAlarm(runnerOf(claim))).toBe(true);
+    expect(await whenEnded(claim.taskId)).toMatchObject({
+      status: "succeeded",
+      attempt: 1,
+      crashes: 0,
+      result: "at last",
+    });
     expect(await contentOf(claim)).toEqual({ kept: {}, alarm: null });
   });
 
