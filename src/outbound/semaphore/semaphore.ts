@@ -16,6 +16,7 @@
  */
 import { DurableObject, RpcTarget } from "cloudflare:workers";
 import { log } from "../../kernel/log.ts";
+import { markRepeatable } from "../../kernel/objects.ts";
 import { type Override, readUpstreams, settingsOf, type Upstream } from "../upstreams.ts";
 import type { Feedback, Lease, PermitRequest, Refusal } from "./permit-types.ts";
 import { Permits } from "./permits.ts";
@@ -233,6 +234,8 @@ export class Semaphore extends DurableObject<Env> {
     return upstream;
   }
 }
+
+markRepeatable(Semaphore, "acquire", "wait", "release", "reportHead", "status", "configure");
 
 function toLease(row: LeaseRow, probe: string | null | undefined): Lease {
   return {

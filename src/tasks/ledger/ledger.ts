@@ -7,6 +7,7 @@
  * Callers act on tasks through the methods below. By itself, the ledger acts only in its alarm: see `alarm-work.ts`.
  */
 import { DurableObject } from "cloudflare:workers";
+import { markRepeatable } from "../../kernel/objects.ts";
 import { OpenStreams } from "../../kernel/open-streams.ts";
 import { Alarm } from "./alarm.ts";
 import { AlarmWork } from "./alarm-work.ts";
@@ -242,3 +243,19 @@ export class TaskLedger extends DurableObject<Env> {
     return true;
   }
 }
+
+markRepeatable(
+  TaskLedger,
+  "submit",
+  "report",
+  "heartbeat",
+  "progress",
+  "step",
+  "open",
+  "getTask",
+  "list",
+  "cancel",
+  "reserveKey",
+  "settleKey",
+  "rearm",
+);

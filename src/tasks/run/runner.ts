@@ -7,7 +7,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
+import { callObject, markRepeatable } from "../../kernel/objects.ts";
 import type { Claim } from "../ledger/claim.ts";
 import { RUNNER_LIFETIME_MS } from "../ledger/rules.ts";
 import { ledgerOf } from "../ledger/shards.ts";
@@ -66,7 +66,7 @@ export class TaskRunner extends DurableObject<Env> {
       requestedAtMs = Date.now();
       return ledgerOf(this.env, claim.taskId)?.open(claim);
     };
-    const assignment = await retry(open, RESTART_PAUSES_MS);
+    const assignment = await callObject(open);
     if (!assignment || this.#isStopped) return "ended";
     this.#run = startRun(this.#invocation(), claim, assignment, requestedAtMs);
     const end = await this.#run.done;
@@ -86,3 +86,5 @@ export class TaskRunner extends DurableObject<Env> {
     };
   }
 }
+
+markRepeatable(TaskRunner, "start", "cancel");

@@ -10,6 +10,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { describeError, errorFields, log } from "../../kernel/log.ts";
+import { markRepeatable, objectNamed } from "../../kernel/objects.ts";
 import { isFinal } from "../ledger/task-state.ts";
 import { enqueueOnce, getTask } from "../run/submit.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
@@ -236,5 +237,7 @@ export class Scheduler extends DurableObject<Env> {
   }
 }
 
+markRepeatable(Scheduler, "create", "list", "get", "rearm");
+
 /** There is exactly one scheduler. */
-export const schedulerOf = (env: Env) => env.SCHEDULER.getByName("schedules");
+export const schedulerOf = (env: Env) => objectNamed(env, "SCHEDULER", "schedules");
