@@ -14,6 +14,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
+import { markRepeatable } from "../../kernel/objects.ts";
 import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
 import { evaluatePreconditions, type Preconditions } from "./preconditions.ts";
 import { CREATE_TABLES, type FileRow, type FoundFile, validatorsOf } from "./schema.ts";
@@ -258,6 +259,8 @@ export class FileCatalogue extends DurableObject<Env> {
     if (due !== null && (set === null || due < set)) await this.ctx.storage.setAlarm(due);
   }
 }
+
+markRepeatable(FileCatalogue, "find", "list", "reserve", "commit", "discard");
 
 type VersionEnd = Pick<FileRow, "dated_at_ms" | "expires_at_ms">;
 

@@ -1,6 +1,6 @@
 /** Files, for the code of this Worker: `openFile` reads one from a task or a route. */
 import type { FileRow, FoundFile } from "./schema.ts";
-import { catalogueOf } from "./shards.ts";
+import { callCatalogue, catalogueOf } from "./shards.ts";
 
 interface StoredFileInfo {
   id: string;
@@ -80,7 +80,7 @@ export async function readCurrentVersion<T>(
   read: (row: FoundFile) => Promise<T | null>,
 ): Promise<{ row: FoundFile; value: T } | undefined> {
   for (let tries = 1; ; tries++) {
-    const row = await catalogueOf(env, id).find(id);
+    const row = await callCatalogue(async () => catalogueOf(env, id).find(id));
     if (!row) return undefined;
     const value = await read(row);
     if (value !== null) return { row, value };

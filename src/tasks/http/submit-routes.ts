@@ -6,7 +6,7 @@ import type { AppEnv } from "../../kernel/app-env.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import type { NewTask } from "../ledger/claim.ts";
 import { taskLink, taskLinkSchema, taskSchema } from "../ledger/schema.ts";
-import { callObject, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
+import { callLedger, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
 import { anyShard, shardOf, shardOfName } from "../ledger/task-id.ts";
 import { submitTasks } from "../run/submit.ts";
 import { checkCallbackUrl } from "../types/callbacks.ts";
@@ -137,7 +137,7 @@ async function writeOnce(
   const scopedKey = JSON.stringify([c.get("principal").name, key]);
   const keeper = () => ledgerOn(c.env, shardOfName(scopedKey));
   const ids = tasks.map(({ id }) => id);
-  const reservation = await callObject(async () =>
+  const reservation = await callLedger(async () =>
     keeper().reserveKey(scopedKey, fingerprint(submission), ids),
   );
   const { taskIds, areCreated } = checkReservation(reservation);

@@ -7,7 +7,9 @@
  * Callers act on tasks through the methods below. By itself, the ledger acts only in its alarm: see `alarm-work.ts`.
  */
 import { DurableObject } from "cloudflare:workers";
+import { markRepeatable } from "../../kernel/objects.ts";
 import { OpenStreams } from "../../kernel/open-streams.ts";
+import { migrate } from "../../kernel/schema.ts";
 import { Alarm } from "./alarm.ts";
 import { AlarmWork } from "./alarm-work.ts";
 import type { Assignment, Claim, NewTask, Renewal, Report } from "./claim.ts";
@@ -25,7 +27,7 @@ import {
   submit,
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
-import type { TaskRow } from "./schema.ts";
+import { IGNORE_OLD_CHECKS, MIGRATIONS, type TaskRow } from "./schema.ts";
 import { type Page, TaskQueries } from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
@@ -54,6 +56,8 @@ export class TaskLedger extends DurableObject<Env> {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
+    migrate(ctx.storage, MIGRATIONS);
+    ctx.storage.sql.exec(IGNORE_OLD_CHECKS);
     // The first `wakeAt` of this instance must not postpone an alarm that is already set, nor set it once more.
     const start = async () => {
       await this.#alarm.load(Date.now());
@@ -262,3 +266,20 @@ export class TaskLedger extends DurableObject<Env> {
     return true;
   }
 }
+
+markRepeatable(
+  TaskLedger,
+  "submit",
+  "report",
+  "renew",
+  "heartbeat",
+  "progress",
+  "step",
+  "open",
+  "getTask",
+  "list",
+  "cancel",
+  "reserveKey",
+  "settleKey",
+  "rearm",
+);

@@ -183,6 +183,8 @@ export function tick<State extends TaskState>(
   if (isFinal(task.status)) return "remove";
   if (task.status === "cancelling") return finish(task, "cancelled", inputs);
   if (task.status === "running") return crash(task, inputs);
+  // A version after this one, which has been rolled back, may have left what only that can handle.
+  if (task.status !== "scheduled") throw new Error(`A task with the status "${task.status}" is due.`);
   if (task.busy_until_ms > inputs.nowMs) return transition({ ...task, due_at_ms: task.busy_until_ms });
   // Queued as of its due time: having waited until then must not put it behind others.
   return transition(enqueue(task, task.due_at_ms));

@@ -6,7 +6,7 @@
  * is kept in the task's own row, which saves a write while the caller waits.
  */
 import type { Transition } from "./rules.ts";
-import { ADDED_COLUMNS, CREATE_INDEXES, CREATE_TABLES, type EventRow, type TaskRow } from "./schema.ts";
+import type { EventRow, TaskRow } from "./schema.ts";
 import type { TaskEvent, TaskState } from "./task-state.ts";
 
 /** What a new task has besides its state. */
@@ -61,13 +61,6 @@ export class TaskTable {
   constructor(sql: SqlStorage, onEvent: (taskId: string) => void) {
     this.#sql = sql;
     this.#onEvent = onEvent;
-    sql.exec(CREATE_TABLES);
-    const columns = new Set(
-      [...sql.exec("SELECT name FROM pragma_table_info('task')")].map(({ name }) => name),
-    );
-    for (const [name, definition] of Object.entries(ADDED_COLUMNS))
-      if (!columns.has(name)) sql.exec(`ALTER TABLE task ADD COLUMN ${name} ${definition}`);
-    sql.exec(CREATE_INDEXES);
   }
 
   /** Adds a new task; false if there already is one with its id. */

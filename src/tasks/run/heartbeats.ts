@@ -3,9 +3,10 @@
  * timed out, when the invocation's budget is used up, and when the claim is cancelled or lost.
  */
 import { errorFields, log } from "../../kernel/log.ts";
+import { lacksMethod } from "../../kernel/objects.ts";
 import type { Claim, Renewal } from "../ledger/claim.ts";
 import { HEARTBEAT_MS, LEASE_MS, RUNNER_HEARTBEAT_MS } from "../ledger/rules.ts";
-import { isMissingMethod, ledgerOf } from "../ledger/shards.ts";
+import { ledgerOf } from "../ledger/shards.ts";
 import { findTaskType } from "../types/registry.ts";
 import { Interruption, type Run } from "./run.ts";
 
@@ -70,7 +71,7 @@ async function renew(env: Env, claim: Claim): Promise<Renewal & { isFromOldLedge
   try {
     return { ...(await ledger.renew(claim)), isFromOldLedger: false };
   } catch (error) {
-    if (!isMissingMethod(error)) throw error;
+    if (!lacksMethod(error)) throw error;
     return { reply: await ledger.heartbeat(claim), leaseMs: LEASE_MS, isFromOldLedger: true };
   }
 }

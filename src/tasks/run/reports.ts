@@ -8,7 +8,7 @@
  */
 
 import { errorFields, log } from "../../kernel/log.ts";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
+import { callObject } from "../../kernel/objects.ts";
 import type { Report } from "../ledger/claim.ts";
 import { ledgerOn } from "../ledger/shards.ts";
 import { shardOf } from "../ledger/task-id.ts";
@@ -82,9 +82,8 @@ export async function deliver(env: Env, report: Report): Promise<void> {
   if (pending.isDelivered) return;
   outbox.pending = outbox.pending.filter((other) => other !== pending);
   try {
-    await retry(
-      async () => callWithReports(shard, async (others) => ledgerOn(env, shard).report([...others, report])),
-      RESTART_PAUSES_MS,
+    await callObject(async () =>
+      callWithReports(shard, async (others) => ledgerOn(env, shard).report([...others, report])),
     );
   } catch (error) {
     log("error", "the outcome of a run could not be reported", {

@@ -8,7 +8,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
+import { callObject, markRepeatable } from "../../kernel/objects.ts";
 import type { Claim } from "../ledger/claim.ts";
 import { RUNNER_LIFETIME_MS } from "../ledger/rules.ts";
 import { ledgerOf } from "../ledger/shards.ts";
@@ -64,19 +64,18 @@ export class TaskRunner extends DurableObject<Env> {
     const { kv } = this.ctx.storage;
     const version = versionOf(this.env);
     if (kv.get("hasBegun") !== undefined) {
-      const isDeploy = kv.get<string>("version") !== version;
+      const isDeploy = version !== undefined && kv.get("hasBegun") !== version;
       const outcome: Outcome = isDeploy ? { kind: "handed-over", notBeforeMs: 0 } : { kind: "crashed" };
       await deliver(this.env, { ...claim, outcome });
       return "ended";
     }
-    if (version !== undefined) kv.put("version", version);
-    kv.put("hasBegun", true);
+    kv.put("hasBegun", version ?? true);
     let requestedAtMs = 0;
     const open = async () => {
       requestedAtMs = Date.now();
       return ledgerOf(this.env, claim.taskId)?.open(claim);
     };
-    const assignment = await retry(open, RESTART_PAUSES_MS);
+    const assignment = await callObject(open);
     if (!assignment || this.#isStopped) return "ended";
     this.#run = startRun(this.#invocation(), claim, assignment, requestedAtMs);
     const end = await this.#run.done;
@@ -96,3 +95,5 @@ export class TaskRunner extends DurableObject<Env> {
     };
   }
 }
+
+markRepeatable(TaskRunner, "start", "cancel");

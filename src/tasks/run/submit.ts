@@ -3,7 +3,7 @@
  */
 
 import type { z } from "zod";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
+import { callObject } from "../../kernel/objects.ts";
 import { cutWaiting, type Waiting } from "../../kernel/wait-until.ts";
 import type { Claim, NewTask } from "../ledger/claim.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
@@ -86,7 +86,7 @@ export async function enqueueOnce<Input extends z.ZodType>(
 }
 
 export async function getTask(env: Env, id: string): Promise<Task | undefined> {
-  const row = await retry(async () => ledgerOf(env, id)?.getTask(id), RESTART_PAUSES_MS);
+  const row = await callObject(async () => ledgerOf(env, id)?.getTask(id));
   return row ? toTask(row) : undefined;
 }
 
@@ -134,7 +134,7 @@ export async function submitTasks(
 async function writeTasks(env: Env, shard: string, tasks: NewTask[]): Promise<(Claim | null)[]> {
   const call = async () =>
     callWithReports(shard, async (reports) => ledgerOn(env, shard).submit(tasks, reports));
-  return retry(call, RESTART_PAUSES_MS);
+  return callObject(call);
 }
 
 /** Runs the task in the invocation that submitted it. */

@@ -10,20 +10,15 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { describeError, errorFields, log } from "../../kernel/log.ts";
+import { markRepeatable } from "../../kernel/objects.ts";
+import { migrate } from "../../kernel/schema.ts";
 import { Alarm } from "../ledger/alarm.ts";
 import { isFinal } from "../ledger/task-state.ts";
 import { enqueueOnce, getTask } from "../run/submit.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
 import { declaredSchedules, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
 import { decideTick, nextRuns, runKey } from "./rules.ts";
-import {
-  COUNTED_ROWS,
-  type CountedRow,
-  CREATE_SCHEDULE_TABLES,
-  compareDeclared,
-  timingOf,
-  WAITING,
-} from "./schema.ts";
+import { COUNTED_ROWS, type CountedRow, compareDeclared, MIGRATIONS, timingOf, WAITING } from "./schema.ts";
 
 /** All the calls that a scheduler makes to the ledger, in one object, so that a test can replace them. */
 export const runs = { enqueueOnce, getTask };
@@ -45,7 +40,7 @@ export class Scheduler extends DurableObject<Env> {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#sql.exec(CREATE_SCHEDULE_TABLES);
+    migrate(ctx.storage, MIGRATIONS);
     const start = async () => {
       await this.#alarm.load(Date.now());
       this.#sync();
@@ -164,7 +159,8 @@ export class Scheduler extends DurableObject<Env> {
     const decision = decideTick({ ...timingOf(row), overlap, missed, nextAtMs, waiting, isBusy }, nowMs);
     if (decision.nextAtMs === nextAtMs) return;
     this.ctx.storage.transactionSync(() => {
-      if (decision.takeAtMs !== null) this.#sql.exec("INSERT INTO tick VALUES (?, ?)", id, decision.takeAtMs);
+      if (decision.takeAtMs !== null)
+        this.#sql.exec("INSERT INTO tick (schedule_id, at_ms) VALUES (?, ?)", id, decision.takeAtMs);
       this.#sql.exec(
         `UPDATE schedule SET next_at_ms = ?, skipped_count = skipped_count + ?, missed_count = missed_count + ?
          WHERE id = ?`,
@@ -259,3 +255,5 @@ export class Scheduler extends DurableObject<Env> {
     if (dueAtMs !== null) this.#alarm.wakeAt(Math.max(dueAtMs, Date.now()));
   }
 }
+
+markRepeatable(Scheduler, "create", "list", "get", "rearm", "runEnded");

@@ -216,17 +216,3 @@ test("a task that has succeeded is not busy, whatever its code left under way", 
     expect(inside.object.remove("a")).toBe("removed");
   });
 });
-
-test("a ledger of an earlier version gets the columns that it lacks", async () => {
-  await inLedger(newLedgerName(), (inside) => {
-    inside.object.submit([newTask("ledger-busy", "a")]);
-    inside.sql("DROP INDEX task_queue");
-    inside.sql("DROP INDEX task_runners");
-    inside.sql("ALTER TABLE task DROP COLUMN pool");
-    inside.sql("ALTER TABLE task DROP COLUMN busy_until_ms");
-    // As the object's start does.
-    expect(inside.events("a")).toHaveLength(1);
-    expect(inside.object.getTask("a")).toMatchObject({ pool: "new", busy_until_ms: 0 });
-    expect(inside.alarm()).toEqual([CLAIM]);
-  });
-});

@@ -2,9 +2,9 @@
 
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
+import { RESTART_PAUSES_MS } from "../../../src/kernel/objects.ts";
 import { Problem } from "../../../src/kernel/problem.ts";
-import { RESTART_PAUSES_MS } from "../../../src/kernel/retry.ts";
-import { callObject } from "../../../src/tasks/ledger/shards.ts";
+import { callLedger } from "../../../src/tasks/ledger/shards.ts";
 import {
   anyShard,
   newTaskId,
@@ -108,7 +108,7 @@ describe("a call to an object", () => {
 
   test.each([0, 1, MAX_CALLS - 1])("that succeeds after %s failures returns its result", async (failures) => {
     const pausesMs = skipPauses();
-    expect(await callObject(flaky(failures).call)).toBe(failures + 1);
+    expect(await callLedger(flaky(failures).call)).toBe(failures + 1);
     expect(pausesMs).toHaveLength(failures);
   });
 
@@ -119,7 +119,7 @@ describe("a call to an object", () => {
     const pausesMs = skipPauses();
     const { calls, call } = flaky(MAX_CALLS);
     const { value: error, lines } = await captureLogs(async () =>
-      callObject(call, mayRepeat).catch((thrown: unknown) => thrown),
+      callLedger(call, mayRepeat).catch((thrown: unknown) => thrown),
     );
     if (!(error instanceof Problem)) throw new Error("it is no Problem");
     expect([error.status, error.kind, error.options.headers]).toEqual([

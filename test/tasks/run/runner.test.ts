@@ -69,7 +69,9 @@ describe("a task of the long lane", () => {
     const id = String(queued?.id);
     const claim = { taskId: id, token: 1 };
     await taskWhen(id, "running");
-    await expect.poll(async () => contentOf(claim)).toMatchObject({ kept: { claim, hasBegun: true } });
+    await expect
+      .poll(async () => contentOf(claim))
+      .toMatchObject({ kept: { claim, hasBegun: env.CF_VERSION_METADATA.id } });
     goOn = true;
     expect(await whenEnded(id)).toMatchObject({ status: "succeeded", attempt: 1, result: "in a runner" });
     await expect.poll(async () => contentOf(claim)).toEqual({ kept: {}, alarm: null });
@@ -105,7 +107,7 @@ describe("a task of the long lane", () => {
     const id = await enqueueOnce(env, type, input, crypto.randomUUID());
     await expect
       .poll(async () => contentOf({ taskId: id, token: 1 }))
-      .toMatchObject({ kept: { hasBegun: true } });
+      .toMatchObject({ kept: { hasBegun: env.CF_VERSION_METADATA.id } });
     const cancelledAtMs = performance.now();
     expect(await cancel(id)).toMatchObject({ status: "cancelling" });
     expect(await whenEnded(id)).toMatchObject({ status: "cancelled", result: null });
@@ -143,8 +145,7 @@ describe("a runner", () => {
     const claim = await claimOf(type);
     await runInDurableObject(runnerOf(claim), async (_runner: TaskRunner, { storage }) => {
       storage.kv.put("claim", claim);
-      storage.kv.put("version", env.CF_VERSION_METADATA.id);
-      storage.kv.put("hasBegun", true);
+      storage.kv.put("hasBegun", env.CF_VERSION_METADATA.id);
       await storage.setAlarm(Date.now() + HOUR_MS);
     });
     expect(await runDurableObjectAlarm(runnerOf(claim))).toBe(true);
@@ -160,14 +161,13 @@ describe("a runner", () => {
 
   test.each([
     ["under another version of the Worker", "another"],
-    ["by version 0.1.0, which does not say so", undefined],
+    ["by version 0.1.0, which does not say so", true],
   ])("that finds its run begun %s hands it over: a deploy is no crash", async (_, version) => {
     const type = newType(`runner-deployed-${String(version)}`, async () => "at last");
     const claim = await claimOf(type);
     await runInDurableObject(runnerOf(claim), async (_runner: TaskRunner, { storage }) => {
       storage.kv.put("claim", claim);
-      if (version !== undefined) storage.kv.put("version", version);
-      storage.kv.put("hasBegun", true);
+      storage.kv.put("hasBegun", version);
       await storage.setAlarm(Date.now() + HOUR_MS);
     });
     expect(await runDurableObjectAlarm(runnerOf(claim))).toBe(true);
