@@ -8,6 +8,7 @@
  */
 import { retryable } from "cloudflare:durable-objects";
 import { Problem } from "./problem.ts";
+import { countSubrequests } from "./subrequests.ts";
 
 /** The objects' classes, by the names of their bindings. */
 type Classes = {
@@ -24,6 +25,7 @@ export function objectNamed<Binding extends keyof Classes>(
   name: string,
   { hint }: { hint?: DurableObjectLocationHint | undefined } = {},
 ): DurableObjectStub<Classes[Binding]> {
+  countSubrequests({ internal: 1 });
   const namespaces: Namespaces = env;
   return namespaces[binding].getByName(name, hint === undefined ? {} : { locationHint: hint });
 }

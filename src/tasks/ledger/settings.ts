@@ -7,6 +7,11 @@ const DAY_MS = 86_400_000;
 const MIN_DAYS_WITH_CALLBACKS = 3;
 const days = z.number().positive().max(3650);
 
+/** Default: what the Paid plan allows. */
+const limits = z
+  .strictObject({ external: z.int().min(10), total: z.int().min(100) })
+  .default({ external: 10_000, total: 10_000 });
+
 export const readTaskSettings = perEnv((env) => {
   const kept = readVariable(
     env,
@@ -24,6 +29,7 @@ export const readTaskSettings = perEnv((env) => {
       failed: Math.round(kept.failed * DAY_MS),
       cancelled: Math.round(kept.cancelled * DAY_MS),
     },
+    subrequestLimits: readVariable(env, "SUBREQUEST_LIMITS", limits),
     /** 0: Sluice does not cut; the platform does. */
     waitUntilCutMs: readVariable(env, "WAIT_UNTIL_CUT_SECONDS", z.coerce.number().min(0).max(30)) * 1000,
   };

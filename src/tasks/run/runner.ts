@@ -9,8 +9,10 @@
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
 import { callObject, markRepeatable } from "../../kernel/objects.ts";
-import type { Claim } from "../ledger/claim.ts";
-import { RUNNER_LIFETIME_MS } from "../ledger/rules.ts";
+import { SubrequestCount } from "../../kernel/subrequests.ts";
+import type { Claim, Report } from "../ledger/claim.ts";
+import { RUNNER_LEASE_MS, RUNNER_LIFETIME_MS } from "../ledger/rules.ts";
+import { readTaskSettings } from "../ledger/settings.ts";
 import { ledgerOf } from "../ledger/shards.ts";
 import type { Outcome } from "../ledger/task-state.ts";
 import { type Invocation, type RunEnd, type RunHandle, startRun } from "./attempt.ts";
@@ -18,6 +20,10 @@ import { deliver } from "./reports.ts";
 import { Interruption } from "./run.ts";
 
 const MINUTE_MS = 60_000;
+
+/** How long after a report could not be delivered it is tried again, and how often: until the lease has expired. */
+const REPORT_RETRY_MS = 5_000;
+const MAX_REPORT_TRIES = RUNNER_LEASE_MS / REPORT_RETRY_MS;
 
 /** The error with which a runner stops code that does not stop by itself. */
 const ABANDONED = "The task was abandoned: its code ignored its signal.";
@@ -48,16 +54,33 @@ export class TaskRunner extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
-    const claim = this.ctx.storage.kv.get<Claim>("claim");
+    const { kv } = this.ctx.storage;
+    const claim = kv.get<Claim>("claim");
     if (!claim) return;
     try {
+      const report = kv.get<Report>("report");
+      if (report) return await this.#deliverAgain(report);
       const end = await this.#runClaim(claim);
-      await this.ctx.storage.deleteAll();
+      if (kv.get("report") === undefined) await this.ctx.storage.deleteAll();
+      else await this.ctx.storage.setAlarm(Date.now() + REPORT_RETRY_MS);
       if (end === "abandoned") this.ctx.abort(ABANDONED);
     } catch (error) {
       log("error", "a runner failed", { taskId: claim.taskId, ...errorFields(error) });
       await this.ctx.storage.deleteAll();
     }
+  }
+
+  /**
+   * Tries again to deliver a report, in an alarm of its own: with a new allowance of subrequests. Until the lease has
+   * expired, nobody else does anything about the task.
+   */
+  async #deliverAgain(report: Report): Promise<void> {
+    const { kv } = this.ctx.storage;
+    const tries = (kv.get<number>("reportTries") ?? 0) + 1;
+    const isOver = (await deliver(this.env, report)) || tries >= MAX_REPORT_TRIES;
+    if (isOver) return this.ctx.storage.deleteAll();
+    kv.put("reportTries", tries);
+    await this.ctx.storage.setAlarm(Date.now() + REPORT_RETRY_MS);
   }
 
   async #runClaim(claim: Claim): Promise<RunEnd> {
@@ -66,7 +89,8 @@ export class TaskRunner extends DurableObject<Env> {
     if (kv.get("hasBegun") !== undefined) {
       const isDeploy = version !== undefined && kv.get("hasBegun") !== version;
       const outcome: Outcome = isDeploy ? { kind: "handed-over", notBeforeMs: 0 } : { kind: "crashed" };
-      await deliver(this.env, { ...claim, outcome });
+      const report = { ...claim, outcome };
+      if (!(await deliver(this.env, report))) kv.put("report", report);
       return "ended";
     }
     kv.put("hasBegun", version ?? true);
@@ -92,6 +116,8 @@ export class TaskRunner extends DurableObject<Env> {
       budgetMs: 14 * MINUTE_MS,
       graceMs: MINUTE_MS / 2,
       lifetimeMs: RUNNER_LIFETIME_MS,
+      subrequests: new SubrequestCount(readTaskSettings(this.env).subrequestLimits),
+      keepReport: (report) => this.ctx.storage.kv.put("report", report),
     };
   }
 }

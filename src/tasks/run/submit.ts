@@ -4,6 +4,7 @@
 
 import type { z } from "zod";
 import { callObject } from "../../kernel/objects.ts";
+import { SubrequestCount } from "../../kernel/subrequests.ts";
 import { cutWaiting, type Waiting } from "../../kernel/wait-until.ts";
 import type { Claim, NewTask } from "../ledger/claim.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
@@ -137,6 +138,15 @@ async function writeTasks(env: Env, shard: string, tasks: NewTask[]): Promise<(C
   return callObject(call);
 }
 
+/** What the tasks of one invocation have used together. */
+const counts = new WeakMap<Waiting, SubrequestCount>();
+
+function subrequestsOf(ctx: Waiting, env: Env): SubrequestCount {
+  const count = counts.get(ctx) ?? new SubrequestCount(readTaskSettings(env).subrequestLimits);
+  counts.set(ctx, count);
+  return count;
+}
+
 /** Runs the task in the invocation that submitted it. */
 function runInFastLane(
   env: Env,
@@ -154,6 +164,7 @@ function runInFastLane(
     budgetMs: (limitMs * 5) / 6,
     graceMs: limitMs / 10,
     lifetimeMs,
+    subrequests: subrequestsOf(ctx, env),
   };
   const assignment = { type, input, attempt: 1, attemptStartedAtMs: Date.now(), steps: {} };
   invocation.waiting.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);

@@ -12,11 +12,13 @@ beforeEach(() => {
 });
 
 /** A ledger in which the request `one` has reserved the key `k` for the task `a`. */
-const withKey = async (action: (reserve: (print: string, id: string) => unknown, inside: Inside) => void) =>
-  inLedger(name, (inside) => {
+const withKey = async (
+  action: (reserve: (print: string, id: string) => unknown, inside: Inside) => void | Promise<void>,
+) =>
+  inLedger(name, async (inside) => {
     const reserve = (print: string, id: string) => inside.object.reserveKey("k", print, [id]);
     expect(reserve("one", "a")).toEqual({ is: "reserved", taskIds: ["a"] });
-    action(reserve, inside);
+    await action(reserve, inside);
   });
 
 describe("the same request again", () => {

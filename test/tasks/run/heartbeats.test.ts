@@ -1,5 +1,6 @@
 /** The heartbeats of a run, with a fake clock. */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { SubrequestCount } from "../../../src/kernel/subrequests.ts";
 import type { Claim } from "../../../src/tasks/ledger/claim.ts";
 import {
   HEARTBEAT_MS,
@@ -53,6 +54,7 @@ function startOn(script: Parameters<typeof scriptedLedger>[0], budgetMs = 840_00
     budgetMs,
     graceMs: 0,
     lifetimeMs: 900_000,
+    subrequests: new SubrequestCount({ external: 10_000, total: 10_000 }),
   };
   const claim = { taskId: someId(), token: 1 };
   const assignment = {

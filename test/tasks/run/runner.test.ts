@@ -4,7 +4,7 @@ import { createExecutionContext, env, runDurableObjectAlarm, runInDurableObject 
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { enqueueOnce, startTasks } from "../../../src/tasks/index.ts";
 import type { Claim } from "../../../src/tasks/ledger/claim.ts";
-import { HEARTBEAT_MS, LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
+import { HEARTBEAT_MS, LEASE_MS, RUNNER_LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
 import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
 import type { TaskRunner } from "../../../src/tasks/run/runner.ts";
 import type { TaskType } from "../../../src/tasks/types/define.ts";
@@ -176,6 +176,47 @@ describe("a runner", () => {
       attempt: 1,
       crashes: 0,
       result: "at last",
+    });
+    expect(await contentOf(claim)).toEqual({ kept: {}, alarm: null });
+  });
+
+  test("whose report does not arrive keeps it, and delivers it in another alarm", async () => {
+    let runs = 0;
+    const type = newType("runner-unheard", async () => ++runs);
+    const claim = await claimOf(type);
+    const report = { ...claim, outcome: { kind: "succeeded", result: '"kept"' } };
+    await runInDurableObject(runnerOf(claim), async (runner: TaskRunner, { storage }) => {
+      storage.kv.put("claim", claim);
+      storage.kv.put("hasBegun", env.CF_VERSION_METADATA.id);
+      storage.kv.put("report", report);
+      const down = { report: async () => Promise.reject(new Error("down")) };
+      const inside = runner as unknown as { env: Env };
+      const hurry = vi.spyOn(scheduler, "wait").mockResolvedValue();
+      inside.env = Object.assign({}, env, { TASK_LEDGER: { getByName: () => down } });
+      await runner.alarm();
+      inside.env = env;
+      hurry.mockRestore();
+      expect([storage.kv.get("report"), storage.kv.get("reportTries")]).toEqual([report, 1]);
+      expect(await storage.getAlarm()).toBeGreaterThan(Date.now());
+      await runner.alarm();
+    });
+    expect(await fetchTask(claim.taskId)).toMatchObject({ status: "succeeded", crashes: 0, result: "kept" });
+    expect([runs, await contentOf(claim)]).toEqual([0, { kept: {}, alarm: null }]);
+  });
+
+  test("does not try for ever to deliver its report", async () => {
+    const claim = await claimOf(newType("runner-unheard-of", async () => null));
+    await runInDurableObject(runnerOf(claim), async (runner: TaskRunner, { storage }) => {
+      storage.kv.put("claim", claim);
+      storage.kv.put("report", { ...claim, outcome: { kind: "crashed" } });
+      storage.kv.put("reportTries", RUNNER_LEASE_MS / 5_000 - 1);
+      const down = { report: async () => Promise.reject(new Error("down")) };
+      const hurry = vi.spyOn(scheduler, "wait").mockResolvedValue();
+      (runner as unknown as { env: Env }).env = Object.assign({}, env, {
+        TASK_LEDGER: { getByName: () => down },
+      });
+      await runner.alarm();
+      hurry.mockRestore();
     });
     expect(await contentOf(claim)).toEqual({ kept: {}, alarm: null });
   });
