@@ -170,6 +170,33 @@ export class TaskTable {
     return this.#sql.exec<EventRow>(query, taskId, after, limit).toArray();
   }
 
+  /**
+   * Removes at most so many rows of a task, and the task itself if that is all it has. Until then, what is left is a
+   * history without a gap. Returns how many rows were removed.
+   */
+  removePart(id: string, maxRows: number): number {
+    const steps = this.#sql.exec(
+      "DELETE FROM step WHERE task_id = ?1 AND name IN (SELECT name FROM step WHERE task_id = ?1 LIMIT ?2) RETURNING 1",
+      id,
+      maxRows,
+    );
+    let removed = steps.toArray().length;
+    const events = this.#sql.exec(
+      `DELETE FROM event WHERE task_id = ?1
+         AND number IN (SELECT number FROM event WHERE task_id = ?1 ORDER BY number DESC LIMIT ?2) RETURNING 1`,
+      id,
+      maxRows - removed,
+    );
+    const removedEvents = events.toArray().length;
+    removed += removedEvents;
+    if (removed < maxRows) {
+      this.remove(id);
+      return removed + 1;
+    }
+    this.#sql.exec("UPDATE task SET events = events - ? WHERE id = ?", removedEvents, id);
+    return removed;
+  }
+
   remove(id: string): void {
     for (const table of ["event", "step"]) this.#sql.exec(`DELETE FROM ${table} WHERE task_id = ?`, id);
     this.#sql.exec("DELETE FROM task WHERE id = ?", id);
