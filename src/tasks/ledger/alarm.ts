@@ -2,19 +2,24 @@
  * The single alarm of a Durable Object, set to the earliest time that anyone has asked for. It is set in the same
  * turn as the write that needs it, so the two are committed together.
  */
+import type { Registration } from "../../kernel/object-registry.ts";
+
 export class Alarm {
   readonly #ctx: DurableObjectState;
+  readonly #registration: Pick<Registration, "ensure">;
   /** The time that this instance believes the alarm is set to. */
   #setToMs = Number.POSITIVE_INFINITY;
 
-  constructor(ctx: DurableObjectState) {
+  constructor(ctx: DurableObjectState, registration: Pick<Registration, "ensure">) {
     this.#ctx = ctx;
+    this.#registration = registration;
   }
 
   wakeAt(timeMs: number): void {
     if (timeMs >= this.#setToMs) return;
     this.#setToMs = timeMs;
     this.#ctx.waitUntil(this.#ctx.storage.setAlarm(timeMs));
+    this.#registration.ensure();
   }
 
   /** Ignores `wakeAt` until `reset`: the alarm is running and will be set again at its end. */

@@ -10,6 +10,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { describeError, errorFields, log } from "../../kernel/log.ts";
+import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable, objectNamed } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
 import { isFinal } from "../ledger/task-state.ts";
@@ -31,6 +32,7 @@ const BATCH_SIZE = 25;
 
 export class Scheduler extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
+  readonly #registration = new Registration(this.ctx, this.env, "SCHEDULER");
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -228,11 +230,14 @@ export class Scheduler extends DurableObject<Env> {
 
   async #setAlarm(): Promise<void> {
     const dueAtMs = this.#dueAtMs();
-    if (dueAtMs !== null) await this.ctx.storage.setAlarm(dueAtMs);
+    if (dueAtMs === null) return;
+    this.#registration.ensure();
+    await this.ctx.storage.setAlarm(dueAtMs);
   }
 }
 
 markRepeatable(Scheduler, "create", "list", "get", "rearm");
 
 /** There is exactly one scheduler. */
-export const schedulerOf = (env: Env) => objectNamed(env, "SCHEDULER", "schedules");
+export const SCHEDULER_NAME = "schedules";
+export const schedulerOf = (env: Env) => objectNamed(env, "SCHEDULER", SCHEDULER_NAME);
