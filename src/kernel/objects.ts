@@ -7,8 +7,11 @@
  * Whatever fails, the caller knows after `DEADLINE_MS`.
  */
 import { retryable } from "cloudflare:durable-objects";
+import { z } from "zod";
 import { Problem } from "./problem.ts";
+import { LOCATION_HINTS, type Region } from "./regions.ts";
 import { countSubrequests } from "./subrequests.ts";
+import { perEnv, readVariable } from "./variables.ts";
 
 /** The objects' classes, by the names of their bindings. */
 type Classes = {
@@ -18,16 +21,30 @@ type Classes = {
 };
 type Namespaces = { [Binding in keyof Classes]: DurableObjectNamespace<Classes[Binding]> };
 
-/** A stub. A call that fails may break it: get a fresh one for each try. */
+const JURISDICTIONS = ["eu", "us", "fedramp", "fedramp-high"] as const;
+
+/** Where objects live. An empty variable is one that is not set. */
+export const readPlacement = perEnv((env) => ({
+  jurisdiction: readVariable(env, "JURISDICTION", z.enum(["", ...JURISDICTIONS]).default("")) || undefined,
+  hint: readVariable(env, "LOCATION_HINT", z.enum(["", ...LOCATION_HINTS]).default("")) || undefined,
+}));
+
+/**
+ * A stub. A call that fails may break it: get a fresh one for each try. If the object does not exist yet, it is created
+ * in the jurisdiction of the Worker, near `hint`, else near `LOCATION_HINT`, else near here.
+ */
 export function objectNamed<Binding extends keyof Classes>(
   env: Env,
   binding: Binding,
   name: string,
-  { hint }: { hint?: DurableObjectLocationHint | undefined } = {},
+  { hint }: { hint?: Region | undefined } = {},
 ): DurableObjectStub<Classes[Binding]> {
   countSubrequests({ internal: 1 });
-  const namespaces: Namespaces = env;
-  return namespaces[binding].getByName(name, hint === undefined ? {} : { locationHint: hint });
+  const placement = readPlacement(env);
+  const locationHint = hint ?? placement.hint;
+  const all: Namespaces = env;
+  const namespace = placement.jurisdiction ? all[binding].jurisdiction(placement.jurisdiction) : all[binding];
+  return namespace.getByName(name, locationHint === undefined ? {} : { locationHint });
 }
 
 /** Pauses that outlast the restart of an object: about three seconds in total. */

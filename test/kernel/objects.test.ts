@@ -1,7 +1,10 @@
 /** Calls to objects: what is repeated, what is not, and when it ends. */
+
+import { env } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { callObject, lacksMethod, RESTART_PAUSES_MS } from "../../src/kernel/objects.ts";
+import { callObject, lacksMethod, objectNamed, RESTART_PAUSES_MS } from "../../src/kernel/objects.ts";
 import { Problem } from "../../src/kernel/problem.ts";
+import { ConfigurationError } from "../../src/kernel/variables.ts";
 
 let pausesMs: number[] = [];
 beforeEach(() => {
@@ -69,4 +72,37 @@ test("a method that the object's version lacks is told from other failures", () 
     false,
     false,
   ]);
+});
+
+describe("a stub", () => {
+  const options: unknown[] = [];
+  const namespace = {
+    getByName: (...args: unknown[]) => options.push(args),
+    jurisdiction: (where: string) => ({ getByName: (...args: unknown[]) => options.push([where, ...args]) }),
+  };
+  const stub = (variables: object, hint?: "me") => {
+    options.length = 0;
+    const own: Env = Object.assign({}, env, { SEMAPHORE: namespace }, variables);
+    objectNamed(own, "SEMAPHORE", "a", { hint });
+    return options[0];
+  };
+
+  test.each([
+    ["near its first caller", {}, undefined, ["a", {}]],
+    ["near LOCATION_HINT", { LOCATION_HINT: "weur" }, undefined, ["a", { locationHint: "weur" }]],
+    ["where it must be itself", { LOCATION_HINT: "weur" }, "me" as const, ["a", { locationHint: "me" }]],
+    ["in JURISDICTION", { JURISDICTION: "eu" }, undefined, ["eu", "a", {}]],
+    [
+      "in both",
+      { JURISDICTION: "us", LOCATION_HINT: "wnam" },
+      undefined,
+      ["us", "a", { locationHint: "wnam" }],
+    ],
+  ])("is of an object that lives %s", (_, variables, hint, expected) => {
+    expect(stub(variables, hint)).toEqual(expected);
+  });
+
+  test.each([{ JURISDICTION: "mars" }, { LOCATION_HINT: "here" }])("is refused for %o", (variables) => {
+    expect(() => stub(variables)).toThrow(ConfigurationError);
+  });
 });

@@ -4,8 +4,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { taskSchema, toTask, typeNameSchema } from "../ledger/schema.ts";
-import { callLedger, type Ledger, ledgerOf, ledgerOn } from "../ledger/shards.ts";
-import { SHARDS } from "../ledger/task-id.ts";
+import { callLedger, type Ledger, ledgerOf, ledgerOn, shardsInUse } from "../ledger/shards.ts";
 import { findTaskType } from "../types/registry.ts";
 import { ITEM_PROBLEMS, JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./responses.ts";
 
@@ -103,7 +102,9 @@ export const steeringRoutes = createRouter()
       const detail = `there is no task type "${type}"; GET /task-types lists them`;
       throw new Problem("invalid", "There is no such type.", { errors: [{ at: "json/type", detail }] });
     }
-    const parts = await Promise.all(SHARDS.map(async (shard) => retryFailed(ledgerOn(c.env, shard), type)));
+    const parts = await Promise.all(
+      (await shardsInUse(c.env)).map(async (shard) => retryFailed(ledgerOn(c.env, shard), type)),
+    );
     const retried = parts.reduce((sum, part) => sum + part.retried, 0);
     return c.json({ retried, remaining: parts.some((part) => part.remaining) }, 200, NO_STORE);
   })

@@ -7,6 +7,7 @@
  * Callers act on tasks through the methods below. By itself, the ledger acts only in its alarm: see `alarm-work.ts`.
  */
 import { DurableObject } from "cloudflare:workers";
+import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
 import { OpenStreams } from "../../kernel/open-streams.ts";
 import { migrate } from "../../kernel/schema.ts";
@@ -44,7 +45,7 @@ export class TaskLedger extends DurableObject<Env> {
   readonly #queries = new TaskQueries(this.ctx.storage.sql);
   readonly #keys = new IdempotencyKeys(this.ctx.storage.sql);
   readonly #runners = new Runners(this.env);
-  readonly #alarm = new Alarm(this.ctx);
+  readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "TASK_LEDGER"));
   readonly #parts: LedgerParts = {
     tasks: this.#tasks,
     queries: this.#queries,

@@ -2,6 +2,7 @@
 import { errorFields, log } from "../../kernel/log.ts";
 import { callObject, objectNamed } from "../../kernel/objects.ts";
 import type { Claim } from "./claim.ts";
+import { regionOf, shardOf } from "./task-id.ts";
 
 /** Short: a runner is a new object, so if it cannot be reached, the cause is not a restart that will end soon. */
 const PAUSES_MS = [50, 500];
@@ -58,6 +59,8 @@ export class Runners {
   }
 
   #runnerOf({ taskId, token }: Claim) {
-    return objectNamed(this.#env, "TASK_RUNNER", `${taskId}.${token}`);
+    // Beside its ledger, which it calls all the time.
+    const hint = regionOf(shardOf(taskId) ?? "");
+    return objectNamed(this.#env, "TASK_RUNNER", `${taskId}.${token}`, { hint });
   }
 }

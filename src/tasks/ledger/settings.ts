@@ -1,6 +1,7 @@
 /** The variables of the tasks. `wrangler.toml` says what each of them means. */
 import { z } from "zod";
 import { readCallbackKeys } from "../../kernel/callbacks.ts";
+import { LOCATION_HINTS } from "../../kernel/regions.ts";
 import { ConfigurationError, perEnv, readVariable } from "../../kernel/variables.ts";
 
 const DAY_MS = 86_400_000;
@@ -30,6 +31,8 @@ export const readTaskSettings = perEnv((env) => {
       cancelled: Math.round(kept.cancelled * DAY_MS),
     },
     subrequestLimits: readVariable(env, "SUBREQUEST_LIMITS", limits),
+    /** The regions whose shards take new tasks. Without any, the shards s0 to s3 take them. */
+    regions: readVariable(env, "TASK_REGIONS", z.array(z.enum(LOCATION_HINTS)).default([])),
     /** 0: Sluice does not cut; the platform does. */
     waitUntilCutMs: readVariable(env, "WAIT_UNTIL_CUT_SECONDS", z.coerce.number().min(0).max(30)) * 1000,
   };

@@ -48,7 +48,7 @@ export async function startTasks<const Inputs extends readonly z.ZodType[]>(
   ctx: Waiting,
   starts: Starts<Inputs>,
 ): Promise<string[]> {
-  const shard = anyShard();
+  const shard = anyShard(ctx, readTaskSettings(env).regions);
   const tasks = starts.map(({ type, input }) =>
     validateTask(type, input, newTaskId(shardOfType(type, shard))),
   );

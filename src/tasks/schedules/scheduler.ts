@@ -10,6 +10,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { describeError, errorFields, log } from "../../kernel/log.ts";
+import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
 import { Alarm } from "../ledger/alarm.ts";
@@ -34,7 +35,7 @@ const MAX_PER_ALARM = 200;
 
 export class Scheduler extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
-  readonly #alarm = new Alarm(this.ctx);
+  readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "SCHEDULER"));
   /** The runs that have ended while the alarm is at work: it may have found them active before. */
   readonly #endedRuns = new Set<string>();
 

@@ -27,7 +27,7 @@ const task = (id: string, more = {}) => newTask("alarm", id, more);
 /** An alarm in an object that has none yet, and the time it is set to. */
 const withAlarm = async (action: (alarm: Alarm, set: () => Promise<number | null>) => Promise<void>) =>
   runInDurableObject(ledgerCalled(newLedgerName()), async (_object, state) =>
-    action(new Alarm(state), async () => state.storage.getAlarm()),
+    action(new Alarm(state, { ensure: () => {} }), async () => state.storage.getAlarm()),
   );
 
 describe("an alarm", () => {

@@ -38,6 +38,9 @@ describe("the shard of the id", () => {
     [`s4-${UUID}`, undefined],
     [`s00-${UUID}`, undefined],
     [`x0-${UUID}`, undefined],
+    [`weur0-${UUID}`, "weur0"],
+    [`me3-${UUID}`, "me3"],
+    [`me4-${UUID}`, undefined],
     [UUID, undefined],
     [`s0-${UUID}0`, undefined],
     [`s0-${UUID.slice(1)}`, undefined],
@@ -63,7 +66,7 @@ test("a name always leads to the same shard", () => {
 });
 
 test("names, and tasks that may be on any shard, spread evenly over all shards", () => {
-  for (const make of [(n: number) => shardOfName(`name ${n}`), anyShard]) {
+  for (const make of [(n: number) => shardOfName(`name ${n}`), () => anyShard({}, ["weur"])]) {
     const counts = new Map<string, number>();
     for (let n = 0; n < 4_000; n++) counts.set(make(n), (counts.get(make(n)) ?? 0) + 1);
     expect([...counts.keys()].toSorted()).toEqual(SHARDS);
