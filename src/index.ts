@@ -18,6 +18,8 @@ import { jobRoutes, readCallbackTargets } from "./jobs/index.ts";
 import { readAccess } from "./kernel/access.ts";
 import { createApp, createRouter, type Router } from "./kernel/app.ts";
 import { health } from "./kernel/health.ts";
+import { readPlacement } from "./kernel/objects.ts";
+import { notePlace } from "./kernel/regions.ts";
 import { outboundRoutes, readDataSource } from "./outbound/index.ts";
 import {
   readTaskSettings,
@@ -34,7 +36,14 @@ export { DemoUpstream, Semaphore } from "./outbound/index.ts";
 export { Scheduler, TaskLedger, TaskRunner } from "./tasks/index.ts";
 
 // Throws, so that the Worker does not start, when a variable is wrong.
-for (const read of [readAccess, readFileSettings, readDataSource, readTaskSettings, readCallbackTargets])
+for (const read of [
+  readPlacement,
+  readAccess,
+  readFileSettings,
+  readDataSource,
+  readTaskSettings,
+  readCallbackTargets,
+])
   read(startEnv);
 
 /** The routes that need a token. */
@@ -61,7 +70,10 @@ const app: Router = createApp({
 });
 
 export default {
-  fetch: app.fetch,
+  fetch(request, env, ctx) {
+    notePlace(ctx, request);
+    return app.fetch(request, env, ctx);
+  },
   async scheduled({ scheduledTime }, env) {
     await wakeOverdue(env, scheduledTime);
   },

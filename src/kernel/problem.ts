@@ -32,6 +32,7 @@
  *     ├── 503 no-link-key          no key to sign a link with
  *     ├── 503 task-not-started     the file is stored, but its task could not be started
  *     ├── 503 ledger-unavailable   the tasks cannot be written, so they are not accepted
+ *     ├── 503 catalogue-unavailable  the files cannot be looked up or recorded
  *     ├── 504 upstream-timeout
  *     ├── 504 not-stored           and the request takes only what is stored
  *     └── 508 loop-detected        the call would come back here
@@ -82,6 +83,7 @@ const TITLES = {
   "no-link-key": [503, "No link key"],
   "task-not-started": [503, "Task not started"],
   "ledger-unavailable": [503, "Ledger unavailable"],
+  "catalogue-unavailable": [503, "Catalogue unavailable"],
   "upstream-timeout": [504, "Upstream timeout"],
   "not-stored": [504, "Not stored"],
   "loop-detected": [508, "Loop detected"],

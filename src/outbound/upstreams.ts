@@ -1,5 +1,6 @@
 /** The upstreams in the configuration: which APIs this Worker may call, how, and how hard. */
 import { z } from "zod";
+import { LOCATION_HINTS, type Region } from "../kernel/regions.ts";
 import { ConfigurationError, perEnv, readVariable } from "../kernel/variables.ts";
 import { embeddedUpstreams } from "./demo.ts";
 import { isReservedInRequests, isReservedInResponses } from "./reserved-headers.ts";
@@ -9,8 +10,6 @@ export const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELET
 /** They ask for no change (RFC 9110 §9.2.1). */
 export const SAFE_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];
 type Method = (typeof METHODS)[number];
-
-const LOCATION_HINTS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
 
 const HEADER_NAME = /^[\w-]+$/;
 /** RFC 9110 §5.5, ASCII only. */
@@ -103,7 +102,7 @@ export interface Upstream {
   cacheSeconds: number | undefined;
   retries: number;
   maxResponseBytes: number;
-  locationHint: (typeof LOCATION_HINTS)[number] | undefined;
+  locationHint: Region | undefined;
 }
 
 export const readUpstreams = perEnv((env): ReadonlyMap<string, Upstream> => {

@@ -3,7 +3,8 @@
  */
 
 import type { z } from "zod";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
+import { callObject } from "../../kernel/objects.ts";
+import { SubrequestCount } from "../../kernel/subrequests.ts";
 import { cutWaiting, type Waiting } from "../../kernel/wait-until.ts";
 import type { Claim, NewTask } from "../ledger/claim.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
@@ -47,7 +48,7 @@ export async function startTasks<const Inputs extends readonly z.ZodType[]>(
   ctx: Waiting,
   starts: Starts<Inputs>,
 ): Promise<string[]> {
-  const shard = anyShard();
+  const shard = anyShard(ctx, readTaskSettings(env).regions);
   const tasks = await Promise.all(
     starts.map(async ({ type, input }) => validateTask(type, input, newTaskId(shardOfType(type, shard)))),
   );
@@ -86,7 +87,7 @@ export async function enqueueOnce<Input extends z.ZodType>(
 }
 
 export async function getTask(env: Env, id: string): Promise<Task | undefined> {
-  const row = await retry(async () => ledgerOf(env, id)?.getTask(id), RESTART_PAUSES_MS);
+  const row = await callObject(async () => ledgerOf(env, id)?.getTask(id));
   return row ? toTask(row) : undefined;
 }
 
@@ -134,7 +135,16 @@ export async function submitTasks(
 async function writeTasks(env: Env, shard: string, tasks: NewTask[]): Promise<(Claim | null)[]> {
   const call = async () =>
     callWithReports(shard, async (reports) => ledgerOn(env, shard).submit(tasks, reports));
-  return retry(call, RESTART_PAUSES_MS);
+  return callObject(call);
+}
+
+/** What the tasks of one invocation have used together. */
+const counts = new WeakMap<Waiting, SubrequestCount>();
+
+function subrequestsOf(ctx: Waiting, env: Env): SubrequestCount {
+  const count = counts.get(ctx) ?? new SubrequestCount(readTaskSettings(env).subrequestLimits);
+  counts.set(ctx, count);
+  return count;
 }
 
 /** Runs the task in the invocation that submitted it. */
@@ -154,6 +164,7 @@ function runInFastLane(
     budgetMs: (limitMs * 5) / 6,
     graceMs: limitMs / 10,
     lifetimeMs,
+    subrequests: subrequestsOf(ctx, env),
   };
   const assignment = { type, input, attempt: 1, attemptStartedAtMs: Date.now(), steps: {} };
   invocation.waiting.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);
