@@ -1,8 +1,10 @@
 /** The upstreams in the configuration: which APIs this Worker may call, how, and how hard. */
 import { z } from "zod";
 import { LOCATION_HINTS, type Region } from "../kernel/regions.ts";
+import { badSecret } from "../kernel/secrets.ts";
 import { ConfigurationError, perEnv, readVariable } from "../kernel/variables.ts";
 import { embeddedUpstreams } from "./demo.ts";
+import { type BadSecret, fillSecrets, HEADER_VALUE } from "./header-secrets.ts";
 import { isReservedInRequests, isReservedInResponses } from "./reserved-headers.ts";
 
 export const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] as const;
@@ -11,8 +13,6 @@ export const SAFE_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];
 type Method = (typeof METHODS)[number];
 
 const HEADER_NAME = /^[\w-]+$/;
-/** RFC 9110 §5.5, ASCII only. */
-const HEADER_VALUE = /^[\t\x20-\x7e]*$/;
 
 const exactOrigin = z.string().refine(isExactOrigin, {
   message: "must be exactly scheme, host and port, like https://api.example.com (http only for localhost)",
@@ -118,6 +118,8 @@ export interface Upstream {
   pathPrefixes: readonly string[];
   /** Set on every call, with secrets filled in. */
   headers: Readonly<Record<string, string>>;
+  /** A secret that `headers` lack: there can be no call. */
+  badSecret: BadSecret | undefined;
   /** Whether a GET may become a WebSocket. */
   websocket: boolean;
   /** Headers that travel besides those of every upstream, in lower case. */
@@ -167,9 +169,26 @@ const toRate = ({ per_second, burst = 1 }: z.output<typeof rateSchema>): Rate =>
 });
 
 export const readUpstreams = perEnv((env): ReadonlyMap<string, Upstream> => {
-  const configured = readVariable(env, "UPSTREAMS", upstreamsSchema);
-  return new Map(Object.entries(configured).map(([name, raw]) => [name, toUpstream(env, name, raw)]));
+  const upstreams = new Map<string, Upstream>();
+  const add = (variable: string, configured: z.output<typeof upstreamsSchema>) => {
+    for (const [name, raw] of Object.entries(configured)) {
+      if (upstreams.has(name))
+        throw new ConfigurationError(
+          `The variable ${variable} has an upstream "${name}", which exists already.`,
+        );
+      upstreams.set(name, toUpstream(env, `${variable}.${name}`, name, raw));
+    }
+  };
+  add("UPSTREAMS", readVariable(env, "UPSTREAMS", upstreamsSchema));
+  for (const variable of Object.keys(env).filter((key) => /^UPSTREAMS_\w+$/.test(key)))
+    add(variable, readVariable(env, variable, upstreamsSchema));
+  return upstreams;
 });
+
+/** For the start: logs each secret that calls to some upstream lack. */
+export const checkUpstreamSecrets = (env: Env): void => {
+  for (const { badSecret: bad } of readUpstreams(env).values()) if (bad) badSecret(bad.name, bad.why);
+};
 
 /** What `GET /data` reads. */
 export const readDataSource = perEnv((env): { upstream: Upstream; path: string } => {
@@ -192,7 +211,11 @@ export function settingsOf(upstream: Upstream, override: Override): Settings {
   };
 }
 
-function toUpstream(env: Env, name: string, raw: z.output<typeof upstreamSchema>): Upstream {
+function toUpstream(env: Env, at: string, name: string, raw: z.output<typeof upstreamSchema>): Upstream {
+  const headers = Object.entries(raw.headers).map(([header, text]) => ({
+    header,
+    ...fillSecrets(env, `${at}.headers.${header}`, text),
+  }));
   return {
     name,
     target: targetOf(raw),
@@ -204,12 +227,8 @@ function toUpstream(env: Env, name: string, raw: z.output<typeof upstreamSchema>
     maxWaitMs: raw.max_wait_ms,
     methods: raw.methods,
     pathPrefixes: raw.path_prefixes,
-    headers: Object.fromEntries(
-      Object.entries(raw.headers).map(([header, text]) => [
-        header,
-        fillSecrets(env, `UPSTREAMS.${name}.headers.${header}`, text),
-      ]),
-    ),
+    headers: Object.fromEntries(headers.map(({ header, value }) => [header, value])),
+    badSecret: headers.find(({ bad }) => bad !== undefined)?.bad,
     websocket: raw.websocket,
     requestHeaders: raw.request_headers,
     responseHeaders: raw.response_headers,
@@ -225,23 +244,6 @@ function toUpstream(env: Env, name: string, raw: z.output<typeof upstreamSchema>
 function targetOf({ origin, service, entrypoint }: z.output<typeof upstreamSchema>): Upstream["target"] {
   if (origin !== undefined) return { origin };
   return service === undefined ? { entrypoint: entrypoint ?? "" } : { service };
-}
-
-/** Replaces the names of secrets in a header value, as in `Bearer ${WEATHER_KEY}`, with the secrets. */
-function fillSecrets(env: Env, at: string, text: string): string {
-  return text.replaceAll(/\$\{(\w+)\}/g, (_match, name: string) => {
-    const secret: unknown = Reflect.get(env, name);
-    if (typeof secret !== "string" || secret === "") {
-      throw new ConfigurationError(
-        `The variable ${at} names the secret ${name}, which is not set: put it into .dev.vars, or, deployed, ` +
-          `run: npx wrangler secret put ${name}`,
-      );
-    }
-    if (HEADER_VALUE.test(secret)) return secret;
-    throw new ConfigurationError(
-      `The variable ${at} names the secret ${name}, which is not a valid header value.`,
-    );
-  });
 }
 
 function isExactOrigin(text: string): boolean {
