@@ -1,6 +1,6 @@
 /** The variables of the tasks. `wrangler.toml` says what each of them means. */
 import { z } from "zod";
-import { readCallbackKeys } from "../../kernel/callbacks.ts";
+import { readCallbackOrigins } from "../../kernel/callbacks.ts";
 import { LOCATION_HINTS } from "../../kernel/regions.ts";
 import { ConfigurationError, perEnv, readVariable } from "../../kernel/variables.ts";
 
@@ -19,9 +19,9 @@ export const readTaskSettings = perEnv((env) => {
     "TASK_RETENTION_DAYS",
     z.strictObject({ succeeded: days, failed: days, cancelled: days }),
   );
-  if (readCallbackKeys(env).length > 0 && Math.min(...Object.values(kept)) < MIN_DAYS_WITH_CALLBACKS)
+  if (readCallbackOrigins(env).size > 0 && Math.min(...Object.values(kept)) < MIN_DAYS_WITH_CALLBACKS)
     throw new ConfigurationError(
-      `The variable TASK_RETENTION_DAYS must be at least ${MIN_DAYS_WITH_CALLBACKS} when CALLBACK_KEYS is set: ` +
+      `The variable TASK_RETENTION_DAYS must be at least ${MIN_DAYS_WITH_CALLBACKS} when there are CALLBACK_ORIGINS: ` +
         "a callback is tried for two days, and needs its task until then.",
     );
   return {
