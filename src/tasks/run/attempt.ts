@@ -13,7 +13,7 @@
  * as a crash, without its reason.
  */
 import { describeError, errorFields } from "../../kernel/log.ts";
-import type { Waiting } from "../../kernel/wait-until.ts";
+import type { WaitUntil } from "../../kernel/wait-until.ts";
 import type { Assignment, Claim } from "../ledger/claim.ts";
 import type { Outcome } from "../ledger/task-state.ts";
 import { NonRetryableError, type TaskContext, type TaskType } from "../types/define.ts";
@@ -28,7 +28,7 @@ import { Interruption, type Run } from "./run.ts";
 /** The invocation that a task runs in, and how long it lasts. */
 export interface Invocation {
   env: Env;
-  waiting: Waiting;
+  platform: WaitUntil;
   /** After this time the task is handed over. */
   budgetMs: number;
   /** How long interrupted code may take to stop. */
@@ -58,7 +58,7 @@ export function startRun(
   requestedAtMs: number,
 ): RunHandle {
   const interrupt = new AbortController();
-  const run: Run = { env: invocation.env, waiting: invocation.waiting, claim, assignment, interrupt };
+  const run: Run = { env: invocation.env, platform: invocation.platform, claim, assignment, interrupt };
   return { interrupt, done: executeRun(invocation, run, requestedAtMs) };
 }
 

@@ -71,7 +71,7 @@ export function createContext(run: Run): RunContext {
       activity.touch();
       log(level, message, { ...toFields(fields), ...logFields });
     },
-    waitUntil: (promise) => run.waiting.waitUntil(promise),
+    waitUntil: (promise) => run.platform.waitUntil(promise),
   };
   return { context, settle: activity.settle, flush: progress.flush };
 }

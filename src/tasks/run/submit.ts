@@ -4,7 +4,7 @@
 
 import type { z } from "zod";
 import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
-import { cutWaiting, type Waiting } from "../../kernel/wait-until.ts";
+import { limitWaitUntil, type WaitUntil } from "../../kernel/wait-until.ts";
 import type { Claim, NewTask } from "../ledger/claim.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
 import { readTaskSettings } from "../ledger/settings.ts";
@@ -44,7 +44,7 @@ export const MAX_WAIT_S = 60;
  */
 export async function startTasks<const Inputs extends readonly z.ZodType[]>(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   starts: Starts<Inputs>,
 ): Promise<string[]> {
   const shard = anyShard();
@@ -62,7 +62,7 @@ export async function startTasks<const Inputs extends readonly z.ZodType[]>(
  */
 export async function startTaskOnce<Input extends z.ZodType>(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   { type, input }: Start<Input>,
   key: string,
 ): Promise<string> {
@@ -111,7 +111,7 @@ export function toNewTask(type: TaskType, input: string, id: string): NewTask {
  */
 export async function submitTasks(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   shard: string,
   tasks: NewTask[],
   responseMs = 0,
@@ -140,7 +140,7 @@ async function writeTasks(env: Env, shard: string, tasks: NewTask[]): Promise<(C
 /** Runs the task in the invocation that submitted it. */
 function runInFastLane(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   claim: Claim,
   { type, input }: NewTask,
   requestedAtMs: number,
@@ -150,11 +150,11 @@ function runInFastLane(
   const limitMs = waitUntilCutMs || PLATFORM_LIMIT_MS;
   const invocation: Invocation = {
     env,
-    waiting: cutWaiting(ctx, waitUntilCutMs),
+    platform: limitWaitUntil(ctx, waitUntilCutMs),
     budgetMs: (limitMs * 5) / 6,
     graceMs: limitMs / 10,
     lifetimeMs,
   };
   const assignment = { type, input, attempt: 1, attemptStartedAtMs: Date.now(), steps: {} };
-  invocation.waiting.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);
+  invocation.platform.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);
 }

@@ -254,10 +254,10 @@ test("every log line of a task has its id, type and attempt", async () => {
 /** A long invocation, and a ledger that records its calls. */
 function newInvocation(limits: Partial<Invocation>) {
   const { received, env: scripted } = scriptedLedger({});
-  const waiting = { waitUntil: () => undefined };
+  const platform = { waitUntil: () => undefined };
   const invocation = {
     env: scripted,
-    waiting,
+    platform,
     budgetMs: 840_000,
     graceMs: 30_000,
     lifetimeMs: 900_000,

@@ -38,7 +38,7 @@ function start(heartbeat?: (claim: Claim) => Promise<string>, budgetMs = 840_000
   const { received, env } = scriptedLedger(heartbeat ? { heartbeat } : {});
   const invocation = {
     env,
-    waiting: { waitUntil: () => undefined },
+    platform: { waitUntil: () => undefined },
     budgetMs,
     graceMs: 0,
     lifetimeMs: 900_000,
