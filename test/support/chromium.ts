@@ -21,7 +21,8 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
   "--disable-extensions",
-  "--disable-features=BackForwardCache",
+  "--disable-features=BackForwardCache,SpareRendererForSitePerProcess",
+  "--renderer-process-limit=1",
   "--mute-audio",
   "--remote-debugging-port=0",
   // Nothing but this machine can be reached, also under the name of somebody else.
