@@ -16,7 +16,7 @@
 import { cleanText } from "../../kernel/clean-url.ts";
 import { describeError, errorFields } from "../../kernel/log.ts";
 import { countedBy, isSubrequestLimit, type SubrequestCount } from "../../kernel/subrequests.ts";
-import type { Waiting } from "../../kernel/wait-until.ts";
+import type { WaitUntil } from "../../kernel/wait-until.ts";
 import type { Assignment, Claim, Report } from "../ledger/claim.ts";
 import type { Outcome, TaskError } from "../ledger/task-state.ts";
 import { NonRetryableError, type TaskContext, type TaskType } from "../types/define.ts";
@@ -31,7 +31,7 @@ import { Interruption, type Run } from "./run.ts";
 /** The invocation that a task runs in, and how long it lasts. */
 export interface Invocation {
   env: Env;
-  waiting: Waiting;
+  platform: WaitUntil;
   /** After this time the task is handed over. */
   budgetMs: number;
   /** How long interrupted code may take to stop. */
@@ -64,7 +64,7 @@ export function startRun(
   requestedAtMs: number,
 ): RunHandle {
   const interrupt = new AbortController();
-  const run: Run = { env: invocation.env, waiting: invocation.waiting, claim, assignment, interrupt };
+  const run: Run = { env: invocation.env, platform: invocation.platform, claim, assignment, interrupt };
   const done = countedBy(invocation.subrequests, async () => executeRun(invocation, run, requestedAtMs));
   return { interrupt, done };
 }

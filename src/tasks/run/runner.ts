@@ -109,10 +109,10 @@ export class TaskRunner extends DurableObject<Env> {
 
   /** An alarm may take 15 minutes. */
   #invocation(): Invocation {
-    const waiting = { waitUntil: (promise: Promise<unknown>) => this.ctx.waitUntil(promise) };
+    const platform = { waitUntil: (promise: Promise<unknown>) => this.ctx.waitUntil(promise) };
     return {
       env: this.env,
-      waiting,
+      platform,
       budgetMs: 14 * MINUTE_MS,
       graceMs: MINUTE_MS / 2,
       lifetimeMs: RUNNER_LIFETIME_MS,

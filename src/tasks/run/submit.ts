@@ -5,7 +5,7 @@
 import type { z } from "zod";
 import { callObject } from "../../kernel/objects.ts";
 import { SubrequestCount } from "../../kernel/subrequests.ts";
-import { cutWaiting, type Waiting } from "../../kernel/wait-until.ts";
+import { limitWaitUntil, type WaitUntil } from "../../kernel/wait-until.ts";
 import type { Claim, NewTask } from "../ledger/claim.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
 import { readTaskSettings } from "../ledger/settings.ts";
@@ -45,7 +45,7 @@ export const MAX_WAIT_S = 60;
  */
 export async function startTasks<const Inputs extends readonly z.ZodType[]>(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   starts: Starts<Inputs>,
 ): Promise<string[]> {
   const shard = anyShard(ctx, readTaskSettings(env).regions);
@@ -63,7 +63,7 @@ export async function startTasks<const Inputs extends readonly z.ZodType[]>(
  */
 export async function startTaskOnce<Input extends z.ZodType>(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   { type, input }: Start<Input>,
   key: string,
 ): Promise<string> {
@@ -112,7 +112,7 @@ export function toNewTask(type: TaskType, input: string, id: string): NewTask {
  */
 export async function submitTasks(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   shard: string,
   tasks: NewTask[],
   responseMs = 0,
@@ -139,9 +139,9 @@ async function writeTasks(env: Env, shard: string, tasks: NewTask[]): Promise<(C
 }
 
 /** What the tasks of one invocation have used together. */
-const counts = new WeakMap<Waiting, SubrequestCount>();
+const counts = new WeakMap<WaitUntil, SubrequestCount>();
 
-function subrequestsOf(ctx: Waiting, env: Env): SubrequestCount {
+function subrequestsOf(ctx: WaitUntil, env: Env): SubrequestCount {
   const count = counts.get(ctx) ?? new SubrequestCount(readTaskSettings(env).subrequestLimits);
   counts.set(ctx, count);
   return count;
@@ -150,7 +150,7 @@ function subrequestsOf(ctx: Waiting, env: Env): SubrequestCount {
 /** Runs the task in the invocation that submitted it. */
 function runInFastLane(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   claim: Claim,
   { type, input }: NewTask,
   requestedAtMs: number,
@@ -160,12 +160,12 @@ function runInFastLane(
   const limitMs = waitUntilCutMs || PLATFORM_LIMIT_MS;
   const invocation: Invocation = {
     env,
-    waiting: cutWaiting(ctx, waitUntilCutMs),
+    platform: limitWaitUntil(ctx, waitUntilCutMs),
     budgetMs: (limitMs * 5) / 6,
     graceMs: limitMs / 10,
     lifetimeMs,
     subrequests: subrequestsOf(ctx, env),
   };
   const assignment = { type, input, attempt: 1, attemptStartedAtMs: Date.now(), steps: {} };
-  invocation.waiting.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);
+  invocation.platform.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);
 }

@@ -255,10 +255,10 @@ test("every log line of a task has its id, type and attempt", async () => {
 /** A long invocation, and a ledger that records its calls. */
 function newInvocation(limits: Partial<Invocation>, script: Parameters<typeof scriptedLedger>[0] = {}) {
   const { received, env: scripted } = scriptedLedger(script);
-  const waiting = { waitUntil: () => undefined };
+  const platform = { waitUntil: () => undefined };
   const invocation = {
     env: scripted,
-    waiting,
+    platform,
     budgetMs: 840_000,
     graceMs: 30_000,
     lifetimeMs: 900_000,

@@ -50,7 +50,7 @@ function startOn(script: Parameters<typeof scriptedLedger>[0], budgetMs = 840_00
   const { received, env } = scriptedLedger(script);
   const invocation = {
     env,
-    waiting: { waitUntil: () => undefined },
+    platform: { waitUntil: () => undefined },
     budgetMs,
     graceMs: 0,
     lifetimeMs: 900_000,
