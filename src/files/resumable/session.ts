@@ -10,6 +10,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
+import { markRepeatable } from "../../kernel/objects.ts";
 import { discardBody, readChunks } from "../store/body.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import { Appender, appendBody } from "./appender.ts";
@@ -266,3 +267,5 @@ export class UploadSession extends DurableObject<Env> {
     return this.#load();
   }
 }
+
+markRepeatable(UploadSession, "peek", "status", "pin", "unpin", "noteSource");

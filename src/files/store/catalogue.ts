@@ -14,6 +14,8 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
+import { Registration } from "../../kernel/object-registry.ts";
+import { markRepeatable } from "../../kernel/objects.ts";
 import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
 import { evaluatePreconditions, type Preconditions } from "./preconditions.ts";
 import { CREATE_TABLES, type FileRow, type FoundFile, validatorsOf } from "./schema.ts";
@@ -36,6 +38,7 @@ const COLLECT_RETRY_MS = 60_000;
 
 export class FileCatalogue extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
+  readonly #registration = new Registration(this.ctx, this.env, "FILE_CATALOGUE");
   readonly #ended = new EndedVersions(this.#sql);
   readonly #strays = new StrayBlobs(this.#sql);
 
@@ -120,6 +123,13 @@ export class FileCatalogue extends DurableObject<Env> {
   async discard(blob: string): Promise<void> {
     this.#strays.discard(blob, Date.now());
     await this.#setAlarm();
+  }
+
+  /** For the watchdog: sets the alarm if it was lost. Returns by how many ms it is overdue; 0 if it is not. */
+  async rearm(): Promise<number> {
+    await this.#setAlarm();
+    const lateMs = Date.now() - ((await this.ctx.storage.getAlarm()) ?? Date.now());
+    return lateMs > COLLECT_RETRY_MS ? lateMs : 0;
   }
 
   /** Removes what is due. Never throws, because the runtime abandons an alarm that fails too often. */
@@ -229,9 +239,13 @@ export class FileCatalogue extends DurableObject<Env> {
       .one();
     // An alarm that fires too early costs less than one that is set again with each file.
     const set = await this.ctx.storage.getAlarm();
-    if (due !== null && (set === null || due < set)) await this.ctx.storage.setAlarm(due);
+    if (due === null) return;
+    this.#registration.ensure();
+    if (set === null || due < set) await this.ctx.storage.setAlarm(due);
   }
 }
+
+markRepeatable(FileCatalogue, "find", "list", "reserve", "commit", "discard");
 
 type VersionEnd = Pick<FileRow, "dated_at_ms" | "expires_at_ms">;
 

@@ -1,5 +1,5 @@
 /** Header fields that several kinds of upload read. */
-import { hasContentCoding } from "../../kernel/headers.ts";
+import { rejectCodings } from "../../kernel/headers.ts";
 import { Problem } from "../../kernel/problem.ts";
 
 /**
@@ -18,11 +18,9 @@ export function readSize(headers: Headers, name: string): number | null {
  * would tell its readers that they have to decode it.
  */
 export function rejectContentCoding(headers: Pick<Headers, "get">, what = "file"): void {
-  if (!hasContentCoding(headers)) return;
-  throw new Problem(
-    "unsupported-media",
+  rejectCodings(
+    headers,
     `Send the ${what} without Content-Encoding (identity): it is stored exactly as it arrives.`,
-    { headers: { "Accept-Encoding": "identity" } },
   );
 }
 

@@ -1,4 +1,4 @@
-import type { Override } from "../upstreams.ts";
+import type { Override } from "../settings.ts";
 import type { PermitsState } from "./permit-types.ts";
 
 /** What must survive a restart besides the leases, as JSON in SQLite. A row is written only when it has changed. */
@@ -42,6 +42,6 @@ export class StateStore {
   }
 
   #write(name: string, value: unknown): void {
-    this.#sql.exec("INSERT OR REPLACE INTO note VALUES (?, ?)", name, JSON.stringify(value));
+    this.#sql.exec("INSERT OR REPLACE INTO note (name, json) VALUES (?, ?)", name, JSON.stringify(value));
   }
 }
