@@ -15,6 +15,8 @@ import { DIST, ROOT } from "./workerd.ts";
 export interface MiniflareOptions {
   /** On 127.0.0.1. Default: any free one. */
   port?: number;
+  /** The built Worker. Default: the one of `npm run build`. */
+  main?: string;
   /** Where buckets and Durable Objects are stored. It is not removed. */
   storageDir?: string;
   /** Called with each log entry of the Worker and the runtime. Default: they go to the console. */
@@ -32,7 +34,7 @@ export interface RunningMiniflare extends AsyncDisposable {
 /** Starts the built Worker with all of its bindings. `vars` override OWN_VARIABLES and those of `wrangler.toml`. */
 export async function startMiniflare(
   vars: Record<string, Json>,
-  { port = 0, storageDir, onLog }: MiniflareOptions = {},
+  { port = 0, main = join(DIST, "index.js"), storageDir, onLog }: MiniflareOptions = {},
 ): Promise<RunningMiniflare> {
   const { workerOptions } = unstable_getMiniflareWorkerOptions(join(ROOT, "wrangler.toml"));
   const { modulesRules: _, ...options } = workerOptions; // the built Worker is a single module
@@ -45,7 +47,7 @@ export async function startMiniflare(
       {
         ...options,
         modules: true,
-        scriptPath: join(DIST, "index.js"),
+        scriptPath: main,
         bindings: Object.assign({}, options.bindings, OWN_VARIABLES, vars),
       },
     ],

@@ -49,8 +49,8 @@ export async function startTasks<const Inputs extends readonly z.ZodType[]>(
   starts: Starts<Inputs>,
 ): Promise<string[]> {
   const shard = anyShard(ctx, readTaskSettings(env).regions);
-  const tasks = starts.map(({ type, input }) =>
-    validateTask(type, input, newTaskId(shardOfType(type, shard))),
+  const tasks = await Promise.all(
+    starts.map(async ({ type, input }) => validateTask(type, input, newTaskId(shardOfType(type, shard)))),
   );
   for (const [name, part] of Map.groupBy(tasks, ({ id }) => shardOf(id) ?? ""))
     await submitTasks(env, ctx, name, part);
@@ -68,7 +68,7 @@ export async function startTaskOnce<Input extends z.ZodType>(
   key: string,
 ): Promise<string> {
   const shard = shardOfType(type, shardOfName(key));
-  const task = validateTask(type, input, taskIdOfKey(shard, key));
+  const task = await validateTask(type, input, taskIdOfKey(shard, key));
   await submitTasks(env, ctx, shard, [task]);
   return task.id;
 }
@@ -81,7 +81,7 @@ export async function enqueueOnce<Input extends z.ZodType>(
   key: string,
 ): Promise<string> {
   const shard = shardOfType(type, shardOfName(key));
-  const task = validateTask(type, input, taskIdOfKey(shard, key));
+  const task = await validateTask(type, input, taskIdOfKey(shard, key));
   await writeTasks(env, shard, [{ ...task, lane: null, pool: "tick" }]);
   return task.id;
 }
@@ -92,10 +92,10 @@ export async function getTask(env: Env, id: string): Promise<Task | undefined> {
 }
 
 /** As `toNewTask`. Throws if the type is not registered, or if the input does not fit it or is not JSON. */
-function validateTask(type: TaskType, input: unknown, id: string): NewTask {
+async function validateTask(type: TaskType, input: unknown, id: string): Promise<NewTask> {
   if (findTaskType(type.name) !== type) throw unregisteredTypeError(type.name);
   const text = toJson(input, "input");
-  const { error } = parseInput(type, text);
+  const { error } = await parseInput(type, text);
   if (error) throw error;
   return toNewTask(type, text, id);
 }
