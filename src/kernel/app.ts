@@ -127,17 +127,22 @@ export function problems<Status extends number = never>(
   descriptions?: Record<Status, string>,
 ): Record<Status | 401 | 403 | 503, ProblemResponse>;
 export function problems(descriptions: Record<number, string> = {}): Record<number, ProblemResponse> {
-  const content = { "application/problem+json": { schema: problemSchema } };
   const everywhere = {
     401: "There is no token, or it is unknown.",
     403: "The token lacks the scope.",
     503: "What keeps the data does not respond, with Retry-After; or a secret of this Sluice is missing or wrong.",
   };
+  return openProblems({ ...everywhere, ...descriptions });
+}
+
+/** For `createRoute`: the error responses of an open route, by status. */
+export function openProblems<Status extends number>(
+  descriptions: Record<Status, string>,
+): Record<Status, ProblemResponse>;
+export function openProblems(descriptions: Record<number, string>): Record<number, ProblemResponse> {
+  const content = { "application/problem+json": { schema: problemSchema } };
   return Object.fromEntries(
-    Object.entries({ ...everywhere, ...descriptions }).map(([status, description]) => [
-      Number(status),
-      { description, content },
-    ]),
+    Object.entries(descriptions).map(([status, description]) => [Number(status), { description, content }]),
   );
 }
 

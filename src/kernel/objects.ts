@@ -10,6 +10,7 @@ import { retryable } from "cloudflare:durable-objects";
 import { z } from "zod";
 import { Problem } from "./problem.ts";
 import { LOCATION_HINTS, type Region } from "./regions.ts";
+import { countSubrequests } from "./subrequests.ts";
 import { perEnv, readVariable } from "./variables.ts";
 
 /** The objects' classes, by the names of their bindings. */
@@ -38,6 +39,7 @@ export function objectNamed<Binding extends keyof Classes>(
   name: string,
   { hint }: { hint?: Region | undefined } = {},
 ): DurableObjectStub<Classes[Binding]> {
+  countSubrequests({ internal: 1 });
   const placement = readPlacement(env);
   const locationHint = hint ?? placement.hint;
   const all: Namespaces = env;

@@ -35,6 +35,7 @@
  *     ├── 503 ledger-unavailable   the tasks cannot be written, so they are not accepted
  *     ├── 503 catalogue-unavailable  the files cannot be looked up or recorded
  *     ├── 504 upstream-timeout
+ *     ├── 504 not-stored           and the request takes only what is stored
  *     └── 508 loop-detected        the call would come back here
  *
  * Whatever is thrown, `renderProblem` is the one place that turns it into a response. README.md describes each type.
@@ -86,6 +87,7 @@ const TITLES = {
   "ledger-unavailable": [503, "Ledger unavailable"],
   "catalogue-unavailable": [503, "Catalogue unavailable"],
   "upstream-timeout": [504, "Upstream timeout"],
+  "not-stored": [504, "Not stored"],
   "loop-detected": [508, "Loop detected"],
 } as const satisfies Record<string, [number, string]>;
 

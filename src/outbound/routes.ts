@@ -11,7 +11,8 @@ import { asksForWebSocket } from "./client/websocket.ts";
 import { readData } from "./proxy/data.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { statusSchema } from "./semaphore/status.ts";
-import { changeSchema, readUpstreams, SAFE_METHODS, toOverride, type Upstream } from "./upstreams.ts";
+import { changeSchema, toOverride } from "./settings.ts";
+import { readUpstreams, SAFE_METHODS, type Upstream } from "./upstreams.ts";
 
 const SHARE_USED =
   "As many calls of the token already wait as its share of the queue allows. With Retry-After and RateLimit.";
@@ -166,7 +167,7 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
         502: "The upstream cannot be reached, redirects where it may not, or sends too much. With Proxy-Status.",
         429: SHARE_USED,
         503: NO_PERMIT,
-        504: "The upstream took too long.",
+        504: "The upstream took too long, or only a stored response will do, and there is none.",
         508: "The call came back to this Sluice.",
       }),
     },

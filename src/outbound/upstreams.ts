@@ -6,6 +6,7 @@ import { ConfigurationError, perEnv, readVariable } from "../kernel/variables.ts
 import { embeddedUpstreams } from "./demo.ts";
 import { type BadSecret, fillSecrets, HEADER_VALUE } from "./header-secrets.ts";
 import { isReservedInRequests, isReservedInResponses } from "./reserved-headers.ts";
+import { concurrencySchema, type Rate, rateSchema, toRate } from "./settings.ts";
 
 export const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] as const;
 /** They ask for no change (RFC 9110 §9.2.1). */
@@ -16,17 +17,6 @@ const HEADER_NAME = /^[\w-]+$/;
 
 const exactOrigin = z.string().refine(isExactOrigin, {
   message: "must be exactly scheme, host and port, like https://api.example.com (http only for localhost)",
-});
-
-const rateSchema = z.strictObject({
-  // With less, the next call would be due centuries from now.
-  per_second: z
-    .number()
-    .min(0.000_01)
-    .max(100_000)
-    .meta({ description: "Calls begun per second, on average." }),
-  // Not `.default(1)`: generated clients would have to send it.
-  burst: z.int().min(1).max(100_000).optional().meta({ description: "Calls begun at once. Default: 1." }),
 });
 
 /** Names of headers, which become lower case. */
@@ -43,8 +33,6 @@ const headerNames = (isReserved: (name: string) => boolean) =>
         }),
     )
     .default([]);
-
-export const concurrencySchema = z.int().min(1).max(1000);
 
 const upstreamSchema = z
   .strictObject({
@@ -88,22 +76,6 @@ const upstreamSchema = z
   });
 const upstreamsSchema = z.record(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/), upstreamSchema);
 
-/** How fast calls may begin: per second on average, and at once. */
-export interface Rate {
-  perSecond: number;
-  burst: number;
-}
-
-/** The settings in force: the configuration, with the changes of an operator. */
-export interface Settings {
-  concurrency: number;
-  rate: Rate | undefined;
-  adaptive: boolean;
-  isPaused: boolean;
-  maxWaiters: number;
-  maxWaitMs: number;
-}
-
 /** One upstream. wrangler.toml says what each setting means. */
 export interface Upstream {
   name: string;
@@ -115,6 +87,8 @@ export interface Upstream {
   maxWaiters: number;
   maxWaitMs: number;
   methods: readonly Method[];
+  /** True if requests through Sluice may change what it serves: under this name, or another with the same target. */
+  isChangedHere: boolean;
   pathPrefixes: readonly string[];
   /** Set on every call, with secrets filled in. */
   headers: Readonly<Record<string, string>>;
@@ -133,56 +107,20 @@ export interface Upstream {
   locationHint: Region | undefined;
 }
 
-/** A change that an operator asks for; null goes back to the configuration. */
-export const changeSchema = z
-  .strictObject({
-    concurrency: concurrencySchema
-      .nullable()
-      .meta({ description: "Calls in flight at once, over the whole fleet." }),
-    rate: rateSchema.nullable(),
-    paused: z
-      .boolean()
-      .nullable()
-      .meta({ description: "true grants no permits; false also ends a pause that the upstream asked for." }),
-  })
-  .partial()
-  .meta({
-    description: "A member that is left out stays as it is; null goes back to the configuration.",
-    example: { concurrency: 5 },
-  });
-
-/** What an operator has changed; null or absent is as configured. */
-export interface Override {
-  concurrency?: number | null | undefined;
-  rate?: Rate | null | undefined;
-  paused?: boolean | null | undefined;
-}
-
-export function toOverride({ rate, ...rest }: z.output<typeof changeSchema>): Override {
-  if (!rate) return rate === null ? { ...rest, rate } : rest;
-  return { ...rest, rate: toRate(rate) };
-}
-
-const toRate = ({ per_second, burst = 1 }: z.output<typeof rateSchema>): Rate => ({
-  perSecond: per_second,
-  burst,
-});
-
 export const readUpstreams = perEnv((env): ReadonlyMap<string, Upstream> => {
-  const upstreams = new Map<string, Upstream>();
-  const add = (variable: string, configured: z.output<typeof upstreamsSchema>) => {
-    for (const [name, raw] of Object.entries(configured)) {
-      if (upstreams.has(name))
-        throw new ConfigurationError(
-          `The variable ${variable} has an upstream "${name}", which exists already.`,
-        );
-      upstreams.set(name, toUpstream(env, `${variable}.${name}`, name, raw));
-    }
-  };
-  add("UPSTREAMS", readVariable(env, "UPSTREAMS", upstreamsSchema));
-  for (const variable of Object.keys(env).filter((key) => /^UPSTREAMS_\w+$/.test(key)))
-    add(variable, readVariable(env, variable, upstreamsSchema));
-  return upstreams;
+  const configured = readAllConfigured(env);
+  const changed = new Set(
+    configured
+      .map(({ raw }) => raw)
+      .filter(mayBeChanged)
+      .map(placeOf),
+  );
+  return new Map(
+    configured.map(({ at, name, raw }) => [
+      name,
+      { ...toUpstream(env, at, name, raw), isChangedHere: changed.has(placeOf(raw)) },
+    ]),
+  );
 });
 
 /** For the start: logs each secret that calls to some upstream lack. */
@@ -199,19 +137,33 @@ export const readDataSource = perEnv((env): { upstream: Upstream; path: string }
   return { upstream, path };
 });
 
-/** The configuration, with the changes of an operator. */
-export function settingsOf(upstream: Upstream, override: Override): Settings {
-  return {
-    concurrency: override.concurrency ?? upstream.concurrency,
-    rate: override.rate ?? upstream.rate,
-    isPaused: override.paused ?? false,
-    adaptive: upstream.adaptive,
-    maxWaiters: upstream.maxWaiters,
-    maxWaitMs: upstream.maxWaitMs,
-  };
+type Configured = z.output<typeof upstreamSchema>;
+
+const mayBeChanged = ({ methods }: Configured) => methods.some((method) => !SAFE_METHODS.includes(method));
+const placeOf = (raw: Configured) => JSON.stringify(targetOf(raw));
+
+/** The upstreams of UPSTREAMS and of every variable UPSTREAMS_…; a variable has at most 5 KB. */
+function readAllConfigured(env: Env): { at: string; name: string; raw: Configured }[] {
+  const others = Object.keys(env).filter((key) => /^UPSTREAMS_\w+$/.test(key));
+  const parsed = [
+    { variable: "UPSTREAMS", upstreams: readVariable(env, "UPSTREAMS", upstreamsSchema) },
+    ...others.map((variable) => ({ variable, upstreams: readVariable(env, variable, upstreamsSchema) })),
+  ];
+  const all = parsed.flatMap(({ variable, upstreams }) =>
+    Object.entries(upstreams).map(([name, raw]) => ({ variable, name, raw })),
+  );
+  const names = new Set<string>();
+  return all.map(({ variable, name, raw }) => {
+    if (names.has(name))
+      throw new ConfigurationError(
+        `The variable ${variable} has an upstream "${name}", which exists already.`,
+      );
+    names.add(name);
+    return { at: `${variable}.${name}`, name, raw };
+  });
 }
 
-function toUpstream(env: Env, at: string, name: string, raw: z.output<typeof upstreamSchema>): Upstream {
+function toUpstream(env: Env, at: string, name: string, raw: Configured): Omit<Upstream, "isChangedHere"> {
   const headers = Object.entries(raw.headers).map(([header, text]) => ({
     header,
     ...fillSecrets(env, `${at}.headers.${header}`, text),
@@ -241,7 +193,7 @@ function toUpstream(env: Env, at: string, name: string, raw: z.output<typeof ups
   };
 }
 
-function targetOf({ origin, service, entrypoint }: z.output<typeof upstreamSchema>): Upstream["target"] {
+function targetOf({ origin, service, entrypoint }: Configured): Upstream["target"] {
   if (origin !== undefined) return { origin };
   return service === undefined ? { entrypoint: entrypoint ?? "" } : { service };
 }

@@ -32,6 +32,31 @@ async function send(
   };
 }
 
+describe("a body that is encoded", () => {
+  const json = { "Content-Type": "application/json" };
+
+  test.each(["gzip", "GZIP", "x-gzip", "br", "identity, gzip", "deflate;q=1", '"identity"'])(
+    "by %s is a 415, whatever its bytes are",
+    async (coding) => {
+      const gzip = new Response('{"a":1}').body?.pipeThrough(new CompressionStream("gzip"));
+      for (const body of ['{"a":1}', await new Response(gzip).arrayBuffer()]) {
+        const response = await send(body, { ...json, "Content-Encoding": coding });
+        expect(response).toMatchObject({
+          status: 415,
+          body: { detail: "Send the JSON without Content-Encoding (identity)." },
+        });
+      }
+    },
+  );
+
+  test.each(["identity", "Identity", "", "identity, identity", ","])(
+    "by nothing (%j) is taken",
+    async (coding) => {
+      expect((await send('{"a":1}', { ...json, "Content-Encoding": coding })).status).toBe(200);
+    },
+  );
+});
+
 describe("numbers that a double keeps are taken:", () => {
   test.each([
     "0",

@@ -3,7 +3,8 @@ import { env } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { ConfigurationError } from "../../src/kernel/variables.ts";
 import { checkUpstreamSecret } from "../../src/outbound/header-secrets.ts";
-import { changeSchema, readDataSource, settingsOf, toOverride } from "../../src/outbound/upstreams.ts";
+import { changeSchema, settingsOf, toOverride } from "../../src/outbound/settings.ts";
+import { readDataSource } from "../../src/outbound/upstreams.ts";
 import { callForJson, captureLogs } from "../support/call.ts";
 import { parseUpstream, parseUpstreams } from "../support/upstreams.ts";
 
@@ -20,6 +21,7 @@ test("the defaults are as documented", () => {
     maxWaiters: 1000,
     maxWaitMs: 30_000,
     methods: ["GET", "HEAD"],
+    isChangedHere: false,
     pathPrefixes: ["/"],
     headers: {},
     requestHeaders: [],
@@ -66,6 +68,7 @@ test("every setting is read", () => {
     maxWaiters: 0,
     maxWaitMs: 0,
     methods: ["POST"],
+    isChangedHere: true,
     pathPrefixes: ["/v1/", "/v2/x/"],
     headers: { "X-Version": "1" },
     requestHeaders: ["x-api-key"],

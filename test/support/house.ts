@@ -31,6 +31,7 @@ export const FLOORS: string[][] = [
 const FOUNDATIONS = [
   "outbound/upstreams.ts",
   "outbound/header-secrets.ts",
+  "outbound/settings.ts",
   "outbound/demo.ts",
   "outbound/reserved-headers.ts",
 ];

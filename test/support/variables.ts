@@ -1,4 +1,6 @@
 /** The variables that the tests run with: open to localhost, and upstreams that behave in every way. */
+import { COST_UPSTREAMS } from "../../bench/cost/operations.ts";
+
 const SCRIPTED = { entrypoint: "ScriptedUpstream", cache_seconds: 0 };
 const CACHED = { entrypoint: "ScriptedUpstream" };
 const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
@@ -24,6 +26,7 @@ export const TEST_VARIABLES = {
     "http://127.0.0.1:1": "callback-nowhere",
   },
   UPSTREAMS: {
+    ...COST_UPSTREAMS,
     scripted: { ...SCRIPTED, concurrency: 5 },
     single: { ...SCRIPTED, concurrency: 1, max_waiters: 2 },
     impatient: { ...SCRIPTED, timeout_ms: 100 },

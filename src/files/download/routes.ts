@@ -1,6 +1,6 @@
 /** Routes that read, list, share and remove files. */
 import { createRoute, z } from "@hono/zod-openapi";
-import { createRouter, json, needs, problems, RESOURCE_POLICY } from "../../kernel/app.ts";
+import { createRouter, json, needs, openProblems, problems, RESOURCE_POLICY } from "../../kernel/app.ts";
 import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
 import { listFiles } from "../store/list.ts";
 import { fileIdSchema } from "../store/names.ts";
@@ -144,7 +144,7 @@ const downloadByLinkRoute = createRoute({
   request: { params: fileParams.extend({ token: z.string() }), query: readQuery },
   responses: {
     ...DOWNLOADS,
-    ...problems({
+    ...openProblems({
       403: "The link is not valid or has expired.",
       404: "There is no such file.",
       ...DOWNLOAD_PROBLEMS,

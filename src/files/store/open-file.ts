@@ -1,4 +1,5 @@
 /** Files, for the code of this Worker: `openFile` reads one from a task or a route. */
+import { countSubrequests } from "../../kernel/subrequests.ts";
 import type { FileRow, FoundFile } from "./schema.ts";
 import { callCatalogue, catalogueOf } from "./shards.ts";
 
@@ -45,6 +46,7 @@ export async function openFile(
 ): Promise<OpenFile | undefined> {
   const opened = await readCurrentVersion(env, id, async (row) => {
     const range = requested && resolveRange(requested, row);
+    countSubrequests({ internal: 1 });
     const object = await env.FILES.get(row.blob, range?.length ? { range } : {});
     return object && { range: range ?? { offset: 0, length: row.size }, body: object.body };
   });

@@ -1,4 +1,5 @@
 /** Header fields that several kinds of upload read. */
+import { rejectCodings } from "../../kernel/headers.ts";
 import { Problem } from "../../kernel/problem.ts";
 
 /**
@@ -17,14 +18,9 @@ export function readSize(headers: Headers, name: string): number | null {
  * would tell its readers that they have to decode it.
  */
 export function rejectContentCoding(headers: Pick<Headers, "get">, what = "file"): void {
-  const codings = (headers.get("Content-Encoding") ?? "")
-    .split(",")
-    .map((coding) => coding.trim().toLowerCase());
-  if (codings.every((coding) => coding === "" || coding === "identity")) return;
-  throw new Problem(
-    "unsupported-media",
+  rejectCodings(
+    headers,
     `Send the ${what} without Content-Encoding (identity): it is stored exactly as it arrives.`,
-    { headers: { "Accept-Encoding": "identity" } },
   );
 }
 

@@ -67,12 +67,10 @@ export async function callUnderPermit(
   const fields = { upstream: upstream.name, requestId, fence: permit.fence };
   const timing = () => ({ queuedMs: permit.queuedMs, upstreamMs: Date.now() - startedAtMs });
   try {
-    const { response, isRedirected, url } = await call(
-      caller.env,
-      upstream,
-      { ...request, body: startUpload(request, timeout) },
-      timeout,
-    );
+    const { body, sent } = startUpload(request, timeout);
+    const { response, isRedirected, url } = await call(caller.env, upstream, { ...request, body }, timeout);
+    // An upstream that refuses the request needs no more of it.
+    if (response.status < 400) await sent;
     const retryAtMs = readRetryAfter(response.headers, upstream);
     const result = {
       ...timing(),

@@ -21,7 +21,7 @@ import { contentLength } from "../client/content-length.ts";
 import { isConfigured, USER_AGENT } from "../client/headers.ts";
 import type { Upstream } from "../upstreams.ts";
 import { type Demands, initialAge, isUnchanged, lifetimeOf, readDemands } from "./freshness.ts";
-import { findPlace, forget, type Place, readStored, type Stored, writeStored } from "./store.ts";
+import { findPlace, type Place, readStored, type Stored, writeStored } from "./store.ts";
 
 /** What a stored response may depend on: these headers of a request are in its key. */
 const KEY_HEADERS = ["accept", "accept-encoding", "accept-language", "via"];
@@ -173,31 +173,6 @@ const sharingOf = (upstream: Upstream) => ({
   keyHeaders: KEY_HEADERS,
   isAuthorized: upstream.cacheSeconds === undefined && isConfigured(upstream, "authorization"),
 });
-
-/**
- * After a request that may have changed something, and whose response is no error, forgets what is stored for its URL
- * and for those that the response names (RFC 9111 §4.4), in this data centre.
- */
-export async function invalidate(
-  upstream: Upstream,
-  urls: readonly URL[],
-  { status, headers }: Response,
-): Promise<void> {
-  const [target] = urls;
-  if (upstream.cacheSeconds === 0 || status >= 400 || !target) return;
-  const named = ["location", "content-location"].flatMap((name) => {
-    const reference = headers.get(name);
-    const url = reference === null ? null : URL.parse(reference, urls.at(-1)?.href);
-    return url ? [url] : [];
-  });
-  const own = [...urls, ...named].filter((url) => url.origin === target.origin);
-  const hrefs = own.map((url) => url.href.replace(/#.*/s, ""));
-  try {
-    await forget(upstream, [...new Set(hrefs)]);
-  } catch (error) {
-    log("warn", "cache not writable", { upstream: upstream.name, ...errorFields(error) });
-  }
-}
 
 /**
  * The same body, with the length that is given. At its end `onWhole` gets all of it, unless it is too long. It is

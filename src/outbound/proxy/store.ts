@@ -6,13 +6,13 @@
  * settings included: after a deploy with another origin or another key, nothing of before is served.
  *
  * An upstream that can be changed through Sluice has a *generation* for each URL, a random id under a key that depends
- * on the URL only. It is part of the keys of all the responses of that URL, in whatever language or coding. Deleting
- * it makes all of them unreachable, also if one is on its way into the cache. If the Cache drops a generation, the
- * responses are fetched again.
+ * on the URL only, in whatever way it is written, and under whatever names its upstream is configured. It is part of
+ * the keys of all the responses of that URL, in whatever language or coding. Deleting it makes all of them unreachable,
+ * also if one is on its way into the cache. If the Cache drops a generation, the responses are fetched again.
  */
 import { createHash, randomUUID } from "node:crypto";
 import { z } from "zod";
-import { SAFE_METHODS, type Upstream } from "../upstreams.ts";
+import type { Upstream } from "../upstreams.ts";
 
 const headSchema = z.object({
   status: z.int(),
@@ -49,7 +49,11 @@ export async function findPlace(
   const generation =
     (await readGeneration(upstream, url)) ?? (isNew ? await beginGeneration(upstream, url) : undefined);
   if (generation === undefined) return undefined;
-  return { url, generation, key: keyOf(upstream, "response", url.href, generation, ...variant) };
+  return {
+    url,
+    generation,
+    key: keyOf(upstream.name, settingsOf(upstream), url.href, generation, ...variant),
+  };
 }
 
 export async function readStored({ key }: Place): Promise<Stored | undefined> {
@@ -71,27 +75,44 @@ export async function writeStored(upstream: Upstream, place: Place, { head, body
 }
 
 /** Makes everything that is stored for these URLs unreachable, in this data centre. */
-export async function forget(upstream: Upstream, urls: readonly string[]): Promise<void> {
-  await Promise.all(urls.map((url) => caches.default.delete(keyOf(upstream, "generation", url))));
+export async function forget(upstream: Upstream, urls: readonly URL[]): Promise<void> {
+  const keys = new Map(urls.map((url) => generationKey(upstream, url)).map((key) => [key.url, key]));
+  await Promise.all([...keys.values()].map((key) => caches.default.delete(key)));
 }
 
 /** An upstream that is only read has one generation, which costs no look-up. */
 async function readGeneration(upstream: Upstream, url: URL): Promise<string | undefined> {
-  if (upstream.methods.every((method) => SAFE_METHODS.includes(method))) return "only";
-  const found = await caches.default.match(keyOf(upstream, "generation", url.href));
+  if (!upstream.isChangedHere) return "only";
+  const found = await caches.default.match(generationKey(upstream, url));
   return found?.text();
 }
 
 async function beginGeneration(upstream: Upstream, url: URL): Promise<string> {
   const id = randomUUID();
   const response = new Response(id, { headers: { "cache-control": `max-age=${YEAR_S}` } });
-  await caches.default.put(keyOf(upstream, "generation", url.href), response);
+  await caches.default.put(generationKey(upstream, url), response);
   return id;
 }
 
-function keyOf(upstream: Upstream, ...parts: string[]): Request {
-  const hash = createHash("sha256").update(JSON.stringify([settingsOf(upstream), ...parts]));
-  return new Request(`https://cache.sluice.internal/${upstream.name}/${hash.digest("hex")}`);
+const generationKey = ({ target }: Upstream, url: URL): Request =>
+  keyOf("generation", JSON.stringify(target), plainForm(url));
+
+/**
+ * One form for all the ways to write a URL (RFC 3986 §6.2), and for some that only most servers take for the same: a
+ * slash more or less, encoded characters. To forget too much costs a call.
+ */
+function plainForm({ pathname, search }: URL): string {
+  const [path, query] = [pathname, search].map((part) =>
+    part.replaceAll(/%[0-9a-f]{2}/gi, (escape) =>
+      escape < "%8" ? decodeURIComponent(escape) : escape.toUpperCase(),
+    ),
+  );
+  return JSON.stringify([path?.split("/").filter((segment) => segment !== ""), query]);
+}
+
+function keyOf(...parts: string[]): Request {
+  const hash = createHash("sha256").update(JSON.stringify(parts));
+  return new Request(`https://cache.sluice.internal/${hash.digest("hex")}`);
 }
 
 const settings = new WeakMap<Upstream, string>();

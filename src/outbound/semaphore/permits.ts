@@ -16,7 +16,7 @@
  * within a class, no request is granted while an earlier one waits; no name has more than its share of the queue;
  * each fence is greater than every fence before it.
  */
-import type { Settings } from "../upstreams.ts";
+import type { Settings } from "../settings.ts";
 import { Breaker } from "./breaker.ts";
 import { FairQueue } from "./fair-queue.ts";
 import { HeldLeases } from "./held-leases.ts";

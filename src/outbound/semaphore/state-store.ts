@@ -1,4 +1,4 @@
-import type { Override } from "../upstreams.ts";
+import type { Override } from "../settings.ts";
 import type { PermitsState } from "./permit-types.ts";
 
 /** What must survive a restart besides the leases, as JSON in SQLite. A row is written only when it has changed. */

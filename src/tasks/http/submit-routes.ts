@@ -85,7 +85,7 @@ export const submitRoutes = createRouter().openapi(submitRoute, async (c) => {
   // Before anything is written: whatever is wrong with a header must change nothing.
   const key = parseKey(c.req.header("Idempotency-Key"));
   const waitS = waitOf(c);
-  const checked = checkSubmission(submission, (url) => checkCallbackUrl(c.env, url));
+  const checked = await checkSubmission(submission, (url) => checkCallbackUrl(c.env, url));
   const tasks = createTasks(checked, anyShard(c.executionCtx, readTaskSettings(c.env).regions), Date.now());
   // A batch is not waited for.
   const waitMs = Array.isArray(submission) ? 0 : (waitS ?? 0) * 1000;

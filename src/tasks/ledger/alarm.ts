@@ -1,8 +1,13 @@
 /**
  * The single alarm of a Durable Object, set to the earliest time that anyone has asked for. It is set in the same
  * turn as the write that needs it, so the two are committed together.
+ *
+ * Setting it costs a row, and asking what it is set to costs nothing. So it is only set when that changes anything.
  */
 import type { Registration } from "../../kernel/object-registry.ts";
+
+/** An alarm that is this late has been lost: the runtime gives one up that has failed too often. */
+export const OVERDUE_MS = 5_000;
 
 export class Alarm {
   readonly #ctx: DurableObjectState;
@@ -13,6 +18,15 @@ export class Alarm {
   constructor(ctx: DurableObjectState, registration: Pick<Registration, "ensure">) {
     this.#ctx = ctx;
     this.#registration = registration;
+  }
+
+  /** Learns what the alarm is set to. An alarm that has been lost counts as not set. */
+  async load(nowMs: number): Promise<void> {
+    const setToMs = await this.#ctx.storage.getAlarm();
+    const isLost = setToMs === null || setToMs < nowMs - OVERDUE_MS;
+    this.#setToMs = isLost ? Number.POSITIVE_INFINITY : setToMs;
+    // Set by a version that registered no object.
+    if (!isLost) this.#registration.ensure();
   }
 
   wakeAt(timeMs: number): void {

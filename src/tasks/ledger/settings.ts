@@ -8,6 +8,11 @@ const DAY_MS = 86_400_000;
 const MIN_DAYS_WITH_CALLBACKS = 3;
 const days = z.number().positive().max(3650);
 
+/** Default: what the Paid plan allows. */
+const limits = z
+  .strictObject({ external: z.int().min(10), total: z.int().min(100) })
+  .default({ external: 10_000, total: 10_000 });
+
 export const readTaskSettings = perEnv((env) => {
   const kept = readVariable(
     env,
@@ -25,6 +30,7 @@ export const readTaskSettings = perEnv((env) => {
       failed: Math.round(kept.failed * DAY_MS),
       cancelled: Math.round(kept.cancelled * DAY_MS),
     },
+    subrequestLimits: readVariable(env, "SUBREQUEST_LIMITS", limits),
     /** The regions whose shards take new tasks. Without any, the shards s0 to s3 take them. */
     regions: readVariable(env, "TASK_REGIONS", z.array(z.enum(LOCATION_HINTS)).default([])),
     /** 0: Sluice does not cut; the platform does. */

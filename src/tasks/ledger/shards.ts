@@ -1,4 +1,4 @@
-/** How the objects of the ledger are reached, and the problem that is returned when they cannot be. */
+/** How the objects that keep tasks and schedules are reached, and the problem that is returned when they cannot be. */
 import { errorFields, log } from "../../kernel/log.ts";
 import { registeredObjects } from "../../kernel/object-registry.ts";
 import { callObject, objectNamed } from "../../kernel/objects.ts";
@@ -12,6 +12,10 @@ export type Ledger = ReturnType<Env["TASK_LEDGER"]["getByName"]>;
 export function ledgerOn(env: Env, shard: string): Ledger {
   return objectNamed(env, "TASK_LEDGER", shard, { hint: regionOf(shard) });
 }
+
+/** There is exactly one scheduler. */
+export const SCHEDULER_NAME = "schedules";
+export const schedulerOf = (env: Env) => objectNamed(env, "SCHEDULER", SCHEDULER_NAME);
 
 export function ledgerOf(env: Env, taskId: string): Ledger | undefined {
   const shard = shardOf(taskId);

@@ -63,10 +63,10 @@ export async function callWithReports<T>(shard: string, call: (reports: Report[]
   }
 }
 
-/** Resolves when the ledger has the report. If the ledger cannot be reached, writes that to the log. */
-export async function deliver(env: Env, report: Report): Promise<void> {
+/** Whether the ledger has the report. If it cannot be reached, that is written to the log. */
+export async function deliver(env: Env, report: Report): Promise<boolean> {
   const shard = shardOf(report.taskId);
-  if (shard === undefined) return;
+  if (shard === undefined) return true;
   const outbox = outboxOf(shard);
   const pending: PendingReport = { report, isDelivered: false };
   if (outbox.isBusy) {
@@ -79,7 +79,7 @@ export async function deliver(env: Env, report: Report): Promise<void> {
     )
       await scheduler.wait(BATCH_WAIT_MS);
   }
-  if (pending.isDelivered) return;
+  if (pending.isDelivered) return true;
   outbox.pending = outbox.pending.filter((other) => other !== pending);
   try {
     await callObject(async () =>
@@ -90,7 +90,9 @@ export async function deliver(env: Env, report: Report): Promise<void> {
       taskId: report.taskId,
       ...errorFields(error),
     });
+    return false;
   }
+  return true;
 }
 
 /** Whether another call is carrying the report. */

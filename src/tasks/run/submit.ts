@@ -4,7 +4,8 @@
 
 import type { z } from "zod";
 import { callObject } from "../../kernel/objects.ts";
-import { cutWaiting, type Waiting } from "../../kernel/wait-until.ts";
+import { SubrequestCount } from "../../kernel/subrequests.ts";
+import { limitWaitUntil, type WaitUntil } from "../../kernel/wait-until.ts";
 import type { Claim, NewTask } from "../ledger/claim.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
 import { readTaskSettings } from "../ledger/settings.ts";
@@ -44,12 +45,12 @@ export const MAX_WAIT_S = 60;
  */
 export async function startTasks<const Inputs extends readonly z.ZodType[]>(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   starts: Starts<Inputs>,
 ): Promise<string[]> {
   const shard = anyShard(ctx, readTaskSettings(env).regions);
-  const tasks = starts.map(({ type, input }) =>
-    validateTask(type, input, newTaskId(shardOfType(type, shard))),
+  const tasks = await Promise.all(
+    starts.map(async ({ type, input }) => validateTask(type, input, newTaskId(shardOfType(type, shard)))),
   );
   for (const [name, part] of Map.groupBy(tasks, ({ id }) => shardOf(id) ?? ""))
     await submitTasks(env, ctx, name, part);
@@ -62,12 +63,12 @@ export async function startTasks<const Inputs extends readonly z.ZodType[]>(
  */
 export async function startTaskOnce<Input extends z.ZodType>(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   { type, input }: Start<Input>,
   key: string,
 ): Promise<string> {
   const shard = shardOfType(type, shardOfName(key));
-  const task = validateTask(type, input, taskIdOfKey(shard, key));
+  const task = await validateTask(type, input, taskIdOfKey(shard, key));
   await submitTasks(env, ctx, shard, [task]);
   return task.id;
 }
@@ -80,7 +81,7 @@ export async function enqueueOnce<Input extends z.ZodType>(
   key: string,
 ): Promise<string> {
   const shard = shardOfType(type, shardOfName(key));
-  const task = validateTask(type, input, taskIdOfKey(shard, key));
+  const task = await validateTask(type, input, taskIdOfKey(shard, key));
   await writeTasks(env, shard, [{ ...task, lane: null, pool: "tick" }]);
   return task.id;
 }
@@ -91,10 +92,10 @@ export async function getTask(env: Env, id: string): Promise<Task | undefined> {
 }
 
 /** As `toNewTask`. Throws if the type is not registered, or if the input does not fit it or is not JSON. */
-function validateTask(type: TaskType, input: unknown, id: string): NewTask {
+async function validateTask(type: TaskType, input: unknown, id: string): Promise<NewTask> {
   if (findTaskType(type.name) !== type) throw unregisteredTypeError(type.name);
   const text = toJson(input, "input");
-  const { error } = parseInput(type, text);
+  const { error } = await parseInput(type, text);
   if (error) throw error;
   return toNewTask(type, text, id);
 }
@@ -111,7 +112,7 @@ export function toNewTask(type: TaskType, input: string, id: string): NewTask {
  */
 export async function submitTasks(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   shard: string,
   tasks: NewTask[],
   responseMs = 0,
@@ -137,10 +138,19 @@ async function writeTasks(env: Env, shard: string, tasks: NewTask[]): Promise<(C
   return callObject(call);
 }
 
+/** What the tasks of one invocation have used together. */
+const counts = new WeakMap<WaitUntil, SubrequestCount>();
+
+function subrequestsOf(ctx: WaitUntil, env: Env): SubrequestCount {
+  const count = counts.get(ctx) ?? new SubrequestCount(readTaskSettings(env).subrequestLimits);
+  counts.set(ctx, count);
+  return count;
+}
+
 /** Runs the task in the invocation that submitted it. */
 function runInFastLane(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   claim: Claim,
   { type, input }: NewTask,
   requestedAtMs: number,
@@ -150,11 +160,12 @@ function runInFastLane(
   const limitMs = waitUntilCutMs || PLATFORM_LIMIT_MS;
   const invocation: Invocation = {
     env,
-    waiting: cutWaiting(ctx, waitUntilCutMs),
+    platform: limitWaitUntil(ctx, waitUntilCutMs),
     budgetMs: (limitMs * 5) / 6,
     graceMs: limitMs / 10,
     lifetimeMs,
+    subrequests: subrequestsOf(ctx, env),
   };
   const assignment = { type, input, attempt: 1, attemptStartedAtMs: Date.now(), steps: {} };
-  invocation.waiting.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);
+  invocation.platform.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);
 }

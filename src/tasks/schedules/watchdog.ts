@@ -7,10 +7,9 @@
 import { errorFields, log } from "../../kernel/log.ts";
 import { registeredObjects } from "../../kernel/object-registry.ts";
 import { lacksMethod, objectNamed } from "../../kernel/objects.ts";
-import { ledgerOn } from "../ledger/shards.ts";
+import { ledgerOn, SCHEDULER_NAME, schedulerOf } from "../ledger/shards.ts";
 import { isShard } from "../ledger/task-id.ts";
 import { declaredSchedules } from "./registry.ts";
-import { SCHEDULER_NAME, schedulerOf } from "./scheduler.ts";
 
 const MINUTE_MS = 60_000;
 

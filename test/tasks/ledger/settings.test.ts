@@ -10,6 +10,7 @@ const KEPT = { succeeded: 7, failed: 30, cancelled: 7 };
 test("days become milliseconds, and a cut of 0 leaves cutting to the platform", () => {
   expect(readTaskSettings(env)).toEqual({
     retentionMs: { succeeded: 7 * DAY_MS, failed: 30 * DAY_MS, cancelled: 7 * DAY_MS },
+    subrequestLimits: { external: 10_000, total: 10_000 },
     regions: [],
     waitUntilCutMs: 0,
   });
