@@ -28,7 +28,7 @@ import {
 } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
 import { callCatalogue, catalogueOf, newFileId } from "../store/shards.ts";
-import { readSize, rejectContentCoding } from "../store/upload-headers.ts";
+import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
 import { startTask, taskLink } from "../store/upload-task.ts";
 import { type FilePart, readForm } from "./form.ts";
 import { rejectPieces } from "./whole.ts";
@@ -173,6 +173,7 @@ function addNothingWasKept(error: unknown): Problem {
 function checkPutHeaders(headers: Headers): void {
   rejectPieces(headers);
   rejectContentCoding(headers);
+  rejectTransferEncoding(headers);
   // As curl sends it for `-X PUT -F`: whoever sends a form does not mean its boundaries to become part of the file.
   if (essenceOf(headers.get("Content-Type") ?? "") === "multipart/form-data") {
     throw new Problem(
