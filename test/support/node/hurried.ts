@@ -8,8 +8,8 @@ import { join, relative } from "node:path";
 const ROOT = join(import.meta.dirname, "../../..");
 
 export const HURRIED = {
-  "src/tasks/ledger/rules.ts": { LEASE_MS: 3_000 },
-  "src/tasks/run/submit.ts": { RESPONSE_MARGIN_MS: 1_000 },
+  "src/tasks/ledger/rules.ts": { LEASE_MS: 3_200 },
+  "src/tasks/run/submit.ts": { RESPONSE_MARGIN_MS: 500 },
   "src/outbound/client/acquire-permit.ts": { LEASE_MS: 4_000, MARGIN_MS: 500 },
 };
 
