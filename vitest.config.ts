@@ -59,9 +59,6 @@ export default defineConfig({
           globalSetup: ["test/support/node/workshop.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          // These tests start processes, and some must do something before a time-out of a second does. One that fails
-          // only because the machine was busy is tried once more, and shown as such.
-          retry: 1,
         },
       },
     ],
