@@ -53,6 +53,7 @@ export default defineConfig({
         test: {
           name: "node",
           include: inNode,
+          globalSetup: ["test/support/node/workshop.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           // These tests start processes, and some must do something before a time-out of a second does. One that fails

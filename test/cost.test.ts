@@ -1,6 +1,6 @@
 /** What operations cost on the simulated platform, with the limits of the Free plan: no more than bench/cost/budgets.ts says. */
 import { env, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { overBudget } from "../bench/cost/budgets.ts";
 import { measureOperation, OPERATIONS, type Site } from "../bench/cost/operations.ts";
 import { COST_TYPES } from "../bench/cost/types.ts";
@@ -12,6 +12,7 @@ import worker from "./support/worker.ts";
 
 keepQuiet();
 registerTaskTypes(COST_TYPES);
+beforeAll(() => platform.reset());
 afterAll(() => platform.reset());
 
 const settled: Promise<unknown>[] = [];

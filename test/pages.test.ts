@@ -14,10 +14,9 @@
  */
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { unstable_readConfig } from "wrangler";
 import { RECIPES } from "./recipes/recipes.ts";
-import { type DevServer, startDev, temporaryFolder } from "./support/dev-server.ts";
 import {
   anchorsOf,
   codeBlocksUnder,
@@ -28,6 +27,7 @@ import {
   type Page,
   readPages,
 } from "./support/markdown.ts";
+import { sharedServer } from "./support/node/built-worker.ts";
 
 const root = dirname(import.meta.dirname);
 const read = (path: string) => readFileSync(join(root, path), "utf8");
@@ -95,18 +95,8 @@ interface Document {
 }
 
 describe("described exactly once:", () => {
-  const storage = temporaryFolder();
-  let server: DevServer | undefined;
-  beforeAll(async () => {
-    server = await startDev(storage.path);
-  });
-  afterAll(async () => {
-    await server?.kill();
-    storage.remove();
-  });
-
   test("every route, and no route that does not exist", async () => {
-    const response = await fetch(`${server?.url}/openapi.json`);
+    const response = await fetch(`${(await sharedServer()).url}/openapi.json`);
     const { paths, tags } = (await response.json()) as Document;
     const ours = new Set(tags.map(({ name }) => name));
     const operations = Object.entries(paths).flatMap(([path, item]) =>

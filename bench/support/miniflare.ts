@@ -5,7 +5,7 @@
  * on disk that is removed at the end. With a fixed `storageDir` and `port`, a killed Worker can be started again with
  * the same state and address.
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { convertV4MiniflareOptions, type Json, Miniflare } from "miniflare";
 import { unstable_getMiniflareWorkerOptions } from "wrangler";
 import { findChildren } from "./memory.ts";
@@ -13,10 +13,10 @@ import { OWN_VARIABLES } from "./variables.ts";
 import { DIST, ROOT } from "./workerd.ts";
 
 export interface MiniflareOptions {
+  /** The built Worker. Default: the one of `npm run build`. */
+  main?: string | undefined;
   /** On 127.0.0.1. Default: any free one. */
   port?: number;
-  /** The built Worker. Default: the one of `npm run build`. */
-  main?: string;
   /** Where buckets and Durable Objects are stored. It is not removed. */
   storageDir?: string;
   /** Called with each log entry of the Worker and the runtime. Default: they go to the console. */
@@ -34,7 +34,7 @@ export interface RunningMiniflare extends AsyncDisposable {
 /** Starts the built Worker with all of its bindings. `vars` override OWN_VARIABLES and those of `wrangler.toml`. */
 export async function startMiniflare(
   vars: Record<string, Json>,
-  { port = 0, main = join(DIST, "index.js"), storageDir, onLog }: MiniflareOptions = {},
+  { main = join(DIST, "index.js"), port = 0, storageDir, onLog }: MiniflareOptions = {},
 ): Promise<RunningMiniflare> {
   const { workerOptions } = unstable_getMiniflareWorkerOptions(join(ROOT, "wrangler.toml"));
   const { modulesRules: _, ...options } = workerOptions; // the built Worker is a single module
@@ -47,6 +47,7 @@ export async function startMiniflare(
       {
         ...options,
         modules: true,
+        modulesRoot: dirname(main),
         scriptPath: main,
         bindings: Object.assign({}, options.bindings, OWN_VARIABLES, vars),
       },

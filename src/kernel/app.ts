@@ -125,9 +125,13 @@ interface ProblemResponse {
 /** For `createRoute`: the error responses of a route, by status, besides those that every closed route can give. */
 export function problems<Status extends number = never>(
   descriptions?: Record<Status, string>,
-): Record<Status | 401 | 403, ProblemResponse>;
+): Record<Status | 401 | 403 | 503, ProblemResponse>;
 export function problems(descriptions: Record<number, string> = {}): Record<number, ProblemResponse> {
-  const everywhere = { 401: "There is no token, or it is unknown.", 403: "The token lacks the scope." };
+  const everywhere = {
+    401: "There is no token, or it is unknown.",
+    403: "The token lacks the scope.",
+    503: "What keeps the data does not respond, with Retry-After; or a secret of this Sluice is missing or wrong.",
+  };
   return openProblems({ ...everywhere, ...descriptions });
 }
 

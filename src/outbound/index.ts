@@ -4,4 +4,4 @@ export { DemoUpstream } from "./demo.ts";
 export { fetchUpstream } from "./fetch-upstream.ts";
 export { outboundRoutes } from "./routes.ts";
 export { Semaphore } from "./semaphore/semaphore.ts";
-export { readDataSource, readUpstreams, type Upstream } from "./upstreams.ts";
+export { checkUpstreamSecrets, readDataSource, readUpstreams, type Upstream } from "./upstreams.ts";

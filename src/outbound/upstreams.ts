@@ -1,7 +1,10 @@
 /** The upstreams in the configuration: which APIs this Worker may call, how, and how hard. */
 import { z } from "zod";
+import { LOCATION_HINTS, type Region } from "../kernel/regions.ts";
+import { badSecret } from "../kernel/secrets.ts";
 import { ConfigurationError, perEnv, readVariable } from "../kernel/variables.ts";
 import { embeddedUpstreams } from "./demo.ts";
+import { type BadSecret, fillSecrets, HEADER_VALUE } from "./header-secrets.ts";
 import { isReservedInRequests, isReservedInResponses } from "./reserved-headers.ts";
 import { concurrencySchema, type Rate, rateSchema, toRate } from "./settings.ts";
 
@@ -10,11 +13,7 @@ export const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELET
 export const SAFE_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];
 type Method = (typeof METHODS)[number];
 
-const LOCATION_HINTS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
-
 const HEADER_NAME = /^[\w-]+$/;
-/** RFC 9110 §5.5, ASCII only. */
-const HEADER_VALUE = /^[\t\x20-\x7e]*$/;
 
 const exactOrigin = z.string().refine(isExactOrigin, {
   message: "must be exactly scheme, host and port, like https://api.example.com (http only for localhost)",
@@ -93,6 +92,8 @@ export interface Upstream {
   pathPrefixes: readonly string[];
   /** Set on every call, with secrets filled in. */
   headers: Readonly<Record<string, string>>;
+  /** A secret that `headers` lack: there can be no call. */
+  badSecret: BadSecret | undefined;
   /** Whether a GET may become a WebSocket. */
   websocket: boolean;
   /** Headers that travel besides those of every upstream, in lower case. */
@@ -103,19 +104,29 @@ export interface Upstream {
   cacheSeconds: number | undefined;
   retries: number;
   maxResponseBytes: number;
-  locationHint: (typeof LOCATION_HINTS)[number] | undefined;
+  locationHint: Region | undefined;
 }
 
 export const readUpstreams = perEnv((env): ReadonlyMap<string, Upstream> => {
-  const configured = readVariable(env, "UPSTREAMS", upstreamsSchema);
-  const changed = new Set(Object.values(configured).filter(mayBeChanged).map(placeOf));
+  const configured = readAllConfigured(env);
+  const changed = new Set(
+    configured
+      .map(({ raw }) => raw)
+      .filter(mayBeChanged)
+      .map(placeOf),
+  );
   return new Map(
-    Object.entries(configured).map(([name, raw]) => [
+    configured.map(({ at, name, raw }) => [
       name,
-      { ...toUpstream(env, name, raw), isChangedHere: changed.has(placeOf(raw)) },
+      { ...toUpstream(env, at, name, raw), isChangedHere: changed.has(placeOf(raw)) },
     ]),
   );
 });
+
+/** For the start: logs each secret that calls to some upstream lack. */
+export const checkUpstreamSecrets = (env: Env): void => {
+  for (const { badSecret: bad } of readUpstreams(env).values()) if (bad) badSecret(bad.name, bad.why);
+};
 
 /** What `GET /data` reads. */
 export const readDataSource = perEnv((env): { upstream: Upstream; path: string } => {
@@ -131,7 +142,32 @@ type Configured = z.output<typeof upstreamSchema>;
 const mayBeChanged = ({ methods }: Configured) => methods.some((method) => !SAFE_METHODS.includes(method));
 const placeOf = (raw: Configured) => JSON.stringify(targetOf(raw));
 
-function toUpstream(env: Env, name: string, raw: Configured): Omit<Upstream, "isChangedHere"> {
+/** The upstreams of UPSTREAMS and of every variable UPSTREAMS_…; a variable has at most 5 KB. */
+function readAllConfigured(env: Env): { at: string; name: string; raw: Configured }[] {
+  const variables = ["UPSTREAMS", ...Object.keys(env).filter((key) => /^UPSTREAMS_\w+$/.test(key))];
+  const all = variables.flatMap((variable) =>
+    Object.entries(readVariable(env, variable, upstreamsSchema)).map(([name, raw]) => ({
+      variable,
+      name,
+      raw,
+    })),
+  );
+  const names = new Set<string>();
+  return all.map(({ variable, name, raw }) => {
+    if (names.has(name))
+      throw new ConfigurationError(
+        `The variable ${variable} has an upstream "${name}", which exists already.`,
+      );
+    names.add(name);
+    return { at: `${variable}.${name}`, name, raw };
+  });
+}
+
+function toUpstream(env: Env, at: string, name: string, raw: Configured): Omit<Upstream, "isChangedHere"> {
+  const headers = Object.entries(raw.headers).map(([header, text]) => ({
+    header,
+    ...fillSecrets(env, `${at}.headers.${header}`, text),
+  }));
   return {
     name,
     target: targetOf(raw),
@@ -143,12 +179,8 @@ function toUpstream(env: Env, name: string, raw: Configured): Omit<Upstream, "is
     maxWaitMs: raw.max_wait_ms,
     methods: raw.methods,
     pathPrefixes: raw.path_prefixes,
-    headers: Object.fromEntries(
-      Object.entries(raw.headers).map(([header, text]) => [
-        header,
-        fillSecrets(env, `UPSTREAMS.${name}.headers.${header}`, text),
-      ]),
-    ),
+    headers: Object.fromEntries(headers.map(({ header, value }) => [header, value])),
+    badSecret: headers.find(({ bad }) => bad !== undefined)?.bad,
     websocket: raw.websocket,
     requestHeaders: raw.request_headers,
     responseHeaders: raw.response_headers,
@@ -164,23 +196,6 @@ function toUpstream(env: Env, name: string, raw: Configured): Omit<Upstream, "is
 function targetOf({ origin, service, entrypoint }: Configured): Upstream["target"] {
   if (origin !== undefined) return { origin };
   return service === undefined ? { entrypoint: entrypoint ?? "" } : { service };
-}
-
-/** Replaces the names of secrets in a header value, as in `Bearer ${WEATHER_KEY}`, with the secrets. */
-function fillSecrets(env: Env, at: string, text: string): string {
-  return text.replaceAll(/\$\{(\w+)\}/g, (_match, name: string) => {
-    const secret: unknown = Reflect.get(env, name);
-    if (typeof secret !== "string" || secret === "") {
-      throw new ConfigurationError(
-        `The variable ${at} names the secret ${name}, which is not set: put it into .dev.vars, or, deployed, ` +
-          `run: npx wrangler secret put ${name}`,
-      );
-    }
-    if (HEADER_VALUE.test(secret)) return secret;
-    throw new ConfigurationError(
-      `The variable ${at} names the secret ${name}, which is not a valid header value.`,
-    );
-  });
 }
 
 function isExactOrigin(text: string): boolean {

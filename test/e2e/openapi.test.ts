@@ -9,30 +9,22 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { createConfig, lintFromString } from "@redocly/openapi-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startDev, temporaryFolder } from "../support/dev-server.ts";
+import { temporaryFolder } from "../support/dev-server.ts";
+import { sharedServer } from "../support/node/built-worker.ts";
 
 interface Document {
   tags: { name: string }[];
   paths: Record<string, Record<string, { tags?: string[] }>>;
 }
 
-const storage = temporaryFolder();
 const desk = temporaryFolder();
 let document: Document;
 
 beforeAll(async () => {
-  const server = await startDev(storage.path);
-  try {
-    const response = await fetch(`${server.url}/openapi.json`);
-    document = withoutOthers(await response.json());
-  } finally {
-    await server.kill();
-  }
+  const { url } = await sharedServer();
+  document = withoutOthers(await (await fetch(`${url}/openapi.json`)).json());
 });
-afterAll(() => {
-  storage.remove();
-  desk.remove();
-});
+afterAll(() => desk.remove());
 
 function withoutOthers({ tags, paths, ...rest }: Document): Document {
   const names = new Set(tags.map(({ name }) => name));

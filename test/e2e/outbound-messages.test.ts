@@ -4,24 +4,24 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { Workerd } from "../../bench/support/workerd.ts";
-import { startBuilt } from "../support/node/built-worker.ts";
+import { type Server, startOnWorkerd } from "../support/node/built-worker.ts";
 import { listen, type RawServer, type Received, send } from "../support/node/raw-http.ts";
 
 const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
 const OK = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
 
 let upstream: RawServer;
-let sluice: Workerd;
+let sluice: Server;
 let respond: (request: Received) => void;
 
 beforeAll(async () => {
   upstream = await listen((request) => respond(request));
   const raw = { origin: upstream.origin, methods: METHODS, retries: 0 };
-  sluice = await startBuilt({ raw, hasty: { ...raw, timeout_ms: 300 }, calm: { ...raw, timeout_ms: 2000 } });
+  sluice = await startOnWorkerd({
+    UPSTREAMS: { raw, hasty: { ...raw, timeout_ms: 300 }, calm: { ...raw, timeout_ms: 2000 } },
+  });
 });
 afterAll(async () => {
-  await sluice?.stop();
   await upstream?.[Symbol.asyncDispose]();
 });
 beforeEach(() => {

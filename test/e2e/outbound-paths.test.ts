@@ -4,29 +4,29 @@ import { createServer, request as httpRequest, type IncomingMessage } from "node
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Workerd } from "../../bench/support/workerd.ts";
-import { startBuilt } from "../support/node/built-worker.ts";
+import { type Server, startOnWorkerd } from "../support/node/built-worker.ts";
 
 const seen: string[] = [];
 const upstream = createServer((request, response) => {
   seen.push(request.url ?? "");
   response.end("ok");
 });
-let sluice: Workerd;
+let sluice: Server;
 
 beforeAll(async () => {
   await new Promise<void>((resolve) => upstream.listen(0, "127.0.0.1", resolve));
   const { port } = upstream.address() as AddressInfo;
   const origin = `http://127.0.0.1:${port}`;
-  sluice = await startBuilt({
-    plain: { origin },
-    narrow: { origin, path_prefixes: ["/v1/"] },
-    encoded: { origin, path_prefixes: ["/v1/"], encoded_slashes: true },
+  sluice = await startOnWorkerd({
+    UPSTREAMS: {
+      plain: { origin },
+      narrow: { origin, path_prefixes: ["/v1/"] },
+      encoded: { origin, path_prefixes: ["/v1/"], encoded_slashes: true },
+    },
   });
 });
 afterAll(async () => {
   upstream.close();
-  await sluice?.stop();
 });
 
 /** The status of a GET whose request target is exactly this, and its body. */

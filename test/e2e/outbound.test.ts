@@ -6,7 +6,7 @@ import { createServer, request as httpRequest, type IncomingMessage } from "node
 import type { AddressInfo } from "node:net";
 import { brotliCompressSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { asFlags, type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
+import { type Server, startOnMiniflare } from "../support/node/built-worker.ts";
 
 const TEXT = Buffer.from("hello world ".repeat(20_000));
 const CODED = {
@@ -45,22 +45,16 @@ const upstream = createServer((request, response) => {
   response.end(request.method === "HEAD" ? undefined : part);
 });
 
-const storage = temporaryFolder();
-let server: DevServer = { url: "", output: () => "", kill: async () => {} };
+let server: Server;
 
 beforeAll(async () => {
   await new Promise<void>((resolve) => upstream.listen(0, "127.0.0.1", resolve));
   const { port } = upstream.address() as AddressInfo;
   const api = { origin: `http://127.0.0.1:${port}`, methods: ["GET", "HEAD", "POST"] };
-  server = await startDev(
-    storage.path,
-    asFlags({ UPSTREAMS: JSON.stringify({ api, demo: { entrypoint: "DemoUpstream" } }) }),
-  );
+  server = await startOnMiniflare({ UPSTREAMS: { demo: { entrypoint: "DemoUpstream" }, api } });
 });
 afterAll(async () => {
   upstream.close();
-  await server.kill();
-  storage.remove();
 });
 
 interface Got {

@@ -1,8 +1,7 @@
 /** WebSockets through `/fetch`, between a client and a server of another implementation than the runtime's. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import type { Workerd } from "../../bench/support/workerd.ts";
-import { startBuilt } from "../support/node/built-worker.ts";
+import { type Server, startOnWorkerd } from "../support/node/built-worker.ts";
 import { send } from "../support/node/raw-http.ts";
 import {
   type End,
@@ -18,19 +17,20 @@ const eventually = <T>(read: () => T) => expect.poll(read, { timeout: 10_000 });
 const LEASE_MS = 15_000;
 
 let server: WebSocketServer;
-let sluice: Workerd;
+let sluice: Server;
 
 beforeAll(async () => {
   server = await listenForWebSockets();
   const { origin } = server;
-  sluice = await startBuilt({
-    live: { origin, websocket: true },
-    none: { origin },
-    gone: { origin: "http://127.0.0.1:1", websocket: true, retries: 0 },
+  sluice = await startOnWorkerd({
+    UPSTREAMS: {
+      live: { origin, websocket: true },
+      none: { origin },
+      gone: { origin: "http://127.0.0.1:1", websocket: true, retries: 0 },
+    },
   });
 });
 afterAll(async () => {
-  await sluice?.stop();
   await server?.[Symbol.asyncDispose]();
 });
 

@@ -369,3 +369,19 @@ describe("on every route of the document,", () => {
     }
   });
 });
+
+test.each(["gzip", "X-GZIP", "br", "identity, deflate"])(
+  "JSON in %s is a 415, whatever its bytes are",
+  async (coding) => {
+    const headers = { "Content-Type": "application/json", "Content-Encoding": coding };
+    for (const body of ["{}", new Uint8Array([0x1f, 0x8b, 8])]) {
+      const { status, body: problem } = await send(body, headers);
+      expect([status, problem.detail]).toEqual([415, expect.stringContaining("without Content-Encoding")]);
+    }
+  },
+);
+
+test.each(["", "identity", "Identity, identity"])("JSON in the coding %j is as it is", async (coding) => {
+  const headers = { "Content-Type": "application/json", "Content-Encoding": coding };
+  expect(await send("[1]", headers)).toMatchObject({ status: 200, body: { body: [1] } });
+});

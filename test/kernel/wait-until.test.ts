@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { cutWaiting } from "../../src/kernel/wait-until.ts";
+import { limitWaitUntil } from "../../src/kernel/wait-until.ts";
 
 /** A platform that records what it is asked to wait for. */
 function platform() {
@@ -11,7 +11,7 @@ const never = new Promise<never>(() => {});
 
 test("without a limit, the platform gets the promise itself", () => {
   const ctx = platform();
-  cutWaiting(ctx, 0).waitUntil(never);
+  limitWaitUntil(ctx, 0).waitUntil(never);
   expect(ctx.awaited).toEqual([never]);
   expect(ctx.awaited[0]).toBe(never);
 });
@@ -19,23 +19,23 @@ test("without a limit, the platform gets the promise itself", () => {
 describe("with a limit, the platform waits", () => {
   test("until the limit, counted from the call, for what never ends", async () => {
     const ctx = platform();
-    const waiting = cutWaiting(ctx, 60);
+    const limited = limitWaitUntil(ctx, 60);
     await scheduler.wait(40);
     const calledAtMs = performance.now();
-    waiting.waitUntil(never);
+    limited.waitUntil(never);
     await ctx.awaited[0];
     expect(performance.now() - calledAtMs).toBeGreaterThanOrEqual(55);
   });
 
   test("only until the end of what ends before the limit", async () => {
     const ctx = platform();
-    cutWaiting(ctx, 3_600_000).waitUntil(Promise.resolve("done"));
+    limitWaitUntil(ctx, 3_600_000).waitUntil(Promise.resolve("done"));
     expect(await ctx.awaited[0]).toBe("done");
   });
 
   test("and sees a rejection, as it does without a limit", async () => {
     const ctx = platform();
-    cutWaiting(ctx, 3_600_000).waitUntil(Promise.reject(new RangeError("too far")));
+    limitWaitUntil(ctx, 3_600_000).waitUntil(Promise.reject(new RangeError("too far")));
     await expect(ctx.awaited[0]).rejects.toThrow(RangeError);
   });
 });

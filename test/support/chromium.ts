@@ -21,11 +21,17 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
   "--disable-extensions",
+  "--disable-features=BackForwardCache,SpareRendererForSitePerProcess",
+  "--renderer-process-limit=1",
   "--mute-audio",
   "--remote-debugging-port=0",
   // Nothing but this machine can be reached, also under the name of somebody else.
   "--host-resolver-rules=MAP rebound.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 ];
+
+/** How long a document may take to show what a visit waits for. */
+const MAX_WAIT_MS = 10_000;
+const POLL_MS = 30;
 
 type Message = {
   id?: number;
@@ -51,6 +57,8 @@ export class Chromium {
   readonly #answers = new Map<number, (message: Message) => void>();
   readonly #listeners = new Set<(message: Message) => void>();
   #lastId = 0;
+  /** The session of its tab. */
+  #tab = "";
 
   private constructor(socket: WebSocket, close: () => Promise<void>) {
     this.#socket = socket;
@@ -82,7 +90,7 @@ export class Chromium {
       const socket = new WebSocket(url);
       await once(socket, "open");
       child.stderr.resume();
-      return new Chromium(socket, close);
+      return new Chromium(socket, close).#openTab();
     }
     await close();
     throw new Error("Chromium has ended");
@@ -93,12 +101,11 @@ export class Chromium {
     await this.#close();
   }
 
-  /** Opens the URL in a new tab, and evaluates the expression, repeatedly until it is not undefined or 5 s are over. */
+  /**
+   * Sends its tab to the URL, and evaluates the expression there, repeatedly until it is not undefined or `MAX_WAIT_MS`
+   * are over. All visits are in one tab: most of what a new one costs is its process.
+   */
   async visit(url: string, expression: string): Promise<Visit> {
-    const { browserContextId } = await this.#call("Target.createBrowserContext");
-    const { targetId } = await this.#call("Target.createTarget", { url: "about:blank", browserContextId });
-    const { sessionId } = await this.#call("Target.attachToTarget", { targetId, flatten: true });
-    const call = async (method: string, params: object = {}) => this.#call(method, params, String(sessionId));
     const visit: Visit = { isDownload: false, messages: [], value: undefined };
     const listener = ({ method, params = {} }: Message) => {
       if (method === "Browser.downloadWillBegin") visit.isDownload = true;
@@ -106,24 +113,34 @@ export class Chromium {
     };
     this.#listeners.add(listener);
     try {
-      await this.#call("Browser.setDownloadBehavior", {
-        behavior: "deny",
-        browserContextId,
-        eventsEnabled: true,
-      });
-      await call("Log.enable");
-      await call("Page.enable");
-      const { isDownload } = await call("Page.navigate", { url });
+      // Responds when the tab shows the document, or when it is clear that it will not.
+      const { isDownload } = await this.#call("Page.navigate", { url }, this.#tab);
       visit.isDownload ||= isDownload === true;
-      for (let tries = 0; tries < 50 && visit.value === undefined && !visit.isDownload; tries++) {
-        await new Promise((resolve) => setTimeout(resolve, 100));
-        visit.value = await evaluate(call, expression);
+      const untilMs = Date.now() + MAX_WAIT_MS;
+      while (!visit.isDownload && visit.value === undefined && Date.now() < untilMs) {
+        visit.value = await this.#evaluate(expression);
+        if (visit.value === undefined) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       }
       return visit;
     } finally {
       this.#listeners.delete(listener);
-      await this.#call("Target.disposeBrowserContext", { browserContextId });
     }
+  }
+
+  /** Opens the tab. Nothing that a visit leaves in the cache or in the history is there for the next. */
+  async #openTab(): Promise<this> {
+    await this.#call("Browser.setDownloadBehavior", { behavior: "deny", eventsEnabled: true });
+    const { targetId } = await this.#call("Target.createTarget", { url: "about:blank" });
+    const { sessionId } = await this.#call("Target.attachToTarget", { targetId, flatten: true });
+    this.#tab = String(sessionId);
+    for (const domain of ["Log", "Page", "Network"]) await this.#call(`${domain}.enable`, {}, this.#tab);
+    await this.#call("Network.setCacheDisabled", { cacheDisabled: true }, this.#tab);
+    return this;
+  }
+
+  async #evaluate(expression: string): Promise<unknown> {
+    const { result } = await this.#call("Runtime.evaluate", { expression, returnByValue: true }, this.#tab);
+    return (result as { value?: unknown } | undefined)?.value;
   }
 
   async #call(method: string, params: object = {}, sessionId?: string): Promise<Record<string, unknown>> {
@@ -135,11 +152,4 @@ export class Chromium {
     if (error) throw new Error(`${method}: ${error.message}`);
     return result as Record<string, unknown>;
   }
-}
-
-type Call = (method: string, params: object) => Promise<Record<string, unknown>>;
-
-async function evaluate(call: Call, expression: string): Promise<unknown> {
-  const { result } = await call("Runtime.evaluate", { expression, returnByValue: true });
-  return (result as { value?: unknown } | undefined)?.value;
 }

@@ -24,6 +24,22 @@ export function rejectContentCoding(headers: Pick<Headers, "get">, what = "file"
   );
 }
 
+/** Names of content as it is (RFC 2045 §6.2). */
+export const UNENCODED = ["binary", "8bit", "7bit"];
+
+/**
+ * Throws a `Problem` 415 if the header of a request says that its bytes are in an encoding of mail, such as base64. HTTP
+ * has none (RFC 9112 §7): whoever says so has encoded the bytes, and they would be stored like that.
+ */
+export function rejectTransferEncoding(headers: Headers): void {
+  const encoding = (headers.get("Content-Transfer-Encoding") ?? "").trim().toLowerCase();
+  if (encoding === "" || UNENCODED.includes(encoding)) return;
+  throw new Problem(
+    "unsupported-media",
+    "Send the bytes as they are, without Content-Transfer-Encoding. Only a part of a form may have one.",
+  );
+}
+
 /** Metadata of tus that is read here, as UTF-8. All other values may be any bytes. */
 const TEXT_KEYS = ["filename", "name", "filetype", "type", "expires_in", "task"];
 

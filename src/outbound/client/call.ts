@@ -3,6 +3,7 @@
  * strictly as the first one, and no credentials leave the upstream's origin.
  */
 import { exports } from "cloudflare:workers";
+import { countSubrequests } from "../../kernel/subrequests.ts";
 import { ConfigurationError } from "../../kernel/variables.ts";
 import type { Upstream } from "../upstreams.ts";
 import { asCoded } from "./coding.ts";
@@ -107,6 +108,7 @@ async function send(
 ): Promise<Response> {
   // Apart, since what this throws is no fault of the upstream.
   const request = new Request(url, { method, headers, body, redirect: "manual", signal });
+  countSubrequests({ external: 1 });
   try {
     // A coded body passes as it is (coding.ts).
     return await fetcher.fetch(request, { encodeResponseBody: "manual" });

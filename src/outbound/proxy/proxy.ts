@@ -16,6 +16,7 @@ import { callWithRetries, type UpstreamResponse } from "../client/retries.ts";
 import { serverTiming } from "../client/server-timing.ts";
 import type { RequestBody } from "../client/upload.ts";
 import { addHandshake, asksForWebSocket, checkWebSocket, openedWebSocket } from "../client/websocket.ts";
+import { checkUpstreamSecret } from "../header-secrets.ts";
 import { METHODS, type Upstream } from "../upstreams.ts";
 import {
   type CacheStatus,
@@ -80,6 +81,7 @@ async function exchange(
   if (forwards === 0) return { response: optionsOf(upstream), url: targetOf(upstream, rest.path) };
   checkMethod(upstream, rest.method);
   const url = targetOf(upstream, rest.path);
+  checkUpstreamSecret(upstream);
   const isWebSocket = asksForWebSocket(rest.method, rest.headers);
   if (isWebSocket) checkWebSocket(upstream, rest.headers, sender);
   const via = pseudonymOf(caller.env);

@@ -47,6 +47,6 @@ export class StateStore {
   }
 
   #write(name: string, value: unknown): void {
-    this.#sql.exec("INSERT OR REPLACE INTO note VALUES (?, ?)", name, JSON.stringify(value));
+    this.#sql.exec("INSERT OR REPLACE INTO note (name, json) VALUES (?, ?)", name, JSON.stringify(value));
   }
 }

@@ -2,7 +2,7 @@
  * One run of a task, in either lane: the task's code, and beside it the heartbeats that keep the claim.
  *
  * A run is interrupted when the task is cancelled, when the attempt's time is over, when the invocation will not last
- * longer, and when the claim is lost. The code learns of it through its signal and through every call on its context.
+ * longer or may not make many more subrequests, and when the claim is lost. The code learns of it through its signal and through every call on its context.
  * Code that does not stop within the grace period is abandoned: from then on, nothing it does reaches the ledger. Its
  * report says until when it may keep working, and no other run of the task begins before that.
  *
@@ -15,8 +15,9 @@
  */
 import { cleanText } from "../../kernel/clean-url.ts";
 import { describeError, errorFields } from "../../kernel/log.ts";
-import type { Waiting } from "../../kernel/wait-until.ts";
-import type { Assignment, Claim } from "../ledger/claim.ts";
+import { countedBy, isSubrequestLimit, type SubrequestCount } from "../../kernel/subrequests.ts";
+import type { WaitUntil } from "../../kernel/wait-until.ts";
+import type { Assignment, Claim, Report } from "../ledger/claim.ts";
 import type { Outcome, TaskError } from "../ledger/task-state.ts";
 import { NonRetryableError, type TaskContext, type TaskType } from "../types/define.ts";
 import { parseInput } from "../types/input.ts";
@@ -30,13 +31,16 @@ import { Interruption, type Run } from "./run.ts";
 /** The invocation that a task runs in, and how long it lasts. */
 export interface Invocation {
   env: Env;
-  waiting: Waiting;
+  platform: WaitUntil;
   /** After this time the task is handed over. */
   budgetMs: number;
   /** How long interrupted code may take to stop. */
   graceMs: number;
   /** After this time nothing in the invocation runs any longer. */
   lifetimeMs: number;
+  subrequests: SubrequestCount;
+  /** Keeps a report that could not be delivered. Without it, such a report is lost, and the lease must expire. */
+  keepReport?: (report: Report) => void;
 }
 
 /** Whether the task's code ended or was abandoned. */
@@ -60,8 +64,9 @@ export function startRun(
   requestedAtMs: number,
 ): RunHandle {
   const interrupt = new AbortController();
-  const run: Run = { env: invocation.env, waiting: invocation.waiting, claim, assignment, interrupt };
-  return { interrupt, done: executeRun(invocation, run, requestedAtMs) };
+  const run: Run = { env: invocation.env, platform: invocation.platform, claim, assignment, interrupt };
+  const done = countedBy(invocation.subrequests, async () => executeRun(invocation, run, requestedAtMs));
+  return { interrupt, done };
 }
 
 /** What became of the task's code. */
@@ -75,6 +80,9 @@ async function executeRun(invocation: Invocation, run: Run, requestedAtMs: numbe
   const { signal } = run.interrupt;
   const { context, settle, end, flush, log } = createContext(run);
   const stopHeartbeats = startHeartbeats(invocation.budgetMs, run, requestedAtMs);
+  const stopWatching = invocation.subrequests.watch(() =>
+    run.interrupt.abort(new Interruption("hand-over", "The invocation has few subrequests left.")),
+  );
   const abandoned = abandonAfterGrace(signal, invocation.graceMs);
   const ending = await Promise.race([executeCode(run.assignment, context), abandoned]);
   // What interrupts the run from here on is not the cause of its ending.
@@ -85,11 +93,13 @@ async function executeRun(invocation: Invocation, run: Run, requestedAtMs: numbe
     ending.kind === "abandoned" || (outcome?.kind !== "succeeded" && (await isFirst(abandoned, settle())));
   end();
   stopHeartbeats();
+  stopWatching();
   await flush();
   logOutcome(log, ending, interruption, outcome);
   if (outcome) {
     const { claim, env } = run;
-    await deliver(env, isAbandoned ? { ...claim, outcome, busyUntilMs: diesAtMs } : { ...claim, outcome });
+    const report = isAbandoned ? { ...claim, outcome, busyUntilMs: diesAtMs } : { ...claim, outcome };
+    if (!(await deliver(env, report))) invocation.keepReport?.(report);
   }
   return isAbandoned ? "abandoned" : "ended";
 }
@@ -151,6 +161,8 @@ export function outcomeOf(ending: Ending, interruption: Interruption | undefined
     return { kind: "failed", error: { name, message: interruption.message }, isFinal: false };
   }
   const error = ending.kind === "threw" ? ending.error : undefined;
+  // Subrequests that nobody counted. It is the invocation that is used up, and not the task.
+  if (isSubrequestLimit(error)) return { kind: "handed-over", notBeforeMs: 0 };
   return { kind: "failed", error: describeFailure(error), isFinal: isFinalError(error) };
 }
 

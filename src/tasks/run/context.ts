@@ -89,7 +89,7 @@ export function createContext(run: Run): RunContext {
       activity.touch();
       writeLog(level, message, fields);
     },
-    waitUntil: (promise) => run.waiting.waitUntil(promise),
+    waitUntil: (promise) => run.platform.waitUntil(promise),
   };
   // Without a reason of its own: the runtime would read the stack of an error, and code may have made that throw.
   const end = () => ending.abort();

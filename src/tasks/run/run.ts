@@ -1,5 +1,5 @@
 /** One run of a task, and the reasons for which it is interrupted. */
-import type { Waiting } from "../../kernel/wait-until.ts";
+import type { WaitUntil } from "../../kernel/wait-until.ts";
 import type { Assignment, Claim } from "../ledger/claim.ts";
 
 /** Why a run must end before its code has ended. Every call on the context throws it from then on. */
@@ -20,7 +20,7 @@ export interface Run {
   env: Env;
   claim: Claim;
   assignment: Assignment;
-  waiting: Waiting;
+  platform: WaitUntil;
   /** Aborted with an `Interruption`. */
   interrupt: AbortController;
 }

@@ -3,8 +3,9 @@
  */
 
 import type { z } from "zod";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
-import { cutWaiting, type Waiting } from "../../kernel/wait-until.ts";
+import { callObject } from "../../kernel/objects.ts";
+import { SubrequestCount } from "../../kernel/subrequests.ts";
+import { limitWaitUntil, type WaitUntil } from "../../kernel/wait-until.ts";
 import type { Claim, NewTask } from "../ledger/claim.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
 import { readTaskSettings } from "../ledger/settings.ts";
@@ -44,10 +45,10 @@ export const MAX_WAIT_S = 60;
  */
 export async function startTasks<const Inputs extends readonly z.ZodType[]>(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   starts: Starts<Inputs>,
 ): Promise<string[]> {
-  const shard = anyShard();
+  const shard = anyShard(ctx, readTaskSettings(env).regions);
   const tasks = await Promise.all(
     starts.map(async ({ type, input }) => validateTask(type, input, newTaskId(shardOfType(type, shard)))),
   );
@@ -62,7 +63,7 @@ export async function startTasks<const Inputs extends readonly z.ZodType[]>(
  */
 export async function startTaskOnce<Input extends z.ZodType>(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   { type, input }: Start<Input>,
   key: string,
 ): Promise<string> {
@@ -86,7 +87,7 @@ export async function enqueueOnce<Input extends z.ZodType>(
 }
 
 export async function getTask(env: Env, id: string): Promise<Task | undefined> {
-  const row = await retry(async () => ledgerOf(env, id)?.getTask(id), RESTART_PAUSES_MS);
+  const row = await callObject(async () => ledgerOf(env, id)?.getTask(id));
   return row ? toTask(row) : undefined;
 }
 
@@ -111,7 +112,7 @@ export function toNewTask(type: TaskType, input: string, id: string): NewTask {
  */
 export async function submitTasks(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   shard: string,
   tasks: NewTask[],
   responseMs = 0,
@@ -134,13 +135,22 @@ export async function submitTasks(
 async function writeTasks(env: Env, shard: string, tasks: NewTask[]): Promise<(Claim | null)[]> {
   const call = async () =>
     callWithReports(shard, async (reports) => ledgerOn(env, shard).submit(tasks, reports));
-  return retry(call, RESTART_PAUSES_MS);
+  return callObject(call);
+}
+
+/** What the tasks of one invocation have used together. */
+const counts = new WeakMap<WaitUntil, SubrequestCount>();
+
+function subrequestsOf(ctx: WaitUntil, env: Env): SubrequestCount {
+  const count = counts.get(ctx) ?? new SubrequestCount(readTaskSettings(env).subrequestLimits);
+  counts.set(ctx, count);
+  return count;
 }
 
 /** Runs the task in the invocation that submitted it. */
 function runInFastLane(
   env: Env,
-  ctx: Waiting,
+  ctx: WaitUntil,
   claim: Claim,
   { type, input }: NewTask,
   requestedAtMs: number,
@@ -150,11 +160,12 @@ function runInFastLane(
   const limitMs = waitUntilCutMs || PLATFORM_LIMIT_MS;
   const invocation: Invocation = {
     env,
-    waiting: cutWaiting(ctx, waitUntilCutMs),
+    platform: limitWaitUntil(ctx, waitUntilCutMs),
     budgetMs: (limitMs * 5) / 6,
     graceMs: limitMs / 10,
     lifetimeMs,
+    subrequests: subrequestsOf(ctx, env),
   };
   const assignment = { type, input, attempt: 1, attemptStartedAtMs: Date.now(), steps: {} };
-  invocation.waiting.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);
+  invocation.platform.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);
 }

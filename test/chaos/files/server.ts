@@ -16,6 +16,8 @@ const TRY_AGAIN_MS = 5;
 const START_TRIES = 5;
 
 export interface ServerOptions {
+  /** The built Worker. Default: the one of `npm run build`. */
+  main?: string | undefined;
   /** Each kill resets the storage to its state at the first kill. */
   isForgetful: boolean;
   onLine: (line: string) => void;
@@ -52,6 +54,7 @@ export class Server implements AsyncDisposable {
     for (let tries = 1; this.#running === undefined; tries++) {
       try {
         this.#running = await startMiniflare(VARS, {
+          main: this.#options.main,
           port: this.#port,
           storageDir: this.storage,
           onLog: ({ message }) => this.#options.onLine(message),

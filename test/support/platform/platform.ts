@@ -47,8 +47,8 @@ class Platform {
   /** The bytes that are on their way to R2 now, and the most there have been at once. */
   uploadBytes = 0;
   maxUploadBytes = 0;
-  #running = 0;
-  #ranAtMs = 0;
+  /** Invocations at work since the last reset: those from before it may never end. */
+  #work = { running: 0, endedAtMs: 0 };
 
   reset(): void {
     this.limits = PAID;
@@ -58,6 +58,7 @@ class Platform {
     this.edgeCompresses = false;
     this.total = { ...NO_USAGE };
     this.maxUploadBytes = this.uploadBytes;
+    this.#work = { running: 0, endedAtMs: 0 };
   }
 
   count(usage: Partial<Usage>): void {
@@ -74,17 +75,18 @@ class Platform {
   /** Counts a promise as work of an invocation, until it settles. */
   track(work: unknown): void {
     if (!(work instanceof Promise)) return;
-    this.#running++;
+    const counted = this.#work;
+    counted.running++;
     const end = () => {
-      this.#running--;
-      this.#ranAtMs = Date.now();
+      counted.running--;
+      counted.endedAtMs = Date.now();
     };
     work.then(end, end);
   }
 
   /** Whether no invocation has been at work for a moment, in which an alarm that is due would have begun. */
   get isIdle(): boolean {
-    return this.#running === 0 && Date.now() - this.#ranAtMs > 300;
+    return this.#work.running === 0 && Date.now() - this.#work.endedAtMs > 300;
   }
 
   addFault(fault: Fault): void {

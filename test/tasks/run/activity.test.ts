@@ -32,7 +32,7 @@ function newRun(steps: Record<string, string> = {}, attempt = 1) {
     env,
     claim: { taskId: someId(), token: 1 },
     assignment: { type: "activity", input: "{}", attempt, attemptStartedAtMs: Date.now(), steps },
-    waiting: { waitUntil: () => undefined },
+    platform: { waitUntil: () => undefined },
     interrupt,
   });
   const handedOverUntilMs = () =>

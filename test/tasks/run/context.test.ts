@@ -18,7 +18,7 @@ function newContext(steps: Record<string, string> = {}, script: Parameters<typeo
     env,
     claim: { taskId: someId(), token: 1 },
     assignment: { type: "context", input: "{}", attempt: 1, attemptStartedAtMs: Date.now(), steps },
-    waiting: { waitUntil: (promise) => void waited.push(promise) },
+    platform: { waitUntil: (promise) => void waited.push(promise) },
     interrupt,
   });
   return { context, flush, received, interrupt, waited };

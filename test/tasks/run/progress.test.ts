@@ -26,9 +26,9 @@ function newContext(script: Parameters<typeof scriptedLedger>[0] = {}, steps: Re
   const { received, env: scripted } = scriptedLedger(script);
   const interrupt = new AbortController();
   const assignment = { type: "progress", input: "{}", attempt: 1, attemptStartedAtMs: Date.now(), steps };
-  const waiting = { waitUntil: () => undefined };
+  const platform = { waitUntil: () => undefined };
   const claim = { taskId: someId(), token: 1 };
-  return { ...createContext({ env: scripted, claim, assignment, waiting, interrupt }), received, interrupt };
+  return { ...createContext({ env: scripted, claim, assignment, platform, interrupt }), received, interrupt };
 }
 
 describe("progress", () => {
