@@ -68,6 +68,7 @@ export const TEST_VARIABLES = {
     "client-single": { ...SCRIPTED, concurrency: 1 },
     "client-once": { ...SCRIPTED, retries: 0 },
     "client-wide": { ...SCRIPTED, concurrency: 50, response_headers: ["X-Custom"] },
+    "wide-impatient": { ...SCRIPTED, concurrency: 50, timeout_ms: 500, retries: 0 },
     "client-hasty": { ...SCRIPTED, max_wait_ms: 1000 },
     "client-nowhere": { origin: "http://127.0.0.1:1", retries: 1 },
     "cache-own": {
