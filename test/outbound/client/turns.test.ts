@@ -22,7 +22,7 @@ function arrive(names: string[], signalOf: (name: string) => AbortSignal = never
 }
 
 test("four at a time, and the rest in the order in which they came", async () => {
-  const { begun, end } = arrive([..."abcdef"]);
+  const { begun, end } = arrive("abcdef".split(""));
   await scheduler.wait(0);
   expect(begun.join("")).toBe("abcd");
   await end(1);
@@ -32,7 +32,7 @@ test("four at a time, and the rest in the order in which they came", async () =>
 });
 
 test("a turn ends once", async () => {
-  const { begun, end } = arrive([..."abcdef"]);
+  const { begun, end } = arrive("abcdef".split(""));
   await end(0);
   await end(0);
   expect(begun.join("")).toBe("abcde");
@@ -40,7 +40,7 @@ test("a turn ends once", async () => {
 
 test("whoever stops waiting is passed over", async () => {
   const abort = new AbortController();
-  const { begun, ends, end } = arrive([..."abcdef"], (name) => (name === "e" ? abort.signal : never()));
+  const { begun, ends, end } = arrive("abcdef".split(""), (name) => (name === "e" ? abort.signal : never()));
   await scheduler.wait(0);
   abort.abort(new Error("gone"));
   await expect(ends[4]).rejects.toThrow("gone");
@@ -50,7 +50,7 @@ test("whoever stops waiting is passed over", async () => {
 
 test("an abort that comes after the turn was given does not lose it", async () => {
   const abort = new AbortController();
-  const { begun, ends } = arrive([..."abcdef"], (name) => (name === "e" ? abort.signal : never()));
+  const { begun, ends } = arrive("abcdef".split(""), (name) => (name === "e" ? abort.signal : never()));
   (await ends[0])?.();
   abort.abort(new Error("gone"));
   (await ends[4])?.();
@@ -59,8 +59,11 @@ test("an abort that comes after the turn was given does not lose it", async () =
 });
 
 test("each invocation has its own, and what follows from one shares them", async () => {
-  const others = arrive([..."abcd"]);
-  const [first, second] = asInvocation(() => [arrive([..."abc"]), asInvocation(() => arrive([..."def"]))]);
+  const others = arrive("abcd".split(""));
+  const [first, second] = asInvocation(() => [
+    arrive("abc".split("")),
+    asInvocation(() => arrive("def".split(""))),
+  ]);
   await scheduler.wait(0);
   expect([others.begun, first?.begun, second?.begun].map((begun) => begun?.join(""))).toEqual([
     "abcd",
