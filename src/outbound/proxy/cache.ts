@@ -20,6 +20,7 @@ import { asCoded, normalizeAccepted } from "../client/coding.ts";
 import { contentLength } from "../client/content-length.ts";
 import { isConfigured, USER_AGENT } from "../client/headers.ts";
 import type { Upstream } from "../upstreams.ts";
+import { keepsAnything, mayKeep } from "./cache-probe.ts";
 import { type Demands, initialAge, isUnchanged, lifetimeOf, readDemands } from "./freshness.ts";
 import { findPlace, type Place, readStored, type Stored, writeStored } from "./store.ts";
 
@@ -80,21 +81,24 @@ export function withKeyHeadersOnly(upstream: Upstream, request: UpstreamRequest)
 const keyValue = (name: string, value: string) =>
   name === "accept-encoding" ? normalizeAccepted(value) : value;
 
-/** The stored response, if there is one that will do, and the place for a new one. A failing cache counts as empty. */
+/**
+ * The stored response, if there is one that will do, and the place for a new one, unless the cache keeps nothing. A
+ * failing cache counts as empty.
+ */
 export async function readCache(
   upstream: Upstream,
   { headers }: UpstreamRequest,
   url: URL,
   use: CacheUse,
 ): Promise<{ hit?: Response; place?: Place }> {
-  if (!use.mayRead) return {};
+  if (!use.mayRead || !mayKeep()) return {};
   try {
     const variant = KEY_HEADERS.map((name) => keyValue(name, headers.get(name) ?? ""));
     const place = await findPlace(upstream, url, variant, { isNew: use.mayStore });
     const stored = place && (await readStored(place));
     const hit = stored && serve(stored, headers, use.demands);
     if (hit) return { hit };
-    return use.mayStore && place ? { place } : {};
+    return use.mayStore && place && (await keepsAnything()) ? { place } : {};
   } catch (error) {
     log("warn", "cache not readable", { upstream: upstream.name, ...errorFields(error) });
     return {};
