@@ -3,6 +3,7 @@ import { COST_UPSTREAMS } from "../../bench/cost/operations.ts";
 
 const SCRIPTED = { entrypoint: "ScriptedUpstream", cache_seconds: 0 };
 const CACHED = { entrypoint: "ScriptedUpstream" };
+const READ_ONLY = { origin: "https://read-only.example.com", cache_seconds: 60, retries: 0 };
 const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
 
 export const TEST_VARIABLES = {
@@ -80,6 +81,8 @@ export const TEST_VARIABLES = {
     },
     "cache-wide": { ...CACHED, methods: METHODS },
     "cache-default": { ...CACHED, cache_seconds: 60 },
+    "cache-through": { ...READ_ONLY, concurrency: 1 },
+    "cache-through-too": READ_ONLY,
     "cache-off": SCRIPTED,
     "cache-keyed": { ...CACHED, headers: { Authorization: "Bearer ${TEST_API_KEY}" } },
     "edge-keyed": { origin: "https://api.example.com", cache_seconds: 0, request_headers: ["X-Api-Key"] },
