@@ -65,7 +65,8 @@ describe("a response", () => {
     open();
     const responses = await Promise.all(all);
     expect(new Set(responses.map(({ body }) => body))).toEqual(new Set(["the response"]));
-    expect(responses.map(({ cache }) => cache).toSorted()).toEqual([STORED, HIT, HIT, HIT, HIT].toSorted());
+    const withStatus = (status: string) => responses.filter(({ cache }) => cache === status).length;
+    expect([withStatus(STORED), withStatus(HIT)]).toEqual([1, 4]);
     expect(upstream.order).toHaveLength(1);
     expect(await loadOf("cache-through")).toEqual(IDLE);
   });
