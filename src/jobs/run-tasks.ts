@@ -35,7 +35,7 @@ const route = {
       "Both tasks are in the ledger and have begun.",
       z.object({ message: z.literal("Tasks scheduled"), tasks: z.array(taskLinkSchema) }),
     ),
-    ...problems(),
+    ...problems({ 503: "The objects that keep tasks do not respond. With Retry-After." }),
   },
 };
 

@@ -54,7 +54,7 @@ export const RESTART_PAUSES_MS = [20, 100, 500, 2_000];
 const DEADLINE_MS = 10_000;
 
 /** An object did not respond in time. What it was asked to do may still happen. */
-class ObjectTimeoutError extends Error {
+export class ObjectTimeoutError extends Error {
   override readonly name = "ObjectTimeoutError";
 }
 
@@ -110,6 +110,9 @@ const has = (error: unknown, flag: "overloaded" | "remote" | "retryable") =>
 
 /** Whether an object has too much to do. Another call would prolong that, whoever makes it. */
 export const isOverloaded = (error: unknown): boolean => has(error, "overloaded");
+
+/** Whether a call got no response because of the platform, and not because the object's own code threw. */
+export const isUnavailable = (error: unknown): boolean => isOverloaded(error) || has(error, "retryable");
 
 /** Marks methods of an object that may run twice, so that the runtime may repeat a call which perhaps arrived. */
 export function markRepeatable<Name extends string>(

@@ -30,7 +30,7 @@ export function fillSecrets(env: Env, at: string, text: string): { value: string
 
 /** What is wrong with a secret that is to be part of a header. */
 function secretError(secret: unknown): string | undefined {
-  if (typeof secret !== "string" || secret === "")
+  if (typeof secret !== "string" || secret.trim() === "")
     return "is not set: put it into .dev.vars, or, deployed, run: npx wrangler secret put";
   if (!HEADER_VALUE.test(secret)) return "is not a valid header value.";
   return isPlaceholder(secret) ? `is wrong: ${IS_PLACEHOLDER}.` : undefined;

@@ -1,17 +1,22 @@
 /** Calls to objects on the simulated platform: how often each is made, and what the caller gets. */
 import { env, reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { callForJson, captureLogs } from "../support/call.ts";
+import { newType } from "../support/background.ts";
+import { type CallOptions, callForJson, callWorker, captureLogs } from "../support/call.ts";
 import type { Fault } from "../support/platform/faults.ts";
 import { platform } from "../support/platform/platform.ts";
+import { submitted, taskOf } from "../support/submissions.ts";
+import { acquireFrom } from "../support/upstreams.ts";
 import worker from "../support/worker.ts";
 
 beforeEach(() => reset());
 afterEach(() => platform.reset());
 
 const ID = "s0-0198c0de-1234-7abc-8def-0123456789ab";
+const UPLOAD = "01a2194c-df92-7106-a9a4-14b4bc98f239";
 const ROUTES: [method: string, path: string, binding: string, problem: string][] = [
   ["GET", `/tasks/${ID}`, "TASK_LEDGER", "ledger-unavailable"],
+  ["GET", "/run-tasks", "TASK_LEDGER", "ledger-unavailable"],
   ["GET", "/schedules", "SCHEDULER", "ledger-unavailable"],
   ["GET", "/files/a", "FILE_CATALOGUE", "catalogue-unavailable"],
   ["PUT", "/files/a", "FILE_CATALOGUE", "catalogue-unavailable"],
@@ -20,7 +25,12 @@ const ROUTES: [method: string, path: string, binding: string, problem: string][]
 ];
 
 /** The response while calls to the objects fail, how many calls were made to them, and how long it took. */
-async function during(fault: Fault, method: string, path: string) {
+async function during(
+  fault: Fault,
+  method: string,
+  path: string,
+  init: CallOptions = method === "PUT" ? { body: "x" } : {},
+) {
   const calls: string[] = [];
   const { faults } = platform;
   const apply = faults.apply.bind(faults);
@@ -30,8 +40,13 @@ async function during(fault: Fault, method: string, path: string) {
   };
   platform.addFault(fault);
   const startedAtMs = Date.now();
-  const init = method === "PUT" ? { body: "x" } : {};
-  const { value } = await captureLogs(async () => callForJson(path, { method, ...init }));
+  const { value } = await captureLogs(async () => {
+    const { response, settled } = await callWorker(path, { method, ...init });
+    const text = await response.text();
+    await settled();
+    const body = (text === "" ? {} : JSON.parse(text)) as Record<string, unknown>;
+    return { status: response.status, headers: response.headers, body };
+  });
   Reflect.deleteProperty(faults, "apply");
   return { ...value, calls, ms: Date.now() - startedAtMs };
 }
@@ -64,6 +79,80 @@ describe("an object that", () => {
     expect([status, body.type, calls.length]).toEqual([503, "urn:sluice:problem:ledger-unavailable", 1]);
     expect(ms).toBeLessThan(12_000);
   });
+});
+
+test.each([
+  ["HEAD", "status"],
+  ["DELETE", "status"],
+  ["PATCH", "append"],
+])("an upload session that is overloaded is called once by %s", async (method, called) => {
+  const headers = {
+    "Tus-Resumable": "1.0.0",
+    "Upload-Offset": "0",
+    "Content-Type": "application/offset+octet-stream",
+  };
+  const init = method === "PATCH" ? { headers, body: "x" } : { headers };
+  const fault = { kind: "overloaded", binding: "UPLOAD_SESSION" } as const;
+  const { status, calls } = await during(fault, method, `/uploads/${UPLOAD}`, init);
+  expect([status, calls]).toEqual([503, [called]]);
+});
+
+describe("a semaphore that lets a call queue, and then", () => {
+  const hold = async (upstream: string) => (await acquireFrom(upstream, "holder", { leaseMs: 60_000 })).is;
+
+  test("is overloaded, is not called again", async () => {
+    expect(await hold("single")).toBe("granted");
+    const fault = { kind: "overloaded", binding: "SEMAPHORE", method: "wait" } as const;
+    const { status, body, calls, ms } = await during(fault, "GET", "/fetch/single/x");
+    expect([status, body.type]).toEqual([503, "urn:sluice:problem:semaphore-unavailable"]);
+    expect(calls).toEqual(["acquire", "wait"]);
+    expect(ms).toBeLessThan(2_000);
+    await expect.poll(async () => (await env.SEMAPHORE.getByName("single").status()).waiting.count).toBe(0);
+  });
+
+  test("never responds, is given up soon after the longest wait", async () => {
+    expect(await hold("short-wait")).toBe("granted");
+    const fault = { kind: "hang", binding: "SEMAPHORE", method: "wait" } as const;
+    const { status, body, calls } = await during(fault, "GET", "/fetch/short-wait/x");
+    expect([status, body.type]).toEqual([503, "urn:sluice:problem:semaphore-unavailable"]);
+    expect(calls).toEqual(["acquire", "wait"]);
+  });
+});
+
+test("one that restarts while a type's dead letters are retried is called again on a fresh stub", async () => {
+  let stubs = 0;
+  const getByName = () => {
+    const isBroken = stubs++ === 0;
+    return {
+      retryFailed: async () => (isBroken ? Promise.reject(new Error("the stub is broken")) : 0),
+    };
+  };
+  const init = {
+    method: "POST",
+    body: JSON.stringify({ type: "task_a" }),
+    headers: { "Content-Type": "application/json" },
+    variables: { TASK_LEDGER: { getByName } },
+  };
+  const { value } = await captureLogs(async () => callForJson("/tasks/retry", init));
+  expect([value.status, value.body]).toEqual([200, { retried: 0, remaining: false }]);
+});
+
+test("the watchdog does not wait for ever for an object that hangs", async () => {
+  await env.FILES.put("sluice/objects.json", JSON.stringify({ objects: ["TASK_LEDGER/s0"] }));
+  platform.addFault({ kind: "hang", binding: "TASK_LEDGER" });
+  const controller = { scheduledTime: Date.now(), cron: "* * * * *", noRetry: () => {} };
+  const { lines } = await captureLogs(async () => worker.scheduled(controller, { ...env }));
+  expect(lines).toMatchObject([{ level: "error", what: "ledger s0" }]);
+});
+
+test("a run whose progress gets no reply ends all the same", async () => {
+  platform.addFault({ kind: "hang", binding: "TASK_LEDGER", method: "progress" });
+  const type = newType("faults-progress", async (ctx) => {
+    ctx.progress(0.5);
+    return "done";
+  });
+  const { value } = await captureLogs(async () => submitted({ type: type.name }));
+  expect(await taskOf(value)).toMatchObject({ status: "succeeded", result: "done" });
 });
 
 test("the watchdog of a new deployment calls no object, and reads one small R2 object", async () => {

@@ -261,6 +261,7 @@ describe("secrets in headers", () => {
     ["not a string", { USER: "me", KEY: { a: 1 } }],
     ["a placeholder", { USER: "me", KEY: "change-me" }],
     ["of more lines", { USER: "me", KEY: "hunter2\r\nHost: evil" }],
+    ["blank", { USER: "me", KEY: " \t" }],
   ])("that are %s close their upstream, and the log names header and secret", async (_name, variables) => {
     const parsed = parseUpstream({ origin: ORIGIN, headers }, variables);
     const { lines } = await captureLogs(async () =>

@@ -156,7 +156,10 @@ async function addingState(
     if (!(error instanceof Problem)) throw error;
     const { kind, detail, options } = error;
     const isKnown =
-      id === undefined || kind === "not-found" || options.headers?.["Upload-Offset"] !== undefined;
+      id === undefined ||
+      kind === "not-found" ||
+      kind === "catalogue-unavailable" || // it must not be called again, and would not say it
+      options.headers?.["Upload-Offset"] !== undefined;
     const state = protocol.stateOf(request, isKnown ? undefined : await request.peek(id));
     throw new Problem(kind, detail, { ...options, headers: { ...state, ...options.headers } });
   }

@@ -15,7 +15,7 @@ import {
 import { preconditionFailed, tooLarge } from "../store/problems.ts";
 import { etagOf, fileUrl, validatorsOf } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
-import { callCatalogue, catalogueOf, sessionOf } from "../store/shards.ts";
+import { callCatalogue, catalogueOf, sendToSession, sessionOf } from "../store/shards.ts";
 import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
 import { taskLink, taskNotStarted } from "../store/upload-task.ts";
 import { checkNoContent, readContentDigests } from "./request-digests.ts";
@@ -89,7 +89,8 @@ export class UploadRequest {
       return checkTask(outcome);
     } finally {
       // No client knows its URL.
-      if (!isAccepted) await this.#session(spec.id).terminate();
+      if (!isAccepted)
+        await callCatalogue(async () => this.#session(spec.id).terminate(), "once").catch(() => undefined);
     }
   }
 
@@ -105,7 +106,7 @@ export class UploadRequest {
       contentLength: this.contentLength,
       maxUnknownLength: this.maxUnknownBytes,
     };
-    const appended = this.#session(id).append(append, this.#request.body);
+    const appended = sendToSession(async () => this.#session(id).append(append, this.#request.body));
     // If the client disconnects, what has arrived must still be stored.
     this.#ctx.waitUntil(Promise.allSettled([appended]));
     return (await appended) ?? throwNotFound(id);

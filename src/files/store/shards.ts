@@ -4,7 +4,7 @@
  */
 import { v7 as uuidv7 } from "uuid";
 import { errorFields, log } from "../../kernel/log.ts";
-import { callObject, objectNamed } from "../../kernel/objects.ts";
+import { callObject, isUnavailable, objectNamed } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
 import type { FileCatalogue } from "./catalogue.ts";
 
@@ -37,13 +37,26 @@ export async function callCatalogue<T>(
   try {
     return await callObject(call, { mayRepeat: mayRepeat === "repeat" });
   } catch (error) {
-    log("error", "an object that keeps files does not respond", errorFields(error));
-    throw new Problem(
-      "catalogue-unavailable",
-      "The objects that keep the files do not respond. Try again after the time in Retry-After.",
-      { headers: { "Retry-After": "1" } },
-    );
+    throw catalogueUnavailable(error);
   }
+}
+
+/** As `callCatalogue`, for a call that takes as long as its caller sends bytes: without a deadline, and once. */
+export async function sendToSession<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw isUnavailable(error) ? catalogueUnavailable(error) : error;
+  }
+}
+
+function catalogueUnavailable(error: unknown): Problem {
+  log("error", "an object that keeps files does not respond", errorFields(error));
+  return new Problem(
+    "catalogue-unavailable",
+    "The objects that keep the files do not respond. Try again after the time in Retry-After.",
+    { headers: { "Retry-After": "1" } },
+  );
 }
 
 /** A new id, in the same shard as `sibling`, so that both files can be committed in one step. */

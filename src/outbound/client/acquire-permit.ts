@@ -3,14 +3,14 @@
  */
 import { countCallers } from "../../kernel/access.ts";
 import { errorFields, log } from "../../kernel/log.ts";
-import { callObject } from "../../kernel/objects.ts";
+import { callObject, isOverloaded, ObjectTimeoutError } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { tooManyRequests } from "../../kernel/rate-limit.ts";
 import type { Feedback, Lease, PermitRequest, Refusal } from "../semaphore/permit-types.ts";
 import type { WaitResult } from "../semaphore/semaphore.ts";
 import type { Upstream } from "../upstreams.ts";
 import { startHeadReport } from "./head-report.ts";
-import { callSemaphore, semaphoreOf, semaphoreUnavailable } from "./semaphores.ts";
+import { callSemaphore, noResponse, semaphoreOf, semaphoreUnavailable } from "./semaphores.ts";
 
 /** A permit ends this long after its holder's last sign of life. */
 const LEASE_MS = 15_000;
@@ -19,6 +19,9 @@ const RENEW_MS = LEASE_MS / 5;
 const MARGIN_MS = 2_000;
 /** A grant that arrives within this time leaves room for two renewals. */
 const MAX_GRANT_AGE_MS = LEASE_MS - MARGIN_MS - 2 * RENEW_MS;
+
+/** For how long after the longest wait the semaphore may take to say that it is over. */
+const WAIT_MARGIN_MS = 5_000;
 
 /** The right to call an upstream now. Release it, once, when the call is over. */
 export interface Permit {
@@ -105,12 +108,32 @@ async function untilGranted(
     if (acquired.is === "refused") throw refused(env, upstream, acquired);
     arrivedAtMs ??= acquired.is === "granted" ? acquired.lease.grantedAtMs : acquired.arrivedAtMs;
     const { ticket } = acquired;
-    const wait = async () => semaphore.wait(request.leaseId).catch((): WaitResult => ({ is: "gone" }));
+    const wait = async () => waitInQueue(upstream, async () => semaphore.wait(request.leaseId), ticket);
     const result = acquired.is === "granted" ? acquired : await untilAborted(wait, signal, ticket);
     if (result.is === "refused") throw refused(env, upstream, result);
     if (result.is === "gone") await scheduler.wait(20 * (0.5 + Math.random()));
     else if (Date.now() - requestedAtMs < MAX_GRANT_AGE_MS)
       return { lease: result.lease, ticket, requestedAtMs };
+  }
+}
+
+/**
+ * Waits for a permit; "gone" if the object restarts meanwhile. If it is overloaded, or if the longest wait is over and it
+ * has not said so, leaves the queue and throws: it must not be called again.
+ */
+async function waitInQueue(
+  upstream: Upstream,
+  wait: () => Promise<WaitResult>,
+  ticket: Disposable,
+): Promise<WaitResult> {
+  const deadlineMs = upstream.maxWaitMs + WAIT_MARGIN_MS;
+  try {
+    return await callObject(wait, { mayRepeat: false, deadlineMs });
+  } catch (error) {
+    if (!isOverloaded(error) && !(error instanceof ObjectTimeoutError)) return { is: "gone" };
+    ticket[Symbol.dispose]();
+    log("error", "semaphore unavailable", { upstream: upstream.name, ...errorFields(error) });
+    throw noResponse(upstream);
   }
 }
 

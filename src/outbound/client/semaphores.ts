@@ -14,9 +14,12 @@ export async function callSemaphore<T>({ name }: Upstream, call: () => Promise<T
   } catch (error) {
     if (error instanceof Problem) throw error;
     log("error", "semaphore unavailable", { upstream: name, ...errorFields(error) });
-    throw semaphoreUnavailable(`The semaphore of "${name}" does not respond.`);
+    throw noResponse({ name });
   }
 }
+
+export const noResponse = ({ name }: Pick<Upstream, "name">) =>
+  semaphoreUnavailable(`The semaphore of "${name}" does not respond.`);
 
 export const semaphoreUnavailable = (detail: string) =>
   new Problem("semaphore-unavailable", detail, { headers: { "Retry-After": "5" } });

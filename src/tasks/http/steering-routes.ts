@@ -103,7 +103,7 @@ export const steeringRoutes = createRouter()
       throw new Problem("invalid", "There is no such type.", { errors: [{ at: "json/type", detail }] });
     }
     const parts = await Promise.all(
-      (await shardsInUse(c.env)).map(async (shard) => retryFailed(ledgerOn(c.env, shard), type)),
+      (await shardsInUse(c.env)).map(async (shard) => retryFailed(() => ledgerOn(c.env, shard), type)),
     );
     const retried = parts.reduce((sum, part) => sum + part.retried, 0);
     return c.json({ retried, remaining: parts.some((part) => part.remaining) }, 200, NO_STORE);
@@ -134,11 +134,14 @@ export const steeringRoutes = createRouter()
   });
 
 /** Works in batches, so that a shard with many dead letters serves other calls in between. */
-async function retryFailed(ledger: Ledger, type: string): Promise<{ retried: number; remaining: boolean }> {
+async function retryFailed(
+  ledger: () => Ledger,
+  type: string,
+): Promise<{ retried: number; remaining: boolean }> {
   // A task that fails again meanwhile is not retried again.
   const beforeMs = Date.now();
   for (let retried = 0; ; ) {
-    const batch = await callLedger(async () => ledger.retryFailed(type, beforeMs, RETRY_BATCH));
+    const batch = await callLedger(async () => ledger().retryFailed(type, beforeMs, RETRY_BATCH));
     retried += batch;
     if (batch < RETRY_BATCH) return { retried, remaining: false };
     if (Date.now() >= beforeMs + RETRY_BUDGET_MS) return { retried, remaining: true };

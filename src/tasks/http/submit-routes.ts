@@ -3,7 +3,6 @@ import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import type { AppEnv } from "../../kernel/app-env.ts";
-import { errorFields, log } from "../../kernel/log.ts";
 import type { NewTask } from "../ledger/claim.ts";
 import { taskLink, taskLinkSchema, taskSchema } from "../ledger/schema.ts";
 import { readTaskSettings } from "../ledger/settings.ts";
@@ -166,8 +165,8 @@ async function writeTasks(c: Context<AppEnv>, tasks: NewTask[], waitMs: number):
     [...parts].map(async ([shard, part]) => {
       try {
         await submitTasks(c.env, c.executionCtx, shard, part, waitMs);
-      } catch (error) {
-        log("error", "tasks could not be submitted", { shard, count: part.length, ...errorFields(error) });
+      } catch {
+        // It is in the log.
         for (const { id } of part) failed.add(id);
       }
     }),

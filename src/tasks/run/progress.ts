@@ -5,12 +5,15 @@
  * what cannot be sent is logged.
  */
 import { errorFields, log } from "../../kernel/log.ts";
+import { callObject } from "../../kernel/objects.ts";
 import { showValue } from "../../kernel/safe-text.ts";
 import { ledgerOf } from "../ledger/shards.ts";
 import type { Run } from "./run.ts";
 
 const MAX_MESSAGE_LENGTH = 500;
 const PROGRESS_INTERVAL_MS = 1_000;
+/** Short, since the end of a run waits for it. */
+const SEND_DEADLINE_MS = 2_000;
 
 /** `logFields` go into a log line when progress cannot be sent. */
 export function createProgress({ env, claim }: Run, logFields: Record<string, unknown>) {
@@ -26,7 +29,11 @@ export function createProgress({ env, claim }: Run, logFields: Record<string, un
     lastSentAtMs = Date.now();
     if (!latest) return;
     try {
-      await ledgerOf(env, claim.taskId)?.progress(claim, latest.ratio, latest.message);
+      const { ratio, message } = latest;
+      await callObject(async () => ledgerOf(env, claim.taskId)?.progress(claim, ratio, message), {
+        mayRepeat: false,
+        deadlineMs: SEND_DEADLINE_MS,
+      });
     } catch (error) {
       log("warn", "progress could not be sent", { ...logFields, ...errorFields(error) });
     }

@@ -3,13 +3,14 @@
  */
 
 import type { z } from "zod";
+import { errorFields, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { SubrequestCount } from "../../kernel/subrequests.ts";
 import { limitWaitUntil, type WaitUntil } from "../../kernel/wait-until.ts";
 import type { Claim, NewTask } from "../ledger/claim.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
 import { readTaskSettings } from "../ledger/settings.ts";
-import { ledgerOf, ledgerOn } from "../ledger/shards.ts";
+import { callLedger, ledgerOf, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
 import { anyShard, newTaskId, shardOf, shardOfName, shardOfType, taskIdOfKey } from "../ledger/task-id.ts";
 import type { TaskType } from "../types/define.ts";
 import { parseInput } from "../types/input.ts";
@@ -39,8 +40,8 @@ export const MAX_WAIT_S = 60;
 /**
  * Writes tasks to the ledger and starts to run them concurrently. Returns their ids; from then on, the tasks are
  * kept. The write is all or none, unless some of the types have a shard of their own (`concurrency`). If an input
- * does not fit its type, throws a `ZodError`; if it is not JSON or its type is not registered, a `TypeError`. In either
- * case no task is started. Respond within seconds after this: if code of a task ignores its signal, or its lease expires,
+ * does not fit its type, throws a `ZodError`; if it is not JSON or its type is not registered, a `TypeError`; if the ledger
+ * does not respond, a `Problem` 503. In the first two cases no task is started. Respond within seconds after this: if code of a task ignores its signal, or its lease expires,
  * the task is run again when the invocation must be over, 35 s after its begin.
  */
 export async function startTasks<const Inputs extends readonly z.ZodType[]>(
@@ -86,8 +87,9 @@ export async function enqueueOnce<Input extends z.ZodType>(
   return task.id;
 }
 
+/** Throws a `Problem` 503 if the ledger does not respond. */
 export async function getTask(env: Env, id: string): Promise<Task | undefined> {
-  const row = await callObject(async () => ledgerOf(env, id)?.getTask(id));
+  const row = await callLedger(async () => ledgerOf(env, id)?.getTask(id));
   return row ? toTask(row) : undefined;
 }
 
@@ -108,7 +110,7 @@ export function toNewTask(type: TaskType, input: string, id: string): NewTask {
 
 /**
  * Writes tasks to one shard, and starts to run those for which it returns a claim. `responseMs`: how long the response
- * of this invocation may still take, besides a moment.
+ * of this invocation may still take, besides a moment. Throws a `Problem` 503 if the shard does not respond.
  */
 export async function submitTasks(
   env: Env,
@@ -124,7 +126,10 @@ export async function submitTasks(
     task.lane === null || ++fast > MAX_FAST_LANE_STARTS ? { ...task, lane: null } : { ...task, lifetimeMs },
   );
   const requestedAtMs = Date.now();
-  const claims = await writeTasks(env, shard, submitted);
+  const claims = await writeTasks(env, shard, submitted).catch((error: unknown) => {
+    log("error", "tasks could not be submitted", { shard, count: tasks.length, ...errorFields(error) });
+    throw ledgerUnavailable();
+  });
   for (const [i, claim] of claims.entries()) {
     const task = tasks[i];
     if (claim && task) runInFastLane(env, ctx, claim, task, requestedAtMs, lifetimeMs);

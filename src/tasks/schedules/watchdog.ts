@@ -6,7 +6,7 @@
  */
 import { errorFields, log } from "../../kernel/log.ts";
 import { registeredObjects } from "../../kernel/object-registry.ts";
-import { lacksMethod, objectNamed } from "../../kernel/objects.ts";
+import { callObject, lacksMethod, objectNamed } from "../../kernel/objects.ts";
 import { ledgerOn, SCHEDULER_NAME, schedulerOf } from "../ledger/shards.ts";
 import { isShard } from "../ledger/task-id.ts";
 import { declaredSchedules } from "./registry.ts";
@@ -18,7 +18,7 @@ export async function wakeOverdue(env: Env, scheduledTimeMs: number): Promise<vo
   const cronLateMs = Date.now() - scheduledTimeMs;
   const rearm = async ({ what, call }: Tended) => {
     try {
-      const lateMs = await call();
+      const lateMs = await callObject(call, { mayRepeat: false });
       if (lateMs > 0) log("warn", "overdue; its alarm was set again", { what, lateMs, cronLateMs });
     } catch (error) {
       // An object may still run the code of the version before.

@@ -14,7 +14,7 @@ import {
   whenEnded,
   withLedger,
 } from "../../support/background.ts";
-import { callForJson } from "../../support/call.ts";
+import { callForJson, captureLogs } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 
 keepQuiet();
@@ -169,11 +169,16 @@ describe("a ledger that restarts", () => {
     expect(await allOf(type)).toHaveLength(1);
   });
 
-  test("forever makes startTasks throw", async () => {
+  test("forever makes startTasks throw a problem, whose cause is in the log", async () => {
     const type = newType("submit-down", async () => null);
     const hurry = vi.spyOn(scheduler, "wait").mockResolvedValue();
     const down = withLedger(() => ({ submit: async () => Promise.reject(new Error("down")) }));
-    await expect(startTasks(down, createExecutionContext(), [{ type, input }])).rejects.toThrow("down");
+    const { lines } = await captureLogs(async () =>
+      expect(startTasks(down, createExecutionContext(), [{ type, input }])).rejects.toMatchObject({
+        kind: "ledger-unavailable",
+      }),
+    );
+    expect(lines).toMatchObject([{ level: "error", count: 1, error: "Error: down" }]);
     hurry.mockRestore();
     expect(await allOf(type)).toEqual([]);
   });
