@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { splitField } from "../../src/kernel/headers.ts";
 import { callForJson, callWorker } from "../support/call.ts";
+import { fastestMs } from "../support/linear.ts";
 import { keepQuiet } from "../support/quiet.ts";
 
 keepQuiet();
@@ -101,15 +102,13 @@ test.each(Object.entries(READ))(
     for (const piece of HOSTILE) {
       for (const beginning of ["", '"', `x="`]) {
         const value = (beginning + piece.repeat(MAX)).slice(0, MAX - 1);
-        const startedAtMs = Date.now();
-        const { response } = await callWorker(path, {
-          ...init,
-          headers: { "Content-Type": "application/json", ...tus, [name]: `${value}x` },
+        const headers = { "Content-Type": "application/json", ...tus, [name]: `${value}x` };
+        const ms = await fastestMs(1_000, async () => {
+          const { response } = await callWorker(path, { ...init, headers });
+          await response.text();
+          expect([piece, response.status]).toEqual([piece, expect.toSatisfy((status) => status < 500)]);
         });
-        await response.text();
-        if (Date.now() - startedAtMs > 1_000)
-          slow.push(`${beginning}${piece}: ${Date.now() - startedAtMs} ms`);
-        expect([piece, response.status]).toEqual([piece, expect.toSatisfy((status) => status < 500)]);
+        if (ms >= 1_000) slow.push(`${beginning}${piece}: ${ms} ms`);
       }
     }
     expect(slow).toEqual([]);

@@ -34,6 +34,17 @@ export async function whatIsLeft() {
   return { objects: await objectKeys(), files: files.map(({ id }) => id), strays };
 }
 
+/** The same, of these files alone. */
+export async function whatIsLeftOf(...ids: string[]) {
+  const { objects, files, strays } = await whatIsLeft();
+  const isOne = (blob: string) => ids.some((id) => blob.startsWith(`files/${id}/`));
+  return {
+    objects: objects.filter(isOne),
+    files: files.filter((id) => ids.includes(id)),
+    strays: strays.filter(({ blob }) => isOne(blob)),
+  };
+}
+
 export const NOTHING = { objects: [], files: [], strays: [] };
 
 /** The bucket, which counts its open multipart uploads and the parts in flight; optionally with other methods. */
