@@ -37,7 +37,11 @@ beforeEach(() => {
   vi.spyOn(scheduler, "wait").mockResolvedValue();
 });
 
-const corrupted = (bytes: Uint8Array<ArrayBuffer>) => bytes.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
+function corrupted(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const copy = bytes.slice();
+  if (copy.length > 0) copy[0] = Number(copy[0]) ^ 1;
+  return copy;
+}
 
 // ------------------------------------------------------- parts of a few bytes, and a fake R2
 
@@ -72,6 +76,7 @@ function keptBytes(storage: SessionStorage, r2: FakeR2): Buffer {
   return Buffer.concat([...parts, ...storage.loadTail()]);
 }
 
+const FEW = bytesOf(12 * 200);
 const step = fc.record({
   size: fc.nat(200),
   /** The size of the chunks in which it arrives. */
@@ -88,7 +93,7 @@ test("whatever arrives, in whatever chunks: the stored bytes, their number and t
       fc.array(fc.boolean(), { maxLength: 10 }),
       async (steps, partSize, rejects) => {
         const stub = env.UPLOAD_SESSION.getByName(crypto.randomUUID());
-        const all = bytesOf(12 * 200);
+        const all = FEW;
         await runInDurableObject(stub, async (_session, state) => {
           const storage = new SessionStorage(state.storage);
           const r2 = new FakeR2(rejects);
@@ -205,12 +210,14 @@ async function uploadInChunks(
   ]);
 }
 
+const MANY = bytesOf(6 * MIB);
+
 const uploads = (minSize: number, maxSize: number) =>
   fc.asyncProperty(
     fc.integer({ min: minSize, max: maxSize }),
     fc.array(chunk, { maxLength: 8 }),
     fc.boolean(),
-    async (size, chunks, isDeferred) => uploadInChunks(bytesOf(size), chunks, isDeferred),
+    async (size, chunks, isDeferred) => uploadInChunks(MANY.slice(0, size), chunks, isDeferred),
   );
 
 afterEach(async () => {
@@ -221,18 +228,15 @@ test("an upload in random chunks, interrupted, preempted and killed at random, h
   await fc.assert(uploads(1, 700_000), { numRuns: 30 });
 }, 60_000);
 
-test("the same holds across the boundaries of parts", async () => {
-  await fc.assert(uploads(5 * MIB - 2, 12 * MIB), { numRuns: 6 });
+test("the same holds across the boundary of a part", async () => {
+  await fc.assert(uploads(5 * MIB - 2, 6 * MIB), { numRuns: 6 });
 }, 60_000);
 
-test.each([5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 10 * MIB, 10 * MIB + 1])(
-  "%i bytes with a checksum over all of them",
-  async (size) => {
-    const all = bytesOf(size);
-    const path = await createTus({ "Upload-Length": size });
-    const headers = { "Upload-Checksum": `md5 ${digest("md5", all)}` };
-    expect((await patchTus(path, 0, corrupted(all), { headers })).status).toBe(460);
-    expect((await patchTus(path, 0, all, { headers })).status).toBe(204);
-    expect((await fileOf(path)).sha256).toBe(sha256(all));
-  },
-);
+test.each([5 * MIB - 1, 5 * MIB, 5 * MIB + 1])("%i bytes with a checksum over all of them", async (size) => {
+  const all = MANY.slice(0, size);
+  const path = await createTus({ "Upload-Length": size });
+  const headers = { "Upload-Checksum": `md5 ${digest("md5", all)}` };
+  expect((await patchTus(path, 0, corrupted(all), { headers })).status).toBe(460);
+  expect((await patchTus(path, 0, all, { headers })).status).toBe(204);
+  expect((await fileOf(path)).sha256).toBe(sha256(all));
+});
