@@ -138,10 +138,8 @@ export const OPERATIONS: readonly Operation[] = [
 
 /** So that nearly every shard of ledger and catalogue has made its tables and registered itself: that comes once. */
 export async function warmUp(site: Site): Promise<void> {
-  await Promise.all([
-    ...Array.from({ length: 40 }, async () => site.call("/tasks", json({ type: "cost_quick", input: {} }))),
-    ...Array.from({ length: 60 }, async () => put(1)(site)),
-  ]);
+  for (let i = 0; i < 40; i++) await site.call("/tasks", json({ type: "cost_quick", input: {} }));
+  for (let i = 0; i < 60; i++) await put(1)(site);
   await site.settle();
 }
 

@@ -161,7 +161,7 @@ describe("a page of a name that resolves to this machine (DNS rebinding) cannot 
     expect(await statusOf(method, headers)).toBe(status);
   });
 
-  test("but our own pages, curl and Node can", async () => {
+  test("but our own pages, curl and Node can", async ({ expect }) => {
     const own = { ...CHROME, "Sec-Fetch-Site": "same-origin" };
     expect(await statusOf("GET", () => own)).toBe(200);
     expect(await statusOf("GET", (at) => ({ ...own, Origin: `http://localhost:${at}` }))).toBe(200);
@@ -170,7 +170,7 @@ describe("a page of a name that resolves to this machine (DNS rebinding) cannot 
   });
 });
 
-test("with an invalid variable it does not start, and says why", async () => {
+test("with an invalid variable it does not start, and says why", async ({ expect }) => {
   const elsewhere = temporaryFolder();
   const starting = startDev(elsewhere.path, asFlags({ ACCESS: "ajar" }));
   await expect(starting).rejects.toThrow(/The variable ACCESS/);
