@@ -75,7 +75,7 @@ const BUDGETS: Readonly<Record<string, Partial<Usage>>> = {
     objectRequests: 2,
     rowsWritten: 3,
     logEvents: 5,
-    internal: 3,
+    internal: 4,
   },
   "/fetch from the cache": { requests: 1, logEvents: 1, internal: 1 },
   "the watchdog, each minute": { requests: 1, objectRequests: 6, classB: 1, logEvents: 7, internal: 7 },

@@ -38,6 +38,8 @@ class Platform {
   readonly faults = new Faults();
   /** As on workers.dev: the Cache API keeps nothing. */
   cacheApiWorks = true;
+  /** Workers Cache is in front of the entrypoints that wrangler.toml names. */
+  hasWorkersCache = false;
   /** What `fetch` finds at these origins, by scheme, host and port. It goes through Cloudflare's own cache. */
   readonly origins = new Map<string, Origin>();
   /** Compresses responses, as the edge does for a client that accepts it. */
@@ -54,6 +56,7 @@ class Platform {
     this.limits = PAID;
     this.faults.clear();
     this.cacheApiWorks = true;
+    this.hasWorkersCache = false;
     this.origins.clear();
     this.edgeCompresses = false;
     this.total = { ...NO_USAGE };
