@@ -126,7 +126,7 @@ describe("a page of a name that resolves to this machine (DNS rebinding) cannot 
         .end();
     });
 
-  test.each<[string, string, (port: string) => Record<string, string>, number]>([
+  test.for<[string, string, (port: string) => Record<string, string>, number]>([
     ["as it is", "GET", (at) => ({ ...CHROME, Host: `evil.example:${at}` }), 401],
     [
       "with a forged URL, which the local runtime believes",
@@ -157,7 +157,7 @@ describe("a page of a name that resolves to this machine (DNS rebinding) cannot 
       403,
     ],
     ["by the Origin of another site alone", "GET", () => ({ Origin: "https://evil.example" }), 403],
-  ])("%s", async (_name, method, headers, status) => {
+  ])("%s", async ([_name, method, headers, status], { expect }) => {
     expect(await statusOf(method, headers)).toBe(status);
   });
 
