@@ -6,13 +6,14 @@
  * digests commits nothing until all of it has arrived and matches. If it does not match, later bytes replace the
  * parts that were already sent to R2.
  */
-import { SHA256 } from "@stablelib/sha256";
+import type { SHA256 } from "@stablelib/sha256";
 import { Problem } from "../../kernel/problem.ts";
 import { retry } from "../../kernel/retry.ts";
 import { READ_SIZE } from "../store/body.ts";
 import { Digests, type ExpectedDigest } from "../store/digests.ts";
 import { PartBuffer } from "../store/parts.ts";
 import { type BodyEnd, expiryOf } from "./rules.ts";
+import { restoreHash, saveHash } from "./running-hash.ts";
 import type { SessionRecord, SessionStorage } from "./session-storage.ts";
 
 /** When R2 rejects a part, it is sent again after these pauses. */
@@ -57,7 +58,7 @@ export class Appender {
     this.#committed = record;
     this.#offset = record.offset;
     this.#partCount = record.partCount;
-    this.#hash = record.hash && new SHA256().restoreState(record.hash);
+    this.#hash = restoreHash(record);
     this.#part = new PartBuffer(record.partSize, Math.min(record.partSize, contentLength ?? READ_SIZE));
     for (const block of storage.loadTail()) this.#part.fill(block);
     this.#committedTail = this.#part.length;
@@ -95,7 +96,7 @@ export class Appender {
       ...this.#committed,
       offset: this.#offset,
       partCount: this.#partCount,
-      hash: this.#hash && this.#hash.saveState(),
+      ...saveHash(this.#hash),
     };
   }
 

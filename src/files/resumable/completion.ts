@@ -2,7 +2,6 @@
  * The steps that make a received upload a file: complete in R2, committed to the catalogue, its task started. Every
  * step can be repeated, because an earlier run may have done it and died before it could record that.
  */
-import { SHA256 } from "@stablelib/sha256";
 import { log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import type { NewFile } from "../store/catalogue.ts";
@@ -10,6 +9,7 @@ import { NO_PRECONDITIONS } from "../store/preconditions.ts";
 import { catalogueOf } from "../store/shards.ts";
 import { startTask } from "../store/upload-task.ts";
 import { MAX_LIFETIME_MS } from "./rules.ts";
+import { restoreHash } from "./running-hash.ts";
 import type { SessionRecord, SessionStorage } from "./session-storage.ts";
 
 /** Longer than any upload lives: the session removes its bytes, and the catalogue only if the session did not. */
@@ -27,8 +27,10 @@ export async function openMultipart(env: Env, record: SessionRecord): Promise<R2
 }
 
 /** The sha256 of all its bytes, hexadecimal; null for a partial upload, whose bytes are not hashed. */
-export const digestOf = ({ hash }: SessionRecord): string | null =>
-  hash && Buffer.from(new SHA256().restoreState(hash).digest()).toString("hex");
+export function digestOf(record: SessionRecord): string | null {
+  const hash = restoreHash(record);
+  return hash && Buffer.from(hash.digest()).toString("hex");
+}
 
 /** Makes one R2 object of the parts and the tail. */
 export async function completeInR2(env: Env, storage: SessionStorage, record: SessionRecord): Promise<void> {

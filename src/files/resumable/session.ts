@@ -179,7 +179,7 @@ export class UploadSession extends DurableObject<Env> {
     stopped: AbortSignal,
   ): Promise<Outcome> {
     const knownLength = this.#load()?.length;
-    const appender = this.#appenderFor(record, digests, contentLength);
+    const appender = await this.#appenderOrDiscard(record, digests, contentLength, body);
     try {
       const maxLength = record.length ?? maxUnknownLength;
       const end = await appendBody(appender, { maxLength, maxContent }, readChunks(body, stopped), stopped);
@@ -198,6 +198,21 @@ export class UploadSession extends DurableObject<Env> {
       return wrong ? { is: "wrong-chunk", header: wrong.header, upload } : { is: "accepted", upload };
     } finally {
       await appender.settle();
+    }
+  }
+
+  /** As `#appenderFor`. If that throws, a body that nobody reads would keep its sender and this object busy. */
+  async #appenderOrDiscard(
+    record: SessionRecord,
+    digests: ExpectedDigest[],
+    contentLength: number | null,
+    body: ReadableStream<Uint8Array> | null,
+  ): Promise<Appender> {
+    try {
+      return this.#appenderFor(record, digests, contentLength);
+    } catch (error) {
+      await discardBody(body);
+      throw error;
     }
   }
 

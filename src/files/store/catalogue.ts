@@ -16,6 +16,7 @@ import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
+import { migrate } from "../../kernel/schema.ts";
 import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
 import { evaluatePreconditions, type Preconditions } from "./preconditions.ts";
 import { CREATE_TABLES, type FileRow, type FoundFile, validatorsOf } from "./schema.ts";
@@ -31,6 +32,8 @@ export type CommitResult =
   /** A blob is not reserved, or no longer: the commit is too late, or an earlier one was replaced since. */
   | { is: "unreserved" };
 
+const MIGRATIONS = [CREATE_TABLES + CREATE_ENDED];
+
 /** Rows that one step of the collection handles. R2 deletes at most 1,000 objects in one call. */
 const COLLECT_BATCH = 500;
 /** The pause after R2 has failed. */
@@ -44,7 +47,7 @@ export class FileCatalogue extends DurableObject<Env> {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#sql.exec(CREATE_TABLES + CREATE_ENDED);
+    migrate(ctx.storage, MIGRATIONS);
   }
 
   find(id: string): FoundFile | undefined {
