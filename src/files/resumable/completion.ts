@@ -7,6 +7,7 @@ import { callObject } from "../../kernel/objects.ts";
 import type { NewFile } from "../store/catalogue.ts";
 import { NO_PRECONDITIONS } from "../store/preconditions.ts";
 import { catalogueOf } from "../store/shards.ts";
+import { TEND_AFTER_MS } from "../store/tended-sessions.ts";
 import { startTask } from "../store/upload-task.ts";
 import { MAX_LIFETIME_MS } from "./rules.ts";
 import { restoreHash } from "./running-hash.ts";
@@ -60,11 +61,14 @@ export async function completeInR2(env: Env, storage: SessionStorage, record: Se
  * undefined if the task could not be started.
  */
 export async function publish(env: Env, record: SessionRecord): Promise<SessionRecord | undefined> {
-  const { id, kind, blob, task, createdAtMs } = record;
+  const { id, kind, blob, task, createdAtMs, expiresAtMs } = record;
   // It may take long until the other pieces of the final upload arrive.
   if (kind === "partial") return { ...record, phase: "complete", expiresAtMs: createdAtMs + MAX_LIFETIME_MS };
   const files = [toNewFile(record)];
-  const { is } = await callObject(async () => catalogueOf(env, id).commit(files, NO_PRECONDITIONS));
+  // Unless it has a task yet to start, the session has nothing more to do until it expires.
+  const tendAtMs = task === null ? expiresAtMs + TEND_AFTER_MS : undefined;
+  const commit = async () => catalogueOf(env, id).commit(files, NO_PRECONDITIONS, tendAtMs);
+  const { is } = await callObject(commit);
   // An earlier run committed it, and the file has been removed or replaced since.
   if (is === "unreserved") log("info", "the file of an upload was committed before", { fileId: id });
   try {
@@ -91,6 +95,12 @@ async function abortMultipart(env: Env, blob: string, uploadId: string): Promise
   await Promise.allSettled([env.FILES.resumeMultipartUpload(blob, uploadId).abort()]);
 }
 
-async function reserve(env: Env, { id, blob, createdAtMs }: SessionRecord, uploadId: string | null) {
-  return callObject(async () => catalogueOf(env, id).reserve(blob, uploadId, createdAtMs + RESERVATION_MS));
+/** From then on the catalogue tends the session. */
+export async function reserve(
+  env: Env,
+  { id, blob, createdAtMs }: Pick<SessionRecord, "id" | "blob" | "createdAtMs">,
+  uploadId: string | null,
+): Promise<string | null> {
+  const dueAtMs = createdAtMs + RESERVATION_MS;
+  return callObject(async () => catalogueOf(env, id).reserve(blob, uploadId, dueAtMs, id));
 }

@@ -14,7 +14,7 @@ import { markRepeatable } from "../../kernel/objects.ts";
 import { discardBody, readChunks } from "../store/body.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import { Appender, appendBody } from "./appender.ts";
-import { completeInR2, digestOf, discardUpload, openMultipart, publish } from "./completion.ts";
+import { completeInR2, digestOf, discardUpload, openMultipart, publish, reserve } from "./completion.ts";
 import { notifyHolders, unpinPartials } from "./concatenation.ts";
 import { CHECK_MS, FinalUpload } from "./final-upload.ts";
 import { PinsOfPartial } from "./pins.ts";
@@ -54,8 +54,9 @@ export class UploadSession extends DurableObject<Env> {
   async create(spec: UploadSpec): Promise<FinalOutcome | undefined> {
     const nowMs = Date.now();
     const record = newRecord(spec, nowMs);
-    this.#storage.save(record);
     // A final upload must proceed without another request.
+    if (spec.kind === "final") await reserve(this.env, record, null);
+    this.#storage.save(record);
     await this.ctx.storage.setAlarm(spec.kind === "final" ? nowMs + CHECK_MS : record.expiresAtMs);
     return spec.kind === "final" ? this.#final.begin() : { is: "accepted", upload: toSnapshot(record) };
   }
@@ -145,6 +146,20 @@ export class UploadSession extends DurableObject<Env> {
       log("error", "the alarm of an upload failed; next try in a minute", errorFields(error));
       await this.ctx.storage.setAlarm(Date.now() + ALARM_RETRY_MS);
     }
+  }
+
+  /**
+   * For the catalogue, from time to time: does what the alarm does, if that was lost. `nextAtMs`: when the alarm is due
+   * next; null if the upload has ended.
+   */
+  async tend(): Promise<{ wasOverdue: boolean; nextAtMs: number | null }> {
+    if (!this.#storage.load()) return { wasOverdue: false, nextAtMs: null };
+    const dueAtMs = await this.ctx.storage.getAlarm();
+    if (dueAtMs !== null && Date.now() - dueAtMs < ALARM_RETRY_MS)
+      return { wasOverdue: false, nextAtMs: dueAtMs };
+    await this.alarm();
+    const nextAtMs = await this.ctx.storage.getAlarm();
+    return { wasOverdue: true, nextAtMs: nextAtMs ?? (this.#storage.load() ? Date.now() : null) };
   }
 
   async #check(): Promise<void> {
