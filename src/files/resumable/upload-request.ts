@@ -12,7 +12,7 @@ import {
   NO_PRECONDITIONS,
   readPreconditions,
 } from "../store/preconditions.ts";
-import { preconditionFailed, tooLarge } from "../store/problems.ts";
+import { contentTooLarge, preconditionFailed, tooLarge } from "../store/problems.ts";
 import { etagOf, fileUrl, validatorsOf } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
 import { callCatalogue, catalogueOf, sessionOf } from "../store/shards.ts";
@@ -30,8 +30,6 @@ export interface Chunk {
   isLast: boolean;
   /** The byte at `length` completes the upload. */
   endsAtLength: boolean;
-  /** How many bytes one request may bring, if the protocol has a limit. */
-  maxContent?: number | undefined;
 }
 
 /** How long the creator of a final upload waits for its concatenation, which then continues in the background. */
@@ -45,12 +43,14 @@ export class UploadRequest {
   readonly contentLength: number | null;
   readonly maxBytes: number;
   readonly maxUnknownBytes: number;
+  readonly maxRequestBytes: number;
   readonly #env: Env;
   readonly #ctx: Pick<ExecutionContext, "waitUntil">;
   readonly #request: Request;
 
   constructor(env: Env, ctx: Pick<ExecutionContext, "waitUntil">, request: Request) {
-    const { maxBytes, maxUnknownBytes } = readFileSettings(env);
+    const { maxBytes, maxUnknownBytes, maxRequestBytes } = readFileSettings(env);
+    this.maxRequestBytes = maxRequestBytes;
     this.maxBytes = maxBytes;
     this.maxUnknownBytes = maxUnknownBytes;
     this.url = request.url;
@@ -60,6 +60,15 @@ export class UploadRequest {
     this.#env = env;
     this.#ctx = ctx;
     this.#request = request;
+  }
+
+  /**
+   * Throws a `Problem` 413 if it says that it brings more than one request may. The edge rejects more than that: where
+   * there is none, as on a developer's machine, it is rejected too, so that a client without a chunk size is noticed.
+   */
+  checkContentLength(): void {
+    if (this.contentLength !== null && this.contentLength > this.maxRequestBytes)
+      throw contentTooLarge(this.maxRequestBytes);
   }
 
   /** Whether it has no bytes, however it is framed. Waits for the first one if it has to. */
@@ -104,6 +113,7 @@ export class UploadRequest {
       digests,
       contentLength: this.contentLength,
       maxUnknownLength: this.maxUnknownBytes,
+      maxContent: this.maxRequestBytes,
     };
     const appended = this.#session(id).append(append, this.#request.body);
     // If the client disconnects, what has arrived must still be stored.

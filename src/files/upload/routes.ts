@@ -107,7 +107,7 @@ const putFileRoute = createRoute({
       400: "The body broke off, does not match a digest, has one that is not checked here, or is a part of a file.",
       409: "The upload took more than a day.",
       412: "A precondition does not hold.",
-      413: "The file is longer than MAX_FILE_BYTES.",
+      413: "The file is longer than MAX_FILE_BYTES; or a page of the edge, whose limit for one request is MAX_REQUEST_BYTES.",
       415: "The request has a Content-Encoding (only identity is accepted), or is a form.",
       422: "The id or a query parameter is invalid.",
     }),
