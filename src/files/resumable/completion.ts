@@ -5,6 +5,8 @@
 import { log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import type { NewFile } from "../store/catalogue.ts";
+import { uploadMemory } from "../store/memory-budget.ts";
+import { PartBuffer } from "../store/parts.ts";
 import { NO_PRECONDITIONS } from "../store/preconditions.ts";
 import { catalogueOf } from "../store/shards.ts";
 import { TEND_AFTER_MS } from "../store/tended-sessions.ts";
@@ -33,10 +35,21 @@ export function digestOf(record: SessionRecord): string | null {
   return hash && Buffer.from(hash.digest()).toString("hex");
 }
 
-/** Makes one R2 object of the parts and the tail. */
+/** Makes one R2 object of the parts and the tail, once there is memory for that; the caller must hold none. */
 export async function completeInR2(env: Env, storage: SessionStorage, record: SessionRecord): Promise<void> {
+  const tailLength = record.offset - record.partCount * record.partSize;
+  const share = await uploadMemory.take(tailLength);
+  try {
+    const tail = new PartBuffer(Number.POSITIVE_INFINITY, tailLength);
+    for (const block of storage.tailBlocks()) tail.fill(block);
+    await writeAll(env, storage, record, tail.bytes);
+  } finally {
+    share.release();
+  }
+}
+
+async function writeAll(env: Env, storage: SessionStorage, record: SessionRecord, tail: Uint8Array) {
   const { blob, uploadId, offset } = record;
-  const tail = Buffer.concat(storage.loadTail());
   const parts = storage.loadParts();
   try {
     if (uploadId === null || parts.length === 0) {

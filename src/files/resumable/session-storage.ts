@@ -125,12 +125,12 @@ export class SessionStorage {
     });
   }
 
-  loadTail(): Uint8Array[] {
-    const blocks: Uint8Array[] = [];
+  /** The tail, block by block, so that its reader holds it once only. */
+  *tailBlocks(): Generator<Uint8Array> {
     for (let block = 0; ; block++) {
       const bytes = this.#storage.kv.get<Uint8Array>(tailKey(block));
-      if (bytes === undefined) return blocks;
-      blocks.push(bytes);
+      if (bytes === undefined) return;
+      yield bytes;
     }
   }
 

@@ -45,7 +45,7 @@ export class UploadSession extends DurableObject<Env> {
   readonly #final = new FinalUpload(this.ctx, this.#storage, this.#lock, {
     env: () => this.env,
     load: () => this.#load(),
-    appenderFor: (record) => this.#appenderFor(record, [], record.length),
+    appenderFor: async (record, stopped) => this.#appenderFor(record, [], record.length, stopped),
     complete: async (record) => this.#complete(record),
     end: async (record) => this.#end(record),
   });
@@ -194,7 +194,7 @@ export class UploadSession extends DurableObject<Env> {
     stopped: AbortSignal,
   ): Promise<Outcome> {
     const knownLength = this.#load()?.length;
-    const appender = await this.#appenderOrDiscard(record, digests, contentLength, body);
+    const appender = await this.#appenderOrDiscard(record, digests, contentLength, body, stopped);
     try {
       const maxLength = record.length ?? maxUnknownLength;
       const end = await appendBody(appender, { maxLength, maxContent }, readChunks(body, stopped), stopped);
@@ -204,6 +204,8 @@ export class UploadSession extends DurableObject<Env> {
       const wrong = isVerifiable ? appender.wrongDigest() : undefined;
       if (isKept && isVerifiable && !wrong) {
         const committed = await appender.commit({ phase, length });
+        // Its completion needs memory too.
+        if (isCompleting(committed)) await appender.close();
         if (isCompleting(committed)) return await this.#complete(committed);
         if (committed.length !== knownLength) this.#pins.notify(committed);
       }
@@ -212,7 +214,7 @@ export class UploadSession extends DurableObject<Env> {
       if (rejection !== undefined) return { is: "rejected", reason: rejection, upload, isEmpty: false };
       return wrong ? { is: "wrong-chunk", header: wrong.header, upload } : { is: "accepted", upload };
     } finally {
-      await appender.settle();
+      await appender.close();
     }
   }
 
@@ -222,18 +224,24 @@ export class UploadSession extends DurableObject<Env> {
     digests: ExpectedDigest[],
     contentLength: number | null,
     body: ReadableStream<Uint8Array> | null,
+    stopped: AbortSignal,
   ): Promise<Appender> {
     try {
-      return this.#appenderFor(record, digests, contentLength);
+      return await this.#appenderFor(record, digests, contentLength, stopped);
     } catch (error) {
       await discardBody(body);
       throw error;
     }
   }
 
-  #appenderFor(record: SessionRecord, digests: ExpectedDigest[], contentLength: number | null): Appender {
+  async #appenderFor(
+    record: SessionRecord,
+    digests: ExpectedDigest[],
+    contentLength: number | null,
+    stopped: AbortSignal,
+  ): Promise<Appender> {
     const open = async (uploadId: string | null) => openMultipart(this.env, { ...record, uploadId });
-    return new Appender(this.#storage, record, open, digests, contentLength);
+    return Appender.open(stopped, this.#storage, record, open, digests, contentLength);
   }
 
   /** From the last byte to the file. An earlier run may have done any of the steps without recording it. */
