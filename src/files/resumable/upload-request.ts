@@ -4,6 +4,7 @@
  */
 import { isEmptyBody } from "../../kernel/json-body.ts";
 import { errorFields, log } from "../../kernel/log.ts";
+import { callObject } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import {
@@ -15,7 +16,7 @@ import {
 import { contentTooLarge, preconditionFailed, tooLarge } from "../store/problems.ts";
 import { etagOf, fileUrl, validatorsOf } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
-import { callCatalogue, catalogueOf, sessionOf } from "../store/shards.ts";
+import { callCatalogue, catalogueOf, catalogueUnavailable, sessionOf } from "../store/shards.ts";
 import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
 import { taskLink, taskNotStarted } from "../store/upload-task.ts";
 import { checkNoContent, readContentDigests } from "./request-digests.ts";
@@ -98,7 +99,7 @@ export class UploadRequest {
       return checkTask(outcome);
     } finally {
       // No client knows its URL.
-      if (!isAccepted) await this.#session(spec.id).terminate();
+      if (!isAccepted) await this.#terminate(spec.id);
     }
   }
 
@@ -118,7 +119,23 @@ export class UploadRequest {
     const appended = this.#session(id).append(append, this.#request.body);
     // If the client disconnects, what has arrived must still be stored.
     this.#ctx.waitUntil(Promise.allSettled([appended]));
-    return (await appended) ?? throwNotFound(id);
+    // Not repeated, since the body is gone, and without a deadline, since it comes as slowly as its client sends.
+    const outcome = await appended.catch((error: unknown) => {
+      throw catalogueUnavailable(error);
+    });
+    return outcome ?? throwNotFound(id);
+  }
+
+  /** Ends an upload of which no client knows. If that fails, it expires. */
+  async #terminate(id: string): Promise<void> {
+    try {
+      await callObject(async () => this.#session(id).terminate());
+    } catch (error) {
+      log("warn", "an upload that was rejected is not removed yet; it will expire", {
+        uploadId: id,
+        ...errorFields(error),
+      });
+    }
   }
 
   /** The state of the upload. Stops a request that is appending to it. */
@@ -191,7 +208,7 @@ export class UploadRequest {
   async #concatenate(id: string, begun: FinalOutcome | undefined): Promise<Outcome> {
     const { upload } = checkSources(begun, this.maxBytes);
     if (upload.length !== null && upload.length > this.maxBytes) {
-      await this.#session(id).terminate();
+      await this.#terminate(id);
       throw tooLarge(this.maxBytes);
     }
     if (upload.isWaiting) return { is: "accepted", upload };
