@@ -73,7 +73,7 @@ const emptyRecord = (partSize: number): SessionRecord => ({ ...newRecord(specOf(
 /** What is stored: the parts in their order, and the tail. */
 function keptBytes(storage: SessionStorage, r2: FakeR2): Buffer {
   const parts = storage.loadParts().map(({ etag }) => r2.parts.get(etag) ?? new Uint8Array(0));
-  return Buffer.concat([...parts, ...storage.loadTail()]);
+  return Buffer.concat([...parts, ...storage.tailBlocks()]);
 }
 
 const FEW = bytesOf(12 * 200);
