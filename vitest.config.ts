@@ -23,8 +23,8 @@ const inNode = [
 export default defineConfig({
   root,
   test: {
-    // Most files wait more than they work: three keep two cores busy.
-    maxWorkers: 3,
+    // Most files wait more than they work: four keep two cores busy.
+    maxWorkers: 4,
     reporters: [["default", { summary: false }], new RuntimeErrors()],
     slowTestThreshold: 10_000,
     silent: "passed-only",
@@ -56,9 +56,6 @@ export default defineConfig({
           globalSetup: ["test/support/node/workshop.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          // These tests start processes, and some must do something before a time-out of a second does. One that fails
-          // only because the machine was busy is tried once more, and shown as such.
-          retry: 1,
         },
       },
     ],
