@@ -36,7 +36,7 @@ import {
 
 export { FileCatalogue, UploadSession } from "./files/index.ts";
 export { FileTasks } from "./jobs/index.ts";
-export { DemoUpstream, Semaphore } from "./outbound/index.ts";
+export { DemoUpstream, Semaphore, UpstreamCache } from "./outbound/index.ts";
 export { Scheduler, TaskLedger, TaskRunner } from "./tasks/index.ts";
 
 // Throws, so that the Worker does not start, when a variable is wrong. A wrong secret is logged: it closes what needs it.

@@ -1,8 +1,8 @@
 /** What operations cost on the simulated platform, with the limits of the Free plan: no more than bench/cost/budgets.ts says. */
-import { env, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
-import { afterAll, expect, test } from "vitest";
+import { env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { overBudget } from "../bench/cost/budgets.ts";
-import { measureOperation, OPERATIONS, type Site } from "../bench/cost/operations.ts";
+import { measureOperation, OPERATIONS, type Site, warmUp } from "../bench/cost/operations.ts";
 import { COST_TYPES } from "../bench/cost/types.ts";
 import { registerTaskTypes } from "../src/tasks/index.ts";
 import { callWorker } from "./support/call.ts";
@@ -12,6 +12,10 @@ import worker from "./support/worker.ts";
 
 keepQuiet();
 registerTaskTypes(COST_TYPES);
+beforeAll(async () => {
+  platform.reset();
+  await warmUp(site);
+});
 afterAll(() => platform.reset());
 
 const settled: Promise<unknown>[] = [];
@@ -28,7 +32,8 @@ const site: Site = {
   },
   async settle() {
     await Promise.all(settled.splice(0));
-    await expect.poll(() => platform.isIdle, { timeout: 20_000 }).toBe(true);
+    for (let n = 0; n < 400 && !platform.isIdle; n++) await scheduler.wait(50);
+    if (!platform.isIdle) throw new Error("what was begun does not end");
   },
   runCron: async () =>
     worker.scheduled({ scheduledTime: Date.now(), cron: "* * * * *", noRetry: () => {} }, env),
@@ -53,7 +58,6 @@ async function makeDue(stub: DurableObjectStub, sql: string, value: string | num
 }
 
 test.for(OPERATIONS.filter(({ isSlow }) => !isSlow))("$name", async (operation) => {
-  await reset();
   platform.limits = FREE;
   await measureOperation(operation, site, async (action) => platform.measure(action)); // what only the first time costs
   const usage = await measureOperation(operation, site, async (action) => platform.measure(action));

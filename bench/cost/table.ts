@@ -1,4 +1,4 @@
-import { addUsage, NO_USAGE, priceOf, type Usage } from "../../test/support/platform/usage.ts";
+import { addUsage, priceOf, type Usage } from "../../test/support/platform/usage.ts";
 
 /** What the Free plan includes each day (R2: a thirtieth of a month). Beyond that, calls fail until midnight UTC. */
 const FREE_PER_DAY: Readonly<Partial<Usage>> = {
@@ -45,5 +45,3 @@ export function extrapolate(smaller: Usage, larger: Usage, pieces: number): Usag
   const step = addUsage({ ...larger }, smaller, -1);
   return addUsage({ ...smaller }, step, pieces);
 }
-
-export const times = (usage: Usage, factor: number): Usage => addUsage({ ...NO_USAGE }, usage, factor);

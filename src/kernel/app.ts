@@ -15,6 +15,7 @@ import { authenticate, requireScope } from "./access.ts";
 import type { AppEnv, Scope } from "./app-env.ts";
 import { allowOrigins } from "./cors.ts";
 import { limitHeaders } from "./headers.ts";
+import { asInvocation } from "./invocation.ts";
 import { isJsonType, readJsonBody } from "./json-body.ts";
 import { invalid, Problem, problemSchema, renderProblem } from "./problem.ts";
 
@@ -55,6 +56,7 @@ export function createApp<Open extends Schema, Closed extends Schema>(routers: {
   const app = createRouter();
   // The owner of the domain decides about HSTS, which would bind all of its subdomains.
   const headers = { strictTransportSecurity: false, crossOriginResourcePolicy: false };
+  app.use(async (_c, next) => asInvocation(next));
   app.use(requestId(), secureHeaders(headers), async (c, next) => {
     await next();
     // Not `c.header`, which copies the whole response each time.

@@ -10,7 +10,7 @@ import { retryable } from "cloudflare:durable-objects";
 import { z } from "zod";
 import { Problem } from "./problem.ts";
 import { LOCATION_HINTS, type Region } from "./regions.ts";
-import { countSubrequests } from "./subrequests.ts";
+import { countSubrequests, isSubrequestLimit } from "./subrequests.ts";
 import { perEnv, readVariable } from "./variables.ts";
 
 /** The objects' classes, by the names of their bindings. */
@@ -98,7 +98,7 @@ export async function callObject<T>(
 
 /** The pauses that may still follow a failed try; none if the call must not be repeated. */
 function pausesAfter(error: unknown, pausesMs: readonly number[]): number[] {
-  if (error instanceof Problem || error instanceof ObjectTimeoutError) return [];
+  if (error instanceof Problem || error instanceof ObjectTimeoutError || isSubrequestLimit(error)) return [];
   // developers.cloudflare.com/durable-objects/best-practices/error-handling. "remote": the object's own code threw it.
   const has = (flag: "overloaded" | "remote" | "retryable") =>
     error instanceof Error && Reflect.get(error, flag) === true;

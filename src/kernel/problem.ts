@@ -95,6 +95,8 @@ const TITLES = {
 
 export type ProblemKind = keyof typeof TITLES;
 
+export const isProblemKind = (kind: string): kind is ProblemKind => Object.hasOwn(TITLES, kind);
+
 /** The kinds whose type is in the IANA registry; every other type is `urn:sluice:problem:{kind}`. */
 const REGISTERED = new Map<ProblemKind, string>([
   ["mismatching-upload-offset", "mismatching-upload-offset"],

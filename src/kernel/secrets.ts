@@ -11,7 +11,7 @@ import { Problem } from "./problem.ts";
 import { ConfigurationError, perEnv } from "./variables.ts";
 
 /** What the examples have in place of a secret, and what people write there. */
-const PLACEHOLDER = /openssl rand|change[ -_]?me|at least 32 characters|your[ -_](?:token|key|secret)/i;
+const PLACEHOLDER = /openssl rand|change[ _-]?me|at least 32 characters|your[ _-](?:token|key|secret)/i;
 
 export const isPlaceholder = (text: string): boolean => PLACEHOLDER.test(text);
 export const IS_PLACEHOLDER = "this is still the placeholder: replace it with a value of your own";

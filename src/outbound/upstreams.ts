@@ -144,13 +144,13 @@ const placeOf = (raw: Configured) => JSON.stringify(targetOf(raw));
 
 /** The upstreams of UPSTREAMS and of every variable UPSTREAMS_…; a variable has at most 5 KB. */
 function readAllConfigured(env: Env): { at: string; name: string; raw: Configured }[] {
-  const variables = ["UPSTREAMS", ...Object.keys(env).filter((key) => /^UPSTREAMS_\w+$/.test(key))];
-  const all = variables.flatMap((variable) =>
-    Object.entries(readVariable(env, variable, upstreamsSchema)).map(([name, raw]) => ({
-      variable,
-      name,
-      raw,
-    })),
+  const others = Object.keys(env).filter((key) => /^UPSTREAMS_\w+$/.test(key));
+  const parsed = [
+    { variable: "UPSTREAMS", upstreams: readVariable(env, "UPSTREAMS", upstreamsSchema) },
+    ...others.map((variable) => ({ variable, upstreams: readVariable(env, variable, upstreamsSchema) })),
+  ];
+  const all = parsed.flatMap(({ variable, upstreams }) =>
+    Object.entries(upstreams).map(([name, raw]) => ({ variable, name, raw })),
   );
   const names = new Set<string>();
   return all.map(({ variable, name, raw }) => {

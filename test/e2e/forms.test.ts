@@ -1,22 +1,35 @@
 /** Form data that is wrong in every possible way; `npm run chaos -- forms` sends a hundred thousand. */
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { type RunningMiniflare, startMiniflare } from "../../bench/support/miniflare.ts";
 import { attack, type Findings, removeFiles } from "../chaos/forms/attack.ts";
 import { readHoldings } from "../chaos/forms/storage.ts";
-import { type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
+import { temporaryFolder } from "../support/dev-server.ts";
+import { fromWorkshop } from "../support/node/built-worker.ts";
 
-const SEED = 4;
-const COUNT = 1500;
+/** With this seed, these few forms have 75 of the 77 mutations in them. */
+const SEED = 364;
+const COUNT = 600;
 
 const storage = temporaryFolder();
-let server: DevServer = { url: "", output: () => "", kill: async () => {} };
+const failures: string[] = [];
+let server: RunningMiniflare | undefined;
 let findings: Findings;
 
 beforeAll(async () => {
-  server = await startDev(storage.path);
-  findings = await attack({ url: server.url, seed: SEED, count: COUNT, inFlight: 8, breaksHttp: false });
+  server = await startMiniflare(
+    { ACCESS: "local" },
+    {
+      main: await fromWorkshop("/built"),
+      storageDir: storage.path,
+      onLog: ({ level, message }) => {
+        if (level === "error" || /uncaught|unhandled/i.test(message)) failures.push(message);
+      },
+    },
+  );
+  findings = await attack({ url: server.url, seed: SEED, count: COUNT, inFlight: 8, readShare: 0.5 });
 });
 afterAll(async () => {
-  await server.kill();
+  await server?.[Symbol.asyncDispose]();
   storage.remove();
 });
 
@@ -38,12 +51,12 @@ test("the catalogue and the bucket contain what was acknowledged and nothing els
   await expect
     .poll(read, options)
     .toMatchObject({ files: count, strays: 0, objects: count, unfinishedUploads: 0 });
-  expect(await removeFiles(server.url, findings.kept)).toBe(0);
+  expect(await removeFiles(String(server?.url), findings.kept)).toBe(0);
   await expect
     .poll(read, options)
     .toEqual({ files: 0, strays: 0, objects: 0, unfinishedUploads: 0, blobs: 0 });
 });
 
 test("nothing failed inside", () => {
-  expect(server.output()).not.toMatch(/uncaught|unhandled|"level":"error"/i);
+  expect(failures).toEqual([]);
 });

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type Server, startOnWorkerd } from "../support/node/built-worker.ts";
+import { type Server, startHurried, startOnWorkerd } from "../support/node/built-worker.ts";
 import { listen, type RawServer, type Received, send } from "../support/node/raw-http.ts";
 
 const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
@@ -12,6 +12,8 @@ const OK = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
 
 let upstream: RawServer;
 let sluice: Server;
+/** With shorter times. */
+let hurried: Server;
 let respond: (request: Received) => void;
 
 beforeAll(async () => {
@@ -20,6 +22,7 @@ beforeAll(async () => {
   sluice = await startOnWorkerd({
     UPSTREAMS: { raw, hasty: { ...raw, timeout_ms: 300 }, calm: { ...raw, timeout_ms: 2000 } },
   });
+  hurried = await startHurried({ UPSTREAMS: { raw } });
 });
 afterAll(async () => {
   await upstream?.[Symbol.asyncDispose]();
@@ -28,8 +31,9 @@ beforeEach(() => {
   respond = ({ socket }) => socket.end(OK);
 });
 
-const call = (target: string, ...rest: string[]) =>
-  send(sluice.url, `${target} HTTP/1.1\r\nHost: localhost\r\n${rest.join("")}`);
+const call = (target: string, ...rest: string[]) => callTo(sluice, target, ...rest);
+const callTo = ({ url }: Server, target: string, ...rest: string[]) =>
+  send(url, `${target} HTTP/1.1\r\nHost: localhost\r\n${rest.join("")}`);
 const chunked = "Transfer-Encoding: chunked\r\n\r\n";
 const length = (n: number) => `Content-Length: ${n}\r\n\r\n`;
 /** The request that came after these. */
@@ -45,10 +49,10 @@ interface Status {
   held: { count: number };
   totals: { outcomes: Record<string, number> };
 }
-const statusOf = async (name: string) =>
-  (await (await fetch(`${sluice.url}/upstreams/${name}`)).json()) as Status;
+const statusOf = async (name: string, { url } = sluice) =>
+  (await (await fetch(`${url}/upstreams/${name}`)).json()) as Status;
 /** What has been counted since `before`, once something has, and no permit is held. */
-async function outcomesSince(name: string, before: Status): Promise<Record<string, number>> {
+async function outcomesSince(name: string, before: Status, server = sluice): Promise<Record<string, number>> {
   const counted = ({ totals }: Status) =>
     Object.entries(totals.outcomes)
       .map(([is, count]): [string, number] => [is, count - (before.totals.outcomes[is] ?? 0)])
@@ -57,7 +61,7 @@ async function outcomesSince(name: string, before: Status): Promise<Record<strin
   await expect
     .poll(
       async () => {
-        status = await statusOf(name);
+        status = await statusOf(name, server);
         return [status.held.count, counted(status).length > 0];
       },
       { timeout: 10_000 },
@@ -190,13 +194,13 @@ describe("an upload that stalls or crawls is the client's affair: 408, and the p
   });
 
   test("one byte every 200 ms", async () => {
-    const before = await statusOf("raw");
+    const before = await statusOf("raw", hurried);
     respond = () => {};
-    const client = call("POST /fetch/raw/x", chunked);
+    const client = callTo(hurried, "POST /fetch/raw/x", chunked);
     const timer = setInterval(() => client.socket.write("1\r\na\r\n"), 200);
     await client.until(({ isWhole }) => isWhole).finally(() => clearInterval(timer));
     expect(client.status).toBe(408);
-    expect(await outcomesSince("raw", before)).toEqual({ unknown: 1 });
+    expect(await outcomesSince("raw", before, hurried)).toEqual({ unknown: 1 });
     client.socket.destroy();
   });
 });

@@ -47,14 +47,14 @@ test("from a file that is read while it is sent", async () => {
 });
 
 test.each([
-  [{}, bytes],
-  [{ chunkSize: 5_000_000 }, bytes],
-  [{ parallelUploads: 3 }, bytes],
-  [{ uploadDataDuringCreation: true }, few],
-  [{ protocol: "ietf-draft-05" }, bytes],
-])("to an endpoint with a slash at the end, with %o", async (options, content) => {
-  const id = await send(server.url, Buffer.from(content), { endpoint: `${server.url}/uploads/`, ...options });
-  await expectFile(server.url, id, content);
+  {},
+  { chunkSize: 100_000 },
+  { parallelUploads: 3 },
+  { uploadDataDuringCreation: true },
+  { protocol: "ietf-draft-05" },
+])("to an endpoint with a slash at the end, with %o", async (options) => {
+  const id = await send(server.url, Buffer.from(few), { endpoint: `${server.url}/uploads/`, ...options });
+  await expectFile(server.url, id, few);
 });
 
 test("GET of the URL of a finished upload downloads the file", async () => {

@@ -1,7 +1,8 @@
 /** WebSockets through `/fetch`, between a client and a server of another implementation than the runtime's. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { type Server, startOnWorkerd } from "../support/node/built-worker.ts";
+import { type Server, startHurried } from "../support/node/built-worker.ts";
+import { HURRIED } from "../support/node/hurried.ts";
 import { send } from "../support/node/raw-http.ts";
 import {
   type End,
@@ -14,7 +15,7 @@ import {
 const eventually = <T>(read: () => T) => expect.poll(read, { timeout: 10_000 });
 
 /** A permit that is not renewed ends after this long. */
-const LEASE_MS = 15_000;
+const { LEASE_MS } = HURRIED["src/outbound/client/acquire-permit.ts"];
 
 let server: WebSocketServer;
 let sluice: Server;
@@ -22,7 +23,7 @@ let sluice: Server;
 beforeAll(async () => {
   server = await listenForWebSockets();
   const { origin } = server;
-  sluice = await startOnWorkerd({
+  sluice = await startHurried({
     UPSTREAMS: {
       live: { origin, websocket: true },
       none: { origin },
@@ -114,7 +115,7 @@ describe("its permit is free when", () => {
 
 test("may be silent, and keeps its permit by renewing it", async () => {
   const { client } = await open();
-  await sleep(LEASE_MS + 3_000);
+  await sleep(LEASE_MS + 1_000);
   const { held: now, totals } = await statusOf();
   expect([now.count, totals.expired]).toEqual([1, 0]);
   client.socket.send("still here");

@@ -5,6 +5,10 @@ import { defineTask, registerTaskTypes } from "../../src/tasks/index.ts";
 export * from "../../src/index.ts";
 export { default } from "../../src/index.ts";
 
+/** Of `e2e-deaf`. */
+const DEAF_TICKS = 27;
+const DEAF_TICK_MS = 125;
+
 const input = z.object({});
 
 /** Takes four seconds, in steps. */
@@ -24,15 +28,15 @@ const steps = defineTask({
   },
 });
 
-/** Takes five seconds and ignores its signal. Returns the name of the run that reached its end. */
+/** Takes 3.4 seconds and ignores its signal. Returns the name of the run that reached its end. */
 const deaf = defineTask({
   name: "e2e-deaf",
   input,
   async run(ctx) {
     const run = crypto.randomUUID();
-    for (let i = 0; i < 25; i++) {
+    for (let i = 0; i < DEAF_TICKS; i++) {
       ctx.log("info", "tick", { run, atMs: Date.now() });
-      await scheduler.wait(200);
+      await scheduler.wait(DEAF_TICK_MS);
     }
     return run;
   },

@@ -16,6 +16,7 @@ export const Scheduler = simulateObject(sluice.Scheduler);
 export const Semaphore = simulateObject(sluice.Semaphore);
 export const TaskLedger = simulateObject(sluice.TaskLedger);
 export const TaskRunner = simulateObject(sluice.TaskRunner);
+export const UpstreamCache = simulateEntrypoint(sluice.UpstreamCache);
 export const UploadSession = simulateObject(sluice.UploadSession);
 
 export default simulateHandler(sluice.default);

@@ -24,8 +24,6 @@ const MAX_GRANT_AGE_MS = LEASE_MS - MARGIN_MS - 2 * RENEW_MS;
 export interface Permit {
   /** The fencing token: grows with every permit of the upstream. */
   fence: number;
-  /** How long it took to get. */
-  queuedMs: number;
   /** Aborts when the lease is about to end because it could not be renewed. The call must end before that. */
   signal: AbortSignal;
   /** Say what the head of the response says. `endsSoon`: the release, with the same feedback, follows at once. */
@@ -45,7 +43,6 @@ export interface AcquireOptions extends Pick<PermitRequest, "holder" | "priority
  * semaphore refuses. If the caller dies, the runtime disposes its ticket, and its permit or place is free at once.
  */
 export async function acquirePermit(env: Env, upstream: Upstream, options: AcquireOptions): Promise<Permit> {
-  const requestedAtMs = Date.now();
   const { signal, name, ...rest } = options;
   const leaseId = crypto.randomUUID();
   const share = { of: name, maxWaiting: maxWaitingOf(env, upstream) };
@@ -61,7 +58,6 @@ export async function acquirePermit(env: Env, upstream: Upstream, options: Acqui
   });
   return {
     fence,
-    queuedMs: Date.now() - requestedAtMs,
     signal: renewal.signal,
     onHead: (feedback, endsSoon) => head.onHead(feedback, endsSoon),
     release: async (feedback) => {
@@ -159,7 +155,7 @@ async function untilAborted<T>(wait: () => Promise<T>, signal: AbortSignal, tick
 const leaseLost = ({ name }: Upstream) =>
   semaphoreUnavailable(`The permit for "${name}" could not be renewed: its semaphore does not respond.`);
 
-const clientGone = () => new Problem("client-gone", "The client went away while it was queued.");
+export const clientGone = () => new Problem("client-gone", "The client went away while it was queued.");
 
 /**
  * Renews a lease until stopped. Each renewal brings a new ticket, which is valid after a restart of the object too.

@@ -176,8 +176,7 @@ const without = (headers: Headers, isUnwanted: (name: string) => boolean): Heade
 const refused = (detail: string, cause?: unknown) => upstreamProblem("redirect-refused", detail, cause);
 
 function fetcherOf(env: Env, { name, target }: Upstream): Pick<Fetcher, "fetch"> {
-  // Wrapped in a function: the runtime's `fetch` cannot be called as a method of another object.
-  if ("origin" in target) return { fetch: async (input, init) => fetch(input, init) };
+  if ("origin" in target) return { fetch: fetchPastEdgeCache };
   const bound: unknown =
     "service" in target ? Reflect.get(env, target.service) : Reflect.get(exports, target.entrypoint);
   if (isFetcher(bound)) return bound;
@@ -187,6 +186,13 @@ function fetcherOf(env: Env, { name, target }: Upstream): Pick<Fetcher, "fetch">
       : `UPSTREAMS.${name}.entrypoint is not an export of src/index.ts.`,
   );
 }
+
+/**
+ * Cloudflare's own cache is in front of every origin. By itself it keeps whatever looks like a file, by its URL alone,
+ * whoever asked and with whatever key.
+ */
+const fetchPastEdgeCache: Fetcher["fetch"] = async (input, init) =>
+  fetch(input, { ...init, cache: "no-store" });
 
 function isFetcher(value: unknown): value is Pick<Fetcher, "fetch"> {
   return (typeof value === "object" || typeof value === "function") && value !== null && "fetch" in value;

@@ -31,6 +31,7 @@ import { asksForStored } from "./freshness.ts";
 import { invalidate } from "./invalidation.ts";
 import { maxForwards, optionsOf } from "./max-forwards.ts";
 import type { Place } from "./store.ts";
+import { hasWorkersCache, readThrough } from "./workers-cache.ts";
 
 /** A request as its caller wrote it. Not all of its headers travel. */
 export interface CallerRequest extends Pick<UpstreamRequest, "method" | "path" | "headers" | "redirect"> {
@@ -95,7 +96,13 @@ async function exchange(
   if (isWebSocket) addHandshake(request.headers, rest.headers);
   if (forwards !== undefined) request.headers.set("max-forwards", String(forwards - 1));
   const use = cacheUseOf(upstream, request);
-  const { hit, place } = await readCache(upstream, request, url, use);
+  const through =
+    use.mayRead && (await hasWorkersCache(upstream))
+      ? await readThrough(caller, upstream, request, url, use)
+      : undefined;
+  if (through?.response)
+    return { response: withCacheStatus(through.response, through.status), url: through.url };
+  const { hit, place } = through ? {} : await readCache(upstream, request, url, use);
   if (hit) return { response: withCacheStatus(hit, "hit"), url };
   if (asksForStored(rest.headers)) throw notStored();
   const sent = use.mayStore ? withKeyHeadersOnly(upstream, request) : request;

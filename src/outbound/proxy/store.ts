@@ -1,5 +1,5 @@
 /**
- * How responses lie in the Workers Cache.
+ * How responses lie in the Cache API.
  *
  * Each is wrapped: its head is JSON in one header, and its body is bytes. So the Cache neither codes them again nor
  * applies rules of its own to them. Its key is a hash of everything that the response depends on, the upstream's
@@ -14,7 +14,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { z } from "zod";
 import type { Upstream } from "../upstreams.ts";
 
-const headSchema = z.object({
+export const headSchema = z.object({
   status: z.int(),
   statusText: z.string(),
   headers: z.array(z.tuple([z.string(), z.string()])),
@@ -24,12 +24,17 @@ const headSchema = z.object({
   lifetimeS: z.number(),
 });
 
+/** What is kept of a response besides its body. */
+export type StoredHead = z.output<typeof headSchema>;
+
 export interface Stored {
-  head: z.output<typeof headSchema>;
+  head: StoredHead;
   body: Uint8Array;
 }
 
 const HEAD = "sluice-head";
+/** The generation of what is never changed. */
+const ONLY = "only";
 const YEAR_S = 31_536_000;
 
 /** The place of one response: of one URL, as it is for the values of some headers. */
@@ -66,13 +71,20 @@ export async function readStored({ key }: Place): Promise<Stored | undefined> {
 /** Stores a response, unless its URL has been invalidated since the place was found. */
 export async function writeStored(upstream: Upstream, place: Place, { head, body }: Stored): Promise<void> {
   if ((await readGeneration(upstream, place.url)) !== place.generation) return;
-  const remainingS = Math.ceil(head.lifetimeS - head.initialAgeS);
   const headers = {
-    "cache-control": `max-age=${remainingS}`,
+    "cache-control": `max-age=${remainingSeconds(head)}`,
     [HEAD]: encodeURIComponent(JSON.stringify(head)),
   };
   await caches.default.put(place.key, new Response(body, { headers }));
 }
+
+/** How long the response is fresh from when it came. */
+export const remainingSeconds = ({ lifetimeS, initialAgeS }: StoredHead): number =>
+  Math.ceil(lifetimeS - initialAgeS);
+
+/** The key of a response that no request through Sluice changes: the same as its place would have. */
+export const keyOfReadOnly = (upstream: Upstream, url: URL, variant: readonly string[]): Request =>
+  keyOf(upstream.name, settingsOf(upstream), url.href, ONLY, ...variant);
 
 /** Makes everything that is stored for these URLs unreachable, in this data centre. */
 export async function forget(upstream: Upstream, urls: readonly URL[]): Promise<void> {
@@ -82,7 +94,7 @@ export async function forget(upstream: Upstream, urls: readonly URL[]): Promise<
 
 /** An upstream that is only read has one generation, which costs no look-up. */
 async function readGeneration(upstream: Upstream, url: URL): Promise<string | undefined> {
-  if (!upstream.isChangedHere) return "only";
+  if (!upstream.isChangedHere) return ONLY;
   const found = await caches.default.match(generationKey(upstream, url));
   return found?.text();
 }

@@ -22,6 +22,8 @@ export interface PermitsState {
   breaker: BreakerState;
   /** When the next call is due at the rate. */
   dueAtMs: number;
+  /** What is left of the retry budget, in calls. Absent if nothing was spent. */
+  retryBudget?: number;
 }
 
 export interface PermitRequest {

@@ -20,8 +20,13 @@ export class StateStore {
   }
 
   set permits(state: PermitsState) {
-    const { throttle, breaker, dueAtMs } = this.#permits ?? {};
-    if (state.throttle === throttle && state.breaker === breaker && state.dueAtMs === dueAtMs) return;
+    const before = this.#permits;
+    const isSame =
+      state.throttle === before?.throttle &&
+      state.breaker === before.breaker &&
+      state.dueAtMs === before.dueAtMs &&
+      state.retryBudget === before.retryBudget;
+    if (isSame) return;
     this.#permits = state;
     this.#write("permits", state);
   }

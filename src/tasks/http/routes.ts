@@ -125,7 +125,8 @@ const eventsRoute = createRoute({
   responses: {
     200: {
       description:
-        "The events `status`, `progress` and `step`, numbered from 1, and comments while nothing happens.",
+        "The events `status`, `progress` and `step`, numbered from 1, and comments while nothing happens. " +
+        "After five minutes without an event the stream ends, with a `retry` of a minute.",
       content: { [EVENT_STREAM]: { schema: z.string() } },
     },
     204: { description: "The task has ended, and Last-Event-ID was its last event." },

@@ -14,6 +14,7 @@
  * as a crash, without its reason.
  */
 import { cleanText } from "../../kernel/clean-url.ts";
+import { asInvocation } from "../../kernel/invocation.ts";
 import { describeError, errorFields } from "../../kernel/log.ts";
 import { countedBy, isSubrequestLimit, type SubrequestCount } from "../../kernel/subrequests.ts";
 import type { WaitUntil } from "../../kernel/wait-until.ts";
@@ -65,7 +66,9 @@ export function startRun(
 ): RunHandle {
   const interrupt = new AbortController();
   const run: Run = { env: invocation.env, platform: invocation.platform, claim, assignment, interrupt };
-  const done = countedBy(invocation.subrequests, async () => executeRun(invocation, run, requestedAtMs));
+  const done = asInvocation(() =>
+    countedBy(invocation.subrequests, async () => executeRun(invocation, run, requestedAtMs)),
+  );
   return { interrupt, done };
 }
 

@@ -21,7 +21,6 @@ const STATUSES = [201, 400, 413, 415, 422];
 /** workerd sends the others for what is not HTTP. */
 const STATUSES_FOR_BROKEN_HTTP = [...STATUSES, 411, 431, 501];
 const IN_FLIGHT = 32;
-/** The share of the stored files that is read again. */
 const READ_SHARE = 0.1;
 /** How much of a request that broke a promise is printed. */
 const PRINTED_BYTES = 3000;
@@ -34,6 +33,8 @@ export interface AttackOptions {
   count: number;
   /** Concurrent requests. */
   inFlight?: number;
+  /** The share of the stored forms whose files are read again. */
+  readShare?: number;
   /** False behind a proxy such as that of `wrangler dev`, which has its own responses to broken HTTP. */
   breaksHttp?: boolean;
 }
@@ -61,6 +62,7 @@ export interface Findings {
 
 export async function attack(options: AttackOptions): Promise<Findings> {
   const { url, seed, first = 0, count, inFlight = IN_FLIGHT, breaksHttp = true } = options;
+  const { readShare = READ_SHARE } = options;
   const findings: Findings = {
     outcomes: new Map(),
     broken: [],
@@ -85,7 +87,7 @@ export async function attack(options: AttackOptions): Promise<Findings> {
       findings.filesRead++;
       return found;
     };
-    const isRead = new Random(seed, `read${request.number}`).chance(READ_SHARE);
+    const isRead = new Random(seed, `read${request.number}`).chance(readShare);
     const what = await judge(request, outcome, findings, isRead ? read : undefined);
     if (what !== undefined) findings.broken.push(toBroken(request, what));
     return true;

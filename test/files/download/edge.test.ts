@@ -34,7 +34,7 @@ async function pathOf(kind: string): Promise<string> {
   if (kind === "a file") return "/files/a.txt";
   const headers = { "Content-Type": "application/json" };
   const link = await fetchText("/files/a.txt/links", { method: "POST", body: '{"expires_in": 60}', headers });
-  return String(new URL(JSON.parse(link.text).url).pathname);
+  return new URL(JSON.parse(link.text).url).pathname;
 }
 
 test.each(["a file", "a link", UPLOAD])("%s is sent as it is", async (kind) => {

@@ -3,6 +3,7 @@ import { env, reset } from "cloudflare:test";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type CallOptions, callWorker } from "../../support/call.ts";
+import { platform } from "../../support/platform/platform.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import { holdUpstream, resetUpstream, upstream } from "../../support/scripted-upstream.ts";
@@ -55,6 +56,39 @@ expectRuntimeErrors("broke off");
 beforeEach(async () => {
   await reset();
   path = `/${paths++}/x?q=1`;
+});
+
+describe("where the platform's cache keeps nothing, as on workers.dev,", () => {
+  let hoursAgo = 0;
+  beforeEach(() => {
+    platform.cacheApiWorks = false;
+    // What is found out now has been forgotten when the next test runs.
+    vi.setSystemTime(Date.now() - ++hoursAgo * 3_600_000);
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+    platform.reset();
+  });
+
+  test.each(["cache-own", "cache-wide"])(
+    "Cache-Status does not say that a response is stored: %s",
+    async (name) => {
+      respondWith({ "Cache-Control": "max-age=60" });
+      const [first, second] = [await callFor(name), await callFor(name)];
+      expect([first.cache, second.cache]).toEqual(["sluice; fwd=uri-miss", "sluice; fwd=uri-miss"]);
+      expect([first.body, second.body]).toEqual(["response 1", "response 2"]);
+    },
+  );
+
+  test("it is left alone for a minute, and then tried again", async () => {
+    respondWith({ "Cache-Control": "max-age=60" });
+    const cost = async () => (await platform.measure(async () => callFor("cache-default"))).internal;
+    const first = await cost();
+    expect(await cost()).toBeLessThan(first);
+    platform.cacheApiWorks = true;
+    vi.setSystemTime(Date.now() + 61_000);
+    expect(await twice("cache-default")).toEqual(["sluice; hit", 3]);
+  });
 });
 
 test("a response is stored as its own Cache-Control says, and served again without a permit", async () => {

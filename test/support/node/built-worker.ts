@@ -17,6 +17,10 @@ interface Variables extends Record<string, unknown> {
 /** On plain workerd: nothing between a client and it hides how a body ended. It has neither a bucket nor a cache. */
 export const startOnWorkerd = async (variables: Variables): Promise<Server> => start("workerd", variables);
 
+/** The same, with the times of hurried.ts. */
+export const startHurried = async (variables: Variables): Promise<Server> =>
+  start("hurried-workerd", variables);
+
 /** With all of its bindings, and a cache. */
 export const startOnMiniflare = async (variables: Variables): Promise<Server> =>
   start("miniflare", variables);

@@ -2,10 +2,11 @@
  * The built Worker and the servers of the files in e2e/, made when a file asks for them, and kept until the end of the
  * run. vitest's own process makes them: it has wrangler and Miniflare in memory, so those of the tests need not load them.
  *
- *     GET /built               the path of the Worker as `npm run build` makes it
- *     GET /hurried             the path of the Worker of support/tasks-worker.ts, with the times of HURRIED
- *     GET /workerd?{vars}      the URL of the built Worker on plain workerd, with these variables, as JSON
- *     GET /miniflare?{vars}    the same on Miniflare, with a bucket and a cache
+ *     GET /built                     the path of the Worker as `npm run build` makes it
+ *     GET /hurried                   the path of the Worker with shorter times (hurried.ts)
+ *     GET /workerd?{vars}            the URL of the built Worker on plain workerd, with these variables, as JSON
+ *     GET /hurried-workerd?{vars}    the same, with shorter times
+ *     GET /miniflare?{vars}          the URL of the built Worker on Miniflare, with a bucket and a cache
  *
  * Who asks for the same gets the same.
  */
@@ -49,6 +50,8 @@ export default async function openWorkshop(project: TestProject): Promise<() => 
         return buildHurried(join(folder.path, "hurried.js"));
       case "/workerd":
         return made.use(await startWorkerd({ main: await get("/built"), vars: vars() })).url;
+      case "/hurried-workerd":
+        return made.use(await startWorkerd({ main: await get("/hurried"), vars: vars() })).url;
       case "/miniflare": {
         const storageDir = join(folder.path, `storage${results.size}`);
         const options = { main: await get("/built"), storageDir, onLog: () => {} };

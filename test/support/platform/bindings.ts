@@ -3,6 +3,7 @@
 import { exports, env as workerEnv } from "cloudflare:workers";
 import { count, subrequest } from "./invocation.ts";
 import { platform } from "./platform.ts";
+import { isBehindCache, throughWorkersCache } from "./workers-cache.ts";
 
 type Callable = (...args: unknown[]) => Promise<unknown>;
 
@@ -35,7 +36,7 @@ export function simulatedImports(): Imported {
 function wrapExports(): object {
   const entrypoints = Object.entries(exports).map(([name, entrypoint]: [string, unknown]) => [
     name,
-    isObject(entrypoint) ? wrapService(entrypoint) : entrypoint,
+    isObject(entrypoint) ? wrapService(entrypoint, name) : entrypoint,
   ]);
   return Object.fromEntries(entrypoints) as object;
 }
@@ -71,14 +72,23 @@ function wrapStub(binding: string, stub: object): object {
   });
 }
 
-/** A service binding, an entrypoint, or the assets. */
-function wrapService(service: object): object {
-  return intercept(service, (method, member) =>
-    typeof member === "function" && method !== "then"
-      ? async (...args: unknown[]) =>
-          subrequest("internal", async () => apply(member, service, args) as Promise<unknown>)
-      : member,
-  );
+/** A service binding, an entrypoint by its name, or the assets. */
+function wrapService(service: object, name = ""): object {
+  return intercept(service, (method, member) => {
+    if (typeof member !== "function" || method === "then") return member;
+    return async (...args: unknown[]) => {
+      const call = async (...sent: unknown[]) => apply(member, service, sent) as Promise<unknown>;
+      return subrequest("internal", async () =>
+        method === "fetch" ? fetchFrom(name, args, call) : call(...args),
+      );
+    };
+  });
+}
+
+async function fetchFrom(name: string, args: unknown[], call: Callable): Promise<unknown> {
+  if (!isBehindCache(name)) return call(...args);
+  const request = new Request(...(args as [RequestInfo, RequestInit?]));
+  return throughWorkersCache(name, request, async () => (await call(...args)) as Response);
 }
 
 const CLASS_OF: Readonly<Record<string, "classA" | "classB" | "free">> = {

@@ -38,6 +38,8 @@ class Platform {
   readonly faults = new Faults();
   /** As on workers.dev: the Cache API keeps nothing. */
   cacheApiWorks = true;
+  /** Workers Cache is in front of the entrypoints that wrangler.toml names. */
+  hasWorkersCache = false;
   /** What `fetch` finds at these origins, by scheme, host and port. It goes through Cloudflare's own cache. */
   readonly origins = new Map<string, Origin>();
   /** Compresses responses, as the edge does for a client that accepts it. */
@@ -47,17 +49,19 @@ class Platform {
   /** The bytes that are on their way to R2 now, and the most there have been at once. */
   uploadBytes = 0;
   maxUploadBytes = 0;
-  #running = 0;
-  #ranAtMs = 0;
+  /** Invocations at work since the last reset: those from before it may never end. */
+  #work = { running: 0, endedAtMs: 0 };
 
   reset(): void {
     this.limits = PAID;
     this.faults.clear();
     this.cacheApiWorks = true;
+    this.hasWorkersCache = false;
     this.origins.clear();
     this.edgeCompresses = false;
     this.total = { ...NO_USAGE };
     this.maxUploadBytes = this.uploadBytes;
+    this.#work = { running: 0, endedAtMs: 0 };
   }
 
   count(usage: Partial<Usage>): void {
@@ -74,17 +78,18 @@ class Platform {
   /** Counts a promise as work of an invocation, until it settles. */
   track(work: unknown): void {
     if (!(work instanceof Promise)) return;
-    this.#running++;
+    const counted = this.#work;
+    counted.running++;
     const end = () => {
-      this.#running--;
-      this.#ranAtMs = Date.now();
+      counted.running--;
+      counted.endedAtMs = Date.now();
     };
     work.then(end, end);
   }
 
   /** Whether no invocation has been at work for a moment, in which an alarm that is due would have begun. */
   get isIdle(): boolean {
-    return this.#running === 0 && Date.now() - this.#ranAtMs > 300;
+    return this.#work.running === 0 && Date.now() - this.#work.endedAtMs > 300;
   }
 
   addFault(fault: Fault): void {

@@ -1,7 +1,7 @@
 /** The long lane, on the real runtime: the alarm of a separate object runs each task. */
 
 import { createExecutionContext, env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { enqueueOnce, startTasks } from "../../../src/tasks/index.ts";
 import type { Claim } from "../../../src/tasks/ledger/claim.ts";
 import { HEARTBEAT_MS, LEASE_MS, RUNNER_LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
@@ -19,6 +19,7 @@ import {
   whenEnded,
 } from "../../support/background.ts";
 import { callForJson, captureLogs } from "../../support/call.ts";
+import { PAID, platform } from "../../support/platform/platform.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 
@@ -202,6 +203,37 @@ describe("a runner", () => {
     });
     expect(await fetchTask(claim.taskId)).toMatchObject({ status: "succeeded", crashes: 0, result: "kept" });
     expect([runs, await contentOf(claim)]).toEqual([0, { kept: {}, alarm: null }]);
+  });
+
+  test("that may make no further call, on the simulated platform, hands its task over in another alarm", async () => {
+    onTestFinished(() => platform.reset());
+    platform.limits = { ...PAID, internal: 40 };
+    const seen: number[] = [];
+    const type = newType("runner-many-calls", async (ctx) => {
+      for (let n = 1; n <= 100; n++) await ctx.step(`step ${n}`, async () => seen.push(n));
+      return "all";
+    });
+    const claim = await claimOf(type);
+    await runnerOf(claim).start(claim);
+    // The reports are due five seconds later. Here they need not wait.
+    for (let token = claim.token; (await fetchTask(claim.taskId)).status !== "succeeded"; ) {
+      const runner = { taskId: claim.taskId, token };
+      const { report } = (await contentOf(runner)).kept;
+      if (report === undefined) await scheduler.wait(10);
+      else {
+        expect(report).toMatchObject({ outcome: { kind: "handed-over" } });
+        await runDurableObjectAlarm(runnerOf(runner));
+        token++;
+      }
+    }
+    // The step whose record was refused is done again, and no other.
+    expect([new Set(seen).size, seen.length]).toEqual([100, 102]);
+    expect(await whenEnded(claim.taskId)).toMatchObject({
+      status: "succeeded",
+      attempt: 1,
+      crashes: 0,
+      result: "all",
+    });
   });
 
   test("does not try for ever to deliver its report", async () => {
