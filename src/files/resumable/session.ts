@@ -194,7 +194,12 @@ export class UploadSession extends DurableObject<Env> {
     stopped: AbortSignal,
   ): Promise<Outcome> {
     const knownLength = this.#load()?.length;
-    const appender = await this.#appenderOrDiscard(record, digests, contentLength, body, stopped);
+    const opening = this.#appenderFor(record, digests, contentLength, stopped);
+    const appender = await opening.catch(async (error: unknown) => {
+      // A body that nobody reads would keep its sender and this object busy.
+      await discardBody(body);
+      throw error;
+    });
     try {
       const maxLength = record.length ?? maxUnknownLength;
       const end = await appendBody(appender, { maxLength, maxContent }, readChunks(body, stopped), stopped);
@@ -204,9 +209,11 @@ export class UploadSession extends DurableObject<Env> {
       const wrong = isVerifiable ? appender.wrongDigest() : undefined;
       if (isKept && isVerifiable && !wrong) {
         const committed = await appender.commit({ phase, length });
-        // Its completion needs memory too.
-        if (isCompleting(committed)) await appender.close();
-        if (isCompleting(committed)) return await this.#complete(committed);
+        if (isCompleting(committed)) {
+          // Its completion needs memory too.
+          await appender.close();
+          return await this.#complete(committed);
+        }
         if (committed.length !== knownLength) this.#pins.notify(committed);
       }
       await appender.settle();
@@ -215,22 +222,6 @@ export class UploadSession extends DurableObject<Env> {
       return wrong ? { is: "wrong-chunk", header: wrong.header, upload } : { is: "accepted", upload };
     } finally {
       await appender.close();
-    }
-  }
-
-  /** As `#appenderFor`. If that throws, a body that nobody reads would keep its sender and this object busy. */
-  async #appenderOrDiscard(
-    record: SessionRecord,
-    digests: ExpectedDigest[],
-    contentLength: number | null,
-    body: ReadableStream<Uint8Array> | null,
-    stopped: AbortSignal,
-  ): Promise<Appender> {
-    try {
-      return await this.#appenderFor(record, digests, contentLength, stopped);
-    } catch (error) {
-      await discardBody(body);
-      throw error;
     }
   }
 
