@@ -51,23 +51,26 @@ describe("tokens", () => {
     ).toBe(200);
   });
 
-  test.each(["", "hunter2"])("of fewer than 32 characters are unknown, also by their hash: %j", async (token) => {
-    const { token: _, ...entry } = READ;
-    const secrets = { SLUICE_TOKENS: [{ ...entry, token_sha256: hash(token) }, WRITE] };
-    expect(await statusOf(secrets, token)).toBe(401);
-    // A header that cannot be read has the empty token.
-    const variables = { ACCESS: "tokens", ...secrets };
-    for (const Authorization of ["nonsense", `Basic ${btoa(`a:${token}`)}`])
-      expect(
-        (
-          await callForJson("/openapi.json", {
-            site: "https://sluice.example.com",
-            variables,
-            headers: { Authorization },
-          })
-        ).status,
-      ).toBe(401);
-  });
+  test.each(["", "hunter2"])(
+    "of fewer than 32 characters are unknown, also by their hash: %j",
+    async (token) => {
+      const { token: _, ...entry } = READ;
+      const secrets = { SLUICE_TOKENS: [{ ...entry, token_sha256: hash(token) }, WRITE] };
+      expect(await statusOf(secrets, token)).toBe(401);
+      // A header that cannot be read has the empty token.
+      const variables = { ACCESS: "tokens", ...secrets };
+      for (const Authorization of ["nonsense", `Basic ${btoa(`a:${token}`)}`])
+        expect(
+          (
+            await callForJson("/openapi.json", {
+              site: "https://sluice.example.com",
+              variables,
+              headers: { Authorization },
+            })
+          ).status,
+        ).toBe(401);
+    },
+  );
 
   test.each(["2099-01-01T00:00:00", "2099-01-01", "2099-02-30T00:00:00Z", "2099-01-01T24:00:00Z", ""])(
     "have no expires_at %j",
@@ -93,7 +96,11 @@ describe("a secret that is wrong", () => {
     ["has another alphabet", [{ ...READ, token: `${READER} ä` }], "SLUICE_TOKENS.0.token"],
     ["has an unknown scope", [{ ...READ, scopes: ["root"] }], "SLUICE_TOKENS.0.scopes.0"],
     ["has an unknown member", [{ ...READ, scope: "read" }], "SLUICE_TOKENS"],
-    ["has a token as the name of a member", [{ name: "a", scopes: ["read"], [READER]: 1 }], "SLUICE_TOKENS.0: "],
+    [
+      "has a token as the name of a member",
+      [{ name: "a", scopes: ["read"], [READER]: 1 }],
+      "SLUICE_TOKENS.0: ",
+    ],
     [
       "has the placeholder",
       [{ ...READ, token: "what openssl rand -hex 32 prints" }],
