@@ -74,14 +74,11 @@ async function writeAll(env: Env, storage: SessionStorage, record: SessionRecord
  * undefined if the task could not be started.
  */
 export async function publish(env: Env, record: SessionRecord): Promise<SessionRecord | undefined> {
-  const { id, kind, blob, task, createdAtMs, expiresAtMs } = record;
+  const { id, kind, blob, task, createdAtMs } = record;
   // It may take long until the other pieces of the final upload arrive.
   if (kind === "partial") return { ...record, phase: "complete", expiresAtMs: createdAtMs + MAX_LIFETIME_MS };
   const files = [toNewFile(record)];
-  // Unless it has a task yet to start, the session has nothing more to do until it expires.
-  const tendAtMs = task === null ? expiresAtMs + TEND_AFTER_MS : undefined;
-  const commit = async () => catalogueOf(env, id).commit(files, NO_PRECONDITIONS, tendAtMs);
-  const { is } = await callObject(commit);
+  const { is } = await callObject(async () => catalogueOf(env, id).commit(files, NO_PRECONDITIONS));
   // An earlier run committed it, and the file has been removed or replaced since.
   if (is === "unreserved") log("info", "the file of an upload was committed before", { fileId: id });
   try {
@@ -108,12 +105,17 @@ async function abortMultipart(env: Env, blob: string, uploadId: string): Promise
   await Promise.allSettled([env.FILES.resumeMultipartUpload(blob, uploadId).abort()]);
 }
 
-/** From then on the catalogue tends the session. */
+/**
+ * From then on the catalogue tends the session: soon if it must go on without its client, since it waits for others or
+ * has a task to start; else, because each time wakes it, only when it should have expired.
+ */
 export async function reserve(
   env: Env,
-  { id, blob, createdAtMs }: Pick<SessionRecord, "id" | "blob" | "createdAtMs">,
+  record: SessionRecord,
   uploadId: string | null,
 ): Promise<string | null> {
+  const { id, blob, kind, task, createdAtMs, expiresAtMs } = record;
+  const tendAtMs = kind === "final" || task !== null ? undefined : expiresAtMs + TEND_AFTER_MS;
   const dueAtMs = createdAtMs + RESERVATION_MS;
-  return callObject(async () => catalogueOf(env, id).reserve(blob, uploadId, dueAtMs, id));
+  return callObject(async () => catalogueOf(env, id).reserve(blob, uploadId, dueAtMs, id, tendAtMs));
 }

@@ -160,7 +160,7 @@ export class SessionStorage {
     this.#storage.transactionSync(() => {
       kv.put("session", record);
       this.#deleteTail();
-      for (let number = 1; number <= record.partCount + 1; number++) kv.delete(partKey(number));
+      for (let number = 1; number <= record.partCount; number++) kv.delete(partKey(number));
     });
   }
 

@@ -21,7 +21,7 @@ import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
 import { evaluatePreconditions, type Preconditions } from "./preconditions.ts";
 import { CREATE_TABLES, type FileRow, type FoundFile, validatorsOf } from "./schema.ts";
 import { StrayBlobs } from "./stray-blobs.ts";
-import { CREATE_SESSIONS, TendedSessions } from "./tended-sessions.ts";
+import { CREATE_SESSIONS, TEND_AFTER_MS, TendedSessions } from "./tended-sessions.ts";
 import { dateOf, lastModified, type PreviousVersion } from "./version-date.ts";
 
 /** A complete file whose bytes are in R2. */
@@ -87,28 +87,28 @@ export class FileCatalogue extends DurableObject<Env> {
 
   /**
    * Records a blob that will be written, and the multipart upload that writes it. Returns the id of that multipart
-   * upload, also if an earlier call recorded it. `session`: the upload session that writes it, and that is tended from
-   * now on.
+   * upload, also if an earlier call recorded it. `session`: the upload session that writes it, which is tended from then
+   * on, first at `tendAtMs`.
    */
   async reserve(
     blob: string,
     uploadId: string | null,
     dueAtMs: number,
     session?: string,
+    tendAtMs = Date.now() + TEND_AFTER_MS,
   ): Promise<string | null> {
     const recorded = this.#strays.reserve(blob, uploadId, dueAtMs);
-    if (session !== undefined) this.#sessions.add(blob, session, Date.now());
+    if (session !== undefined) this.#sessions.add(blob, session, tendAtMs);
     await this.#setAlarm();
     return recorded;
   }
 
   /**
    * Makes files visible, all or none, if the preconditions hold for the current files. It can be repeated safely.
-   * All files must belong to this shard. `tendAtMs`: when their upload session must be tended next.
+   * All files must belong to this shard.
    */
-  async commit(files: NewFile[], preconditions: Preconditions, tendAtMs?: number): Promise<CommitResult> {
+  async commit(files: NewFile[], preconditions: Preconditions): Promise<CommitResult> {
     const outcome = this.ctx.storage.transactionSync(() => this.#commit(files, preconditions, Date.now()));
-    if (tendAtMs !== undefined) for (const { blob } of files) this.#sessions.postpone(blob, tendAtMs);
     await this.#setAlarm();
     return outcome;
   }

@@ -19,7 +19,7 @@ export const CREATE_SESSIONS = `
   ) STRICT, WITHOUT ROWID;
 `;
 
-/** How long after its reservation, or after its alarm was due, a session is asked. */
+/** How long after its alarm was due a session is asked. */
 export const TEND_AFTER_MS = 60 * 60_000;
 const RETRY_MS = 10 * 60_000;
 /** How many are asked in one go, and how many of them at a time. */
@@ -35,9 +35,8 @@ export class TendedSessions {
     this.#sql = sql;
   }
 
-  /** The session `id` writes the blob. */
-  add(blob: string, id: string, nowMs: number): void {
-    const tendAtMs = nowMs + TEND_AFTER_MS;
+  /** The session `id` writes the blob, and is asked then; if it is known already, when it was to be. */
+  add(blob: string, id: string, tendAtMs: number): void {
     this.#sql.exec(
       "INSERT OR IGNORE INTO session (blob, id, tend_at_ms) VALUES (?, ?, ?)",
       blob,
@@ -46,8 +45,7 @@ export class TendedSessions {
     );
   }
 
-  /** The session of the blob need not be asked before that time. */
-  postpone(blob: string, tendAtMs: number): void {
+  #postpone(blob: string, tendAtMs: number): void {
     this.#sql.exec("UPDATE session SET tend_at_ms = ? WHERE blob = ?", tendAtMs, blob);
   }
 
@@ -75,10 +73,10 @@ export class TendedSessions {
       const { wasOverdue, nextAtMs } = await callObject(tend, { mayRepeat: false });
       if (wasOverdue) log("warn", "overdue; its alarm was run", { what: `upload ${id}` });
       if (nextAtMs === null) this.delete(blob);
-      else this.postpone(blob, nextAtMs + TEND_AFTER_MS);
+      else this.#postpone(blob, nextAtMs + TEND_AFTER_MS);
     } catch (error) {
       // After this the others have their turn. The object may still run the code of the version before.
-      this.postpone(blob, Date.now() + (lacksMethod(error) ? TEND_AFTER_MS : RETRY_MS));
+      this.#postpone(blob, Date.now() + (lacksMethod(error) ? TEND_AFTER_MS : RETRY_MS));
       if (!lacksMethod(error))
         log("error", "an upload could not be tended", { what: `upload ${id}`, ...errorFields(error) });
     }

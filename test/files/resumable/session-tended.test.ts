@@ -1,5 +1,11 @@
 /** Upload sessions whose alarm the runtime has given up: the watchdog finds them through their catalogue. */
-import { createScheduledController, env, reset, runInDurableObject } from "cloudflare:test";
+import {
+  createScheduledController,
+  env,
+  reset,
+  runDurableObjectAlarm,
+  runInDurableObject,
+} from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { catalogueOf } from "../../../src/files/store/shards.ts";
 import { captureLogs } from "../../support/call.ts";
@@ -17,10 +23,13 @@ import {
   idOf,
   inSession,
   MIB,
+  metadata,
   PARTIAL,
   patchTus,
   replaceBucket,
+  sessionOf,
   storageOf,
+  storedRecord,
   uploadTus,
 } from "../../support/uploads.ts";
 import worker from "../../support/worker.ts";
@@ -76,7 +85,7 @@ test("an upload that has all its bytes becomes a file", async () => {
   await replaceBucket(path, () => ({ put: async () => Promise.reject(new Error("R2 is not available")) }));
   await patchTus(path, 0, "hello");
   await replaceBucket(path, () => ({}));
-  later(2 * HOUR_MS);
+  later(26 * HOUR_MS);
   await loseAlarm(path);
   await runWatchdog(path);
   expect((await fileOf(path)).sha256).toBe(sha256("hello"));
@@ -94,8 +103,11 @@ test("a final upload that waits is tended too, before it has any bytes", async (
 describe("nothing happens to", () => {
   test("an upload whose alarm is set: it is asked again after that", async () => {
     const path = await createTus({ "Upload-Length": 6 * MIB });
-    await patchTus(path, 0, bytesOf(5 * MIB + 1));
-    later(2 * HOUR_MS);
+    await patchTus(path, 0, bytesOf(5 * MIB));
+    later(23 * HOUR_MS);
+    await patchTus(path, 5 * MIB, "a");
+    later(3 * HOUR_MS);
+    await runDurableObjectAlarm(sessionOf(path));
     const { alarm } = await storageOf(path);
     expect(await runWatchdog(path)).toEqual([]);
     expect((await storageOf(path)).alarm).toBe(alarm);
@@ -122,6 +134,17 @@ describe("nothing happens to", () => {
     ]);
     expect((await tended(path))[0]?.tend_at_ms).toBe(Date.now() + 600_000);
   });
+});
+
+test("an upload with a task is asked after an hour, and starts it", async () => {
+  const path = await createTus({ "Upload-Length": 5, ...metadata({ task: "verify_file" }) });
+  await replaceBucket(path, () => ({ put: async () => Promise.reject(new Error("R2 is not available")) }));
+  await patchTus(path, 0, "hello");
+  await replaceBucket(path, () => ({}));
+  later(1.1 * HOUR_MS);
+  await loseAlarm(path);
+  await runWatchdog(path);
+  expect((await storedRecord(path)).taskId).not.toBeNull();
 });
 
 test("an upload that is complete, and has no task to start, is not asked before it has expired", async () => {
