@@ -8,6 +8,7 @@ import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
 import { newTaskId, shardOf } from "../../../src/tasks/ledger/task-id.ts";
 import { callForJson, callWorker } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import { begin, submitted, submittedBatch, taskOf, taskRows, taskWhen } from "../../support/submissions.ts";
 
 const input = z.unknown();
@@ -79,6 +80,7 @@ async function runAlarmOf(id: string): Promise<void> {
 }
 
 keepQuiet();
+expectRuntimeErrors("The task was abandoned");
 beforeEach(async () => {
   gate = Promise.withResolvers<string>();
   [begun, steps, mayWork] = [0, 0, false];
