@@ -1,6 +1,7 @@
 /**
  * `npm run bench`: measures everything; `npm run bench -- outbound` measures one part.
  *
+ *     cost       what each operation uses on Cloudflare, and its price
  *     examples   the four examples, beside the FastAPI program that a user would write instead
  *     files      the speed of each way in, and how much memory grows with the size of a file
  *     outbound   the semaphore: what it costs, how well its permits are used, and the same job through Redis
@@ -11,6 +12,7 @@
  */
 import { availableParallelism, cpus } from "node:os";
 import { CONCURRENCY } from "./contender.ts";
+import { benchCost } from "./cost/run.ts";
 import { benchExamples } from "./examples.ts";
 import { benchFiles } from "./files/run.ts";
 import { CLIENTS } from "./load.ts";
@@ -19,6 +21,7 @@ import { WORKERD_VERSION } from "./support/workerd.ts";
 import { benchTasks } from "./tasks/run.ts";
 
 const PARTS = new Map([
+  ["cost", benchCost],
   ["examples", benchExamples],
   ["outbound", benchOutbound],
   ["files", benchFiles],

@@ -9,6 +9,7 @@ import {
   fileRoutes,
   linkRoutes,
   readFileSettings,
+  readLinkKeys,
   storeRoutes,
   uploadOptionsRoutes,
   uploadRoutes,
@@ -17,8 +18,13 @@ import { hello } from "./hello.ts";
 import { jobRoutes, readCallbackTargets } from "./jobs/index.ts";
 import { readAccess } from "./kernel/access.ts";
 import { createApp, createRouter, type Router } from "./kernel/app.ts";
+import { readCallbackKeys } from "./kernel/callbacks.ts";
 import { health } from "./kernel/health.ts";
-import { outboundRoutes, readDataSource } from "./outbound/index.ts";
+import { readPlacement } from "./kernel/objects.ts";
+import { notePlace } from "./kernel/regions.ts";
+import { checkSecrets } from "./kernel/secrets.ts";
+import { checkTokens } from "./kernel/tokens.ts";
+import { checkUpstreamSecrets, outboundRoutes, readDataSource } from "./outbound/index.ts";
 import {
   readTaskSettings,
   scheduleRoutes,
@@ -30,12 +36,20 @@ import {
 
 export { FileCatalogue, UploadSession } from "./files/index.ts";
 export { FileTasks } from "./jobs/index.ts";
-export { DemoUpstream, Semaphore } from "./outbound/index.ts";
+export { DemoUpstream, Semaphore, UpstreamCache } from "./outbound/index.ts";
 export { Scheduler, TaskLedger, TaskRunner } from "./tasks/index.ts";
 
-// Throws, so that the Worker does not start, when a variable is wrong.
-for (const read of [readAccess, readFileSettings, readDataSource, readTaskSettings, readCallbackTargets])
+// Throws, so that the Worker does not start, when a variable is wrong. A wrong secret is logged: it closes what needs it.
+for (const read of [
+  readPlacement,
+  readAccess,
+  readFileSettings,
+  readDataSource,
+  readTaskSettings,
+  readCallbackTargets,
+])
   read(startEnv);
+checkSecrets(startEnv, [checkTokens, readLinkKeys, readCallbackKeys, checkUpstreamSecrets]);
 
 /** The routes that need a token. */
 const api = createRouter()
@@ -61,7 +75,10 @@ const app: Router = createApp({
 });
 
 export default {
-  fetch: app.fetch,
+  fetch(request, env, ctx) {
+    notePlace(ctx, request);
+    return app.fetch(request, env, ctx);
+  },
   async scheduled({ scheduledTime }, env) {
     await wakeOverdue(env, scheduledTime);
   },

@@ -112,6 +112,14 @@ test("every Durable Object class is exported, bound in wrangler.toml, and in a m
   for (const names of [bound, migrated, exported]) expect(names.toSorted()).toEqual(declared.toSorted());
 });
 
+test("objects are reached through kernel/objects.ts alone, which knows where they live and what may be repeated", () => {
+  const stub =
+    /\.getByName\(|\.(?:idFromString|newUniqueId|jurisdiction)\(|env\.[A-Z_]+\.get\(\s*(?:id|env\.)/;
+  const others = sources.filter(({ path, text }) => path !== "kernel/objects.ts" && stub.test(text));
+  expect(others.map(({ path }) => path)).toEqual([]);
+  expect(stub.test(sources.find(({ path }) => path === "kernel/objects.ts")?.text ?? "")).toBe(true);
+});
+
 /** `ledger-ends.test.ts` holds a part of what there is to test of `ledger.ts`. */
 test("tests mirror the source: each test file stands where the file does that it tests, or a part of it", () => {
   const tests = filesIn("test").filter(({ path }) => path.endsWith(".test.ts"));

@@ -7,6 +7,7 @@
  *                             a path (`GET`, `HEAD /files/{id}`); ANY stands for all of them; a query is ignored
  *     a variable or secret    its name, as code, in a heading or in the first cell of a row
  *     a problem type          its name in a heading
+ *     an alert                the message of a log line of level warn or error, as the first cell of a row
  *     an npm script           `npm run name` (`npm test`, `npm start`), as code, in one of the same places
  *
  * Routes with a tag of your own, and variables that only your own code reads, need no description.
@@ -137,6 +138,20 @@ describe("described exactly once:", () => {
     const names = ({ text, isHeading }: { text: string; isHeading: boolean }) =>
       isHeading ? [...codeSpansOf(text), text] : [];
     expect(faults(kinds, described(names))).toEqual([]);
+  });
+
+  test("every alert: each log line of level warn or error", () => {
+    const code = globSync("src/**/*.ts", { cwd: root }).map(read).join("");
+    const alerts = [...code.matchAll(/\blog\(\s*"(?:warn|error)",\s*"([^"]+)"/g)].map(([, text]) =>
+      String(text),
+    );
+    expect(alerts).toEqual(expect.arrayContaining(["unhandled error", "attempt failed", "heartbeat failed"]));
+    expect(
+      faults(
+        [...new Set(alerts)],
+        described(({ text }) => [text]),
+      ),
+    ).toEqual([]);
   });
 
   test("every npm script, and no script that does not exist", () => {

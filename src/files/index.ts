@@ -13,5 +13,5 @@ export { uploadOptionsRoutes } from "./resumable/routes.ts";
 export { UploadSession } from "./resumable/session.ts";
 export { FileCatalogue } from "./store/catalogue.ts";
 export { openFile } from "./store/open-file.ts";
-export { readFileSettings } from "./store/settings.ts";
+export { readFileSettings, readLinkKeys } from "./store/settings.ts";
 export { storeRoutes } from "./upload/routes.ts";

@@ -55,8 +55,7 @@ export async function deliver(
   const status = await post(env, ctx, url, toMessage(task));
   if (status >= 200 && status <= 299) return { status };
   if (status !== 410) throw new Error(`the receiver responded with ${status}`);
-  ctx.log("warn", "Callback stopped: its receiver responded with 410 Gone.", { about: taskId });
-  throw new NonRetryableError("the receiver responded with 410 Gone");
+  throw new NonRetryableError(`the receiver responded with 410 Gone to the callback of ${taskId}`);
 }
 
 /** Sends the request under a permit of the receiver's upstream. Returns the response's status, and does not read its body. */

@@ -8,12 +8,12 @@
  * Credentials that a browser adds by itself (Basic, or being on this machine) are ambient: a page of another site
  * could use them. `other-sites.ts` refuses such a request, unless `CORS_ORIGINS` names the site.
  */
-import { createHash, timingSafeEqual } from "node:crypto";
 import type { MiddlewareHandler } from "hono";
 import { z } from "zod";
 import { type AppEnv, type Principal, SCOPES, type Scope } from "./app-env.ts";
 import { isToLoopback, refuseOtherSites, refuseRebound } from "./other-sites.ts";
 import { Problem } from "./problem.ts";
+import { checkTokens, countTokenNames, findToken, hasTokens } from "./tokens.ts";
 import { perEnv, readVariable } from "./variables.ts";
 
 const originSchema = z
@@ -22,65 +22,25 @@ const originSchema = z
     message: "an origin is scheme, host and port, and nothing more: https://app.example.com",
   });
 
-/** What `.dev.vars.example` has in place of a token, and what people write there. */
-const PLACEHOLDER = /openssl rand|change[ -_]?me|at least 32 characters/i;
-
-const tokensSchema = z
-  .array(
-    z.strictObject({
-      name: z.string().min(1),
-      scopes: z.array(z.enum(SCOPES)).min(1),
-      token: z
-        .string()
-        .refine((text) => !PLACEHOLDER.test(text), {
-          abort: true,
-          message:
-            "this is still the placeholder; replace it, in the line of .dev.vars that begins with SLUICE_TOKENS, " +
-            "with what `openssl rand -hex 32` prints",
-        })
-        .min(32, "a token has at least 32 characters")
-        .regex(/^[\w.~+/-]+=*$/, "a token is made of letters, digits and -._~+/ (RFC 6750 §2.1)"),
-    }),
-  )
-  .default([])
-  .superRefine((tokens, refinement) => {
-    const seen = new Set<string>();
-    for (const [i, { token }] of tokens.entries()) {
-      if (seen.has(token))
-        refinement.addIssue({
-          code: "custom",
-          path: [i, "token"],
-          message: "is the token of an earlier entry",
-        });
-      seen.add(token);
-    }
-  });
-
 interface Access {
   localIsOpen: boolean;
   /** The sites whose pages may call. */
   corsOrigins: string[];
-  tokens: (Principal & { digest: Buffer })[];
 }
 
-export const readAccess = perEnv((env): Access => {
-  const tokens = readVariable(env, "SLUICE_TOKENS", tokensSchema);
-  return {
+export const readAccess = perEnv(
+  (env): Access => ({
     localIsOpen: readVariable(env, "ACCESS", z.enum(["tokens", "local"])) === "local",
     corsOrigins: readVariable(env, "CORS_ORIGINS", z.array(originSchema).default([])),
-    tokens: tokens.map(({ token, name, scopes }) => ({ name, scopes, digest: sha256(token) })),
-  };
-});
+  }),
+);
 
 /** How many different callers there can be, by the names of their tokens. */
-export function countCallers(env: Env): number {
-  const { tokens, localIsOpen } = readAccess(env);
-  return new Set(tokens.map(({ name }) => name)).size + Number(localIsOpen);
-}
+export const countCallers = (env: Env): number => countTokenNames(env) + Number(readAccess(env).localIsOpen);
 
 /** Finds out who is calling, or rejects the request with 401. */
 export const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
-  c.set("principal", identify(readAccess(c.env), c.req.raw));
+  c.set("principal", identify(c.env, c.req.raw));
   await next();
 };
 
@@ -99,21 +59,30 @@ export const requireScope =
     await next();
   };
 
-function identify(access: Access, request: Request): Principal {
+function identify(env: Env, request: Request): Principal {
+  const access = readAccess(env);
   const { token, ambient } = readCredentials(request.headers.get("Authorization"));
   if (token === undefined && access.localIsOpen && isToLoopback(request)) {
     refuseOtherSites(access.corsOrigins, request);
     refuseRebound(request);
     return { name: "local", scopes: SCOPES };
   }
-  if (access.tokens.length === 0) {
+  if (!hasTokens(env)) {
     throw unauthorized(
       `This Sluice has no tokens, so it refuses everything but /healthz. ${isToLoopback(request) ? OPEN_LOCALLY : SET_TOKENS}`,
     );
   }
   if (token === undefined) throw unauthorized("Send a token: `Authorization: Bearer …`.");
-  const principal = findToken(access, token);
-  if (!principal) throw unauthorized("This token is unknown.", ', error="invalid_token"');
+  const principal = findToken(env, token);
+  if (!principal) {
+    // It may be in the secret that cannot be read.
+    checkTokens(env);
+    throw unauthorized("This token is unknown.", ', error="invalid_token"');
+  }
+  if (principal.expiresAtMs <= Date.now()) {
+    const expired = new Date(principal.expiresAtMs).toISOString();
+    throw unauthorized(`This token expired at ${expired}.`, ', error="invalid_token"');
+  }
   if (ambient) refuseOtherSites(access.corsOrigins, request);
   return principal;
 }
@@ -144,19 +113,7 @@ function readPassword(credentials: string): string {
   return colon === -1 || !isText ? "" : text.slice(colon + 1);
 }
 
-/** Compares with every token, in constant time, so that the time reveals nothing about any of them. */
-function findToken(access: Access, token: string): Principal | undefined {
-  const digest = sha256(token);
-  let found: Principal | undefined;
-  for (const candidate of access.tokens) {
-    if (timingSafeEqual(candidate.digest, digest)) found = candidate;
-  }
-  return found;
-}
-
 function unauthorized(detail: string, bearerError = ""): Problem {
   const challenge = `Bearer realm="sluice"${bearerError}, Basic realm="sluice", charset="UTF-8"`;
   return new Problem("unauthorized", detail, { headers: { "WWW-Authenticate": challenge } });
 }
-
-const sha256 = (text: string): Buffer => createHash("sha256").update(text).digest();

@@ -15,6 +15,7 @@ import { authenticate, requireScope } from "./access.ts";
 import type { AppEnv, Scope } from "./app-env.ts";
 import { allowOrigins } from "./cors.ts";
 import { limitHeaders } from "./headers.ts";
+import { asInvocation } from "./invocation.ts";
 import { isJsonType, readJsonBody } from "./json-body.ts";
 import { invalid, Problem, problemSchema, renderProblem } from "./problem.ts";
 
@@ -55,6 +56,7 @@ export function createApp<Open extends Schema, Closed extends Schema>(routers: {
   const app = createRouter();
   // The owner of the domain decides about HSTS, which would bind all of its subdomains.
   const headers = { strictTransportSecurity: false, crossOriginResourcePolicy: false };
+  app.use(async (_c, next) => asInvocation(next));
   app.use(requestId(), secureHeaders(headers), async (c, next) => {
     await next();
     // Not `c.header`, which copies the whole response each time.
@@ -125,15 +127,24 @@ interface ProblemResponse {
 /** For `createRoute`: the error responses of a route, by status, besides those that every closed route can give. */
 export function problems<Status extends number = never>(
   descriptions?: Record<Status, string>,
-): Record<Status | 401 | 403, ProblemResponse>;
+): Record<Status | 401 | 403 | 503, ProblemResponse>;
 export function problems(descriptions: Record<number, string> = {}): Record<number, ProblemResponse> {
+  const everywhere = {
+    401: "There is no token, or it is unknown.",
+    403: "The token lacks the scope.",
+    503: "What keeps the data does not respond, with Retry-After; or a secret of this Sluice is missing or wrong.",
+  };
+  return openProblems({ ...everywhere, ...descriptions });
+}
+
+/** For `createRoute`: the error responses of an open route, by status. */
+export function openProblems<Status extends number>(
+  descriptions: Record<Status, string>,
+): Record<Status, ProblemResponse>;
+export function openProblems(descriptions: Record<number, string>): Record<number, ProblemResponse> {
   const content = { "application/problem+json": { schema: problemSchema } };
-  const everywhere = { 401: "There is no token, or it is unknown.", 403: "The token lacks the scope." };
   return Object.fromEntries(
-    Object.entries({ ...everywhere, ...descriptions }).map(([status, description]) => [
-      Number(status),
-      { description, content },
-    ]),
+    Object.entries(descriptions).map(([status, description]) => [Number(status), { description, content }]),
   );
 }
 

@@ -6,6 +6,7 @@
  * Without a key there are no callbacks: a receiver could not trust one that is not signed.
  */
 import { z } from "zod";
+import { perEnvSecret } from "./secrets.ts";
 import { perEnv, readVariable } from "./variables.ts";
 
 const originsSchema = z
@@ -40,12 +41,15 @@ export const readCallbackOrigins = perEnv(
   (env): ReadonlyMap<string, string> => readVariable(env, "CALLBACK_ORIGINS", originsSchema),
 );
 
-/** The keys, each of which signs every callback. With none, there are no callbacks. */
-export const readCallbackKeys = perEnv((env): readonly string[] =>
+/** The keys, each of which signs every callback. With none, there are no callbacks; a bad one is a `Problem` 503. */
+export const readCallbackKeys = perEnvSecret("CALLBACK_KEYS", (env): readonly string[] =>
   readVariable(env, "CALLBACK_KEYS", keysSchema),
 );
 
-/** Why no callback can go to `url`, as a sentence for the caller who asked for it; undefined if one can. */
+/**
+ * Why no callback can go to `url`, as a sentence for the caller who asked for it; undefined if one can. Throws a `Problem`
+ * 503 if the keys cannot be read.
+ */
 export function callbackUrlError(env: Env, url: string): string | undefined {
   if (readCallbackKeys(env).length === 0)
     return "There are no callbacks here: set the secret CALLBACK_KEYS (`npx wrangler secret put CALLBACK_KEYS`).";

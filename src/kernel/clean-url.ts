@@ -11,6 +11,7 @@ export function cleanUrl(url: string): string {
 
 /** What of a text can be a URL, or a path. In JSON text too, where it ends at a quote or at an escape. */
 const WORD = /[^\s"\\<>]+/g;
+const USER = /:\/\/[^/?#]*@/g;
 const LINK_TOKEN = /(\/links\/)[^/?#]+/g;
 
 /** The text with every URL in it cleaned. An ellipsis stands for what is left out. */
@@ -19,15 +20,11 @@ export function cleanText(text: string): string {
   return text.replaceAll(WORD, (word) => cleanWord(word).replaceAll(LINK_TOKEN, "$1…"));
 }
 
+/** One URL may stand in the path of another. */
 function cleanWord(word: string): string {
   const scheme = word.indexOf("://");
   if (scheme === -1) return word;
-  const host = scheme + 3;
-  const end = word.slice(host).search(/[?#]/);
-  const shown = end === -1 ? word.slice(host) : word.slice(host, host + end);
-  const path = shown.indexOf("/");
-  const authority = path === -1 ? shown : shown.slice(0, path);
-  const rest = path === -1 ? "" : shown.slice(path);
-  const bare = authority.slice(authority.lastIndexOf("@") + 1);
-  return `${word.slice(0, host)}${bare}${rest}${end === -1 ? "" : "?…"}`;
+  const bare = word.replaceAll(USER, "://");
+  const end = bare.slice(scheme + 3).search(/[?#]/);
+  return end === -1 ? bare : `${bare.slice(0, scheme + 3 + end)}?…`;
 }

@@ -24,6 +24,13 @@ export const limitHeaders: MiddlewareHandler<AppEnv> = async (c, next) => {
   await next();
 };
 
+/** Throws a `Problem` 415 with this `detail` if the body is encoded, e.g. by gzip (RFC 9110 §8.4, §12.5.3). */
+export function rejectCodings(headers: Pick<Headers, "get">, detail: string): void {
+  const codings = splitField(headers.get("Content-Encoding") ?? "", ",");
+  if (codings.every((coding) => /^(identity)?$/i.test(coding))) return;
+  throw new Problem("unsupported-media", detail, { headers: { "Accept-Encoding": "identity" } });
+}
+
 /**
  * The members of a list (RFC 9110 §5.6.1), or the parameters of one of them if `separator` is a semicolon. Within a
  * quoted string (§5.6.4) nothing separates, and a string that is not closed extends to the end.

@@ -21,18 +21,22 @@ export function parseHttpDate(text: string, nowMs = Date.now()): number | undefi
   const parts = FORMS.map((form) => form.exec(text.trim())?.groups).find((groups) => groups !== undefined);
   if (!parts) return undefined;
   const [day, hour, minute, second] = [parts.day, parts.hour, parts.minute, parts.second].map(Number);
-  const year = parts.shortYear === undefined ? Number(parts.year) : fullYear(Number(parts.shortYear), nowMs);
   const month = MONTHS.indexOf(parts.month ?? "");
-  const ms = Date.UTC(year, month, day, hour, minute, second);
+  const inYear = (year: number) => Date.UTC(year, month, day, hour, minute, second);
+  const ms =
+    parts.shortYear === undefined
+      ? inYear(Number(parts.year))
+      : ofShortYear(inYear, Number(parts.shortYear), nowMs);
   const date = new Date(ms);
   // A leap second, :60, is the next second.
   const isReal = date.getUTCDate() === day || second === 60;
   return isReal && Number(hour) < 24 && Number(minute) < 60 && Number(second) <= 60 ? ms : undefined;
 }
 
-/** A year of two digits that seems more than 50 years ahead is the last one in the past with these digits. */
-function fullYear(shortYear: number, nowMs: number): number {
+/** A date with a year of two digits that seems more than 50 years ahead is the last one in the past with these digits. */
+function ofShortYear(inYear: (year: number) => number, shortYear: number, nowMs: number): number {
   const thisYear = new Date(nowMs).getUTCFullYear();
   const year = thisYear - (thisYear % 100) + shortYear;
-  return year > thisYear + 50 ? year - 100 : year;
+  const ms = inYear(year);
+  return ms > new Date(nowMs).setUTCFullYear(thisYear + 50) ? inYear(year - 100) : ms;
 }

@@ -9,6 +9,7 @@
  */
 import type { MiddlewareHandler } from "hono";
 import type { AppEnv } from "./app-env.ts";
+import { rejectCodings } from "./headers.ts";
 import { inspectJson } from "./json-numbers.ts";
 import { Problem } from "./problem.ts";
 
@@ -22,9 +23,10 @@ const MAX_DEPTH = 3_000;
 export const isJsonType = (contentType: string) =>
   /^application\/([\w.-]+\+)?json$/i.test(contentType.split(";")[0]?.trim() ?? "");
 
-/** For the routes that take JSON. Throws a `Problem` 400, 413 or 422. A body of another type is left for the 415. */
+/** For the routes that take JSON. Throws a `Problem` 400, 413, 415 or 422. A body of another type is left for the 415. */
 export const readJsonBody: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (isJsonType(c.req.header("Content-Type") ?? "")) {
+    rejectCodings(c.req.raw.headers, "Send the JSON without Content-Encoding (identity).");
     const value: unknown = parseJson(decode(await readWithin(c.req.raw, MAX_JSON_BYTES)));
     // What the schema's validator calls.
     Object.assign(c.req, { json: async () => value });

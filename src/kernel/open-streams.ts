@@ -4,6 +4,8 @@
  * Each reader costs the object memory, and work at each event. So a caller may have only so many at once, and a reader
  * that has gone, or no longer reads, does not count for long: a write that it does not take within a minute ends its
  * stream. An `EventSource` then reconnects.
+ *
+ * A stream on which nothing happens ends too, since it would keep its object awake for nothing.
  */
 import { Problem } from "./problem.ts";
 import { tooManyRequests } from "./rate-limit.ts";
@@ -14,6 +16,12 @@ const MAX_STREAMS_PER_CALLER = 32;
 const MAX_WRITE_MS = 60_000;
 /** When to try again: about the time in which a stream without a reader is noticed. */
 const RETRY_MS = 15_000;
+
+/** After this long without an event, a stream ends; sooner if its reader has only reconnected and found nothing new. */
+export const MAX_IDLE_MS = 5 * 60_000;
+export const MAX_IDLE_RECONNECTED_MS = 15_000;
+/** How long an `EventSource` waits after such an end before it reconnects. */
+const IDLE_RECONNECT_MS = 60_000;
 
 /** One stream: what the object writes, the caller reads. */
 export class OpenStream {
@@ -47,6 +55,12 @@ export class OpenStream {
   async close(): Promise<void> {
     this.#end();
     await this.#writer.close();
+  }
+
+  /** Ends the stream because nothing happens. An `EventSource` comes back later than usual. */
+  async closeIdle(): Promise<void> {
+    await this.write(`retry: ${IDLE_RECONNECT_MS}\n\n`);
+    await this.close();
   }
 
   /** Breaks the stream off: its reader gets an error. Harmless if it has ended. */

@@ -8,9 +8,13 @@
  *
  * On this machine (`ACCESS=local`) that is not enough. A page of a name that resolves to 127.0.0.1 (DNS rebinding) is
  * of the same origin for its browser, which sends neither header with a GET to a plain-http name. Its `Host` gives it
- * away; but the local runtime takes URL and Host from the header `MF-Original-URL`, which a script may set. What
- * remains is that only browsers send `Accept-Language` and call themselves Mozilla, and that browsers send Fetch
- * Metadata to localhost. So a browser that sends none is not on a page of localhost.
+ * away; but the local runtime takes URL and Host from the header `MF-Original-URL`, which a script may set, and removes
+ * that header. What remains is that only browsers send `Accept-Language` and call themselves Mozilla, and that browsers
+ * send Fetch Metadata to localhost. So a browser that sends none is not on a page of localhost.
+ *
+ * This is as much as can be seen here. A script may set `Accept-Language`, and by the standard (Fetch §2.2.2)
+ * `User-Agent` too. Firefox lets it, and Chromium does not, yet. A page that uses both passes for a program, and can send
+ * GET. It can send nothing else, because its browser then adds its `Origin`.
  */
 import { Problem } from "./problem.ts";
 

@@ -30,9 +30,12 @@
  *     ├── 502 upstream-unreachable, redirect-refused, response-too-large
  *     ├── 503 upstream-failed, queue-full, wait-limit, paused, breaker-open, semaphore-unavailable
  *     ├── 503 no-link-key          no key to sign a link with
+ *     ├── 503 bad-secret           a secret that this needs is missing or wrong
  *     ├── 503 task-not-started     the file is stored, but its task could not be started
  *     ├── 503 ledger-unavailable   the tasks cannot be written, so they are not accepted
+ *     ├── 503 catalogue-unavailable  the files cannot be looked up or recorded
  *     ├── 504 upstream-timeout
+ *     ├── 504 not-stored           and the request takes only what is stored
  *     └── 508 loop-detected        the call would come back here
  *
  * Whatever is thrown, `renderProblem` is the one place that turns it into a response. README.md describes each type.
@@ -79,13 +82,18 @@ const TITLES = {
   "breaker-open": [503, "Circuit breaker open"],
   "semaphore-unavailable": [503, "Semaphore unavailable"],
   "no-link-key": [503, "No link key"],
+  "bad-secret": [503, "Secret missing or wrong"],
   "task-not-started": [503, "Task not started"],
   "ledger-unavailable": [503, "Ledger unavailable"],
+  "catalogue-unavailable": [503, "Catalogue unavailable"],
   "upstream-timeout": [504, "Upstream timeout"],
+  "not-stored": [504, "Not stored"],
   "loop-detected": [508, "Loop detected"],
 } as const satisfies Record<string, [number, string]>;
 
 export type ProblemKind = keyof typeof TITLES;
+
+export const isProblemKind = (kind: string): kind is ProblemKind => Object.hasOwn(TITLES, kind);
 
 /** The kinds whose type is in the IANA registry; every other type is `urn:sluice:problem:{kind}`. */
 const REGISTERED = new Map<ProblemKind, string>([

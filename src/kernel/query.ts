@@ -2,17 +2,14 @@
  * Query parameters, read alike by every route.
  *
  * A parameter that is given empty (`?type=&limit=`) is absent: that is what a form, or a URL template that is not
- * filled in, sends. A number is written in decimal digits and nothing else: `0x10`, `1e2` and ` 5` are not numbers here,
+ * filled in, sends. It is given once: of `?type=a&type=b`, neither would be what the caller means. A number is written in decimal digits and nothing else: `0x10`, `1e2` and ` 5` are not numbers here,
  * although `Number` reads them.
  */
 import { z } from "zod";
 
 /** The schema of one parameter, which may be absent. */
 export function emptyIsAbsent<S extends z.ZodType>(schema: S) {
-  return z.preprocess(
-    (value: string | string[] | undefined) => (value === "" ? undefined : value),
-    schema.optional(),
-  );
+  return z.preprocess(readOnce, schema.optional());
 }
 
 /** `limit`: how many entries a page may have. A page has `byDefault` of them if the caller says nothing. */
@@ -32,9 +29,13 @@ export function cursorParam() {
   return emptyIsAbsent(z.string().max(200).meta({ description: "`next` of the previous page." }));
 }
 
-function readDigits(value: string | string[] | undefined): string | string[] | number | undefined {
-  if (value === "") return undefined;
-  return typeof value === "string" && /^\d+$/.test(value)
-    ? Math.min(Number(value), Number.MAX_SAFE_INTEGER)
-    : value;
+function readDigits(value: string | string[] | undefined, ctx: z.RefinementCtx): string | number | undefined {
+  const text = readOnce(value, ctx);
+  return text !== undefined && /^\d+$/.test(text) ? Math.min(Number(text), Number.MAX_SAFE_INTEGER) : text;
+}
+
+function readOnce(value: string | string[] | undefined, ctx: z.RefinementCtx): string | undefined {
+  const [text, ...others] = [value].flat().filter((given) => given !== "");
+  if (others.length > 0) ctx.addIssue("is given more than once");
+  return text;
 }

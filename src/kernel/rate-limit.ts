@@ -1,8 +1,8 @@
 /**
  * The 429 of a caller that has its share of something which all callers use.
  *
- * The fields are those of draft-ietf-httpapi-ratelimit-headers-10: the share is a quota of concurrent requests, of
- * which nothing remains. `t` and Retry-After name the same time (§5).
+ * The fields are those of draft-ietf-httpapi-ratelimit-headers-11: the share is a quota of concurrent requests (§3.1.2),
+ * of which nothing remains. `t` and Retry-After name the same time (§6).
  */
 import { Problem } from "./problem.ts";
 

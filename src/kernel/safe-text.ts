@@ -30,12 +30,31 @@ export function cutText(text: string, maxLength: number): string {
 export function describeError(error: unknown): { name: string; message: string } {
   if (!isObject(error)) return { name: "Error", message: showValue(error) };
   const name = readProperty(error, "name");
-  const message = readProperty(error, "message");
   const isNamed = typeof name === "string" && name !== "";
   return {
     name: isNamed && typeof error === "object" ? cutText(name, MAX_NAME_LENGTH) : "Error",
-    message: showValue(message === undefined ? error : message),
+    message: showValue(messageOf(error)),
   };
+}
+
+/** The message; of several errors in one (`Promise.any`), theirs too; or else the value itself. */
+function messageOf(error: object): unknown {
+  const message = readProperty(error, "message");
+  if (isInstance(error, AggregateError))
+    return [message, ...attempt(() => innerMessages(error), [])]
+      .map((text) => showValue(text))
+      .filter(Boolean)
+      .join(": ");
+  const isEmpty = message === null || message === "";
+  return message === undefined || (isEmpty && !isInstance(error, Error)) ? error : message;
+}
+
+/** May throw. Not `describeError` of each: an error may contain itself. */
+function innerMessages({ errors }: AggregateError): unknown[] {
+  return Array.from({ length: Math.min(MAX_CAUSES, errors.length) }, (_, i) => {
+    const inner: unknown = errors[i];
+    return (isObject(inner) && readProperty(inner, "message")) || inner;
+  });
 }
 
 /** An error as fields for `log`: its name, message, stack, and up to three causes behind it. */
@@ -177,6 +196,11 @@ function showBigInt(value: bigint): string {
 
 const isObject = (value: unknown): value is object =>
   (typeof value === "object" && value !== null) || typeof value === "function";
+
+/** Asking a revoked proxy what it is throws. */
+function isInstance<T extends Error>(value: object, kind: new (...args: never[]) => T): value is T {
+  return attempt(() => value instanceof kind, false);
+}
 
 const readProperty = (value: object, name: string): unknown =>
   attempt<unknown>(() => Reflect.get(value, name), undefined);

@@ -7,6 +7,9 @@
  */
 import { z } from "zod";
 
+/** The platform's limit for a variable or secret, in bytes of UTF-8, JSON as text. */
+const MAX_BYTES = 5 * 1024;
+
 /** A variable is missing or wrong. The message names it and says what it must be, and never shows its value. */
 export class ConfigurationError extends Error {
   override readonly name = "ConfigurationError";
@@ -15,6 +18,11 @@ export class ConfigurationError extends Error {
 /** Parses one variable. An object or array may also be a JSON string, the only form that secrets and `--var` have. */
 export function readVariable<S extends z.ZodType>(env: object, name: string, schema: S): z.output<S> {
   const raw: unknown = Reflect.get(env, name);
+  const length = Buffer.byteLength(typeof raw === "string" ? raw : (JSON.stringify(raw) ?? ""));
+  if (length > MAX_BYTES)
+    throw new ConfigurationError(
+      `The variable ${name} has ${length} bytes, and the platform takes at most ${MAX_BYTES}.${adviceFor(name)}`,
+    );
   const parsed = schema.safeParse(
     typeof raw === "string" && /^\s*[[{]/.test(raw) ? parseJson(name, raw) : raw,
   );
@@ -23,6 +31,13 @@ export function readVariable<S extends z.ZodType>(env: object, name: string, sch
   throw new ConfigurationError(
     `The variable ${name} (wrangler.toml, or a secret) is wrong:\n${errors.join("\n")}`,
   );
+}
+
+function adviceFor(name: string): string {
+  const [base] = /^(?:UPSTREAMS|SLUICE_TOKENS)/.exec(name) ?? [];
+  return base === undefined
+    ? ""
+    : ` Move some of its entries to variables of their own: ${base}_A, ${base}_B and so on.`;
 }
 
 function parseJson(name: string, text: string): unknown {

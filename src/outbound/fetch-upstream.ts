@@ -5,11 +5,15 @@
  *     const response = await fetchUpstream(ctx, "weather", "/v1/today?city=Berlin");   // in a task
  *     const response = await fetchUpstream(c, "weather", "/v1/today?city=Berlin");     // in a route
  */
+import { countSubrequests } from "../kernel/subrequests.ts";
 import { ConfigurationError } from "../kernel/variables.ts";
 import { type CallContext, callerOf } from "./caller.ts";
 import { contentLength } from "./client/content-length.ts";
 import { callFromCode } from "./proxy/proxy.ts";
 import { readUpstreams, type Upstream } from "./upstreams.ts";
+
+/** The subrequests of a call besides the one to the upstream and the first one for its permit, at most: cache, renewals. */
+const CALL_OVERHEAD = 6;
 
 /** As for `fetch`. A body that is not a stream can be sent again, by a retry or a redirect. */
 export interface FetchUpstreamInit extends Pick<RequestInit, "method" | "headers" | "body"> {
@@ -33,6 +37,7 @@ export async function fetchUpstream(
   { redirect, ...init }: FetchUpstreamInit = {},
 ): Promise<Response> {
   const caller = callerOf(context);
+  countSubrequests({ internal: CALL_OVERHEAD });
   const upstream = upstreamNamed(caller.env, name);
   // Only its method, headers and body are used: `fetch`'s own rules say what they are.
   const request = new Request("http://upstream.internal", init);

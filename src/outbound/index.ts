@@ -2,6 +2,7 @@
 export { targetOf } from "./client/path.ts";
 export { DemoUpstream } from "./demo.ts";
 export { fetchUpstream } from "./fetch-upstream.ts";
+export { UpstreamCache } from "./proxy/upstream-cache.ts";
 export { outboundRoutes } from "./routes.ts";
 export { Semaphore } from "./semaphore/semaphore.ts";
-export { readDataSource, readUpstreams, type Upstream } from "./upstreams.ts";
+export { checkUpstreamSecrets, readDataSource, readUpstreams, type Upstream } from "./upstreams.ts";

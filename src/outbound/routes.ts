@@ -2,17 +2,17 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { requireScope } from "../kernel/access.ts";
 import { createRouter, json, needs, problems } from "../kernel/app.ts";
 import type { Scope } from "../kernel/app-env.ts";
-import { errorFields, log } from "../kernel/log.ts";
 import { tooManyStreams } from "../kernel/open-streams.ts";
 import { Problem } from "../kernel/problem.ts";
 import { callerOf } from "./caller.ts";
-import { semaphoreOf } from "./client/acquire-permit.ts";
 import { pathAfterUpstream } from "./client/path.ts";
+import { callSemaphore, semaphoreOf } from "./client/semaphores.ts";
 import { asksForWebSocket } from "./client/websocket.ts";
 import { readData } from "./proxy/data.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { statusSchema } from "./semaphore/status.ts";
-import { changeSchema, readUpstreams, SAFE_METHODS, toOverride, type Upstream } from "./upstreams.ts";
+import { changeSchema, toOverride } from "./settings.ts";
+import { readUpstreams, SAFE_METHODS, type Upstream } from "./upstreams.ts";
 
 const SHARE_USED =
   "As many calls of the token already wait as its share of the queue allows. With Retry-After and RateLimit.";
@@ -110,17 +110,22 @@ export const outboundRoutes = createRouter()
     return c.json(await statusOfAll(c.env), 200, { "Cache-Control": "no-store" });
   })
   .openapi(getUpstream, async (c) => {
-    const status = await semaphoreOf(c.env, findUpstream(c.env, c.req.valid("param").name)).status();
+    const upstream = findUpstream(c.env, c.req.valid("param").name);
+    const status = await callSemaphore(upstream, async () => semaphoreOf(c.env, upstream).status());
     return c.json(status, 200, { "Cache-Control": "no-store" });
   })
   .openapi(updateUpstream, async (c) => {
     const upstream = findUpstream(c.env, c.req.valid("param").name);
-    const status = await semaphoreOf(c.env, upstream).configure(toOverride(c.req.valid("json")));
+    const override = toOverride(c.req.valid("json"));
+    const status = await callSemaphore(upstream, async () =>
+      semaphoreOf(c.env, upstream).configure(override),
+    );
     return c.json(status, 200, { "Cache-Control": "no-store" });
   })
   .openapi(watchUpstream, async (c) => {
-    const semaphore = semaphoreOf(c.env, findUpstream(c.env, c.req.valid("param").name));
-    const events = await semaphore.events(c.get("principal").name);
+    const upstream = findUpstream(c.env, c.req.valid("param").name);
+    const { name } = c.get("principal");
+    const events = await callSemaphore(upstream, async () => semaphoreOf(c.env, upstream).events(name));
     if (events === "too-many") throw tooManyStreams();
     return c.body(events, 200, {
       "Content-Type": EVENT_STREAM,
@@ -162,7 +167,7 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
         502: "The upstream cannot be reached, redirects where it may not, or sends too much. With Proxy-Status.",
         429: SHARE_USED,
         503: NO_PERMIT,
-        504: "The upstream took too long.",
+        504: "The upstream took too long, or only a stored response will do, and there is none.",
         508: "The call came back to this Sluice.",
       }),
     },
@@ -182,15 +187,14 @@ outboundRoutes.all("/fetch/:upstream/*", async (c) => {
 /** One upstream whose semaphore fails does not hide the others. */
 async function statusOfAll(env: Env): Promise<z.output<typeof listSchema>> {
   const all = [...readUpstreams(env).values()];
-  const results = await Promise.allSettled(all.map(async (upstream) => semaphoreOf(env, upstream).status()));
+  const results = await Promise.allSettled(
+    all.map(async (upstream) => callSemaphore(upstream, async () => semaphoreOf(env, upstream).status())),
+  );
   const list: z.output<typeof listSchema> = { upstreams: [], unavailable: [] };
   for (const [i, result] of results.entries()) {
     const name = all[i]?.name ?? "";
     if (result.status === "fulfilled") list.upstreams.push(result.value);
-    else {
-      list.unavailable.push(name);
-      log("error", "semaphore unavailable", { upstream: name, ...errorFields(result.reason) });
-    }
+    else list.unavailable.push(name);
   }
   return list;
 }

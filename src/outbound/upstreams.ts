@@ -1,33 +1,22 @@
 /** The upstreams in the configuration: which APIs this Worker may call, how, and how hard. */
 import { z } from "zod";
+import { LOCATION_HINTS, type Region } from "../kernel/regions.ts";
+import { badSecret } from "../kernel/secrets.ts";
 import { ConfigurationError, perEnv, readVariable } from "../kernel/variables.ts";
 import { embeddedUpstreams } from "./demo.ts";
+import { type BadSecret, fillSecrets, HEADER_VALUE } from "./header-secrets.ts";
 import { isReservedInRequests, isReservedInResponses } from "./reserved-headers.ts";
+import { concurrencySchema, type Rate, rateSchema, toRate } from "./settings.ts";
 
 export const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] as const;
 /** They ask for no change (RFC 9110 §9.2.1). */
 export const SAFE_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];
 type Method = (typeof METHODS)[number];
 
-const LOCATION_HINTS = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
-
 const HEADER_NAME = /^[\w-]+$/;
-/** RFC 9110 §5.5, ASCII only. */
-const HEADER_VALUE = /^[\t\x20-\x7e]*$/;
 
 const exactOrigin = z.string().refine(isExactOrigin, {
   message: "must be exactly scheme, host and port, like https://api.example.com (http only for localhost)",
-});
-
-const rateSchema = z.strictObject({
-  // With less, the next call would be due centuries from now.
-  per_second: z
-    .number()
-    .min(0.000_01)
-    .max(100_000)
-    .meta({ description: "Calls begun per second, on average." }),
-  // Not `.default(1)`: generated clients would have to send it.
-  burst: z.int().min(1).max(100_000).optional().meta({ description: "Calls begun at once. Default: 1." }),
 });
 
 /** Names of headers, which become lower case. */
@@ -44,8 +33,6 @@ const headerNames = (isReserved: (name: string) => boolean) =>
         }),
     )
     .default([]);
-
-export const concurrencySchema = z.int().min(1).max(1000);
 
 const upstreamSchema = z
   .strictObject({
@@ -89,22 +76,6 @@ const upstreamSchema = z
   });
 const upstreamsSchema = z.record(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/), upstreamSchema);
 
-/** How fast calls may begin: per second on average, and at once. */
-export interface Rate {
-  perSecond: number;
-  burst: number;
-}
-
-/** The settings in force: the configuration, with the changes of an operator. */
-export interface Settings {
-  concurrency: number;
-  rate: Rate | undefined;
-  adaptive: boolean;
-  isPaused: boolean;
-  maxWaiters: number;
-  maxWaitMs: number;
-}
-
 /** One upstream. wrangler.toml says what each setting means. */
 export interface Upstream {
   name: string;
@@ -116,9 +87,13 @@ export interface Upstream {
   maxWaiters: number;
   maxWaitMs: number;
   methods: readonly Method[];
+  /** True if requests through Sluice may change what it serves: under this name, or another with the same target. */
+  isChangedHere: boolean;
   pathPrefixes: readonly string[];
   /** Set on every call, with secrets filled in. */
   headers: Readonly<Record<string, string>>;
+  /** A secret that `headers` lack: there can be no call. */
+  badSecret: BadSecret | undefined;
   /** Whether a GET may become a WebSocket. */
   websocket: boolean;
   /** Headers that travel besides those of every upstream, in lower case. */
@@ -129,48 +104,29 @@ export interface Upstream {
   cacheSeconds: number | undefined;
   retries: number;
   maxResponseBytes: number;
-  locationHint: (typeof LOCATION_HINTS)[number] | undefined;
+  locationHint: Region | undefined;
 }
-
-/** A change that an operator asks for; null goes back to the configuration. */
-export const changeSchema = z
-  .strictObject({
-    concurrency: concurrencySchema
-      .nullable()
-      .meta({ description: "Calls in flight at once, over the whole fleet." }),
-    rate: rateSchema.nullable(),
-    paused: z
-      .boolean()
-      .nullable()
-      .meta({ description: "true grants no permits; false also ends a pause that the upstream asked for." }),
-  })
-  .partial()
-  .meta({
-    description: "A member that is left out stays as it is; null goes back to the configuration.",
-    example: { concurrency: 5 },
-  });
-
-/** What an operator has changed; null or absent is as configured. */
-export interface Override {
-  concurrency?: number | null | undefined;
-  rate?: Rate | null | undefined;
-  paused?: boolean | null | undefined;
-}
-
-export function toOverride({ rate, ...rest }: z.output<typeof changeSchema>): Override {
-  if (!rate) return rate === null ? { ...rest, rate } : rest;
-  return { ...rest, rate: toRate(rate) };
-}
-
-const toRate = ({ per_second, burst = 1 }: z.output<typeof rateSchema>): Rate => ({
-  perSecond: per_second,
-  burst,
-});
 
 export const readUpstreams = perEnv((env): ReadonlyMap<string, Upstream> => {
-  const configured = readVariable(env, "UPSTREAMS", upstreamsSchema);
-  return new Map(Object.entries(configured).map(([name, raw]) => [name, toUpstream(env, name, raw)]));
+  const configured = readAllConfigured(env);
+  const changed = new Set(
+    configured
+      .map(({ raw }) => raw)
+      .filter(mayBeChanged)
+      .map(placeOf),
+  );
+  return new Map(
+    configured.map(({ at, name, raw }) => [
+      name,
+      { ...toUpstream(env, at, name, raw), isChangedHere: changed.has(placeOf(raw)) },
+    ]),
+  );
 });
+
+/** For the start: logs each secret that calls to some upstream lack. */
+export const checkUpstreamSecrets = (env: Env): void => {
+  for (const { badSecret: bad } of readUpstreams(env).values()) if (bad) badSecret(bad.name, bad.why);
+};
 
 /** What `GET /data` reads. */
 export const readDataSource = perEnv((env): { upstream: Upstream; path: string } => {
@@ -181,19 +137,37 @@ export const readDataSource = perEnv((env): { upstream: Upstream; path: string }
   return { upstream, path };
 });
 
-/** The configuration, with the changes of an operator. */
-export function settingsOf(upstream: Upstream, override: Override): Settings {
-  return {
-    concurrency: override.concurrency ?? upstream.concurrency,
-    rate: override.rate ?? upstream.rate,
-    isPaused: override.paused ?? false,
-    adaptive: upstream.adaptive,
-    maxWaiters: upstream.maxWaiters,
-    maxWaitMs: upstream.maxWaitMs,
-  };
+type Configured = z.output<typeof upstreamSchema>;
+
+const mayBeChanged = ({ methods }: Configured) => methods.some((method) => !SAFE_METHODS.includes(method));
+const placeOf = (raw: Configured) => JSON.stringify(targetOf(raw));
+
+/** The upstreams of UPSTREAMS and of every variable UPSTREAMS_…; a variable has at most 5 KB. */
+function readAllConfigured(env: Env): { at: string; name: string; raw: Configured }[] {
+  const others = Object.keys(env).filter((key) => /^UPSTREAMS_\w+$/.test(key));
+  const parsed = [
+    { variable: "UPSTREAMS", upstreams: readVariable(env, "UPSTREAMS", upstreamsSchema) },
+    ...others.map((variable) => ({ variable, upstreams: readVariable(env, variable, upstreamsSchema) })),
+  ];
+  const all = parsed.flatMap(({ variable, upstreams }) =>
+    Object.entries(upstreams).map(([name, raw]) => ({ variable, name, raw })),
+  );
+  const names = new Set<string>();
+  return all.map(({ variable, name, raw }) => {
+    if (names.has(name))
+      throw new ConfigurationError(
+        `The variable ${variable} has an upstream "${name}", which exists already.`,
+      );
+    names.add(name);
+    return { at: `${variable}.${name}`, name, raw };
+  });
 }
 
-function toUpstream(env: Env, name: string, raw: z.output<typeof upstreamSchema>): Upstream {
+function toUpstream(env: Env, at: string, name: string, raw: Configured): Omit<Upstream, "isChangedHere"> {
+  const headers = Object.entries(raw.headers).map(([header, text]) => ({
+    header,
+    ...fillSecrets(env, `${at}.headers.${header}`, text),
+  }));
   return {
     name,
     target: targetOf(raw),
@@ -205,12 +179,8 @@ function toUpstream(env: Env, name: string, raw: z.output<typeof upstreamSchema>
     maxWaitMs: raw.max_wait_ms,
     methods: raw.methods,
     pathPrefixes: raw.path_prefixes,
-    headers: Object.fromEntries(
-      Object.entries(raw.headers).map(([header, text]) => [
-        header,
-        fillSecrets(env, `UPSTREAMS.${name}.headers.${header}`, text),
-      ]),
-    ),
+    headers: Object.fromEntries(headers.map(({ header, value }) => [header, value])),
+    badSecret: headers.find(({ bad }) => bad !== undefined)?.bad,
     websocket: raw.websocket,
     requestHeaders: raw.request_headers,
     responseHeaders: raw.response_headers,
@@ -223,26 +193,9 @@ function toUpstream(env: Env, name: string, raw: z.output<typeof upstreamSchema>
   };
 }
 
-function targetOf({ origin, service, entrypoint }: z.output<typeof upstreamSchema>): Upstream["target"] {
+function targetOf({ origin, service, entrypoint }: Configured): Upstream["target"] {
   if (origin !== undefined) return { origin };
   return service === undefined ? { entrypoint: entrypoint ?? "" } : { service };
-}
-
-/** Replaces the names of secrets in a header value, as in `Bearer ${WEATHER_KEY}`, with the secrets. */
-function fillSecrets(env: Env, at: string, text: string): string {
-  return text.replaceAll(/\$\{(\w+)\}/g, (_match, name: string) => {
-    const secret: unknown = Reflect.get(env, name);
-    if (typeof secret !== "string" || secret === "") {
-      throw new ConfigurationError(
-        `The variable ${at} names the secret ${name}, which is not set: put it into .dev.vars, or, deployed, ` +
-          `run: npx wrangler secret put ${name}`,
-      );
-    }
-    if (HEADER_VALUE.test(secret)) return secret;
-    throw new ConfigurationError(
-      `The variable ${at} names the secret ${name}, which is not a valid header value.`,
-    );
-  });
 }
 
 function isExactOrigin(text: string): boolean {

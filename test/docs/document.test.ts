@@ -172,6 +172,13 @@ describe("the OpenAPI document", () => {
     expect(seen).toBeGreaterThanOrEqual(5);
   });
 
+  test("has no open operation that asks for a token", async () => {
+    const open = (await readOperations()).filter(({ operation }) => operation.security?.length === 0);
+    expect(open.map(({ path }) => path)).toContain("/files/{id}/links/{token}");
+    for (const { path, operation } of open)
+      expect([path, Object.keys(operation.responses)]).toEqual([path, expect.not.arrayContaining(["401"])]);
+  });
+
   test("gives each closed operation its scope, and the responses 401 and 403", async () => {
     for (const { path, method, operation } of await readOperations()) {
       if (operation.security?.length === 0) continue;

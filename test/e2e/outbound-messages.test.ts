@@ -2,6 +2,7 @@
  * Calls to an upstream whose every byte is seen, on plain workerd: which messages are whole, which break off, and what
  * is charged to whom.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Server, startHurried, startOnWorkerd } from "../support/node/built-worker.ts";
 import { listen, type RawServer, type Received, send } from "../support/node/raw-http.ts";
@@ -114,6 +115,56 @@ describe("an upload that breaks off", () => {
     expect(request.isWhole).toBe(true);
     expect(request.header("Content-Length")).toBe(framing === chunked ? undefined : /\d+/.exec(framing)?.[0]);
     expect(await outcomesSince("raw", before)).toEqual({ ok: 1 });
+    client.socket.destroy();
+  });
+});
+
+/** Without a length, the runtime would end what has been sent so far as if it were whole. */
+describe("an upload without a length whose upstream responds before its end", () => {
+  const early = [
+    ["at once", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"],
+    ["in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"],
+  ];
+
+  test.each(early)("%s: is sent whole, and then the response passes", async (_name, response) => {
+    const before = await statusOf("raw");
+    const known = upstream.requests.length;
+    respond = ({ socket }) => void socket.write(response);
+    const client = call("POST /fetch/raw/x", chunked, "3\r\nabc\r\n");
+    const request = await nextRequest(known);
+    for (const part of ["3\r\ndef\r\n", "3\r\nghi\r\n", "0\r\n\r\n"]) {
+      await sleep(50);
+      client.socket.write(part);
+    }
+    await request.until(({ isWhole }) => isWhole);
+    expect(request.body.replaceAll(/[^a-i]/g, "")).toBe("abcdefghi");
+    await client.until(({ isWhole, body }) => isWhole && body.includes("ok"));
+    expect(client.status).toBe(200);
+    expect(await outcomesSince("raw", before)).toEqual({ ok: 1 });
+    client.socket.destroy();
+    request.socket.destroy();
+  });
+
+  test.each(early)("%s: is no success if it breaks off", async (_name, response) => {
+    const before = await statusOf("raw");
+    const known = upstream.requests.length;
+    respond = ({ socket }) => void socket.write(response);
+    const client = call("POST /fetch/raw/x", chunked, "3\r\nabc\r\n");
+    const request = await nextRequest(known);
+    await sleep(100);
+    client.socket.end();
+    await client.until(({ isWhole }) => isWhole);
+    expect([client.status, client.body.includes("client-gone")]).toEqual([400, true]);
+    expect(await outcomesSince("raw", before)).toEqual({ unknown: 1 });
+    request.socket.destroy();
+  });
+
+  test("is cut off if that is a refusal, which passes at once", async () => {
+    const refusal = "HTTP/1.1 413 Too\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
+    respond = ({ socket }) => void socket.end(refusal);
+    const client = call("POST /fetch/raw/x", chunked, "3\r\nabc\r\n");
+    await client.until(({ isWhole }) => isWhole);
+    expect([client.status, client.body]).toEqual([413, "no"]);
     client.socket.destroy();
   });
 });

@@ -143,6 +143,18 @@ test("an upstream that cannot be reached is a 502, and one without WebSockets a 
   }
 });
 
+test.each([
+  ["nothing else", "", 426],
+  ["no version", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", 426],
+  ["no key", "Sec-WebSocket-Version: 13\r\n", 400],
+])("a handshake with %s is refused, and holds no permit", async (_name, headers, status) => {
+  const upgrade = "Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
+  const received = send(sluice.url, `GET /fetch/live/chat HTTP/1.1\r\n${upgrade}${headers}\r\n`);
+  await received.until(({ head }) => head !== "");
+  received.socket.destroy();
+  expect([received.status, await held()]).toEqual([status, 0]);
+});
+
 test("a response that is no WebSocket is passed on", async () => {
   const response = await fetch(`${sluice.url}/fetch/live/chat`);
   expect([response.status, await response.text()]).toEqual([200, "no WebSocket"]);

@@ -1,8 +1,13 @@
 import { env } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
+import { deliver } from "../../src/jobs/callback.ts";
 import { readCallbackTargets } from "../../src/jobs/callback-targets.ts";
+import { Problem } from "../../src/kernel/problem.ts";
 import { ConfigurationError } from "../../src/kernel/variables.ts";
+import { NonRetryableError } from "../../src/tasks/index.ts";
+import { captureLogs } from "../support/call.ts";
 import { submit } from "../support/submissions.ts";
+import { taskContext } from "../support/task-context.ts";
 
 const ORIGIN = "https://app.example.com";
 const POST = { methods: ["POST"] };
@@ -40,8 +45,23 @@ test.each<[string, object, object, string]>([
   },
 );
 
-test("an invalid key stops the Worker, too", () => {
-  expect(() => read({ origin: ORIGIN, ...POST }, { CALLBACK_KEYS: "secret" })).toThrow("CALLBACK_KEYS");
+test("an invalid key closes callbacks only: nothing that asks for one is accepted, and one that is due is retried", async () => {
+  const variables = { CALLBACK_KEYS: "secret", CALLBACK_ORIGINS: { [ORIGIN]: "callback-app" } };
+  expect(read({ origin: ORIGIN, ...POST }, { CALLBACK_KEYS: "secret" }).size).toBe(1);
+  await captureLogs(async () => {
+    const { status, body } = await submit(
+      { type: "task_a", callback_url: `${ORIGIN}/hooks/a` },
+      { variables },
+    );
+    expect([status, body.type]).toEqual([503, "urn:sluice:problem:bad-secret"]);
+    expect(body.detail).toContain("CALLBACK_KEYS");
+    expect((await submit({ type: "task_a" }, { variables })).status).toBe(202);
+    const message = { taskId: "s0-a", finishedAt: "then", url: `${ORIGIN}/hooks/a` };
+    const error = await deliver(Object.assign({}, env, variables), taskContext(), message).catch(
+      (e: unknown) => e,
+    );
+    expect([error instanceof Problem, error instanceof NonRetryableError]).toEqual([true, false]);
+  });
 });
 
 describe("a callback URL that the outbound client would refuse is refused when the task is submitted:", () => {

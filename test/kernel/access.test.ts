@@ -219,22 +219,6 @@ describe("a request with ambient credentials, from a page of another site:", () 
   });
 });
 
-describe("SLUICE_TOKENS", () => {
-  const read = (...tokens: string[]) =>
-    readAccess({
-      ...env,
-      SLUICE_TOKENS: JSON.stringify(tokens.map((token) => ({ name: "a", scopes: ["read"], token }))),
-    });
-
-  test("may have two entries of one name, so that a token can be replaced", () => {
-    expect(read(READER, WRITER).tokens).toHaveLength(2);
-  });
-
-  test("cannot have one token twice: which of its scopes would count?", () => {
-    expect(() => read(READER, WRITER, READER)).toThrow(/SLUICE_TOKENS\.2\.token(?!.*reader-token)/s);
-  });
-});
-
 describe("CORS_ORIGINS", () => {
   const read = (CORS_ORIGINS: unknown) => readAccess(Object.assign({}, env, { CORS_ORIGINS })).corsOrigins;
 

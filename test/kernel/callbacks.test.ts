@@ -2,6 +2,7 @@ import { env } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { callbackUrlError, readCallbackKeys, readCallbackOrigins } from "../../src/kernel/callbacks.ts";
 import { ConfigurationError } from "../../src/kernel/variables.ts";
+import { captureLogs } from "../support/call.ts";
 
 const ORIGIN = "https://app.example.com";
 const keyOf = (bytes: number) => `whsec_${Buffer.alloc(bytes, 7).toString("base64")}`;
@@ -66,11 +67,17 @@ describe("CALLBACK_KEYS", () => {
     ["with characters that are not base64's", keyOf(30).replace("BwcH", "Bw-H")],
     ["after a valid one", `${keyOf(32)} ${keyOf(32)}BwcH`],
     ["with a comma between them", `${keyOf(32)},${keyOf(32)}`],
-  ])("one %s stops the Worker with a message that names it, and does not show it", (_name, CALLBACK_KEYS) => {
-    const read = () => readCallbackKeys(using({ CALLBACK_KEYS }));
-    expect(read).toThrow(ConfigurationError);
-    expect(read).toThrow(/CALLBACK_KEYS\.\d: each key(?!.*Bw)/s);
-  });
+  ])(
+    "one %s closes callbacks, and neither the problem nor the log shows it",
+    async (_name, CALLBACK_KEYS) => {
+      const { lines } = await captureLogs(async () => {
+        const secrets = using({ CALLBACK_KEYS, CALLBACK_ORIGINS: { [ORIGIN]: "app" } });
+        for (const read of [() => readCallbackKeys(secrets), () => callbackUrlError(secrets, ORIGIN)])
+          expect(read).toThrow("The secret CALLBACK_KEYS is missing or wrong here");
+      });
+      for (const { why } of lines) expect(why).toMatch(/CALLBACK_KEYS\.\d: each key(?!.*Bw)/s);
+    },
+  );
 });
 
 describe("a callback's URL", () => {

@@ -14,6 +14,9 @@ describe("a date", () => {
     ["Tuesday, 01-Jan-30 00:00:00 GMT", "2030-01-01T00:00:00Z"],
     ["Tuesday, 01-Jan-76 00:00:00 GMT", "2076-01-01T00:00:00Z"],
     ["Saturday, 01-Jan-77 00:00:00 GMT", "1977-01-01T00:00:00Z"],
+    // Fifty years ahead to the second, and a second more.
+    ["Thursday, 26-Nov-76 12:00:00 GMT", "2076-11-26T12:00:00Z"],
+    ["Friday, 26-Nov-76 12:00:01 GMT", "1976-11-26T12:00:01Z"],
     ["Thu, 29 Feb 2024 00:00:00 GMT", "2024-02-29T00:00:00Z"],
     ["Sat, 31 Dec 2016 23:59:60 GMT", "2017-01-01T00:00:00Z"],
   ])("%s is read", (text, expected) => {

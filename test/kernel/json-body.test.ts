@@ -32,6 +32,31 @@ async function send(
   };
 }
 
+describe("a body that is encoded", () => {
+  const json = { "Content-Type": "application/json" };
+
+  test.each(["gzip", "GZIP", "x-gzip", "br", "identity, gzip", "deflate;q=1", '"identity"'])(
+    "by %s is a 415, whatever its bytes are",
+    async (coding) => {
+      const gzip = new Response('{"a":1}').body?.pipeThrough(new CompressionStream("gzip"));
+      for (const body of ['{"a":1}', await new Response(gzip).arrayBuffer()]) {
+        const response = await send(body, { ...json, "Content-Encoding": coding });
+        expect(response).toMatchObject({
+          status: 415,
+          body: { detail: "Send the JSON without Content-Encoding (identity)." },
+        });
+      }
+    },
+  );
+
+  test.each(["identity", "Identity", "", "identity, identity", ","])(
+    "by nothing (%j) is taken",
+    async (coding) => {
+      expect((await send('{"a":1}', { ...json, "Content-Encoding": coding })).status).toBe(200);
+    },
+  );
+});
+
 describe("numbers that a double keeps are taken:", () => {
   test.each([
     "0",
@@ -343,4 +368,20 @@ describe("on every route of the document,", () => {
       expect(sent.chunks).toBeLessThan(3);
     }
   });
+});
+
+test.each(["gzip", "X-GZIP", "br", "identity, deflate"])(
+  "JSON in %s is a 415, whatever its bytes are",
+  async (coding) => {
+    const headers = { "Content-Type": "application/json", "Content-Encoding": coding };
+    for (const body of ["{}", new Uint8Array([0x1f, 0x8b, 8])]) {
+      const { status, body: problem } = await send(body, headers);
+      expect([status, problem.detail]).toEqual([415, expect.stringContaining("without Content-Encoding")]);
+    }
+  },
+);
+
+test.each(["", "identity", "Identity, identity"])("JSON in the coding %j is as it is", async (coding) => {
+  const headers = { "Content-Type": "application/json", "Content-Encoding": coding };
+  expect(await send("[1]", headers)).toMatchObject({ status: 200, body: { body: [1] } });
 });

@@ -38,6 +38,8 @@ test.each([
   ["?limit=500", { limit: 500 }],
   ["?limit=007", { limit: 7 }],
   ["?limit=3&cursor=abc&kind=b", { limit: 3, cursor: "abc", kind: "b" }],
+  ["?limit=&limit=&cursor=&cursor=&kind=&kind=", { limit: 50 }],
+  ["?kind=&kind=b&limit=4&limit=", { limit: 4, kind: "b" }],
 ])("%s is read", async (query, wanted) => {
   expect(await read(query)).toEqual({ status: 200, body: wanted });
 });
@@ -55,6 +57,8 @@ test.each([
   ["?limit=%D9%A5", "limit"],
   ["?limit=Infinity", "limit"],
   ["?limit=5&limit=6", "limit"],
+  ["?kind=a&kind=a", "kind"],
+  ["?cursor=a&cursor=b&cursor=c", "cursor"],
   ["?kind=c", "kind"],
   ["?kind=%20", "kind"],
   [`?cursor=${"x".repeat(201)}`, "cursor"],

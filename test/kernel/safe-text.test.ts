@@ -148,6 +148,35 @@ const DESCRIBED: [unknown, { name: string; message: string }][] = [
   [throwing, { name: "Error", message: '{"message":"[not readable]","stack":"[not readable]"}' }],
   [revoked(), { name: "Error", message: "[not readable]" }],
   ["a\ud83d", { name: "Error", message: "a\ufffd" }],
+  [
+    { code: 429, message: "" },
+    { name: "Error", message: '{"code":429,"message":""}' },
+  ],
+  [
+    { code: 429, message: null },
+    { name: "Error", message: '{"code":429,"message":null}' },
+  ],
+  [new RangeError(""), { name: "RangeError", message: "" }],
+  [
+    new AggregateError([new TypeError("one"), "two", { code: 3 }, new Error("four")], "All were rejected"),
+    { name: "AggregateError", message: 'All were rejected: one: two: {"code":3}' },
+  ],
+  [new AggregateError([new Error("one")]), { name: "AggregateError", message: "one" }],
+  [
+    Object.assign(new AggregateError([]), {
+      message: "none",
+      errors: Object.assign([1], { slice: revoked() }),
+    }),
+    { name: "AggregateError", message: "none: 1" },
+  ],
+  [
+    Object.assign(new AggregateError([]), { message: "none", errors: 7 }),
+    { name: "AggregateError", message: "none" },
+  ],
+  [
+    Object.assign(new AggregateError([]), { message: "none", errors: revoked() }),
+    { name: "AggregateError", message: "none" },
+  ],
 ];
 test.each(DESCRIBED.map(([, description], i) => [description, i] as const))("%o", (description, i) => {
   expect(describeError(DESCRIBED[i]?.[0])).toEqual(description);

@@ -2,7 +2,10 @@
 import { env } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { ConfigurationError } from "../../src/kernel/variables.ts";
-import { changeSchema, readDataSource, settingsOf, toOverride } from "../../src/outbound/upstreams.ts";
+import { checkUpstreamSecret } from "../../src/outbound/header-secrets.ts";
+import { changeSchema, settingsOf, toOverride } from "../../src/outbound/settings.ts";
+import { readDataSource } from "../../src/outbound/upstreams.ts";
+import { callForJson, captureLogs } from "../support/call.ts";
 import { parseUpstream, parseUpstreams } from "../support/upstreams.ts";
 
 const ORIGIN = "https://api.example.com";
@@ -18,6 +21,7 @@ test("the defaults are as documented", () => {
     maxWaiters: 1000,
     maxWaitMs: 30_000,
     methods: ["GET", "HEAD"],
+    isChangedHere: false,
     pathPrefixes: ["/"],
     headers: {},
     requestHeaders: [],
@@ -64,6 +68,7 @@ test("every setting is read", () => {
     maxWaiters: 0,
     maxWaitMs: 0,
     methods: ["POST"],
+    isChangedHere: true,
     pathPrefixes: ["/v1/", "/v2/x/"],
     headers: { "X-Version": "1" },
     requestHeaders: ["x-api-key"],
@@ -254,18 +259,35 @@ describe("secrets in headers", () => {
     ["missing", { USER: "me" }],
     ["empty", { USER: "me", KEY: "" }],
     ["not a string", { USER: "me", KEY: { a: 1 } }],
-  ])("that are %s are a configuration error that names header and secret", (_name, variables) => {
-    const parse = () => parseUpstream({ origin: ORIGIN, headers }, variables);
-    expect(parse).toThrow(ConfigurationError);
-    expect(parse).toThrow("UPSTREAMS.api.headers.Authorization names the secret KEY");
+    ["a placeholder", { USER: "me", KEY: "change-me" }],
+    ["of more lines", { USER: "me", KEY: "hunter2\r\nHost: evil" }],
+  ])("that are %s close their upstream, and the log names header and secret", async (_name, variables) => {
+    const parsed = parseUpstream({ origin: ORIGIN, headers }, variables);
+    const { lines } = await captureLogs(async () =>
+      expect(() => checkUpstreamSecret(parsed)).toThrow("The secret KEY is missing or wrong here"),
+    );
+    // Once in an isolate.
+    for (const line of lines) expect(line).toMatchObject({ level: "error", secret: "KEY" });
+    expect(parsed.badSecret?.why).toContain("UPSTREAMS.api.headers.");
+    expect(parsed.badSecret?.why).toContain("names the secret KEY, which is");
+    expect(JSON.stringify([parsed, lines])).not.toContain("hunter2");
   });
+});
 
-  test("with a line break are refused; the message does not show them", () => {
-    const parse = () =>
-      parseUpstream({ origin: ORIGIN, headers }, { USER: "me", KEY: "secret\r\nHost: evil" });
-    expect(parse).toThrow(ConfigurationError);
-    expect(parse).not.toThrow("secret\r\n");
-  });
+test("an upstream that lacks a secret is not called, and the others are", async () => {
+  const upstream = { entrypoint: "DemoUpstream", cache_seconds: 0 };
+  const UPSTREAMS = { scripted: upstream, demo: { ...upstream, headers: { "X-Key": "${NO_SUCH_SECRET}" } } };
+  const { value } = await captureLogs(async () => [
+    await callForJson("/fetch/demo/todos/1", { variables: { UPSTREAMS } }),
+    await callForJson("/fetch/scripted/todos/1", { variables: { UPSTREAMS } }),
+  ]);
+  expect(value).toMatchObject([
+    {
+      status: 503,
+      body: { type: "urn:sluice:problem:bad-secret", detail: expect.stringContaining("NO_SUCH_SECRET") },
+    },
+    { status: 200 },
+  ]);
 });
 
 describe("the source of GET /data", () => {

@@ -3,6 +3,7 @@ import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:
 import { z } from "zod";
 import { defineTask, type Start, startTasks } from "../../src/tasks/index.ts";
 import type { Claim, Report } from "../../src/tasks/ledger/claim.ts";
+import { LEASE_MS } from "../../src/tasks/ledger/rules.ts";
 import { ledgerOf } from "../../src/tasks/ledger/shards.ts";
 import { newTaskId } from "../../src/tasks/ledger/task-id.ts";
 import type { Lane, TaskContext, TaskType } from "../../src/tasks/types/define.ts";
@@ -66,7 +67,7 @@ export async function submitUnchecked(type: string, input: unknown, lane: Lane |
 
 /** A ledger that accepts every call and records it. `script` replaces single methods. */
 export function scriptedLedger(
-  script: Partial<Record<"heartbeat" | "step" | "progress" | "report", unknown>>,
+  script: Partial<Record<"renew" | "heartbeat" | "step" | "progress" | "report", unknown>>,
 ) {
   const received = {
     reports: [] as Report[],
@@ -75,9 +76,9 @@ export function scriptedLedger(
     heartbeats: 0,
   };
   const ledger = {
-    heartbeat: async () => {
+    renew: async () => {
       received.heartbeats++;
-      return "ok";
+      return { reply: "ok", leaseMs: LEASE_MS };
     },
     step: async (_claim: Claim, name: string, text: string) => {
       received.steps.push([name, text]);

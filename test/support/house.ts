@@ -28,7 +28,13 @@ export const FLOORS: string[][] = [
 ];
 
 /** Files of a pillar's lobby that its rooms stand on; each may import those after it. */
-const FOUNDATIONS = ["outbound/upstreams.ts", "outbound/demo.ts", "outbound/reserved-headers.ts"];
+const FOUNDATIONS = [
+  "outbound/upstreams.ts",
+  "outbound/header-secrets.ts",
+  "outbound/settings.ts",
+  "outbound/demo.ts",
+  "outbound/reserved-headers.ts",
+];
 
 const IMPORT = /(?:from|import)\s*\(?\s*"(\.[^"]+)"/g;
 

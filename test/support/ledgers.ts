@@ -70,6 +70,18 @@ export class Inside {
     };
   }
 
+  /** Replaces the scheduler meanwhile. */
+  async withScheduler(runEnded: (taskId: string) => Promise<void>, action: () => unknown): Promise<void> {
+    const { env: bindings } = this.object as unknown as { env: { SCHEDULER: unknown } };
+    const before = bindings.SCHEDULER;
+    bindings.SCHEDULER = { getByName: () => ({ runEnded }) };
+    try {
+      await action();
+    } finally {
+      bindings.SCHEDULER = before;
+    }
+  }
+
   sql(query: string, ...values: SqlStorageValue[]) {
     return this.storage.sql.exec(query, ...values).toArray();
   }

@@ -47,19 +47,24 @@ export async function respondTooLate(): Promise<Response> {
 
 export class ScriptedUpstream extends WorkerEntrypoint {
   override async fetch(request: Request): Promise<Response> {
-    const script = upstream;
-    script.inFlight++;
-    script.maxInFlight = Math.max(script.maxInFlight, script.inFlight);
-    script.order.push(request.headers.get("X-Request-Id") ?? "");
-    const end = () => {
-      script.inFlight--;
-    };
-    try {
-      return untilEnd(await script.respond(request), end);
-    } catch (error) {
-      end();
-      throw error;
-    }
+    return respondAsScripted(request);
+  }
+}
+
+/** For an origin of the simulated platform that is to respond like this upstream. */
+export async function respondAsScripted(request: Request): Promise<Response> {
+  const script = upstream;
+  script.inFlight++;
+  script.maxInFlight = Math.max(script.maxInFlight, script.inFlight);
+  script.order.push(request.headers.get("X-Request-Id") ?? "");
+  const end = () => {
+    script.inFlight--;
+  };
+  try {
+    return untilEnd(await script.respond(request), end);
+  } catch (error) {
+    end();
+    throw error;
   }
 }
 

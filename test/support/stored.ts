@@ -2,15 +2,17 @@
 import { env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import type { FileCatalogue } from "../../src/files/store/catalogue.ts";
 import type { FileRow } from "../../src/files/store/schema.ts";
-import { allCatalogues } from "../../src/files/store/shards.ts";
+import { CATALOGUES, catalogueNamed } from "../../src/files/store/shards.ts";
 
 export type StrayRow = { blob: string; upload_id: string | null; due_at_ms: number };
 
-export const objectKeys = async () => (await env.FILES.list()).objects.map((object) => object.key);
+/** Without what the objects write about themselves. */
+export const objectKeys = async () =>
+  (await env.FILES.list()).objects.map(({ key }) => key).filter((key) => !key.startsWith("sluice/"));
 
 /** The rows of all shards. */
 export async function catalogueRows(): Promise<{ files: FileRow[]; strays: StrayRow[] }> {
-  const shards = await Promise.all(allCatalogues(env).map(async (catalogue) => rowsOf(catalogue)));
+  const shards = await Promise.all(CATALOGUES.map(async (name) => rowsOf(catalogueNamed(env, name))));
   return { files: shards.flatMap(({ files }) => files), strays: shards.flatMap(({ strays }) => strays) };
 }
 
@@ -22,7 +24,7 @@ export const rowsOf = async (catalogue: DurableObjectStub<FileCatalogue>) =>
 
 /** Makes each shard collect what is due, as its alarm does. */
 export async function collect(): Promise<void> {
-  for (const catalogue of allCatalogues(env)) await runDurableObjectAlarm(catalogue);
+  for (const name of CATALOGUES) await runDurableObjectAlarm(catalogueNamed(env, name));
 }
 
 /** Everything that is stored after a collection; `NOTHING` if there is nothing. */

@@ -8,7 +8,11 @@ interface Life {
   /** Whether the next run begins a new attempt. */
   isFresh: boolean;
   failures: number;
+  /** Since the last step that was new. */
   crashes: number;
+  hasNewStep: boolean;
+  /** Crashes before that. */
+  earlierCrashes: number;
   /** Hand-overs, and claims that no runner accepted. */
   resumptions: number;
   cancelledAtMs: number | undefined;
@@ -21,9 +25,9 @@ export interface Item {
   state: TaskState;
   events: number;
   life: Life;
-  /** The token of the current holder, and when it last sent a heartbeat. */
+  /** The token of the current holder, and until when its lease lasts. */
   holder: number | undefined;
-  heardAtMs: number;
+  leaseEndsAtMs: number;
   tokens: number[];
   /** As submitted: no life of the task starts earlier. */
   runAtMs: number;
@@ -44,6 +48,8 @@ export const newLife = (): Life => ({
   isFresh: true,
   failures: 0,
   crashes: 0,
+  hasNewStep: false,
+  earlierCrashes: 0,
   resumptions: 0,
   cancelledAtMs: undefined,
   ended: undefined,

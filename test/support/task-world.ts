@@ -15,6 +15,7 @@ import {
   leaseAfterHeartbeat,
   MAX_CRASHES,
   mayReport,
+  RUNNER_LEASE_MS,
   RUNNER_LIFETIME_MS,
   RUNNER_RETRY_MS,
   type RuleInputs,
@@ -70,7 +71,7 @@ export class World {
       events: 0,
       life: newLife(),
       holder: undefined,
-      heardAtMs: 0,
+      leaseEndsAtMs: 0,
       tokens: [],
       runAtMs,
       claimedAtMs: 0,
@@ -90,20 +91,35 @@ export class World {
     must(isHeld === (token === item.holder), "only the holder's heartbeat is accepted");
     if (!isHeld) return "stale";
     item.state = { ...item.state, due_at_ms: leaseAfterHeartbeat(item.state, this.nowMs) };
-    if (item.life.cancelledAtMs === undefined) item.heardAtMs = this.nowMs;
-    must(
-      item.state.due_at_ms === this.nextMs(item),
-      "a heartbeat renews a lease, unless the task is being cancelled",
-    );
+    // The observer does not know when a lease is written anew: only that enough is left of it, and that none is shortened.
+    const { due_at_ms: endsAtMs, lane } = item.state;
+    if (item.life.cancelledAtMs === undefined && endsAtMs !== item.leaseEndsAtMs) {
+      const leaseMs = lane === "long" ? RUNNER_LEASE_MS : LEASE_MS;
+      must(item.leaseEndsAtMs - this.nowMs < leaseMs / 2, "a lease is not written while half of it is left");
+      must(endsAtMs === this.nowMs + leaseMs, "a lease is renewed as a whole");
+      item.leaseEndsAtMs = endsAtMs;
+    }
+    must(item.state.due_at_ms === this.nextMs(item), "a task that is being cancelled keeps its time");
     return item.life.cancelledAtMs === undefined ? "ok" : "cancel";
   }
 
   /** The runner of a claim begins its code, which it does only if the ledger lets it. */
   open(item: Item, token: number): boolean {
     if (token !== item.holder || item.life.cancelledAtMs !== undefined) return false;
-    item.heardAtMs = this.nowMs;
+    item.leaseEndsAtMs = this.nowMs + RUNNER_LEASE_MS;
     item.codeUntilMs = this.nowMs + RUNNER_LIFETIME_MS;
-    item.state = { ...item.state, due_at_ms: this.nowMs + LEASE_MS, busy_until_ms: item.codeUntilMs };
+    item.state = { ...item.state, due_at_ms: item.leaseEndsAtMs, busy_until_ms: item.codeUntilMs };
+    return true;
+  }
+
+  /** As the ledger does when the holder of a claim records a step. */
+  step(item: Item, token: number): boolean {
+    const isHeld = mayReport(item.state, token);
+    must(isHeld === (token === item.holder), "only the holder's step is accepted");
+    if (!isHeld) return false;
+    item.life.hasNewStep = true;
+    item.state = { ...item.state, has_new_step: 1 };
+    item.events++;
     return true;
   }
 
@@ -193,7 +209,7 @@ export class World {
     if (life.ended)
       return Math.max(life.ended.atMs + this.#retentionMs[life.ended.as], life.ended.codeUntilMs);
     if (life.cancelledAtMs !== undefined) return life.cancelledAtMs + CANCEL_GRACE_MS;
-    if (holder !== undefined) return item.heardAtMs + LEASE_MS;
+    if (holder !== undefined) return item.leaseEndsAtMs;
     return item.waitsSinceMs === undefined ? item.earliestMs : undefined;
   }
 
@@ -251,6 +267,11 @@ export class World {
         return this.#queueAt(item, this.nowMs + RUNNER_RETRY_MS);
       case "crashed":
         item.ranMs = 0;
+        if (life.hasNewStep) {
+          life.earlierCrashes += life.crashes;
+          life.crashes = 0;
+        }
+        life.hasNewStep = false;
         return ++life.crashes === MAX_CRASHES ? this.#end(item, "failed") : this.#queueAt(item, this.nowMs);
     }
   }
@@ -270,12 +291,14 @@ export class World {
     if (life.isFresh) life.attempts++;
     life.isFresh = false;
     must(
-      life.starts <= 1 + Math.min(life.failures, retries) + life.crashes + life.resumptions,
+      life.starts <=
+        1 + Math.min(life.failures, retries) + life.earlierCrashes + life.crashes + life.resumptions,
       "each execution has a reason",
     );
     item.holder = (tokens.at(-1) ?? 0) + 1;
     tokens.push(item.holder);
-    item.heardAtMs = this.nowMs;
+    // In the fast lane, a claim lasts as long as its invocation.
+    item.leaseEndsAtMs = codeUntilMs > this.nowMs ? codeUntilMs : this.nowMs + LEASE_MS;
     item.claimedAtMs = this.nowMs;
     item.waitsSinceMs = undefined;
     const { cap = Number.POSITIVE_INFINITY } = this.#typeOf(item.type);

@@ -1,6 +1,9 @@
 /** The variables that the tests run with: open to localhost, and upstreams that behave in every way. */
+import { COST_UPSTREAMS } from "../../bench/cost/operations.ts";
+
 const SCRIPTED = { entrypoint: "ScriptedUpstream", cache_seconds: 0 };
 const CACHED = { entrypoint: "ScriptedUpstream" };
+const READ_ONLY = { origin: "https://read-only.example.com", cache_seconds: 60, retries: 0 };
 const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
 
 export const TEST_VARIABLES = {
@@ -24,6 +27,7 @@ export const TEST_VARIABLES = {
     "http://127.0.0.1:1": "callback-nowhere",
   },
   UPSTREAMS: {
+    ...COST_UPSTREAMS,
     scripted: { ...SCRIPTED, concurrency: 5 },
     single: { ...SCRIPTED, concurrency: 1, max_waiters: 2 },
     impatient: { ...SCRIPTED, timeout_ms: 100 },
@@ -65,6 +69,7 @@ export const TEST_VARIABLES = {
     "client-single": { ...SCRIPTED, concurrency: 1 },
     "client-once": { ...SCRIPTED, retries: 0 },
     "client-wide": { ...SCRIPTED, concurrency: 50, response_headers: ["X-Custom"] },
+    "wide-impatient": { ...SCRIPTED, concurrency: 50, timeout_ms: 500, retries: 0 },
     "client-hasty": { ...SCRIPTED, max_wait_ms: 1000 },
     "client-nowhere": { origin: "http://127.0.0.1:1", retries: 1 },
     "cache-own": {
@@ -76,8 +81,12 @@ export const TEST_VARIABLES = {
     },
     "cache-wide": { ...CACHED, methods: METHODS },
     "cache-default": { ...CACHED, cache_seconds: 60 },
+    "cache-through": { ...READ_ONLY, concurrency: 1 },
+    "cache-through-too": READ_ONLY,
     "cache-off": SCRIPTED,
     "cache-keyed": { ...CACHED, headers: { Authorization: "Bearer ${TEST_API_KEY}" } },
+    "edge-keyed": { origin: "https://api.example.com", cache_seconds: 0, request_headers: ["X-Api-Key"] },
+    "edge-plain": { origin: "https://api.example.com", redirect_origins: ["https://files.example.net"] },
     watched: { ...SCRIPTED, concurrency: 2 },
     steered: { ...SCRIPTED, concurrency: 2, rate: { per_second: 1000, burst: 100 } },
     "steered-single": { ...SCRIPTED, concurrency: 1 },

@@ -1,16 +1,22 @@
-/** The Worker under test: the real one, and beside it an upstream that the tests can script. */
+/**
+ * The Worker under test: the real one, on the simulated platform (platform/), and beside it an upstream that the tests
+ * can script.
+ */
 // By itself, and first: with it the upstream is known by the time the Worker reads its variables.
 import "./scripted-upstream.ts";
+import * as sluice from "../../src/index.ts";
+import { simulateEntrypoint, simulateHandler, simulateObject } from "./platform/simulate.ts";
 
-export {
-  DemoUpstream,
-  default,
-  FileCatalogue,
-  FileTasks,
-  Scheduler,
-  Semaphore,
-  TaskLedger,
-  TaskRunner,
-  UploadSession,
-} from "../../src/index.ts";
 export { ScriptedUpstream } from "./scripted-upstream.ts";
+
+export const DemoUpstream = simulateEntrypoint(sluice.DemoUpstream);
+export const FileTasks = simulateEntrypoint(sluice.FileTasks);
+export const FileCatalogue = simulateObject(sluice.FileCatalogue);
+export const Scheduler = simulateObject(sluice.Scheduler);
+export const Semaphore = simulateObject(sluice.Semaphore);
+export const TaskLedger = simulateObject(sluice.TaskLedger);
+export const TaskRunner = simulateObject(sluice.TaskRunner);
+export const UpstreamCache = simulateEntrypoint(sluice.UpstreamCache);
+export const UploadSession = simulateObject(sluice.UploadSession);
+
+export default simulateHandler(sluice.default);

@@ -11,7 +11,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { readAccess } from "../../kernel/access.ts";
 import { Problem } from "../../kernel/problem.ts";
-import { readFileSettings } from "../store/settings.ts";
+import { readLinkKeys } from "../store/settings.ts";
 
 /** 7 days. */
 export const MAX_LINK_LIFETIME_S = 604_800;
@@ -28,7 +28,7 @@ export function signLink(env: Env, fileId: string, expiresAt: number): string {
   return `${expiresAt}.${sign(key, fileId, expiresAt)}`;
 }
 
-/** Throws a `Problem` 403 if the link is not for this file or has expired; a forger cannot tell which. */
+/** Throws a `Problem` 403 if the link is not for this file or has expired; a forger cannot tell which. 503: see the keys. */
 export function checkLink(env: Env, fileId: string, token: string, nowMs: number): void {
   const [, expires = "", signature = ""] = /^([1-9]\d{0,11})\.([\w-]{43})$/.exec(token) ?? [];
   const received = Buffer.from(signature);
@@ -44,8 +44,8 @@ export function checkLink(env: Env, fileId: string, token: string, nowMs: number
   );
 }
 
-function keysFor(env: Env): string[] {
-  const { linkKeys } = readFileSettings(env);
+function keysFor(env: Env): readonly string[] {
+  const linkKeys = readLinkKeys(env);
   return linkKeys.length === 0 && readAccess(env).localIsOpen ? [ownKey()] : linkKeys;
 }
 

@@ -1,13 +1,13 @@
 /** Routes that read, list, share and remove files. */
 import { createRoute, z } from "@hono/zod-openapi";
-import { createRouter, json, needs, problems, RESOURCE_POLICY } from "../../kernel/app.ts";
+import { createRouter, json, needs, openProblems, problems, RESOURCE_POLICY } from "../../kernel/app.ts";
 import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
 import { listFiles } from "../store/list.ts";
 import { fileIdSchema } from "../store/names.ts";
 import { readPreconditions } from "../store/preconditions.ts";
 import { notFound, preconditionFailed } from "../store/problems.ts";
 import { BYTES, fileSchema, fileUrl } from "../store/schema.ts";
-import { catalogueOf } from "../store/shards.ts";
+import { callCatalogue, catalogueOf } from "../store/shards.ts";
 import { download } from "./download.ts";
 import { checkLink, MAX_LINK_LIFETIME_S, signLink } from "./links.ts";
 
@@ -144,7 +144,7 @@ const downloadByLinkRoute = createRoute({
   request: { params: fileParams.extend({ token: z.string() }), query: readQuery },
   responses: {
     ...DOWNLOADS,
-    ...problems({
+    ...openProblems({
       403: "The link is not valid or has expired.",
       404: "There is no such file.",
       ...DOWNLOAD_PROBLEMS,
@@ -164,14 +164,17 @@ export const fileRoutes = createRouter()
   })
   .openapi(deleteFileRoute, async (c) => {
     const { id } = c.req.valid("param");
-    const outcome = await catalogueOf(c.env, id).remove(id, readPreconditions(c.req.raw.headers));
+    const outcome = await callCatalogue(
+      async () => catalogueOf(c.env, id).remove(id, readPreconditions(c.req.raw.headers)),
+      "once",
+    );
     if (outcome === "missing") throw notFound(id);
     if (outcome === "precondition-failed") throw preconditionFailed(id);
     return c.body(null, 204);
   })
   .openapi(createLinkRoute, async (c) => {
     const { id } = c.req.valid("param");
-    if (!(await catalogueOf(c.env, id).find(id))) throw notFound(id);
+    if (!(await callCatalogue(async () => catalogueOf(c.env, id).find(id)))) throw notFound(id);
     const expiresAt = Math.floor(Date.now() / 1000) + c.req.valid("json").expires_in;
     const url = `${fileUrl(id, c.req.url)}/links/${signLink(c.env, id, expiresAt)}`;
     return c.json({ url, expiresAt: new Date(expiresAt * 1000).toISOString() }, 201, { Location: url });

@@ -157,18 +157,22 @@ export class Appender {
   }
 }
 
-/** Appends the chunks, until the upload has `maxLength` bytes; returns how they ended. */
+/** Appends the chunks, until the upload has `maxLength` bytes, or `maxContent` more; returns how they ended. */
 export async function appendBody(
   appender: Appender,
-  maxLength: number,
+  {
+    maxLength,
+    maxContent = Number.POSITIVE_INFINITY,
+  }: { maxLength: number; maxContent?: number | undefined },
   chunks: AsyncIterable<Uint8Array>,
   stopped: AbortSignal,
 ): Promise<BodyEnd> {
+  const lastOffset = Math.min(maxLength, appender.offset + maxContent);
   try {
     for await (const chunk of chunks) {
-      const room = maxLength - appender.offset;
+      const room = lastOffset - appender.offset;
       await appender.append(chunk.subarray(0, room));
-      if (chunk.length > room) return "overflow";
+      if (chunk.length > room) return lastOffset === maxLength ? "overflow" : "too-much";
     }
     return stopped.aborted ? "preempted" : "ended";
   } catch (error) {

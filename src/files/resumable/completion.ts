@@ -4,7 +4,7 @@
  */
 import { SHA256 } from "@stablelib/sha256";
 import { log } from "../../kernel/log.ts";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
+import { callObject } from "../../kernel/objects.ts";
 import type { NewFile } from "../store/catalogue.ts";
 import { NO_PRECONDITIONS } from "../store/preconditions.ts";
 import { catalogueOf } from "../store/shards.ts";
@@ -62,10 +62,7 @@ export async function publish(env: Env, record: SessionRecord): Promise<SessionR
   // It may take long until the other pieces of the final upload arrive.
   if (kind === "partial") return { ...record, phase: "complete", expiresAtMs: createdAtMs + MAX_LIFETIME_MS };
   const files = [toNewFile(record)];
-  const { is } = await retry(
-    async () => catalogueOf(env, id).commit(files, NO_PRECONDITIONS),
-    RESTART_PAUSES_MS,
-  );
+  const { is } = await callObject(async () => catalogueOf(env, id).commit(files, NO_PRECONDITIONS));
   // An earlier run committed it, and the file has been removed or replaced since.
   if (is === "unreserved") log("info", "the file of an upload was committed before", { fileId: id });
   try {
@@ -84,7 +81,7 @@ function toNewFile({ id, blob, filename, contentType, offset, sha256, expiresIn 
 /** Discards the bytes of a session, unless they belong to a file by now, which only the catalogue knows. */
 export async function discardUpload(env: Env, { id, blob, uploadId }: SessionRecord): Promise<void> {
   if (uploadId !== null) await abortMultipart(env, blob, uploadId);
-  await retry(async () => catalogueOf(env, id).discard(blob), RESTART_PAUSES_MS);
+  await callObject(async () => catalogueOf(env, id).discard(blob));
 }
 
 /** If it is completed already, or R2 itself has aborted it, there is nothing to abort. */
@@ -93,8 +90,5 @@ async function abortMultipart(env: Env, blob: string, uploadId: string): Promise
 }
 
 async function reserve(env: Env, { id, blob, createdAtMs }: SessionRecord, uploadId: string | null) {
-  return retry(
-    async () => catalogueOf(env, id).reserve(blob, uploadId, createdAtMs + RESERVATION_MS),
-    RESTART_PAUSES_MS,
-  );
+  return callObject(async () => catalogueOf(env, id).reserve(blob, uploadId, createdAtMs + RESERVATION_MS));
 }

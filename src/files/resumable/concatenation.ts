@@ -10,8 +10,9 @@
  * a request would be. They are committed part by part, and after an interruption the reading continues where they end.
  */
 import { errorFields, log } from "../../kernel/log.ts";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
+import { callObject } from "../../kernel/objects.ts";
 import { readChunks } from "../store/body.ts";
+import { sessionOf } from "../store/shards.ts";
 import { awaited } from "./pieces.ts";
 import type { Piece } from "./rules.ts";
 import type { SessionRecord } from "./session-storage.ts";
@@ -39,7 +40,7 @@ export async function pinPartials(
 ): Promise<Record<string, Piece>> {
   const asked = awaited(record);
   const found = await inParallel(asked, async (source) =>
-    retry(async () => env.UPLOAD_SESSION.getByName(source).pin(record.id), RESTART_PAUSES_MS),
+    callObject(async () => sessionOf(env, source).pin(record.id)),
   );
   // Only now, when none of the calls is under way any longer and could still pin.
   const pieces = found.map((piece, i): [string, Piece] => {
@@ -52,17 +53,14 @@ export async function pinPartials(
 
 /** The final upload no longer needs its partials. A pin that cannot be removed expires. */
 export async function unpinPartials(env: Env, { id, sources }: Pick<SessionRecord, "id" | "sources">) {
-  await inParallel(sources, async (source) =>
-    Promise.allSettled([env.UPLOAD_SESSION.getByName(source).unpin(id)]),
-  );
+  await inParallel(sources, async (source) => Promise.allSettled([sessionOf(env, source).unpin(id)]));
 }
 
 /** Tells the final uploads that need a partial what has become of it; null: it is gone. Never rejects. */
 export async function notifyHolders(env: Env, holders: string[], source: string, piece: Piece | null) {
   await inParallel(holders, async (holder) => {
     try {
-      const notify = async () => env.UPLOAD_SESSION.getByName(holder).noteSource(source, piece);
-      await retry(notify, RESTART_PAUSES_MS);
+      await callObject(async () => sessionOf(env, holder).noteSource(source, piece));
     } catch (error) {
       log("warn", "a final upload was not told about its partial upload; it will ask", errorFields(error));
     }

@@ -57,8 +57,8 @@ export class FinalUpload {
   /** As `concatenate`, in the background. */
   start(): void {
     const start = async () => {
-      // One that is under way may have looked before.
-      await this.#concatenating?.catch(logFailure);
+      // One that is under way may have looked before. If it fails, whoever began it says so.
+      await this.#concatenating?.catch(() => {});
       await this.concatenate();
     };
     this.#ctx.waitUntil(start().catch(logFailure));

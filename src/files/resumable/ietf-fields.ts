@@ -5,6 +5,7 @@
 import { parseItem, serializeDictionary } from "structured-headers";
 import { Problem } from "../../kernel/problem.ts";
 import { reprDigest } from "../store/digests.ts";
+import { essenceOf } from "../store/media-type.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { UploadRequest } from "./upload-request.ts";
 
@@ -16,7 +17,7 @@ export const PARTIAL_UPLOAD = "application/partial-upload";
 export const IETF_HEADERS = ["Upload-Draft-Interop-Version", "Upload-Complete", "Upload-Incomplete"];
 
 export const hasPartialUpload = ({ headers }: Pick<UploadRequest, "headers">): boolean =>
-  headers.get("Content-Type")?.toLowerCase() === PARTIAL_UPLOAD;
+  essenceOf(headers.get("Content-Type") ?? "") === PARTIAL_UPLOAD;
 
 /**
  * The version that a request speaks. Without the field it is the latest one, because the RFC will not have it. One that
@@ -25,7 +26,7 @@ export const hasPartialUpload = ({ headers }: Pick<UploadRequest, "headers">): b
 export function readVersion({ headers }: Pick<UploadRequest, "headers">): number | undefined {
   const text = headers.get("Upload-Draft-Interop-Version");
   if (text === null) return headers.has("Upload-Incomplete") ? FIRST : LATEST;
-  return /^\d{1,4}$/.test(text) && Number(text) >= FIRST ? Math.min(Number(text), LATEST) : undefined;
+  return /^\d+$/.test(text) && Number(text) >= FIRST ? Math.min(Number(text), LATEST) : undefined;
 }
 
 /** As `readVersion`; throws a `Problem` 400 for a version that does not exist. */
@@ -69,10 +70,10 @@ function readField({ headers }: UploadRequest, name: string): unknown {
 }
 
 /**
- * The largest request body that Cloudflare accepts on its Free and Pro plans (100 MB). Larger bodies are not rejected
- * here, because other plans accept more; a client that stays below this limit works with every plan.
+ * `max-append-size`: the largest request body that Cloudflare accepts on its Free and Pro plans (100 MB). Whoever is told
+ * of a limit must not send more (§4.1.4), so more is rejected, also where another plan would let it in.
  */
-const MAX_APPEND_SIZE = 100_000_000;
+export const MAX_APPEND_SIZE = 100_000_000;
 
 /** `Upload-Limit`, for OPTIONS and for every response about an upload, which then has `secondsLeft` to live. */
 export function uploadLimit(maxBytes: number, version = LATEST, secondsLeft?: number): string {

@@ -21,7 +21,7 @@ export type RejectedOutcome = Exclude<Outcome, { is: "accepted" }>;
 
 /** What both protocols reject in the same way. */
 export function commonRejection(
-  reason: "final" | "too-large" | "interrupted" | "preempted",
+  reason: "final" | "too-large" | "content-too-large" | "interrupted" | "preempted",
   headers: Record<string, string>,
 ): Problem {
   switch (reason) {
@@ -33,12 +33,22 @@ export function commonRejection(
       const detail = "An upload whose length was unknown at its creation cannot be this long.";
       return new Problem("too-large", detail, { headers });
     }
+    case "content-too-large":
+      return contentTooLarge(headers);
     case "interrupted":
       return new Problem("client-gone", "The body broke off.", { headers });
     case "preempted":
       return new Problem("conflict", "Another request has taken over this upload.", { headers });
   }
 }
+
+/** For a request with more bytes than its protocol lets it have. */
+export const contentTooLarge = (headers: Record<string, string> = {}) =>
+  new Problem(
+    "too-large",
+    "One request may not bring that many bytes; max-append-size in Upload-Limit says how many. Send them in several.",
+    { headers },
+  );
 
 /**
  * The upload, if it is complete and this request appends nothing at its end: either the response to its last bytes

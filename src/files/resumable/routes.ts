@@ -87,9 +87,13 @@ async function dispatch(c: Context<AppEnv>, id: string): Promise<Response> {
 type Action = (protocol: Protocol, request: UploadRequest, id: string) => Promise<Response>;
 
 const ACTIONS: Record<string, Action> = {
-  PATCH: async (protocol, request, id) => protocol.append(request, id),
+  PATCH: async (protocol, request, id) => {
+    await request.checkPreconditions(id);
+    return protocol.append(request, id);
+  },
   DELETE: async (protocol, request, id) => {
     protocol.check(request);
+    await request.checkPreconditions(id);
     await request.remove(id, protocol.removesFile);
     return new Response(null, { status: 204 });
   },
@@ -107,15 +111,19 @@ const ACTIONS: Record<string, Action> = {
 async function get(c: Context<AppEnv>, id: string, serveFile: () => Promise<Response>): Promise<Response> {
   checkId(id);
   const request = toRequest(c);
-  spokenProtocol(request.headers)?.check(request);
-  const stored = (await request.peek(id)) ?? throwNotFound(id);
-  const upload = isFile(stored) ? stored : await statusForWriter(c, request, id);
-  const response = isFile(upload) ? await serveFile() : Response.json(toJson(upload));
-  const protocol = spokenProtocol(request.headers) ?? protocolNamed(upload.protocol);
-  for (const [name, value] of protocol.describe(request, upload)) {
-    if (!response.headers.has(name)) response.headers.set(name, value);
-  }
-  return response;
+  const stored = await request.peek(id);
+  const spoken = spokenProtocol(request.headers);
+  const protocol = spoken ?? protocolNamed(stored?.protocol);
+  return addingState(protocol, request, id, async () => {
+    spoken?.check(request);
+    if (!stored) throwNotFound(id);
+    const upload = isFile(stored) ? stored : await statusForWriter(c, request, id);
+    const response = isFile(upload) ? await serveFile() : Response.json(toJson(upload));
+    for (const [name, value] of protocol.describe(request, upload)) {
+      if (!response.headers.has(name)) response.headers.set(name, value);
+    }
+    return response;
+  });
 }
 
 async function statusForWriter(c: Context<AppEnv>, request: UploadRequest, id: string): Promise<Snapshot> {

@@ -82,10 +82,13 @@ export function admit(
 export const hasAllBytes = ({ offset, length, endsAtLength }: Progress): boolean =>
   endsAtLength && offset === length;
 
-/** How a body ended: normally, past the end of the upload, because the client broke off, or by another request. */
-export type BodyEnd = "ended" | "overflow" | "interrupted" | "preempted";
+/**
+ * How a body ended: normally, past the end of the upload, past what one request may bring, because the client broke off,
+ * or by another request.
+ */
+export type BodyEnd = "ended" | "overflow" | "too-much" | "interrupted" | "preempted";
 
-export type AppendRejection = AdmissionRejection | "interrupted" | "preempted";
+export type AppendRejection = AdmissionRejection | "content-too-large" | "interrupted" | "preempted";
 
 /**
  * What follows when the body of an append has ended; `state` includes all bytes that arrived. If `isKept`, they are
@@ -100,6 +103,9 @@ export function concludeAppend(
   if (end === "overflow") {
     const rejection = length === null ? "too-large" : "beyond-length";
     return { isKept: false, phase: "receiving", length, rejection };
+  }
+  if (end === "too-much") {
+    return { isKept: false, phase: "receiving", length, rejection: "content-too-large" };
   }
   if (end === "ended" && isLast) {
     return length === null || length === offset

@@ -10,23 +10,16 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
+import { markRepeatable } from "../../kernel/objects.ts";
 import { discardBody, readChunks } from "../store/body.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import { Appender, appendBody } from "./appender.ts";
 import { completeInR2, digestOf, discardUpload, openMultipart, publish } from "./completion.ts";
 import { notifyHolders, unpinPartials } from "./concatenation.ts";
 import { CHECK_MS, FinalUpload } from "./final-upload.ts";
-import { toPiece } from "./pieces.ts";
+import { PinsOfPartial } from "./pins.ts";
 import { PreemptiveLock } from "./preemptive-lock.ts";
-import {
-  type AppendRequest,
-  admit,
-  concludeAppend,
-  hasExpired,
-  isCompleting,
-  type Piece,
-  pinnedUntilMs,
-} from "./rules.ts";
+import { type AppendRequest, admit, concludeAppend, hasExpired, isCompleting, type Piece } from "./rules.ts";
 import { newRecord, type SessionRecord, SessionStorage, type UploadSpec } from "./session-storage.ts";
 import { type FinalOutcome, type Outcome, type Snapshot, toSnapshot } from "./snapshot.ts";
 
@@ -36,16 +29,19 @@ interface SessionAppend extends AppendRequest {
   /** In the protocol of this request, the byte at `length` completes the upload. */
   endsAtLength: boolean;
   maxUnknownLength: number;
+  /** How many bytes one request may bring, if there is a limit. */
+  maxContent?: number | undefined;
 }
 
-/** How long a pin lasts when its partial upload should have expired: it may be read just then. */
-const PIN_GRACE_MS = 12 * 60 * 60 * 1000;
 /** The pause after an alarm has failed, because of R2 or the catalogue. */
 const ALARM_RETRY_MS = 60_000;
 
 export class UploadSession extends DurableObject<Env> {
   readonly #storage = new SessionStorage(this.ctx.storage);
   readonly #lock = new PreemptiveLock();
+  readonly #pins = new PinsOfPartial(this.#storage, (holders, source, piece) => {
+    this.ctx.waitUntil(notifyHolders(this.env, holders, source, piece));
+  });
   readonly #final = new FinalUpload(this.ctx, this.#storage, this.#lock, {
     env: () => this.env,
     load: () => this.#load(),
@@ -123,16 +119,11 @@ export class UploadSession extends DurableObject<Env> {
   async pin(holder: string): Promise<Piece | undefined> {
     const record = this.#storage.load();
     if (record?.kind !== "partial") return undefined;
-    // A removed upload is still there for a final one that pinned it before.
-    const untilMs = this.#storage.loadPins().get(holder) ?? 0;
-    if (record.phase === "ended" && untilMs <= Date.now()) return undefined;
-    const piece = toPiece(record);
-    this.#storage.savePin(holder, piece.expiresAtMs + PIN_GRACE_MS);
-    return piece;
+    return this.#pins.add(record, holder);
   }
 
   async unpin(holder: string): Promise<void> {
-    this.#storage.deletePins([holder]);
+    this.#pins.remove([holder]);
     const record = this.#storage.load();
     if (record?.phase === "ended") await this.#clear(record);
   }
@@ -168,7 +159,7 @@ export class UploadSession extends DurableObject<Env> {
     } else if (!isCompleting(record) && !hasExpired(record, Date.now())) {
       // Without the lock, because taking it would stop a request that is appending.
       await this.ctx.storage.setAlarm(record.expiresAtMs);
-      if (record.phase === "complete") this.#notifyHolders(record);
+      if (record.phase === "complete") this.#pins.notify(record);
     } else {
       await this.#lock.run(async () => this.#endOrComplete());
     }
@@ -183,7 +174,7 @@ export class UploadSession extends DurableObject<Env> {
 
   async #append(
     record: SessionRecord,
-    { digests, contentLength, isLast, maxUnknownLength }: SessionAppend,
+    { digests, contentLength, isLast, maxUnknownLength, maxContent }: SessionAppend,
     body: ReadableStream<Uint8Array> | null,
     stopped: AbortSignal,
   ): Promise<Outcome> {
@@ -191,7 +182,7 @@ export class UploadSession extends DurableObject<Env> {
     const appender = this.#appenderFor(record, digests, contentLength);
     try {
       const maxLength = record.length ?? maxUnknownLength;
-      const end = await appendBody(appender, maxLength, readChunks(body, stopped), stopped);
+      const end = await appendBody(appender, { maxLength, maxContent }, readChunks(body, stopped), stopped);
       const { isKept, phase, length, rejection } = concludeAppend(appender.state, end, isLast);
       // Digests cover all bytes of the request, so an incomplete body cannot be verified.
       const isVerifiable = digests.length === 0 || rejection === undefined;
@@ -199,7 +190,7 @@ export class UploadSession extends DurableObject<Env> {
       if (isKept && isVerifiable && !wrong) {
         const committed = await appender.commit({ phase, length });
         if (isCompleting(committed)) return await this.#complete(committed);
-        if (committed.length !== knownLength) this.#notifyHolders(committed);
+        if (committed.length !== knownLength) this.#pins.notify(committed);
       }
       await appender.settle();
       const upload = toSnapshot(this.#load() ?? record);
@@ -208,13 +199,6 @@ export class UploadSession extends DurableObject<Env> {
     } finally {
       await appender.settle();
     }
-  }
-
-  /** Tells the final uploads that need this partial one, in the background; false if there are none. */
-  #notifyHolders(record: SessionRecord, piece: Piece | null = toPiece(record)): boolean {
-    const holders = record.kind === "partial" ? [...this.#storage.loadPins().keys()] : [];
-    if (holders.length > 0) this.ctx.waitUntil(notifyHolders(this.env, holders, record.id, piece));
-    return holders.length > 0;
   }
 
   #appenderFor(record: SessionRecord, digests: ExpectedDigest[], contentLength: number | null): Appender {
@@ -242,7 +226,7 @@ export class UploadSession extends DurableObject<Env> {
     this.#storage.save(published);
     await unpinPartials(this.env, published);
     // If this is interrupted, the alarm that is set already notifies them.
-    if (!this.#notifyHolders(published)) await this.ctx.storage.setAlarm(published.expiresAtMs);
+    if (!this.#pins.notify(published)) await this.ctx.storage.setAlarm(published.expiresAtMs);
     return { is: "accepted", upload: toSnapshot(published) };
   }
 
@@ -251,8 +235,8 @@ export class UploadSession extends DurableObject<Env> {
     const ended: SessionRecord = { ...record, phase: "ended" };
     if (record.phase !== "complete") {
       // Its bytes are of no use to those who wait for it.
-      this.#notifyHolders(record, null);
-      this.#storage.deletePins(this.#storage.loadPins().keys());
+      this.#pins.notify(record, null);
+      this.#pins.removeAll();
     }
     this.#storage.save(ended);
     await this.ctx.storage.setAlarm(Date.now() + CHECK_MS);
@@ -260,7 +244,7 @@ export class UploadSession extends DurableObject<Env> {
   }
 
   async #clear(record: SessionRecord): Promise<void> {
-    const untilMs = pinnedUntilMs(this.#storage.loadPins());
+    const untilMs = this.#pins.heldUntilMs();
     if (untilMs > Date.now()) {
       await this.ctx.storage.setAlarm(untilMs);
       return;
@@ -283,3 +267,5 @@ export class UploadSession extends DurableObject<Env> {
     return this.#load();
   }
 }
+
+markRepeatable(UploadSession, "peek", "status", "pin", "unpin", "noteSource");

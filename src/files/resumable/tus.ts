@@ -5,6 +5,7 @@
  */
 import { Problem } from "../../kernel/problem.ts";
 import { digestMismatch, TUS_ALGORITHMS } from "../store/digests.ts";
+import { essenceOf } from "../store/media-type.ts";
 import { tooLarge } from "../store/problems.ts";
 import { readMetadata, readSize } from "../store/upload-headers.ts";
 import { MAX_SOURCES } from "./concatenation.ts";
@@ -139,6 +140,7 @@ function rejection(
     }
     case "final":
     case "too-large":
+    case "content-too-large":
     case "interrupted":
     case "preempted":
       return commonRejection(reason, headers);
@@ -192,12 +194,13 @@ function idOf(text: string, base: string): string {
   const url = URL.canParse(text, base) ? new URL(text, base) : undefined;
   const [, id] = /^\/uploads\/([^/]+)\/?$/.exec(url?.pathname ?? "") ?? [];
   // By name and port only: something in front of the Worker may have ended TLS.
-  if (url?.host === new URL(base).host && uploadIdSchema.safeParse(id).success) return id ?? "";
+  const isHttp = url?.protocol === "http:" || url?.protocol === "https:";
+  if (isHttp && url.host === new URL(base).host && uploadIdSchema.safeParse(id).success) return id ?? "";
   throw malformed("Upload-Concat has something that is not the URL of an upload of this server.");
 }
 
 export const hasTusMediaType = ({ headers }: Pick<UploadRequest, "headers">) =>
-  headers.get("Content-Type")?.toLowerCase() === TUS_MEDIA_TYPE;
+  essenceOf(headers.get("Content-Type") ?? "") === TUS_MEDIA_TYPE;
 
 /** The bytes in a creation; null if it has none, and the upload needs some. */
 async function readFirstChunk(request: UploadRequest, isFinal: boolean): Promise<Chunk | null> {

@@ -6,12 +6,17 @@ import { isEmptyBody } from "../../kernel/json-body.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Problem } from "../../kernel/problem.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
-import { NO_PRECONDITIONS } from "../store/preconditions.ts";
-import { tooLarge } from "../store/problems.ts";
-import { etagOf, fileUrl } from "../store/schema.ts";
+import {
+  evaluatePreconditions,
+  hasPreconditions,
+  NO_PRECONDITIONS,
+  readPreconditions,
+} from "../store/preconditions.ts";
+import { preconditionFailed, tooLarge } from "../store/problems.ts";
+import { etagOf, fileUrl, validatorsOf } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
-import { catalogueOf } from "../store/shards.ts";
-import { readSize, rejectContentCoding } from "../store/upload-headers.ts";
+import { callCatalogue, catalogueOf, sessionOf } from "../store/shards.ts";
+import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
 import { taskLink, taskNotStarted } from "../store/upload-task.ts";
 import { checkNoContent, readContentDigests } from "./request-digests.ts";
 import type { FinalOutcome, Outcome, Snapshot } from "./snapshot.ts";
@@ -25,6 +30,8 @@ export interface Chunk {
   isLast: boolean;
   /** The byte at `length` completes the upload. */
   endsAtLength: boolean;
+  /** How many bytes one request may bring, if the protocol has a limit. */
+  maxContent?: number | undefined;
 }
 
 /** How long the creator of a final upload waits for its concatenation, which then continues in the background. */
@@ -72,7 +79,7 @@ export class UploadRequest {
     const digests = this.#checkContent(true);
     if (!chunk) checkNoContent(digests);
     const spec = await createSpec({ ...description, headers: this.headers }, fields);
-    const begun = await this.#session(spec.id).create(spec);
+    const begun = await callCatalogue(async () => this.#session(spec.id).create(spec), "once");
     if (fields.kind === "final") return this.#concatenate(spec.id, begun);
     if (!chunk) return checkSources(begun, this.maxBytes);
     let isAccepted = false;
@@ -106,12 +113,24 @@ export class UploadRequest {
 
   /** The state of the upload. Stops a request that is appending to it. */
   async status(id: string): Promise<Snapshot> {
-    return (await this.#session(id).status()) ?? throwNotFound(id);
+    return (await callCatalogue(async () => this.#session(id).status())) ?? throwNotFound(id);
   }
 
   /** The state of the upload as it is stored; a request may be appending to it. Undefined if there is no upload. */
   async peek(id: string): Promise<Snapshot | undefined> {
-    return this.#session(id).peek();
+    return callCatalogue(async () => this.#session(id).peek());
+  }
+
+  /**
+   * Throws a `Problem` 412 if a precondition (RFC 9110 §13) does not hold for what GET shows: the file, or an upload that
+   * is under way, which has no ETag.
+   */
+  async checkPreconditions(id: string): Promise<void> {
+    const preconditions = readPreconditions(this.headers);
+    if (!hasPreconditions(preconditions)) return;
+    const row = await callCatalogue(async () => catalogueOf(this.#env, id).find(id));
+    const current = row ? validatorsOf(row) : { etag: "", datedAtMs: Date.now() };
+    if (evaluatePreconditions(preconditions, current, false) === "failed") throw preconditionFailed(id);
   }
 
   /** Ends an upload. With `removesFile`, also removes the file that it became, if that was not replaced since. */
@@ -119,14 +138,15 @@ export class UploadRequest {
     const before = await this.status(id);
     // The file first, so that the request can be repeated.
     if (removesFile) await this.#removeFile(before);
-    const last = await this.#session(id).terminate();
+    const last = await callCatalogue(async () => this.#session(id).terminate(), "once");
     // It may have been completed in between.
     if (removesFile && last && before.sha256 === null) await this.#removeFile(last);
   }
 
   async #removeFile({ id, sha256, blob }: Snapshot): Promise<void> {
     if (sha256 === null) return;
-    await catalogueOf(this.#env, id).remove(id, { ...NO_PRECONDITIONS, ifMatch: etagOf({ blob }) });
+    const onlyThis = { ...NO_PRECONDITIONS, ifMatch: etagOf({ blob }) };
+    await callCatalogue(async () => catalogueOf(this.#env, id).remove(id, onlyThis), "once");
   }
 
   urlOf(id: string): string {
@@ -151,6 +171,7 @@ export class UploadRequest {
   /** What no request with bytes may have, in either protocol. Returns the digests that the bytes must have. */
   #checkContent(isCreation: boolean): ExpectedDigest[] {
     rejectContentCoding(this.headers, "bytes");
+    rejectTransferEncoding(this.headers);
     if (this.headers.has("Content-Range")) {
       throw new Problem("malformed", "Content-Range has no meaning here; Upload-Offset says where bytes go.");
     }
@@ -185,7 +206,7 @@ export class UploadRequest {
   }
 
   #session(id: string) {
-    return this.#env.UPLOAD_SESSION.getByName(id);
+    return sessionOf(this.#env, id);
   }
 }
 

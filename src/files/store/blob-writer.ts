@@ -7,10 +7,10 @@
  */
 import { v7 as uuidv7 } from "uuid";
 import { describeError, log } from "../../kernel/log.ts";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
+import { callObject } from "../../kernel/objects.ts";
 import { Digests, type ExpectedDigest } from "./digests.ts";
 import { intoParts, partSizeFor } from "./parts.ts";
-import { catalogueOf } from "./shards.ts";
+import { callCatalogue, catalogueOf } from "./shards.ts";
 
 /** Bytes that are complete in R2 and do not belong to a file yet. */
 export interface StoredBlob {
@@ -43,10 +43,7 @@ export async function writeBlob(
 ): Promise<StoredBlob> {
   const blob = newBlobKey(id);
   const reserve = async (uploadId: string | null) =>
-    retry(
-      async () => catalogueOf(env, id).reserve(blob, uploadId, Date.now() + RESERVATION_MS),
-      RESTART_PAUSES_MS,
-    );
+    callCatalogue(async () => catalogueOf(env, id).reserve(blob, uploadId, Date.now() + RESERVATION_MS));
   // Runs while the first bytes arrive.
   const reserved = reserve(null);
   reserved.catch(() => {});
@@ -87,7 +84,7 @@ export async function writeBlob(
 export async function discardBlob(env: Env, { id, blob }: Pick<StoredBlob, "id" | "blob">): Promise<void> {
   await Promise.allSettled([
     env.FILES.delete(blob),
-    retry(async () => catalogueOf(env, id).discard(blob), RESTART_PAUSES_MS),
+    callObject(async () => catalogueOf(env, id).discard(blob)),
   ]);
 }
 

@@ -14,9 +14,12 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
+import { Registration } from "../../kernel/object-registry.ts";
+import { markRepeatable } from "../../kernel/objects.ts";
 import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
 import { evaluatePreconditions, type Preconditions } from "./preconditions.ts";
 import { CREATE_TABLES, type FileRow, type FoundFile, validatorsOf } from "./schema.ts";
+import { StrayBlobs } from "./stray-blobs.ts";
 import { dateOf, lastModified, type PreviousVersion } from "./version-date.ts";
 
 /** A complete file whose bytes are in R2. */
@@ -35,7 +38,9 @@ const COLLECT_RETRY_MS = 60_000;
 
 export class FileCatalogue extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
+  readonly #registration = new Registration(this.ctx, this.env, "FILE_CATALOGUE");
   readonly #ended = new EndedVersions(this.#sql);
+  readonly #strays = new StrayBlobs(this.#sql);
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -80,21 +85,9 @@ export class FileCatalogue extends DurableObject<Env> {
    * upload, also if an earlier call recorded it.
    */
   async reserve(blob: string, uploadId: string | null, dueAtMs: number): Promise<string | null> {
-    // A duplicate of this call may arrive after the commit: it must not cause the file to be collected.
-    const [row] = this.#sql
-      .exec<{ upload_id: string | null }>(
-        `INSERT INTO stray (blob, upload_id, due_at_ms)
-         SELECT ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM file WHERE blob = ?1)
-         ON CONFLICT (blob) DO UPDATE SET
-           upload_id = COALESCE(excluded.upload_id, upload_id), due_at_ms = excluded.due_at_ms
-         RETURNING upload_id`,
-        blob,
-        uploadId,
-        dueAtMs,
-      )
-      .toArray();
+    const recorded = this.#strays.reserve(blob, uploadId, dueAtMs);
     await this.#setAlarm();
-    return row?.upload_id ?? null;
+    return recorded;
   }
 
   /**
@@ -128,8 +121,15 @@ export class FileCatalogue extends DurableObject<Env> {
 
   /** Makes a blob that was reserved and not committed due for collection now. */
   async discard(blob: string): Promise<void> {
-    this.#sql.exec("UPDATE stray SET due_at_ms = ? WHERE blob = ?", Date.now(), blob);
+    this.#strays.discard(blob, Date.now());
     await this.#setAlarm();
+  }
+
+  /** For the watchdog: sets the alarm if it was lost. Returns by how many ms it is overdue; 0 if it is not. */
+  async rearm(): Promise<number> {
+    await this.#setAlarm();
+    const lateMs = Date.now() - ((await this.ctx.storage.getAlarm()) ?? Date.now());
+    return lateMs > COLLECT_RETRY_MS ? lateMs : 0;
   }
 
   /** Removes what is due. Never throws, because the runtime abandons an alarm that fails too often. */
@@ -149,7 +149,7 @@ export class FileCatalogue extends DurableObject<Env> {
       const rows = before.filter((row) => row !== undefined);
       return { is: rows.some((row) => row.is_replacement === 1) ? "replaced" : "created", rows };
     }
-    if (!files.every(({ blob }) => this.#isReserved(blob, nowMs))) return { is: "unreserved" };
+    if (!files.every(({ blob }) => this.#strays.isReserved(blob, nowMs))) return { is: "unreserved" };
     if (
       before.some((row) => evaluatePreconditions(preconditions, row && validatorsOf(row), false) === "failed")
     ) {
@@ -159,14 +159,8 @@ export class FileCatalogue extends DurableObject<Env> {
     return { is: before.some((row) => row) ? "replaced" : "created", rows };
   }
 
-  /** A reservation that is due does not count: the blob may already be on its way out of R2. */
-  #isReserved(blob: string, nowMs: number): boolean {
-    const found = this.#sql.exec("SELECT 1 FROM stray WHERE blob = ? AND due_at_ms > ?", blob, nowMs);
-    return found.toArray().length > 0;
-  }
-
   #put(file: NewFile, nowMs: number): FileRow {
-    this.#sql.exec("DELETE FROM stray WHERE blob = ?", file.blob);
+    this.#strays.delete(file.blob);
     // Includes a version that has expired and is not collected yet.
     const [before] = this.#sql
       .exec<Pick<FileRow, "blob" | "dated_at_ms" | "expires_at_ms">>(
@@ -174,7 +168,7 @@ export class FileCatalogue extends DurableObject<Env> {
         file.id,
       )
       .toArray();
-    if (before) this.#makeStray(before.blob, nowMs);
+    if (before) this.#strays.add(before.blob, nowMs);
     const isReplacement = before && (before.expires_at_ms ?? Number.POSITIVE_INFINITY) > nowMs;
     const row: FileRow = {
       ...file,
@@ -202,12 +196,8 @@ export class FileCatalogue extends DurableObject<Env> {
 
   #removeVersion(row: VersionEnd & Pick<FileRow, "id" | "blob">, nowMs: number): void {
     this.#sql.exec("DELETE FROM file WHERE id = ?", row.id);
-    this.#makeStray(row.blob, nowMs);
+    this.#strays.add(row.blob, nowMs);
     this.#ended.add(row.id, endOf(row, nowMs), nowMs);
-  }
-
-  #makeStray(blob: string, dueAtMs: number): void {
-    this.#sql.exec("INSERT OR REPLACE INTO stray (blob, due_at_ms) VALUES (?, ?)", blob, dueAtMs);
   }
 
   async #collect(nowMs: number): Promise<void> {
@@ -222,20 +212,14 @@ export class FileCatalogue extends DurableObject<Env> {
           )
           .toArray();
         for (const row of expired) this.#removeVersion(row, nowMs);
-        return this.#sql
-          .exec<{ blob: string; upload_id: string | null }>(
-            "SELECT blob, upload_id FROM stray WHERE due_at_ms <= ? LIMIT ?",
-            nowMs,
-            COLLECT_BATCH,
-          )
-          .toArray();
+        return this.#strays.due(nowMs, COLLECT_BATCH);
       });
       if (due.length === 0) return;
       for (const { blob, upload_id } of due) {
         if (upload_id !== null) await this.#abort(blob, upload_id);
       }
       await this.env.FILES.delete(due.map(({ blob }) => blob));
-      for (const { blob } of due) this.#sql.exec("DELETE FROM stray WHERE blob = ?", blob);
+      for (const { blob } of due) this.#strays.delete(blob);
     }
   }
 
@@ -255,9 +239,13 @@ export class FileCatalogue extends DurableObject<Env> {
       .one();
     // An alarm that fires too early costs less than one that is set again with each file.
     const set = await this.ctx.storage.getAlarm();
-    if (due !== null && (set === null || due < set)) await this.ctx.storage.setAlarm(due);
+    if (due === null) return;
+    this.#registration.ensure();
+    if (set === null || due < set) await this.ctx.storage.setAlarm(due);
   }
 }
+
+markRepeatable(FileCatalogue, "find", "list", "reserve", "commit", "discard");
 
 type VersionEnd = Pick<FileRow, "dated_at_ms" | "expires_at_ms">;
 

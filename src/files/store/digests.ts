@@ -47,22 +47,29 @@ export const TUS_ALGORITHMS = Object.keys(TUS);
 /** The fields whose digests are for the bytes of this very message. */
 export const CONTENT_DIGESTS = ["Content-Digest", "Repr-Digest", "Content-MD5"];
 
-/** Fields that have the digest of something: the standard ones, and those of other file servers. */
+/**
+ * Fields that have the digest of something: the standard ones, and those of other file servers, such as `X-Goog-Hash`,
+ * `OC-Checksum` and `x-amz-content-sha256`. Known by the words in their names, because everybody makes up another.
+ */
 const DIGEST_FIELD =
-  /^(?:content-digest|repr-digest|content-md5|upload-checksum|digest|oc-checksum|x-goog-hash|x-checksum(?:-.+)?|x-amz-checksum-.+)$/;
+  /(?:^|-)(?:digest|checksum|md5|sha-?(?:1|256|384|512)|crc-?(?:32c?|64(?:nvme)?)|(?:content|file|goog)-hash)(?:-|$)/;
+/** What has such a word and is no digest: a wish (RFC 9530 §4), the name of an algorithm, or a signature. */
+const NO_DIGEST = /^want-|(?:algorithm|mode|type)$|hmac|signature/;
+
+const isDigestField = (name: string) => DIGEST_FIELD.test(name) && !NO_DIGEST.test(name);
 
 /**
  * Throws a `Problem` 400 for any digest that is in none of the `checked` fields, and for one that is announced for the
- * trailer, which the platform does not pass on.
+ * trailer, which the platform does not pass on. The local runtime does not pass on the announcement either.
  */
 export function rejectOtherDigests(headers: HeaderFields, checked: readonly string[]): void {
   const isChecked = (name: string) => checked.some((field) => field.toLowerCase() === name);
   for (const name of headers.keys()) {
-    if (!DIGEST_FIELD.test(name) || isChecked(name)) continue;
+    if (!isDigestField(name) || isChecked(name)) continue;
     throw malformed(name, `no digest is checked there; send it in ${checked.join(" or ")}`);
   }
   const inTrailer = (headers.get("Trailer") ?? "").split(",").map((name) => name.trim().toLowerCase());
-  if (inTrailer.some((name) => DIGEST_FIELD.test(name)))
+  if (inTrailer.some(isDigestField))
     throw malformed("Trailer", "a digest is checked only if it is sent before the bytes");
 }
 

@@ -2,7 +2,7 @@
 import { Problem } from "../../kernel/problem.ts";
 import { fileIdSchema } from "./names.ts";
 import { type FileRow, toFile } from "./schema.ts";
-import { allCatalogues } from "./shards.ts";
+import { CATALOGUES, callCatalogue, catalogueNamed } from "./shards.ts";
 
 interface PageRequest {
   prefix: string;
@@ -21,7 +21,10 @@ export async function listFiles(env: Env, { prefix, limit, cursor, base }: PageR
   const after = cursor === undefined ? "" : readCursor(cursor);
   // One more than the page, to see whether there is another page.
   const shards = await Promise.all(
-    allCatalogues(env).map(async (catalogue): Promise<FileRow[]> => catalogue.list(prefix, after, limit + 1)),
+    CATALOGUES.map(
+      async (name): Promise<FileRow[]> =>
+        callCatalogue(async () => catalogueNamed(env, name).list(prefix, after, limit + 1)),
+    ),
   );
   // By code units, as SQLite does: ids are ASCII.
   const rows = shards.flat().toSorted((a, b) => (a.id < b.id ? -1 : 1));

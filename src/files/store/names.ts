@@ -1,7 +1,7 @@
 /** What a client may call a file, and how the name is kept: as metadata, never as a key or a path. */
-import { parse as parseDisposition } from "content-disposition";
 import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
+import { filenameOf, QUOTED_STRING, readParameters } from "./disposition.ts";
 
 /** In bytes of UTF-8: what file systems allow. */
 const MAX_FILENAME_BYTES = 255;
@@ -38,31 +38,23 @@ export function checkFilename(filename: string): void {
 
 /**
  * The file name in a request's Content-Disposition (RFC 6266, RFC 8187); undefined if there is none. Throws a `Problem`
- * 400 if the header has two of them, has quotes that are not closed, or is not UTF-8.
+ * 400 if the header has two of them, cannot be read, is not UTF-8, or has only a name that cannot be decoded.
  */
 export function readFilename(headers: Headers): string | undefined {
   const header = headers.get("Content-Disposition");
   if (header === null) return undefined;
   // The runtime reads headers as UTF-8, and puts this where a byte is none.
   if (header.includes("\ufffd")) throw malformed("is not UTF-8: encode the name as filename* (RFC 8187)");
-  // A quoted string that is not closed goes to the end: so the header is gone through once, whatever it says.
-  const unquoted = header.replaceAll(/"(?:[^"\\]|\\[^])*(?:"|\\?$)/g, (text) =>
-    isClosed(text) ? "quoted" : '"',
-  );
-  if (unquoted.includes('"')) throw malformed("has quotes that are not closed");
-  const isTwice = TWICE.some((twice) => (unquoted.match(twice)?.length ?? 0) > 1);
-  if (isTwice) throw malformed("was sent twice, or names the file twice");
-  return parseDisposition(header).parameters.filename;
+  // Two fields are one here, with a comma between their values, which may also be in a name.
+  const unquoted = header.replaceAll(/"(?:[^"\\]|\\[^])*"?/g, '""');
+  if ((unquoted.match(TYPE)?.length ?? 0) > 1) throw malformed("was sent twice");
+  const [type = ""] = header.split(";", 1);
+  const parameters = readParameters(header.slice(type.length).trim(), [QUOTED_STRING], malformed);
+  const filename = filenameOf(parameters);
+  if (filename === null) throw malformed("has a filename* that cannot be decoded (RFC 8187)");
+  return filename;
 }
 
-/** Whether a quoted string ends with a quote that no backslash escapes. */
-const isClosed = (text: string) => text.length > 1 && /[^\\](?:\\\\)*"$/.test(text);
-
-/** What can come once only. Two fields are one here, with a comma between their values. */
-const TWICE = [
-  /(?:^|,)[\t ]*(?:attachment|inline|form-data)(?=[\t ]*(?:[;,]|$))/gi,
-  /;[\t ]*filename[\t ]*=/gi,
-  /;[\t ]*filename\*[\t ]*=/gi,
-];
+const TYPE = /(?:^|,)[\t ]*(?:attachment|inline|form-data)(?=[\t ]*(?:[;,]|$))/gi;
 
 const malformed = (reason: string) => new Problem("malformed", `The header Content-Disposition ${reason}.`);

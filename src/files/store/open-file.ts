@@ -1,6 +1,7 @@
 /** Files, for the code of this Worker: `openFile` reads one from a task or a route. */
+import { countSubrequests } from "../../kernel/subrequests.ts";
 import type { FileRow, FoundFile } from "./schema.ts";
-import { catalogueOf } from "./shards.ts";
+import { callCatalogue, catalogueOf } from "./shards.ts";
 
 interface StoredFileInfo {
   id: string;
@@ -45,6 +46,7 @@ export async function openFile(
 ): Promise<OpenFile | undefined> {
   const opened = await readCurrentVersion(env, id, async (row) => {
     const range = requested && resolveRange(requested, row);
+    countSubrequests({ internal: 1 });
     const object = await env.FILES.get(row.blob, range?.length ? { range } : {});
     return object && { range: range ?? { offset: 0, length: row.size }, body: object.body };
   });
@@ -80,7 +82,7 @@ export async function readCurrentVersion<T>(
   read: (row: FoundFile) => Promise<T | null>,
 ): Promise<{ row: FoundFile; value: T } | undefined> {
   for (let tries = 1; ; tries++) {
-    const row = await catalogueOf(env, id).find(id);
+    const row = await callCatalogue(async () => catalogueOf(env, id).find(id));
     if (!row) return undefined;
     const value = await read(row);
     if (value !== null) return { row, value };

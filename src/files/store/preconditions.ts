@@ -5,6 +5,8 @@
  * come in between.
  */
 
+import { parseHttpDate } from "../../kernel/http-date.ts";
+
 /** The headers as they were sent. Plain data, because it is sent to the catalogue. */
 export interface Preconditions {
   ifMatch: string | null;
@@ -79,19 +81,4 @@ function matches(header: string, current: Validators | undefined, isWeak: boolea
 function isModifiedSince(current: Validators | undefined, date: string): boolean | undefined {
   const sinceMs = parseHttpDate(date);
   return current && sinceMs !== undefined ? current.datedAtMs > sinceMs : undefined;
-}
-
-const MONTHS = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)";
-/** The three forms of §5.6.7: IMF-fixdate, RFC 850, asctime. */
-const HTTP_DATES = [
-  new RegExp(String.raw`^\w{3}, \d{2} ${MONTHS} \d{4} \d{2}:\d{2}:\d{2} GMT$`),
-  new RegExp(String.raw`^\w{6,9}, \d{2}-${MONTHS}-\d{2} \d{2}:\d{2}:\d{2} GMT$`),
-  new RegExp(String.raw`^\w{3} ${MONTHS} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}$`),
-];
-
-function parseHttpDate(text: string): number | undefined {
-  const isAsctime = HTTP_DATES[2]?.test(text) === true;
-  if (!isAsctime && !HTTP_DATES.some((form) => form.test(text))) return undefined;
-  const ms = Date.parse(isAsctime ? `${text} GMT` : text);
-  return Number.isNaN(ms) ? undefined : ms;
 }

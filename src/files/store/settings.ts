@@ -1,5 +1,6 @@
 /** The variables and secrets of the files pillar. */
 import { z } from "zod";
+import { IS_PLACEHOLDER, isPlaceholder, perEnvSecret } from "../../kernel/secrets.ts";
 import { perEnv, readVariable } from "../../kernel/variables.ts";
 import { MAX_LENGTH, MAX_UNKNOWN_LENGTH } from "./parts.ts";
 
@@ -7,8 +8,6 @@ export interface FileSettings {
   maxBytes: number;
   /** For a file of unknown length. */
   maxUnknownBytes: number;
-  /** Keys for links: the first one signs, all of them are accepted. */
-  linkKeys: string[];
 }
 
 export const readFileSettings = perEnv((env): FileSettings => {
@@ -16,7 +15,6 @@ export const readFileSettings = perEnv((env): FileSettings => {
   return {
     maxBytes,
     maxUnknownBytes: Math.min(maxBytes, MAX_UNKNOWN_LENGTH),
-    linkKeys: readVariable(env, "LINK_KEYS", linkKeysSchema),
   };
 });
 
@@ -26,6 +24,14 @@ const linkKeysSchema = z
   .transform((text) => text.split(/\s+/).filter(Boolean))
   .pipe(
     z.array(
-      z.string().min(32, "each key needs at least 32 characters; several keys are separated by spaces"),
+      z
+        .string()
+        .min(32, "each key needs at least 32 characters; several keys are separated by spaces")
+        .refine((key) => !isPlaceholder(key), IS_PLACEHOLDER),
     ),
   );
+
+/** Keys for links: the first one signs, all of them are accepted. A bad one is a `Problem` 503. */
+export const readLinkKeys = perEnvSecret("LINK_KEYS", (env): readonly string[] =>
+  readVariable(env, "LINK_KEYS", linkKeysSchema),
+);

@@ -1,5 +1,11 @@
-/** The catalogue is split into shards, one Durable Object each. The id of a file determines its shard. */
+/**
+ * How the objects that keep files are reached. The catalogue is split into shards, one Durable Object each, and the id of
+ * a file determines its shard. Each resumable upload has a session of its own, named by its id.
+ */
 import { v7 as uuidv7 } from "uuid";
+import { errorFields, log } from "../../kernel/log.ts";
+import { callObject, objectNamed } from "../../kernel/objects.ts";
+import { Problem } from "../../kernel/problem.ts";
 import type { FileCatalogue } from "./catalogue.ts";
 
 /**
@@ -10,10 +16,35 @@ const SHARDS = 8;
 
 type Catalogue = DurableObjectStub<FileCatalogue>;
 
-export const catalogueOf = (env: Env, fileId: string): Catalogue => shard(env, shardOf(fileId));
+/** The names of all shards. */
+export const CATALOGUES = Array.from({ length: SHARDS }, (_, number) => `c${number}`);
 
-export const allCatalogues = (env: Env): Catalogue[] =>
-  Array.from({ length: SHARDS }, (_, number) => shard(env, number));
+export const catalogueNamed = (env: Env, name: string): Catalogue => objectNamed(env, "FILE_CATALOGUE", name);
+
+export const catalogueOf = (env: Env, fileId: string): Catalogue =>
+  catalogueNamed(env, `c${shardOf(fileId)}`);
+
+export const sessionOf = (env: Env, id: string) => objectNamed(env, "UPLOAD_SESSION", id);
+
+/**
+ * Makes a call to the catalogue or to a session on a caller's behalf. Repeats it while the object restarts, unless it
+ * must run at most `once`. Throws a `Problem` 503 if the object does not respond.
+ */
+export async function callCatalogue<T>(
+  call: () => Promise<T>,
+  mayRepeat: "repeat" | "once" = "repeat",
+): Promise<T> {
+  try {
+    return await callObject(call, { mayRepeat: mayRepeat === "repeat" });
+  } catch (error) {
+    log("error", "an object that keeps files does not respond", errorFields(error));
+    throw new Problem(
+      "catalogue-unavailable",
+      "The objects that keep the files do not respond. Try again after the time in Retry-After.",
+      { headers: { "Retry-After": "1" } },
+    );
+  }
+}
 
 /** A new id, in the same shard as `sibling`, so that both files can be committed in one step. */
 export function newFileId(sibling?: string): string {
@@ -24,8 +55,6 @@ export function newFileId(sibling?: string): string {
 }
 
 const shardOf = (id: string) => hash(id) % SHARDS;
-
-const shard = (env: Env, number: number) => env.FILE_CATALOGUE.getByName(`c${number}`);
 
 /** FNV-1a, 32 bits. */
 function hash(text: string): number {

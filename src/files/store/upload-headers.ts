@@ -1,4 +1,5 @@
 /** Header fields that several kinds of upload read. */
+import { rejectCodings } from "../../kernel/headers.ts";
 import { Problem } from "../../kernel/problem.ts";
 
 /**
@@ -17,14 +18,25 @@ export function readSize(headers: Headers, name: string): number | null {
  * would tell its readers that they have to decode it.
  */
 export function rejectContentCoding(headers: Pick<Headers, "get">, what = "file"): void {
-  const codings = (headers.get("Content-Encoding") ?? "")
-    .split(",")
-    .map((coding) => coding.trim().toLowerCase());
-  if (codings.every((coding) => coding === "" || coding === "identity")) return;
+  rejectCodings(
+    headers,
+    `Send the ${what} without Content-Encoding (identity): it is stored exactly as it arrives.`,
+  );
+}
+
+/** Names of content as it is (RFC 2045 §6.2). */
+export const UNENCODED = ["binary", "8bit", "7bit"];
+
+/**
+ * Throws a `Problem` 415 if the header of a request says that its bytes are in an encoding of mail, such as base64. HTTP
+ * has none (RFC 9112 §7): whoever says so has encoded the bytes, and they would be stored like that.
+ */
+export function rejectTransferEncoding(headers: Headers): void {
+  const encoding = (headers.get("Content-Transfer-Encoding") ?? "").trim().toLowerCase();
+  if (encoding === "" || UNENCODED.includes(encoding)) return;
   throw new Problem(
     "unsupported-media",
-    `Send the ${what} without Content-Encoding (identity): it is stored exactly as it arrives.`,
-    { headers: { "Accept-Encoding": "identity" } },
+    "Send the bytes as they are, without Content-Transfer-Encoding. Only a part of a form may have one.",
   );
 }
 

@@ -8,7 +8,6 @@
 import { exports } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Problem } from "../../kernel/problem.ts";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
 
 /** Throws a `Problem` 422 if there is no such type, or if it does not take a file. */
 export async function checkTaskType(type: string | undefined): Promise<void> {
@@ -25,7 +24,8 @@ export async function checkTaskType(type: string | undefined): Promise<void> {
  */
 export async function startTask(type: string, fileId: string, key: string): Promise<string | null> {
   try {
-    const id = await retry(async () => exports.FileTasks.start(type, fileId, key), RESTART_PAUSES_MS);
+    // Not repeated here: it repeats its own call to the ledger.
+    const id = await exports.FileTasks.start(type, fileId, key);
     if (id === null) log("error", "the task type of an upload no longer exists", { fileId, type });
     return id;
   } catch (error) {

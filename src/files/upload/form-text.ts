@@ -1,7 +1,7 @@
 /**
  * The text of a form: names, and the values of fields. It is UTF-8 unless the form says something else (RFC 7578 §4.4 to
  * §4.6): for one field by the `charset` of its Content-Type, for the whole form by a field `_charset_`, which browsers
- * fill in. Text that is not in its charset is rejected: it could only be kept damaged.
+ * fill in, or by the `charset` of the request's Content-Type, which many clients and servers know. Text that is not in its charset is rejected: it could only be kept damaged.
  */
 import { Problem } from "../../kernel/problem.ts";
 import { charsetOf, essenceOf } from "../store/media-type.ts";
@@ -20,6 +20,11 @@ export class FormText {
   #charset: string | undefined;
   readonly #fields: RawField[] = [];
 
+  /** `charset` is that of the request's Content-Type, if it has one. */
+  constructor(charset: string | undefined) {
+    if (charset !== undefined) this.#setCharset(charset);
+  }
+
   /** A line in the header of a part, from its bytes. The form's charset counts from its field on. */
   readHeader(bytes: Uint8Array): string {
     const remedy = `name their charset in a field ${CHARSET_FIELD} before it`;
@@ -29,7 +34,11 @@ export class FormText {
   addField(field: RawField): void {
     this.#fields.push(field);
     if (field.name.toLowerCase() !== CHARSET_FIELD || field.bytes.length === 0) return;
-    const charset = Buffer.from(field.bytes).toString("latin1").trim().toLowerCase();
+    this.#setCharset(Buffer.from(field.bytes).toString("latin1"));
+  }
+
+  #setCharset(sent: string): void {
+    const charset = sent.trim().toLowerCase();
     const { encoding } = decoderOf(charset);
     // Its own header would not be text in that encoding.
     if (encoding.startsWith("utf-16")) throw unknownCharset(charset);
@@ -75,9 +84,10 @@ export function isText(type: string | null): boolean {
 }
 
 function decode(bytes: Uint8Array, charset: string, what: string, remedy: string): string {
-  const decoder = decoderOf(charset);
+  const order = byteOrderOf(charset, bytes);
+  const decoder = decoderOf(order ?? charset);
   try {
-    return decoder.decode(bytes);
+    return decoder.decode(order === undefined ? bytes : bytes.subarray(2));
   } catch {
     throw new Problem(
       "malformed",
@@ -86,9 +96,22 @@ function decode(bytes: Uint8Array, charset: string, what: string, remedy: string
   }
 }
 
+/** Labels of UTF-16 that say nothing of the order of its bytes (WHATWG Encoding §4.2). */
+const UTF_16 = /^(?:utf-16|unicode|ucs-2|iso-10646-ucs-2|csunicode)$/;
+/** US-ASCII is a part of UTF-8, whose other characters its senders mean; the decoder takes it for windows-1252. */
+const ASCII = /^(?:us-ascii|ascii|ansi_x3\.4-1968)$/;
+
+/** The order of the bytes of UTF-16, if a byte order mark says it. The mark is no part of the text (RFC 2781 §3.2). */
+function byteOrderOf(charset: string, [first, second]: Uint8Array): "utf-16be" | "utf-16le" | undefined {
+  if (!UTF_16.test(charset.trim().toLowerCase())) return undefined;
+  if (first === 0xfe && second === 0xff) return "utf-16be";
+  return first === 0xff && second === 0xfe ? "utf-16le" : undefined;
+}
+
 function decoderOf(charset: string): TextDecoder {
+  const label = ASCII.test(charset.trim().toLowerCase()) ? "utf-8" : charset;
   try {
-    return new TextDecoder(charset, { fatal: true, ignoreBOM: true });
+    return new TextDecoder(label, { fatal: true, ignoreBOM: true });
   } catch {
     throw unknownCharset(charset);
   }

@@ -9,7 +9,8 @@ import { parse as parseType } from "content-type";
 import { Problem } from "../../kernel/problem.ts";
 import { readChunks } from "../store/body.ts";
 import { readContentDigests, verifyDigests } from "../store/digests.ts";
-import { rejectContentCoding } from "../store/upload-headers.ts";
+import { charsetOf } from "../store/media-type.ts";
+import { rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
 import { parseFormDisposition } from "./form-disposition.ts";
 import { FormText, isText } from "./form-text.ts";
 import { MultipartReader, type PartHeader } from "./multipart.ts";
@@ -52,6 +53,7 @@ export async function readForm(
 ): Promise<{ name: string; value: string }[]> {
   const boundary = readBoundary(request);
   rejectContentCoding(request.headers, "form");
+  rejectTransferEncoding(request.headers);
   rejectPieces(request.headers);
   const expected = readContentDigests(request.headers);
   const body = readChunks(request.body);
@@ -60,7 +62,7 @@ export async function readForm(
     boundary,
     FORM_LIMITS,
   );
-  const text = new FormText();
+  const text = new FormText(charsetOf(request.headers.get("Content-Type") ?? ""));
   let parts = 0;
   let files = 0;
   try {
@@ -141,7 +143,7 @@ function readHeader(
   if (Buffer.byteLength(name) > FORM_LIMITS.fieldNameSize) {
     throw overLimit(`a field whose name is longer than ${FORM_LIMITS.fieldNameSize} bytes`);
   }
-  const contentType = header.get("Content-Type");
+  const contentType = header.get("Content-Type") || null;
   if (filename !== undefined) return { name, filename, contentType };
   // A part without a file name is still a file if its type says that it is not text.
   return isText(contentType) ? { name, contentType } : { name, filename: "", contentType };

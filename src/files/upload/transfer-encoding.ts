@@ -3,6 +3,7 @@
  * curl does for `-F 'file=@x;encoder=base64'`. The bytes are decoded as they arrive.
  */
 import { Problem } from "../../kernel/problem.ts";
+import { UNENCODED } from "../store/upload-headers.ts";
 
 type Chunks = AsyncIterable<Uint8Array>;
 
@@ -11,11 +12,9 @@ type Chunks = AsyncIterable<Uint8Array>;
  * `Problem` 400 if they are not in the encoding.
  */
 export function decodeTransfer(encoding: string | null, chunks: Chunks): Chunks {
-  switch (encoding?.toLowerCase() ?? "binary") {
-    case "binary":
-    case "8bit":
-    case "7bit":
-      return chunks;
+  const name = encoding?.toLowerCase() ?? "binary";
+  if (UNENCODED.includes(name)) return chunks;
+  switch (name) {
     case "base64":
       return decodeBase64(chunks);
     case "quoted-printable":

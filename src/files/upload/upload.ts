@@ -4,7 +4,6 @@
  */
 
 import { Problem } from "../../kernel/problem.ts";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
 import { discardBlob, type StoredBlob, writeBlob } from "../store/blob-writer.ts";
 import { limitSize, readChunks } from "../store/body.ts";
 import type { CommitResult, NewFile } from "../store/catalogue.ts";
@@ -28,8 +27,8 @@ import {
   validatorsOf,
 } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
-import { catalogueOf, newFileId } from "../store/shards.ts";
-import { readSize, rejectContentCoding } from "../store/upload-headers.ts";
+import { callCatalogue, catalogueOf, newFileId } from "../store/shards.ts";
+import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
 import { startTask, taskLink } from "../store/upload-task.ts";
 import { type FilePart, readForm } from "./form.ts";
 import { rejectPieces } from "./whole.ts";
@@ -131,9 +130,8 @@ async function commitFiles(env: Env, files: WrittenFile[], query: UploadQuery, p
   if (!first) return { is: "created" as const, rows: [] };
   const newFiles = files.map((file) => toNewFile(file, query));
   // If every try fails, we cannot tell whether the files were committed. The catalogue then collects what was not.
-  const result: CommitResult = await retry(
-    async () => catalogueOf(env, first.id).commit(newFiles, preconditions),
-    RESTART_PAUSES_MS,
+  const result: CommitResult = await callCatalogue(async () =>
+    catalogueOf(env, first.id).commit(newFiles, preconditions),
   );
   if ("rows" in result) return result;
   await Promise.all(files.map((file) => discardBlob(env, file)));
@@ -151,7 +149,7 @@ function toNewFile(
 
 /** Before the body is read, so that a failed precondition costs no upload. The commit evaluates them again. */
 async function checkPreconditions(env: Env, id: string, preconditions: Preconditions): Promise<void> {
-  const row = await catalogueOf(env, id).find(id);
+  const row = await callCatalogue(async () => catalogueOf(env, id).find(id));
   if (evaluatePreconditions(preconditions, row && validatorsOf(row), false) === "failed")
     throw preconditionFailed(id);
 }
@@ -175,6 +173,7 @@ function addNothingWasKept(error: unknown): Problem {
 function checkPutHeaders(headers: Headers): void {
   rejectPieces(headers);
   rejectContentCoding(headers);
+  rejectTransferEncoding(headers);
   // As curl sends it for `-X PUT -F`: whoever sends a form does not mean its boundaries to become part of the file.
   if (essenceOf(headers.get("Content-Type") ?? "") === "multipart/form-data") {
     throw new Problem(

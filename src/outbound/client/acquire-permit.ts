@@ -3,13 +3,14 @@
  */
 import { countCallers } from "../../kernel/access.ts";
 import { errorFields, log } from "../../kernel/log.ts";
+import { callObject } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { tooManyRequests } from "../../kernel/rate-limit.ts";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
 import type { Feedback, Lease, PermitRequest, Refusal } from "../semaphore/permit-types.ts";
 import type { WaitResult } from "../semaphore/semaphore.ts";
 import type { Upstream } from "../upstreams.ts";
 import { startHeadReport } from "./head-report.ts";
+import { callSemaphore, semaphoreOf, semaphoreUnavailable } from "./semaphores.ts";
 
 /** A permit ends this long after its holder's last sign of life. */
 const LEASE_MS = 15_000;
@@ -23,8 +24,6 @@ const MAX_GRANT_AGE_MS = LEASE_MS - MARGIN_MS - 2 * RENEW_MS;
 export interface Permit {
   /** The fencing token: grows with every permit of the upstream. */
   fence: number;
-  /** How long it took to get. */
-  queuedMs: number;
   /** Aborts when the lease is about to end because it could not be renewed. The call must end before that. */
   signal: AbortSignal;
   /** Say what the head of the response says. `endsSoon`: the release, with the same feedback, follows at once. */
@@ -44,7 +43,6 @@ export interface AcquireOptions extends Pick<PermitRequest, "holder" | "priority
  * semaphore refuses. If the caller dies, the runtime disposes its ticket, and its permit or place is free at once.
  */
 export async function acquirePermit(env: Env, upstream: Upstream, options: AcquireOptions): Promise<Permit> {
-  const requestedAtMs = Date.now();
   const { signal, name, ...rest } = options;
   const leaseId = crypto.randomUUID();
   const share = { of: name, maxWaiting: maxWaitingOf(env, upstream) };
@@ -60,14 +58,13 @@ export async function acquirePermit(env: Env, upstream: Upstream, options: Acqui
   });
   return {
     fence,
-    queuedMs: Date.now() - requestedAtMs,
     signal: renewal.signal,
     onHead: (feedback, endsSoon) => head.onHead(feedback, endsSoon),
     release: async (feedback) => {
       head.stop();
       const ticket = renewal.stop();
       try {
-        return await retry(() => semaphoreOf(env, upstream).release(leaseId, feedback), RESTART_PAUSES_MS);
+        return await callObject(async () => semaphoreOf(env, upstream).release(leaseId, feedback));
       } catch (error) {
         log("error", "permit not released: held until its lease ends", { ...fields, ...errorFields(error) });
         return false;
@@ -119,18 +116,20 @@ async function untilGranted(
 
 /** Calls `acquire`, again if the object restarts just then, on a fresh stub each time. */
 async function acquire(env: Env, upstream: Upstream, request: PermitRequest, signal: AbortSignal) {
+  let isOver = false;
   const acquireOnce = async () => {
     if (signal.aborted) throw clientGone();
     const semaphore = semaphoreOf(env, upstream);
     const requestedAtMs = Date.now();
-    return { semaphore, requestedAtMs, acquired: await semaphore.acquire(request) };
+    const acquired = await semaphore.acquire(request);
+    // After the deadline, nobody uses it.
+    if (isOver && acquired.is !== "refused") acquired.ticket[Symbol.dispose]();
+    return { semaphore, requestedAtMs, acquired };
   };
   try {
-    return await retry(acquireOnce, RESTART_PAUSES_MS, (error) => error instanceof Problem);
-  } catch (error) {
-    if (error instanceof Problem) throw error;
-    log("error", "semaphore unavailable", { upstream: upstream.name, ...errorFields(error) });
-    throw unavailable(`The semaphore of "${upstream.name}" does not respond.`);
+    return await callSemaphore(upstream, acquireOnce);
+  } finally {
+    isOver = true;
   }
 }
 
@@ -153,13 +152,10 @@ async function untilAborted<T>(wait: () => Promise<T>, signal: AbortSignal, tick
   }
 }
 
-const unavailable = (detail: string) =>
-  new Problem("semaphore-unavailable", detail, { headers: { "Retry-After": "5" } });
-
 const leaseLost = ({ name }: Upstream) =>
-  unavailable(`The permit for "${name}" could not be renewed: its semaphore does not respond.`);
+  semaphoreUnavailable(`The permit for "${name}" could not be renewed: its semaphore does not respond.`);
 
-const clientGone = () => new Problem("client-gone", "The client went away while it was queued.");
+export const clientGone = () => new Problem("client-gone", "The client went away while it was queued.");
 
 /**
  * Renews a lease until stopped. Each renewal brings a new ticket, which is valid after a restart of the object too.
@@ -221,9 +217,4 @@ function refused(env: Env, upstream: Upstream, { reason, retryAfterMs, byOperato
   return new Problem(reason, detail, {
     headers: { "Retry-After": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) },
   });
-}
-
-export function semaphoreOf(env: Env, upstream: Upstream) {
-  const { name, locationHint } = upstream;
-  return env.SEMAPHORE.getByName(name, locationHint === undefined ? {} : { locationHint });
 }

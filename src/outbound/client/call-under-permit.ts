@@ -15,7 +15,7 @@ import { errorFields, log } from "../../kernel/log.ts";
 import type { Feedback } from "../semaphore/permit-types.ts";
 import type { Priority } from "../semaphore/wait-queue.ts";
 import type { Upstream } from "../upstreams.ts";
-import { acquirePermit, type Permit } from "./acquire-permit.ts";
+import { acquirePermit, clientGone, type Permit } from "./acquire-permit.ts";
 import { type CallResult, call, type UpstreamRequest } from "./call.ts";
 import { contentLength } from "./content-length.ts";
 import { isUnreachable, isUpstreamFault } from "./errors.ts";
@@ -23,6 +23,7 @@ import { feedbackOn, readRetryAfter } from "./feedback.ts";
 import { CLOSING_MS, MAX_READ_AHEAD_BYTES, readAhead, trackResponseBody } from "./response-body.ts";
 import { withTiming } from "./server-timing.ts";
 import { type SilenceTimeout, startSilenceTimeout } from "./silence-timeout.ts";
+import { type EndTurn, takeTurn } from "./turns.ts";
 import { startUpload } from "./upload.ts";
 import { relay } from "./websocket.ts";
 
@@ -60,19 +61,18 @@ export async function callUnderPermit(
   { isRetry, isLast }: TryOptions,
 ): Promise<TryResult> {
   const { signal, requestId } = caller;
-  const permit = await acquire(caller, upstream, isRetry);
+  const { permit, queuedMs, endTurn } = await acquire(caller, upstream, isRetry);
   const timeout = startSilenceTimeout(upstream.timeoutMs, [permit.signal]);
   const { end, released } = releaseAtEnd(caller, permit, timeout);
   const startedAtMs = Date.now();
   const fields = { upstream: upstream.name, requestId, fence: permit.fence };
-  const timing = () => ({ queuedMs: permit.queuedMs, upstreamMs: Date.now() - startedAtMs });
+  const timing = () => ({ queuedMs, upstreamMs: Date.now() - startedAtMs });
   try {
-    const { response, isRedirected, url } = await call(
-      caller.env,
-      upstream,
-      { ...request, body: startUpload(request, timeout) },
-      timeout,
-    );
+    const { body, sent } = startUpload(request, timeout);
+    const { response, isRedirected, url } = await call(caller.env, upstream, { ...request, body }, timeout);
+    endTurn();
+    // An upstream that refuses the request needs no more of it.
+    if (response.status < 400) await sent;
     const retryAtMs = readRetryAfter(response.headers, upstream);
     const result = {
       ...timing(),
@@ -103,6 +103,7 @@ export async function callUnderPermit(
     await scheduler.wait(0);
     return { ...result, response: ahead.response };
   } catch (error) {
+    endTurn();
     log("warn", isUpstreamFault(error) ? "upstream failed" : "call failed", {
       ...fields,
       ...errorFields(error),
@@ -115,13 +116,22 @@ export async function callUnderPermit(
   }
 }
 
-async function acquire(caller: Caller, upstream: Upstream, isRetry: boolean): Promise<Permit> {
-  const { env, name, priority, signal, requestId } = caller;
+/** A permit, and a turn among the calls of this invocation, which lasts until the head of the response has come. */
+async function acquire(caller: Caller, upstream: Upstream, isRetry: boolean) {
+  const { env, ctx, name, priority, signal, requestId } = caller;
   const requestedAtMs = Date.now();
   const options = { holder: `${name} ${requestId}`, name, priority, isRetry, signal };
-  return acquirePermit(env, upstream, options).catch((error: unknown) => {
+  let endTurn: EndTurn | undefined;
+  try {
+    endTurn = await takeTurn(ctx, signal).catch(() => {
+      throw clientGone();
+    });
+    const permit = await acquirePermit(env, upstream, options);
+    return { permit, queuedMs: Date.now() - requestedAtMs, endTurn };
+  } catch (error) {
+    endTurn?.();
     throw withTiming(error, { queuedMs: Date.now() - requestedAtMs, upstreamMs: 0, tries: 1 });
-  });
+  }
 }
 
 /** `end` releases the permit, once. `released` resolves to true if the call failed and may be retried. */

@@ -3,6 +3,7 @@
  * strictly as the first one, and no credentials leave the upstream's origin.
  */
 import { exports } from "cloudflare:workers";
+import { countSubrequests } from "../../kernel/subrequests.ts";
 import { ConfigurationError } from "../../kernel/variables.ts";
 import type { Upstream } from "../upstreams.ts";
 import { asCoded } from "./coding.ts";
@@ -25,6 +26,16 @@ export interface UpstreamRequest extends RequestBody {
   headers: Headers;
   /** Follow no redirect, and fail if the response is one. */
   redirect?: "error";
+  /** Called with the head of each response, before its body is read: those of redirects and of all tries too. */
+  onHead?: (head: ResponseHead) => void;
+}
+
+/** What came of one request to an upstream, whatever becomes of the body and of the call. */
+export interface ResponseHead {
+  method: string;
+  url: URL;
+  status: number;
+  headers: Headers;
 }
 
 export interface CallResult {
@@ -49,15 +60,17 @@ export async function call(
   let hop: Hop = { ...request, url: targetOf(upstream, request.path) };
   for (let redirects = 0; ; redirects++) {
     const response = await send(fetcher, hop, timeout.signal);
+    const { status, headers } = response;
+    request.onHead?.({ method: hop.method, url: hop.url, status, headers });
     if (response.webSocket) return { response, isRedirected: redirects > 0, url: hop.url };
-    const location = response.headers.get("location");
-    if (!REDIRECTS.has(response.status) || location === null)
+    const location = headers.get("location");
+    if (!REDIRECTS.has(status) || location === null)
       return { response: await check(response, upstream), isRedirected: redirects > 0, url: hop.url };
     await response.body?.cancel();
     if (request.redirect === "error") throw refused("The upstream redirects, and this call follows none.");
     if (redirects === MAX_REDIRECTS)
       throw refused(`The upstream redirects more than ${MAX_REDIRECTS} times.`);
-    hop = afterRedirect(upstream, hop, response.status, location);
+    hop = afterRedirect(upstream, hop, status, location);
     timeout.waitFor("response", "upstream");
   }
 }
@@ -95,15 +108,20 @@ async function send(
 ): Promise<Response> {
   // Apart, since what this throws is no fault of the upstream.
   const request = new Request(url, { method, headers, body, redirect: "manual", signal });
+  countSubrequests({ external: 1 });
   try {
     // A coded body passes as it is (coding.ts).
     return await fetcher.fetch(request, { encodeResponseBody: "manual" });
   } catch (error) {
     signal.throwIfAborted();
     if (isOwnLimit(error)) throw error;
-    throw upstreamProblem("upstream-unreachable", "The upstream could not be reached.", error);
+    throw upstreamProblem("upstream-unreachable", NO_RESPONSE, error);
   }
 }
+
+/** The runtime does not say which of them it was. */
+const NO_RESPONSE =
+  "The upstream could not be reached, ended the connection without a response, or sent one that is not valid HTTP.";
 
 /** The platform limits how many calls an invocation makes, and how deep they go. That is no fault of the upstream. */
 const isOwnLimit = (error: unknown): boolean => error instanceof Error && /subrequest/i.test(error.message);
@@ -158,8 +176,7 @@ const without = (headers: Headers, isUnwanted: (name: string) => boolean): Heade
 const refused = (detail: string, cause?: unknown) => upstreamProblem("redirect-refused", detail, cause);
 
 function fetcherOf(env: Env, { name, target }: Upstream): Pick<Fetcher, "fetch"> {
-  // Wrapped in a function: the runtime's `fetch` cannot be called as a method of another object.
-  if ("origin" in target) return { fetch: async (input, init) => fetch(input, init) };
+  if ("origin" in target) return { fetch: fetchPastEdgeCache };
   const bound: unknown =
     "service" in target ? Reflect.get(env, target.service) : Reflect.get(exports, target.entrypoint);
   if (isFetcher(bound)) return bound;
@@ -169,6 +186,13 @@ function fetcherOf(env: Env, { name, target }: Upstream): Pick<Fetcher, "fetch">
       : `UPSTREAMS.${name}.entrypoint is not an export of src/index.ts.`,
   );
 }
+
+/**
+ * Cloudflare's own cache is in front of every origin. By itself it keeps whatever looks like a file, by its URL alone,
+ * whoever asked and with whatever key.
+ */
+const fetchPastEdgeCache: Fetcher["fetch"] = async (input, init) =>
+  fetch(input, { ...init, cache: "no-store" });
 
 function isFetcher(value: unknown): value is Pick<Fetcher, "fetch"> {
   return (typeof value === "object" || typeof value === "function") && value !== null && "fetch" in value;

@@ -14,11 +14,11 @@ export function originOf({ target }: Upstream): string {
 }
 
 /**
- * What follows `/fetch/{upstream}` in a URL, with its query, as it was sent. `new URL` would resolve dot segments
+ * What follows `/fetch/{upstream}`, however that is encoded, in a URL, with its query, as it was sent. `new URL` would resolve dot segments
  * first, and so hide that the path has some. Without any path, it is the upstream's root.
  */
 export function pathAfterUpstream(url: string): string {
-  const path = url.replace(/^[^:/?#]+:\/\/[^/?#]*\/fetch\/[^/?#]+/, "");
+  const path = url.replace(/^[^:/?#]+:\/\/[^/?#]*\/[^/?#]+\/[^/?#]+/, "");
   return path.startsWith("/") ? path : `/${path}`;
 }
 

@@ -8,6 +8,7 @@
  */
 import { Problem } from "../../kernel/problem.ts";
 import { readChunks } from "./chunks.ts";
+import { isUpstreamFault } from "./errors.ts";
 import { CLIENT_PACE, Pace, type PaceLimits } from "./pace.ts";
 import { requestTimeout, type SilenceTimeout, startSilenceTimeout } from "./silence-timeout.ts";
 
@@ -24,20 +25,33 @@ export interface RequestBody {
   bodyLength?: number | undefined;
 }
 
+/** A body on its way: what `fetch` gets, and when all of it has been sent. */
+export interface Upload {
+  body: RequestBody["body"];
+  /** Resolves when the response may be read. Rejects if the client fails to deliver the body. */
+  sent: Promise<void>;
+}
+
 /**
- * The body that `fetch` gets. If the client fails to deliver its own, the call is aborted with a `Problem`. If the
- * response is over first, the call has ended, and the rest is not sent.
+ * Starts to send a body. If the client fails to deliver its own, the call is aborted with a `Problem`.
+ *
+ * A response may be over before the upload, and then the runtime sends no more of it. With a known length, the upstream
+ * sees that something is missing. Without one it would not, since the runtime ends the body as if it were whole. So
+ * `sent` must be awaited before the response is read (half duplex, as in the Fetch standard).
  */
-export function startUpload({ body, bodyLength }: RequestBody, timeout: SilenceTimeout): RequestBody["body"] {
-  if (!(body instanceof ReadableStream)) return body;
+export function startUpload({ body, bodyLength }: RequestBody, timeout: SilenceTimeout): Upload {
+  if (!(body instanceof ReadableStream)) return { body, sent: Promise.resolve() };
   const { readable, writable } =
     bodyLength === undefined ? new IdentityTransformStream() : new FixedLengthStream(bodyLength);
-  send(body, bodyLength, writable.getWriter(), timeout)
+  const sent = send(body, bodyLength, writable.getWriter(), timeout)
     .catch((error: unknown) => {
-      if (!(error instanceof RestRefused)) timeout.abort(error);
+      if (error instanceof RestRefused) return;
+      timeout.abort(error);
+      if (!isUpstreamFault(error)) throw error;
     })
     .finally(() => timeout.waitFor("upload"));
-  return readable;
+  sent.catch(() => undefined); // the call has been aborted with it
+  return { body: readable, sent: bodyLength === undefined ? sent : Promise.resolve() };
 }
 
 async function send(

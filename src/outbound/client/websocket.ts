@@ -7,14 +7,24 @@
 import { Problem } from "../../kernel/problem.ts";
 import type { Upstream } from "../upstreams.ts";
 import { upstreamProblem } from "./errors.ts";
+import type { Sender } from "./headers.ts";
 
 /** True for a request that would become a WebSocket (RFC 9110 §7.8, RFC 6455 §4.1). */
 export const asksForWebSocket = (method: string, headers: Headers): boolean =>
   method === "GET" &&
   (headers.get("upgrade") ?? "").split(",").some((protocol) => protocol.trim().toLowerCase() === "websocket");
 
-/** Throws a 501 where the upstream has no WebSockets, and a 426 for a version other than 13 (RFC 6455 §4.4). */
-export function checkWebSocket({ name, websocket }: Upstream, headers: Headers): void {
+/**
+ * Throws a 501 where the upstream has no WebSockets. What the runtime would not accept must not reach the upstream: it
+ * refuses such a handshake only after the call, and the socket to the upstream, and its permit, would never end. So
+ * this throws a 426 for a version other than 13 (RFC 6455 §4.4), and a 400 for a handshake that is not complete
+ * (§4.2.1). Code needs neither.
+ */
+export function checkWebSocket(
+  { name, websocket }: Upstream,
+  headers: Headers,
+  { isCode }: Pick<Sender, "isCode">,
+): void {
   if (!websocket) {
     throw new Problem(
       "not-implemented",
@@ -22,8 +32,16 @@ export function checkWebSocket({ name, websocket }: Upstream, headers: Headers):
         `[vars.UPSTREAMS.${name}] in wrangler.toml.`,
     );
   }
-  const version = headers.get("sec-websocket-version");
-  if (version === null || version === "13") return;
+  if (isCode) return;
+  const key = headers.get("sec-websocket-key") ?? "";
+  const upgrade = headers.get("upgrade")?.toLowerCase();
+  if (headers.get("sec-websocket-version") === "13") {
+    if (upgrade === "websocket" && /^[\w+/]{22}==$/.test(key)) return;
+    throw new Problem(
+      "malformed",
+      "A WebSocket needs Upgrade: websocket alone, and a Sec-WebSocket-Key of 16 bytes in base64.",
+    );
+  }
   throw new Problem("upgrade-required", "Only version 13 of WebSockets is spoken here.", {
     headers: { Upgrade: "websocket", "Sec-WebSocket-Version": "13" },
   });

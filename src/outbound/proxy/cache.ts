@@ -1,5 +1,5 @@
 /**
- * Responses to GET, kept in the Workers Cache of each data centre. A hit takes no permit.
+ * Responses to GET, kept by the Cache API in each data centre, or by Workers Cache (workers-cache.ts). A hit takes no permit.
  *
  * What may be stored, and for how long, follows RFC 9111 (freshness.ts). With `cache_seconds`, a response that says
  * nothing about caching is stored for that time. With `cache_seconds = 0` nothing is stored.
@@ -8,9 +8,9 @@
  * is in its key. So a request whose response may be kept travels with the headers of the key only. A request with any
  * other header that could change its response does not use the cache.
  *
- * Identical GETs that are in flight at the same time do not share one call. They arrive at different Workers, often
- * in different data centres. To share, one Worker or the semaphore would have to hold the bytes for the slowest
- * reader, and all of them would fail together.
+ * Identical GETs that are in flight at the same time share one call in Workers Cache only. They arrive at different
+ * Workers. To share otherwise, one Worker or the semaphore would have to hold the bytes for the slowest reader, and all
+ * of them would fail together.
  */
 import { errorFields, log } from "../../kernel/log.ts";
 import type { UpstreamRequest } from "../client/call.ts";
@@ -20,11 +20,12 @@ import { asCoded, normalizeAccepted } from "../client/coding.ts";
 import { contentLength } from "../client/content-length.ts";
 import { isConfigured, USER_AGENT } from "../client/headers.ts";
 import type { Upstream } from "../upstreams.ts";
+import { keepsAnything, mayKeep } from "./cache-probe.ts";
 import { type Demands, initialAge, isUnchanged, lifetimeOf, readDemands } from "./freshness.ts";
-import { findPlace, forget, type Place, readStored, type Stored, writeStored } from "./store.ts";
+import { findPlace, type Place, readStored, type Stored, type StoredHead, writeStored } from "./store.ts";
 
 /** What a stored response may depend on: these headers of a request are in its key. */
-const KEY_HEADERS = ["accept", "accept-encoding", "accept-language", "via"];
+export const KEY_HEADERS = ["accept", "accept-encoding", "accept-language", "via"];
 /** Headers that say nothing about the response that is wanted. They do not travel if the response may be kept. */
 const NEUTRAL_HEADERS = [
   "user-agent",
@@ -38,7 +39,7 @@ const NEUTRAL_HEADERS = [
 const CONDITIONS = ["if-none-match", "if-modified-since"];
 
 /** A longer response is not stored. */
-const MAX_STORED_BYTES = 2 * 1024 * 1024;
+export const MAX_STORED_BYTES = 2 * 1024 * 1024;
 
 /** How a response came about, for `Cache-Status` (RFC 9211 §2): "hit", or why the upstream was called. */
 export type CacheStatus =
@@ -80,21 +81,27 @@ export function withKeyHeadersOnly(upstream: Upstream, request: UpstreamRequest)
 const keyValue = (name: string, value: string) =>
   name === "accept-encoding" ? normalizeAccepted(value) : value;
 
-/** The stored response, if there is one that will do, and the place for a new one. A failing cache counts as empty. */
+/** What of a request is in the key, in the order of `KEY_HEADERS`. */
+export const variantOf = (headers: Headers): string[] =>
+  KEY_HEADERS.map((name) => keyValue(name, headers.get(name) ?? ""));
+
+/**
+ * The stored response, if there is one that will do, and the place for a new one, unless the cache keeps nothing. A
+ * failing cache counts as empty.
+ */
 export async function readCache(
   upstream: Upstream,
   { headers }: UpstreamRequest,
   url: URL,
   use: CacheUse,
 ): Promise<{ hit?: Response; place?: Place }> {
-  if (!use.mayRead) return {};
+  if (!use.mayRead || !mayKeep()) return {};
   try {
-    const variant = KEY_HEADERS.map((name) => keyValue(name, headers.get(name) ?? ""));
-    const place = await findPlace(upstream, url, variant, { isNew: use.mayStore });
+    const place = await findPlace(upstream, url, variantOf(headers), { isNew: use.mayStore });
     const stored = place && (await readStored(place));
     const hit = stored && serve(stored, headers, use.demands);
     if (hit) return { hit };
-    return use.mayStore && place ? { place } : {};
+    return use.mayStore && place && (await keepsAnything()) ? { place } : {};
   } catch (error) {
     log("warn", "cache not readable", { upstream: upstream.name, ...errorFields(error) });
     return {};
@@ -102,7 +109,7 @@ export async function readCache(
 }
 
 /** The stored response with its present age (RFC 9111 §4, §5.1); undefined if it is too old for the request. */
-function serve({ head, body }: Stored, asked: Headers, demands: Demands): Response | undefined {
+export function serve({ head, body }: Stored, asked: Headers, demands: Demands): Response | undefined {
   const ageS = head.initialAgeS + Math.max(0, Date.now() - head.receivedAtMs) / 1000;
   const isFresh = ageS < head.lifetimeS && ageS <= demands.maxAgeS;
   if (!isFresh || head.lifetimeS - ageS < demands.minFreshS) return undefined;
@@ -138,7 +145,27 @@ export function withCacheDefaults(
   return completed;
 }
 
-/** The same response. If it may be stored, it is, once all of it has been read, with the headers it has here. */
+/** What to keep of a response besides its body, with the headers it has here; undefined if it may not be stored. */
+export function headToStore(
+  upstream: Upstream,
+  { status, statusText, headers, body }: Response,
+  origin: Origin,
+): StoredHead | undefined {
+  const lifetimeS = lifetimeOf({ status, headers: origin.headers }, sharingOf(upstream));
+  const initialAgeS = initialAge(origin.headers, origin.receivedAtMs, origin.upstreamMs);
+  const isTooLong = (contentLength(headers) ?? 0) > MAX_STORED_BYTES;
+  if (!body || isTooLong || lifetimeS <= initialAgeS) return undefined;
+  return {
+    status,
+    statusText,
+    headers: [...headers],
+    receivedAtMs: origin.receivedAtMs,
+    initialAgeS,
+    lifetimeS,
+  };
+}
+
+/** The same response. If it may be stored, it is, once all of it has been read. */
 export function storeInCache(
   caller: Caller,
   upstream: Upstream,
@@ -146,13 +173,8 @@ export function storeInCache(
   response: Response,
   origin: Origin,
 ): { response: Response; isStored: boolean } {
-  const { status, statusText, headers } = response;
-  const lifetimeS = lifetimeOf({ status, headers: origin.headers }, sharingOf(upstream));
-  const initialAgeS = initialAge(origin.headers, origin.receivedAtMs, origin.upstreamMs);
-  const isTooLong = (contentLength(headers) ?? 0) > MAX_STORED_BYTES;
-  if (!response.body || isTooLong || lifetimeS <= initialAgeS) return { response, isStored: false };
-  const { receivedAtMs } = origin;
-  const head = { status, statusText, headers: [...headers], receivedAtMs, initialAgeS, lifetimeS };
+  const head = headToStore(upstream, response, origin);
+  if (!response.body || !head) return { response, isStored: false };
   const store = async (body: Uint8Array) => {
     try {
       await writeStored(upstream, place, { head, body });
@@ -160,7 +182,7 @@ export function storeInCache(
       log("warn", "cache not writable", { upstream: upstream.name, ...errorFields(error) });
     }
   };
-  const collected = collecting(response.body, contentLength(headers), (bytes) =>
+  const collected = collecting(response.body, contentLength(response.headers), (bytes) =>
     caller.ctx.waitUntil(store(bytes)),
   );
   return { response: asCoded(collected, response), isStored: true };
@@ -173,31 +195,6 @@ const sharingOf = (upstream: Upstream) => ({
   keyHeaders: KEY_HEADERS,
   isAuthorized: upstream.cacheSeconds === undefined && isConfigured(upstream, "authorization"),
 });
-
-/**
- * After a request that may have changed something, and whose response is no error, forgets what is stored for its URL
- * and for those that the response names (RFC 9111 §4.4), in this data centre.
- */
-export async function invalidate(
-  upstream: Upstream,
-  urls: readonly URL[],
-  { status, headers }: Response,
-): Promise<void> {
-  const [target] = urls;
-  if (upstream.cacheSeconds === 0 || status >= 400 || !target) return;
-  const named = ["location", "content-location"].flatMap((name) => {
-    const reference = headers.get(name);
-    const url = reference === null ? null : URL.parse(reference, urls.at(-1)?.href);
-    return url ? [url] : [];
-  });
-  const own = [...urls, ...named].filter((url) => url.origin === target.origin);
-  const hrefs = own.map((url) => url.href.replace(/#.*/s, ""));
-  try {
-    await forget(upstream, [...new Set(hrefs)]);
-  } catch (error) {
-    log("warn", "cache not writable", { upstream: upstream.name, ...errorFields(error) });
-  }
-}
 
 /**
  * The same body, with the length that is given. At its end `onWhole` gets all of it, unless it is too long. It is

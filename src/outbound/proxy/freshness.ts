@@ -79,6 +79,10 @@ export function readDemands(headers: Headers): Demands {
   return { isBypass: isBypass || headers.has("pragma"), maxAgeS, minFreshS };
 }
 
+/** Whether only a stored response will do (RFC 9111 §5.2.1.7). */
+export const asksForStored = (headers: Headers): boolean =>
+  parseCacheControl(headers.get("cache-control")).has("only-if-cached");
+
 /**
  * The evaluation of If-None-Match and If-Modified-Since against a stored response (RFC 9111 §4.3.2, RFC 9110 §13.2.2):
  * true if a 304 is enough.

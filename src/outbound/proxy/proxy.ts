@@ -4,7 +4,7 @@
  * `/data` and calls from code use it too.
  */
 import { Problem } from "../../kernel/problem.ts";
-import type { UpstreamRequest } from "../client/call.ts";
+import type { ResponseHead, UpstreamRequest } from "../client/call.ts";
 import type { Caller } from "../client/call-under-permit.ts";
 import { acceptedBy, asCoded, CODE_ACCEPTS, decoded } from "../client/coding.ts";
 import { upstreamProblem } from "../client/errors.ts";
@@ -16,19 +16,22 @@ import { callWithRetries, type UpstreamResponse } from "../client/retries.ts";
 import { serverTiming } from "../client/server-timing.ts";
 import type { RequestBody } from "../client/upload.ts";
 import { addHandshake, asksForWebSocket, checkWebSocket, openedWebSocket } from "../client/websocket.ts";
-import { METHODS, SAFE_METHODS, type Upstream } from "../upstreams.ts";
+import { checkUpstreamSecret } from "../header-secrets.ts";
+import { METHODS, type Upstream } from "../upstreams.ts";
 import {
   type CacheStatus,
   type CacheUse,
   cacheUseOf,
-  invalidate,
   readCache,
   storeInCache,
   withCacheDefaults,
   withKeyHeadersOnly,
 } from "./cache.ts";
+import { asksForStored } from "./freshness.ts";
+import { invalidate } from "./invalidation.ts";
 import { maxForwards, optionsOf } from "./max-forwards.ts";
 import type { Place } from "./store.ts";
+import { hasWorkersCache, readThrough } from "./workers-cache.ts";
 
 /** A request as its caller wrote it. Not all of its headers travel. */
 export interface CallerRequest extends Pick<UpstreamRequest, "method" | "path" | "headers" | "redirect"> {
@@ -79,8 +82,9 @@ async function exchange(
   if (forwards === 0) return { response: optionsOf(upstream), url: targetOf(upstream, rest.path) };
   checkMethod(upstream, rest.method);
   const url = targetOf(upstream, rest.path);
+  checkUpstreamSecret(upstream);
   const isWebSocket = asksForWebSocket(rest.method, rest.headers);
-  if (isWebSocket) checkWebSocket(upstream, rest.headers);
+  if (isWebSocket) checkWebSocket(upstream, rest.headers, sender);
   const via = pseudonymOf(caller.env);
   if (hasPassed(rest.headers, via))
     throw upstreamProblem("loop-detected", "This request has passed through this Sluice before.");
@@ -92,17 +96,34 @@ async function exchange(
   if (isWebSocket) addHandshake(request.headers, rest.headers);
   if (forwards !== undefined) request.headers.set("max-forwards", String(forwards - 1));
   const use = cacheUseOf(upstream, request);
-  const { hit, place } = await readCache(upstream, request, url, use);
+  const through =
+    use.mayRead && (await hasWorkersCache(upstream))
+      ? await readThrough(caller, upstream, request, url, use)
+      : undefined;
+  if (through?.response)
+    return { response: withCacheStatus(through.response, through.status), url: through.url };
+  const { hit, place } = through ? {} : await readCache(upstream, request, url, use);
   if (hit) return { response: withCacheStatus(hit, "hit"), url };
-  const result = await callWithRetries(
-    caller,
-    upstream,
-    use.mayStore ? withKeyHeadersOnly(upstream, request) : request,
-  );
-  if (!SAFE_METHODS.includes(request.method)) await invalidate(upstream, [url, result.url], result.response);
+  if (asksForStored(rest.headers)) throw notStored();
+  const sent = use.mayStore ? withKeyHeadersOnly(upstream, request) : request;
+  const result = await callAndInvalidate(caller, upstream, sent);
   // A redirect may lead elsewhere tomorrow.
   const storedAt = result.isRedirected ? undefined : place;
   return { response: respond(caller, upstream, result, use, storedAt), url: result.url };
+}
+
+/** Makes the call. Whatever comes of it, what it has changed is no longer served from the cache. */
+async function callAndInvalidate(
+  caller: Caller,
+  upstream: Upstream,
+  request: UpstreamRequest,
+): Promise<UpstreamResponse> {
+  const heads: ResponseHead[] = [];
+  try {
+    return await callWithRetries(caller, upstream, { ...request, onHead: (head) => heads.push(head) });
+  } finally {
+    await invalidate(upstream, heads);
+  }
 }
 
 function respond(
@@ -132,6 +153,15 @@ function withCacheStatus(response: Response, status: CacheStatus): Response {
   response.headers.append("cache-status", `sluice; ${status}`);
   return response;
 }
+
+const notStored = () =>
+  new Problem(
+    "not-stored",
+    "Nothing that will do is stored, and the request has Cache-Control: only-if-cached.",
+    {
+      headers: { "Cache-Status": "sluice; detail=only-if-cached" },
+    },
+  );
 
 function checkMethod({ name, methods }: Upstream, method: string): void {
   if (methods.some((allowed) => allowed === method)) return;

@@ -8,6 +8,9 @@
  * While it is open, no permit is granted. While it is half-open, one is: the probe. The head of its response decides,
  * so that a long response keeps nobody waiting. Calls that were in flight when the breaker opened say nothing new, so
  * they are not counted.
+ *
+ * The latest outcomes are part of the state while there is a failure among them, since an object that is idle between two
+ * calls forgets what is not. A state is written when it has changed: outcomes that are all good change nothing in it.
  */
 export interface BreakerState {
   /** True while open or half-open: no calls before `reopensAtMs`, and only the probe after it. */
@@ -18,6 +21,8 @@ export interface BreakerState {
   openForMs: number;
   /** The lease id of the probe that is in flight. */
   probe: string | null;
+  /** The latest outcomes, oldest first; true is a failure. Absent or empty if none of them is. */
+  failures?: readonly boolean[];
 }
 
 const CLOSED: BreakerState = { isOpen: false, reopensAtMs: 0, openForMs: 0, probe: null };
@@ -31,13 +36,13 @@ const MAX_OPEN_MS = 60_000;
 
 export class Breaker {
   #state: BreakerState;
-  /** The latest outcomes, oldest first; true is a failure. */
-  #failures: boolean[] = [];
+  #failures: readonly boolean[];
 
   /** `isHeld` says whether a probe from before a restart still holds its permit. */
   constructor(state: BreakerState = CLOSED, isHeld: (leaseId: string) => boolean = () => false) {
-    const hasProbe = state.probe !== null && isHeld(state.probe);
-    this.#state = hasProbe ? state : { ...state, probe: null };
+    const isProbeLost = state.probe !== null && !isHeld(state.probe);
+    this.#state = isProbeLost ? { ...state, probe: null } : state;
+    this.#failures = state.failures ?? [];
   }
 
   get state(): BreakerState {
@@ -66,11 +71,17 @@ export class Breaker {
   onEnd(leaseId: string, failed: boolean | undefined, nowMs: number): boolean {
     if (this.#state.isOpen) return this.isProbe(leaseId) && this.#onProbeEnd(failed, nowMs);
     if (failed === undefined) return false;
-    this.#failures = [...this.#failures, failed].slice(-WINDOW);
+    this.#count(failed);
     const failures = this.#failures.filter(Boolean).length;
     if (this.#failures.length >= MIN_CALLS && failures * 2 >= this.#failures.length)
       this.#open(FIRST_OPEN_MS, nowMs);
     return false;
+  }
+
+  #count(failed: boolean): void {
+    this.#failures = [...this.#failures, failed].slice(-WINDOW);
+    const kept = this.#failures.includes(true) ? this.#failures : [];
+    if (kept.length > 0 || this.#state.failures?.length) this.#state = { ...this.#state, failures: kept };
   }
 
   #onProbeEnd(failed: boolean | undefined, nowMs: number): boolean {

@@ -22,6 +22,8 @@ export interface PermitsState {
   breaker: BreakerState;
   /** When the next call is due at the rate. */
   dueAtMs: number;
+  /** What is left of the retry budget, in calls. Absent if nothing was spent. */
+  retryBudget?: number;
 }
 
 export interface PermitRequest {
@@ -58,7 +60,7 @@ export interface Refusal {
 export interface Feedback {
   /**
    * `overloaded`: 429, or 503 with Retry-After. `failed`: the upstream sent no response, broke one off, or sent any
-   * other 5xx but 501. `unknown`: whatever happened was not the upstream's doing.
+   * other 5xx that is not about the request (501, 505, 508, 510). `unknown`: whatever happened was not the upstream's doing.
    */
   outcome: "ok" | "overloaded" | "failed" | "unknown";
   /** What the upstream asked for with Retry-After. */

@@ -16,7 +16,7 @@
  * within a class, no request is granted while an earlier one waits; no name has more than its share of the queue;
  * each fence is greater than every fence before it.
  */
-import type { Settings } from "../upstreams.ts";
+import type { Settings } from "../settings.ts";
 import { Breaker } from "./breaker.ts";
 import { FairQueue } from "./fair-queue.ts";
 import { HeldLeases } from "./held-leases.ts";
@@ -58,7 +58,7 @@ export class Permits {
   readonly #queue = new FairQueue();
   readonly #breaker: Breaker;
   readonly #throttle: Throttle;
-  readonly #budget = new RetryBudget();
+  readonly #budget: RetryBudget;
 
   constructor(settings: Settings, { atMs, held, lastFence, state }: RestoredState) {
     this.#settings = settings;
@@ -68,6 +68,7 @@ export class Permits {
     this.#lastFence = lastFence;
     this.#breaker = new Breaker(state?.breaker, (leaseId) => this.held.has(leaseId));
     this.#throttle = new Throttle(settings.concurrency, state?.throttle);
+    this.#budget = new RetryBudget(state?.retryBudget);
     this.#capDueTime(atMs);
   }
 
@@ -80,7 +81,8 @@ export class Permits {
   }
 
   get state(): PermitsState {
-    return { throttle: this.#throttle.state, breaker: this.#breaker.state, dueAtMs: this.#dueAtMs };
+    const [throttle, breaker] = [this.#throttle.state, this.#breaker.state];
+    return { throttle, breaker, dueAtMs: this.#dueAtMs, retryBudget: this.#budget.kept };
   }
 
   /** Ends the pause that the upstream asked for. Call `advance` afterwards. */
@@ -128,9 +130,11 @@ export class Permits {
     this.#queue.leave(leaseId);
     const lease = this.#held.release(leaseId, nowMs);
     if (!lease) return undefined;
+    this.#budget.keep();
     this.#reportToBreaker(leaseId, outcome, nowMs);
-    if (outcome === "ok") this.#throttle.increase(this.held.size + 1);
-    if (outcome === "overloaded" || outcome === "failed") this.#throttle.decrease(lease.grantedAtMs, nowMs);
+    if (this.#settings.adaptive && outcome === "ok") this.#throttle.increase(this.held.size + 1);
+    if (this.#settings.adaptive && ["overloaded", "failed"].includes(outcome))
+      this.#throttle.decrease(lease.grantedAtMs, nowMs);
     this.#pause(retryAfterMs, nowMs, jitter);
     return lease;
   }
@@ -221,8 +225,7 @@ export class Permits {
 
   #reportToBreaker(leaseId: string, outcome: Feedback["outcome"], nowMs: number): void {
     const failed = outcome === "ok" || outcome === "failed" ? outcome === "failed" : undefined;
-    const hasClosed = this.#breaker.onEnd(leaseId, failed, nowMs);
-    if (hasClosed) this.#throttle.beginRamp(nowMs);
+    if (this.#breaker.onEnd(leaseId, failed, nowMs)) this.#throttle.beginRamp(nowMs);
   }
 
   /** After a change of rate: what is due at a slower rate is due, at the latest, a whole burst from now. */

@@ -5,7 +5,7 @@
  * `burst - 1` intervals before that. So `burst` calls may come at once after a rest, and at most
  * `burst + t × perSecond` over any time `t`.
  */
-import type { Rate } from "../upstreams.ts";
+import type { Rate } from "../settings.ts";
 
 /** The earliest time for the next call, in ms since the epoch, given when it is due. */
 export function rateAllowsAt({ perSecond, burst }: Rate, dueAtMs: number): number {

@@ -1,5 +1,5 @@
 /** Why a caller is refused a permit, and when it may ask again. */
-import type { Settings } from "../upstreams.ts";
+import type { Settings } from "../settings.ts";
 import type { FairQueue } from "./fair-queue.ts";
 import type { Block, Refusal, RefusalReason } from "./permit-types.ts";
 import type { Waiter } from "./wait-queue.ts";

@@ -7,7 +7,24 @@ const RESERVE = 10;
 
 export class RetryBudget {
   /** Counted in calls, so that nothing is lost to rounding. */
-  #calls = RESERVE * CALLS_PER_RETRY;
+  #calls: number;
+  #kept: number;
+
+  /** `kept`: of a budget before a restart. */
+  constructor(kept = RESERVE * CALLS_PER_RETRY) {
+    this.#calls = kept;
+    this.#kept = kept;
+  }
+
+  /** What must survive a restart: how much there was when a call last ended, so that the start of one writes nothing. */
+  get kept(): number {
+    return this.#kept;
+  }
+
+  /** A call has ended. */
+  keep(): void {
+    this.#kept = this.#calls;
+  }
 
   get left(): number {
     return Math.floor(this.#calls / CALLS_PER_RETRY);
@@ -22,6 +39,7 @@ export class RetryBudget {
   spend(): boolean {
     if (this.left === 0) return false;
     this.#calls -= CALLS_PER_RETRY;
+    this.keep();
     return true;
   }
 }

@@ -8,7 +8,7 @@ export interface LeaseRow {
   ends_at_ms: number;
 }
 
-export const CREATE_TABLES = `
+const CREATE_TABLES = `
   CREATE TABLE IF NOT EXISTS lease (
     -- AUTOINCREMENT never reuses a number, even after the table has been empty. The fence is that number.
     -- Rows are found by it; an index on the id would add a row write to every grant.
@@ -21,3 +21,6 @@ export const CREATE_TABLES = `
   -- What else must survive a restart, as JSON: 'permits', the state of the rules, and 'override', the operator's.
   CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, json TEXT NOT NULL) STRICT, WITHOUT ROWID;
 `;
+
+/** Only ever append: see kernel/schema.ts. */
+export const MIGRATIONS = [CREATE_TABLES];

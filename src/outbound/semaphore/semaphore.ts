@@ -16,10 +16,13 @@
  */
 import { DurableObject, RpcTarget } from "cloudflare:workers";
 import { log } from "../../kernel/log.ts";
-import { type Override, readUpstreams, settingsOf, type Upstream } from "../upstreams.ts";
+import { markRepeatable } from "../../kernel/objects.ts";
+import { migrate } from "../../kernel/schema.ts";
+import { type Override, settingsOf } from "../settings.ts";
+import { readUpstreams, type Upstream } from "../upstreams.ts";
 import type { Feedback, Lease, PermitRequest, Refusal } from "./permit-types.ts";
 import { Permits } from "./permits.ts";
-import { CREATE_TABLES, type LeaseRow } from "./schema.ts";
+import { type LeaseRow, MIGRATIONS } from "./schema.ts";
 import { StateStore } from "./state-store.ts";
 import { Statistics } from "./statistics.ts";
 import { describe, type SemaphoreStatus } from "./status.ts";
@@ -66,7 +69,7 @@ export class Semaphore extends DurableObject<Env> {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#sql.exec(CREATE_TABLES);
+    migrate(ctx.storage, MIGRATIONS);
     this.#store = new StateStore(this.#sql);
     const rows = this.#sql.exec<LeaseRow>("SELECT * FROM lease ORDER BY fence").toArray();
     const held = rows.map((row) => toLease(row, this.#store.permits?.breaker.probe));
@@ -193,7 +196,14 @@ export class Semaphore extends DurableObject<Env> {
 
   #insertLease({ id, fence, holder, grantedAtMs, endsAtMs }: Lease): void {
     this.#statistics.onGrant();
-    this.#sql.exec("INSERT INTO lease VALUES (?, ?, ?, ?, ?)", fence, id, holder, grantedAtMs, endsAtMs);
+    this.#sql.exec(
+      "INSERT INTO lease (fence, id, holder, granted_at_ms, ends_at_ms) VALUES (?, ?, ?, ?, ?)",
+      fence,
+      id,
+      holder,
+      grantedAtMs,
+      endsAtMs,
+    );
   }
 
   #extendLease({ fence, endsAtMs }: Lease): void {
@@ -233,6 +243,8 @@ export class Semaphore extends DurableObject<Env> {
     return upstream;
   }
 }
+
+markRepeatable(Semaphore, "acquire", "wait", "release", "reportHead", "status", "configure");
 
 function toLease(row: LeaseRow, probe: string | null | undefined): Lease {
   return {

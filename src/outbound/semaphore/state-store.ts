@@ -1,4 +1,4 @@
-import type { Override } from "../upstreams.ts";
+import type { Override } from "../settings.ts";
 import type { PermitsState } from "./permit-types.ts";
 
 /** What must survive a restart besides the leases, as JSON in SQLite. A row is written only when it has changed. */
@@ -20,8 +20,13 @@ export class StateStore {
   }
 
   set permits(state: PermitsState) {
-    const { throttle, breaker, dueAtMs } = this.#permits ?? {};
-    if (state.throttle === throttle && state.breaker === breaker && state.dueAtMs === dueAtMs) return;
+    const before = this.#permits;
+    const isSame =
+      state.throttle === before?.throttle &&
+      state.breaker === before.breaker &&
+      state.dueAtMs === before.dueAtMs &&
+      state.retryBudget === before.retryBudget;
+    if (isSame) return;
     this.#permits = state;
     this.#write("permits", state);
   }
@@ -42,6 +47,6 @@ export class StateStore {
   }
 
   #write(name: string, value: unknown): void {
-    this.#sql.exec("INSERT OR REPLACE INTO note VALUES (?, ?)", name, JSON.stringify(value));
+    this.#sql.exec("INSERT OR REPLACE INTO note (name, json) VALUES (?, ?)", name, JSON.stringify(value));
   }
 }

@@ -1,6 +1,7 @@
 /** The status of a semaphore, as `GET /upstreams/{name}` shows it. */
 import { z } from "zod";
-import { concurrencySchema, type Override, settingsOf, type Upstream } from "../upstreams.ts";
+import { concurrencySchema, type Override, settingsOf } from "../settings.ts";
+import type { Upstream } from "../upstreams.ts";
 import type { Permits } from "./permits.ts";
 import type { Statistics } from "./statistics.ts";
 import { PRIORITIES } from "./wait-queue.ts";

@@ -3,8 +3,15 @@
  *
  * Each event holds the whole status, so no event depends on another. Changes that come close together share one
  * event, a slow reader skips what is out of date, and a reader that reconnects needs nothing repeated.
+ *
+ * Streams keep the semaphore awake. So they end when there have been no calls for a while.
  */
-import { type OpenStream, OpenStreams } from "../../kernel/open-streams.ts";
+import {
+  MAX_IDLE_MS,
+  MAX_IDLE_RECONNECTED_MS,
+  type OpenStream,
+  OpenStreams,
+} from "../../kernel/open-streams.ts";
 
 const MIN_INTERVAL_MS = 200;
 /** The status also changes with time alone: a pause ends, a lease expires. */
@@ -12,6 +19,7 @@ const MAX_INTERVAL_MS = 5_000;
 
 interface Subscriber {
   stream: OpenStream;
+  sinceMs: number;
   /** It has not read the last event yet. */
   isBusy: boolean;
   /** It has missed a later event meanwhile. */
@@ -23,6 +31,8 @@ export class Subscribers {
   readonly #all = new Set<Subscriber>();
   readonly #streams = new OpenStreams();
   #revision = 0;
+  /** The last change that was not due to time alone. */
+  #changedAtMs = Number.NEGATIVE_INFINITY;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #heartbeat: ReturnType<typeof setInterval> | undefined;
 
@@ -35,15 +45,32 @@ export class Subscribers {
   subscribe(caller: string): ReadableStream<Uint8Array> | "too-many" {
     const stream = this.#streams.open(caller);
     if (stream === "too-many") return stream;
-    const subscriber: Subscriber = { stream, isBusy: false, isBehind: false };
+    const subscriber: Subscriber = { stream, sinceMs: Date.now(), isBusy: false, isBehind: false };
     this.#all.add(subscriber);
-    this.#heartbeat ??= setInterval(() => this.notify(), MAX_INTERVAL_MS);
+    this.#heartbeat ??= setInterval(() => this.#onHeartbeat(), MAX_INTERVAL_MS);
     this.#send(subscriber, this.#event());
     return stream.readable;
   }
 
   /** The status has changed: an event follows soon, one for all changes until then. */
   notify(): void {
+    this.#changedAtMs = Date.now();
+    this.#sendSoon();
+  }
+
+  #onHeartbeat(): void {
+    const nowMs = Date.now();
+    for (const subscriber of this.#all) {
+      if (nowMs - this.#changedAtMs < MAX_IDLE_MS || nowMs - subscriber.sinceMs < MAX_IDLE_RECONNECTED_MS)
+        continue;
+      this.#remove(subscriber);
+      // A write fails when the reader has gone.
+      subscriber.stream.closeIdle().catch(() => undefined);
+    }
+    this.#sendSoon();
+  }
+
+  #sendSoon(): void {
     if (this.#all.size === 0 || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;

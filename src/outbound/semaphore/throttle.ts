@@ -81,8 +81,10 @@ export class Throttle {
 
   /** After a good call: additive increase, by one for each round of the limit, if `inFlight` used all of it. */
   increase(inFlight: number): void {
-    if (inFlight < this.adaptiveLimit) return;
+    const before = this.adaptiveLimit;
+    if (inFlight < before) return;
     this.#adaptiveLimit = Math.min(this.#hardLimit, this.#adaptiveLimit + 1 / this.#adaptiveLimit);
+    if (this.adaptiveLimit > before) this.#keepAdaptiveLimit();
   }
 
   /** After a call that was too much, granted at `grantedAtMs`: multiplicative decrease, once for each round. */
@@ -90,6 +92,11 @@ export class Throttle {
     if (grantedAtMs < this.#decreasedAtMs) return;
     this.#decreasedAtMs = nowMs;
     this.#adaptiveLimit = Math.max(1, Math.min(this.#adaptiveLimit, this.#hardLimit) * 0.7);
-    this.#state = { ...this.#state, adaptiveLimit: this.#adaptiveLimit };
+    this.#keepAdaptiveLimit();
+  }
+
+  #keepAdaptiveLimit(): void {
+    if (this.#adaptiveLimit !== this.#state.adaptiveLimit)
+      this.#state = { ...this.#state, adaptiveLimit: this.#adaptiveLimit };
   }
 }

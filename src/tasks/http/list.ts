@@ -3,8 +3,8 @@
 import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
-import { callObject, ledgerOn } from "../ledger/shards.ts";
-import { SHARDS, shardOf } from "../ledger/task-id.ts";
+import { callLedger, ledgerOn, shardsInUse } from "../ledger/shards.ts";
+import { shardOf } from "../ledger/task-id.ts";
 import { byAge, type Page } from "../ledger/task-queries.ts";
 
 interface ListQuery extends Omit<Page, "before"> {
@@ -27,7 +27,7 @@ export async function listTasks(env: Env, { untilMs, cursor, limit, ...query }: 
   const before = after && after.createdAtMs < untilMs ? after : { createdAtMs: untilMs, id: "" };
   const page: Page = { ...query, before, limit: limit + 1 };
   const shards = await Promise.all(
-    SHARDS.map(async (shard) => callObject(async () => ledgerOn(env, shard).list(page))),
+    (await shardsInUse(env)).map(async (shard) => callLedger(async () => ledgerOn(env, shard).list(page))),
   );
   const rows = shards.flat().toSorted(byAge);
   const last = rows[limit - 1];

@@ -4,7 +4,7 @@ import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { tooManyStreams } from "../../kernel/open-streams.ts";
 import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
 import { taskSchema, toTask, typeNameSchema } from "../ledger/schema.ts";
-import { callObject, ledgerOf } from "../ledger/shards.ts";
+import { callLedger, ledgerOf } from "../ledger/shards.ts";
 import { TASK_STATUSES } from "../ledger/task-state.ts";
 import { openTaskTypes } from "../types/registry.ts";
 import { listTasks } from "./list.ts";
@@ -125,7 +125,8 @@ const eventsRoute = createRoute({
   responses: {
     200: {
       description:
-        "The events `status`, `progress` and `step`, numbered from 1, and comments while nothing happens.",
+        "The events `status`, `progress` and `step`, numbered from 1, and comments while nothing happens. " +
+        "After five minutes without an event the stream ends, with a `retry` of a minute.",
       content: { [EVENT_STREAM]: { schema: z.string() } },
     },
     204: { description: "The task has ended, and Last-Event-ID was its last event." },
@@ -153,14 +154,14 @@ export const taskRoutes = createRouter()
   })
   .openapi(getRoute, async (c) => {
     const { id } = c.req.valid("param");
-    const row = await callObject(async () => ledgerOf(c.env, id)?.getTask(id));
+    const row = await callLedger(async () => ledgerOf(c.env, id)?.getTask(id));
     return c.json(toTask(orNotFound(row, id)), 200, NO_STORE);
   })
   .openapi(eventsRoute, async (c) => {
     const { id } = c.req.valid("param");
     const after = Number(c.req.valid("header")["last-event-id"] || 0);
     const { name } = c.get("principal");
-    const stream = orNotFound(await callObject(async () => ledgerOf(c.env, id)?.watch(id, after, name)), id);
+    const stream = orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.watch(id, after, name)), id);
     if (stream === "too-many") throw tooManyStreams();
     if (stream === "over") return c.body(null, 204, NO_STORE);
     return c.body(stream, 200, { "Content-Type": EVENT_STREAM, ...NO_STORE });

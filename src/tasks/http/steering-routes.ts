@@ -4,8 +4,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { taskSchema, toTask, typeNameSchema } from "../ledger/schema.ts";
-import { callObject, type Ledger, ledgerOf, ledgerOn } from "../ledger/shards.ts";
-import { SHARDS } from "../ledger/task-id.ts";
+import { callLedger, type Ledger, ledgerOf, ledgerOn, shardsInUse } from "../ledger/shards.ts";
 import { findTaskType } from "../types/registry.ts";
 import { ITEM_PROBLEMS, JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./responses.ts";
 
@@ -103,27 +102,29 @@ export const steeringRoutes = createRouter()
       const detail = `there is no task type "${type}"; GET /task-types lists them`;
       throw new Problem("invalid", "There is no such type.", { errors: [{ at: "json/type", detail }] });
     }
-    const parts = await Promise.all(SHARDS.map(async (shard) => retryFailed(ledgerOn(c.env, shard), type)));
+    const parts = await Promise.all(
+      (await shardsInUse(c.env)).map(async (shard) => retryFailed(ledgerOn(c.env, shard), type)),
+    );
     const retried = parts.reduce((sum, part) => sum + part.retried, 0);
     return c.json({ retried, remaining: parts.some((part) => part.remaining) }, 200, NO_STORE);
   })
   .openapi(cancelRoute, async (c) => {
     const { id } = c.req.valid("param");
-    const task = orNotFound(await callObject(async () => ledgerOf(c.env, id)?.cancel(id)), id);
+    const task = orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.cancel(id)), id);
     if (task === "ended")
       throw new Problem("conflict", "This task has already ended: there is nothing to cancel.");
     return c.json(toTask(task), 200, NO_STORE);
   })
   .openapi(retryRoute, async (c) => {
     const { id } = c.req.valid("param");
-    const task = orNotFound(await callObject(async () => ledgerOf(c.env, id)?.retry(id), "once"), id);
+    const task = orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.retry(id), "once"), id);
     if (task === "refused")
       throw new Problem("conflict", "Only a task that failed or was cancelled can be retried.");
     return c.json(toTask(task), 202, NO_STORE);
   })
   .openapi(removeRoute, async (c) => {
     const { id } = c.req.valid("param");
-    const removed = orNotFound(await callObject(async () => ledgerOf(c.env, id)?.remove(id), "once"), id);
+    const removed = orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.remove(id), "once"), id);
     if (removed === "active") throw new Problem("conflict", "This task has not ended: cancel it first.");
     if (removed === "busy")
       throw new Problem("conflict", "Code of this task may still be at work: delete it in a minute or so.", {
@@ -137,7 +138,7 @@ async function retryFailed(ledger: Ledger, type: string): Promise<{ retried: num
   // A task that fails again meanwhile is not retried again.
   const beforeMs = Date.now();
   for (let retried = 0; ; ) {
-    const batch = await callObject(async () => ledger.retryFailed(type, beforeMs, RETRY_BATCH));
+    const batch = await callLedger(async () => ledger.retryFailed(type, beforeMs, RETRY_BATCH));
     retried += batch;
     if (batch < RETRY_BATCH) return { retried, remaining: false };
     if (Date.now() >= beforeMs + RETRY_BUDGET_MS) return { retried, remaining: true };

@@ -84,13 +84,15 @@ interface CheckedTask {
  * Finds the types, and checks every input. `callbackError` says why a callback URL cannot be used. Throws a `Problem`
  * 422 that names everything that is wrong.
  */
-export function checkSubmission(
+export async function checkSubmission(
   submission: Submission,
   callbackError: (url: string) => string | undefined,
-): CheckedTask[] {
+): Promise<CheckedTask[]> {
   const isBatch = Array.isArray(submission);
-  const results = (isBatch ? submission : [submission]).map((task, i) =>
-    checkTask(task, isBatch ? `json/${i}` : "json", callbackError),
+  const results = await Promise.all(
+    (isBatch ? submission : [submission]).map(async (task, i) =>
+      checkTask(task, isBatch ? `json/${i}` : "json", callbackError),
+    ),
   );
   const errors = results.flatMap((result) => result.errors);
   if (errors.length === 0) return results.flatMap(({ checked }) => checked ?? []);
@@ -104,16 +106,16 @@ interface FieldError {
   detail: string;
 }
 
-function checkTask(
+async function checkTask(
   submission: TaskSubmission,
   at: string,
   callbackError: (url: string) => string | undefined,
-): { checked?: CheckedTask; errors: FieldError[] } {
+): Promise<{ checked?: CheckedTask; errors: FieldError[] }> {
   const { type: name, callback_url } = submission;
   const type = findOpenTaskType(name);
   const input = JSON.stringify(submission.input);
   const errors = type
-    ? inputErrors(type, input, `${at}/input`)
+    ? await inputErrors(type, input, `${at}/input`)
     : [{ at: `${at}/type`, detail: `there is no task type "${name}"; GET /task-types lists them` }];
   const wrongCallback = callback_url === undefined ? undefined : callbackError(callback_url);
   if (wrongCallback !== undefined) errors.push({ at: `${at}/callback_url`, detail: wrongCallback });
@@ -147,15 +149,16 @@ function runAtMs({ delay, run_at }: TaskSubmission, nowMs: number): number {
 }
 
 /** What is wrong with an input, as JSON text and so as it would be kept. `at`: its place in the request. */
-export function inputErrors(
+export async function inputErrors(
   type: TaskType,
   text: string,
   at: string,
   maxBytes = MAX_JSON_BYTES,
-): FieldError[] {
+): Promise<FieldError[]> {
   const length = Buffer.byteLength(text);
   if (length > maxBytes) return [{ at, detail: `has ${length} bytes as JSON; the limit is ${maxBytes}` }];
-  return (parseInput(type, text).error?.issues ?? []).map(({ path, message }) => ({
+  const { error } = await parseInput(type, text);
+  return (error?.issues ?? []).map(({ path, message }) => ({
     at: [at, ...path.map(String)].join("/"),
     detail: message,
   }));

@@ -6,7 +6,8 @@ import type { AppEnv } from "../../kernel/app-env.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import type { NewTask } from "../ledger/claim.ts";
 import { taskLink, taskLinkSchema, taskSchema } from "../ledger/schema.ts";
-import { callObject, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
+import { readTaskSettings } from "../ledger/settings.ts";
+import { callLedger, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
 import { anyShard, shardOf, shardOfName } from "../ledger/task-id.ts";
 import { submitTasks } from "../run/submit.ts";
 import { checkCallbackUrl } from "../types/callbacks.ts";
@@ -84,8 +85,8 @@ export const submitRoutes = createRouter().openapi(submitRoute, async (c) => {
   // Before anything is written: whatever is wrong with a header must change nothing.
   const key = parseKey(c.req.header("Idempotency-Key"));
   const waitS = waitOf(c);
-  const checked = checkSubmission(submission, (url) => checkCallbackUrl(c.env, url));
-  const tasks = createTasks(checked, anyShard(), Date.now());
+  const checked = await checkSubmission(submission, (url) => checkCallbackUrl(c.env, url));
+  const tasks = createTasks(checked, anyShard(c.executionCtx, readTaskSettings(c.env).regions), Date.now());
   // A batch is not waited for.
   const waitMs = Array.isArray(submission) ? 0 : (waitS ?? 0) * 1000;
   const written = await writeOnce(c, key, submission, tasks, waitMs);
@@ -137,7 +138,7 @@ async function writeOnce(
   const scopedKey = JSON.stringify([c.get("principal").name, key]);
   const keeper = () => ledgerOn(c.env, shardOfName(scopedKey));
   const ids = tasks.map(({ id }) => id);
-  const reservation = await callObject(async () =>
+  const reservation = await callLedger(async () =>
     keeper().reserveKey(scopedKey, fingerprint(submission), ids),
   );
   const { taskIds, areCreated } = checkReservation(reservation);

@@ -6,6 +6,7 @@
  * cannot be read is set aside, so that it holds up no other.
  */
 import { errorFields, log } from "../../kernel/log.ts";
+import { OVERDUE_MS } from "./alarm.ts";
 import type { Claim } from "./claim.ts";
 import { nextToDispatch } from "./dispatch.ts";
 import { queuedSinceMs } from "./rank.ts";
@@ -14,12 +15,12 @@ import type { TaskRow } from "./schema.ts";
 import type { LedgerParts, Transitions } from "./transitions.ts";
 
 /**
- * How many due tasks one alarm handles, and how many it removes. If there are more, another alarm follows at once.
+ * How many due tasks one alarm handles, and how many it removes, with how many rows in all: calls wait while it is at
+ * work. If there is more, another alarm follows at once.
  */
 const BATCH = 200;
 const REMOVAL_BATCH = 50;
-/** An alarm that is this late has been lost. */
-const OVERDUE_MS = 5_000;
+const MAX_REMOVED_ROWS = 2_000;
 
 export class AlarmWork {
   readonly #ctx: DurableObjectState;
@@ -36,8 +37,8 @@ export class AlarmWork {
     const { queries, alarm } = this.#parts;
     alarm.suspend();
     try {
-      const due = [...queries.due(nowMs, BATCH), ...queries.expired(nowMs, REMOVAL_BATCH)];
-      for (const task of due) this.#transitions.guard(task.id, () => this.#tick(task));
+      for (const task of queries.due(nowMs, BATCH)) this.#transitions.guard(task.id, () => this.#tick(task));
+      this.#removeExpired(nowMs);
       for (const claimed of this.#dispatch(nowMs)) this.#ctx.waitUntil(this.#giveToRunner(claimed));
       alarm.reset();
       this.setAlarm(nowMs);
@@ -56,22 +57,32 @@ export class AlarmWork {
     if (nextToDispatch(queries, 1).length > 0) alarm.wakeAt(nowMs);
   }
 
-  /** Sets the alarm again in case it was lost. Returns by how many ms the ledger is overdue; 0 if it is not. */
-  rearm(nowMs: number): number {
+  /** Sets the alarm again if it was lost. Returns by how many ms the ledger is overdue; 0 if it is not. */
+  async rearm(nowMs: number): Promise<number> {
     const { queries, alarm } = this.#parts;
     const [next] = nextToDispatch(queries, 1);
     const queuedMs = next ? queuedSinceMs(next.priority, next.rank_ms ?? nowMs) : nowMs;
     const lateMs = nowMs - Math.min(queuedMs, queries.nextDueAtMs() ?? nowMs);
-    alarm.reset();
+    await alarm.load(nowMs);
     this.setAlarm(nowMs);
     return lateMs > OVERDUE_MS ? lateMs : 0;
   }
 
   #tick(task: TaskRow): void {
     const transition = tick(task, this.#transitions.inputsFor(task));
-    if (transition === "remove")
-      return this.#ctx.storage.transactionSync(() => this.#parts.tasks.remove(task.id));
-    if (transition) this.#transitions.applyEnd(task, transition);
+    if (transition && transition !== "remove") this.#transitions.applyEnd(task, transition);
+  }
+
+  #removeExpired(nowMs: number): void {
+    const { queries, tasks } = this.#parts;
+    let room = MAX_REMOVED_ROWS;
+    for (const task of queries.expired(nowMs, REMOVAL_BATCH)) {
+      if (room <= 0) return;
+      this.#transitions.guard(task.id, () => {
+        if (tick(task, this.#transitions.inputsFor(task)) !== "remove") return;
+        room -= this.#ctx.storage.transactionSync(() => tasks.removePart(task.id, room));
+      });
+    }
   }
 
   /** Claims the queued tasks that there are free slots for. */

@@ -27,6 +27,15 @@ export interface Report extends Claim {
   busyUntilMs?: number;
 }
 
+/**
+ * The reply to a heartbeat, and how long the lease lasts from now on. `cancel`: the code should stop. `stale`: the caller
+ * no longer holds the task.
+ */
+export interface Renewal {
+  reply: "ok" | "cancel" | "stale";
+  leaseMs: number;
+}
+
 /** What a runner needs to know about a task. */
 export interface Assignment {
   type: string;
@@ -34,6 +43,8 @@ export interface Assignment {
   input: string;
   attempt: number;
   attemptStartedAtMs: number;
+  /** How long the lease lasts from now on. A ledger of version 0.1.0 does not say so; it gives `LEASE_MS`. */
+  leaseMs?: number;
   /** The steps that earlier runs have recorded: JSON text by the step's name. */
   steps: Record<string, string>;
 }

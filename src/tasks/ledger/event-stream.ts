@@ -5,8 +5,11 @@
  * reader that reconnects with `Last-Event-ID` continues after that event, even after a restart of the ledger, and a
  * slow reader uses no memory. The stream ends when the task ends. A further request for it gets a 204, which tells an
  * `EventSource` to stop reconnecting.
+ *
+ * An open stream keeps the ledger awake, which costs about as much as a small server. So a stream also ends when nothing
+ * has happened for a while: its `EventSource` reconnects a minute later, and then continues where it was.
  */
-import type { OpenStream } from "../../kernel/open-streams.ts";
+import { MAX_IDLE_MS, MAX_IDLE_RECONNECTED_MS, type OpenStream } from "../../kernel/open-streams.ts";
 import type { EventRow } from "./schema.ts";
 
 /** After this long without an event, a comment shows that the stream is alive. */
@@ -33,11 +36,16 @@ export function eventStream(history: History, after: number, stream: OpenStream)
 
 async function writeEvents(history: History, after: number, stream: OpenStream): Promise<void> {
   await stream.write(`retry: ${RECONNECT_MS}\n\n`);
+  // Whoever has all events from the start has read this stream before.
+  let idle = { sinceMs: Date.now(), maxMs: MAX_IDLE_RECONNECTED_MS };
   for (let last = after; ; ) {
     const events = history.read(last, MAX_EVENTS_PER_READ);
     last = events.at(-1)?.number ?? last;
-    if (events.length > 0) await stream.write(events.map(render).join(""));
-    else if (history.endsWith(last)) return stream.close();
+    if (events.length > 0) {
+      await stream.write(events.map(render).join(""));
+      idle = { sinceMs: Date.now(), maxMs: MAX_IDLE_MS };
+    } else if (history.endsWith(last)) return stream.close();
+    else if (Date.now() - idle.sinceMs >= idle.maxMs) return stream.closeIdle();
     else if (!(await hasChanged(history))) await stream.write(": still here\n\n");
   }
 }

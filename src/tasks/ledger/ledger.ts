@@ -7,17 +7,28 @@
  * Callers act on tasks through the methods below. By itself, the ledger acts only in its alarm: see `alarm-work.ts`.
  */
 import { DurableObject } from "cloudflare:workers";
+import { Registration } from "../../kernel/object-registry.ts";
+import { markRepeatable } from "../../kernel/objects.ts";
 import { OpenStreams } from "../../kernel/open-streams.ts";
+import { migrate } from "../../kernel/schema.ts";
 import { Alarm } from "./alarm.ts";
 import { AlarmWork } from "./alarm-work.ts";
-import type { Assignment, Claim, NewTask, Report } from "./claim.ts";
+import type { Assignment, Claim, NewTask, Renewal, Report } from "./claim.ts";
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import { rankOf } from "./rank.ts";
-import { cancel, leaseAfterHeartbeat, mayReport, RUNNER_LIFETIME_MS, retry, submit } from "./rules.ts";
+import {
+  cancel,
+  leaseAfterHeartbeat,
+  mayReport,
+  RUNNER_LEASE_MS,
+  RUNNER_LIFETIME_MS,
+  retry,
+  submit,
+} from "./rules.ts";
 import { Runners } from "./runners.ts";
-import type { TaskRow } from "./schema.ts";
+import { IGNORE_OLD_CHECKS, MIGRATIONS, type TaskRow } from "./schema.ts";
 import { type Page, TaskQueries } from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
@@ -34,7 +45,7 @@ export class TaskLedger extends DurableObject<Env> {
   readonly #queries = new TaskQueries(this.ctx.storage.sql);
   readonly #keys = new IdempotencyKeys(this.ctx.storage.sql);
   readonly #runners = new Runners(this.env);
-  readonly #alarm = new Alarm(this.ctx);
+  readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "TASK_LEDGER"));
   readonly #parts: LedgerParts = {
     tasks: this.#tasks,
     queries: this.#queries,
@@ -46,8 +57,14 @@ export class TaskLedger extends DurableObject<Env> {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    // The first `wakeAt` of this instance must not postpone an alarm that is already set.
-    this.#alarmWork.setAlarm(Date.now());
+    migrate(ctx.storage, MIGRATIONS);
+    ctx.storage.sql.exec(IGNORE_OLD_CHECKS);
+    // The first `wakeAt` of this instance must not postpone an alarm that is already set, nor set it once more.
+    const start = async () => {
+      await this.#alarm.load(Date.now());
+      this.#alarmWork.setAlarm(Date.now());
+    };
+    ctx.waitUntil(ctx.blockConcurrencyWhile(start));
   }
 
   /**
@@ -69,12 +86,19 @@ export class TaskLedger extends DurableObject<Env> {
     this.#transitions.report(reports);
   }
 
-  /** Renews a claim's lease. `cancel`: the code should stop. `stale`: the caller no longer holds the task. */
-  heartbeat({ taskId, token }: Claim): "ok" | "cancel" | "stale" {
+  /** Renews a claim's lease, if that is necessary yet. */
+  renew({ taskId, token }: Claim): Renewal {
     const task = this.#tasks.getLean(taskId);
-    if (!task || !mayReport(task, token)) return "stale";
-    this.#tasks.renewLease(taskId, leaseAfterHeartbeat(task, Date.now()));
-    return task.status === "cancelling" ? "cancel" : "ok";
+    if (!task || !mayReport(task, token)) return { reply: "stale", leaseMs: 0 };
+    const nowMs = Date.now();
+    const endsAtMs = leaseAfterHeartbeat(task, nowMs);
+    if (endsAtMs !== task.due_at_ms) this.#tasks.renewLease(taskId, endsAtMs);
+    return { reply: task.status === "cancelling" ? "cancel" : "ok", leaseMs: (endsAtMs ?? nowMs) - nowMs };
+  }
+
+  /** As `renew`, for runs of version 0.1.0. They count on a lease of `LEASE_MS` after each heartbeat. */
+  heartbeat(claim: Claim): Renewal["reply"] {
+    return this.renew(claim).reply;
   }
 
   /** Records how far a task is; false if the claim is stale. */
@@ -103,10 +127,11 @@ export class TaskLedger extends DurableObject<Env> {
     }
     this.#runners.noteOpened(taskId);
     const nowMs = Date.now();
-    this.#tasks.recordOpened(taskId, leaseAfterHeartbeat(task, nowMs), nowMs + RUNNER_LIFETIME_MS);
+    this.#tasks.recordOpened(taskId, nowMs + RUNNER_LEASE_MS, nowMs + RUNNER_LIFETIME_MS);
     const { type, input, attempt, attempt_started_at_ms } = task;
     const attemptStartedAtMs = attempt_started_at_ms ?? nowMs;
-    return { type, input, attempt, attemptStartedAtMs, steps: this.#tasks.steps(taskId) };
+    const steps = this.#tasks.steps(taskId);
+    return { type, input, attempt, attemptStartedAtMs, leaseMs: RUNNER_LEASE_MS, steps };
   }
 
   getTask(taskId: string): TaskRow | null {
@@ -207,9 +232,9 @@ export class TaskLedger extends DurableObject<Env> {
   }
 
   /**
-   * For the watchdog: sets the alarm again in case it was lost. Returns by how many ms it is overdue; 0 if it is not.
+   * For the watchdog: sets the alarm again if it was lost. Returns by how many ms it is overdue; 0 if it is not.
    */
-  rearm(): number {
+  async rearm(): Promise<number> {
     const nowMs = Date.now();
     this.#keys.removeExpired(nowMs, KEY_REMOVAL_BATCH);
     return this.#alarmWork.rearm(nowMs);
@@ -242,3 +267,20 @@ export class TaskLedger extends DurableObject<Env> {
     return true;
   }
 }
+
+markRepeatable(
+  TaskLedger,
+  "submit",
+  "report",
+  "renew",
+  "heartbeat",
+  "progress",
+  "step",
+  "open",
+  "getTask",
+  "list",
+  "cancel",
+  "reserveKey",
+  "settleKey",
+  "rearm",
+);

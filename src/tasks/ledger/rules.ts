@@ -6,10 +6,15 @@
  *         └──fails, may retry───┼────────────────┘  └──cancel──▶ cancelling ──report, or after 10 s──▶ cancelled
  *                               └──crash, hand-over
  *
- * Whoever runs a task holds a claim: a token and a lease, which heartbeats renew. Only the claim with the task's
- * latest token may report, and only while the task is running. A claim whose lease has expired counts as a crash. Its
- * task is queued again under the same attempt, because the machine failed and not the code, but at most `MAX_CRASHES`
- * times.
+ * Whoever runs a task holds a claim: a token and a lease. Only the claim with the task's latest token may report, and
+ * only while the task is running. A claim whose lease has expired counts as a crash. Its task is queued again under the
+ * same attempt, because the machine failed and not the code, but at most `MAX_CRASHES` times in a row. A step that is
+ * recorded in between shows that the task gets on, so the count starts again.
+ *
+ * In the fast lane, a lease lasts as long as the invocation that it is for: nothing of the task could begin before that
+ * anyway. In the long lane, heartbeats renew it. Renewing is a write, so it is done when half of the lease has passed,
+ * and not at each heartbeat. It must be a write: a ledger is evicted when it has been idle for 10 s, so what it only
+ * remembered would be gone before the next heartbeat.
  *
  * A claim can end before its code does: when its lease expires, when a cancel is not obeyed, when code is abandoned. So a
  * claim says until when its code may be at work (`busy_until_ms`), and the task is not queued again before that time, or
@@ -31,13 +36,19 @@ import {
   type TaskState,
 } from "./task-state.ts";
 
-/** How long a claim lasts without a heartbeat. */
+/** How long a claim lasts that its runner has not opened. Also, what a run may rely on if the ledger says nothing else. */
 export const LEASE_MS = 15_000;
-/** Three missed heartbeats end a claim. */
+/** In the fast lane, the interval at which code learns of a cancel. */
 export const HEARTBEAT_MS = LEASE_MS / 3;
+/**
+ * The lease of a runner. It can be long: the runtime tries the alarm of a runner that has died again, and so finds the
+ * crash. Only of a runner that never comes back it is not known.
+ */
+export const RUNNER_LEASE_MS = 180_000;
+export const RUNNER_HEARTBEAT_MS = RUNNER_LEASE_MS / 3;
 /** How long the code of a cancelled task may take to stop before its claim is withdrawn. */
 export const CANCEL_GRACE_MS = 10_000;
-/** After this many crashes a task fails: it may be the task that kills its machine. */
+/** After this many crashes without a new step, a task fails: it may be the task that kills its machine. */
 export const MAX_CRASHES = 5;
 /** The delay after no runner could be reached. */
 export const RUNNER_RETRY_MS = 1_000;
@@ -78,6 +89,7 @@ export function submit(
     token: 0,
     attempt: 0,
     crashes: 0,
+    has_new_step: 0,
     is_resuming: 0,
     lane: null,
     pool,
@@ -95,7 +107,10 @@ export function submit(
   return lane === null ? transition(task) : claim(task, lane, nowMs, nowMs + lifetimeMs);
 }
 
-/** Gives a queued task to its submitter, or to a runner, of which nothing is at work until it opens the claim. */
+/**
+ * Gives a queued task to its submitter, whose invocation ends at `busyUntilMs`, or to a runner, of which nothing is at
+ * work until it opens the claim.
+ */
 export function claim<State extends TaskState>(
   task: State,
   lane: Lane,
@@ -111,7 +126,7 @@ export function claim<State extends TaskState>(
     is_resuming: 0,
     lane,
     busy_until_ms: busyUntilMs,
-    due_at_ms: nowMs + LEASE_MS,
+    due_at_ms: lane === "fast" && busyUntilMs > nowMs ? busyUntilMs : nowMs + LEASE_MS,
     started_at_ms: task.started_at_ms ?? nowMs,
     attempt_started_at_ms: nowMs - task.spent_ms,
   });
@@ -124,7 +139,9 @@ export function mayReport(task: TaskState, token: number): boolean {
 
 /** When the lease expires after a heartbeat. The lease of a task that is being cancelled is not renewed. */
 export function leaseAfterHeartbeat(task: TaskState, nowMs: number): number | null {
-  return task.status === "running" ? nowMs + LEASE_MS : task.due_at_ms;
+  const leaseMs = task.lane === "long" ? RUNNER_LEASE_MS : LEASE_MS;
+  const isRenewed = task.status === "running" && (task.due_at_ms ?? 0) - nowMs < leaseMs / 2;
+  return isRenewed ? nowMs + leaseMs : task.due_at_ms;
 }
 
 /**
@@ -166,6 +183,8 @@ export function tick<State extends TaskState>(
   if (isFinal(task.status)) return "remove";
   if (task.status === "cancelling") return finish(task, "cancelled", inputs);
   if (task.status === "running") return crash(task, inputs);
+  // A version after this one, which has been rolled back, may have left what only that can handle.
+  if (task.status !== "scheduled") throw new Error(`A task with the status "${task.status}" is due.`);
   if (task.busy_until_ms > inputs.nowMs) return transition({ ...task, due_at_ms: task.busy_until_ms });
   // Queued as of its due time: having waited until then must not put it behind others.
   return transition(enqueue(task, task.due_at_ms));
@@ -201,7 +220,7 @@ export function cancel<State extends TaskState>(
 export function retry<State extends TaskState>(task: State, nowMs: number): Transition<State> | undefined {
   if (task.status !== "failed" && task.status !== "cancelled") return undefined;
   const notEnded = { finished_at_ms: null, error: null };
-  const life = { ...task, ...notEnded, attempt: 0, crashes: 0, started_at_ms: null };
+  const life = { ...task, ...notEnded, attempt: 0, crashes: 0, has_new_step: 0, started_at_ms: null };
   return transition({ ...requeue(life, task.run_at_ms, nowMs), ...NEW_ATTEMPT });
 }
 
@@ -220,13 +239,14 @@ function fail<State extends TaskState>(
 }
 
 function crash<State extends TaskState>(task: State, inputs: RuleInputs): Transition<State> {
-  const crashed = { ...task, crashes: task.crashes + 1 };
+  const crashes = task.has_new_step === 0 ? task.crashes + 1 : 1;
+  const crashed = { ...task, crashes, has_new_step: 0 };
   if (crashed.crashes < MAX_CRASHES) {
     // The attempt starts over, with its full time.
     const again = { ...requeue(crashed, inputs.nowMs, inputs.nowMs), spent_ms: 0 };
     return transition(again, { reason: "crashed" });
   }
-  const message = `The invocation or object that ran this task died ${MAX_CRASHES} times.`;
+  const message = `The invocation or object that ran this task died ${MAX_CRASHES} times without getting on.`;
   return finish(crashed, "failed", inputs, { name: "Crashed", message });
 }
 

@@ -1,11 +1,10 @@
 /** How the ledger reaches the objects that run tasks in the long lane. */
 import { errorFields, log } from "../../kernel/log.ts";
-import { retry } from "../../kernel/retry.ts";
+import { callObject, objectNamed } from "../../kernel/objects.ts";
 import type { Claim } from "./claim.ts";
+import { regionOf, shardOf } from "./task-id.ts";
 
-/**
- * Short, because a runner is a new object: if it cannot be reached, the cause is not a restart that will end soon.
- */
+/** Short: a runner is a new object, so if it cannot be reached, the cause is not a restart that will end soon. */
 const PAUSES_MS = [50, 500];
 
 export class Runners {
@@ -21,7 +20,7 @@ export class Runners {
   async start(claim: Claim): Promise<boolean> {
     this.#opened.delete(claim.taskId);
     try {
-      await retry(async () => this.#runnerOf(claim).start(claim), PAUSES_MS);
+      await callObject(async () => this.#runnerOf(claim).start(claim), { pausesMs: PAUSES_MS });
       return true;
     } catch (error) {
       log("warn", "no runner could be reached", { taskId: claim.taskId, ...errorFields(error) });
@@ -43,7 +42,7 @@ export class Runners {
    */
   async stop(claim: Claim): Promise<boolean> {
     try {
-      await retry(async () => this.#runnerOf(claim).stop(), PAUSES_MS);
+      await callObject(async () => this.#runnerOf(claim).stop(), { pausesMs: PAUSES_MS });
       return true;
     } catch (error) {
       log("warn", "a runner could not be stopped", { taskId: claim.taskId, ...errorFields(error) });
@@ -60,6 +59,8 @@ export class Runners {
   }
 
   #runnerOf({ taskId, token }: Claim) {
-    return this.#env.TASK_RUNNER.getByName(`${taskId}.${token}`);
+    // Beside its ledger, which it calls all the time.
+    const hint = regionOf(shardOf(taskId) ?? "");
+    return objectNamed(this.#env, "TASK_RUNNER", `${taskId}.${token}`, { hint });
   }
 }

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { cleanUrl } from "../../kernel/clean-url.ts";
+import { addColumns } from "../../kernel/schema.ts";
 import { CALLBACK_TYPE, TYPE_NAME } from "../types/define.ts";
-import { POOLS, TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
+import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
 
 /** A task as SQLite stores it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */
 export type TaskRow = TaskState & {
@@ -30,22 +31,23 @@ export type KeyRow = {
   expires_at_ms: number;
 };
 
-export const CREATE_TABLES = `
+const CREATE_TABLES = `
   CREATE TABLE IF NOT EXISTS task (
     id               TEXT PRIMARY KEY,
     type             TEXT NOT NULL,
     input            TEXT NOT NULL,
-    status           TEXT NOT NULL CHECK (status IN (${TASK_STATUSES.map((status) => `'${status}'`).join(", ")})),
+    status           TEXT NOT NULL,
     priority         INTEGER NOT NULL,
     rank_ms          INTEGER,
     token            INTEGER NOT NULL,
     attempt          INTEGER NOT NULL,
     crashes          INTEGER NOT NULL,
+    has_new_step     INTEGER NOT NULL DEFAULT 0,
     is_resuming      INTEGER NOT NULL,
     lane             TEXT,
-    pool             TEXT NOT NULL CHECK (pool IN (${POOLS.map((pool) => `'${pool}'`).join(", ")})),
+    pool             TEXT NOT NULL,
     busy_until_ms    INTEGER NOT NULL,
-    due_at_ms        INTEGER CHECK (due_at_ms IS NOT NULL OR status = 'queued'),
+    due_at_ms        INTEGER,
     run_at_ms        INTEGER NOT NULL,
     created_at_ms    INTEGER NOT NULL,
     started_at_ms    INTEGER,
@@ -86,14 +88,15 @@ export const CREATE_TABLES = `
   CREATE INDEX IF NOT EXISTS key_expiry ON key (expires_at_ms);
 `;
 
-/** Columns that a table of an earlier version lacks. */
-export const ADDED_COLUMNS = {
+/** Columns that a table of 0.1.0, or of a version before that, lacks. */
+const ADDED_COLUMNS = {
   pool: "TEXT NOT NULL DEFAULT 'new'",
   busy_until_ms: "INTEGER NOT NULL DEFAULT 0",
+  has_new_step: "INTEGER NOT NULL DEFAULT 0",
 };
 
 /** After the columns: an index may be on one that was added. */
-export const CREATE_INDEXES = `
+const CREATE_INDEXES = `
   -- When the ledger must act on a task by itself; and, separately, when it must remove one.
   CREATE INDEX IF NOT EXISTS task_due ON task (due_at_ms) WHERE finished_at_ms IS NULL AND due_at_ms IS NOT NULL;
   CREATE INDEX IF NOT EXISTS task_expiry ON task (due_at_ms) WHERE finished_at_ms IS NOT NULL;
@@ -104,6 +107,14 @@ export const CREATE_INDEXES = `
   -- For lists, counts and retries. There are few statuses and types, so every list is a merge of a few ranges.
   CREATE INDEX IF NOT EXISTS task_kind ON task (status, type, created_at_ms, id);
 `;
+
+export const MIGRATIONS = [CREATE_TABLES, addColumns("task", ADDED_COLUMNS), CREATE_INDEXES];
+
+/**
+ * For every start of a ledger. The tables of 0.1.0 have a CHECK for each status and pool there was, which another one
+ * would break, and SQLite can only remove it by copying the table, of up to 10 GB.
+ */
+export const IGNORE_OLD_CHECKS = "PRAGMA ignore_check_constraints = ON";
 
 /** A type's name as a caller sends it. */
 export const typeNameSchema = z.string().regex(TYPE_NAME, {
@@ -124,7 +135,10 @@ export const taskSchema = z
     }),
     priority: z.int(),
     attempt: z.int().min(0).meta({ description: "0 until the first attempt has begun." }),
-    crashes: z.int().min(0).meta({ description: "How often the machine that ran the task died." }),
+    crashes: z.int().min(0).meta({
+      description:
+        "How often the machine that ran the task died. A crash counts as the first one if a step was recorded before.",
+    }),
     input: z.unknown(),
     progress: z.object({ ratio: z.number(), message: z.string().nullable() }).nullable(),
     createdAt: z.iso.datetime(),

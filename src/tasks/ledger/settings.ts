@@ -1,11 +1,17 @@
 /** The variables of the tasks. `wrangler.toml` says what each of them means. */
 import { z } from "zod";
-import { readCallbackKeys } from "../../kernel/callbacks.ts";
+import { readCallbackOrigins } from "../../kernel/callbacks.ts";
+import { LOCATION_HINTS } from "../../kernel/regions.ts";
 import { ConfigurationError, perEnv, readVariable } from "../../kernel/variables.ts";
 
 const DAY_MS = 86_400_000;
 const MIN_DAYS_WITH_CALLBACKS = 3;
 const days = z.number().positive().max(3650);
+
+/** Default: what the Paid plan allows. */
+const limits = z
+  .strictObject({ external: z.int().min(10), total: z.int().min(100) })
+  .default({ external: 10_000, total: 10_000 });
 
 export const readTaskSettings = perEnv((env) => {
   const kept = readVariable(
@@ -13,9 +19,9 @@ export const readTaskSettings = perEnv((env) => {
     "TASK_RETENTION_DAYS",
     z.strictObject({ succeeded: days, failed: days, cancelled: days }),
   );
-  if (readCallbackKeys(env).length > 0 && Math.min(...Object.values(kept)) < MIN_DAYS_WITH_CALLBACKS)
+  if (readCallbackOrigins(env).size > 0 && Math.min(...Object.values(kept)) < MIN_DAYS_WITH_CALLBACKS)
     throw new ConfigurationError(
-      `The variable TASK_RETENTION_DAYS must be at least ${MIN_DAYS_WITH_CALLBACKS} when CALLBACK_KEYS is set: ` +
+      `The variable TASK_RETENTION_DAYS must be at least ${MIN_DAYS_WITH_CALLBACKS} when there are CALLBACK_ORIGINS: ` +
         "a callback is tried for two days, and needs its task until then.",
     );
   return {
@@ -24,6 +30,9 @@ export const readTaskSettings = perEnv((env) => {
       failed: Math.round(kept.failed * DAY_MS),
       cancelled: Math.round(kept.cancelled * DAY_MS),
     },
+    subrequestLimits: readVariable(env, "SUBREQUEST_LIMITS", limits),
+    /** The regions whose shards take new tasks. Without any, the shards s0 to s3 take them. */
+    regions: readVariable(env, "TASK_REGIONS", z.array(z.enum(LOCATION_HINTS)).default([])),
     /** 0: Sluice does not cut; the platform does. */
     waitUntilCutMs: readVariable(env, "WAIT_UNTIL_CUT_SECONDS", z.coerce.number().min(0).max(30)) * 1000,
   };

@@ -1,31 +1,63 @@
-/** How the objects of the ledger are reached, and the problem that is returned when they cannot be. */
+/** How the objects that keep tasks and schedules are reached, and the problem that is returned when they cannot be. */
 import { errorFields, log } from "../../kernel/log.ts";
+import { registeredObjects } from "../../kernel/object-registry.ts";
+import { callObject, objectNamed } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
-import { shardOf } from "./task-id.ts";
+import { readTaskSettings } from "./settings.ts";
+import { isShard, regionOf, SHARDS, shardOf, shardsOfRegion } from "./task-id.ts";
 
 /** From the bindings: importing the class would close a circle, since the ledger uses shards to start callbacks. */
 export type Ledger = ReturnType<Env["TASK_LEDGER"]["getByName"]>;
 
 export function ledgerOn(env: Env, shard: string): Ledger {
-  return env.TASK_LEDGER.getByName(shard);
+  return objectNamed(env, "TASK_LEDGER", shard, { hint: regionOf(shard) });
 }
+
+/** There is exactly one scheduler. */
+export const SCHEDULER_NAME = "schedules";
+export const schedulerOf = (env: Env) => objectNamed(env, "SCHEDULER", SCHEDULER_NAME);
 
 export function ledgerOf(env: Env, taskId: string): Ledger | undefined {
   const shard = shardOf(taskId);
   return shard === undefined ? undefined : ledgerOn(env, shard);
 }
 
+const SHARD_PREFIX = "TASK_LEDGER/";
+/** For how long an isolate keeps what it has read. Only regions that no longer take tasks depend on it. */
+const REGISTRY_MAX_AGE_MS = 60_000;
+const registries = new WeakMap<Env, { readAtMs: number; shards: Promise<string[]> }>();
+
+/** All shards that may keep tasks: those that take new ones, and any others that exist. */
+export async function shardsInUse(env: Env): Promise<string[]> {
+  const taking = [...SHARDS, ...readTaskSettings(env).regions.flatMap(shardsOfRegion)];
+  return [...new Set([...taking, ...(await registeredShards(env))])];
+}
+
+async function registeredShards(env: Env): Promise<string[]> {
+  const nowMs = Date.now();
+  const kept = registries.get(env);
+  if (kept && nowMs - kept.readAtMs < REGISTRY_MAX_AGE_MS) return kept.shards;
+  const shards = callLedger(async () => registeredObjects(env)).then((objects) =>
+    objects
+      .filter((object) => object.startsWith(SHARD_PREFIX))
+      .map((object) => object.slice(SHARD_PREFIX.length))
+      .filter(isShard),
+  );
+  registries.set(env, { readAtMs: nowMs, shards });
+  shards.catch(() => registries.delete(env));
+  return shards;
+}
+
 /**
- * Makes a call to an object on a caller's behalf. Repeats it while the object restarts, unless it must run at most
- * `once`. Throws a `Problem` 503 if the object does not respond.
+ * Makes a call to the ledger or the scheduler on a caller's behalf. Repeats it while the object restarts, unless it
+ * must run at most `once`. Throws a `Problem` 503 if the object does not respond.
  */
-export async function callObject<T>(
+export async function callLedger<T>(
   call: () => Promise<T>,
   mayRepeat: "repeat" | "once" = "repeat",
 ): Promise<T> {
   try {
-    return await retry(call, mayRepeat === "repeat" ? RESTART_PAUSES_MS : []);
+    return await callObject(call, { mayRepeat: mayRepeat === "repeat" });
   } catch (error) {
     log("error", "an object that keeps tasks or schedules does not respond", errorFields(error));
     throw ledgerUnavailable();

@@ -3,9 +3,13 @@
  * alone leads to the task, and shards can be added while the old ones still keep tasks.
  *
  * All tasks of a type with a `concurrency` are on one shard, which can therefore enforce the limit exactly.
+ *
+ * The shards s0 to s3 are anywhere. Each region (`TASK_REGIONS`) has shards of its own, whose names begin with it. So an
+ * id leads to its shard, and the shard to its region, also after the region has been taken out of the variable.
  */
 import { createHash } from "node:crypto";
 import { v5 as uuidv5, v7 as uuidv7 } from "uuid";
+import { LOCATION_HINTS, nearestRegion, placeOf, type Region } from "../../kernel/regions.ts";
 import type { TaskType } from "../types/define.ts";
 
 /** Each shard takes a few hundred new tasks per second. Only ever add shards. */
@@ -13,13 +17,31 @@ export const SHARDS = ["s0", "s1", "s2", "s3"];
 /** Never change this list: a key, or a type with a concurrency, must always lead to the same shard. */
 const SHARDS_BY_NAME = ["s0", "s1", "s2", "s3"];
 
-const TASK_ID_PATTERN = /^(s\d+)-[0-9a-f-]{36}$/;
+const SHARDS_PER_REGION = 4;
+
+export const shardsOfRegion = (region: Region): string[] =>
+  Array.from({ length: SHARDS_PER_REGION }, (_, number) => `${region}${number}`);
+
+/** The regions of the shards that have one. */
+const REGION_OF_SHARD = new Map(
+  LOCATION_HINTS.flatMap((region) => shardsOfRegion(region).map((shard) => [shard, region] as const)),
+);
+
+/** Where a shard lives; undefined if it may be anywhere. */
+export const regionOf = (shard: string): Region | undefined => REGION_OF_SHARD.get(shard);
+
+export const isShard = (name: string): boolean => SHARDS.includes(name) || REGION_OF_SHARD.has(name);
+
+const TASK_ID_PATTERN = /^([a-z]+\d+)-[0-9a-f-]{36}$/;
 /** The namespace of ids that are derived from keys (RFC 9562 §5.5). */
 const KEY_NAMESPACE = "b1a5a2c6-6b0e-4f0c-9d57-0f3f0f7f4a11";
 
-/** A shard for tasks that may be on any shard. */
-export function anyShard(): string {
-  return SHARDS[Math.floor(Math.random() * SHARDS.length)] ?? "s0";
+/** A shard for tasks that may be on any: one in the region nearest to the invocation's request, if there are regions. */
+export function anyShard(ctx: object, regions: readonly Region[]): string {
+  const place = placeOf(ctx);
+  const region = place && nearestRegion(place, regions);
+  const shards = region === undefined ? SHARDS : shardsOfRegion(region);
+  return shards[Math.floor(Math.random() * shards.length)] ?? "s0";
 }
 
 /** The shard for a task of a type: the type's own if it has a `concurrency`, else `otherwise`. */
@@ -46,5 +68,5 @@ export function taskIdOfKey(shard: string, key: string): string {
 /** The shard that a task id names; undefined if this cannot be a task id. */
 export function shardOf(taskId: string): string | undefined {
   const shard = TASK_ID_PATTERN.exec(taskId)?.[1];
-  return shard !== undefined && SHARDS.includes(shard) ? shard : undefined;
+  return shard !== undefined && isShard(shard) ? shard : undefined;
 }

@@ -42,6 +42,8 @@ export type TaskState = {
   /** Counted within this life; a retry by hand begins another life. */
   attempt: number;
   crashes: number;
+  /** 1 if a step has been recorded since the last crash. */
+  has_new_step: number;
   /** 1: the next claim continues the current attempt. */
   is_resuming: number;
   /** The lane of the current claim. */

@@ -6,7 +6,7 @@
  * is kept in the task's own row, which saves a write while the caller waits.
  */
 import type { Transition } from "./rules.ts";
-import { ADDED_COLUMNS, CREATE_INDEXES, CREATE_TABLES, type EventRow, type TaskRow } from "./schema.ts";
+import type { EventRow, TaskRow } from "./schema.ts";
 import type { TaskEvent, TaskState } from "./task-state.ts";
 
 /** What a new task has besides its state. */
@@ -26,6 +26,7 @@ const STATE_COLUMNS = [
   "token",
   "attempt",
   "crashes",
+  "has_new_step",
   "is_resuming",
   "lane",
   "pool",
@@ -60,13 +61,6 @@ export class TaskTable {
   constructor(sql: SqlStorage, onEvent: (taskId: string) => void) {
     this.#sql = sql;
     this.#onEvent = onEvent;
-    sql.exec(CREATE_TABLES);
-    const columns = new Set(
-      [...sql.exec("SELECT name FROM pragma_table_info('task')")].map(({ name }) => name),
-    );
-    for (const [name, definition] of Object.entries(ADDED_COLUMNS))
-      if (!columns.has(name)) sql.exec(`ALTER TABLE task ADD COLUMN ${name} ${definition}`);
-    sql.exec(CREATE_INDEXES);
   }
 
   /** Adds a new task; false if there already is one with its id. */
@@ -153,7 +147,7 @@ export class TaskTable {
       result,
     );
     if (recorded.rowsWritten === 0) return;
-    this.#sql.exec("UPDATE task SET events = events + 1 WHERE id = ?", task.id);
+    this.#sql.exec("UPDATE task SET events = events + 1, has_new_step = 1 WHERE id = ?", task.id);
     const data = { status: task.status, attempt: task.attempt, step: name };
     this.#append(task.id, task.events + 1, { name: "step", data }, nowMs);
   }
@@ -174,6 +168,33 @@ export class TaskTable {
       UNION ALL SELECT task_id, number, at_ms, name, data FROM event WHERE task_id = ?1 AND number > ?2
       ORDER BY number LIMIT ?3`;
     return this.#sql.exec<EventRow>(query, taskId, after, limit).toArray();
+  }
+
+  /**
+   * Removes at most so many rows of a task, and the task itself if that is all it has. Until then, what is left is a
+   * history without a gap. Returns how many rows were removed.
+   */
+  removePart(id: string, maxRows: number): number {
+    const steps = this.#sql.exec(
+      "DELETE FROM step WHERE task_id = ?1 AND name IN (SELECT name FROM step WHERE task_id = ?1 LIMIT ?2) RETURNING 1",
+      id,
+      maxRows,
+    );
+    let removed = steps.toArray().length;
+    const events = this.#sql.exec(
+      `DELETE FROM event WHERE task_id = ?1
+         AND number IN (SELECT number FROM event WHERE task_id = ?1 ORDER BY number DESC LIMIT ?2) RETURNING 1`,
+      id,
+      maxRows - removed,
+    );
+    const removedEvents = events.toArray().length;
+    removed += removedEvents;
+    if (removed < maxRows) {
+      this.remove(id);
+      return removed + 1;
+    }
+    this.#sql.exec("UPDATE task SET events = events - ? WHERE id = ?", removedEvents, id);
+    return removed;
   }
 
   remove(id: string): void {

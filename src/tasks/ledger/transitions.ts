@@ -13,6 +13,7 @@ import { type RuleInputs, report, stopped, submit, type Transition } from "./rul
 import type { Runners } from "./runners.ts";
 import type { TaskRow } from "./schema.ts";
 import { readTaskSettings } from "./settings.ts";
+import { schedulerOf } from "./shards.ts";
 import { taskIdOfKey } from "./task-id.ts";
 import type { TaskQueries } from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
@@ -44,8 +45,9 @@ export class Transitions {
   apply(transition: Transition<TaskRow>): void {
     const { tasks, alarm, runners } = this.#parts;
     const nowMs = Date.now();
-    const { id, status, callback_url, due_at_ms } = transition.task;
+    const { id, status, pool, callback_url, due_at_ms } = transition.task;
     if (status !== "running") runners.forget(id);
+    if (isFinal(status) && pool === "tick") this.#ctx.waitUntil(this.#tellScheduler(id));
     const callsBack = isFinal(status) && callback_url !== null;
     if (callsBack)
       this.#ctx.storage.transactionSync(() => {
@@ -98,6 +100,13 @@ export class Transitions {
       if (transition) this.apply(transition);
       else tasks.recordStopped(taskId, token);
     });
+  }
+
+  /** Ticks may wait for this run to end. If the call does not arrive, the scheduler finds out a minute later. */
+  async #tellScheduler(taskId: string): Promise<void> {
+    await schedulerOf(this.#env)
+      .runEnded(taskId)
+      .catch(() => undefined);
   }
 
   inputsFor(task: TaskRow): RuleInputs {

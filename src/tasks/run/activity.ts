@@ -22,8 +22,11 @@ export interface Activity {
   trackSleep: (record: () => Promise<number>, sleepUntil: (timeMs: number) => Promise<void>) => Promise<void>;
   /** A call on the context that is over at once. It shows that the code is at work. */
   touch: () => void;
-  /** From now on, no sleep ends the run. Resolves when nothing but long sleeps is under way. */
-  settle: () => Promise<void>;
+  /**
+   * From now on, no sleep ends the run. As soon as nothing but long sleeps is under way, calls `end`, before the code can
+   * continue, and resolves.
+   */
+  settle: (end: () => void) => Promise<void>;
 }
 
 interface Sleep {
@@ -89,13 +92,17 @@ export function createActivity(handOver: (wakeAtMs: number) => void): Activity {
         review();
       }
     },
-    async settle() {
+    async settle(end) {
       isSettling = true;
       clearTimeout(timer);
-      if (underWay === 0) return;
-      await new Promise<void>((resolve) => {
-        onIdle = resolve;
-      });
+      if (underWay > 0)
+        await new Promise<void>((resolve) => {
+          onIdle = () => {
+            end();
+            resolve();
+          };
+        });
+      else end();
     },
   };
 }

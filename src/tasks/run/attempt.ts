@@ -2,20 +2,24 @@
  * One run of a task, in either lane: the task's code, and beside it the heartbeats that keep the claim.
  *
  * A run is interrupted when the task is cancelled, when the attempt's time is over, when the invocation will not last
- * longer, and when the claim is lost. The code learns of it through its signal and through every call on its context.
+ * longer or may not make many more subrequests, and when the claim is lost. The code learns of it through its signal and through every call on its context.
  * Code that does not stop within the grace period is abandoned: from then on, nothing it does reaches the ledger. Its
  * report says until when it may keep working, and no other run of the task begins before that.
  *
  * A run ends with its code, and code that fails may leave steps under way: those of a `Promise.all`, say. The run waits
- * for them, so that they are recorded and the next attempt does not do them at the same time.
+ * for them, so that they are recorded and the next attempt does not do them at the same time. Then its context ends, so
+ * that what is left of the code begins nothing else.
  *
  * Between the end of the code and its report, nothing may throw, whatever was returned or thrown: the attempt would end
  * as a crash, without its reason.
  */
+import { cleanText } from "../../kernel/clean-url.ts";
+import { asInvocation } from "../../kernel/invocation.ts";
 import { describeError, errorFields } from "../../kernel/log.ts";
+import { countedBy, isSubrequestLimit, type SubrequestCount } from "../../kernel/subrequests.ts";
 import type { WaitUntil } from "../../kernel/wait-until.ts";
-import type { Assignment, Claim } from "../ledger/claim.ts";
-import type { Outcome } from "../ledger/task-state.ts";
+import type { Assignment, Claim, Report } from "../ledger/claim.ts";
+import type { Outcome, TaskError } from "../ledger/task-state.ts";
 import { NonRetryableError, type TaskContext, type TaskType } from "../types/define.ts";
 import { parseInput } from "../types/input.ts";
 import { NotJsonError, TooLongError, toJson } from "../types/json.ts";
@@ -35,6 +39,9 @@ export interface Invocation {
   graceMs: number;
   /** After this time nothing in the invocation runs any longer. */
   lifetimeMs: number;
+  subrequests: SubrequestCount;
+  /** Keeps a report that could not be delivered. Without it, such a report is lost, and the lease must expire. */
+  keepReport?: (report: Report) => void;
 }
 
 /** Whether the task's code ended or was abandoned. */
@@ -59,7 +66,10 @@ export function startRun(
 ): RunHandle {
   const interrupt = new AbortController();
   const run: Run = { env: invocation.env, platform: invocation.platform, claim, assignment, interrupt };
-  return { interrupt, done: executeRun(invocation, run, requestedAtMs) };
+  const done = asInvocation(() =>
+    countedBy(invocation.subrequests, async () => executeRun(invocation, run, requestedAtMs)),
+  );
+  return { interrupt, done };
 }
 
 /** What became of the task's code. */
@@ -71,8 +81,11 @@ type Ending =
 async function executeRun(invocation: Invocation, run: Run, requestedAtMs: number): Promise<RunEnd> {
   const diesAtMs = Date.now() + invocation.lifetimeMs;
   const { signal } = run.interrupt;
-  const { context, settle, flush } = createContext(run);
+  const { context, settle, end, flush, log } = createContext(run);
   const stopHeartbeats = startHeartbeats(invocation.budgetMs, run, requestedAtMs);
+  const stopWatching = invocation.subrequests.watch(() =>
+    run.interrupt.abort(new Interruption("hand-over", "The invocation has few subrequests left.")),
+  );
   const abandoned = abandonAfterGrace(signal, invocation.graceMs);
   const ending = await Promise.race([executeCode(run.assignment, context), abandoned]);
   // What interrupts the run from here on is not the cause of its ending.
@@ -81,12 +94,15 @@ async function executeRun(invocation: Invocation, run: Run, requestedAtMs: numbe
   // A task that has succeeded never runs again.
   const isAbandoned =
     ending.kind === "abandoned" || (outcome?.kind !== "succeeded" && (await isFirst(abandoned, settle())));
+  end();
   stopHeartbeats();
+  stopWatching();
   await flush();
-  logOutcome(context, ending, interruption, outcome);
+  logOutcome(log, ending, interruption, outcome);
   if (outcome) {
     const { claim, env } = run;
-    await deliver(env, isAbandoned ? { ...claim, outcome, busyUntilMs: diesAtMs } : { ...claim, outcome });
+    const report = isAbandoned ? { ...claim, outcome, busyUntilMs: diesAtMs } : { ...claim, outcome };
+    if (!(await deliver(env, report))) invocation.keepReport?.(report);
   }
   return isAbandoned ? "abandoned" : "ended";
 }
@@ -99,14 +115,14 @@ const interruptionOf = ({ reason }: AbortSignal): Interruption | undefined =>
   reason instanceof Interruption ? reason : undefined;
 
 function logOutcome(
-  context: TaskContext,
+  log: TaskContext["log"],
   ending: Ending,
   interruption: Interruption | undefined,
   outcome: Outcome | undefined,
 ): void {
-  if (interruption?.reason === "cancelled") context.log("info", "task cancelled");
-  else if (outcome?.kind === "failed") context.log("error", "attempt failed", failureFields(ending, outcome));
-  else if (outcome?.kind === "handed-over") context.log("info", "task handed over");
+  if (interruption?.reason === "cancelled") log("info", "task cancelled");
+  else if (outcome?.kind === "failed") log("error", "attempt failed", failureFields(ending, outcome));
+  else if (outcome?.kind === "handed-over") log("info", "task handed over");
 }
 
 async function executeCode({ type: name, input }: Assignment, context: TaskContext): Promise<Ending> {
@@ -114,7 +130,7 @@ async function executeCode({ type: name, input }: Assignment, context: TaskConte
     const type = findTaskType(name);
     // Not final: during a deploy, other parts of the fleet may already know the type.
     if (!type) throw new Error(`This version of the Worker has no task type "${name}".`);
-    const { data, error } = parseInput(type, input);
+    const { data, error } = await parseInput(type, input);
     if (error) throw unfit(type, error);
     return { kind: "returned", result: await type.run(context, data) };
   } catch (error) {
@@ -148,15 +164,23 @@ export function outcomeOf(ending: Ending, interruption: Interruption | undefined
     return { kind: "failed", error: { name, message: interruption.message }, isFinal: false };
   }
   const error = ending.kind === "threw" ? ending.error : undefined;
-  return { kind: "failed", error: describeError(error), isFinal: isFinalError(error) };
+  // Subrequests that nobody counted. It is the invocation that is used up, and not the task.
+  if (isSubrequestLimit(error)) return { kind: "handed-over", notBeforeMs: 0 };
+  return { kind: "failed", error: describeFailure(error), isFinal: isFinalError(error) };
 }
 
 function succeeded(result: unknown): Outcome {
   try {
     return { kind: "succeeded", result: toJson(result) };
   } catch (error) {
-    return { kind: "failed", error: describeError(error), isFinal: true };
+    return { kind: "failed", error: describeFailure(error), isFinal: true };
   }
+}
+
+/** As callers see it. Like a log line, it shows nobody the secrets in a URL. */
+function describeFailure(error: unknown): TaskError {
+  const { name, message } = describeError(error);
+  return { name, message: cleanText(message) };
 }
 
 /** Whether another attempt would fail as well. Asking a revoked proxy what it is throws. */

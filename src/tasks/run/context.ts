@@ -3,12 +3,16 @@
  *
  * Steps and sleeps are recorded in the ledger under the run's claim. Progress and log lines only tell about the work, so
  * they never fail it: what cannot be sent or shown as it is, is sent or shown as well as it can be.
+ *
+ * A run ends with its code, but a part of the code may go on: the loser of a `Promise.race`, what is left of a
+ * `Promise.all` that failed. Once the run has ended, such a part begins nothing any longer: its calls for a step or a sleep
+ * fail, and so does a sleep that it is in. Otherwise it would be at work together with the next run.
  */
 import { log } from "../../kernel/log.ts";
 import { toFields } from "../../kernel/safe-text.ts";
 import type { TaskContext } from "../types/define.ts";
 import { isKeptAsText } from "../types/text.ts";
-import { type Activity, createActivity } from "./activity.ts";
+import { createActivity } from "./activity.ts";
 import { createProgress } from "./progress.ts";
 import { Interruption, type Run } from "./run.ts";
 import { createSleepNames } from "./sleeps.ts";
@@ -20,10 +24,14 @@ const MAX_TIMER_MS = 3_600_000;
 
 export interface RunContext {
   context: TaskContext;
-  /** Resolves when no step is under way any longer. From the call on, no sleep ends the run. */
-  settle: Activity["settle"];
+  /** Waits for the steps that are under way, and then ends the run. From the call on, no sleep ends it. */
+  settle: () => Promise<void>;
+  /** Ends the run: no step and no sleep of it begins any longer. */
+  end: () => void;
   /** Sends what has not been sent yet. */
   flush: () => Promise<void>;
+  /** As the context's own, which the code may have replaced. */
+  log: TaskContext["log"];
 }
 
 export function createContext(run: Run): RunContext {
@@ -37,6 +45,15 @@ export function createContext(run: Run): RunContext {
   const runStep = createSteps(run);
   const sleepName = createSleepNames(attempt, assignment.steps);
   const progress = createProgress(run, logFields);
+  const ending = new AbortController();
+  const alive = AbortSignal.any([signal, ending.signal]);
+  const checkAlive = () => {
+    signal.throwIfAborted();
+    if (alive.aborted)
+      throw new Error("This run of the task has ended: no step and no sleep of it can begin.");
+  };
+  const writeLog: TaskContext["log"] = (level, message, fields = {}) =>
+    log(level, message, { ...toFields(fields), ...logFields });
 
   const context: TaskContext = {
     taskId: claim.taskId,
@@ -48,6 +65,7 @@ export function createContext(run: Run): RunContext {
           "A step's name must be text of 1 to 100 characters, and must not start with a space. It must not contain " +
             "NUL or half of a character that takes two (a surrogate), as `slice` may leave: it could not be kept.",
         );
+      checkAlive();
       return activity.track(async () => runStep(name, action));
     },
     progress(ratio, message) {
@@ -57,35 +75,34 @@ export function createContext(run: Run): RunContext {
     },
     async sleep(ms) {
       if (!(ms <= MAX_SLEEP_MS)) throw new RangeError("A sleep must last at most a year.");
-      signal.throwIfAborted();
+      checkAlive();
       const nowMs = Date.now();
       // Code that sleeps until a given time may ask for it when that has passed.
       const atLeastMs = Math.max(0, ms);
       const name = sleepName(atLeastMs, nowMs);
       await activity.trackSleep(
         async () => runStep(name, async () => nowMs + atLeastMs),
-        async (timeMs) => sleepUntil(timeMs, signal),
+        async (timeMs) => sleepUntil(timeMs, alive).finally(checkAlive),
       );
     },
-    log(level, message, fields = {}) {
+    log(level, message, fields) {
       activity.touch();
-      log(level, message, { ...toFields(fields), ...logFields });
+      writeLog(level, message, fields);
     },
     waitUntil: (promise) => run.platform.waitUntil(promise),
   };
-  return { context, settle: activity.settle, flush: progress.flush };
+  // Without a reason of its own: the runtime would read the stack of an error, and code may have made that throw.
+  const end = () => ending.abort();
+  const settle = async () => activity.settle(end);
+  return { context, settle, end, flush: progress.flush, log: writeLog };
 }
 
 /** Names with a space at the start are those of sleeps. */
 const isStepName = (name: unknown) =>
   typeof name === "string" && /^\S.{0,99}$/su.test(name) && isKeptAsText(name);
 
-/** Throws the signal's reason when it aborts; `scheduler.wait` alone would throw an error of its own. */
+/** Throws when the signal aborts, but not its reason: `scheduler.wait` has an error of its own. */
 async function sleepUntil(timeMs: number, signal: AbortSignal): Promise<void> {
-  for (let leftMs = timeMs - Date.now(); leftMs > 0; leftMs = timeMs - Date.now()) {
-    await scheduler.wait(Math.min(leftMs, MAX_TIMER_MS), { signal }).catch((error: unknown) => {
-      signal.throwIfAborted();
-      throw error;
-    });
-  }
+  for (let leftMs = timeMs - Date.now(); leftMs > 0; leftMs = timeMs - Date.now())
+    await scheduler.wait(Math.min(leftMs, MAX_TIMER_MS), { signal });
 }

@@ -8,7 +8,7 @@
  */
 
 import { errorFields, log } from "../../kernel/log.ts";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
+import { callObject } from "../../kernel/objects.ts";
 import type { Report } from "../ledger/claim.ts";
 import { ledgerOn } from "../ledger/shards.ts";
 import { shardOf } from "../ledger/task-id.ts";
@@ -63,10 +63,10 @@ export async function callWithReports<T>(shard: string, call: (reports: Report[]
   }
 }
 
-/** Resolves when the ledger has the report. If the ledger cannot be reached, writes that to the log. */
-export async function deliver(env: Env, report: Report): Promise<void> {
+/** Whether the ledger has the report. If it cannot be reached, that is written to the log. */
+export async function deliver(env: Env, report: Report): Promise<boolean> {
   const shard = shardOf(report.taskId);
-  if (shard === undefined) return;
+  if (shard === undefined) return true;
   const outbox = outboxOf(shard);
   const pending: PendingReport = { report, isDelivered: false };
   if (outbox.isBusy) {
@@ -79,19 +79,20 @@ export async function deliver(env: Env, report: Report): Promise<void> {
     )
       await scheduler.wait(BATCH_WAIT_MS);
   }
-  if (pending.isDelivered) return;
+  if (pending.isDelivered) return true;
   outbox.pending = outbox.pending.filter((other) => other !== pending);
   try {
-    await retry(
-      async () => callWithReports(shard, async (others) => ledgerOn(env, shard).report([...others, report])),
-      RESTART_PAUSES_MS,
+    await callObject(async () =>
+      callWithReports(shard, async (others) => ledgerOn(env, shard).report([...others, report])),
     );
   } catch (error) {
     log("error", "the outcome of a run could not be reported", {
       taskId: report.taskId,
       ...errorFields(error),
     });
+    return false;
   }
+  return true;
 }
 
 /** Whether another call is carrying the report. */

@@ -2,23 +2,34 @@
  * The long lane: one Durable Object per claim, which runs the task in its own alarm, for up to 15 minutes.
  *
  * The object stores the claim before it sets the alarm, and stores that the run has begun before any of the task's
- * code runs. If the alarm finds that a run has begun, it is the runtime's second try: the machine died during the
- * first. Then it reports the crash to the ledger, so that the task need not wait for the lease to expire.
+ * code runs. If the alarm finds that a run has begun, it is the runtime's second try: the first was cut off. Then it
+ * reports that to the ledger, so that the task need not wait for the lease to expire. It was a crash, unless it was a
+ * deploy: the platform restarts every object for one, and so the second try runs under another version of the Worker.
  */
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
-import type { Claim } from "../ledger/claim.ts";
-import { RUNNER_LIFETIME_MS } from "../ledger/rules.ts";
+import { callObject, markRepeatable } from "../../kernel/objects.ts";
+import { SubrequestCount } from "../../kernel/subrequests.ts";
+import type { Claim, Report } from "../ledger/claim.ts";
+import { RUNNER_LEASE_MS, RUNNER_LIFETIME_MS } from "../ledger/rules.ts";
+import { readTaskSettings } from "../ledger/settings.ts";
 import { ledgerOf } from "../ledger/shards.ts";
+import type { Outcome } from "../ledger/task-state.ts";
 import { type Invocation, type RunEnd, type RunHandle, startRun } from "./attempt.ts";
 import { deliver } from "./reports.ts";
 import { Interruption } from "./run.ts";
 
 const MINUTE_MS = 60_000;
 
+/** How long after a report could not be delivered it is tried again, and how often: until the lease has expired. */
+const REPORT_RETRY_MS = 5_000;
+const MAX_REPORT_TRIES = RUNNER_LEASE_MS / REPORT_RETRY_MS;
+
 /** The error with which a runner stops code that does not stop by itself. */
 const ABANDONED = "The task was abandoned: its code ignored its signal.";
+
+/** Undefined if `wrangler.toml` lacks the binding: then no deploy can be told from a crash. */
+const versionOf = (env: Partial<Env>): string | undefined => env.CF_VERSION_METADATA?.id;
 
 export class TaskRunner extends DurableObject<Env> {
   #run: RunHandle | undefined;
@@ -43,11 +54,15 @@ export class TaskRunner extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
-    const claim = this.ctx.storage.kv.get<Claim>("claim");
+    const { kv } = this.ctx.storage;
+    const claim = kv.get<Claim>("claim");
     if (!claim) return;
     try {
+      const report = kv.get<Report>("report");
+      if (report) return await this.#deliverAgain(report);
       const end = await this.#runClaim(claim);
-      await this.ctx.storage.deleteAll();
+      if (kv.get("report") === undefined) await this.ctx.storage.deleteAll();
+      else await this.ctx.storage.setAlarm(Date.now() + REPORT_RETRY_MS);
       if (end === "abandoned") this.ctx.abort(ABANDONED);
     } catch (error) {
       log("error", "a runner failed", { taskId: claim.taskId, ...errorFields(error) });
@@ -55,18 +70,36 @@ export class TaskRunner extends DurableObject<Env> {
     }
   }
 
+  /**
+   * Tries again to deliver a report, in an alarm of its own: with a new allowance of subrequests. Until the lease has
+   * expired, nobody else does anything about the task.
+   */
+  async #deliverAgain(report: Report): Promise<void> {
+    const { kv } = this.ctx.storage;
+    const tries = (kv.get<number>("reportTries") ?? 0) + 1;
+    const isOver = (await deliver(this.env, report)) || tries >= MAX_REPORT_TRIES;
+    if (isOver) return this.ctx.storage.deleteAll();
+    kv.put("reportTries", tries);
+    await this.ctx.storage.setAlarm(Date.now() + REPORT_RETRY_MS);
+  }
+
   async #runClaim(claim: Claim): Promise<RunEnd> {
-    if (this.ctx.storage.kv.get("hasBegun") !== undefined) {
-      await deliver(this.env, { ...claim, outcome: { kind: "crashed" } });
+    const { kv } = this.ctx.storage;
+    const version = versionOf(this.env);
+    if (kv.get("hasBegun") !== undefined) {
+      const isDeploy = version !== undefined && kv.get("hasBegun") !== version;
+      const outcome: Outcome = isDeploy ? { kind: "handed-over", notBeforeMs: 0 } : { kind: "crashed" };
+      const report = { ...claim, outcome };
+      if (!(await deliver(this.env, report))) kv.put("report", report);
       return "ended";
     }
-    this.ctx.storage.kv.put("hasBegun", true);
+    kv.put("hasBegun", version ?? true);
     let requestedAtMs = 0;
     const open = async () => {
       requestedAtMs = Date.now();
       return ledgerOf(this.env, claim.taskId)?.open(claim);
     };
-    const assignment = await retry(open, RESTART_PAUSES_MS);
+    const assignment = await callObject(open);
     if (!assignment || this.#isStopped) return "ended";
     this.#run = startRun(this.#invocation(), claim, assignment, requestedAtMs);
     const end = await this.#run.done;
@@ -83,6 +116,10 @@ export class TaskRunner extends DurableObject<Env> {
       budgetMs: 14 * MINUTE_MS,
       graceMs: MINUTE_MS / 2,
       lifetimeMs: RUNNER_LIFETIME_MS,
+      subrequests: new SubrequestCount(readTaskSettings(this.env).subrequestLimits),
+      keepReport: (report) => this.ctx.storage.kv.put("report", report),
     };
   }
 }
+
+markRepeatable(TaskRunner, "start", "cancel");

@@ -2,7 +2,7 @@
  * The steps of a run: each is done once, and recorded. The code receives what the record holds, in the run that does the
  * step as in any later one, so that it does not depend on which of the two it is.
  */
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
+import { callObject } from "../../kernel/objects.ts";
 import { ledgerOf } from "../ledger/shards.ts";
 import { readJson, toJson } from "../types/json.ts";
 import { Interruption, type Run } from "./run.ts";
@@ -34,7 +34,7 @@ export function createSteps({ env, claim, assignment, interrupt }: Run): RunStep
           `A task may record at most ${MAX_STEPS} steps, with at most ${MAX_STEPS_LENGTH} characters in all.`,
         );
       const send = async () => ledgerOf(env, claim.taskId)?.step(claim, name, text);
-      if (await retry(send, RESTART_PAUSES_MS)) return;
+      if (await callObject(send)) return;
       interrupt.abort(new Interruption("lost", "Another run has taken over the task."));
       interrupt.signal.throwIfAborted();
     } catch (error) {

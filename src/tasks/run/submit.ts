@@ -3,7 +3,8 @@
  */
 
 import type { z } from "zod";
-import { RESTART_PAUSES_MS, retry } from "../../kernel/retry.ts";
+import { callObject } from "../../kernel/objects.ts";
+import { SubrequestCount } from "../../kernel/subrequests.ts";
 import { limitWaitUntil, type WaitUntil } from "../../kernel/wait-until.ts";
 import type { Claim, NewTask } from "../ledger/claim.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
@@ -47,9 +48,9 @@ export async function startTasks<const Inputs extends readonly z.ZodType[]>(
   ctx: WaitUntil,
   starts: Starts<Inputs>,
 ): Promise<string[]> {
-  const shard = anyShard();
-  const tasks = starts.map(({ type, input }) =>
-    validateTask(type, input, newTaskId(shardOfType(type, shard))),
+  const shard = anyShard(ctx, readTaskSettings(env).regions);
+  const tasks = await Promise.all(
+    starts.map(async ({ type, input }) => validateTask(type, input, newTaskId(shardOfType(type, shard)))),
   );
   for (const [name, part] of Map.groupBy(tasks, ({ id }) => shardOf(id) ?? ""))
     await submitTasks(env, ctx, name, part);
@@ -67,7 +68,7 @@ export async function startTaskOnce<Input extends z.ZodType>(
   key: string,
 ): Promise<string> {
   const shard = shardOfType(type, shardOfName(key));
-  const task = validateTask(type, input, taskIdOfKey(shard, key));
+  const task = await validateTask(type, input, taskIdOfKey(shard, key));
   await submitTasks(env, ctx, shard, [task]);
   return task.id;
 }
@@ -80,21 +81,21 @@ export async function enqueueOnce<Input extends z.ZodType>(
   key: string,
 ): Promise<string> {
   const shard = shardOfType(type, shardOfName(key));
-  const task = validateTask(type, input, taskIdOfKey(shard, key));
+  const task = await validateTask(type, input, taskIdOfKey(shard, key));
   await writeTasks(env, shard, [{ ...task, lane: null, pool: "tick" }]);
   return task.id;
 }
 
 export async function getTask(env: Env, id: string): Promise<Task | undefined> {
-  const row = await retry(async () => ledgerOf(env, id)?.getTask(id), RESTART_PAUSES_MS);
+  const row = await callObject(async () => ledgerOf(env, id)?.getTask(id));
   return row ? toTask(row) : undefined;
 }
 
 /** As `toNewTask`. Throws if the type is not registered, or if the input does not fit it or is not JSON. */
-function validateTask(type: TaskType, input: unknown, id: string): NewTask {
+async function validateTask(type: TaskType, input: unknown, id: string): Promise<NewTask> {
   if (findTaskType(type.name) !== type) throw unregisteredTypeError(type.name);
   const text = toJson(input, "input");
-  const { error } = parseInput(type, text);
+  const { error } = await parseInput(type, text);
   if (error) throw error;
   return toNewTask(type, text, id);
 }
@@ -134,7 +135,16 @@ export async function submitTasks(
 async function writeTasks(env: Env, shard: string, tasks: NewTask[]): Promise<(Claim | null)[]> {
   const call = async () =>
     callWithReports(shard, async (reports) => ledgerOn(env, shard).submit(tasks, reports));
-  return retry(call, RESTART_PAUSES_MS);
+  return callObject(call);
+}
+
+/** What the tasks of one invocation have used together. */
+const counts = new WeakMap<WaitUntil, SubrequestCount>();
+
+function subrequestsOf(ctx: WaitUntil, env: Env): SubrequestCount {
+  const count = counts.get(ctx) ?? new SubrequestCount(readTaskSettings(env).subrequestLimits);
+  counts.set(ctx, count);
+  return count;
 }
 
 /** Runs the task in the invocation that submitted it. */
@@ -154,6 +164,7 @@ function runInFastLane(
     budgetMs: (limitMs * 5) / 6,
     graceMs: limitMs / 10,
     lifetimeMs,
+    subrequests: subrequestsOf(ctx, env),
   };
   const assignment = { type, input, attempt: 1, attemptStartedAtMs: Date.now(), steps: {} };
   invocation.platform.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);

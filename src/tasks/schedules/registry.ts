@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import { describeError } from "../../kernel/log.ts";
 import type { TaskType } from "../types/define.ts";
-import { parseInput } from "../types/input.ts";
+import { parseInputNow } from "../types/input.ts";
 import { toJson } from "../types/json.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
 import { type MissedPolicy, type Overlap, type Timing, timingError } from "./rules.ts";
@@ -47,7 +47,7 @@ export function defineSchedule<Input extends z.ZodType>(declaration: Declaration
   const error = timingError({ cron, timeZone }, Date.now());
   if (error) throw invalid(error.detail);
   const input = inputText(declaration.input, invalid);
-  const parsed = parseInput(type, input);
+  const parsed = parseInputNow(type, input);
   if (!parsed.success) throw invalid(`its input does not fit "${type.name}". ${parsed.error.message}`);
   return { id, cron, timeZone, type: type.name, input, overlap, missed };
 }

@@ -5,11 +5,10 @@ import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { ITEM_PROBLEMS, JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, params } from "../http/responses.ts";
 import { inputErrors } from "../http/submission.ts";
-import { callObject } from "../ledger/shards.ts";
+import { callLedger, schedulerOf } from "../ledger/shards.ts";
 import { findOpenTaskType } from "../types/registry.ts";
 import { MAX_INPUT_BYTES, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
 import { timingError } from "./rules.ts";
-import { schedulerOf } from "./scheduler.ts";
 import { newScheduleSchema, scheduleSchema, toSchedule } from "./schema.ts";
 
 const createScheduleRoute = createRoute({
@@ -83,8 +82,8 @@ const deleteRoute = createRoute({
 export const scheduleRoutes = createRouter()
   .openapi(createScheduleRoute, async (c) => {
     const nowMs = Date.now();
-    const spec = toSpec(c.req.valid("json"), nowMs);
-    const row = await callObject(async () => schedulerOf(c.env).create(spec));
+    const spec = await toSpec(c.req.valid("json"), nowMs);
+    const row = await callLedger(async () => schedulerOf(c.env).create(spec));
     if (row === "full") {
       throw new Problem("conflict", `There are already ${MAX_SCHEDULES} schedules. Delete one first.`);
     }
@@ -93,18 +92,18 @@ export const scheduleRoutes = createRouter()
   })
   .openapi(listRoute, async (c) => {
     const nowMs = Date.now();
-    const rows = await callObject(async () => schedulerOf(c.env).list());
+    const rows = await callLedger(async () => schedulerOf(c.env).list());
     return c.json({ schedules: rows.map((row) => toSchedule(row, nowMs, c.req.url)) }, 200, NO_STORE);
   })
   .openapi(getRoute, async (c) => {
     const { id } = c.req.valid("param");
-    const row = await callObject(async () => schedulerOf(c.env).get(id));
+    const row = await callLedger(async () => schedulerOf(c.env).get(id));
     if (!row) throw notFound(id);
     return c.json(toSchedule(row, Date.now(), c.req.url), 200, NO_STORE);
   })
   .openapi(deleteRoute, async (c) => {
     const { id } = c.req.valid("param");
-    const outcome = await callObject(async () => schedulerOf(c.env).remove(id), "once");
+    const outcome = await callLedger(async () => schedulerOf(c.env).remove(id), "once");
     if (outcome === "missing") throw notFound(id);
     if (outcome === "declared") {
       throw new Problem(
@@ -118,11 +117,11 @@ export const scheduleRoutes = createRouter()
 const notFound = (id: string) => new Problem("not-found", `There is no schedule ${id}.`);
 
 /** Checks a new schedule. Throws a `Problem` 422 that names everything that is wrong. */
-function toSpec(body: z.output<typeof newScheduleSchema>, nowMs: number): ScheduleSpec {
+async function toSpec(body: z.output<typeof newScheduleSchema>, nowMs: number): Promise<ScheduleSpec> {
   const { time_zone: timeZone, type, overlap, missed } = body;
   const cron = body.cron.trim().replaceAll(/\s+/g, " ");
   const input = JSON.stringify(body.input);
-  const errors = taskErrors(type, input);
+  const errors = await taskErrors(type, input);
   const wrongTiming = timingError({ cron, timeZone }, nowMs);
   if (wrongTiming)
     errors.unshift({
@@ -135,7 +134,7 @@ function toSpec(body: z.output<typeof newScheduleSchema>, nowMs: number): Schedu
   return { id: uuidv7(), cron, timeZone, type, input, overlap, missed };
 }
 
-function taskErrors(name: string, text: string): { at: string; detail: string }[] {
+async function taskErrors(name: string, text: string): Promise<{ at: string; detail: string }[]> {
   const type = findOpenTaskType(name);
   if (!type)
     return [{ at: "json/type", detail: `There is no task type "${name}"; GET /task-types lists them.` }];

@@ -5,52 +5,58 @@
  * it is enqueued under a key of its own, and deleted only after the ledger has it. Whatever dies in between, the tick
  * is still written down, and enqueuing it again gives the same task. So each tick that was taken has exactly one run.
  *
- * While ticks wait for a run to end, the alarm checks every two seconds. A schedule that fails is logged and tried
- * again later, without delaying the others.
+ * While ticks wait for a run to end, the ledger tells when it has. In case that message is lost, the alarm checks every
+ * minute. A schedule that fails is logged and tried again later, without delaying the others.
  */
 import { DurableObject } from "cloudflare:workers";
 import { describeError, errorFields, log } from "../../kernel/log.ts";
+import { Registration } from "../../kernel/object-registry.ts";
+import { markRepeatable } from "../../kernel/objects.ts";
+import { migrate } from "../../kernel/schema.ts";
+import { Alarm } from "../ledger/alarm.ts";
 import { isFinal } from "../ledger/task-state.ts";
 import { enqueueOnce, getTask } from "../run/submit.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
 import { declaredSchedules, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
 import { decideTick, nextRuns, runKey } from "./rules.ts";
-import {
-  COUNTED_ROWS,
-  type CountedRow,
-  CREATE_SCHEDULE_TABLES,
-  compareDeclared,
-  timingOf,
-  WAITING,
-} from "./schema.ts";
+import { COUNTED_ROWS, type CountedRow, compareDeclared, MIGRATIONS, timingOf, WAITING } from "./schema.ts";
 
 /** All the calls that a scheduler makes to the ledger, in one object, so that a test can replace them. */
 export const runs = { enqueueOnce, getTask };
 
 /** How often a schedule is checked while ticks wait for the previous run. */
-const WAITING_POLL_MS = 2_000;
+const WAITING_POLL_MS = 60_000;
 /** The delay after a failure: short enough for two more tries before a tick counts as missed. */
 const FAILURE_RETRY_MS = 25_000;
 /** How many schedules are processed concurrently. */
 const BATCH_SIZE = 25;
+/** How many one alarm processes: each costs up to two calls. If more are due, another alarm follows at once. */
+const MAX_PER_ALARM = 200;
 
 export class Scheduler extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
+  readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "SCHEDULER"));
+  /** The runs that have ended while the alarm is at work: it may have found them active before. */
+  readonly #endedRuns = new Set<string>();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#sql.exec(CREATE_SCHEDULE_TABLES);
-    ctx.waitUntil(this.#sync());
+    migrate(ctx.storage, MIGRATIONS);
+    const start = async () => {
+      await this.#alarm.load(Date.now());
+      this.#sync();
+    };
+    ctx.waitUntil(ctx.blockConcurrencyWhile(start));
   }
 
   /** Stores a schedule that has been checked. Repeating the call is harmless. "full" if there are too many. */
-  async create(spec: ScheduleSpec): Promise<CountedRow | "full"> {
+  create(spec: ScheduleSpec): CountedRow | "full" {
     const before = this.get(spec.id);
     if (before) return before;
     const { count } = this.#sql.exec<{ count: number }>("SELECT COUNT(*) AS count FROM schedule").one();
     if (count >= MAX_SCHEDULES) return "full";
     const row = this.#put(spec, false);
-    await this.#setAlarm();
+    this.#setAlarm();
     return row;
   }
 
@@ -76,10 +82,23 @@ export class Scheduler extends DurableObject<Env> {
   async rearm(): Promise<number> {
     const dueAtMs = this.#dueAtMs();
     if (dueAtMs === null) return 0;
-    const setAtMs = await this.ctx.storage.getAlarm();
-    if (setAtMs === null || setAtMs > dueAtMs) await this.#setAlarm();
+    await this.#alarm.load(Date.now());
+    this.#setAlarm();
     const lateMs = Date.now() - dueAtMs;
     return lateMs > FAILURE_RETRY_MS ? lateMs : 0;
+  }
+
+  /** For the ledger: the run of a tick has ended. If further ticks of its schedule wait for that, the next one runs. */
+  runEnded(taskId: string): void {
+    const nowMs = Date.now();
+    this.#endedRuns.add(taskId);
+    const { rowsWritten } = this.#sql.exec(
+      `UPDATE schedule SET look_at_ms = ?1 WHERE last_task_id = ?2 AND look_at_ms > ?1
+         AND EXISTS (SELECT 1 FROM tick WHERE schedule_id = schedule.id)`,
+      nowMs,
+      taskId,
+    );
+    if (rowsWritten > 0) this.#alarm.wakeAt(nowMs);
   }
 
   /**
@@ -88,17 +107,18 @@ export class Scheduler extends DurableObject<Env> {
   override async alarm(): Promise<void> {
     // The same time for all: being processed after others must not make a tick late.
     const nowMs = Date.now();
+    this.#alarm.reset();
+    this.#endedRuns.clear();
     try {
-      const due = this.#sql
-        .exec<{ id: string }>("SELECT id FROM schedule WHERE look_at_ms <= ? ORDER BY look_at_ms", nowMs)
-        .toArray();
+      const query = "SELECT id FROM schedule WHERE look_at_ms <= ? ORDER BY look_at_ms LIMIT ?";
+      const due = this.#sql.exec<{ id: string }>(query, nowMs, MAX_PER_ALARM).toArray();
       for (let i = 0; i < due.length; i += BATCH_SIZE) {
         await Promise.all(due.slice(i, i + BATCH_SIZE).map(async ({ id }) => this.#tryProcess(id, nowMs)));
       }
-      await this.#setAlarm();
+      this.#setAlarm();
     } catch (error) {
       log("error", "the scheduler's alarm failed and will be tried again", errorFields(error));
-      await this.ctx.storage.setAlarm(nowMs + FAILURE_RETRY_MS);
+      this.#alarm.wakeAt(nowMs + FAILURE_RETRY_MS);
     }
   }
 
@@ -128,7 +148,7 @@ export class Scheduler extends DurableObject<Env> {
          CASE WHEN EXISTS (SELECT 1 FROM tick WHERE schedule_id = ?1) THEN MIN(?2, next_at_ms) ELSE next_at_ms END
        WHERE id = ?1`,
       id,
-      nowMs + WAITING_POLL_MS,
+      this.#endedRuns.has(this.get(id)?.last_task_id ?? "") ? nowMs : nowMs + WAITING_POLL_MS,
     );
   }
 
@@ -140,7 +160,8 @@ export class Scheduler extends DurableObject<Env> {
     const decision = decideTick({ ...timingOf(row), overlap, missed, nextAtMs, waiting, isBusy }, nowMs);
     if (decision.nextAtMs === nextAtMs) return;
     this.ctx.storage.transactionSync(() => {
-      if (decision.takeAtMs !== null) this.#sql.exec("INSERT INTO tick VALUES (?, ?)", id, decision.takeAtMs);
+      if (decision.takeAtMs !== null)
+        this.#sql.exec("INSERT INTO tick (schedule_id, at_ms) VALUES (?, ?)", id, decision.takeAtMs);
       this.#sql.exec(
         `UPDATE schedule SET next_at_ms = ?, skipped_count = skipped_count + ?, missed_count = missed_count + ?
          WHERE id = ?`,
@@ -179,12 +200,12 @@ export class Scheduler extends DurableObject<Env> {
   }
 
   /** Makes the stored declared schedules match the code: adds, changes and removes them. */
-  async #sync(): Promise<void> {
+  #sync(): void {
     try {
       const { changed, gone } = compareDeclared(this.list(), declaredSchedules());
       for (const id of gone) this.#delete(id);
       for (const spec of changed) this.#put(spec, true);
-      if (changed.length > 0) await this.#setAlarm();
+      if (changed.length > 0) this.#setAlarm();
     } catch (error) {
       log("error", "the declared schedules could not be stored", errorFields(error));
     }
@@ -230,11 +251,10 @@ export class Scheduler extends DurableObject<Env> {
     return this.#sql.exec<{ due: number | null }>("SELECT MIN(look_at_ms) AS due FROM schedule").one().due;
   }
 
-  async #setAlarm(): Promise<void> {
+  #setAlarm(): void {
     const dueAtMs = this.#dueAtMs();
-    if (dueAtMs !== null) await this.ctx.storage.setAlarm(dueAtMs);
+    if (dueAtMs !== null) this.#alarm.wakeAt(Math.max(dueAtMs, Date.now()));
   }
 }
 
-/** There is exactly one scheduler. */
-export const schedulerOf = (env: Env) => env.SCHEDULER.getByName("schedules");
+markRepeatable(Scheduler, "create", "list", "get", "rearm", "runEnded");

@@ -28,7 +28,7 @@ export type ScheduleRow = {
 /** A row, with the number of ticks that were taken but not enqueued yet. */
 export type CountedRow = ScheduleRow & { waiting: number };
 
-export const CREATE_SCHEDULE_TABLES = `
+const CREATE_TABLES = `
   CREATE TABLE IF NOT EXISTS schedule (
     id              TEXT PRIMARY KEY,
     cron            TEXT NOT NULL,
@@ -55,6 +55,9 @@ export const CREATE_SCHEDULE_TABLES = `
     PRIMARY KEY (schedule_id, at_ms)
   ) STRICT, WITHOUT ROWID;
 `;
+
+/** Only ever append: see kernel/schema.ts. */
+export const MIGRATIONS = [CREATE_TABLES];
 
 /** The column that turns a row into a counted row. */
 export const WAITING = "(SELECT COUNT(*) FROM tick WHERE schedule_id = schedule.id) AS waiting";

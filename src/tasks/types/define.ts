@@ -26,7 +26,7 @@ export interface TaskContext {
    * same task reads it from there. So this run, too, gets what JSON keeps of the result: a `Date` is text, `undefined` is
    * `null`. A result that JSON cannot hold (`NaN`, a `Map`, bytes) fails the task for good, with a message that names the
    * place. Throws what `action` throws, a `RangeError` for a name that is not text of 1 to 100 characters or could not be
-   * kept unchanged, and throws if this run has lost the task.
+   * kept unchanged, and throws if this run has lost the task or has ended.
    */
   step<T>(name: string, action: () => Promise<T>): Promise<T>;
   /**
@@ -54,6 +54,7 @@ export interface TaskContext {
 export interface TaskType<Input extends z.ZodType = z.ZodType, Result = unknown> {
   /** Letters, digits, `_`, `-` and `.`, at most 64. Do not rename a type while the ledger still has tasks of it. */
   name: string;
+  /** May be asynchronous. What it transforms is for the code; the ledger keeps what was submitted. */
   input: Input;
   /**
    * Does the work. The return value is kept as the result and must be JSON: what JSON cannot hold fails the task for good.

@@ -2,9 +2,10 @@
  * Values as the ledger keeps them: JSON text.
  *
  * What was put in and what comes out must be the same value, now and in any later run. So a value that JSON would
- * change or drop in silence (`NaN`, a `Map`, bytes, a function) is rejected with its place, and every other value is
- * read back from its text before anyone sees it. As in JSON, a value with a `toJSON` method (a `Date`, a `URL`) becomes
- * what that returns, an instance of a class becomes its members, and a member that is `undefined` is left out.
+ * change or drop in silence (`NaN`, a `Map`, bytes, a function, a member named by a symbol) is rejected with its place,
+ * and every other value is read back from its text before anyone sees it. As in JSON, a value with a `toJSON` method (a
+ * `Date`, a `URL`) becomes what that returns, an instance of a class becomes its members, and a member that is
+ * `undefined` is left out.
  */
 
 /** The limit for a task's input, for its result, and for a step's result, as JSON text. A row holds at most 2 MB. */
@@ -78,12 +79,20 @@ class JsonCopy {
   /** The copy of a value; of an object, a copy that is still to be filled. */
   #begin(value: unknown): unknown {
     if (--this.#valuesLeft < 0) throw tooLong(this.#root);
-    if (typeof value !== "object" || value === null) return this.#primitive(value);
-    const kind = this.#read(() => kindOf(value));
-    if (ArrayBuffer.isView(value) || kind === "ArrayBuffer") throw this.#notJson(withArticle(kind));
-    const toJSON = this.#read<unknown>(() => Reflect.get(value, "toJSON"));
-    if (typeof toJSON !== "function") return this.#enter(value, kind);
-    if (kind === "Date" && Number.isNaN(Number(value))) throw this.#notJson("an invalid Date");
+    // JSON asks a BigInt too for its toJSON, which it has only if the code has given it one.
+    const object: unknown = typeof value === "bigint" ? Object(value) : value;
+    if (typeof object !== "object" || object === null) return this.#primitive(value);
+    const kind = this.#read(() => kindOf(object));
+    if (ArrayBuffer.isView(object) || kind === "ArrayBuffer") throw this.#notJson(withArticle(kind));
+    const toJSON = this.#read<unknown>(() => Reflect.get(object, "toJSON"));
+    if (typeof toJSON === "function") return this.#enterForm(value, kind, toJSON);
+    return BOXED.has(kind) ? this.#primitive(this.#read(() => object.valueOf())) : this.#enter(object, kind);
+  }
+
+  /** What the `toJSON` of a value returns, which is not asked for another. */
+  #enterForm(value: unknown, kind: string, toJSON: Function): unknown {
+    if (kind === "Date" && this.#read(() => Number.isNaN(Number(value))))
+      throw this.#notJson("an invalid Date");
     const form = this.#read<unknown>(() => Reflect.apply(toJSON, value, []));
     if (typeof form !== "object" || form === null) return this.#primitive(form);
     return this.#enter(
@@ -126,6 +135,7 @@ class JsonCopy {
   #namesOf(source: object, kind: string): string[] {
     if (kind !== "Object") throw this.#notJson(withArticle(kind));
     const names = this.#read(() => Object.keys(source));
+    if (this.#read(() => hasSymbols(source))) throw this.#notJson("a member whose name is a symbol");
     if (names.length > 0 || this.#read(() => isPlainObject(source))) return names;
     throw this.#notJson("an object without members of its own");
   }
@@ -164,6 +174,12 @@ function isPlainObject(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
+
+/** `new Number(1)`, which JSON takes for 1. */
+const BOXED = new Set(["Number", "String", "Boolean", "BigInt"]);
+
+const hasSymbols = (value: object): boolean =>
+  Object.getOwnPropertySymbols(value).some((name) => Object.prototype.propertyIsEnumerable.call(value, name));
 
 const withArticle = (noun: string) => `${/^[aeio]/i.test(noun) ? "an" : "a"} ${noun}`;
 

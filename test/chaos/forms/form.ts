@@ -91,7 +91,8 @@ export function makeForm(random: Random, route: Route): { form: Form; content: C
   const charset = random.chance(0.1) ? pick(random, CHARSETS) : undefined;
   const form: Making = { random, boundary, charset, content: { files: [], fields: [] } };
   const { content } = form;
-  const parts: Part[] = charset ? [makeCharsetField(charset, content)] : [];
+  const inHeader = charset !== undefined && random.chance(0.3);
+  const parts: Part[] = charset && !inHeader ? [makeCharsetField(charset, content)] : [];
   const onlyFile = route === "/upload-file" ? random.between(0, 2) : -1;
   const count = route === "/upload-file" ? random.between(onlyFile + 1, 4) : random.between(0, 5);
   for (let i = 0; i < count; i++) {
@@ -103,7 +104,7 @@ export function makeForm(random: Random, route: Route): { form: Form; content: C
   const quoted = /^[^;\s]+$/.test(boundary) && random.chance(0.8) ? boundary : `"${boundary}"`;
   const made = {
     boundary,
-    contentType: `multipart/form-data; boundary=${quoted}`,
+    contentType: `multipart/form-data; boundary=${quoted}${inHeader ? `; charset=${charset.label}` : ""}`,
     preamble: random.chance(0.05) ? "This is for clients that do not support forms.\r\n" : "",
     parts,
     end: `--${boundary}--${pick(random, ["\r\n", "\r\n", "", "\r\nAn epilogue.\r\n"])}`,
@@ -200,7 +201,8 @@ function disposition(
   const escape = (text: string) =>
     isQuotedString ? text.replaceAll('"', '\\"') : text.replaceAll('"', "%22");
   const encode = (text: string) => `"${text === charset?.name ? charset.bytes : bytesOf(escape(text))}"`;
-  return [`name=${encode(name)}`, named ?? (filename !== undefined && `filename=${encode(filename)}`)]
+  const equals = random.chance(0.05) ? " = " : "=";
+  return [`name${equals}${encode(name)}`, named ?? (filename !== undefined && `filename=${encode(filename)}`)]
     .filter(Boolean)
     .join("; ");
 }

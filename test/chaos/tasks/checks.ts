@@ -2,6 +2,7 @@
  * The promises about each single task, checked in the history: nothing lost, one end, no more executions than
  * allowed, no step twice. Each check returns what it examined and what is wrong.
  */
+import { z } from "zod";
 import { statusOf } from "./follow.ts";
 import { type Execution, type History, isTerminal, type Reading, retriesOf } from "./history.ts";
 import { kindOf } from "./kinds.ts";
@@ -116,29 +117,47 @@ export function checkFollowed(history: History): Finding {
   };
 }
 
+const statusDataSchema = z.object({
+  reason: z.string().optional(),
+  error: z.object({ name: z.string() }).optional(),
+});
+
+/**
+ * The interruptions in the last life of a task, by its events. Its `crashes` are not enough: they start again after a
+ * step, and a restart of the runtime is a deploy to a runner, and so a hand-over.
+ */
+function interruptionsOf(history: History, taskId: string): number {
+  const events = history.streams.find((reading) => reading.taskId === taskId)?.events ?? [];
+  const statuses = events.filter(({ event }) => event === "status");
+  const begin = statuses.slice(0, -1).findLastIndex((event) => isTerminal(statusOf(event))) + 1;
+  return statuses.slice(begin).filter(({ data }) => {
+    const { reason, error } = statusDataSchema.parse(JSON.parse(data));
+    return reason !== undefined || error?.name === "Crashed";
+  }).length;
+}
+
 export function checkExecutions(history: History): Finding {
+  let interruptions = 0;
   const byTask = Map.groupBy(history.executions, ({ taskId }) => taskId);
   const faults = [...byTask].flatMap(([taskId, all]) => {
     const task = history.tasks.get(taskId);
     const kind = task && kindOf(task.type);
     if (!kind) return [];
-    // The ledger shows the crashes of the last life only.
+    // The ledger shows the attempts of the last life only.
     const since = Math.max(0, ...retriesOf(history, taskId, task.type).map(({ sentAtMs }) => sentAtMs));
     const count = all.filter(({ beganAtMs }) => beganAtMs > since).length;
-    const claims = task.attempt + task.crashes;
-    const rounds = 1 + kind.retries + task.crashes;
-    const handOvers = kind.sleepMs === undefined && kind.steps * kind.stepMs < 20_000 ? 0 : rounds;
-    return count <= claims + handOvers && claims <= rounds
+    const interrupted = interruptionsOf(history, taskId);
+    interruptions += interrupted;
+    return count <= task.attempt + interrupted && task.attempt <= 1 + kind.retries
       ? []
       : [
-          `${taskId} ${kind.name}: ${count} executions, ${task.attempt} attempts with ${kind.retries} retries, ${task.crashes} crashes`,
+          `${taskId} ${kind.name}: ${count} executions, ${task.attempt} attempts with ${kind.retries} retries, ${interrupted} interruptions`,
         ];
   });
-  const crashes = [...history.tasks.values()].reduce((sum, task) => sum + task.crashes, 0);
   return {
     what: "executions ≤ 1 + retries + crashes + hand-overs",
     of: byTask.size,
-    measured: `${faults.length} above, of ${byTask.size} tasks; ${history.executions.length} executions, ${crashes} crashes`,
+    measured: `${faults.length} above, of ${byTask.size} tasks; ${history.executions.length} executions, ${interruptions} crashes and hand-overs`,
     faults,
   };
 }

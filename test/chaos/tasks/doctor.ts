@@ -32,8 +32,8 @@ export const DAMAGES: ((history: History) => void)[] = [
     const one = the(
       history.executions.find(({ taskId, type }) => history.tasks.has(taskId) && kindOf(type)?.retries === 0),
     );
-    const { crashes } = the(history.tasks.get(one.taskId));
-    for (let i = 0; i < crashes + 2; i++) history.executions.push({ ...one, beganAtMs: Date.now() });
+    const { events } = the(history.streams.find(({ taskId }) => taskId === one.taskId));
+    for (let i = 0; i < events.length + 2; i++) history.executions.push({ ...one, beganAtMs: Date.now() });
   },
   // A task has succeeded although the witness saw no end of it.
   (history) => {

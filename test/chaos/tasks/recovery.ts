@@ -13,7 +13,10 @@ import type { Finding } from "./checks.ts";
 import { type Execution, type History, type Life, retriesOf } from "./history.ts";
 import { KINDS, kindOf } from "./kinds.ts";
 
-/** As in src/tasks/ledger/rules.ts. */
+/**
+ * As in src/tasks/ledger/rules.ts: the lease of a claim that its runner has not opened. Later it is longer, but then the
+ * runtime tries the runner's alarm again.
+ */
 const LEASE_MS = 15_000;
 const MAX_MS = LEASE_MS + 5_000;
 /** As in src/tasks/run/submit.ts: how long the invocation of a request can last. */

@@ -21,6 +21,8 @@ export interface Outcome {
   ended: Ended[];
   /** How often each task has written its last line. */
   told: Map<string, number>;
+  /** The tasks of which a part was at work after the end of its run. */
+  leftovers: Set<string>;
   /** Lines that are no JSON, or too long. */
   badLines: string[];
 }
@@ -116,7 +118,11 @@ const CHECKS: [what: string, check: Check][] = [
 const isSame = (value: unknown, form: unknown) => isDeepStrictEqual(value, JSON.parse(JSON.stringify(form)));
 
 export function judge(outcome: Outcome): Verdict[] {
-  return [...CHECKS.map(([what, check]) => judgeEach(outcome, what, check)), judgeLines(outcome)];
+  return [
+    ...CHECKS.map(([what, check]) => judgeEach(outcome, what, check)),
+    judgeLines(outcome),
+    judgeLeftovers(outcome),
+  ];
 }
 
 function judgeEach({ seed, ended }: Outcome, what: string, check: Check): Verdict {
@@ -140,6 +146,16 @@ function judgeLines({ ended, told, badLines }: Outcome): Verdict {
     isKept: faults.length === 0 && ended.length > 0,
     measured: `${silent.length} of ${ended.length} tasks told less, ${badLines.length} bad lines`,
     faults,
+  };
+}
+
+function judgeLeftovers({ seed, ended, leftovers }: Outcome): Verdict {
+  const concerned = ended.filter(({ number }) => planOf(seed, number).hasLeftover);
+  return {
+    what: "what is left of the code after the end of its run begins nothing",
+    isKept: leftovers.size === 0 && concerned.length > 0,
+    measured: `${leftovers.size} of ${concerned.length} tasks went on`,
+    faults: [...leftovers],
   };
 }
 

@@ -17,6 +17,8 @@ export interface Plan {
   /** A step in the first attempt, which then fails, and is repeated by the second. */
   step: { name: unknown; isKept: boolean; result: Made } | undefined;
   ending: { by: "return" | "throw" | "refuse"; made: Made };
+  /** A part of the code goes on beside the rest, and is left over when that has ended. */
+  hasLeftover: boolean;
 }
 
 export function planOf(seed: number, number: number): Plan {
@@ -25,7 +27,8 @@ export function planOf(seed: number, number: number): Plan {
   const step = random.chance(0.4) ? { ...makeStepName(random), result: makeValue(random) } : undefined;
   const by = random.chance(0.5) ? "return" : random.chance(0.7) ? "throw" : "refuse";
   const made = by === "return" ? makeValue(random) : makeThrown(random);
-  return { lane: random.chance(0.7) ? "fast" : "long", tellings, step, ending: { by, made } };
+  const lane = random.chance(0.7) ? "fast" : "long";
+  return { lane, tellings, step, ending: { by, made }, hasLeftover: random.chance(0.2) };
 }
 
 function makeTelling(random: Random): Telling {

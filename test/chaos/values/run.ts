@@ -87,7 +87,7 @@ interface Submission {
 
 /** Runs the tasks to their ends, and returns what became of them. */
 async function submitAll({ main, seed, numbers, isSabotaged, isVerbose }: Submission): Promise<Outcome> {
-  const outcome: Outcome = { seed, ended: [], told: new Map(), badLines: [] };
+  const outcome: Outcome = { seed, ended: [], told: new Map(), leftovers: new Set(), badLines: [] };
   await using server = await startWorkerd({
     main,
     vars: { ACCESS: "local", DATA_UPSTREAM: "demo", SABOTAGE: String(isSabotaged) },
@@ -103,11 +103,12 @@ async function submitAll({ main, seed, numbers, isSabotaged, isVerbose }: Submis
 
 const lineSchema = z.object({ message: z.unknown(), taskId: z.string() });
 
-function readLine(line: string, { told, badLines }: Outcome): void {
+function readLine(line: string, { told, leftovers, badLines }: Outcome): void {
   if (line.length > MAX_LINE_LENGTH) badLines.push(`a line of ${line.length} characters`);
   if (!line.startsWith("{")) return;
   try {
     const { success, data } = lineSchema.safeParse(JSON.parse(line));
+    if (success && data.message === "left over") leftovers.add(data.taskId);
     if (success && data.message === "all told") told.set(data.taskId, (told.get(data.taskId) ?? 0) + 1);
   } catch {
     badLines.push(`not JSON: ${line.slice(0, 200)}`);

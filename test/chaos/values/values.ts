@@ -104,6 +104,7 @@ const keptLeaves: Maker[] = [
     const x = random.between(0, 9);
     return kept("instance of a class", new Point(x), { x });
   },
+  () => kept("object for a number", Object(7), 7),
   () => kept("object without a prototype", Object.assign(Object.create(null) as object, { a: 1 }), { a: 1 }),
 ];
 
@@ -113,6 +114,7 @@ const lostLeaves: Maker[] = [
   () => lost("BigInt", 10n, "10n"),
   () => lost("symbol", Symbol("a"), "Symbol(a)"),
   () => lost("function", () => 1),
+  () => lost("member named by a symbol", { a: 1, [Symbol("b")]: 1 }),
   () => lost("Map", new Map([["a", 1]])),
   () => lost("Set", new Set([1])),
   () => lost("bytes", new Uint8Array(3)),

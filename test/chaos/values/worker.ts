@@ -39,7 +39,27 @@ registerTaskTypes(
   ),
 );
 
-async function follow(ctx: TaskContext, { tellings, step, ending }: Plan): Promise<unknown> {
+async function follow(ctx: TaskContext, plan: Plan): Promise<unknown> {
+  const code = { hasEnded: false };
+  if (plan.hasLeftover) leaveOver(ctx, code).catch(() => undefined);
+  try {
+    return await followAll(ctx, plan);
+  } finally {
+    code.hasEnded = true;
+  }
+}
+
+/** Longer than any other part of a task takes. */
+const LEFTOVER_MS = 500;
+
+async function leaveOver(ctx: TaskContext, code: { hasEnded: boolean }): Promise<void> {
+  await ctx.sleep(LEFTOVER_MS);
+  await ctx.step("left over", async () => {
+    if (code.hasEnded) console.info(JSON.stringify({ message: "left over", taskId: ctx.taskId }));
+  });
+}
+
+async function followAll(ctx: TaskContext, { tellings, step, ending }: Plan): Promise<unknown> {
   for (const { by, args } of tellings) Reflect.apply(ctx[by], ctx, args);
   // The last of a task's log lines, which shows that all others were written.
   ctx.log("info", "all told");
@@ -68,6 +88,7 @@ const NAIVE_TELLING: Pick<TaskContext, "log" | "progress"> = {
 function naive(ctx: TaskContext): TaskContext {
   return {
     ...ctx,
+    sleep: async (ms) => scheduler.wait(ms),
     step: async (name, action) => {
       const result = await action();
       await ctx.step(

@@ -265,7 +265,8 @@ describe("the task of an upload", () => {
       ids.push(await start.apply(this, args));
       return ids.length < 2 ? fail() : String(ids.at(-1));
     });
-    expect((await patchTus(path, 0, "hello")).status).toBe(204);
+    expect((await patchTus(path, 0, "hello")).status).toBe(503);
+    expect((await headTus(path)).status).toBe(200);
     expect([ids.length, new Set(ids).size]).toEqual([2, 1]);
     await expect.poll(async () => (await callForJson(`/tasks/${ids[0]}`)).body.status).toBe("succeeded");
   });

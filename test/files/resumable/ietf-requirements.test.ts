@@ -1,7 +1,8 @@
 /**
  * Resumable Uploads for HTTP, requirement by requirement: what the draft says a server MUST or SHOULD do, a request to
  * which that applies, and what must come. Sections and wording are those of draft -12 (the editors' copy), as far as
- * they are about servers that send no interim responses; of the changes in -13, none asks for more.
+ * they are about servers that send no interim responses. Of the changes in -13, which speaks interop version 10 as well, none
+ * asks for more: HEAD no longer has to say whether the upload is complete and how long it is, and may.
  *
  * Left out: requirements on 104 responses (§4.2.2, §4.4.2, §5), which Workers cannot send, and on what servers are
  * configured to do (§13). Those on clients are here where a server is asked to reject what breaks them.
@@ -185,6 +186,48 @@ const LIMITS: Row[] = [
   ],
 ];
 
+/** What the announced `max-append-size` allows, and one more. */
+const LONG = 100_000_001;
+const zeros = (size: number) => {
+  let left = size;
+  return new ReadableStream({
+    type: "bytes",
+    pull(controller) {
+      const chunk = new Uint8Array(Math.min(left, 4 * 1024 * 1024));
+      left -= chunk.length;
+      controller.enqueue(chunk);
+      if (left === 0) controller.close();
+    },
+  });
+};
+
+const APPEND_SIZE: Row[] = [
+  [
+    "4.1.4",
+    "a creation with more than max-append-size may be rejected, and MUST have Upload-Limit then",
+    async () => post("x", { ...COMPLETE, "Content-Length": LONG }),
+    { status: 413, complete: "?0", limit: LIMIT, headers: { Location: null } },
+  ],
+  [
+    "4.1.4",
+    "so may an append, and one of any length that ends nowhere",
+    async () => patch(await started("hel"), 3, "lo", { ...INCOMPLETE, "Content-Length": "9".repeat(30) }),
+    { status: 413, offset: "3", complete: "?0", limit: LIMIT_WITH_AGE },
+  ],
+  [
+    "4.1.4",
+    "so may one of unknown length, which then goes on from Upload-Offset",
+    async () => patch(await started("hel"), 3, zeros(LONG), COMPLETE),
+    { status: 413, complete: "?0", limit: LIMIT_WITH_AGE },
+  ],
+  [
+    "4.1.4",
+    "max-append-size itself is not too much",
+    async () => patch(await started("hel"), 3, zeros(LONG - 1), COMPLETE),
+    { status: 200, offset: String(LONG + 2), complete: "?1" },
+  ],
+];
+
 const CREATION: Row[] = [
   [
     "4.2.2",
@@ -291,6 +334,18 @@ const RETRIEVAL: Row[] = [
     "GET of a complete upload does so too",
     async () => send("GET", await finished()),
     { status: 200, offset: "5", complete: "?1", limit: LIMIT_WITH_AGE },
+  ],
+  [
+    "4.3.2",
+    "a rejected GET has the state too: a range beyond the file",
+    async () => send("GET", await finished(), { headers: { Range: "bytes=9-" } }),
+    { status: 416, offset: "5", complete: "?1", limit: LIMIT_WITH_AGE },
+  ],
+  [
+    "4.3.2",
+    "a rejected GET has the state too: a precondition",
+    async () => send("GET", await finished(), { headers: { "If-Match": '"x"' } }),
+    { status: 412, offset: "5", complete: "?1", limit: LIMIT_WITH_AGE },
   ],
   [
     "4.3.2",
@@ -436,6 +491,7 @@ const OTHERS: Row[] = [
 describe.each<[string, Row[]]>([
   ["§4.1 state", STATE],
   ["§4.1.4 limits", LIMITS],
+  ["§4.1.4 max-append-size", APPEND_SIZE],
   ["§4.2 creation", CREATION],
   ["§4.3 offset retrieval", RETRIEVAL],
   ["§4.4 append", APPEND],

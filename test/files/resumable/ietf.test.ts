@@ -353,11 +353,14 @@ describe("from version 7 on", () => {
     expect([response.status, response.headers.get("Upload-Draft-Interop-Version")]).toEqual([201, "10"]);
   });
 
-  test("a version that is newer than the latest is read as that, and the response says so", async () => {
-    const response = await create(99, false, "hel");
-    expect([response.status, ...progress(response)]).toEqual([201, "3", "?0"]);
-    expect(response.headers.get("Upload-Draft-Interop-Version")).toBe("10");
-  });
+  test.each([99, 10_000, 1_125_899_906_842_624])(
+    "%i, newer than the latest, is read as that, and the response says so",
+    async (version) => {
+      const response = await create(version, false, "hel");
+      expect([response.status, ...progress(response)]).toEqual([201, "3", "?0"]);
+      expect(response.headers.get("Upload-Draft-Interop-Version")).toBe("10");
+    },
+  );
 
   test("a request with Upload-Incomplete can only be of version 3", async () => {
     const response = await send("POST", "/uploads", { headers: { "Upload-Incomplete": "?1" } });

@@ -239,12 +239,28 @@ describe("a Content-Encoding", () => {
     expect((await append(path, { "Content-Encoding": "identity" })).status).toBeLessThan(300);
   });
 
+  test.each(NAMES)("is not all: nor may the bytes be in base64, in %s", async (name) => {
+    const { createWith, append } = PROTOCOLS[name];
+    const headers = { "Content-Transfer-Encoding": "base64" };
+    expect((await createWith(headers)).status).toBe(415);
+    const path = pathOf(await PROTOCOLS[name].create());
+    expect([(await append(path, headers)).status, await offsetOf(path)]).toEqual([415, "0"]);
+    expect((await append(path, { "Content-Transfer-Encoding": "binary" })).status).toBeLessThan(300);
+  });
+
   test.each(NAMES)("is not all: a Content-Range is rejected too, in %s", async (name) => {
     const { create, createWith, append } = PROTOCOLS[name];
     const headers = { "Content-Range": "bytes 0-4/10" };
     expect((await createWith(headers)).status).toBe(400);
     expect((await append(pathOf(await create()), headers)).status).toBe(400);
   });
+});
+
+test.each(NAMES)("a parameter of the media type of the bytes does not matter, in %s", async (name) => {
+  const { create, append } = PROTOCOLS[name];
+  const type = (name === "tus" ? TUS_TYPE : DRAFT_TYPE)["Content-Type"];
+  const headers = { "Content-Type": `${type.toUpperCase()} ; charset=utf-8` };
+  expect((await append(pathOf(await create()), headers)).status).toBeLessThan(300);
 });
 
 describe("a number", () => {
@@ -303,6 +319,7 @@ describe("Upload-Concat", () => {
     ["another path", (path) => path.replace("/uploads/", "/files/"), 400],
     ["a path below an upload", (path) => `${path}/x`, 400],
     ["a path that ends like one", (path) => `/x${path}`, 400],
+    ["another scheme", (path) => `ftp://localhost${path}`, 400],
     ["an id that is none", () => "/uploads/x", 400],
     ["one of no server", () => "http://", 400],
     ["one twice", (path) => `${path} ${path}`, 400],
@@ -366,6 +383,26 @@ describe("a protocol's field that comes twice", () => {
     expect((await postTus({ "Upload-Defer-Length": twice(1) })).status).toBe(400);
     const metadata = { "Upload-Metadata": twice("filename YS50eHQ=") };
     expect((await postTus({ "Upload-Length": 5, ...metadata })).status).toBe(400);
+  });
+});
+
+describe("a precondition", () => {
+  test("that does not hold stops DELETE of a finished upload; its file stays", async () => {
+    const path = await uploadTus("hello");
+    const etag = (await fileOf(path)).headers.get("ETag") ?? "";
+    for (const header of [{ "If-Match": '"x"' }, { "If-None-Match": etag }, { "If-None-Match": "*" }]) {
+      const response = await send("DELETE", path, { headers: { ...TUS, ...header } });
+      expect([header, response.status]).toEqual([header, 412]);
+    }
+    expect((await fileOf(path)).headers.get("ETag")).toBe(etag);
+    expect((await send("DELETE", path, { headers: { ...TUS, "If-Match": etag } })).status).toBe(204);
+  });
+
+  test("holds for an upload under way if it asks only for that", async () => {
+    const path = await createTus({ "Upload-Length": 5 });
+    const refused = await patchTus(path, 0, "he", { headers: { "If-Match": '"x"' } });
+    expect([refused.status, refused.headers.get("Upload-Offset")]).toEqual([412, "0"]);
+    expect((await patchTus(path, 0, "he", { headers: { "If-Match": "*" } })).status).toBe(204);
   });
 });
 

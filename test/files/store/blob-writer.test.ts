@@ -127,9 +127,9 @@ describe.each(["POST /upload-file", "PUT /files/a"])("%s", (route) => {
     },
   );
 
-  test("when the catalogue cannot reserve, the response is a 500 and nothing was written to R2", async () => {
+  test("when the catalogue cannot reserve, the response is a 503 and nothing was written to R2", async () => {
     const { variables } = changedCatalogue({ reserve: fails });
-    expect((await store(LARGE, variables)).status).toBe(500);
+    expect((await store(LARGE, variables)).status).toBe(503);
     expect(await whatIsLeft()).toEqual(NOTHING);
   });
 

@@ -96,6 +96,14 @@ describe("the digests of a request", () => {
     ["in the header of another server", { "x-checksum-sha256": createHash("sha256").digest("hex") }],
     ["in the header of S3", { "x-amz-checksum-crc32c": "AAAAAA==" }],
     ["in the header of Google Cloud Storage", { "x-goog-hash": `md5=${MD5}` }],
+    ["in the hexadecimal one of S3", { "x-amz-content-sha256": "UNSIGNED-PAYLOAD" }],
+    ["in that of Backblaze", { "x-bz-content-sha1": createHash("sha1").digest("hex") }],
+    ["in that of Azure", { "x-ms-blob-content-md5": MD5 }],
+    ["in a CRC of Azure", { "x-ms-content-crc64": "AAAAAAAAAAA=" }],
+    ["in that of ownCloud", { "oc-checksum": "MD5:0" }],
+    ["in one that somebody made up", { "x-content-sha256": SHA256 }],
+    ["in another", { "content-sha-512": SHA512 }],
+    ["in a third", { "x-file-hash": SHA256 }],
     ["in the trailer", { Trailer: "Content-Digest" }],
     ["in the trailer, among others", { Trailer: "expires, content-md5" }],
   ])("%s is malformed, and the problem names the header", (_name, headers) => {
@@ -103,6 +111,21 @@ describe("the digests of a request", () => {
     expect(kind).toBe("malformed");
     expect(detail).toContain(Object.keys(headers)[0]);
   });
+});
+
+test.each([
+  "want-content-digest",
+  "want-repr-digest",
+  "want-digest",
+  "x-amz-sdk-checksum-algorithm",
+  "x-amz-checksum-mode",
+  "x-hub-signature-256",
+  "x-shopify-hmac-sha256",
+  "x-request-id",
+  "x-sharding",
+  "cf-ray",
+])("%s is no digest", (name) => {
+  expect(read({ [name]: "x" })).toEqual([]);
 });
 
 test("Repr-Digest can be read on its own", () => {

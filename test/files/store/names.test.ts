@@ -125,20 +125,31 @@ test.each([
   ['attachment; filename="a, attachment; filename=b.txt"', "a, attachment; filename=b.txt"],
   ["attachment; filename=one, two.txt", "one, two.txt"],
   ["filename=a.txt", undefined],
+  ["", undefined],
+  ['attachment; filename=""', ""],
+  ['attachment; filename = "a.txt" ;', "a.txt"],
+  ["attachment;; filename=a.txt", "a.txt"],
+  ["attachment; filename*=\"UTF-8''%C3%A9.txt\"", "é.txt"],
+  ['foo; filename="a.txt"', "a.txt"],
 ])("Content-Disposition: %s names the file %j", (header, name) => {
   const headers = new Headers(header === undefined ? {} : { "Content-Disposition": header });
   expect(readFilename(headers)).toBe(name);
 });
 
 test.each([
+  ["attachment; filename*=UTF-8''%E9.txt", "cannot be decoded"],
+  ["attachment; filename*=windows-1252''%80.txt", "cannot be decoded"],
+  ['attachment; filename*0="a"; filename*1=".txt"', "in pieces"],
+  ['attachment; filename=""a.txt""', "cannot be read"],
+  ["attachment; filename=&quot;a&quot;.txt", "cannot be read"],
   ["attachment; filename=a.txt, attachment; filename=b.txt", "twice"],
   ["attachment, attachment; filename=b.txt", "twice"],
   ["inline; filename=a.txt, ATTACHMENT", "twice"],
   ["attachment; filename=a.txt; filename=b.txt", "twice"],
   ["attachment; filename*=UTF-8''a; FileName*=UTF-8''b", "twice"],
-  ['attachment; filename="a.txt', "quotes that are not closed"],
-  ['attachment; filename="a\\"', "quotes that are not closed"],
-  ['attachment; filename=a".txt', "quotes that are not closed"],
+  ['attachment; filename="a.txt', "quotes are not closed"],
+  ['attachment; filename="a\\"', "quotes are not closed"],
+  ['attachment; filename=a".txt', "quotes are not closed"],
   ['attachment; filename="caf\ufffd.txt"', "not UTF-8"],
 ])("Content-Disposition: %s is malformed", (header, reason) => {
   expect(() => readFilename(new Headers({ "Content-Disposition": header }))).toThrow(reason);

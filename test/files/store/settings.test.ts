@@ -1,16 +1,16 @@
 import { env } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { MAX_LENGTH, MAX_UNKNOWN_LENGTH } from "../../../src/files/store/parts.ts";
-import { readFileSettings } from "../../../src/files/store/settings.ts";
+import { readFileSettings, readLinkKeys } from "../../../src/files/store/settings.ts";
+import { captureLogs } from "../../support/call.ts";
 
 const read = (variables: object) => readFileSettings({ ...env, ...variables });
 const KEY = "0123456789abcdef0123456789abcdef";
 
-test("without keys, links cannot be signed; the limit holds for files of known and unknown length", () => {
+test("the limit holds for files of known and unknown length", () => {
   expect(read({ MAX_FILE_BYTES: 50_000_000_000, LINK_KEYS: undefined })).toEqual({
     maxBytes: 50_000_000_000,
     maxUnknownBytes: 50_000_000_000,
-    linkKeys: [],
   });
 });
 
@@ -40,13 +40,19 @@ describe("LINK_KEYS", () => {
     [`${KEY}1 ${KEY}2`, [`${KEY}1`, `${KEY}2`]],
     [` ${KEY}1\n${KEY}2 `, [`${KEY}1`, `${KEY}2`]],
   ])("%j is %j", (LINK_KEYS, linkKeys) => {
-    expect(read({ LINK_KEYS }).linkKeys).toEqual(linkKeys);
+    expect(readLinkKeys({ ...env, LINK_KEYS } as Env)).toEqual(linkKeys);
   });
 
-  test.each([KEY.slice(1), `${KEY} short`])(
-    "%j is rejected, and the message does not show it",
-    (LINK_KEYS) => {
-      expect(() => read({ LINK_KEYS })).toThrow(/LINK_KEYS(?!.*(?:short$|0123))/s);
+  test.each([KEY.slice(1), `${KEY}\n${KEY} short`])(
+    "%j closes links, and neither the problem nor the log shows it",
+    async (LINK_KEYS) => {
+      const { lines } = await captureLogs(async () =>
+        expect(() => readLinkKeys({ ...env, LINK_KEYS } as Env)).toThrow(
+          "The secret LINK_KEYS is missing or wrong",
+        ),
+      );
+      expect(lines).toMatchObject([{ level: "error", secret: "LINK_KEYS" }]);
+      expect(lines[0]?.why).toMatch(/LINK_KEYS\.\d: each key needs(?!.*(?:short$|0123))/s);
     },
   );
 });

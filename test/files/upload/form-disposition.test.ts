@@ -29,6 +29,11 @@ describe("the Content-Disposition of a part of a form", () => {
     [`form-data; name="a"; filename*=utf-8'en'%e2%82%ac.txt; filename="e.txt"`, "a", "€.txt"],
     [`form-data; name="a"; filename="e.txt"; filename*=UTF-8''%ff`, "a", "e.txt"],
     [`form-data; name="a"; filename*=utf-16''x`, "a", ""],
+    // Blanks around `=` and empty parameters, which RFC 2616 §2.1 and RFC 9110 §5.6.6 allow.
+    ['form-data; name = "a"; filename= "b.txt"', "a", "b.txt"],
+    ["form-data ; name\t= a ; filename =b.txt", "a", "b.txt"],
+    ['form-data;; name="a"; ; filename="b.txt";;', "a", "b.txt"],
+    [`form-data; name="a"; filename*="UTF-8''%e2%82%ac.txt"`, "a", "€.txt"],
   ])("%s", (text, name, filename) => {
     expect(parseFormDisposition(text)).toEqual({ name, filename });
   });
@@ -46,6 +51,9 @@ describe("the Content-Disposition of a part of a form", () => {
     ['form-data; name="a"; filename="b\\"; "c"', "cannot be read"],
     ['form-data; name="a"; name="b"', "has name twice"],
     ['form-data; name="a"; filename="b"; FILENAME="c"', "has FILENAME twice"],
+    // RFC 2231: else the file would be taken for a field.
+    ['form-data; name="a"; filename*0="b"; filename*1=".txt"', "in pieces"],
+    ["form-data; name=\"a\"; FileName*0*=UTF-8''b", "in pieces"],
   ])("%s is rejected", (text, fault) => {
     expect(() => parseFormDisposition(text)).toThrow(fault);
   });

@@ -3,7 +3,7 @@ import { reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
 import { isText } from "../../../src/files/upload/form-text.ts";
 import { fetchText, postForm } from "../../support/files.ts";
-import { filePart, formBody, type Part } from "../../support/form.ts";
+import { FORM_TYPE, filePart, formBody, type Part } from "../../support/form.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { NOTHING, whatIsLeft } from "../../support/stored.ts";
 
@@ -48,6 +48,14 @@ describe("a field is read", () => {
     ["in GBK", [field("\xc4\xe3", "text/plain; charset=gbk")], "你"],
     ["in KOI8-R", [field("\xc4\xc1", "text/plain; charset=koi8-r")], "да"],
     ["in UTF-16", [field(utf16("é€"), "text/plain; charset=utf-16le")], "é€"],
+    ["in UTF-16 with a byte order mark", [field(utf16("\ufeffé"), "text/plain; charset=utf-16")], "é"],
+    ["in UTF-16 the other way round", [field("\xfe\xff\x00\xe9", "text/plain; charset=UTF-16")], "é"],
+    ["in UTF-16 by another name", [field("\xfe\xff\x00\xe9", 'text/plain; charset="unicode"')], "é"],
+    ["in UTF-16 that is short", [field("", "text/plain; charset=utf-16")], ""],
+    ["in US-ASCII", [field("x", "text/plain; charset=us-ascii")], "x"],
+    // Clients that say so for all their text.
+    ["as UTF-8 if it is no US-ASCII after all", [field(utf8("é"), "text/plain; charset=US-ASCII")], "é"],
+    ["as if it had no type if that is empty", [field(utf8("é"), "")], "é"],
     ["in the charset of the form", [charset("ISO-8859-1"), field("caf\xe9")], "café"],
     ["in the charset of the form, which comes last", [field("caf\xe9"), charset("windows-1252")], "café"],
     [
@@ -86,6 +94,8 @@ describe("a field is rejected that", () => {
       400,
       "not in shift_jis",
     ],
+    ["is neither US-ASCII nor UTF-8", [field("\xe9", "text/plain; charset=us-ascii")], 400, "not in utf-8"],
+    ["is half of UTF-16", [field("\xfe\xff\x00", "text/plain; charset=utf-16")], 400, "not in utf-16be"],
     ["is in a charset that nobody knows", [field("x", "text/plain; charset=ebcdic-1")], 415, '"ebcdic-1"'],
     ["is in a form of such a charset", [charset("x-unknown"), field("x")], 415, '"x-unknown"'],
     ["is in a form that says UTF-16", [charset("utf-16"), field("x")], 415, '"utf-16"'],
@@ -103,6 +113,45 @@ describe("a field is rejected that", () => {
     const got = await valueOf(...parts, filePart("kept?"));
     expect(got).toMatch(new RegExp(`^${status} `));
     expect(got).toContain(detail);
+  });
+});
+
+describe("the charset of the request's Content-Type", () => {
+  const sendIn = async (type: string, parts: Part[]) => {
+    const headers = { "Content-Type": `${FORM_TYPE}; ${type}` };
+    const { status, body } = await postForm("/files", Buffer.from(formBody(parts), "latin1"), { headers });
+    return [status, body.fields ?? body.detail];
+  };
+  const fields = (value: string) => expect.arrayContaining([{ name: "a", value }]);
+
+  test.each<[string, Part[], string]>([
+    ["charset=iso-8859-1", [field("caf\xe9")], "café"],
+    ['Charset="Shift_JIS"', [field("\x83\x5c")], "ソ"],
+    // Its bytes would be UTF-8 too.
+    ["charset=iso-2022-jp", [field("\x1b$BF|\x1b(B")], "日"],
+    ["charset=utf-8", [field(utf8("é"))], "é"],
+    ["charset=", [field(utf8("é"))], "é"],
+    ["charset=iso-8859-1", [field(utf8("é"), "text/plain; charset=utf-8")], "é"],
+    ["charset=iso-8859-1", [charset("latin1"), field("\xe9")], "é"],
+  ])("%s is that of its text, unless a field says another", async (type, parts, value) => {
+    expect(await sendIn(type, parts)).toEqual([201, fields(value)]);
+  });
+
+  test("is that of its names too, from the first one on", async () => {
+    expect(await sendIn("charset=iso-8859-1", [{ disposition: 'name="\xe9"', body: "x" }])).toEqual([
+      201,
+      [{ name: "é", value: "x" }],
+    ]);
+  });
+
+  test.each<[string, Part[], number, string]>([
+    ["charset=nonsense", [field("x")], 415, '"nonsense"'],
+    ["charset=utf-16", [field("x")], 415, '"utf-16"'],
+    ["charset=utf-8", [charset("latin1"), field("x")], 400, "two charsets"],
+    ["charset=shift_jis", [field("\x83")], 400, "not in shift_jis"],
+  ])("%s is rejected if it is not known, or not the only one", async (type, parts, status, detail) => {
+    expect(await sendIn(type, parts)).toEqual([status, expect.stringContaining(detail)]);
+    expect(await whatIsLeft()).toEqual(NOTHING);
   });
 });
 

@@ -227,7 +227,7 @@ describe("a form whose files cannot all be made visible", () => {
         throw new Error("away");
       },
     });
-    expect((await postForm("/files", form, { variables })).status).toBe(500);
+    expect((await postForm("/files", form, { variables })).status).toBe(503);
     expect(commits).toBeGreaterThan(1);
     expect((await catalogueRows()).files).toEqual([]);
   });
@@ -242,7 +242,7 @@ describe("a form whose files cannot all be made visible", () => {
       remove: away,
       discard: away,
     });
-    expect((await postForm("/files", formBody([filePart("one")]), { variables })).status).toBe(500);
+    expect((await postForm("/files", formBody([filePart("one")]), { variables })).status).toBe(503);
     const { files } = await catalogueRows();
     const keys = await objectKeys();
     expect(files.map(({ blob }) => blob).filter((blob) => !keys.includes(blob))).toEqual([]);

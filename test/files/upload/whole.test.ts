@@ -87,6 +87,24 @@ test.each(["gzip", "br", "identity, gzip"])(
   },
 );
 
+test.each(["base64", "Quoted-Printable", "x-uuencode"])(
+  "bytes in %s, by the header of the request, are not stored, by PUT or in a form",
+  async (encoding) => {
+    for (const send of [put, post]) {
+      const { status, body } = await send({ "Content-Transfer-Encoding": encoding });
+      expect([status, body.detail]).toEqual([
+        415,
+        expect.stringContaining("without Content-Transfer-Encoding"),
+      ]);
+    }
+    expect(await whatIsLeft()).toEqual(NOTHING);
+    for (const same of ["binary", "8BIT", "7bit", ""]) {
+      for (const send of [put, post])
+        expect((await send({ "Content-Transfer-Encoding": same })).status).toBeLessThan(300);
+    }
+  },
+);
+
 describe("a digest", () => {
   test.each<[string, (bytes: string) => Record<string, string>]>([
     ["Content-Digest", (bytes) => ({ "Content-Digest": field("sha256", "sha-256", bytes) })],

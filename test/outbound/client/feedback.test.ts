@@ -18,7 +18,11 @@ describe("what counts", () => {
     [502, "failed"],
     [503, "failed"],
     [504, "failed"],
-    [505, "failed"],
+    [505, "ok"],
+    [507, "failed"],
+    [508, "ok"],
+    [510, "ok"],
+    [511, "failed"],
     [599, "failed"],
   ])("%i is %s", (status, outcome) => {
     expect(feedbackOn(status, undefined)).toEqual({ outcome });

@@ -208,6 +208,7 @@ test.each([
   ["http://localhost:8787/fetch/demo/a/../b", "/a/../b"],
   ["http://localhost/fetch/demo/%2e%2e/x", "/%2e%2e/x"],
   ["http://localhost/fetch/%64emo//a", "//a"],
+  ["http://localhost/%66etch/demo/a", "/a"],
   ["https://example.com/fetch/demo/fetch/demo/x", "/fetch/demo/x"],
   ["http://localhost/fetch/demo/", "/"],
   ["http://localhost/fetch/demo/a/", "/a/"],

@@ -10,7 +10,11 @@ import { resetUpstream, upstream } from "../../support/scripted-upstream.ts";
 import { taskContext } from "../../support/task-context.ts";
 import { IDLE, loadOf } from "../../support/upstreams.ts";
 
-const UPGRADE = { Upgrade: "websocket" };
+const UPGRADE = {
+  Upgrade: "websocket",
+  "Sec-WebSocket-Version": "13",
+  "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+};
 
 /** The request that opened the latest socket, and how the upstream saw that one close. */
 let seen: Request | undefined;
@@ -149,6 +153,19 @@ describe("the handshake", () => {
     expect(upstream.order).toEqual([]);
   });
 
+  test.each<[string, number, Record<string, string>]>([
+    ["without a version", 426, { "Sec-WebSocket-Version": "" }],
+    ["of two versions", 426, { "Sec-WebSocket-Version": "13, 8" }],
+    ["without a key", 400, { "Sec-WebSocket-Key": "" }],
+    ["with a short key", 400, { "Sec-WebSocket-Key": "dGhlIHNhbXBs" }],
+    ["with a key that is not base64", 400, { "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZ!==" }],
+    ["beside another protocol", 400, { Upgrade: "h2c, websocket" }],
+  ])("%s is a %i, and takes no permit", async (_name, status, headers) => {
+    const response = await callForJson("/fetch/socket/live", { headers: { ...UPGRADE, ...headers } });
+    expect(response.status).toBe(status);
+    expect(upstream.order).toEqual([]);
+  });
+
   test("that the upstream refuses is passed on, and its permit is free", async () => {
     resetUpstream(() => Response.json({ why: "no" }, { status: 403 }));
     const { status, body } = await callForJson("/fetch/socket/live", { headers: UPGRADE });
@@ -173,7 +190,8 @@ describe("the handshake", () => {
   });
 
   test("can be made from code", async () => {
-    const response = await fetchUpstream(taskContext(), "socket", "/live", { headers: UPGRADE });
+    const headers = { Upgrade: "websocket" };
+    const response = await fetchUpstream(taskContext(), "socket", "/live", { headers });
     expect([response.status, response.webSocket !== null]).toEqual([101, true]);
     response.webSocket?.accept();
     response.webSocket?.close();

@@ -149,6 +149,7 @@ test("its state is a new object if and only if something in it has changed", () 
   const breaker = after("xxxxxxxxx");
   const closed = breaker.state;
   breaker.onGrant("a");
+  breaker.onEnd("a", undefined, 0);
   expect(breaker.state).toBe(closed);
   breaker.onEnd("a", true, 0);
   const open = breaker.state;
@@ -157,6 +158,53 @@ test("its state is a new object if and only if something in it has changed", () 
   expect(breaker.state).toEqual({ ...open, probe: "probe" });
   breaker.onEnd("probe", true, 2000);
   expect(breaker.state).not.toBe(open);
+});
+
+describe("an idle object forgets everything but its state", () => {
+  /** A breaker that is restarted after each of these calls. */
+  function withRestarts(calls: string): Breaker {
+    let breaker = new Breaker();
+    for (const [n, call] of calls.split("").entries()) {
+      breaker = new Breaker(JSON.parse(JSON.stringify(breaker.state)));
+      breaker.onEnd(`call-${n}`, call === "?" ? undefined : call === "x", 0);
+    }
+    return breaker;
+  }
+
+  test.each([
+    ["xxxxxxxxx", "closed"],
+    ["xxxxxxxxxx", "open"],
+    ["xxxxx.....", "open"],
+    ["x.?x.x?.x.x.", "open"],
+    ["x...x...x...x...x...", "closed"],
+    [`${".".repeat(100)}xxxxxxxxx`, "closed"],
+    [`xxxx${".".repeat(16)}xxxxx`, "closed"],
+  ])("with a restart after each call, %s: %s", (calls, phase) => {
+    expect(withRestarts(calls).phaseAt(1)).toBe(phase);
+  });
+
+  test("calls that succeed change nothing in it, unless a failure is among the latest twenty", () => {
+    const breaker = after(".".repeat(30));
+    const healthy = breaker.state;
+    breaker.onEnd("a", false, 0);
+    expect(breaker.state).toBe(healthy);
+    breaker.onEnd("b", true, 0);
+    expect(breaker.state.failures?.filter(Boolean)).toHaveLength(1);
+    for (let n = 0; n < 19; n++) breaker.onEnd(`later-${n}`, false, 0);
+    expect(breaker.state.failures).toHaveLength(20);
+    breaker.onEnd("last", false, 0);
+    const recovered = breaker.state;
+    expect(recovered.failures).toEqual([]);
+    breaker.onEnd("more", false, 0);
+    expect(breaker.state).toBe(recovered);
+  });
+
+  test("a restart alone changes nothing in it, nor in one that an earlier version has written", () => {
+    const state = { isOpen: false, reopensAtMs: 0, openForMs: 0, probe: null };
+    const restarted = new Breaker(state);
+    restarted.onEnd("a", false, 0);
+    expect(restarted.state).toBe(state);
+  });
 });
 
 test("a probe whose permit is still held survives a restart: there is no second one", () => {

@@ -9,7 +9,7 @@ import type {
 } from "../../../src/outbound/semaphore/permit-types.ts";
 import { Permits } from "../../../src/outbound/semaphore/permits.ts";
 import type { Priority, QueueShare } from "../../../src/outbound/semaphore/wait-queue.ts";
-import type { Settings } from "../../../src/outbound/upstreams.ts";
+import type { Settings } from "../../../src/outbound/settings.ts";
 
 const SETTINGS: Settings = {
   concurrency: 2,

@@ -2,7 +2,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { dueAfterCall, rateAllowsAt } from "../../../src/outbound/semaphore/rate.ts";
-import type { Rate } from "../../../src/outbound/upstreams.ts";
+import type { Rate } from "../../../src/outbound/settings.ts";
 
 const EPSILON = 1e-6;
 const rates = fc.record({

@@ -32,6 +32,17 @@ test("many calls save up no more than the reserve", () => {
   expect(spendAll(budget)).toBe(10);
 });
 
+test("what is kept over a restart is what there was when a call last ended, or a retry was paid for", () => {
+  const budget = new RetryBudget();
+  budget.spend();
+  budget.earn();
+  expect(budget.kept).toBe(90);
+  budget.keep();
+  expect(budget.kept).toBe(91);
+  const restarted = new RetryBudget(budget.kept);
+  expect([restarted.left, spendAll(restarted)]).toEqual([9, 9]);
+});
+
 test("when every call fails and wants a retry, exactly a tenth of the calls gets one", () => {
   const budget = new RetryBudget();
   spendAll(budget);

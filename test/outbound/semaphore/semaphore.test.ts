@@ -1,7 +1,9 @@
 /** The Durable Object around the rules: tickets, waits, and what survives a restart. */
-import { abortAllDurableObjects, env, reset } from "cloudflare:test";
-import { beforeEach, describe, expect, test, vi } from "vitest";
+import { abortAllDurableObjects, env, evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { Feedback } from "../../../src/outbound/semaphore/permit-types.ts";
 import { captureLogs } from "../../support/call.ts";
+import { platform } from "../../support/platform/platform.ts";
 import { acquireFrom } from "../../support/upstreams.ts";
 
 const LEASE_MS = 60_000;
@@ -139,5 +141,73 @@ describe("a restart", () => {
     const second = await acquire("b");
     if (first.is !== "granted" || second.is !== "granted") throw new Error("not granted");
     expect(second.lease.fence).toBeGreaterThan(first.lease.fence);
+  });
+});
+
+describe("an object that is evicted after each call, since the next comes 15 seconds later,", () => {
+  let calls = 0;
+  // The reset before each test empties objects that are in memory only.
+  afterEach(async () => void (await single().status()));
+  const callAndEvict = async (feedback: Feedback) => {
+    const leaseId = `call-${calls++}`;
+    const request = {
+      leaseId,
+      holder: "",
+      priority: "interactive",
+      leaseMs: LEASE_MS,
+      isRetry: false,
+    } as const;
+    const acquired = await single().acquire(request);
+    const { is } = acquired;
+    const mayRetry = is === "granted" && (await single().release(leaseId, feedback));
+    acquired[Symbol.dispose](); // an object that is referred to is not evicted
+    await evictDurableObject(single());
+    return { is, mayRetry };
+  };
+
+  test("trips when the upstream always fails", async () => {
+    for (let call = 0; call < 10; call++)
+      expect((await callAndEvict({ outcome: "failed" })).is).toBe("granted");
+    expect((await single().status()).breaker).toBe("open");
+    expect((await callAndEvict({ outcome: "failed" })).is).toBe("refused");
+  });
+
+  test("trips when half of the latest calls fail, and not when fewer do", async () => {
+    for (let call = 0; call < 11; call++) await callAndEvict({ outcome: call % 3 === 0 ? "failed" : "ok" });
+    expect((await single().status()).breaker).toBe("closed");
+    for (let call = 0; call < 3; call++) await callAndEvict({ outcome: "failed" });
+    expect((await single().status()).breaker).toBe("open");
+  });
+
+  test("allows one retry for ten calls, after the reserve of ten", async () => {
+    const retries = [];
+    for (let call = 0; call < 22; call++)
+      retries.push((await callAndEvict({ outcome: "unknown", wantsRetry: true })).mayRetry);
+    expect(retries.filter(Boolean)).toHaveLength(12);
+  });
+
+  test("writes nothing but the lease while the upstream is healthy, and one row more while it is not", async () => {
+    const rowsOf = async (outcome: Feedback["outcome"]) =>
+      (await platform.measure(async () => callAndEvict({ outcome }))).rowsWritten;
+    await rowsOf("ok"); // its first call writes the state
+    const healthy = await rowsOf("ok");
+    expect(await rowsOf("ok")).toBe(healthy);
+    expect(await rowsOf("failed")).toBe(healthy + 1);
+    expect(await rowsOf("ok")).toBe(healthy + 1);
+  });
+
+  test("goes on from the state of a version that kept less", async () => {
+    await callAndEvict({ outcome: "ok" });
+    await runInDurableObject(single(), (_, { storage }) => {
+      const state = JSON.stringify({
+        throttle: { pausedUntilMs: 0, rampFromMs: 0, adaptiveLimit: 1 },
+        breaker: { isOpen: false, reopensAtMs: 0, openForMs: 0, probe: null },
+        dueAtMs: 0,
+      });
+      storage.sql.exec("UPDATE note SET json = ? WHERE name = 'permits'", state);
+    });
+    await evictDurableObject(single());
+    for (let call = 0; call < 10; call++) await callAndEvict({ outcome: "failed", wantsRetry: true });
+    expect((await single().status()).breaker).toBe("open");
   });
 });

@@ -1,6 +1,6 @@
 /** Subscribers of an upstream get the whole status at once, and again after each change. */
 import { env, reset } from "cloudflare:test";
-import { beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Subscribers } from "../../../src/outbound/semaphore/subscribers.ts";
 import { callForJson, callWorker } from "../../support/call.ts";
 import { EventReader } from "../../support/events.ts";
@@ -158,5 +158,43 @@ describe("GET /upstreams/{name}/events", () => {
 
   test("of an upstream that does not exist is a 404", async () => {
     expect((await callForJson("/upstreams/nobody/events")).status).toBe(404);
+  });
+});
+
+describe("streams of an upstream that nobody calls end, since they would keep its semaphore awake", () => {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ["Date", "setInterval", "clearInterval", "setTimeout", "clearTimeout"] });
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  /** Reads a stream to its end. Returns its text, and after how many seconds it ended. */
+  async function readToEnd(subscribers: Subscribers): Promise<{ text: string; endedAfterS: number }> {
+    const beganAtMs = Date.now();
+    const read = async () => {
+      const text = await new Response(streamOf(subscribers)).text();
+      return { text, endedAfterS: (Date.now() - beganAtMs) / 1_000 };
+    };
+    const reading = read();
+    for (let n = 0; n < 400; n++) await vi.advanceTimersByTimeAsync(1_000);
+    return reading;
+  }
+
+  test("five minutes after the last change, and their readers come back a minute later", async () => {
+    const subscribers = new Subscribers(() => ({}));
+    subscribers.notify();
+    const { text, endedAfterS } = await readToEnd(subscribers);
+    expect(endedAfterS).toBeGreaterThanOrEqual(300);
+    expect(endedAfterS).toBeLessThan(310);
+    expect(text.endsWith("retry: 60000\n\n")).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("soon, if there has been no change for so long before", async () => {
+    const { text, endedAfterS } = await readToEnd(new Subscribers(() => ({ n: 7 })));
+    expect(endedAfterS).toBeLessThan(20);
+    expect(text).toContain('data: {"n":7}');
+    expect(vi.getTimerCount()).toBe(0);
   });
 });

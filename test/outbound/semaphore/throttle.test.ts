@@ -136,6 +136,18 @@ describe("the adaptive limit", () => {
     expect(new Throttle(100, structuredClone(throttle.state)).adaptiveLimit).toBe(70);
   });
 
+  test("survives a restart as it has risen since, by whole calls", () => {
+    const throttle = new Throttle(100);
+    throttle.decrease(NOW_MS - 1, NOW_MS);
+    const states = new Set([throttle.state]);
+    for (let rounds = 0; rounds < 5; rounds++) {
+      round(throttle);
+      states.add(throttle.state);
+      expect(new Throttle(100, structuredClone(throttle.state)).adaptiveLimit).toBe(throttle.adaptiveLimit);
+    }
+    expect(states.size).toBeLessThanOrEqual(6);
+  });
+
   test("is never below one nor above the hard limit", () => {
     const step = fc.oneof(
       fc.record({ do: fc.constant("increase" as const), inFlight: fc.nat({ max: 60 }) }),

@@ -152,15 +152,11 @@ describe("an invalid submission: every error is named, and nothing is stored", (
 });
 
 describe("the tasks of a submission", () => {
-  const make = (submission: unknown, nowMs = 1_000_000) =>
-    createTasks(
-      checkSubmission(parse(submission), () => undefined),
-      "s2",
-      nowMs,
-    );
+  const make = async (submission: unknown, nowMs = 1_000_000) =>
+    createTasks(await checkSubmission(parse(submission), () => undefined), "s2", nowMs);
 
-  test("have its values, and an id of their own", () => {
-    const [first, second] = make([
+  test("have its values, and an id of their own", async () => {
+    const [first, second] = await make([
       { type: "submission_any", input: { a: 1 }, priority: 3, delay: 1.0001 },
       { type: "submission_long", callback_url: "https://app.example.com/" },
     ]);
@@ -182,8 +178,8 @@ describe("the tasks of a submission", () => {
     expect(first?.id).not.toBe(second?.id);
   });
 
-  test("are on the given shard, unless their type has its own", () => {
-    const [open, capped] = make([{ type: "submission_any" }, { type: "submission_capped" }]);
+  test("are on the given shard, unless their type has its own", async () => {
+    const [open, capped] = await make([{ type: "submission_any" }, { type: "submission_capped" }]);
     expect([shardOf(String(open?.id)), shardOf(String(capped?.id))]).toEqual([
       "s2",
       shardOfName("submission_capped"),
@@ -191,9 +187,9 @@ describe("the tasks of a submission", () => {
     expect(SHARDS).toContain(shardOfName("submission_capped"));
   });
 
-  test("wait for their time, with its offset taken into account", () => {
+  test("wait for their time, with its offset taken into account", async () => {
     vi.useFakeTimers({ toFake: ["Date"], now: Date.parse("2030-01-01T00:00:00Z") });
-    const [task] = make({ type: "submission_any", run_at: "2030-06-01T12:00:00-05:30" });
+    const [task] = await make({ type: "submission_any", run_at: "2030-06-01T12:00:00-05:30" });
     vi.useRealTimers();
     expect(task?.runAtMs).toBe(Date.parse("2030-06-01T17:30:00Z"));
   });

@@ -1,6 +1,6 @@
 /** The alarm of an object: never later than the work that it is set for. */
-import { runInDurableObject } from "cloudflare:test";
-import { describe, expect, test } from "vitest";
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
+import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { Alarm } from "../../../src/tasks/ledger/alarm.ts";
 import { LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
@@ -27,7 +27,7 @@ const task = (id: string, more = {}) => newTask("alarm", id, more);
 /** An alarm in an object that has none yet, and the time it is set to. */
 const withAlarm = async (action: (alarm: Alarm, set: () => Promise<number | null>) => Promise<void>) =>
   runInDurableObject(ledgerCalled(newLedgerName()), async (_object, state) =>
-    action(new Alarm(state), async () => state.storage.getAlarm()),
+    action(new Alarm(state, { ensure: () => {} }), async () => state.storage.getAlarm()),
   );
 
 describe("an alarm", () => {
@@ -111,5 +111,43 @@ test("if a task's end is rolled back because its callback cannot be written, an 
     expect(await inside.storage.getAlarm()).toBeLessThanOrEqual(T0 + 60_000);
     inside.object.submit([task("b")]);
     expect(await inside.storage.getAlarm()).toBe(T0);
+  });
+});
+
+describe("an alarm costs a row, so it is not set anew", () => {
+  /** How often the alarm of any object is set meanwhile. */
+  async function countSets(storage: DurableObjectStorage, action: () => Promise<unknown>): Promise<number> {
+    const setAlarm = vi.spyOn(Object.getPrototypeOf(storage) as DurableObjectStorage, "setAlarm");
+    try {
+      await action();
+      return setAlarm.mock.calls.length;
+    } finally {
+      setAlarm.mockRestore();
+    }
+  }
+
+  test("by the watchdog, unless it is missing, too late, or was lost", async () => {
+    await inLedger(newLedgerName(), async ({ object, storage }) => {
+      object.submit([task("a", { runAtMs: T0 + 60_000 })]);
+      const rearm = async () => countSets(storage, async () => object.rearm());
+      expect([await rearm(), await rearm()]).toEqual([0, 0]);
+      for (const wrong of [null, T0 + 60_001, T0 - 5_001]) {
+        await (wrong === null ? storage.deleteAlarm() : storage.setAlarm(wrong));
+        expect([await rearm(), await storage.getAlarm(), await rearm()]).toEqual([1, T0 + 60_000, 0]);
+      }
+    });
+  });
+
+  test("by an object that starts", async () => {
+    const name = newLedgerName();
+    await inLedger(name, ({ object }) => object.submit([task("a", { runAtMs: T0 + 60_000 })]));
+    const sets = await inLedger(newLedgerName(), async ({ storage }) =>
+      countSets(storage, async () => {
+        await evictDurableObject(ledgerCalled(name));
+        await ledgerCalled(name).getTask("a");
+      }),
+    );
+    expect(sets).toBe(0);
+    await inLedger(name, async ({ storage }) => expect(await storage.getAlarm()).toBe(T0 + 60_000));
   });
 });

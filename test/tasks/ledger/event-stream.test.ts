@@ -89,6 +89,7 @@ test("events that are added during the reading follow, and the stream ends after
 
 test("a wake-up without an event sends nothing; a comment breaks a long silence", async () => {
   const script = new Script();
+  script.add(1);
   const text = textOf(streamOf(script, 0));
   const untilItWaits = async (times: number) => vi.waitFor(() => expect(script.waits).toBe(times));
   await untilItWaits(1);
@@ -104,8 +105,9 @@ test("a wake-up without an event sends nothing; a comment breaks a long silence"
   script.end();
   expect((await text).split("\n\n").map((block) => block.split("\n")[0])).toEqual([
     "retry: 1000",
-    ": still here",
     "id: 1",
+    ": still here",
+    "id: 2",
     "",
   ]);
 });
@@ -203,5 +205,37 @@ describe("waiting in the ledger", () => {
       expect(await object.wait("a", 0)).toMatchObject({ status: "scheduled" });
       expect(await object.wait("a", 20)).toMatchObject({ status: "scheduled" });
     });
+  });
+});
+
+describe("a stream on which nothing happens ends, since it would keep the ledger awake", () => {
+  /** Reads a stream while 15 s pass at each wait. Returns its text, and after how many seconds it ended. */
+  async function readIdle(after: number, events: number, addAfterS = Number.POSITIVE_INFINITY) {
+    const script = new Script();
+    script.add(events);
+    const beganAtMs = Date.now();
+    script.changed = async () => {
+      pass(15_000);
+      if (Date.now() - beganAtMs === addAfterS * 1_000) script.add(1);
+    };
+    const text = await textOf(streamOf(script, after));
+    return { text, endedAfterS: (Date.now() - beganAtMs) / 1_000 };
+  }
+
+  test("after five minutes, and its reader comes back a minute later", async () => {
+    const { text, endedAfterS } = await readIdle(0, 2);
+    expect([idsIn(text), endedAfterS]).toEqual([[1, 2], 300]);
+    expect(text.split("\n\n").slice(-2)).toEqual(["retry: 60000", ""]);
+  });
+
+  test("counted from the last event", async () => {
+    const { text, endedAfterS } = await readIdle(0, 2, 240);
+    expect([idsIn(text), endedAfterS]).toEqual([[1, 2, 3], 540]);
+  });
+
+  test("soon, if its reader has reconnected and found nothing new", async () => {
+    const { text, endedAfterS } = await readIdle(2, 2);
+    expect([idsIn(text), endedAfterS]).toEqual([[], 15]);
+    expect(text.split("\n\n").slice(-2)).toEqual(["retry: 60000", ""]);
   });
 });

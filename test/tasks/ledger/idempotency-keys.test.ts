@@ -12,11 +12,13 @@ beforeEach(() => {
 });
 
 /** A ledger in which the request `one` has reserved the key `k` for the task `a`. */
-const withKey = async (action: (reserve: (print: string, id: string) => unknown, inside: Inside) => void) =>
-  inLedger(name, (inside) => {
+const withKey = async (
+  action: (reserve: (print: string, id: string) => unknown, inside: Inside) => void | Promise<void>,
+) =>
+  inLedger(name, async (inside) => {
     const reserve = (print: string, id: string) => inside.object.reserveKey("k", print, [id]);
     expect(reserve("one", "a")).toEqual({ is: "reserved", taskIds: ["a"] });
-    action(reserve, inside);
+    await action(reserve, inside);
   });
 
 describe("the same request again", () => {
@@ -112,7 +114,7 @@ test("each new key removes two expired ones, the oldest first, and no other", as
 });
 
 test("keys are removed after a day, and not before", async () => {
-  await withKey((_reserve, { object, storage }) => {
+  await withKey(async (_reserve, { object, storage }) => {
     pass(KEY_TTL_MS - 1);
     object.reserveKey("young", "one", ["b"]);
     const kept = () =>
@@ -120,10 +122,10 @@ test("keys are removed after a day, and not before", async () => {
         .exec("SELECT key FROM key ORDER BY key")
         .toArray()
         .map(({ key }) => key);
-    object.rearm();
+    await object.rearm();
     expect(kept()).toEqual(["k", "young"]);
     pass(1);
-    object.rearm();
+    await object.rearm();
     expect(kept()).toEqual(["young"]);
   });
 });

@@ -10,6 +10,7 @@ import {
   newLedgerName,
   newTask,
   pass,
+  SUCCESS,
   T0,
   useClock,
 } from "../../support/ledgers.ts";
@@ -64,5 +65,26 @@ test("expired tasks, however old, hold up none that must run", async () => {
     inside.alarm();
     expect(counted(inside)).toEqual({ cancelled: 350, scheduled: 0, queued: 250 });
     expect(await inside.storage.getAlarm()).toBe(Date.now());
+  });
+});
+
+test("a task with a long history is removed over several alarms, and has a history without a gap until then", async () => {
+  await inLedger(newLedgerName(), async (inside) => {
+    inside.object.submit([newTask("ledger-backlog", "long", { lane: "fast" })]);
+    const claim = { taskId: "long", token: 1 };
+    for (let n = 0; n < 500; n++) inside.object.step(claim, `step ${n}`, "1");
+    for (let n = 0; n < 4_000; n++) inside.object.progress(claim, n / 4_000, null);
+    inside.report("long", SUCCESS);
+    pass(KEPT_MS);
+    const left = [];
+    for (let alarms = 0; inside.object.getTask("long") && alarms < 9; alarms++) {
+      inside.alarm();
+      const events = inside.events("long");
+      left.push(events.length + inside.sql("SELECT 1 FROM step").length);
+      expect(events.map(({ number }) => number)).toEqual(events.map((_, n) => n + 1));
+      expect(inside.object.getTask("long")?.events ?? 0).toBe(events.length);
+    }
+    // 500 steps and 4,502 events, the first of which is in the task's own row.
+    expect(left).toEqual([3_002, 1_002, 0]);
   });
 });

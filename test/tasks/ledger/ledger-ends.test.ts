@@ -1,7 +1,14 @@
 /** How claims and tasks end in the ledger: reports, crashes, cancels and removal. */
 import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
-import { CANCEL_GRACE_MS, HEARTBEAT_MS, LEASE_MS, MAX_CRASHES } from "../../../src/tasks/ledger/rules.ts";
+import {
+  CANCEL_GRACE_MS,
+  HEARTBEAT_MS,
+  LEASE_MS,
+  MAX_CRASHES,
+  RUNNER_HEARTBEAT_MS,
+  RUNNER_LEASE_MS,
+} from "../../../src/tasks/ledger/rules.ts";
 import { toTask } from "../../../src/tasks/ledger/schema.ts";
 import { defineTask } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
@@ -57,17 +64,62 @@ describe("a claim", () => {
     });
   });
 
-  test("lasts as long as it sends heartbeats", async () => {
+  /** The time that a claim has left, by its row. */
+  const left = (inside: Inside) => Number(inside.object.getTask("a")?.due_at_ms) - Date.now();
+
+  test("of a runner lasts as long as it sends heartbeats, and writes at most at every second of them", async () => {
+    await withOne(
+      (inside) => {
+        inside.alarm();
+        inside.object.open(CLAIM);
+        expect(left(inside)).toBe(RUNNER_LEASE_MS);
+        let writes = 0;
+        for (let n = 0; n < 10; n++) {
+          pass(RUNNER_HEARTBEAT_MS);
+          const before = inside.object.getTask("a");
+          const leaseMs = inside.object.renew(CLAIM).leaseMs;
+          expect(leaseMs).toBe(left(inside));
+          if (JSON.stringify(inside.object.getTask("a")) !== JSON.stringify(before)) writes++;
+          expect(inside.alarm()).toEqual([]);
+        }
+        expect(writes).toBe(5);
+        pass(left(inside) - 1);
+        expect(inside.alarm()).toEqual([]);
+        pass(1);
+        expect(inside.alarm()).toEqual([]);
+        expect(inside.object.getTask("a")).toMatchObject({ crashes: 1, status: "scheduled" });
+      },
+      { lane: null },
+    );
+  });
+
+  test("of the fast lane lasts as long as its invocation, which writes nothing at its heartbeats", async () => {
+    await withOne(
+      (inside) => {
+        const before = inside.object.getTask("a");
+        for (let n = 0; n < 5; n++) {
+          pass(HEARTBEAT_MS);
+          expect(inside.object.renew(CLAIM)).toEqual({ reply: "ok", leaseMs: left(inside) });
+          expect(inside.alarm()).toEqual([]);
+        }
+        expect(inside.object.getTask("a")).toEqual(before);
+        pass(left(inside) - 1);
+        expect([inside.alarm(), left(inside)]).toEqual([[], 1]);
+        pass(1);
+        expect(inside.alarm()).toEqual([{ taskId: "a", token: 2 }]);
+      },
+      { lifetimeMs: 35_000 },
+    );
+  });
+
+  test("of a run of version 0.1.0 lasts at least until its next heartbeat is overdue", async () => {
     await withOne((inside) => {
       for (let n = 0; n < 20; n++) {
         pass(HEARTBEAT_MS);
         expect(inside.object.heartbeat(CLAIM)).toBe("ok");
         expect(inside.alarm()).toEqual([]);
+        expect(left(inside)).toBeGreaterThan(HEARTBEAT_MS);
       }
-      pass(LEASE_MS - 1);
-      expect(inside.alarm()).toEqual([]);
-      pass(1);
-      expect(inside.alarm()).toHaveLength(1);
     });
   });
 
@@ -89,6 +141,7 @@ describe("a claim", () => {
         input: '{"n":1}',
         attempt: 1,
         attemptStartedAtMs: T0,
+        leaseMs: RUNNER_LEASE_MS,
         steps: { one: "1" },
       });
       expect(inside.events("a").map(({ name }) => name)).toEqual(["status", "step", "status", "status"]);
@@ -120,6 +173,25 @@ describe("a task whose machine dies five times", () => {
       });
     },
   );
+});
+
+test("a task that gets on, by new steps, may crash as often as it must", async () => {
+  await withOne((inside) => {
+    for (let n = 1; n <= 3 * MAX_CRASHES; n++) {
+      const { token = 0 } = inside.object.getTask("a") ?? {};
+      // The first step is recorded again and again, which is no progress.
+      inside.object.step({ taskId: "a", token }, "first", "1");
+      if (n % 3 === 0) inside.object.step({ taskId: "a", token }, `step ${n}`, "1");
+      inside.report("a", { kind: "crashed" });
+      inside.alarm();
+      expect(inside.object.getTask("a")).toMatchObject({ status: "running", attempt: 1 });
+    }
+    for (let n = 0; n < MAX_CRASHES; n++) {
+      inside.report("a", { kind: "crashed" });
+      inside.alarm();
+    }
+    expect(inside.object.getTask("a")).toMatchObject({ status: "failed", crashes: MAX_CRASHES });
+  });
 });
 
 describe("cancelling", () => {
@@ -233,4 +305,38 @@ describe("a task that has ended", () => {
       expect([inside.object.getTask("a"), inside.events("a")]).toEqual([null, []]);
     });
   });
+});
+
+test("the scheduler is told when the run of a tick has ended, and of no other task", async () => {
+  const told: string[] = [];
+  const tick = (id: string) => task(id, { ...FAST, pool: "tick" });
+  await withOne(async (inside) =>
+    inside.withScheduler(
+      async (taskId) => void told.push(taskId),
+      () => {
+        inside.object.submit([tick("ends"), tick("fails")]);
+        inside.report("a", SUCCESS);
+        inside.report("fails", { kind: "crashed" });
+        expect(told).toEqual([]);
+        inside.report("ends", SUCCESS);
+        inside.object.cancel("fails");
+        expect(told).toEqual(["ends", "fails"]);
+      },
+    ),
+  );
+});
+
+test("a scheduler that cannot be reached, or is of version 0.1.0, does not matter", async () => {
+  const missing = new TypeError('The RPC receiver does not implement the method "runEnded".');
+  await withOne(async (inside) =>
+    inside.withScheduler(
+      async () => Promise.reject(missing),
+      async () => {
+        inside.object.submit([task("tick", { ...FAST, pool: "tick" })]);
+        inside.report("tick", SUCCESS);
+        await scheduler.wait(0);
+        expect(inside.status("tick")).toBe("succeeded");
+      },
+    ),
+  );
 });

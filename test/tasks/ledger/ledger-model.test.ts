@@ -83,7 +83,13 @@ const command = fc.oneof(
   {
     weight: 4,
     arbitrary: fc.record({
-      do: fc.constantFrom("heartbeat" as const, "open" as const, "cancel" as const, "retry" as const),
+      do: fc.constantFrom(
+        "heartbeat" as const,
+        "open" as const,
+        "step" as const,
+        "cancel" as const,
+        "retry" as const,
+      ),
       pick,
     }),
   },
@@ -111,9 +117,14 @@ function obey(world: World, { object }: Inside, given: Command): void {
   const token = item.tokens.at(-1) ?? 1;
   if (given.do === "heartbeat")
     must(
-      object.heartbeat({ taskId, token }) === world.heartbeat(item, token),
+      object.renew({ taskId, token }).reply === world.heartbeat(item, token),
       "both reply alike to a heartbeat",
     );
+  if (given.do === "step") {
+    // The same name again is the same step.
+    const isAccepted = object.step({ taskId, token }, `step ${item.events}`, "1");
+    must(isAccepted === world.step(item, token), "both accept the same steps");
+  }
   if (given.do === "open" && item.life.cancelledAtMs === undefined)
     must((object.open({ taskId, token }) !== null) === world.open(item, token), "both open the same claims");
   if (given.do === "retry")

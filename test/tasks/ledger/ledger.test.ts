@@ -215,11 +215,11 @@ describe("rearming", () => {
     await inLedger(name, async ({ object, storage }) => {
       object.submit([free("a", { runAtMs: T0 + 1_000 })]);
       await storage.deleteAlarm();
-      expect(object.rearm()).toBe(0);
+      expect(await object.rearm()).toBe(0);
       expect(await storage.getAlarm()).toBe(T0 + 1_000);
       await storage.deleteAlarm();
       pass(61_000);
-      expect(object.rearm()).toBe(60_000);
+      expect(await object.rearm()).toBe(60_000);
       expect(await storage.getAlarm()).toBe(T0 + 61_000);
     });
   });
@@ -229,13 +229,13 @@ describe("rearming", () => {
       inside.object.submit([free("a", { priority })]);
       await inside.storage.deleteAlarm();
       pass(5_000);
-      expect(inside.object.rearm()).toBe(0);
+      expect(await inside.object.rearm()).toBe(0);
       pass(1);
-      expect(inside.object.rearm()).toBe(5_001);
+      expect(await inside.object.rearm()).toBe(5_001);
       pass(60_000);
-      expect(inside.object.rearm()).toBe(65_001);
+      expect(await inside.object.rearm()).toBe(65_001);
       inside.alarm();
-      expect(inside.object.rearm()).toBe(0);
+      expect(await inside.object.rearm()).toBe(0);
     });
   });
 
@@ -243,22 +243,22 @@ describe("rearming", () => {
     await inLedger(name, async (inside) => {
       inside.object.submit([one("a", FAST), one("b")]);
       pass(LEASE_MS - 1);
-      expect(inside.object.rearm()).toBe(0);
+      expect(await inside.object.rearm()).toBe(0);
       inside.object.heartbeat({ taskId: "a", token: 1 });
       pass(LEASE_MS - 1);
-      expect(inside.object.rearm()).toBe(0);
+      expect(await inside.object.rearm()).toBe(0);
       inside.report("a", SUCCESS);
-      expect(inside.object.rearm()).toBe(2 * LEASE_MS - 2);
+      expect(await inside.object.rearm()).toBe(2 * LEASE_MS - 2);
     });
   });
 
   test("sets an alarm if a task is queued, and none otherwise", async () => {
     await inLedger(name, async (inside) => {
-      inside.object.rearm();
+      await inside.object.rearm();
       expect(await inside.storage.getAlarm()).toBeNull();
       inside.object.submit([free("a")]);
       await inside.storage.deleteAlarm();
-      inside.object.rearm();
+      await inside.object.rearm();
       expect(await inside.storage.getAlarm()).toBe(T0);
     });
   });

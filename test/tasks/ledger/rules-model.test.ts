@@ -1,7 +1,12 @@
 /** Thousands of random histories: whatever happens to tasks, in whatever order, the rules keep their invariants. */
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { HEARTBEAT_MS, LEASE_MS, RUNNER_LIFETIME_MS } from "../../../src/tasks/ledger/rules.ts";
+import {
+  HEARTBEAT_MS,
+  LEASE_MS,
+  RUNNER_LEASE_MS,
+  RUNNER_LIFETIME_MS,
+} from "../../../src/tasks/ledger/rules.ts";
 import { FINAL_STATUSES, type Outcome, TASK_STATUSES } from "../../../src/tasks/ledger/task-state.ts";
 import { type Item, must } from "../../support/task-history.ts";
 import { World } from "../../support/task-world.ts";
@@ -36,7 +41,7 @@ const command = fc.oneof(
   fc.record({ do: fc.constant("alarm" as const) }),
   fc.record({
     do: fc.constant("pass" as const),
-    ms: fc.integer({ min: 1, max: 2 * LEASE_MS }),
+    ms: fc.oneof(fc.integer({ min: 1, max: 2 * LEASE_MS }), fc.integer({ min: 1, max: 2 * RUNNER_LEASE_MS })),
     pulse: fc.boolean(),
   }),
   fc.record({
@@ -53,6 +58,7 @@ const command = fc.oneof(
       "heartbeat" as const,
       "open" as const,
       "stop" as const,
+      "step" as const,
       "cancel" as const,
       "retry" as const,
     ),
@@ -95,6 +101,7 @@ function obey(world: World, given: Command): void {
   if (!item) return;
   if (given.do === "heartbeat") world.heartbeat(item, item.tokens.at(-1) ?? 1);
   if (given.do === "open") world.open(item, item.tokens.at(-1) ?? 1);
+  if (given.do === "step") world.step(item, item.tokens.at(-1) ?? 1);
   if (given.do === "stop") world.stop(item);
   if (given.do === "cancel") world.cancel(item);
   if (given.do === "retry") world.retry(item);
@@ -143,7 +150,7 @@ test("whatever happened before, a claim without heartbeats is lost when its leas
     for (const given of commands) obey(world, given);
     world.alarm();
     const held = [...world.items.values()].map((item) => ({ item, token: item.holder ?? -1 }));
-    world.nowMs += LEASE_MS;
+    world.nowMs = Math.max(world.nowMs, ...[...world.items.values()].map((item) => world.nextMs(item) ?? 0));
     world.alarm();
     for (const { item, token } of held) {
       must(

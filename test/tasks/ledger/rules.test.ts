@@ -10,6 +10,7 @@ import {
   leaseAfterHeartbeat,
   MAX_CRASHES,
   mayReport,
+  RUNNER_LEASE_MS,
   RUNNER_RETRY_MS,
   type RuleInputs,
   report,
@@ -47,6 +48,7 @@ function taskThatIs(status: TaskStatus, more: Partial<TaskState> = {}): TaskStat
     token: 3,
     attempt: 1,
     crashes: 0,
+    has_new_step: 0,
     is_resuming: 0,
     lane: isHeld ? "long" : null,
     pool: "new",
@@ -121,7 +123,16 @@ describe("a claim", () => {
   );
 
   test("is renewed by a heartbeat, unless the task is being cancelled", () => {
-    expect(leaseAfterHeartbeat(taskThatIs("running"), NOW)).toBe(NOW + LEASE_MS);
+    for (const [lane, leaseMs] of [
+      ["fast", LEASE_MS],
+      ["long", RUNNER_LEASE_MS],
+    ] as const) {
+      const left = (ms: number) =>
+        leaseAfterHeartbeat(taskThatIs("running", { lane, due_at_ms: NOW + ms }), NOW);
+      expect([left(1), left(leaseMs / 2 - 1)]).toEqual([NOW + leaseMs, NOW + leaseMs]);
+      // It is not worth a write yet.
+      expect([left(leaseMs / 2), left(leaseMs)]).toEqual([NOW + leaseMs / 2, NOW + leaseMs]);
+    }
     expect(leaseAfterHeartbeat(taskThatIs("cancelling", { due_at_ms: NOW + 5 }), NOW)).toBe(NOW + 5);
   });
 });
@@ -159,6 +170,12 @@ describe("a report", () => {
       { crashes: MAX_CRASHES - 1 },
       { kind: "crashed" },
       { status: "failed", crashes: 5 },
+    ],
+    [
+      "of the last crash, but after a new step",
+      { crashes: MAX_CRASHES - 1, has_new_step: 1 },
+      { kind: "crashed" },
+      { status: "queued", crashes: 1, has_new_step: 0 },
     ],
     [
       "that no runner could be reached",

@@ -12,6 +12,7 @@ const ROW: TaskRow = {
   token: 4,
   attempt: 2,
   crashes: 1,
+  has_new_step: 0,
   is_resuming: 0,
   lane: "fast",
   pool: "new",

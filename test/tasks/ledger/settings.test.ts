@@ -10,6 +10,8 @@ const KEPT = { succeeded: 7, failed: 30, cancelled: 7 };
 test("days become milliseconds, and a cut of 0 leaves cutting to the platform", () => {
   expect(readTaskSettings(env)).toEqual({
     retentionMs: { succeeded: 7 * DAY_MS, failed: 30 * DAY_MS, cancelled: 7 * DAY_MS },
+    subrequestLimits: { external: 10_000, total: 10_000 },
+    regions: [],
     waitUntilCutMs: 0,
   });
 });
@@ -42,9 +44,9 @@ test.each(["succeeded", "failed", "cancelled"])(
     const keep = (days: number, more = {}) =>
       read({ TASK_RETENTION_DAYS: { succeeded: 9, failed: 9, cancelled: 9, [status]: days }, ...more });
     expect(keep(2.99)).toThrow(ConfigurationError);
-    expect(keep(2.99)).toThrow(/TASK_RETENTION_DAYS.*CALLBACK_KEYS/);
+    expect(keep(2.99)).toThrow(/TASK_RETENTION_DAYS.*CALLBACK_ORIGINS/);
     expect(keep(3)().retentionMs).toMatchObject({ [status]: 3 * DAY_MS });
-    const { retentionMs } = keep(0.5, { CALLBACK_KEYS: "" })();
+    const { retentionMs } = keep(0.5, { CALLBACK_ORIGINS: {} })();
     expect(retentionMs).toMatchObject({ [status]: DAY_MS / 2 });
   },
 );

@@ -81,6 +81,11 @@ describe("the error of an attempt that throws", () => {
     ["an object without a message", { code: 429 }, { name: "Error", message: '{"code":429}' }],
     ["an object without a prototype", Object.create(null), { message: "{}" }],
     ["an array", [1, 2], { message: "[1,2]" }],
+    [
+      "an error with a URL that has secrets",
+      new Error("GET https://user:secret@api.example.com/v1?key=secret failed"),
+      { message: "GET https://api.example.com/v1?… failed" },
+    ],
     ["a text", "no", { name: "Error", message: "no" }],
     ["ten megabytes of text", "x".repeat(1e7), { message: expect.stringMatching(/^x{1000}/) }],
     ["half a character", "\ud83d", { message: "\ufffd" }],

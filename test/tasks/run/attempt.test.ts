@@ -1,6 +1,7 @@
 import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
+import { SubrequestCount } from "../../../src/kernel/subrequests.ts";
 import { registerTaskTypes, startTasks } from "../../../src/tasks/index.ts";
 import { type Invocation, startRun } from "../../../src/tasks/run/attempt.ts";
 import { defineTask, NonRetryableError } from "../../../src/tasks/types/define.ts";
@@ -252,8 +253,8 @@ test("every log line of a task has its id, type and attempt", async () => {
 });
 
 /** A long invocation, and a ledger that records its calls. */
-function newInvocation(limits: Partial<Invocation>) {
-  const { received, env: scripted } = scriptedLedger({});
+function newInvocation(limits: Partial<Invocation>, script: Parameters<typeof scriptedLedger>[0] = {}) {
+  const { received, env: scripted } = scriptedLedger(script);
   const platform = { waitUntil: () => undefined };
   const invocation = {
     env: scripted,
@@ -261,6 +262,7 @@ function newInvocation(limits: Partial<Invocation>) {
     budgetMs: 840_000,
     graceMs: 30_000,
     lifetimeMs: 900_000,
+    subrequests: new SubrequestCount({ external: 10_000, total: 10_000 }),
     ...limits,
   };
   return { invocation, received };
@@ -269,3 +271,86 @@ function newInvocation(limits: Partial<Invocation>) {
 function assignment(type: string) {
   return { type, input: "{}", attempt: 1, attemptStartedAtMs: Date.now(), steps: {} };
 }
+
+describe("a run that has used up what its invocation may call", () => {
+  const LIMITS = { external: 100, total: 100 };
+
+  test("is handed over before that, so that its report arrives", async () => {
+    let calls = 0;
+    const limited =
+      (call: (...args: never[]) => unknown) =>
+      (...args: never[]) => {
+        if (++calls > LIMITS.total) throw new Error("Too many subrequests by single Worker invocation.");
+        return call(...args);
+      };
+    const reports: unknown[] = [];
+    const { invocation } = newInvocation(
+      { subrequests: new SubrequestCount(LIMITS) },
+      {
+        step: limited(async () => true),
+        report: limited(async (given: unknown[]) => void reports.push(...given)),
+      },
+    );
+    newType("attempt-many-steps", async (ctx) => {
+      for (let n = 0; ; n++) await ctx.step(`step ${n}`, async () => n);
+    });
+    const run = startRun(
+      invocation,
+      { taskId: someId(), token: 3 },
+      assignment("attempt-many-steps"),
+      Date.now(),
+    );
+    expect(await run.done).toBe("ended");
+    expect(reports).toMatchObject([{ token: 3, outcome: { kind: "handed-over", notBeforeMs: 0 } }]);
+    expect(calls).toBeLessThan(LIMITS.total);
+    expect(calls).toBeGreaterThan(LIMITS.total * 0.8);
+  });
+
+  test("is handed over too if the platform refuses calls that nobody counted", async () => {
+    const { invocation, received } = newInvocation({});
+    newType("attempt-uncounted", async () => {
+      throw new Error("no data", { cause: new Error("Too many subrequests by single Worker invocation.") });
+    });
+    await startRun(invocation, { taskId: someId(), token: 3 }, assignment("attempt-uncounted"), Date.now())
+      .done;
+    expect(received.reports).toMatchObject([{ outcome: { kind: "handed-over" } }]);
+  });
+
+  test("and cannot even report keeps its report", async () => {
+    const kept: unknown[] = [];
+    const hurry = vi.spyOn(scheduler, "wait").mockResolvedValue();
+    const { invocation } = newInvocation(
+      { keepReport: (report) => kept.push(report) },
+      { report: async () => Promise.reject(new Error("Too many subrequests by single Worker invocation.")) },
+    );
+    newType("attempt-no-report", async () => "done");
+    await startRun(invocation, { taskId: someId(), token: 3 }, assignment("attempt-no-report"), Date.now())
+      .done;
+    hurry.mockRestore();
+    expect(kept).toMatchObject([{ token: 3, outcome: { kind: "succeeded", result: '"done"' } }]);
+  });
+
+  test("shares them with the other tasks of its invocation", async () => {
+    const seen: number[] = [];
+    const type = newType("attempt-shares", async (ctx) => {
+      for (let n = 1; n <= 60; n++) await ctx.step(`step ${n}`, async () => seen.push(n));
+      return "all";
+    });
+    const [one, two] = await runTasks(
+      [
+        { type, input: {} },
+        { type, input: {} },
+      ],
+      { SUBREQUEST_LIMITS: LIMITS },
+    );
+    // Together, they would make 120 calls: both go on in runners of their own.
+    expect(seen.length).toBeLessThan(100);
+    for (const task of [one, two])
+      expect(await whenEnded(String(task?.id))).toMatchObject({
+        status: "succeeded",
+        attempt: 1,
+        crashes: 0,
+      });
+    expect(seen).toHaveLength(120);
+  });
+});

@@ -1,7 +1,13 @@
 /** The heartbeats of a run, with a fake clock. */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { SubrequestCount } from "../../../src/kernel/subrequests.ts";
 import type { Claim } from "../../../src/tasks/ledger/claim.ts";
-import { HEARTBEAT_MS, LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
+import {
+  HEARTBEAT_MS,
+  LEASE_MS,
+  RUNNER_HEARTBEAT_MS,
+  RUNNER_LEASE_MS,
+} from "../../../src/tasks/ledger/rules.ts";
 import { startRun } from "../../../src/tasks/run/attempt.ts";
 import { newType, scriptedLedger, someId, untilAborted } from "../../support/background.ts";
 import { captureLogs } from "../../support/call.ts";
@@ -34,14 +40,21 @@ newType(
   { timeoutMs: 3_600_000 },
 );
 
-function start(heartbeat?: (claim: Claim) => Promise<string>, budgetMs = 840_000) {
-  const { received, env } = scriptedLedger(heartbeat ? { heartbeat } : {});
+/** Starts a run. `leaseMs`: as a ledger says it that gives long leases. */
+function start(heartbeat?: (claim: Claim) => Promise<string>, budgetMs = 840_000, leaseMs?: number) {
+  const renew = async (claim: Claim) => ({ reply: await heartbeat?.(claim), leaseMs: leaseMs ?? LEASE_MS });
+  return startOn(heartbeat ? { renew } : {}, budgetMs, leaseMs);
+}
+
+function startOn(script: Parameters<typeof scriptedLedger>[0], budgetMs = 840_000, leaseMs?: number) {
+  const { received, env } = scriptedLedger(script);
   const invocation = {
     env,
     platform: { waitUntil: () => undefined },
     budgetMs,
     graceMs: 0,
     lifetimeMs: 900_000,
+    subrequests: new SubrequestCount({ external: 10_000, total: 10_000 }),
   };
   const claim = { taskId: someId(), token: 1 };
   const assignment = {
@@ -50,6 +63,7 @@ function start(heartbeat?: (claim: Claim) => Promise<string>, budgetMs = 840_000
     attempt: 1,
     attemptStartedAtMs: Date.now(),
     steps: {},
+    ...(leaseMs === undefined ? {} : { leaseMs }),
   };
   return { ...startRun(invocation, claim, assignment, Date.now()), claim, received };
 }
@@ -147,5 +161,75 @@ describe("a run that has lost its claim stops and reports nothing", () => {
       await done;
       expect(received.reports).toEqual([]);
     });
+  });
+});
+
+describe("in the long lane, a run", () => {
+  test("sends a heartbeat every minute", async () => {
+    let beats = 0;
+    const beat = async () => {
+      beats++;
+      return "ok";
+    };
+    const { done } = start(beat, 840_000, RUNNER_LEASE_MS);
+    await pass(10 * RUNNER_HEARTBEAT_MS);
+    expect([beats, heard]).toEqual([10, []]);
+    end();
+    await done;
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("tries again soon after a heartbeat that failed, and is lost when its lease has expired", async () => {
+    const beatsAtMs: number[] = [];
+    const beganAtMs = Date.now();
+    await captureLogs(async () => {
+      const { done } = start(
+        async () => {
+          beatsAtMs.push(Date.now() - beganAtMs);
+          throw new Error("unreachable");
+        },
+        840_000,
+        RUNNER_LEASE_MS,
+      );
+      await pass(RUNNER_LEASE_MS - 1);
+      expect(heard).toEqual([]);
+      await pass(1);
+      expect(heard).toMatchObject([{ reason: "lost" }]);
+      await done;
+    });
+    expect(beatsAtMs.slice(0, 3)).toEqual([60_000, 65_000, 70_000]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("counts on what the ledger says is left of its lease", async () => {
+    let beats = 0;
+    const renew = async () => {
+      if (++beats > 1) throw new Error("unreachable");
+      return { reply: "ok", leaseMs: 100_000 };
+    };
+    await captureLogs(async () => {
+      startOn({ renew }, 840_000, RUNNER_LEASE_MS);
+      await pass(RUNNER_HEARTBEAT_MS + 99_999);
+      expect(heard).toEqual([]);
+      await pass(1);
+      expect(heard).toMatchObject([{ reason: "lost" }]);
+    });
+  });
+
+  test("keeps the short lease that a ledger of version 0.1.0 gives", async () => {
+    const beatsAtMs: number[] = [];
+    const beganAtMs = Date.now();
+    const renew = async () => {
+      throw new TypeError('The RPC receiver does not implement the method "renew".');
+    };
+    const heartbeat = async () => {
+      beatsAtMs.push(Date.now() - beganAtMs);
+      return "ok";
+    };
+    const { done } = startOn({ renew, heartbeat }, 840_000, RUNNER_LEASE_MS);
+    await pass(RUNNER_HEARTBEAT_MS + 4 * HEARTBEAT_MS);
+    expect([beatsAtMs, heard]).toEqual([[60_000, 65_000, 70_000, 75_000, 80_000], []]);
+    end();
+    await done;
   });
 });

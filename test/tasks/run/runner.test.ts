@@ -1,10 +1,10 @@
 /** The long lane, on the real runtime: the alarm of a separate object runs each task. */
 
 import { createExecutionContext, env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { enqueueOnce, startTasks } from "../../../src/tasks/index.ts";
 import type { Claim } from "../../../src/tasks/ledger/claim.ts";
-import { HEARTBEAT_MS, LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
+import { HEARTBEAT_MS, LEASE_MS, RUNNER_LEASE_MS } from "../../../src/tasks/ledger/rules.ts";
 import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
 import type { TaskRunner } from "../../../src/tasks/run/runner.ts";
 import type { TaskType } from "../../../src/tasks/types/define.ts";
@@ -19,6 +19,7 @@ import {
   whenEnded,
 } from "../../support/background.ts";
 import { callForJson, captureLogs } from "../../support/call.ts";
+import { PAID, platform } from "../../support/platform/platform.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 
@@ -69,7 +70,9 @@ describe("a task of the long lane", () => {
     const id = String(queued?.id);
     const claim = { taskId: id, token: 1 };
     await taskWhen(id, "running");
-    await expect.poll(async () => contentOf(claim)).toMatchObject({ kept: { claim, hasBegun: true } });
+    await expect
+      .poll(async () => contentOf(claim))
+      .toMatchObject({ kept: { claim, hasBegun: env.CF_VERSION_METADATA.id } });
     goOn = true;
     expect(await whenEnded(id)).toMatchObject({ status: "succeeded", attempt: 1, result: "in a runner" });
     await expect.poll(async () => contentOf(claim)).toEqual({ kept: {}, alarm: null });
@@ -105,7 +108,7 @@ describe("a task of the long lane", () => {
     const id = await enqueueOnce(env, type, input, crypto.randomUUID());
     await expect
       .poll(async () => contentOf({ taskId: id, token: 1 }))
-      .toMatchObject({ kept: { hasBegun: true } });
+      .toMatchObject({ kept: { hasBegun: env.CF_VERSION_METADATA.id } });
     const cancelledAtMs = performance.now();
     expect(await cancel(id)).toMatchObject({ status: "cancelling" });
     expect(await whenEnded(id)).toMatchObject({ status: "cancelled", result: null });
@@ -143,7 +146,7 @@ describe("a runner", () => {
     const claim = await claimOf(type);
     await runInDurableObject(runnerOf(claim), async (_runner: TaskRunner, { storage }) => {
       storage.kv.put("claim", claim);
-      storage.kv.put("hasBegun", true);
+      storage.kv.put("hasBegun", env.CF_VERSION_METADATA.id);
       await storage.setAlarm(Date.now() + HOUR_MS);
     });
     expect(await runDurableObjectAlarm(runnerOf(claim))).toBe(true);
@@ -154,6 +157,99 @@ describe("a runner", () => {
       result: "at last",
     });
     expect(runs).toEqual([1]);
+    expect(await contentOf(claim)).toEqual({ kept: {}, alarm: null });
+  });
+
+  test.each([
+    ["under another version of the Worker", "another"],
+    ["by version 0.1.0, which does not say so", true],
+  ])("that finds its run begun %s hands it over: a deploy is no crash", async (_, version) => {
+    const type = newType(`runner-deployed-${String(version)}`, async () => "at last");
+    const claim = await claimOf(type);
+    await runInDurableObject(runnerOf(claim), async (_runner: TaskRunner, { storage }) => {
+      storage.kv.put("claim", claim);
+      storage.kv.put("hasBegun", version);
+      await storage.setAlarm(Date.now() + HOUR_MS);
+    });
+    expect(await runDurableObjectAlarm(runnerOf(claim))).toBe(true);
+    expect(await whenEnded(claim.taskId)).toMatchObject({
+      status: "succeeded",
+      attempt: 1,
+      crashes: 0,
+      result: "at last",
+    });
+    expect(await contentOf(claim)).toEqual({ kept: {}, alarm: null });
+  });
+
+  test("whose report does not arrive keeps it, and delivers it in another alarm", async () => {
+    let runs = 0;
+    const type = newType("runner-unheard", async () => ++runs);
+    const claim = await claimOf(type);
+    const report = { ...claim, outcome: { kind: "succeeded", result: '"kept"' } };
+    await runInDurableObject(runnerOf(claim), async (runner: TaskRunner, { storage }) => {
+      storage.kv.put("claim", claim);
+      storage.kv.put("hasBegun", env.CF_VERSION_METADATA.id);
+      storage.kv.put("report", report);
+      const down = { report: async () => Promise.reject(new Error("down")) };
+      const inside = runner as unknown as { env: Env };
+      const hurry = vi.spyOn(scheduler, "wait").mockResolvedValue();
+      inside.env = Object.assign({}, env, { TASK_LEDGER: { getByName: () => down } });
+      await runner.alarm();
+      inside.env = env;
+      hurry.mockRestore();
+      expect([storage.kv.get("report"), storage.kv.get("reportTries")]).toEqual([report, 1]);
+      expect(await storage.getAlarm()).toBeGreaterThan(Date.now());
+      await runner.alarm();
+    });
+    expect(await fetchTask(claim.taskId)).toMatchObject({ status: "succeeded", crashes: 0, result: "kept" });
+    expect([runs, await contentOf(claim)]).toEqual([0, { kept: {}, alarm: null }]);
+  });
+
+  test("that may make no further call, on the simulated platform, hands its task over in another alarm", async () => {
+    onTestFinished(() => platform.reset());
+    platform.limits = { ...PAID, internal: 40 };
+    const seen: number[] = [];
+    const type = newType("runner-many-calls", async (ctx) => {
+      for (let n = 1; n <= 100; n++) await ctx.step(`step ${n}`, async () => seen.push(n));
+      return "all";
+    });
+    const claim = await claimOf(type);
+    await runnerOf(claim).start(claim);
+    // The reports are due five seconds later. Here they need not wait.
+    for (let token = claim.token; (await fetchTask(claim.taskId)).status !== "succeeded"; ) {
+      const runner = { taskId: claim.taskId, token };
+      const { report } = (await contentOf(runner)).kept;
+      if (report === undefined) await scheduler.wait(10);
+      else {
+        expect(report).toMatchObject({ outcome: { kind: "handed-over" } });
+        await runDurableObjectAlarm(runnerOf(runner));
+        token++;
+      }
+    }
+    // The step whose record was refused is done again, and no other.
+    expect([new Set(seen).size, seen.length]).toEqual([100, 102]);
+    expect(await whenEnded(claim.taskId)).toMatchObject({
+      status: "succeeded",
+      attempt: 1,
+      crashes: 0,
+      result: "all",
+    });
+  });
+
+  test("does not try for ever to deliver its report", async () => {
+    const claim = await claimOf(newType("runner-unheard-of", async () => null));
+    await runInDurableObject(runnerOf(claim), async (runner: TaskRunner, { storage }) => {
+      storage.kv.put("claim", claim);
+      storage.kv.put("report", { ...claim, outcome: { kind: "crashed" } });
+      storage.kv.put("reportTries", RUNNER_LEASE_MS / 5_000 - 1);
+      const down = { report: async () => Promise.reject(new Error("down")) };
+      const hurry = vi.spyOn(scheduler, "wait").mockResolvedValue();
+      (runner as unknown as { env: Env }).env = Object.assign({}, env, {
+        TASK_LEDGER: { getByName: () => down },
+      });
+      await runner.alarm();
+      hurry.mockRestore();
+    });
     expect(await contentOf(claim)).toEqual({ kept: {}, alarm: null });
   });
 

@@ -2,7 +2,7 @@
 import { env, evictDurableObject, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
-import { RESTART_PAUSES_MS } from "../../../src/kernel/retry.ts";
+import { RESTART_PAUSES_MS } from "../../../src/kernel/objects.ts";
 import { defineTask } from "../../../src/tasks/index.ts";
 import { defineSchedule, registerSchedules } from "../../../src/tasks/schedules/registry.ts";
 import type { Scheduler } from "../../../src/tasks/schedules/scheduler.ts";

@@ -7,6 +7,7 @@ import {
   create,
   finish,
   finishAll,
+  keyOf,
   ledger,
   MINUTE,
   NOW,
@@ -56,21 +57,49 @@ describe("while the previous run has not ended", () => {
     for (const minute of [1, 2, 3]) await ring(NOW + minute * MINUTE);
     expect(runsOf("a")).toEqual([1]);
     expect(await scheduler().get("a")).toMatchObject({ waiting: 2, skipped_count: 0 });
-    // It checks every two seconds.
-    expect(await alarmAt()).toBe(NOW + 3 * MINUTE + 2_000);
-    await ring(NOW + 3 * MINUTE + 2_000);
-    expect(runsOf("a")).toEqual([1]);
-    for (const [seconds, ticks] of [
-      [4, [1, 2]],
-      [6, [1, 2, 3]],
-      [8, [1, 2, 3]],
+    // Nothing is to be done until the next tick, unless the ledger says that the run has ended.
+    expect(await alarmAt()).toBe(NOW + 4 * MINUTE);
+    await scheduler().runEnded("another run");
+    expect(await alarmAt()).toBe(NOW + 4 * MINUTE);
+    for (const [seconds, ended, ticks] of [
+      [4, 1, [1, 2]],
+      [6, 2, [1, 2, 3]],
     ] as const) {
       finishAll();
-      await ring(NOW + 3 * MINUTE + seconds * 1000);
+      vi.setSystemTime(NOW + 3 * MINUTE + seconds * 1000);
+      await scheduler().runEnded(keyOf("a", NOW + ended * MINUTE));
+      expect(await alarmAt()).toBe(Date.now());
+      await ring(Date.now());
       expect(runsOf("a")).toEqual(ticks);
     }
+    // The last run ends, and no tick waits for that.
+    finishAll();
+    await scheduler().runEnded(keyOf("a", NOW + 3 * MINUTE));
     expect(await scheduler().get("a")).toMatchObject({ waiting: 0, last_tick_at_ms: NOW + 3 * MINUTE });
     expect(await alarmAt()).toBe(NOW + 4 * MINUTE);
+  });
+
+  test("queue runs them too if the ledger's messages are lost, a minute later at most", async () => {
+    await create("a", { overlap: "queue", cron: "*/10 * * * *" });
+    for (const minute of [10, 20, 30]) await ring(NOW + minute * MINUTE);
+    expect(await alarmAt()).toBe(NOW + 31 * MINUTE);
+    finishAll();
+    await ring(NOW + 31 * MINUTE);
+    expect(runsOf("a")).toEqual([10, 20]);
+  });
+
+  test("queue runs the next at once if a run ends before its own enqueuing has returned", async () => {
+    await create("a", { overlap: "queue" });
+    for (const minute of [1, 2, 3]) await ring(NOW + minute * MINUTE);
+    finishAll();
+    ledger.onEnqueue = async (key) => {
+      finishAll();
+      await scheduler().runEnded(key);
+    };
+    vi.setSystemTime(NOW + 4 * MINUTE - 1_000);
+    await scheduler().runEnded(keyOf("a", NOW + MINUTE));
+    await ring(Date.now());
+    expect([runsOf("a"), await alarmAt()]).toEqual([[1, 2], NOW + 4 * MINUTE - 1_000]);
   });
 
   test("queue lets at most 100 ticks wait, and drops the others", async () => {
@@ -78,7 +107,9 @@ describe("while the previous run has not ended", () => {
     for (let minute = 1; minute <= 103; minute++) await ring(NOW + minute * MINUTE);
     expect(await scheduler().get("a")).toMatchObject({ waiting: 100, skipped_count: 2 });
     finishAll();
-    await ring(NOW + 104 * MINUTE - 1000);
+    vi.setSystemTime(NOW + 104 * MINUTE - 1000);
+    await scheduler().runEnded(keyOf("a", NOW + MINUTE));
+    await ring(Date.now());
     expect(await scheduler().get("a")).toMatchObject({ waiting: 99 });
     expect(runsOf("a")).toEqual([1, 2]);
   });
@@ -98,11 +129,13 @@ test("whatever happens, no tick runs twice, concurrently or out of order, and ea
     seconds: fc.oneof(fc.constant(2), fc.constant(60), fc.nat(200)),
     finishes: fc.boolean(),
     happens: fc.constantFrom("nothing", "nothing", "ledger fails", "reply is lost", "eviction"),
+    // Which of the ledger's messages about ended runs arrive, in time or far too late.
+    tells: fc.constantFrom("nothing", "all", "ended", "twice"),
   });
   const run = async (
     overlap: "skip" | "queue",
     missed: "run_once" | "skip",
-    steps: { seconds: number; finishes: boolean; happens: string }[],
+    steps: { seconds: number; finishes: boolean; happens: string; tells: string }[],
   ) => {
     await reset();
     ledger.tasks.clear();
@@ -110,7 +143,7 @@ test("whatever happens, no tick runs twice, concurrently or out of order, and ea
     vi.setSystemTime(NOW);
     await create("a", { overlap, missed });
     let nowMs = NOW;
-    for (const { seconds, finishes, happens } of steps) {
+    for (const { seconds, finishes, happens, tells } of steps) {
       nowMs += seconds * 1000;
       if (finishes) finishAll();
       ledger.isDown = happens === "ledger fails";
@@ -118,6 +151,10 @@ test("whatever happens, no tick runs twice, concurrently or out of order, and ea
         if (happens === "reply is lost") throw new Error(happens);
       };
       if (happens === "eviction") await evictDurableObject(scheduler());
+      await ring(nowMs);
+      for (const [key, { status }] of tells === "nothing" ? [] : ledger.tasks)
+        if (tells === "all" || status === "succeeded")
+          for (let n = 0; n < (tells === "twice" ? 2 : 1); n++) await scheduler().runEnded(key);
       await ring(nowMs);
     }
     const row = await scheduler().get("a");

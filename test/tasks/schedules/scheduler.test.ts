@@ -59,9 +59,13 @@ describe("a schedule", () => {
     expect(await create("thousandth")).toMatchObject({ id: "thousandth" });
     await scheduler().remove("first");
     expect(await create("beyond")).toMatchObject({ id: "beyond" });
-    // All of them run in one alarm.
-    await ring(NOW + MINUTE);
-    expect(ledger.tasks.size).toBe(1000);
+    // One alarm processes a bounded number of them, and the next follows at once.
+    for (let ran = 200; ran <= 1_000; ran += 200) {
+      expect(await alarmAt()).toBe(NOW + MINUTE);
+      await ring(NOW + MINUTE);
+      expect(ledger.tasks.size).toBe(ran);
+    }
+    expect(await alarmAt()).toBe(NOW + 2 * MINUTE);
   });
 
   test("is deleted with its waiting ticks; its run goes on", async () => {
@@ -286,5 +290,35 @@ describe("the watchdog", () => {
         cronLateMs: expect.any(Number),
       },
     ]);
+  });
+});
+
+describe("an alarm costs a row, so it is not set anew", () => {
+  const sets = async (action: () => Promise<unknown>) =>
+    runInDurableObject(scheduler(), async (_: Scheduler, { storage }) => {
+      const setAlarm = vi.spyOn(Object.getPrototypeOf(storage) as DurableObjectStorage, "setAlarm");
+      try {
+        await action();
+        return setAlarm.mock.calls.length;
+      } finally {
+        setAlarm.mockRestore();
+      }
+    });
+
+  test("by the watchdog, unless it is missing or was lost", async () => {
+    await create("a");
+    const rearm = async () => sets(async () => scheduler().rearm());
+    expect([await rearm(), await rearm()]).toEqual([0, 0]);
+    for (const wrong of [null, NOW - 5_001]) {
+      await runInDurableObject(scheduler(), async (_: Scheduler, { storage }) =>
+        wrong === null ? storage.deleteAlarm() : storage.setAlarm(wrong),
+      );
+      expect([await rearm(), await alarmAt(), await rearm()]).toEqual([1, NOW + MINUTE, 0]);
+    }
+  });
+
+  test("by another schedule that is due later", async () => {
+    await create("a");
+    expect(await sets(async () => create("b", { cron: "0 0 * * *" }))).toBe(0);
   });
 });

@@ -49,6 +49,7 @@ describe("the names that only ICU knows are rejected, in any case:", () => {
     "systemv/est5edt",
     "US/Pacific-New",
     "us/pacific-new",
+    "Canada/East-Saskatchewan",
   ])("%s", (name) => {
     expect(isAccepted(name)).toBe(false);
   });

@@ -20,7 +20,13 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test("every shard is rearmed; an overdue or unreachable one is logged", async () => {
+/** As if these objects had registered. */
+const register = async (...objects: string[]) =>
+  env.FILES.put("sluice/objects.json", JSON.stringify({ objects }));
+const LEDGERS = SHARDS.map((shard) => `TASK_LEDGER/${shard}`);
+
+test("every shard that exists is rearmed; an overdue or unreachable one is logged", async () => {
+  await register(...LEDGERS, "TASK_LEDGER/no-shard", "LATER/x");
   const rearmed: string[] = [];
   const replies: Record<string, () => number> = {
     s1: () => {
@@ -58,6 +64,7 @@ test("every shard is rearmed; an overdue or unreachable one is logged", async ()
 });
 
 test("the scheduler is rearmed too, even if no shard can be reached", async () => {
+  await register(...LEDGERS, "SCHEDULER/schedules");
   const broken = { rearm: async () => Promise.reject(new Error("broken")) };
   const fleet = {
     ...withLedger(() => broken),
@@ -88,6 +95,30 @@ test("the scheduler is rearmed too, even if no shard can be reached", async () =
   );
 });
 
+test("what does not exist is not called: a new deployment has nothing to tend", async () => {
+  const called: string[] = [];
+  const tended = (name: string) => ({ rearm: async () => called.push(name) * 0 });
+  const fleet = { ...env, TASK_LEDGER: { getByName: tended }, SCHEDULER: { getByName: tended } };
+  await wakeOverdue(fleet as unknown as Env, Date.now());
+  expect(called).toEqual([]);
+});
+
+test("the catalogues are tended in turn, one a minute, also while they run the code of the version before", async () => {
+  await register(...LEDGERS, "FILE_CATALOGUE/c1", "FILE_CATALOGUE/c4");
+  const called: string[] = [];
+  const tended = (name: string) => ({
+    rearm: async () => {
+      called.push(name);
+      throw new TypeError('The RPC receiver does not implement the method "rearm".');
+    },
+  });
+  const fleet = { ...withLedger(() => ({ rearm: async () => 0 })), FILE_CATALOGUE: { getByName: tended } };
+  const { lines } = await captureLogs(async () => {
+    for (const minute of [0, 1, 2]) await wakeOverdue(fleet as unknown as Env, minute * 60_000);
+  });
+  expect([called, lines]).toEqual([["c1", "c4", "c1"], []]);
+});
+
 /** Runs the Worker's cron as the platform does. */
 async function runCron(): Promise<Record<string, unknown>[]> {
   const controller = createScheduledController({ scheduledTime: new Date() });
@@ -108,6 +139,8 @@ test("a shard that has lost its alarm gets a new one, and catches up", async () 
   if (!ledger) throw new Error("no ledger");
   await runInDurableObject(ledger, async (_ledger: TaskLedger, { storage }) => storage.deleteAlarm());
 
+  // The shard has registered, in the background.
+  await expect.poll(async () => (await env.FILES.head("sluice/objects.json")) !== null).toBe(true);
   // The task is not due at first, and then not late enough to be overdue.
   expect(await runCron()).toEqual([]);
   await runInDurableObject(ledger, async (_ledger: TaskLedger, { storage }) => {

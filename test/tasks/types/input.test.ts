@@ -29,7 +29,24 @@ const fragile = defineTask({
   input: z.object({ text: z.string().transform((text) => JSON.parse(text) as unknown) }),
   run,
 });
-registerTaskTypes([any, dated, strict, shaped, fragile]);
+const asynchronous = defineTask({
+  name: "input-async",
+  input: z.object({
+    id: z
+      .string()
+      .refine(async (id) => (await later(id)) !== "taken", "is taken")
+      .transform(async (id) => (id === "broken" ? broken() : later(id.toUpperCase()))),
+  }),
+  run,
+});
+async function later<T>(value: T): Promise<T> {
+  await scheduler.wait(1);
+  return value;
+}
+const broken = async () => {
+  throw new Error("the database is away");
+};
+registerTaskTypes([any, dated, strict, shaped, fragile, asynchronous]);
 
 const schedule = async (body: string) =>
   callForJson("/schedules", { method: "POST", headers: { "Content-Type": "application/json" }, body });
@@ -96,10 +113,46 @@ describe("a schema that transforms", () => {
   test("and throws is a rejection, not a bug", async () => {
     const { status, body } = await submit({ type: fragile.name, input: { text: "{" } });
     expect([status, body.errors]).toMatchObject([422, [{ at: "json/input" }]]);
-    expect(parseInput(fragile, '{"text":"{"}').error?.message).toContain(
-      'The schema of \\"input-fragile\\" failed',
-    );
+    const { error } = await parseInput(fragile, '{"text":"{"}');
+    expect(error?.message).toContain('The schema of \\"input-fragile\\" failed');
     expect(await submit({ type: fragile.name, input: { text: "{}" } })).toMatchObject({ status: 202 });
+  });
+});
+
+describe("a schema that is asynchronous", () => {
+  const type = asynchronous.name;
+
+  test("is waited for, before the task is accepted and in each run", async () => {
+    seen.length = 0;
+    const id = await submitted({ type, input: { id: "a" } });
+    expect(await taskWhen(id, "succeeded")).toMatchObject({ input: { id: "a" } });
+    await runTasks([{ type: asynchronous, input: { id: "b" } }]);
+    expect(seen).toEqual([{ id: "A" }, { id: "B" }]);
+    const planned = await schedule(JSON.stringify({ type, cron: "0 0 1 1 *", input: { id: "c" } }));
+    expect([planned.status, planned.body.input]).toEqual([201, { id: "c" }]);
+  });
+
+  test.each([
+    ["taken", "is taken"],
+    ["broken", 'The schema of "input-async" failed: the database is away'],
+  ])("rejects %s, everywhere", async (id, detail) => {
+    const input = { id };
+    const task = await submit({ type, input });
+    const batch = await submit([
+      { type, input: { id: "free" } },
+      { type, input },
+    ]);
+    const planned = await schedule(JSON.stringify({ type, cron: "0 0 1 1 *", input }));
+    for (const { status, body } of [task, batch, planned])
+      expect([status, body.errors]).toMatchObject([422, [{ detail }]]);
+    const start = startTasks(env, createExecutionContext(), [{ type: asynchronous, input }]);
+    await expect(start).rejects.toThrow(z.ZodError);
+  });
+
+  test("cannot be asked for a schedule that is declared in code: the message says why", () => {
+    const declare = () =>
+      defineSchedule({ id: "async", cron: "0 0 * * *", type: asynchronous, input: { id: "a" } });
+    expect(declare).toThrow(/schedule "async" is not valid.*it is asynchronous, and cannot be asked while/s);
   });
 });
 

@@ -68,6 +68,12 @@ describe("a value that has a form in JSON becomes that form", () => {
     ["an instance of a class", new Point(), { x: 1 }],
     ["an object without a prototype", Object.create(null), {}],
     ["negative zero", -0, 0],
+    ["an object for a number, a text and a truth", [Object(1), Object("a"), Object(false)], [1, "a", false]],
+    [
+      "a hidden member whose name is a symbol",
+      Object.defineProperty({ a: 1 }, Symbol("b"), { value: 2 }),
+      { a: 1 },
+    ],
     ["half a character", "\ud83d", "\ud83d"],
     ["a member called __proto__", JSON.parse('{"__proto__":{"a":1}}'), JSON.parse('{"__proto__":{"a":1}}')],
     ["an object that is there twice", Array.from({ length: 2 }, () => ONE), [{ a: 1 }, { a: 1 }]],
@@ -77,6 +83,9 @@ describe("a value that has a form in JSON becomes that form", () => {
   });
 });
 
+function toText(this: bigint): string {
+  return this.toString();
+}
 const throws = () => {
   throw new Error("no");
 };
@@ -126,9 +135,38 @@ describe("what JSON cannot hold is rejected with its place", () => {
       "result.list[1]: an object that contains",
     ],
     ["a proxy that was revoked", [revoked.proxy], "result[0] cannot be read"],
+    ["a member whose name is a symbol", [{ [Symbol("a")]: 1 }], "result[0]: a member whose name is a symbol"],
+    [
+      "a member whose name is a symbol, beside others",
+      { a: { b: 1, [Symbol("c")]: 1 } },
+      "result.a: a member whose name is a symbol is not JSON",
+    ],
+    ["an object for NaN", { n: Object(Number.NaN) }, "result.n: NaN is not JSON"],
+    ["an object for a BigInt", { n: Object(1n) }, "result.n: a bigint is not JSON"],
+    [
+      "what claims to be a Date, and is not",
+      { [Symbol.toStringTag]: "Date", toJSON: () => "a", valueOf: throws },
+      "result cannot be read",
+    ],
+    [
+      "what claims to be a number, and is not",
+      { [Symbol.toStringTag]: "Number" },
+      "result: an object is not JSON",
+    ],
   ])("%s", (_name, value, message) => {
     expect(() => toJson(value)).toThrow(NotJsonError);
     expect(() => toJson(value)).toThrow(message);
+  });
+
+  test("a BigInt becomes what its toJSON returns, if the code has given it one", () => {
+    // oxlint-disable-next-line eslint/no-extend-native -- many programs do it, as a way to have them in JSON
+    Object.defineProperty(BigInt.prototype, "toJSON", { value: toText, configurable: true });
+    try {
+      expect(back({ n: 1n })).toEqual({ n: "1" });
+    } finally {
+      Reflect.deleteProperty(BigInt.prototype, "toJSON");
+    }
+    expect(() => toJson({ n: 1n })).toThrow(NotJsonError);
   });
 
   test("and nothing takes longer than its text could be", () => {

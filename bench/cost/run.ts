@@ -1,0 +1,52 @@
+/**
+ * Cost: what each operation uses on Cloudflare, counted on the simulated platform, with its price.
+ *
+ * The counts are exact and do not depend on the machine. Not counted are CPU time and the time that objects are in memory.
+ */
+import { addUsage, priceOf, type Usage } from "../../test/support/platform/usage.ts";
+import { overBudget } from "./budgets.ts";
+import { measureOperation, OPERATIONS, warmUp } from "./operations.ts";
+import { startSite } from "./site.ts";
+import { extrapolate, renderCosts } from "./table.ts";
+
+const MINUTES_PER_MONTH = 43_200;
+/** 10 GB has 198 pieces of 50 MB more than 100 MB has, and 200 MB has two more. */
+const STEPS_TO_10_GB = 198 / 2;
+
+/** Runs the measurements; returns the text to print. Throws if an operation uses more than its budget. */
+export async function benchCost(): Promise<string> {
+  await using counted = await startSite();
+  const { site } = counted;
+  const measure = async (action: () => Promise<unknown>) => {
+    const before = await counted.used();
+    await action();
+    return addUsage({ ...(await counted.used()) }, before, -1);
+  };
+  const costs = new Map<string, Usage>();
+  await warmUp(site);
+  for (const operation of OPERATIONS) {
+    // What only the first time costs, such as the tables of an object.
+    if (!operation.isSlow) await measureOperation(operation, site, measure);
+    costs.set(operation.name, await measureOperation(operation, site, measure));
+  }
+  const excess = [...costs].flatMap(([name, usage]) => overBudget(name, usage));
+  if (excess.length > 0) throw new Error(`Over budget:\n${excess.join("\n")}`);
+  const watchdog = usageOf(costs, "the watchdog, each minute");
+  return [
+    renderCosts(new Map([...costs, upload10Gb(costs)])),
+    "",
+    `An idle month, in which the watchdog runs ${MINUTES_PER_MONTH.toLocaleString("en")} times: $${(priceOf(watchdog) * MINUTES_PER_MONTH).toFixed(2)}.`,
+  ].join("\n");
+}
+
+function upload10Gb(costs: ReadonlyMap<string, Usage>): [string, Usage] {
+  const smaller = usageOf(costs, "tus, 100 MB in pieces of 50 MB");
+  const larger = usageOf(costs, "tus, 200 MB in pieces of 50 MB");
+  return ["tus, 10 GB in pieces of 50 MB (extrapolated)", extrapolate(smaller, larger, STEPS_TO_10_GB)];
+}
+
+function usageOf(costs: ReadonlyMap<string, Usage>, name: string): Usage {
+  const usage = costs.get(name);
+  if (!usage) throw new Error(`There is no operation "${name}".`);
+  return usage;
+}

@@ -1,0 +1,56 @@
+/** The simulated Worker on Miniflare, for the operations. */
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Usage } from "../../test/support/platform/usage.ts";
+import { startMiniflare } from "../support/miniflare.ts";
+import { DIST, ROOT } from "../support/workerd.ts";
+import { COST_UPSTREAMS, type Site } from "./operations.ts";
+
+/** So short that the ledger removes a task as soon as it has ended. */
+const RETENTION_DAYS = 0.000_01;
+const POLL_MS = 100;
+/** Inside the project: Miniflare reads modules from there only. */
+const BUILT = join(DIST, "cost");
+
+export interface CountedSite extends AsyncDisposable {
+  site: Site;
+  used(): Promise<Usage>;
+}
+
+export async function startSite(): Promise<CountedSite> {
+  execFileSync("npx", ["wrangler", "deploy", "bench/cost/worker.ts", "--dry-run", "--outdir", BUILT], {
+    cwd: ROOT,
+    stdio: "pipe",
+  });
+  const vars = {
+    UPSTREAMS: COST_UPSTREAMS,
+    DATA_UPSTREAM: "cost-plain",
+    TASK_RETENTION_DAYS: { succeeded: RETENTION_DAYS, failed: 1, cancelled: 1 },
+  };
+  const { url, miniflare } = await startMiniflare(vars, {
+    main: join(BUILT, "worker.js"),
+    onLog: () => {},
+  });
+  const report = async () => (await fetch(`${url}/used`)).json() as Promise<{ used: Usage; isIdle: boolean }>;
+  const settle = async () => {
+    while (!(await report()).isIdle) await sleep(POLL_MS);
+  };
+  return {
+    site: {
+      call: async (path, init) => {
+        const response = await fetch(url + path, init);
+        const { status, headers } = response;
+        return { status, location: headers.get("location"), text: await response.text() };
+      },
+      settle,
+      runCron: async () => void (await fetch(`${url}/cron`)),
+      // The ledger's alarm follows within a second or two.
+      removeTask: async () => sleep(3_000),
+      // From the next minute on the clock.
+      tick: async () => sleep(60_000 - (Date.now() % 60_000) + 3_000),
+    },
+    used: async () => (await report()).used,
+    [Symbol.asyncDispose]: () => miniflare.dispose(),
+  };
+}

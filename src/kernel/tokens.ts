@@ -1,0 +1,107 @@
+/**
+ * The tokens: the secret `SLUICE_TOKENS`, and any secrets `SLUICE_TOKENS_<NAME>`, since a secret has at most 5 KB. Only
+ * the SHA-256 of a token is kept in memory; it may also be all that the secret has (`token_sha256`).
+ */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { z } from "zod";
+import { type Principal, SCOPES } from "./app-env.ts";
+import { badSecret, IS_PLACEHOLDER, isPlaceholder } from "./secrets.ts";
+import { ConfigurationError, perEnv, readVariable } from "./variables.ts";
+
+const tokenSchema = z
+  .strictObject({
+    name: z.string().min(1),
+    scopes: z.array(z.enum(SCOPES)).min(1),
+    token: z
+      .string()
+      .refine((text) => !isPlaceholder(text), { abort: true, message: IS_PLACEHOLDER })
+      .min(32, "a token has at least 32 characters")
+      .regex(/^[\w.~+/-]+=*$/, "a token is made of letters, digits and -._~+/ (RFC 6750 §2.1)")
+      .optional(),
+    token_sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/i, "is the SHA-256 of a token, in 64 hexadecimal digits")
+      .optional(),
+    expires_at: z.iso.datetime({ offset: true }).optional(),
+  })
+  .refine(({ token, token_sha256 }) => (token === undefined) !== (token_sha256 === undefined), {
+    message: "needs exactly one of token and token_sha256",
+  })
+  .transform(
+    ({ name, scopes, token, token_sha256, expires_at }): Token => ({
+      name,
+      scopes,
+      digest: token === undefined ? Buffer.from(token_sha256 ?? "", "hex") : sha256(token),
+      expiresAtMs: expires_at === undefined ? Number.POSITIVE_INFINITY : Date.parse(expires_at),
+    }),
+  );
+
+interface Token extends Principal {
+  digest: Buffer;
+  expiresAtMs: number;
+}
+
+const tokensSchema = z.array(tokenSchema).default([]);
+
+interface Tokens {
+  tokens: readonly Token[];
+  /** What is wrong, by the name of the secret. The tokens of the other secrets are good all the same. */
+  bad: readonly [secret: string, why: string][];
+}
+
+const readTokens = perEnv((env): Tokens => {
+  const tokens = new Map<string, Token>();
+  const bad: [string, string][] = [];
+  const read = (name: string, list: () => readonly Token[]) => {
+    try {
+      const own = new Map<string, Token>();
+      for (const [i, token] of list().entries()) {
+        const digest = token.digest.toString("hex");
+        if (tokens.has(digest) || own.has(digest))
+          throw new ConfigurationError(
+            `The secret ${name} is wrong:\n  ${name}.${i} is the token of an earlier entry`,
+          );
+        own.set(digest, token);
+      }
+      for (const [digest, token] of own) tokens.set(digest, token);
+    } catch (error) {
+      if (!(error instanceof ConfigurationError)) throw error;
+      bad.push([name, error.message]);
+    }
+  };
+  read("SLUICE_TOKENS", () => readVariable(env, "SLUICE_TOKENS", tokensSchema));
+  for (const name of Object.keys(env).filter((key) => /^SLUICE_TOKENS_\w+$/.test(key)))
+    read(name, () => readVariable(env, name, tokensSchema));
+  return { tokens: [...tokens.values()], bad };
+});
+
+/** How many different names the tokens have. */
+export const countTokenNames = (env: Env): number =>
+  new Set(readTokens(env).tokens.map(({ name }) => name)).size;
+
+/** Throws a `Problem` 503 if one of the secrets is wrong, and logs what is wrong with each. */
+export function checkTokens(env: Env): void {
+  const [problem] = readTokens(env).bad.map(([name, why]) => badSecret(name, why));
+  if (problem) throw problem;
+}
+
+/** Whether there is any token. If one of the secrets is wrong, nobody knows: then throws a `Problem` 503. */
+export function hasTokens(env: Env): boolean {
+  if (readTokens(env).tokens.length > 0) return true;
+  checkTokens(env);
+  return false;
+}
+
+/** Compares with every token, in constant time, so that the time reveals nothing about any of them. */
+export function findToken(env: Env, token: string): Token | undefined {
+  const digest = sha256(token);
+  let found: Token | undefined;
+  for (const candidate of readTokens(env).tokens) {
+    if (timingSafeEqual(candidate.digest, digest)) found = candidate;
+  }
+  return found;
+}
+
+function sha256(text: string): Buffer {
+  return createHash("sha256").update(text).digest();
+}
