@@ -11,6 +11,8 @@ import { keepQuiet } from "../../support/quiet.ts";
 import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import { begin, submitted, submittedBatch, taskOf, taskRows, taskWhen } from "../../support/submissions.ts";
 
+expectRuntimeErrors("its code ignored its signal");
+
 const input = z.unknown();
 let gate = Promise.withResolvers<string>();
 let begun = 0;
@@ -80,7 +82,6 @@ async function runAlarmOf(id: string): Promise<void> {
 }
 
 keepQuiet();
-expectRuntimeErrors("The task was abandoned");
 beforeEach(async () => {
   gate = Promise.withResolvers<string>();
   [begun, steps, mayWork] = [0, 0, false];
