@@ -49,6 +49,7 @@ export default defineConfig({
           isolate: false,
           setupFiles: ["test/support/fresh.ts"],
           testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {

@@ -5,7 +5,7 @@ import { PassThrough } from "node:stream";
 import { Upload } from "tus-js-client";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { temporaryFolder } from "../support/dev-server.ts";
-import { type Server, sharedServer } from "../support/node/built-worker.ts";
+import { type Server, startOnMiniflare } from "../support/node/built-worker.ts";
 import {
   bytes,
   expectFile,
@@ -27,7 +27,7 @@ let server: Server;
 
 beforeAll(async () => {
   writeFileSync(reportPath, bytes);
-  server = await sharedServer();
+  server = await startOnMiniflare({}); // not the shared one: that one has enough to do
 });
 afterAll(() => desk.remove());
 

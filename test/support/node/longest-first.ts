@@ -2,7 +2,22 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** The files that take longest, longest first, by a part of their paths. Those that only wait come early too. */
 const LONGEST = [
+  "/e2e/tus-uploads.test.ts",
+  "/e2e/inline.test.ts",
+  "/e2e/tus.test.ts",
+  "/e2e/dev.test.ts",
+  "/e2e/forms.test.ts",
+  "/e2e/other-sites.test.ts",
+  "/e2e/curl.test.ts",
+  "/e2e/tasks-cut.test.ts",
+  "/e2e/tasks-kill.test.ts",
+  "/e2e/websockets.test.ts",
+  "/e2e/outbound-messages.test.ts",
   "/test/e2e/",
+  // With these the project is over: a Worker does not outlive a file of another one.
+  "/test/patterns.test.ts",
+  "/test/pages.test.ts",
+  "/test/architecture.test.ts",
   "/test/cost.test.ts",
   "/files/resumable/ietf.test.ts",
   "/files/resumable/completion.test.ts",
