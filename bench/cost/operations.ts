@@ -98,7 +98,7 @@ async function removeSchedules(site: Site): Promise<void> {
 }
 
 export const OPERATIONS: readonly Operation[] = [
-  { name: "GET /hello", run: async (site) => site.call("/hello") },
+  { name: "hello", run: async (site) => site.call("/hello") },
   {
     name: "GET /run-tasks: two tasks",
     run: async (site) => {
