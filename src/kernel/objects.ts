@@ -111,9 +111,6 @@ const has = (error: unknown, flag: "overloaded" | "remote" | "retryable") =>
 /** Whether an object has too much to do. Another call would prolong that, whoever makes it. */
 export const isOverloaded = (error: unknown): boolean => has(error, "overloaded");
 
-/** Whether a call got no response because of the platform, and not because the object's own code threw. */
-export const isUnavailable = (error: unknown): boolean => isOverloaded(error) || has(error, "retryable");
-
 /** Marks methods of an object that may run twice, so that the runtime may repeat a call which perhaps arrived. */
 export function markRepeatable<Name extends string>(
   { prototype }: { prototype: Record<Name, (...args: never[]) => unknown> },

@@ -4,7 +4,7 @@
  */
 import { v7 as uuidv7 } from "uuid";
 import { errorFields, log } from "../../kernel/log.ts";
-import { callObject, isUnavailable, objectNamed } from "../../kernel/objects.ts";
+import { callObject, objectNamed } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
 import type { FileCatalogue } from "./catalogue.ts";
 
@@ -41,16 +41,8 @@ export async function callCatalogue<T>(
   }
 }
 
-/** As `callCatalogue`, for a call that takes as long as its caller sends bytes: without a deadline, and once. */
-export async function sendToSession<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    throw isUnavailable(error) ? catalogueUnavailable(error) : error;
-  }
-}
-
-function catalogueUnavailable(error: unknown): Problem {
+/** The `Problem` 503 for a call to the catalogue or to a session that failed. Logs why. */
+export function catalogueUnavailable(error: unknown): Problem {
   log("error", "an object that keeps files does not respond", errorFields(error));
   return new Problem(
     "catalogue-unavailable",
