@@ -7,8 +7,7 @@
  * time should be over. One that ends says so, and is forgotten.
  */
 import { errorFields, log } from "../../kernel/log.ts";
-import { callObject, lacksMethod } from "../../kernel/objects.ts";
-import { sessionOf } from "./shards.ts";
+import { callObject, lacksMethod, objectNamed } from "../../kernel/objects.ts";
 
 /** There is no index: it would cost rows with each upload, and a scan every few minutes costs less. */
 export const CREATE_SESSIONS = `
@@ -69,7 +68,7 @@ export class TendedSessions {
 
   async #tend(env: Env, { blob, id }: SessionRow): Promise<void> {
     try {
-      const tend = async () => sessionOf(env, id).tend();
+      const tend = async () => objectNamed(env, "UPLOAD_SESSION", id).tend();
       const { wasOverdue, nextAtMs } = await callObject(tend, { mayRepeat: false });
       if (wasOverdue) log("warn", "overdue; its alarm was run", { what: `upload ${id}` });
       if (nextAtMs === null) this.delete(blob);

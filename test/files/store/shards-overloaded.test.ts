@@ -1,13 +1,13 @@
 /** What callers get when the objects that keep files are overloaded: a 503 with Retry-After, after one call. */
 import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { CallOptions } from "../support/call.ts";
-import { fetchText, putFile } from "../support/files.ts";
-import { FORM_TYPE, filePart, formBody } from "../support/form.ts";
-import { platform } from "../support/platform/platform.ts";
-import { keepQuiet } from "../support/quiet.ts";
-import { expectRuntimeErrors } from "../support/runtime-errors.ts";
-import { CHUNK, createTus, fileOf, headTus, patchTus, send, TUS } from "../support/uploads.ts";
+import type { CallOptions } from "../../support/call.ts";
+import { fetchText, putFile } from "../../support/files.ts";
+import { FORM_TYPE, filePart, formBody } from "../../support/form.ts";
+import { platform } from "../../support/platform/platform.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
+import { CHUNK, createTus, fileOf, headTus, patchTus, send, TUS } from "../../support/uploads.ts";
 
 keepQuiet();
 expectRuntimeErrors("Durable Object is overloaded");
