@@ -26,8 +26,8 @@ const inNode = [
 export default defineConfig({
   root,
   test: {
-    // Most files wait more than they work: three keep two cores busy.
-    maxWorkers: 3,
+    // Most files wait more than they work: four keep two cores busy.
+    maxWorkers: 4,
     reporters: [["default", { summary: false }], new RuntimeErrors()],
     slowTestThreshold: 10_000,
     silent: "passed-only",
@@ -49,6 +49,7 @@ export default defineConfig({
           isolate: false,
           setupFiles: ["test/support/fresh.ts"],
           testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {

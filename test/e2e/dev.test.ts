@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { request as httpRequest } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, test } from "vitest";
 import { asFlags, type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
 
 interface Scheduled {
@@ -41,7 +41,7 @@ async function untilEnded(url: string): Promise<Task> {
   return task;
 }
 
-test.concurrent("GET /hello: the first word at once, the second a second later", async ({ expect }) => {
+test.concurrent("GET /hello: the first word at once, the second a second later", async (context) => {
   const read = async () => {
     const startedAtMs = Date.now();
     const response = await fetch(`${server.url}/hello`);
@@ -51,15 +51,13 @@ test.concurrent("GET /hello: the first word at once, the second a second later",
     return chunks;
   };
   // On a busy machine, this client may be late for the first word. Whatever holds it back would do so each time.
-  await expect.poll(read, { timeout: 30_000 }).toEqual([
+  await context.expect.poll(read, { timeout: 30_000 }).toEqual([
     { text: "Hello,", isEarly: true },
     { text: "world!", isEarly: false },
   ]);
 });
 
-test.concurrent("GET /run-tasks responds before its tasks end; they run side by side, and log it", async ({
-  expect,
-}) => {
+test.concurrent("GET /run-tasks responds before its tasks end; they run side by side, and log it", async (context) => {
   const run = async () => {
     const { message, tasks } = await getJson<Scheduled>(`${server.url}/run-tasks`);
     const respondedAtMs = Date.now();
@@ -76,34 +74,36 @@ test.concurrent("GET /run-tasks responds before its tasks end; they run side by 
     };
   };
   // As above: this client may be late.
-  await expect.poll(run, { timeout: 60_000 }).toEqual({
+  await context.expect.poll(run, { timeout: 60_000 }).toEqual({
     message: "Tasks scheduled",
     statuses: ["succeeded", "succeeded"],
     isEarly: true,
     isSideBySide: true,
   });
-  await expect.poll(() => server.output()).toContain("Task A completed.");
-  await expect.poll(() => server.output()).toContain("Task B completed.");
+  await context.expect.poll(() => server.output()).toContain("Task A completed.");
+  await context.expect.poll(() => server.output()).toContain("Task B completed.");
 });
 
-test.concurrent("POST /upload-file, and the same bytes back", async ({ expect }) => {
+test.concurrent("POST /upload-file, and the same bytes back", async (context) => {
   const bytes = randomBytes(6 * 1024 * 1024);
   const form = new FormData();
   form.set("file", new File([bytes], "röntgen.bin"));
   const response = await fetch(`${server.url}/upload-file`, { method: "POST", body: form });
   const stored = (await response.json()) as Record<string, string>;
-  expect([response.status, response.headers.get("Location")]).toEqual([201, stored.url]);
-  expect(stored).toMatchObject({
+  context.expect([response.status, response.headers.get("Location")]).toEqual([201, stored.url]);
+  context.expect(stored).toMatchObject({
     filename: "röntgen.bin",
     size: bytes.length,
     sha256: createHash("sha256").update(bytes).digest("hex"),
   });
   const back = Buffer.from(await (await fetch(String(stored.url))).arrayBuffer());
-  expect(back.equals(bytes)).toBe(true);
+  context.expect(back.equals(bytes)).toBe(true);
 });
 
-test.concurrent("GET /data, without internet", async ({ expect }) => {
-  expect(await getJson(`${server.url}/data`)).toMatchObject({ id: 1, title: expect.any(String) });
+test.concurrent("GET /data, without internet", async (context) => {
+  context
+    .expect(await getJson(`${server.url}/data`))
+    .toMatchObject({ id: 1, title: context.expect.any(String) });
 });
 
 describe("a page of a name that resolves to this machine (DNS rebinding) cannot call,", () => {
@@ -126,7 +126,7 @@ describe("a page of a name that resolves to this machine (DNS rebinding) cannot 
         .end();
     });
 
-  test.each<[string, string, (port: string) => Record<string, string>, number]>([
+  test.for<[string, string, (port: string) => Record<string, string>, number]>([
     ["as it is", "GET", (at) => ({ ...CHROME, Host: `evil.example:${at}` }), 401],
     [
       "with a forged URL, which the local runtime believes",
@@ -157,11 +157,11 @@ describe("a page of a name that resolves to this machine (DNS rebinding) cannot 
       403,
     ],
     ["by the Origin of another site alone", "GET", () => ({ Origin: "https://evil.example" }), 403],
-  ])("%s", async (_name, method, headers, status) => {
+  ])("%s", async ([_name, method, headers, status], { expect }) => {
     expect(await statusOf(method, headers)).toBe(status);
   });
 
-  test("but our own pages, curl and Node can", async () => {
+  test("but our own pages, curl and Node can", async ({ expect }) => {
     const own = { ...CHROME, "Sec-Fetch-Site": "same-origin" };
     expect(await statusOf("GET", () => own)).toBe(200);
     expect(await statusOf("GET", (at) => ({ ...own, Origin: `http://localhost:${at}` }))).toBe(200);
@@ -170,7 +170,7 @@ describe("a page of a name that resolves to this machine (DNS rebinding) cannot 
   });
 });
 
-test("with an invalid variable it does not start, and says why", async () => {
+test("with an invalid variable it does not start, and says why", async ({ expect }) => {
   const elsewhere = temporaryFolder();
   const starting = startDev(elsewhere.path, asFlags({ ACCESS: "ajar" }));
   await expect(starting).rejects.toThrow(/The variable ACCESS/);

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { createApp, createRouter } from "../../src/kernel/app.ts";
 import { isEmptyBody, MAX_JSON_BYTES } from "../../src/kernel/json-body.ts";
 import { callForJson, callWorker } from "../support/call.ts";
+import { fastestMs } from "../support/linear.ts";
 
 const echo = createRoute({
   method: "post",
@@ -239,31 +240,21 @@ describe("the limit", () => {
   });
 });
 
-/** The clock stands still between I/O. */
-async function readClock(): Promise<number> {
-  await scheduler.wait(1);
-  return performance.now();
-}
-
 test("hostile text is read in linear time", async () => {
   const texts = [
-    `"${"\\\\".repeat(2_000_000)}"`,
-    `"${'\\"'.repeat(2_000_000)}"`,
-    `["${"0".repeat(4_000_000)}1"]`,
-    `0.${"0".repeat(4_000_000)}1`,
-    `[${"1e5,".repeat(1_000_000)}1]`,
-    `{"a"${" ".repeat(4_000_000)}:1e5}`,
-    `[${'"a"  ,'.repeat(500_000)}1e5]`,
-    `1${"0".repeat(4_000_000)}`,
-    `[${"1e400,".repeat(1_000_000)}1]`,
+    `"${"\\\\".repeat(500_000)}"`,
+    `"${'\\"'.repeat(500_000)}"`,
+    `["${"0".repeat(1_000_000)}1"]`,
+    `0.${"0".repeat(1_000_000)}1`,
+    `[${"1e5,".repeat(250_000)}1]`,
+    `{"a"${" ".repeat(1_000_000)}:1e5}`,
+    `[${'"a"  ,'.repeat(150_000)}1e5]`,
+    `1${"0".repeat(1_000_000)}`,
+    `[${"1e400,".repeat(250_000)}1]`,
   ];
   for (const text of texts) {
-    const startedAtMs = await readClock();
-    await send(text);
-    expect([text.slice(0, 20), (await readClock()) - startedAtMs]).toEqual([
-      text.slice(0, 20),
-      expect.toSatisfy((ms) => ms < 2_000),
-    ]);
+    const ms = await fastestMs(1_000, async () => send(text));
+    expect([text.slice(0, 20), ms]).toEqual([text.slice(0, 20), expect.toSatisfy(() => ms < 1_000)]);
   }
 });
 

@@ -1,13 +1,15 @@
 /** Calls to objects on the simulated platform: how often each is made, and what the caller gets. */
+
 import { env, reset } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { callForJson, captureLogs } from "../support/call.ts";
-import type { Fault } from "../support/platform/faults.ts";
+import { AsyncLocalStorage } from "node:async_hooks";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { callForJson } from "../support/call.ts";
+import { type Fault, Faults } from "../support/platform/faults.ts";
 import { platform } from "../support/platform/platform.ts";
+import { keepQuiet } from "../support/quiet.ts";
 import worker from "../support/worker.ts";
 
-beforeEach(() => reset());
-afterEach(() => platform.reset());
+keepQuiet();
 
 const ID = "s0-0198c0de-1234-7abc-8def-0123456789ab";
 const ROUTES: [method: string, path: string, binding: string, problem: string][] = [
@@ -19,24 +21,35 @@ const ROUTES: [method: string, path: string, binding: string, problem: string][]
   ["GET", "/fetch/demo/todos/1", "SEMAPHORE", "semaphore-unavailable"],
 ];
 
-/** The response while calls to the objects fail, how many calls were made to them, and how long it took. */
-async function during(fault: Fault, method: string, path: string) {
-  const calls: string[] = [];
+/** The fault that the calls of one request meet, and the calls. Requests of other tests, at the same time, have their own. */
+interface Observed {
+  fault: Fault;
+  faults: Faults;
+  calls: string[];
+}
+const observed = new AsyncLocalStorage<Observed>();
+
+beforeAll(() => {
   const { faults } = platform;
-  const apply = faults.apply.bind(faults);
   faults.apply = async (call, make) => {
-    if (call.binding === fault.binding && call.method !== "discard") calls.push(call.method);
-    return apply(call, make);
+    const own = observed.getStore();
+    if (own && call.binding === own.fault.binding && call.method !== "discard") own.calls.push(call.method);
+    return own ? own.faults.apply(call, make) : make();
   };
-  platform.addFault(fault);
+});
+afterAll(() => Reflect.deleteProperty(platform.faults, "apply"));
+
+/** The response while calls to the objects fail, which calls the request made to them, and how long it took. */
+async function during(fault: Fault, method: string, path: string) {
+  const own: Observed = { fault, faults: new Faults(), calls: [] };
+  own.faults.add(fault);
   const startedAtMs = Date.now();
   const init = method === "PUT" ? { body: "x" } : {};
-  const { value } = await captureLogs(async () => callForJson(path, { method, ...init }));
-  Reflect.deleteProperty(faults, "apply");
-  return { ...value, calls, ms: Date.now() - startedAtMs };
+  const value = await observed.run(own, async () => callForJson(path, { method, ...init }));
+  return { ...value, calls: own.calls, ms: Date.now() - startedAtMs };
 }
 
-describe("an object that", () => {
+describe.concurrent("an object that", () => {
   test.each(ROUTES)("is overloaded is called once by %s %s", async (method, path, binding, problem) => {
     const { status, body, headers, calls, ms } = await during({ kind: "overloaded", binding }, method, path);
     expect([status, body.type, calls.length]).toEqual([503, `urn:sluice:problem:${problem}`, 1]);
@@ -67,6 +80,7 @@ describe("an object that", () => {
 });
 
 test("the watchdog of a new deployment calls no object, and reads one small R2 object", async () => {
+  await reset();
   const controller = { scheduledTime: Date.now(), cron: "* * * * *", noRetry: () => {} };
   const usage = await platform.measure(async () => worker.scheduled(controller, { ...env }));
   expect(usage).toMatchObject({ objectRequests: 0, rowsWritten: 0, classA: 0, classB: 1 });

@@ -1,5 +1,5 @@
 /** What is stored in R2 and in the catalogue; and versions of both for tests: watched, slow or failing. */
-import { env, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { env, listDurableObjectIds, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import type { FileCatalogue } from "../../src/files/store/catalogue.ts";
 import type { FileRow } from "../../src/files/store/schema.ts";
 import { CATALOGUES, catalogueNamed } from "../../src/files/store/shards.ts";
@@ -12,7 +12,7 @@ export const objectKeys = async () =>
 
 /** The rows of all shards. */
 export async function catalogueRows(): Promise<{ files: FileRow[]; strays: StrayRow[] }> {
-  const shards = await Promise.all(CATALOGUES.map(async (name) => rowsOf(catalogueNamed(env, name))));
+  const shards = await Promise.all((await usedCatalogues()).map(rowsOf));
   return { files: shards.flatMap(({ files }) => files), strays: shards.flatMap(({ strays }) => strays) };
 }
 
@@ -22,9 +22,16 @@ export const rowsOf = async (catalogue: DurableObjectStub<FileCatalogue>) =>
     strays: storage.sql.exec<StrayRow>("SELECT * FROM stray ORDER BY blob").toArray(),
   }));
 
+/** The shards that have been called. The others are empty, and starting each costs more than most tests. */
+async function usedCatalogues(): Promise<DurableObjectStub<FileCatalogue>[]> {
+  const used = (await listDurableObjectIds(env.FILE_CATALOGUE)).map(String);
+  const isUsed = (name: string) => used.includes(String(env.FILE_CATALOGUE.idFromName(name)));
+  return CATALOGUES.filter(isUsed).map((name) => catalogueNamed(env, name));
+}
+
 /** Makes each shard collect what is due, as its alarm does. */
 export async function collect(): Promise<void> {
-  for (const name of CATALOGUES) await runDurableObjectAlarm(catalogueNamed(env, name));
+  for (const catalogue of await usedCatalogues()) await runDurableObjectAlarm(catalogue);
 }
 
 /** Everything that is stored after a collection; `NOTHING` if there is nothing. */
@@ -32,6 +39,17 @@ export async function whatIsLeft() {
   await collect();
   const { files, strays } = await catalogueRows();
   return { objects: await objectKeys(), files: files.map(({ id }) => id), strays };
+}
+
+/** The same, of these files alone. */
+export async function whatIsLeftOf(...ids: string[]) {
+  const { objects, files, strays } = await whatIsLeft();
+  const isOne = (blob: string) => ids.some((id) => blob.startsWith(`files/${id}/`));
+  return {
+    objects: objects.filter(isOne),
+    files: files.filter((id) => ids.includes(id)),
+    strays: strays.filter(({ blob }) => isOne(blob)),
+  };
 }
 
 export const NOTHING = { objects: [], files: [], strays: [] };

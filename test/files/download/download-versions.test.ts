@@ -64,7 +64,7 @@ describe("an ETag", () => {
     const etags = [
       body.etag,
       (await get()).headers.get("ETag"),
-      (list.body.files as { etag: string }[])[0]?.etag,
+      (list.body.files as { id: string; etag: string }[]).find(({ id }) => id === body.id)?.etag,
     ];
     expect(etags).toEqual(Array(3).fill(headers.get("ETag")));
     expect(headers.get("ETag")).toMatch(/^"[\w-]+"$/);

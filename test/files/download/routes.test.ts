@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { callForJson } from "../../support/call.ts";
 import { ETAG, fetchText, putFile, withEtag } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
-import { NOTHING, objectKeys, whatIsLeft } from "../../support/stored.ts";
+import { NOTHING, objectKeys, whatIsLeftOf } from "../../support/stored.ts";
 
 const remove = (id: string, headers: Record<string, string> = {}) =>
   fetchText(`/files/${id}`, { method: "DELETE", headers });
@@ -21,11 +21,12 @@ const later = (seconds: number) => vi.useFakeTimers({ toFake: ["Date"], now: Dat
 
 describe("DELETE", () => {
   test("removes a file at once, and its bytes soon after", async () => {
-    await putFile("a", "one");
-    const { status, text } = await remove("a");
+    await putFile("removed", "one");
+    expect((await whatIsLeftOf("removed")).objects).toHaveLength(1);
+    const { status, text } = await remove("removed");
     expect([status, text]).toEqual([204, ""]);
-    expect([(await read("a")).status, (await remove("a")).status]).toEqual([404, 404]);
-    expect(await whatIsLeft()).toEqual(NOTHING);
+    expect([(await read("removed")).status, (await remove("removed")).status]).toEqual([404, 404]);
+    expect(await whatIsLeftOf("removed")).toEqual(NOTHING);
   });
 
   test.each<[string, Record<string, string>, number]>([
@@ -47,31 +48,38 @@ describe("DELETE", () => {
 });
 
 describe("a file that has expired", () => {
+  const OF_THESE = ["expiring", "lasting"];
+
   beforeEach(async () => {
-    await callForJson("/files/a?expires_in=60", { method: "PUT", body: "one" });
-    await putFile("b", "two");
+    await callForJson("/files/expiring?expires_in=60", { method: "PUT", body: "one" });
+    await putFile("lasting", "two");
   });
 
   test("exists until then", async () => {
     later(59);
-    expect((await read("a")).status).toBe(200);
+    expect((await read("expiring")).status).toBe(200);
   });
 
   test("is gone at once for every reader; the alarm collects its bytes", async () => {
     later(60);
-    expect([(await read("a")).status, (await remove("a")).status]).toEqual([404, 404]);
-    expect((await fetchText("/files/a/links", LINK_REQUEST)).status).toBe(404);
-    expect((await callForJson("/files")).body.files).toMatchObject([{ id: "b" }]);
-    expect(await objectKeys()).toHaveLength(2);
-    expect(await whatIsLeft()).toMatchObject({ files: ["b"], objects: [expect.any(String)], strays: [] });
+    expect([(await read("expiring")).status, (await remove("expiring")).status]).toEqual([404, 404]);
+    expect((await fetchText("/files/expiring/links", LINK_REQUEST)).status).toBe(404);
+    const { files } = (await callForJson("/files")).body as { files: { id: string }[] };
+    expect(files.flatMap(({ id }) => (OF_THESE.includes(id) ? [id] : []))).toEqual(["lasting"]);
+    expect((await objectKeys()).filter((key) => key.startsWith("files/expiring/"))).toHaveLength(1);
+    expect(await whatIsLeftOf(...OF_THESE)).toMatchObject({
+      files: ["lasting"],
+      objects: [expect.any(String)],
+      strays: [],
+    });
   });
 
   test("frees its id for a new file, which stays", async () => {
     later(60);
-    const next = await putFile("a", "three", { headers: { "If-None-Match": "*" } });
+    const next = await putFile("expiring", "three", { headers: { "If-None-Match": "*" } });
     expect([next.status, next.body.expiresAt]).toEqual([201, null]);
-    expect((await whatIsLeft()).objects).toHaveLength(2);
-    expect((await read("a")).text).toBe("three");
+    expect((await whatIsLeftOf(...OF_THESE)).objects).toHaveLength(2);
+    expect((await read("expiring")).text).toBe("three");
   });
 
   test("shows beforehand when it expires", async () => {

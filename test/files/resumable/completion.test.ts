@@ -40,7 +40,7 @@ afterEach(async () => {
 });
 
 const SMALL = bytesOf(1000);
-const LARGE = bytesOf(6 * MIB);
+const LARGE = bytesOf(5 * MIB + 1000);
 
 const fail = async (): Promise<never> => {
   throw new Error("R2 is not available");

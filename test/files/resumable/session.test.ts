@@ -258,7 +258,7 @@ describe("the alarm", () => {
 });
 
 describe("a final upload", () => {
-  const [a, b] = [bytesOf(5.5 * MIB, 1), bytesOf(5.5 * MIB, 2)];
+  const [a, b] = [bytesOf(5 * MIB + 1000, 1), bytesOf(1000, 2)];
   const c = bytesOf(1000, 3);
   const whole = sha256(Buffer.concat([a, b, c]));
 
@@ -268,7 +268,7 @@ describe("a final upload", () => {
     return createFinal(partials);
   }
 
-  /** Starts the concatenation and stops it in its second partial: R2 does not accept the first part. */
+  /** Starts the concatenation and stops it before its end: R2 does not accept the first part. */
   async function stallAssembly(path: string) {
     const { untilAppended } = countAppended();
     const { promise: gate, resolve: goOn } = Promise.withResolvers<void>();
@@ -283,7 +283,7 @@ describe("a final upload", () => {
       },
     }));
     await runDurableObjectAlarm(sessionOf(path));
-    await untilAppended(10 * MIB);
+    await untilAppended(a.length);
     return { goOn };
   }
 

@@ -66,7 +66,7 @@ describe("POST /upload-file", () => {
     },
   );
 
-  test("streams 64 MiB, with at most two parts in memory", async () => {
+  test("streams 32 MiB, with at most two parts in memory", async () => {
     const chunk = crypto.getRandomValues(new Uint8Array(64 * 1024));
     let handedOut = 0;
     let stored = 0;
@@ -80,13 +80,13 @@ describe("POST /upload-file", () => {
         return part;
       },
     });
-    const form = streamedForm(chunk, 1024, (count) => {
+    const form = streamedForm(chunk, 512, (count) => {
       handedOut = count;
     });
     const { status, body } = await upload(form, { variables });
     const hash = createHash("sha256");
-    for (let i = 0; i < 1024; i++) hash.update(chunk);
-    expect([status, body.size, body.sha256]).toEqual([201, 64 * MIB, hash.digest("hex")]);
+    for (let i = 0; i < 512; i++) hash.update(chunk);
+    expect([status, body.size, body.sha256]).toEqual([201, 32 * MIB, hash.digest("hex")]);
     expect([
       seen.open,
       seen.maxSending,
@@ -186,7 +186,7 @@ describe("POST /upload-file", () => {
   test("a file longer than MAX_FILE_BYTES is rejected while it arrives, and the rest is not read", async () => {
     const chunk = new Uint8Array(64 * 1024);
     let handedOut = 0;
-    const form = streamedForm(chunk, 1024, (count) => {
+    const form = streamedForm(chunk, 512, (count) => {
       handedOut = count;
     });
     const { status, body } = await upload(form, { variables: { MAX_FILE_BYTES: MIB } });

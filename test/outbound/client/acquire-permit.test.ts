@@ -1,6 +1,6 @@
 /** The caller's side of a permit: it is renewed while the call lasts, and its loss ends the call. */
-import { env, reset } from "cloudflare:test";
-import { beforeEach, expect, test } from "vitest";
+import { env } from "cloudflare:test";
+import { test } from "vitest";
 import { acquirePermit } from "../../../src/outbound/client/acquire-permit.ts";
 import { readUpstreams } from "../../../src/outbound/upstreams.ts";
 import { keepQuiet } from "../../support/quiet.ts";
@@ -9,10 +9,9 @@ import { keepQuiet } from "../../support/quiet.ts";
 const PAST_A_RENEWAL_MS = 3_500;
 
 keepQuiet();
-beforeEach(() => reset());
 
-async function acquire() {
-  const upstream = readUpstreams(env).get("single");
+async function acquire(name: string) {
+  const upstream = readUpstreams(env).get(name);
   if (!upstream) throw new Error("no such upstream");
   const { signal } = new AbortController();
   return acquirePermit(env, upstream, {
@@ -24,25 +23,25 @@ async function acquire() {
   });
 }
 
-const heldNow = async () => (await env.SEMAPHORE.getByName("single").status()).held;
+const heldNow = async (name: string) => (await env.SEMAPHORE.getByName(name).status()).held;
 
-test("a permit is renewed while its call lasts, under the same fence", async () => {
-  const permit = await acquire();
-  const before = (await heldNow()).leases[0];
+test.concurrent("a permit is renewed while its call lasts, under the same fence", async ({ expect }) => {
+  const permit = await acquire("single");
+  const before = (await heldNow("single")).leases[0];
   await scheduler.wait(PAST_A_RENEWAL_MS);
-  const after = (await heldNow()).leases[0];
+  const after = (await heldNow("single")).leases[0];
   expect([after?.id, after?.fence]).toEqual([before?.id, permit.fence]);
   expect(Date.parse(String(after?.until)) - Date.parse(String(before?.until))).toBeGreaterThanOrEqual(2_900);
   expect(permit.signal.aborted).toBe(false);
   await permit.release({ outcome: "ok" });
-  expect((await heldNow()).count).toBe(0);
+  expect((await heldNow("single")).count).toBe(0);
 });
 
-test("losing a permit ends its call, and no other permit takes its place", async () => {
-  const permit = await acquire();
-  const [lease] = (await heldNow()).leases;
-  await env.SEMAPHORE.getByName("single").release(String(lease?.id));
+test.concurrent("losing a permit ends its call, and no other permit takes its place", async ({ expect }) => {
+  const permit = await acquire("client-single");
+  const [lease] = (await heldNow("client-single")).leases;
+  await env.SEMAPHORE.getByName("client-single").release(String(lease?.id));
   await expect.poll(() => permit.signal.aborted, { timeout: 5_000 }).toBe(true);
-  await expect.poll(async () => (await heldNow()).count).toBe(0);
+  await expect.poll(async () => (await heldNow("client-single")).count).toBe(0);
   await permit.release({ outcome: "unknown" });
 });

@@ -79,15 +79,16 @@ describe("an upload that stalls", () => {
   ])("%s: 408, and its breaker hears nothing", async (_name, headers) => {
     const before = await outcomes("upload-timed");
     resetUpstream(async (request) => Response.json({ got: await request.text() }));
-    for (let n = 0; n < 12; n++) {
-      const body = bodyOf(["abc", "def"], { everyMs: n === 0 ? 2000 : 500 });
+    const stall = async (everyMs: number) => {
+      const body = bodyOf(["abc", "def"], { everyMs });
       const { status, body: problem } = await callForJson("/fetch/upload-timed/x", {
         method: "POST",
         body,
         headers,
       });
       expect([status, problem.type]).toEqual([408, "urn:sluice:problem:request-timeout"]);
-    }
+    };
+    await Promise.all(Array.from({ length: 12 }, async (_, n) => stall(n === 0 ? 2000 : 500)));
     expect((await outcomes("upload-timed")).failed).toBe(before.failed);
     expect(await loadOf("upload-timed")).toEqual(IDLE);
   });

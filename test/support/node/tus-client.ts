@@ -15,6 +15,8 @@ export const PROTOCOLS = ["tus-v1", "ietf-draft-03", "ietf-draft-05"];
 export const MIB = 1024 * 1024;
 /** More than two parts of R2, and not a multiple of anything. */
 export const bytes = randomBytes(10.5 * MIB + 1);
+/** More than one part. */
+export const some = bytes.subarray(0, 5.5 * MIB + 1);
 export const few = bytes.subarray(0, 300_001);
 
 export const sha256 = (content: Uint8Array) => createHash("sha256").update(content).digest("hex");
@@ -71,14 +73,14 @@ export async function send(...args: Parameters<typeof startUpload>): Promise<str
 
 export const idOf = ({ url }: Upload) => basename(new URL(String(url)).pathname);
 
-/** Starts an upload, and calls `interrupt` when the server has some of it and more is on its way. */
+/** Starts an upload of `some` bytes, and calls `interrupt` when the server has some of it and more is on its way. */
 export async function interruptUpload(
   url: string,
   interrupt: (run: TusRun) => Promise<void>,
   options: UploadOptions = {},
 ) {
   const hasSome = Promise.withResolvers<void>();
-  const run = startUpload(url, bytes, {
+  const run = startUpload(url, some, {
     chunkSize: MIB,
     ...options,
     onChunkComplete: (_, accepted) => {

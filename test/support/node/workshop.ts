@@ -41,7 +41,7 @@ export default async function openWorkshop(project: TestProject): Promise<() => 
     return result;
   };
   const make = async (target: string): Promise<string> => {
-    const [kind, query = ""] = target.split("?");
+    const [kind = "", query = ""] = target.split("?");
     const vars = () => JSON.parse(decodeURIComponent(query));
     switch (kind) {
       case "/built":
@@ -68,7 +68,7 @@ export default async function openWorkshop(project: TestProject): Promise<() => 
     );
   });
   await once(server.listen(0, "127.0.0.1"), "listening");
-  made.defer(() => void server.close().closeAllConnections());
+  made.defer(() => server.close().closeAllConnections());
   project.provide("workshop", `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
   return async () => made.disposeAsync();
 }

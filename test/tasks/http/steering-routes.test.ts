@@ -8,7 +8,10 @@ import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
 import { newTaskId, shardOf } from "../../../src/tasks/ledger/task-id.ts";
 import { callForJson, callWorker } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import { begin, submitted, submittedBatch, taskOf, taskRows, taskWhen } from "../../support/submissions.ts";
+
+expectRuntimeErrors("its code ignored its signal");
 
 const input = z.unknown();
 let gate = Promise.withResolvers<string>();

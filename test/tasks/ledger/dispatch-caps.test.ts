@@ -39,17 +39,17 @@ describe("of a type with a concurrency of 2, at most two tasks run at once", () 
     const starts = (length: number) => Array.from({ length }, () => ({ type, input }));
     // Two of them run in the fast lane; the others come while these run, and wait for the long lane.
     const first = await startTasks(env, ctx, starts(4));
-    const ids = await Promise.all([
-      first,
+    const others = await Promise.all([
       startTasks(env, ctx, starts(4)),
       ...Array.from({ length: 4 }, async () => [await enqueueOnce(env, type, input, crypto.randomUUID())]),
     ]);
-    const ended = await Promise.all(ids.flat().map(whenEnded));
+    const ids = [first, ...others].flat();
+    const ended = await Promise.all(ids.map(whenEnded));
     await waitOnExecutionContext(ctx);
     expect(ended.map(({ status }) => status)).toEqual(Array.from({ length: 12 }, () => "succeeded"));
     expect(count).toEqual({ now: 0, max: 2, runs: 12 });
     expect(lanes).toEqual(new Set(["fast", "long"]));
-    expect(new Set(ids.flat().map((id) => id.slice(0, 2))).size).toBe(1);
+    expect(new Set(ids.map((id) => id.slice(0, 2))).size).toBe(1);
   });
 
   test("even if they fail and are retried", async () => {

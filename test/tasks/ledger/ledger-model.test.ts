@@ -150,7 +150,12 @@ async function compare(world: World, inside: Inside): Promise<void> {
   const rows = inside.sql("SELECT * FROM task ORDER BY id") as (TaskState & { id: string; events: number })[];
   const items = [...world.items.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1));
   expect(rows.map(({ id }) => id)).toEqual(items.map(({ id }) => id));
-  for (const [n, { state, events }] of items.entries()) expect(rows[n]).toMatchObject({ ...state, events });
+  for (const [n, { state, events }] of items.entries()) {
+    const row = rows[n] as Record<string, unknown> | undefined;
+    const isEqual = Object.entries({ ...state, events }).every(([name, value]) => row?.[name] === value);
+    // A matcher takes much longer than the ledger, so it only words the difference.
+    if (!isEqual) expect(row).toMatchObject({ ...state, events });
+  }
   const gaps = inside.sql(
     `SELECT id FROM task WHERE events <> 1 + (SELECT count(*) FROM event WHERE task_id = id AND number BETWEEN 2 AND events)
      UNION SELECT task_id FROM event WHERE number > (SELECT events FROM task WHERE id = task_id) OR number < 2

@@ -24,8 +24,10 @@ async function submission() {
   return { carried, done, end: () => resolve("submitted"), fail: () => reject(new Error("it fails")) };
 }
 
-/** Makes two calls to the shard in such quick succession that another can be expected. */
+/** Makes two calls to the shard in such quick succession that another can be expected, until the end of the test. */
 async function rush(): Promise<void> {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
   for (const _ of [1, 2]) await callWithReports("s2", async () => undefined);
 }
 
