@@ -58,7 +58,7 @@ async function runWatchdog(path: string) {
   const { lines } = await captureLogs(async () =>
     worker.scheduled(createScheduledController({ scheduledTime: new Date(), cron: "* * * * *" }), env),
   );
-  return lines;
+  return lines.filter(({ what }) => what === `upload ${idOf(path)}`);
 }
 
 const catalogueName = (path: string) => catalogueOf(env, idOf(path)).name;
