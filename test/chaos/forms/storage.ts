@@ -24,12 +24,14 @@ export function readHoldings(folder: string): Holdings {
     databases
       .filter((path) => path.includes(within))
       .reduce((sum, path) => sum + countRows(join(folder, path), table), 0);
+  // Not files, but the list of objects that have set an alarm (src/kernel/object-registry.ts).
+  const registries = count("R2BucketObject", "_mf_objects WHERE key LIKE 'sluice/%'");
   return {
     files: count("FileCatalogue", "file"),
     strays: count("FileCatalogue", "stray"),
-    objects: count("R2BucketObject", "_mf_objects"),
+    objects: count("R2BucketObject", "_mf_objects") - registries,
     unfinishedUploads: count("R2BucketObject", "_mf_multipart_uploads WHERE state = 0"),
-    blobs: paths.filter((path) => path.includes(`${sep}blobs${sep}`)).length,
+    blobs: paths.filter((path) => path.includes(`${sep}blobs${sep}`)).length - registries,
   };
 }
 
