@@ -2,8 +2,8 @@
 import { NO_USAGE, type Usage } from "../../test/support/platform/usage.ts";
 
 const BUDGETS: Readonly<Record<string, Partial<Usage>>> = {
-  "GET /hello": { requests: 1, logEvents: 1 },
-  "GET /run-tasks: two tasks": { requests: 1, objectRequests: 3, rowsWritten: 16, logEvents: 6, internal: 3 },
+  hello: { requests: 1, logEvents: 1 },
+  "run-tasks: two tasks": { requests: 1, objectRequests: 3, rowsWritten: 16, logEvents: 6, internal: 3 },
   "a task in the fast lane, from POST to its removal": {
     requests: 1,
     objectRequests: 3,

@@ -98,9 +98,9 @@ async function removeSchedules(site: Site): Promise<void> {
 }
 
 export const OPERATIONS: readonly Operation[] = [
-  { name: "GET /hello", run: async (site) => site.call("/hello") },
+  { name: "hello", run: async (site) => site.call("/hello") },
   {
-    name: "GET /run-tasks: two tasks",
+    name: "run-tasks: two tasks",
     run: async (site) => {
       await expectStatus(200, site.call("/run-tasks"));
       await site.settle();

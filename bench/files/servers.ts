@@ -8,7 +8,9 @@ import { makeTemporaryFolder, startProcess } from "../support/process.ts";
 
 export interface RunningServer extends Server, AsyncDisposable {}
 
-export const startSluice = async (): Promise<RunningServer> => startMiniflare({ ACCESS: "local" });
+/** One request may bring a whole file, as on the plans that allow it. */
+export const startSluice = async (): Promise<RunningServer> =>
+  startMiniflare({ ACCESS: "local", MAX_REQUEST_BYTES: 5_000_000_000 });
 
 const PLAIN = `export default {
   async fetch(request, env) {

@@ -27,24 +27,40 @@ function keyOf(env: Env): string {
   return jurisdiction === undefined ? "sluice/objects.json" : `sluice/objects.${jurisdiction}.json`;
 }
 
-async function read(env: Env) {
+/** The list, as text. */
+async function read(env: Env): Promise<{ etag?: string; text: string }> {
   const stored = await env.FILES.get(keyOf(env));
-  return { etag: stored?.etag, list: stored ? listSchema.parse(await stored.json()) : { objects: [] } };
+  return stored ? { etag: stored.etag, text: await stored.text() } : { text: EMPTY };
+}
+
+const EMPTY = JSON.stringify({ objects: [] });
+
+const parse = (text: string) => listSchema.parse(JSON.parse(text));
+
+/** A list that somebody has broken is begun anew: the others add themselves to it again when they renew their entries. */
+function parseOrBegin(text: string) {
+  try {
+    return parse(text);
+  } catch (error) {
+    log("error", "the list of objects is broken, and is begun anew", errorFields(error));
+    return parse(EMPTY);
+  }
 }
 
 /** The objects that exist and have something to tend, each as `BINDING/name`. */
 export async function registeredObjects(env: Env): Promise<string[]> {
-  return (await read(env)).list.objects;
+  return parse((await read(env)).text).objects;
 }
 
 async function register(env: Env, object: string): Promise<void> {
   for (const pauseMs of [...PAUSES_MS, undefined]) {
     try {
-      const { etag, list } = await read(env);
+      const { etag, text } = await read(env);
+      const list = parseOrBegin(text);
       if (list.objects.includes(object)) return;
-      const text = JSON.stringify({ ...list, objects: [...list.objects, object].toSorted() });
+      const changed = JSON.stringify({ ...list, objects: [...list.objects, object].toSorted() });
       const onlyIf = etag === undefined ? new Headers({ "If-None-Match": "*" }) : { etagMatches: etag };
-      if (await env.FILES.put(keyOf(env), text, { onlyIf })) return;
+      if (await env.FILES.put(keyOf(env), changed, { onlyIf })) return;
       if (pauseMs === undefined) throw new Error("Others changed the list each time.");
     } catch (error) {
       if (pauseMs === undefined) throw error;

@@ -100,12 +100,16 @@ export async function callObject<T>(
 function pausesAfter(error: unknown, pausesMs: readonly number[]): number[] {
   if (error instanceof Problem || error instanceof ObjectTimeoutError || isSubrequestLimit(error)) return [];
   // developers.cloudflare.com/durable-objects/best-practices/error-handling. "remote": the object's own code threw it.
-  const has = (flag: "overloaded" | "remote" | "retryable") =>
-    error instanceof Error && Reflect.get(error, flag) === true;
-  if (has("overloaded") || has("remote")) return [];
+  if (isOverloaded(error) || has(error, "remote")) return [];
   // The runtime has repeated this up to five times already: one more round, after the longest pause.
-  return has("retryable") ? pausesMs.slice(-1).filter(() => pausesMs.length > 1) : [...pausesMs];
+  return has(error, "retryable") ? pausesMs.slice(-1).filter(() => pausesMs.length > 1) : [...pausesMs];
 }
+
+const has = (error: unknown, flag: "overloaded" | "remote" | "retryable") =>
+  error instanceof Error && Reflect.get(error, flag) === true;
+
+/** Whether an object has too much to do. Another call would prolong that, whoever makes it. */
+export const isOverloaded = (error: unknown): boolean => has(error, "overloaded");
 
 /** Marks methods of an object that may run twice, so that the runtime may repeat a call which perhaps arrived. */
 export function markRepeatable<Name extends string>(

@@ -33,6 +33,7 @@
  *     ├── 503 bad-secret           a secret that this needs is missing or wrong
  *     ├── 503 task-not-started     the file is stored, but its task could not be started
  *     ├── 503 ledger-unavailable   the tasks cannot be written, so they are not accepted
+ *     ├── 503 uploads-busy         no memory for another upload now
  *     ├── 503 catalogue-unavailable  the files cannot be looked up or recorded
  *     ├── 504 upstream-timeout
  *     ├── 504 not-stored           and the request takes only what is stored
@@ -85,6 +86,7 @@ const TITLES = {
   "bad-secret": [503, "Secret missing or wrong"],
   "task-not-started": [503, "Task not started"],
   "ledger-unavailable": [503, "Ledger unavailable"],
+  "uploads-busy": [503, "Uploads busy"],
   "catalogue-unavailable": [503, "Catalogue unavailable"],
   "upstream-timeout": [504, "Upstream timeout"],
   "not-stored": [504, "Not stored"],

@@ -8,6 +8,8 @@ import { type Principal, SCOPES } from "./app-env.ts";
 import { badSecret, IS_PLACEHOLDER, isPlaceholder } from "./secrets.ts";
 import { ConfigurationError, perEnv, readVariable } from "./variables.ts";
 
+const MIN_LENGTH = 32;
+
 const tokenSchema = z
   .strictObject({
     name: z.string().min(1),
@@ -15,7 +17,7 @@ const tokenSchema = z
     token: z
       .string()
       .refine((text) => !isPlaceholder(text), { abort: true, message: IS_PLACEHOLDER })
-      .min(32, "a token has at least 32 characters")
+      .min(MIN_LENGTH, `a token has at least ${MIN_LENGTH} characters`)
       .regex(/^[\w.~+/-]+=*$/, "a token is made of letters, digits and -._~+/ (RFC 6750 §2.1)")
       .optional(),
     token_sha256: z
@@ -92,8 +94,12 @@ export function hasTokens(env: Env): boolean {
   return false;
 }
 
-/** Compares with every token, in constant time, so that the time reveals nothing about any of them. */
+/**
+ * Compares with every token, in constant time, so that the time reveals nothing about any of them. A hash does not show
+ * how long its token is, so a short one is refused here: above all the empty one, whose hash is easily made by mistake.
+ */
 export function findToken(env: Env, token: string): Token | undefined {
+  if (token.length < MIN_LENGTH) return undefined;
   const digest = sha256(token);
   let found: Token | undefined;
   for (const candidate of readTokens(env).tokens) {

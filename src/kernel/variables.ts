@@ -27,11 +27,19 @@ export function readVariable<S extends z.ZodType>(env: object, name: string, sch
     typeof raw === "string" && /^\s*[[{]/.test(raw) ? parseJson(name, raw) : raw,
   );
   if (parsed.success) return parsed.data;
-  const errors = parsed.error.issues.map((issue) => `  ${[name, ...issue.path].join(".")}: ${issue.message}`);
+  const errors = parsed.error.issues.map(
+    (issue) => `  ${[name, ...issue.path].join(".")}: ${messageOf(issue)}`,
+  );
   throw new ConfigurationError(
     `The variable ${name} (wrangler.toml, or a secret) is wrong:\n${errors.join("\n")}`,
   );
 }
+
+/** A long name of a member may be a secret in the wrong place. */
+const messageOf = (issue: z.core.$ZodIssue) =>
+  issue.code === "unrecognized_keys" && issue.keys.some((key) => key.length > 30)
+    ? "has a member that it must not have"
+    : issue.message;
 
 function adviceFor(name: string): string {
   const [base] = /^(?:UPSTREAMS|SLUICE_TOKENS)/.exec(name) ?? [];

@@ -41,7 +41,7 @@ async function untilEnded(url: string): Promise<Task> {
   return task;
 }
 
-test.concurrent("GET /hello: the first word at once, the second a second later", async ({ expect }) => {
+test.concurrent("GET /hello: the first word at once, the second a second later", async (context) => {
   const read = async () => {
     const startedAtMs = Date.now();
     const response = await fetch(`${server.url}/hello`);
@@ -51,15 +51,13 @@ test.concurrent("GET /hello: the first word at once, the second a second later",
     return chunks;
   };
   // On a busy machine, this client may be late for the first word. Whatever holds it back would do so each time.
-  await expect.poll(read, { timeout: 30_000 }).toEqual([
+  await context.expect.poll(read, { timeout: 30_000 }).toEqual([
     { text: "Hello,", isEarly: true },
     { text: "world!", isEarly: false },
   ]);
 });
 
-test.concurrent("GET /run-tasks responds before its tasks end; they run side by side, and log it", async ({
-  expect,
-}) => {
+test.concurrent("GET /run-tasks responds before its tasks end; they run side by side, and log it", async (context) => {
   const run = async () => {
     const { message, tasks } = await getJson<Scheduled>(`${server.url}/run-tasks`);
     const respondedAtMs = Date.now();
@@ -76,34 +74,36 @@ test.concurrent("GET /run-tasks responds before its tasks end; they run side by 
     };
   };
   // As above: this client may be late.
-  await expect.poll(run, { timeout: 60_000 }).toEqual({
+  await context.expect.poll(run, { timeout: 60_000 }).toEqual({
     message: "Tasks scheduled",
     statuses: ["succeeded", "succeeded"],
     isEarly: true,
     isSideBySide: true,
   });
-  await expect.poll(() => server.output()).toContain("Task A completed.");
-  await expect.poll(() => server.output()).toContain("Task B completed.");
+  await context.expect.poll(() => server.output()).toContain("Task A completed.");
+  await context.expect.poll(() => server.output()).toContain("Task B completed.");
 });
 
-test.concurrent("POST /upload-file, and the same bytes back", async ({ expect }) => {
+test.concurrent("POST /upload-file, and the same bytes back", async (context) => {
   const bytes = randomBytes(6 * 1024 * 1024);
   const form = new FormData();
   form.set("file", new File([bytes], "röntgen.bin"));
   const response = await fetch(`${server.url}/upload-file`, { method: "POST", body: form });
   const stored = (await response.json()) as Record<string, string>;
-  expect([response.status, response.headers.get("Location")]).toEqual([201, stored.url]);
-  expect(stored).toMatchObject({
+  context.expect([response.status, response.headers.get("Location")]).toEqual([201, stored.url]);
+  context.expect(stored).toMatchObject({
     filename: "röntgen.bin",
     size: bytes.length,
     sha256: createHash("sha256").update(bytes).digest("hex"),
   });
   const back = Buffer.from(await (await fetch(String(stored.url))).arrayBuffer());
-  expect(back.equals(bytes)).toBe(true);
+  context.expect(back.equals(bytes)).toBe(true);
 });
 
-test.concurrent("GET /data, without internet", async ({ expect }) => {
-  expect(await getJson(`${server.url}/data`)).toMatchObject({ id: 1, title: expect.any(String) });
+test.concurrent("GET /data, without internet", async (context) => {
+  context
+    .expect(await getJson(`${server.url}/data`))
+    .toMatchObject({ id: 1, title: context.expect.any(String) });
 });
 
 describe("a page of a name that resolves to this machine (DNS rebinding) cannot call,", () => {

@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
 import { splitField } from "../../src/kernel/headers.ts";
 import { callForJson, callWorker } from "../support/call.ts";
-import { fastestMs } from "../support/linear.ts";
 import { keepQuiet } from "../support/quiet.ts";
 
 keepQuiet();
@@ -93,23 +92,39 @@ const HOSTILE = [
   "Ab==",
 ];
 
+/** Each piece as often as it takes, after each beginning: the longest headers that are read. */
+const VALUES = HOSTILE.flatMap((piece) => {
+  const repeated = piece.repeat(Math.ceil(MAX / piece.length));
+  return ["", '"', `x="`].map((beginning) => ({
+    piece,
+    value: `${(beginning + repeated).slice(0, MAX - 1)}x`,
+  }));
+});
+
+/** What takes steps in the square of its length takes minutes. A busy machine is slow once, and not each time. */
+const MAX_MS = 1_000;
+const TRIES = 3;
+
 test.each(Object.entries(READ))(
   "%s is read in linear time, whatever it says",
   async (name, { path, ...init }) => {
     const tus: Record<string, string> =
       name.startsWith("Upload-") && name !== "Upload-Complete" ? { "Tus-Resumable": "1.0.0" } : {};
+    const timeMs = async (piece: string, value: string): Promise<number> => {
+      const startedAtMs = Date.now();
+      const { response } = await callWorker(path, {
+        ...init,
+        headers: { "Content-Type": "application/json", ...tus, [name]: value },
+      });
+      await response.text();
+      expect([piece, response.status]).toEqual([piece, expect.toSatisfy((status) => status < 500)]);
+      return Date.now() - startedAtMs;
+    };
     const slow: string[] = [];
-    for (const piece of HOSTILE) {
-      for (const beginning of ["", '"', `x="`]) {
-        const value = (beginning + piece.repeat(MAX)).slice(0, MAX - 1);
-        const headers = { "Content-Type": "application/json", ...tus, [name]: `${value}x` };
-        const ms = await fastestMs(1_000, async () => {
-          const { response } = await callWorker(path, { ...init, headers });
-          await response.text();
-          expect([piece, response.status]).toEqual([piece, expect.toSatisfy((status) => status < 500)]);
-        });
-        if (ms >= 1_000) slow.push(`${beginning}${piece}: ${ms} ms`);
-      }
+    for (const { piece, value } of VALUES) {
+      let tries = 0;
+      while (tries < TRIES && (await timeMs(piece, value)) > MAX_MS) tries++;
+      if (tries === TRIES) slow.push(value.slice(0, 20));
     }
     expect(slow).toEqual([]);
   },

@@ -61,6 +61,13 @@ test("what a later version has written stays", async () => {
   expect(JSON.parse(text ?? "")).toEqual({ objects: ["LATER/x", "UPLOAD_SESSION/a"], since: 1 });
 });
 
+test.each(["", "{", "[]", '{"objects":7}'])("a list that is %j is begun anew", async (text) => {
+  vi.spyOn(scheduler, "wait").mockResolvedValue();
+  await env.FILES.put("sluice/objects.json", text);
+  await captureLogs(async () => register("a"));
+  expect(await registeredObjects(env)).toEqual(["UPLOAD_SESSION/a"]);
+});
+
 test("each jurisdiction has a list of its own", async () => {
   await register("a", { JURISDICTION: "eu" });
   expect(await registeredObjects(env)).toEqual([]);

@@ -51,6 +51,37 @@ describe("tokens", () => {
     ).toBe(200);
   });
 
+  test.each(["", "hunter2"])(
+    "of fewer than 32 characters are unknown, also by their hash: %j",
+    async (token) => {
+      const { token: _, ...entry } = READ;
+      const secrets = { SLUICE_TOKENS: [{ ...entry, token_sha256: hash(token) }, WRITE] };
+      expect(await statusOf(secrets, token)).toBe(401);
+      // A header that cannot be read has the empty token.
+      const variables = { ACCESS: "tokens", ...secrets };
+      for (const Authorization of ["nonsense", `Basic ${btoa(`a:${token}`)}`])
+        expect(
+          (
+            await callForJson("/openapi.json", {
+              site: "https://sluice.example.com",
+              variables,
+              headers: { Authorization },
+            })
+          ).status,
+        ).toBe(401);
+    },
+  );
+
+  test.each(["2099-01-01T00:00:00", "2099-01-01", "2099-02-30T00:00:00Z", "2099-01-01T24:00:00Z", ""])(
+    "have no expires_at %j",
+    async (expires_at) => {
+      const { value } = await captureLogs(async () =>
+        statusOf({ SLUICE_TOKENS_EXPIRY: [{ ...READ, expires_at }] }, READER),
+      );
+      expect(value).toBe(503);
+    },
+  );
+
   test("may have one name, so that a token can be replaced", () => {
     const secrets = using({ SLUICE_TOKENS: [READ, { ...READ, token: WRITER }] });
     expect([READER, WRITER].map((token) => findToken(secrets, token)?.name)).toEqual(["reader", "reader"]);
@@ -65,6 +96,11 @@ describe("a secret that is wrong", () => {
     ["has another alphabet", [{ ...READ, token: `${READER} ä` }], "SLUICE_TOKENS.0.token"],
     ["has an unknown scope", [{ ...READ, scopes: ["root"] }], "SLUICE_TOKENS.0.scopes.0"],
     ["has an unknown member", [{ ...READ, scope: "read" }], "SLUICE_TOKENS"],
+    [
+      "has a token as the name of a member",
+      [{ name: "a", scopes: ["read"], [READER]: 1 }],
+      "SLUICE_TOKENS.0: ",
+    ],
     [
       "has the placeholder",
       [{ ...READ, token: "what openssl rand -hex 32 prints" }],
@@ -103,6 +139,15 @@ describe("a secret that is wrong", () => {
       expect(shown).toMatchObject([{ level: "error", why: expect.stringContaining(why) }]);
       expect(JSON.stringify(lines)).not.toContain("hunter2");
       expect(JSON.stringify(lines)).not.toContain(READER);
+    },
+  );
+
+  test.each(["", " ", "null", "7", `"${READER}"`, JSON.stringify({ [READER]: READ }), "[[]]", "\ufeff[]"])(
+    "closes every closed route, and is not shown: %j",
+    async (SLUICE_TOKENS) => {
+      const { value, lines } = await captureLogs(async () => call({ SLUICE_TOKENS }, READER));
+      expect([value.status, value.body.type]).toEqual([503, "urn:sluice:problem:bad-secret"]);
+      expect(JSON.stringify([value.body, lines])).not.toContain(READER);
     },
   );
 

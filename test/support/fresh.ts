@@ -5,6 +5,11 @@
  */
 import { reset } from "cloudflare:test";
 import { afterAll, beforeAll } from "vitest";
+import { platform } from "./platform/platform.ts";
 
 beforeAll(async () => reset());
-afterAll(async () => reset());
+afterAll(async () => {
+  await platform.untilQuiet();
+  await reset();
+  platform.reset();
+});

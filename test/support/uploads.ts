@@ -123,6 +123,10 @@ export async function uploadTus(
   return path;
 }
 
+/** The bytes, with another first one. */
+export const corrupted = (bytes: Uint8Array<ArrayBuffer>) =>
+  bytes.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
+
 /** The same bytes for the same seed. */
 export function bytesOf(size: number, seed = 1): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(size);

@@ -55,7 +55,8 @@ function validatorHeaders(row: FoundFile): Record<string, string> {
   return {
     ETag: etagOf(row),
     "Last-Modified": new Date(row.last_modified_ms).toUTCString(),
-    "Cache-Control": "private, no-cache",
+    // The edge may compress what it may transform, and then weakens the ETag, which no If-Match or If-Range matches.
+    "Cache-Control": "private, no-cache, no-transform",
   };
 }
 

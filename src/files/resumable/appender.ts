@@ -6,13 +6,15 @@
  * digests commits nothing until all of it has arrived and matches. If it does not match, later bytes replace the
  * parts that were already sent to R2.
  */
-import { SHA256 } from "@stablelib/sha256";
+import type { SHA256 } from "@stablelib/sha256";
 import { Problem } from "../../kernel/problem.ts";
 import { retry } from "../../kernel/retry.ts";
 import { READ_SIZE } from "../store/body.ts";
 import { Digests, type ExpectedDigest } from "../store/digests.ts";
+import { type Share, uploadMemory } from "../store/memory-budget.ts";
 import { PartBuffer } from "../store/parts.ts";
 import { type BodyEnd, expiryOf } from "./rules.ts";
+import { restoreHash, saveHash } from "./running-hash.ts";
 import type { SessionRecord, SessionStorage } from "./session-storage.ts";
 
 /** When R2 rejects a part, it is sent again after these pauses. */
@@ -42,6 +44,29 @@ export class Appender {
   #sending: Promise<unknown> = Promise.resolve();
   /** Parts that R2 has and that wait until the digests are verified. */
   readonly #heldParts: R2UploadedPart[] = [];
+  /** Of the memory, for its buffers. */
+  readonly #shares: Share[] = [];
+
+  /**
+   * As the constructor, once there is memory for its bytes. The caller must hold none, and must close it. If it is
+   * `stopped` while it waits, it has no memory, and must not be given any bytes.
+   */
+  static async open(
+    stopped: AbortSignal,
+    ...args: ConstructorParameters<typeof Appender>
+  ): Promise<Appender> {
+    const [, { offset, partCount, partSize }, , , contentLength] = args;
+    const tail = offset - partCount * partSize;
+    const share = await uploadMemory.take(Math.min(partSize, tail + (contentLength ?? partSize)), stopped);
+    try {
+      const appender = new Appender(...args);
+      appender.#shares.push(share);
+      return appender;
+    } catch (error) {
+      share.release();
+      throw error;
+    }
+  }
 
   constructor(
     storage: SessionStorage,
@@ -57,9 +82,9 @@ export class Appender {
     this.#committed = record;
     this.#offset = record.offset;
     this.#partCount = record.partCount;
-    this.#hash = record.hash && new SHA256().restoreState(record.hash);
+    this.#hash = restoreHash(record);
     this.#part = new PartBuffer(record.partSize, Math.min(record.partSize, contentLength ?? READ_SIZE));
-    for (const block of storage.loadTail()) this.#part.fill(block);
+    for (const block of storage.tailBlocks()) this.#part.fill(block);
     this.#committedTail = this.#part.length;
   }
 
@@ -95,7 +120,7 @@ export class Appender {
       ...this.#committed,
       offset: this.#offset,
       partCount: this.#partCount,
-      hash: this.#hash && this.#hash.saveState(),
+      ...saveHash(this.#hash),
     };
   }
 
@@ -114,17 +139,39 @@ export class Appender {
     await Promise.allSettled([this.#sending]);
   }
 
+  /** As `settle`, and frees the memory. Nothing can be appended afterwards. */
+  async close(): Promise<void> {
+    await this.settle();
+    this.#part = new PartBuffer(0);
+    this.#sent = undefined;
+    for (const share of this.#shares.splice(0)) share.release();
+  }
+
   async #send(): Promise<void> {
     // At most one part is on its way while another is filled; the two buffers take turns.
     await this.#sending;
     const { bytes } = this.#part;
     const partNumber = ++this.#partCount;
-    const { partSize } = this.#committed;
-    [this.#part, this.#sent] = [this.#sent?.emptied() ?? new PartBuffer(partSize, partSize), this.#part];
     const record = this.state;
     this.#sending = this.#upload(partNumber, bytes, record);
     // Whoever awaits it next sees a failure. Until then it must not count as unhandled.
     this.#sending.catch(() => {});
+    const other = this.#sent?.emptied() ?? this.#secondBuffer();
+    if (other) {
+      [this.#part, this.#sent] = [other, this.#part];
+    } else {
+      await this.#sending;
+      this.#part.emptied();
+    }
+  }
+
+  /** Undefined if there is no memory for it now. */
+  #secondBuffer(): PartBuffer | undefined {
+    const { partSize } = this.#committed;
+    const share = uploadMemory.takeNow(partSize);
+    if (!share) return undefined;
+    this.#shares.push(share);
+    return new PartBuffer(partSize, partSize);
   }
 
   /** Sends a part and commits it, unless digests must be verified first. */

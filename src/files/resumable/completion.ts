@@ -2,14 +2,17 @@
  * The steps that make a received upload a file: complete in R2, committed to the catalogue, its task started. Every
  * step can be repeated, because an earlier run may have done it and died before it could record that.
  */
-import { SHA256 } from "@stablelib/sha256";
 import { log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import type { NewFile } from "../store/catalogue.ts";
+import { uploadMemory } from "../store/memory-budget.ts";
+import { PartBuffer } from "../store/parts.ts";
 import { NO_PRECONDITIONS } from "../store/preconditions.ts";
 import { catalogueOf } from "../store/shards.ts";
+import { TEND_AFTER_MS } from "../store/tended-sessions.ts";
 import { startTask } from "../store/upload-task.ts";
 import { MAX_LIFETIME_MS } from "./rules.ts";
+import { restoreHash } from "./running-hash.ts";
 import type { SessionRecord, SessionStorage } from "./session-storage.ts";
 
 /** Longer than any upload lives: the session removes its bytes, and the catalogue only if the session did not. */
@@ -27,13 +30,26 @@ export async function openMultipart(env: Env, record: SessionRecord): Promise<R2
 }
 
 /** The sha256 of all its bytes, hexadecimal; null for a partial upload, whose bytes are not hashed. */
-export const digestOf = ({ hash }: SessionRecord): string | null =>
-  hash && Buffer.from(new SHA256().restoreState(hash).digest()).toString("hex");
+export function digestOf(record: SessionRecord): string | null {
+  const hash = restoreHash(record);
+  return hash && Buffer.from(hash.digest()).toString("hex");
+}
 
-/** Makes one R2 object of the parts and the tail. */
+/** Makes one R2 object of the parts and the tail, once there is memory for that; the caller must hold none. */
 export async function completeInR2(env: Env, storage: SessionStorage, record: SessionRecord): Promise<void> {
+  const tailLength = record.offset - record.partCount * record.partSize;
+  const share = await uploadMemory.take(tailLength);
+  try {
+    const tail = new PartBuffer(Number.POSITIVE_INFINITY, tailLength);
+    for (const block of storage.tailBlocks()) tail.fill(block);
+    await writeAll(env, storage, record, tail.bytes);
+  } finally {
+    share.release();
+  }
+}
+
+async function writeAll(env: Env, storage: SessionStorage, record: SessionRecord, tail: Uint8Array) {
   const { blob, uploadId, offset } = record;
-  const tail = Buffer.concat(storage.loadTail());
   const parts = storage.loadParts();
   try {
     if (uploadId === null || parts.length === 0) {
@@ -89,6 +105,17 @@ async function abortMultipart(env: Env, blob: string, uploadId: string): Promise
   await Promise.allSettled([env.FILES.resumeMultipartUpload(blob, uploadId).abort()]);
 }
 
-async function reserve(env: Env, { id, blob, createdAtMs }: SessionRecord, uploadId: string | null) {
-  return callObject(async () => catalogueOf(env, id).reserve(blob, uploadId, createdAtMs + RESERVATION_MS));
+/**
+ * From then on the catalogue tends the session: soon if it must go on without its client, since it waits for others or
+ * has a task to start; else, because each time wakes it, only when it should have expired.
+ */
+export async function reserve(
+  env: Env,
+  record: SessionRecord,
+  uploadId: string | null,
+): Promise<string | null> {
+  const { id, blob, kind, task, createdAtMs, expiresAtMs } = record;
+  const tendAtMs = kind === "final" || task !== null ? undefined : expiresAtMs + TEND_AFTER_MS;
+  const dueAtMs = createdAtMs + RESERVATION_MS;
+  return callObject(async () => catalogueOf(env, id).reserve(blob, uploadId, dueAtMs, id, tendAtMs));
 }

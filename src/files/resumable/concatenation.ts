@@ -53,7 +53,9 @@ export async function pinPartials(
 
 /** The final upload no longer needs its partials. A pin that cannot be removed expires. */
 export async function unpinPartials(env: Env, { id, sources }: Pick<SessionRecord, "id" | "sources">) {
-  await inParallel(sources, async (source) => Promise.allSettled([sessionOf(env, source).unpin(id)]));
+  await inParallel(sources, async (source) =>
+    Promise.allSettled([callObject(async () => sessionOf(env, source).unpin(id))]),
+  );
 }
 
 /** Tells the final uploads that need a partial what has become of it; null: it is gone. Never rejects. */

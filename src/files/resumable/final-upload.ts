@@ -20,7 +20,7 @@ interface Host {
   env(): Env;
   /** Undefined if the upload has ended. */
   load(): SessionRecord | undefined;
-  appenderFor(record: SessionRecord): Appender;
+  appenderFor(record: SessionRecord, stopped: AbortSignal): Promise<Appender>;
   complete(record: SessionRecord): Promise<Outcome>;
   end(record: SessionRecord): Promise<void>;
 }
@@ -113,16 +113,18 @@ export class FinalUpload {
   }
 
   async #read(record: SessionRecord, stopped: AbortSignal): Promise<Outcome> {
-    const appender = this.#host.appenderFor(record);
+    const appender = await this.#host.appenderFor(record, stopped);
     try {
       for await (const chunk of readPartials(this.#host.env(), record, stopped)) await appender.append(chunk);
       const end = stopped.aborted ? "preempted" : "ended";
       const { phase, length } = concludeAppend(appender.state, end, false);
       const committed = await appender.commit({ phase, length });
+      // Its completion needs memory too.
+      await appender.close();
       if (isCompleting(committed)) return await this.#host.complete(committed);
       return { is: "rejected", reason: "preempted", upload: toSnapshot(committed), isEmpty: true };
     } finally {
-      await appender.settle();
+      await appender.close();
     }
   }
 

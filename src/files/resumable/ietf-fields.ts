@@ -6,6 +6,7 @@ import { parseItem, serializeDictionary } from "structured-headers";
 import { Problem } from "../../kernel/problem.ts";
 import { reprDigest } from "../store/digests.ts";
 import { essenceOf } from "../store/media-type.ts";
+import type { FileSettings } from "../store/settings.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { UploadRequest } from "./upload-request.ts";
 
@@ -69,15 +70,13 @@ function readField({ headers }: UploadRequest, name: string): unknown {
   }
 }
 
-/**
- * `max-append-size`: the largest request body that Cloudflare accepts on its Free and Pro plans (100 MB). Whoever is told
- * of a limit must not send more (§4.1.4), so more is rejected, also where another plan would let it in.
- */
-export const MAX_APPEND_SIZE = 100_000_000;
-
 /** `Upload-Limit`, for OPTIONS and for every response about an upload, which then has `secondsLeft` to live. */
-export function uploadLimit(maxBytes: number, version = LATEST, secondsLeft?: number): string {
-  const limits: Record<string, number> = { "max-size": maxBytes, "max-append-size": MAX_APPEND_SIZE };
+export function uploadLimit(
+  { maxBytes, maxRequestBytes }: Pick<FileSettings, "maxBytes" | "maxRequestBytes">,
+  version = LATEST,
+  secondsLeft?: number,
+): string {
+  const limits: Record<string, number> = { "max-size": maxBytes, "max-append-size": maxRequestBytes };
   if (secondsLeft !== undefined) limits[version >= 7 ? "max-age" : "expires"] = secondsLeft;
   return serializeDictionary(limits);
 }
@@ -96,7 +95,7 @@ export function describeUpload(
     "Upload-Offset": String(upload.offset),
     [completeness(version)]: completenessValue(version, isComplete),
   };
-  if (version >= 6) headers["Upload-Limit"] = uploadLimit(request.maxBytes, version, secondsLeft);
+  if (version >= 6) headers["Upload-Limit"] = uploadLimit(request, version, secondsLeft);
   // Also in versions without this header: a client that knows it can tell that the upload is complete.
   if (upload.length !== null) headers["Upload-Length"] = String(upload.length);
   // For Want-Repr-Digest (§10.1), whatever it prefers: there is this one or none.
@@ -111,7 +110,7 @@ export function describeNone(
   isComplete: boolean,
 ): Record<string, string> {
   const headers: Record<string, string> = { "Upload-Draft-Interop-Version": String(version) };
-  if (version >= 6) headers["Upload-Limit"] = uploadLimit(request.maxBytes, version);
+  if (version >= 6) headers["Upload-Limit"] = uploadLimit(request, version);
   if (version >= 7) headers[completeness(version)] = completenessValue(version, isComplete);
   return headers;
 }

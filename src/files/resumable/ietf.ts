@@ -25,20 +25,13 @@ import {
   describeUpload,
   hasPartialUpload,
   LATEST,
-  MAX_APPEND_SIZE,
   PARTIAL_UPLOAD,
   readInteger,
   readIsLast,
   readVersion,
   versionOf,
 } from "./ietf-fields.ts";
-import {
-  alreadyComplete,
-  commonRejection,
-  contentTooLarge,
-  type Protocol,
-  type RejectedOutcome,
-} from "./protocol.ts";
+import { alreadyComplete, commonRejection, type Protocol, type RejectedOutcome } from "./protocol.ts";
 import { wrongChunk } from "./request-digests.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { UploadRequest } from "./upload-request.ts";
@@ -61,7 +54,7 @@ export const ietf: Protocol = {
     if (request.headers.has("Upload-Offset")) throw malformed("A new upload has no Upload-Offset.");
     if (request.headers.has("Upload-Concat"))
       throw malformed("Only tus has Upload-Concat; send Tus-Resumable.");
-    const maxContent = checkContentLength(request, version);
+    request.checkContentLength();
     const length = readInteger(request, "Upload-Length") ?? null;
     const end = isLast ? request.contentLength : null;
     if (length !== null && end !== null && length !== end) throw inconsistent();
@@ -87,7 +80,7 @@ export const ietf: Protocol = {
         concat: null,
         sources: [],
       },
-      { offset: 0, length: null, isLast, endsAtLength, maxContent },
+      { offset: 0, length: null, isLast, endsAtLength },
     );
     if (outcome.is === "accepted") return respond(request, version, outcome.upload, 201);
     // The upload is removed again, so the response describes none.
@@ -118,10 +111,10 @@ export const ietf: Protocol = {
     // If the header is missing, version 3 means yes and 4 to 6 mean no; from 7 on the header is required.
     const isLast = readIsLast(request, version) ?? (version >= 7 ? undefined : version === 3);
     if (isLast === undefined) throw malformed("Upload-Complete is missing, or is neither ?1 nor ?0.");
-    const maxContent = checkContentLength(request, version);
+    request.checkContentLength();
     const length = readInteger(request, "Upload-Length") ?? null;
     if (length !== null && length > request.maxBytes) throw tooLarge(request.maxBytes);
-    const chunk = { offset, length, isLast, endsAtLength: version <= 6, maxContent };
+    const chunk = { offset, length, isLast, endsAtLength: version <= 6 };
     const outcome = await request.append(id, chunk);
     if (outcome.is === "accepted") return respond(request, version, outcome.upload, version >= 7 ? 204 : 201);
     const complete = isLast && version <= 6 ? alreadyComplete(outcome, offset) : undefined;
@@ -142,16 +135,6 @@ export const ietf: Protocol = {
     return upload ? describeUpload(request, version, upload) : describeNone(request, version, false);
   },
 };
-
-/**
- * How many bytes the request may bring: as many as we announce, from version 6 on (§4.1.4). Throws a `Problem` 413 if it
- * says that it brings more.
- */
-function checkContentLength({ contentLength }: UploadRequest, version: number): number | undefined {
-  if (version < 6) return undefined;
-  if (contentLength !== null && contentLength > MAX_APPEND_SIZE) throw contentTooLarge();
-  return MAX_APPEND_SIZE;
-}
 
 /** `status` is for an upload that is still incomplete. A complete one gets a 200, or up to version 6 a 201. */
 function respond(request: UploadRequest, version: number, upload: Snapshot, status: 201 | 204): Response {
@@ -190,7 +173,7 @@ function rejection(
     case "content-too-large":
     case "interrupted":
     case "preempted":
-      return commonRejection(reason, headers);
+      return commonRejection(request, reason, headers);
   }
 }
 

@@ -22,7 +22,7 @@ const CHUNK_PROBLEMS = {
   404: "There is no such upload.",
   409: "The upload is at another offset, or another request has taken it over.",
   412: "The request speaks another version of tus, or none, and the upload was created in tus.",
-  413: "The bytes exceed MAX_FILE_BYTES, or the length of the upload.",
+  413: "The bytes exceed MAX_FILE_BYTES, MAX_REQUEST_BYTES, or the length of the upload.",
   415: "The bytes have another media type than the protocol requires, which `detail` names, or a Content-Encoding.",
   460: "The bytes do not match Upload-Checksum (tus).",
 };

@@ -1,5 +1,7 @@
 /** What the two protocols of `/uploads`, tus and the IETF draft, have in common. */
+
 import { Problem } from "../../kernel/problem.ts";
+import { contentTooLarge } from "../store/problems.ts";
 import type { Outcome, Snapshot } from "./snapshot.ts";
 import type { UploadRequest } from "./upload-request.ts";
 
@@ -21,6 +23,7 @@ export type RejectedOutcome = Exclude<Outcome, { is: "accepted" }>;
 
 /** What both protocols reject in the same way. */
 export function commonRejection(
+  request: UploadRequest,
   reason: "final" | "too-large" | "content-too-large" | "interrupted" | "preempted",
   headers: Record<string, string>,
 ): Problem {
@@ -34,21 +37,13 @@ export function commonRejection(
       return new Problem("too-large", detail, { headers });
     }
     case "content-too-large":
-      return contentTooLarge(headers);
+      return contentTooLarge(request.maxRequestBytes, headers);
     case "interrupted":
       return new Problem("client-gone", "The body broke off.", { headers });
     case "preempted":
       return new Problem("conflict", "Another request has taken over this upload.", { headers });
   }
 }
-
-/** For a request with more bytes than its protocol lets it have. */
-export const contentTooLarge = (headers: Record<string, string> = {}) =>
-  new Problem(
-    "too-large",
-    "One request may not bring that many bytes; max-append-size in Upload-Limit says how many. Send them in several.",
-    { headers },
-  );
 
 /**
  * The upload, if it is complete and this request appends nothing at its end: either the response to its last bytes

@@ -60,10 +60,10 @@ export const createUploadRoutes = (serveFile: ServeFile) =>
     .openapi(overrideMethodRoute, async (c) => dispatch(c, c.req.valid("param").id));
 
 function capabilities(env: Env, methods: string): Record<string, string> {
-  const { maxBytes } = readFileSettings(env);
+  const settings = readFileSettings(env);
   return {
-    ...tusOptions(maxBytes),
-    "Upload-Limit": uploadLimit(maxBytes),
+    ...tusOptions(settings.maxBytes),
+    "Upload-Limit": uploadLimit(settings),
     "Accept-Patch": `${TUS_MEDIA_TYPE}, ${PARTIAL_UPLOAD}`,
     Allow: methods,
   };

@@ -6,15 +6,19 @@
  *     tail/0        the bytes after the last part, in blocks of 256 KiB
  *     pin/<id>      of a partial upload: a final upload that needs its bytes, and until when they are kept for it
  *
+ * Code of several versions may take turns with it. So a record keeps members that it does not know, gets new ones only
+ * with a meaning for where they are missing, and says which version of the hash's state it has (running-hash.ts).
+ *
  * Offset, parts and tail change together, in one transaction. Pins come and go while an append is under way, which
  * writes the record: so they are not in it.
  */
-import { type SavedState, SHA256 } from "@stablelib/sha256";
+import { SHA256 } from "@stablelib/sha256";
 import { newBlobKey } from "../store/blob-writer.ts";
 import { partSizeFor } from "../store/parts.ts";
 import { expiryOf, type Lifetime, MAX_LIFETIME_MS, type Piece, type Pins, type Progress } from "./rules.ts";
+import { type StoredHash, saveHash } from "./running-hash.ts";
 
-export interface SessionRecord extends Progress, Lifetime {
+export interface SessionRecord extends Progress, Lifetime, StoredHash {
   id: string;
   /** The one in which it was created. Requests that name none are answered in this one. */
   protocol: "tus" | "ietf";
@@ -38,8 +42,6 @@ export interface SessionRecord extends Progress, Lifetime {
   partSize: number;
   partCount: number;
   uploadId: string | null;
-  /** The state of the hash over all bytes so far; null for a partial upload that has no digest to verify. */
-  hash: SavedState | null;
   /** Hexadecimal, once the upload is complete in R2. */
   sha256: string | null;
   taskId: string | null;
@@ -75,7 +77,7 @@ export const newRecord = (spec: UploadSpec, nowMs: number): SessionRecord => ({
   partCount: 0,
   uploadId: null,
   // A partial upload does not become a file: its bytes are hashed only if there is a digest to verify.
-  hash: spec.kind === "partial" && !spec.expected ? null : new SHA256().saveState(),
+  ...saveHash(spec.kind === "partial" && !spec.expected ? null : new SHA256()),
   sha256: null,
   taskId: null,
   pieces: {},
@@ -123,12 +125,12 @@ export class SessionStorage {
     });
   }
 
-  loadTail(): Uint8Array[] {
-    const blocks: Uint8Array[] = [];
+  /** The tail, block by block, so that its reader holds it once only. */
+  *tailBlocks(): Generator<Uint8Array> {
     for (let block = 0; ; block++) {
       const bytes = this.#storage.kv.get<Uint8Array>(tailKey(block));
-      if (bytes === undefined) return blocks;
-      blocks.push(bytes);
+      if (bytes === undefined) return;
+      yield bytes;
     }
   }
 
@@ -158,7 +160,7 @@ export class SessionStorage {
     this.#storage.transactionSync(() => {
       kv.put("session", record);
       this.#deleteTail();
-      for (let number = 1; number <= record.partCount + 1; number++) kv.delete(partKey(number));
+      for (let number = 1; number <= record.partCount; number++) kv.delete(partKey(number));
     });
   }
 

@@ -14,7 +14,7 @@ import { markRepeatable } from "../../kernel/objects.ts";
 import { discardBody, readChunks } from "../store/body.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import { Appender, appendBody } from "./appender.ts";
-import { completeInR2, digestOf, discardUpload, openMultipart, publish } from "./completion.ts";
+import { completeInR2, digestOf, discardUpload, openMultipart, publish, reserve } from "./completion.ts";
 import { notifyHolders, unpinPartials } from "./concatenation.ts";
 import { CHECK_MS, FinalUpload } from "./final-upload.ts";
 import { PinsOfPartial } from "./pins.ts";
@@ -45,7 +45,7 @@ export class UploadSession extends DurableObject<Env> {
   readonly #final = new FinalUpload(this.ctx, this.#storage, this.#lock, {
     env: () => this.env,
     load: () => this.#load(),
-    appenderFor: (record) => this.#appenderFor(record, [], record.length),
+    appenderFor: async (record, stopped) => this.#appenderFor(record, [], record.length, stopped),
     complete: async (record) => this.#complete(record),
     end: async (record) => this.#end(record),
   });
@@ -54,8 +54,9 @@ export class UploadSession extends DurableObject<Env> {
   async create(spec: UploadSpec): Promise<FinalOutcome | undefined> {
     const nowMs = Date.now();
     const record = newRecord(spec, nowMs);
-    this.#storage.save(record);
     // A final upload must proceed without another request.
+    if (spec.kind === "final") await reserve(this.env, record, null);
+    this.#storage.save(record);
     await this.ctx.storage.setAlarm(spec.kind === "final" ? nowMs + CHECK_MS : record.expiresAtMs);
     return spec.kind === "final" ? this.#final.begin() : { is: "accepted", upload: toSnapshot(record) };
   }
@@ -147,6 +148,20 @@ export class UploadSession extends DurableObject<Env> {
     }
   }
 
+  /**
+   * For the catalogue, from time to time: does what the alarm does, if that was lost. `nextAtMs`: when the alarm is due
+   * next; null if the upload has ended.
+   */
+  async tend(): Promise<{ wasOverdue: boolean; nextAtMs: number | null }> {
+    if (!this.#storage.load()) return { wasOverdue: false, nextAtMs: null };
+    const dueAtMs = await this.ctx.storage.getAlarm();
+    if (dueAtMs !== null && Date.now() - dueAtMs < ALARM_RETRY_MS)
+      return { wasOverdue: false, nextAtMs: dueAtMs };
+    await this.alarm();
+    const nextAtMs = await this.ctx.storage.getAlarm();
+    return { wasOverdue: true, nextAtMs: nextAtMs ?? (this.#storage.load() ? Date.now() : null) };
+  }
+
   async #check(): Promise<void> {
     const record = this.#storage.load();
     if (!record) return;
@@ -179,7 +194,12 @@ export class UploadSession extends DurableObject<Env> {
     stopped: AbortSignal,
   ): Promise<Outcome> {
     const knownLength = this.#load()?.length;
-    const appender = this.#appenderFor(record, digests, contentLength);
+    const opening = this.#appenderFor(record, digests, contentLength, stopped);
+    const appender = await opening.catch(async (error: unknown) => {
+      // A body that nobody reads would keep its sender and this object busy.
+      await discardBody(body);
+      throw error;
+    });
     try {
       const maxLength = record.length ?? maxUnknownLength;
       const end = await appendBody(appender, { maxLength, maxContent }, readChunks(body, stopped), stopped);
@@ -189,7 +209,11 @@ export class UploadSession extends DurableObject<Env> {
       const wrong = isVerifiable ? appender.wrongDigest() : undefined;
       if (isKept && isVerifiable && !wrong) {
         const committed = await appender.commit({ phase, length });
-        if (isCompleting(committed)) return await this.#complete(committed);
+        if (isCompleting(committed)) {
+          // Its completion needs memory too.
+          await appender.close();
+          return await this.#complete(committed);
+        }
         if (committed.length !== knownLength) this.#pins.notify(committed);
       }
       await appender.settle();
@@ -197,13 +221,18 @@ export class UploadSession extends DurableObject<Env> {
       if (rejection !== undefined) return { is: "rejected", reason: rejection, upload, isEmpty: false };
       return wrong ? { is: "wrong-chunk", header: wrong.header, upload } : { is: "accepted", upload };
     } finally {
-      await appender.settle();
+      await appender.close();
     }
   }
 
-  #appenderFor(record: SessionRecord, digests: ExpectedDigest[], contentLength: number | null): Appender {
+  async #appenderFor(
+    record: SessionRecord,
+    digests: ExpectedDigest[],
+    contentLength: number | null,
+    stopped: AbortSignal,
+  ): Promise<Appender> {
     const open = async (uploadId: string | null) => openMultipart(this.env, { ...record, uploadId });
-    return new Appender(this.#storage, record, open, digests, contentLength);
+    return Appender.open(stopped, this.#storage, record, open, digests, contentLength);
   }
 
   /** From the last byte to the file. An earlier run may have done any of the steps without recording it. */

@@ -44,6 +44,7 @@ export const tus: Protocol = {
 
   async create(request) {
     checkVersion(request);
+    request.checkContentLength();
     const concat = readConcat(request);
     const metadata = request.headers.get("Upload-Metadata");
     const entries = readMetadata(metadata);
@@ -59,7 +60,7 @@ export const tus: Protocol = {
       await readFirstChunk(request, concat.kind === "final"),
     );
     // The upload is removed again, so the response describes no progress.
-    if (outcome.is !== "accepted") throw rejection(outcome, {});
+    if (outcome.is !== "accepted") throw rejection(request, outcome, {});
     const { upload } = outcome;
     const headers = {
       ...progress(upload),
@@ -95,6 +96,7 @@ export const tus: Protocol = {
         headers: { "Accept-Patch": TUS_MEDIA_TYPE },
       });
     }
+    request.checkContentLength();
     const offset = readSize(request.headers, "Upload-Offset");
     if (offset === null) throw malformed("The header Upload-Offset is missing.");
     const length = readSize(request.headers, "Upload-Length");
@@ -104,7 +106,7 @@ export const tus: Protocol = {
     if (outcome.is === "accepted") return noContent(request, outcome.upload);
     const complete = alreadyComplete(outcome, offset);
     if (complete) return noContent(request, complete);
-    throw rejection(outcome, undefined, offset);
+    throw rejection(request, outcome, undefined, offset);
   },
 
   // Upload-Expires must be in every response to a PATCH (expiration).
@@ -116,6 +118,7 @@ const noContent = (request: UploadRequest, upload: Snapshot) =>
 
 /** `offset` is the one in the request. */
 function rejection(
+  request: UploadRequest,
   outcome: RejectedOutcome,
   headers = outcome.is === "wrong-digest" ? {} : progress(outcome.upload),
   offset = 0,
@@ -126,7 +129,7 @@ function rejection(
   switch (reason) {
     case "complete": {
       const detailed = offset === upload.offset ? "beyond-length" : "offset-mismatch";
-      return rejection({ ...outcome, reason: detailed }, headers);
+      return rejection(request, { ...outcome, reason: detailed }, headers);
     }
     case "offset-mismatch":
       return new Problem("mismatching-upload-offset", `The upload is at byte ${upload.offset}.`, { headers });
@@ -143,7 +146,7 @@ function rejection(
     case "content-too-large":
     case "interrupted":
     case "preempted":
-      return commonRejection(reason, headers);
+      return commonRejection(request, reason, headers);
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { isEmptyBody } from "../../kernel/json-body.ts";
 import { errorFields, log } from "../../kernel/log.ts";
+import { callObject } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import {
@@ -12,10 +13,10 @@ import {
   NO_PRECONDITIONS,
   readPreconditions,
 } from "../store/preconditions.ts";
-import { preconditionFailed, tooLarge } from "../store/problems.ts";
+import { contentTooLarge, preconditionFailed, tooLarge } from "../store/problems.ts";
 import { etagOf, fileUrl, validatorsOf } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
-import { callCatalogue, catalogueOf, sessionOf } from "../store/shards.ts";
+import { callCatalogue, catalogueOf, catalogueUnavailable, sessionOf } from "../store/shards.ts";
 import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
 import { taskLink, taskNotStarted } from "../store/upload-task.ts";
 import { checkNoContent, readContentDigests } from "./request-digests.ts";
@@ -30,8 +31,6 @@ export interface Chunk {
   isLast: boolean;
   /** The byte at `length` completes the upload. */
   endsAtLength: boolean;
-  /** How many bytes one request may bring, if the protocol has a limit. */
-  maxContent?: number | undefined;
 }
 
 /** How long the creator of a final upload waits for its concatenation, which then continues in the background. */
@@ -45,12 +44,14 @@ export class UploadRequest {
   readonly contentLength: number | null;
   readonly maxBytes: number;
   readonly maxUnknownBytes: number;
+  readonly maxRequestBytes: number;
   readonly #env: Env;
   readonly #ctx: Pick<ExecutionContext, "waitUntil">;
   readonly #request: Request;
 
   constructor(env: Env, ctx: Pick<ExecutionContext, "waitUntil">, request: Request) {
-    const { maxBytes, maxUnknownBytes } = readFileSettings(env);
+    const { maxBytes, maxUnknownBytes, maxRequestBytes } = readFileSettings(env);
+    this.maxRequestBytes = maxRequestBytes;
     this.maxBytes = maxBytes;
     this.maxUnknownBytes = maxUnknownBytes;
     this.url = request.url;
@@ -60,6 +61,15 @@ export class UploadRequest {
     this.#env = env;
     this.#ctx = ctx;
     this.#request = request;
+  }
+
+  /**
+   * Throws a `Problem` 413 if it says that it brings more than one request may. The edge rejects more than that: where
+   * there is none, as on a developer's machine, it is rejected too, so that a client without a chunk size is noticed.
+   */
+  checkContentLength(): void {
+    if (this.contentLength !== null && this.contentLength > this.maxRequestBytes)
+      throw contentTooLarge(this.maxRequestBytes);
   }
 
   /** Whether it has no bytes, however it is framed. Waits for the first one if it has to. */
@@ -89,7 +99,7 @@ export class UploadRequest {
       return checkTask(outcome);
     } finally {
       // No client knows its URL.
-      if (!isAccepted) await this.#session(spec.id).terminate();
+      if (!isAccepted) await this.#terminate(spec.id);
     }
   }
 
@@ -104,11 +114,28 @@ export class UploadRequest {
       digests,
       contentLength: this.contentLength,
       maxUnknownLength: this.maxUnknownBytes,
+      maxContent: this.maxRequestBytes,
     };
     const appended = this.#session(id).append(append, this.#request.body);
     // If the client disconnects, what has arrived must still be stored.
     this.#ctx.waitUntil(Promise.allSettled([appended]));
-    return (await appended) ?? throwNotFound(id);
+    // Not repeated, since the body is gone, and without a deadline, since it comes as slowly as its client sends.
+    const outcome = await appended.catch((error: unknown) => {
+      throw catalogueUnavailable(error);
+    });
+    return outcome ?? throwNotFound(id);
+  }
+
+  /** Ends an upload of which no client knows. If that fails, it expires. */
+  async #terminate(id: string): Promise<void> {
+    try {
+      await callObject(async () => this.#session(id).terminate());
+    } catch (error) {
+      log("warn", "an upload that was rejected is not removed yet; it will expire", {
+        uploadId: id,
+        ...errorFields(error),
+      });
+    }
   }
 
   /** The state of the upload. Stops a request that is appending to it. */
@@ -181,7 +208,7 @@ export class UploadRequest {
   async #concatenate(id: string, begun: FinalOutcome | undefined): Promise<Outcome> {
     const { upload } = checkSources(begun, this.maxBytes);
     if (upload.length !== null && upload.length > this.maxBytes) {
-      await this.#session(id).terminate();
+      await this.#terminate(id);
       throw tooLarge(this.maxBytes);
     }
     if (upload.isWaiting) return { is: "accepted", upload };

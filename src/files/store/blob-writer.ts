@@ -1,7 +1,7 @@
 /**
  * Writes the bytes of a new file to R2 when they arrive in one request: a file of a form, or the body of a PUT.
  *
- * At most two parts are in memory: one is filled while the other is sent. A file that ends within its first part is
+ * At most two parts are in memory: one is filled while the other is sent. All uploads share that memory. A file that ends within its first part is
  * written with a single put. The blob is reserved in the catalogue before R2 hears of it, so that the catalogue can
  * always find and remove it.
  */
@@ -9,6 +9,7 @@ import { v7 as uuidv7 } from "uuid";
 import { describeError, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { Digests, type ExpectedDigest } from "./digests.ts";
+import { type Share, uploadMemory } from "./memory-budget.ts";
 import { intoParts, partSizeFor } from "./parts.ts";
 import { callCatalogue, catalogueOf } from "./shards.ts";
 
@@ -27,6 +28,8 @@ export interface IncomingBlob {
   chunks: AsyncIterable<Uint8Array>;
   /** In bytes, null if unknown; it decides how large the parts are. */
   length: number | null;
+  /** In bytes, if the length is unknown but known not to be more: then the file may take less memory. */
+  maxLength?: number | null;
   /** Digests that the bytes must have. */
   expected: ExpectedDigest[];
 }
@@ -37,10 +40,29 @@ const RESERVATION_MS = 24 * 60 * 60 * 1000;
 export const newBlobKey = (id: string) => `files/${id}/${uuidv7()}`;
 
 /** Rejects and leaves nothing behind if reading the chunks fails, or if they do not have the expected digests. */
-export async function writeBlob(
+export async function writeBlob(env: Env, incoming: IncomingBlob): Promise<StoredBlob> {
+  const { length, maxLength } = incoming;
+  const partSize = partSizeFor(length);
+  const shares = [await uploadMemory.take(Math.min(partSize, length ?? maxLength ?? partSize))];
+  try {
+    return await write(env, incoming, partSize, shares);
+  } finally {
+    for (const share of shares) share.release();
+  }
+}
+
+/** Adds a share of the memory to `shares` if it needs a second part, and there is one. */
+async function write(
   env: Env,
-  { id, chunks, length, expected }: IncomingBlob,
+  { id, chunks, expected }: IncomingBlob,
+  partSize: number,
+  shares: Share[],
 ): Promise<StoredBlob> {
+  const hasSecondBuffer = () => {
+    const share = uploadMemory.takeNow(partSize);
+    if (share) shares.push(share);
+    return share !== undefined;
+  };
   const blob = newBlobKey(id);
   const reserve = async (uploadId: string | null) =>
     callCatalogue(async () => catalogueOf(env, id).reserve(blob, uploadId, Date.now() + RESERVATION_MS));
@@ -51,7 +73,7 @@ export async function writeBlob(
   let size = 0;
   let upload: MultipartWriter | undefined;
   try {
-    for await (const { part, isLast } of intoParts(chunks, partSizeFor(length))) {
+    for await (const { part, isLast, isReused } of intoParts(chunks, partSize, hasSecondBuffer)) {
       digests.update(part);
       size += part.length;
       if (!upload && !isLast) {
@@ -64,6 +86,7 @@ export async function writeBlob(
       await reserved;
       if (!upload) await env.FILES.put(blob, part);
       else await upload.write(part);
+      if (isReused) await upload?.settle();
       if (sha256 !== undefined) {
         await upload?.complete();
         return { id, blob, size, sha256 };
@@ -111,6 +134,11 @@ class MultipartWriter {
     this.#sent = this.#upload.uploadPart(before.length + 1, part).then((sent) => [...before, sent]);
     // The next write, complete or abort sees a failure. Until then it must not count as unhandled.
     this.#sent.catch(() => {});
+  }
+
+  /** Resolves when R2 has all parts so far. */
+  async settle(): Promise<void> {
+    await this.#sent;
   }
 
   async complete(): Promise<void> {

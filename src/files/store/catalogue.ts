@@ -16,10 +16,12 @@ import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
+import { migrate } from "../../kernel/schema.ts";
 import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
 import { evaluatePreconditions, type Preconditions } from "./preconditions.ts";
 import { CREATE_TABLES, type FileRow, type FoundFile, validatorsOf } from "./schema.ts";
 import { StrayBlobs } from "./stray-blobs.ts";
+import { CREATE_SESSIONS, TEND_AFTER_MS, TendedSessions } from "./tended-sessions.ts";
 import { dateOf, lastModified, type PreviousVersion } from "./version-date.ts";
 
 /** A complete file whose bytes are in R2. */
@@ -31,7 +33,9 @@ export type CommitResult =
   /** A blob is not reserved, or no longer: the commit is too late, or an earlier one was replaced since. */
   | { is: "unreserved" };
 
-/** Rows that one step of the collection handles. R2 deletes at most 1,000 objects in one call. */
+const MIGRATIONS = [CREATE_TABLES + CREATE_ENDED, CREATE_SESSIONS];
+
+/** Blobs that one alarm collects: each may cost a call to R2, of which the Free plan allows 1,000. */
 const COLLECT_BATCH = 500;
 /** The pause after R2 has failed. */
 const COLLECT_RETRY_MS = 60_000;
@@ -41,10 +45,11 @@ export class FileCatalogue extends DurableObject<Env> {
   readonly #registration = new Registration(this.ctx, this.env, "FILE_CATALOGUE");
   readonly #ended = new EndedVersions(this.#sql);
   readonly #strays = new StrayBlobs(this.#sql);
+  readonly #sessions = new TendedSessions(this.#sql);
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#sql.exec(CREATE_TABLES + CREATE_ENDED);
+    migrate(ctx.storage, MIGRATIONS);
   }
 
   find(id: string): FoundFile | undefined {
@@ -82,10 +87,18 @@ export class FileCatalogue extends DurableObject<Env> {
 
   /**
    * Records a blob that will be written, and the multipart upload that writes it. Returns the id of that multipart
-   * upload, also if an earlier call recorded it.
+   * upload, also if an earlier call recorded it. `session`: the upload session that writes it, which is tended from then
+   * on, first at `tendAtMs`.
    */
-  async reserve(blob: string, uploadId: string | null, dueAtMs: number): Promise<string | null> {
+  async reserve(
+    blob: string,
+    uploadId: string | null,
+    dueAtMs: number,
+    session?: string,
+    tendAtMs = Date.now() + TEND_AFTER_MS,
+  ): Promise<string | null> {
     const recorded = this.#strays.reserve(blob, uploadId, dueAtMs);
+    if (session !== undefined) this.#sessions.add(blob, session, tendAtMs);
     await this.#setAlarm();
     return recorded;
   }
@@ -119,20 +132,25 @@ export class FileCatalogue extends DurableObject<Env> {
     return outcome;
   }
 
-  /** Makes a blob that was reserved and not committed due for collection now. */
+  /** Makes a blob that was reserved and not committed due for collection now. Its session, if it has one, has ended. */
   async discard(blob: string): Promise<void> {
     this.#strays.discard(blob, Date.now());
+    this.#sessions.delete(blob);
     await this.#setAlarm();
   }
 
-  /** For the watchdog: sets the alarm if it was lost. Returns by how many ms it is overdue; 0 if it is not. */
+  /**
+   * For the watchdog: sets the alarm if it was lost, and tends upload sessions. Returns by how many ms the alarm is
+   * overdue; 0 if it is not.
+   */
   async rearm(): Promise<number> {
     await this.#setAlarm();
     const lateMs = Date.now() - ((await this.ctx.storage.getAlarm()) ?? Date.now());
+    await this.#sessions.tend(this.env);
     return lateMs > COLLECT_RETRY_MS ? lateMs : 0;
   }
 
-  /** Removes what is due. Never throws, because the runtime abandons an alarm that fails too often. */
+  /** Removes a batch of what is due; the next alarm, which is then due now, removes the next. Never throws, because the runtime abandons an alarm that fails too often. */
   override async alarm(): Promise<void> {
     try {
       await this.#collect(Date.now());
@@ -202,25 +220,23 @@ export class FileCatalogue extends DurableObject<Env> {
 
   async #collect(nowMs: number): Promise<void> {
     this.#ended.clear(nowMs);
-    for (;;) {
-      const due = this.ctx.storage.transactionSync(() => {
-        const expired = this.#sql
-          .exec<Pick<FileRow, "id" | "blob" | "dated_at_ms" | "expires_at_ms">>(
-            "SELECT id, blob, dated_at_ms, expires_at_ms FROM file WHERE expires_at_ms <= ? LIMIT ?",
-            nowMs,
-            COLLECT_BATCH,
-          )
-          .toArray();
-        for (const row of expired) this.#removeVersion(row, nowMs);
-        return this.#strays.due(nowMs, COLLECT_BATCH);
-      });
-      if (due.length === 0) return;
-      for (const { blob, upload_id } of due) {
-        if (upload_id !== null) await this.#abort(blob, upload_id);
-      }
-      await this.env.FILES.delete(due.map(({ blob }) => blob));
-      for (const { blob } of due) this.#strays.delete(blob);
+    const due = this.ctx.storage.transactionSync(() => {
+      const expired = this.#sql
+        .exec<Pick<FileRow, "id" | "blob" | "dated_at_ms" | "expires_at_ms">>(
+          "SELECT id, blob, dated_at_ms, expires_at_ms FROM file WHERE expires_at_ms <= ? LIMIT ?",
+          nowMs,
+          COLLECT_BATCH,
+        )
+        .toArray();
+      for (const row of expired) this.#removeVersion(row, nowMs);
+      return this.#strays.due(nowMs, COLLECT_BATCH);
+    });
+    if (due.length === 0) return;
+    for (const { blob, upload_id } of due) {
+      if (upload_id !== null) await this.#abort(blob, upload_id);
     }
+    await this.env.FILES.delete(due.map(({ blob }) => blob));
+    for (const { blob } of due) this.#strays.delete(blob);
   }
 
   /** R2 rejects the abort of an upload that is completed or aborted. After seven days it aborts by itself. */

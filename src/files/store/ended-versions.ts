@@ -4,6 +4,7 @@
  */
 import { type PreviousVersion, wholeSeconds } from "./version-date.ts";
 
+/** No column can be added: 0.1.0 inserts rows without naming its columns. */
 export const CREATE_ENDED = `
   CREATE TABLE IF NOT EXISTS ended (
     id          TEXT PRIMARY KEY,
@@ -21,7 +22,12 @@ export class EndedVersions {
 
   add(id: string, { datedAtMs, endedAtMs }: PreviousVersion, nowMs: number): void {
     if (endedAtMs < wholeSeconds(nowMs)) return;
-    this.#sql.exec("INSERT OR REPLACE INTO ended VALUES (?, ?, ?)", id, datedAtMs, endedAtMs);
+    this.#sql.exec(
+      "INSERT OR REPLACE INTO ended (id, dated_at_ms, ended_at_ms) VALUES (?, ?, ?)",
+      id,
+      datedAtMs,
+      endedAtMs,
+    );
   }
 
   find(id: string): PreviousVersion | undefined {

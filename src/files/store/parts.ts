@@ -9,7 +9,7 @@ const MIB = 1024 * 1024;
 /** In bytes; the smallest that R2 accepts. */
 export const MIN_PART_SIZE = 5 * MIB;
 export const MAX_PARTS = 10_000;
-/** Two parts are in memory at a time, and an isolate has 128 MB for everything it does. */
+/** Two parts of an upload are in memory at a time, and all uploads of an isolate share what it has (memory-budget.ts). */
 export const MAX_PART_SIZE = 16 * MIB;
 /** What fits into parts of the smallest size: 48.8 GiB. The limit for a file of unknown length. */
 export const MAX_UNKNOWN_LENGTH = MIN_PART_SIZE * MAX_PARTS;
@@ -22,18 +22,25 @@ export const partSizeFor = (length: number | null): number =>
 
 /**
  * Cuts chunks into parts of exactly `size`, and a last part that is shorter, equal or empty. Chunks may be reused.
- * A part stays valid until the one after it has been consumed and the next is requested: two buffers take turns.
+ * A part stays valid until the one after it has been consumed and the next is requested: two buffers take turns. If
+ * there is no memory for the second, `isReused` says that the part is valid only until the next is requested.
  */
-export async function* intoParts(chunks: AsyncIterable<Uint8Array>, size: number) {
+export async function* intoParts(
+  chunks: AsyncIterable<Uint8Array>,
+  size: number,
+  hasSecondBuffer: () => boolean = () => true,
+) {
   let part = new PartBuffer(size);
   let other: PartBuffer | undefined;
   for await (const chunk of chunks) {
     for (let rest = part.fill(chunk); rest.length > 0; rest = part.fill(rest)) {
-      yield { part: part.bytes, isLast: false };
-      [part, other] = [other?.emptied() ?? new PartBuffer(size, size), part];
+      other ??= hasSecondBuffer() ? new PartBuffer(size, size) : undefined;
+      yield { part: part.bytes, isLast: false, isReused: other === undefined };
+      if (other) [part, other] = [other, part];
+      part.emptied();
     }
   }
-  yield { part: part.bytes, isLast: true };
+  yield { part: part.bytes, isLast: true, isReused: false };
 }
 
 /** A buffer for up to `size` bytes. It grows from `startSize`, so that a small file costs little memory. */

@@ -9,5 +9,13 @@ export const preconditionFailed = (id: string) =>
     `The file ${id} is not, or is no longer, the version that the request expects.`,
   );
 
+/** For one request with more bytes than the edge lets through. */
+export const contentTooLarge = (maxRequestBytes: number, headers: Record<string, string> = {}) =>
+  new Problem(
+    "too-large",
+    `One request can bring at most ${maxRequestBytes} bytes here: send the rest in others (tus-js-client: chunkSize).`,
+    { headers },
+  );
+
 export const tooLarge = (maxBytes: number, headers: Record<string, string> = {}) =>
   new Problem("too-large", `A file can have at most ${maxBytes} bytes here.`, { headers });

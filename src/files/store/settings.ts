@@ -8,6 +8,8 @@ export interface FileSettings {
   maxBytes: number;
   /** For a file of unknown length. */
   maxUnknownBytes: number;
+  /** For the body of one request, which the edge limits: what is more must come in several. */
+  maxRequestBytes: number;
 }
 
 export const readFileSettings = perEnv((env): FileSettings => {
@@ -15,6 +17,7 @@ export const readFileSettings = perEnv((env): FileSettings => {
   return {
     maxBytes,
     maxUnknownBytes: Math.min(maxBytes, MAX_UNKNOWN_LENGTH),
+    maxRequestBytes: readVariable(env, "MAX_REQUEST_BYTES", z.int().min(1).default(100_000_000)),
   };
 });
 

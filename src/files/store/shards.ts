@@ -37,13 +37,18 @@ export async function callCatalogue<T>(
   try {
     return await callObject(call, { mayRepeat: mayRepeat === "repeat" });
   } catch (error) {
-    log("error", "an object that keeps files does not respond", errorFields(error));
-    throw new Problem(
-      "catalogue-unavailable",
-      "The objects that keep the files do not respond. Try again after the time in Retry-After.",
-      { headers: { "Retry-After": "1" } },
-    );
+    throw catalogueUnavailable(error);
   }
+}
+
+/** The `Problem` 503 for a call to the catalogue or to a session that failed. Logs why. */
+export function catalogueUnavailable(error: unknown): Problem {
+  log("error", "an object that keeps files does not respond", errorFields(error));
+  return new Problem(
+    "catalogue-unavailable",
+    "The objects that keep the files do not respond. Try again after the time in Retry-After.",
+    { headers: { "Retry-After": "1" } },
+  );
 }
 
 /** A new id, in the same shard as `sibling`, so that both files can be committed in one step. */

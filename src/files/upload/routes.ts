@@ -107,7 +107,7 @@ const putFileRoute = createRoute({
       400: "The body broke off, does not match a digest, has one that is not checked here, or is a part of a file.",
       409: "The upload took more than a day.",
       412: "A precondition does not hold.",
-      413: "The file is longer than MAX_FILE_BYTES.",
+      413: "The file is longer than MAX_FILE_BYTES; or a page of the edge, whose limit for one request is MAX_REQUEST_BYTES.",
       415: "The request has a Content-Encoding (only identity is accepted), or is a form.",
       422: "The id or a query parameter is invalid.",
     }),
@@ -152,8 +152,10 @@ export const storeRoutes = createRouter()
     const upload = uploadBody(c.env, c.req.raw, id, query);
     c.executionCtx.waitUntil(Promise.allSettled([upload]));
     const { is, etag, file } = await upload;
-    if (is === "replaced") return c.json(file, 200, { ETag: etag });
-    return c.json(file, 201, { ETag: etag, Location: file.url });
+    // For the ETag: the edge weakens that of what it compresses.
+    const headers = { ETag: etag, "Cache-Control": "no-transform" };
+    if (is === "replaced") return c.json(file, 200, headers);
+    return c.json(file, 201, { ...headers, Location: file.url });
   });
 
 function checkOnlyFile(field: string, count: number): void {

@@ -60,6 +60,7 @@ export async function uploadForm(
   rules: FormRules,
 ): Promise<FormResult> {
   const { maxUnknownBytes } = readFileSettings(env);
+  const maxLength = readSize(request.headers, "Content-Length");
   const files: (WrittenFile & { field: string })[] = [];
   let hasBegun = false;
   let fields: FormResult["fields"] = [];
@@ -72,7 +73,8 @@ export async function uploadForm(
     checkFilename(filename);
     hasBegun = true;
     const id = newFileId(files[0]?.id);
-    const incoming = { id, chunks: limitSize(chunks, maxUnknownBytes), length: null, expected: [] };
+    const limited = limitSize(chunks, maxUnknownBytes);
+    const incoming = { id, chunks: limited, length: null, maxLength, expected: [] };
     const written = await writeBlob(env, incoming);
     files.push({ ...written, filename, contentType: cleanMediaType(contentType), field });
   };

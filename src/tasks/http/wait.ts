@@ -1,4 +1,5 @@
 import { errorFields, log } from "../../kernel/log.ts";
+import { isOverloaded } from "../../kernel/objects.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
 import { ledgerOf } from "../ledger/shards.ts";
 import { isFinal } from "../ledger/task-state.ts";
@@ -16,7 +17,7 @@ export async function waitForTask(env: Env, taskId: string, ms: number): Promise
       return row && isFinal(row.status) ? toTask(row) : undefined;
     } catch (error) {
       // The task is in the ledger; only its state is unknown.
-      if (leftMs === 0) {
+      if (leftMs === 0 || isOverloaded(error)) {
         log("warn", "the ledger did not respond while a caller waited for a task", {
           taskId,
           ...errorFields(error),

@@ -25,9 +25,15 @@ export function ledgerOf(env: Env, taskId: string): Ledger | undefined {
 const SHARD_PREFIX = "TASK_LEDGER/";
 /** For how long an isolate keeps what it has read. Only regions that no longer take tasks depend on it. */
 const REGISTRY_MAX_AGE_MS = 60_000;
-const registries = new WeakMap<Env, { readAtMs: number; shards: Promise<string[]> }>();
+/** Short: whoever waits for it does without it. */
+const REGISTRY_DEADLINE_MS = 2_000;
+const registries = new WeakMap<Env, { readAtMs: number; shards: string[] }>();
 
-/** All shards that may keep tasks: those that take new ones, and any others that exist. */
+/**
+ * All shards that may keep tasks: those that take new ones, and any others that exist. If the list of those cannot be
+ * read, the latest that this isolate has read counts, and the log says so: most deployments have no such shard, and their
+ * tasks do not depend on R2.
+ */
 export async function shardsInUse(env: Env): Promise<string[]> {
   const taking = [...SHARDS, ...readTaskSettings(env).regions.flatMap(shardsOfRegion)];
   return [...new Set([...taking, ...(await registeredShards(env))])];
@@ -37,15 +43,21 @@ async function registeredShards(env: Env): Promise<string[]> {
   const nowMs = Date.now();
   const kept = registries.get(env);
   if (kept && nowMs - kept.readAtMs < REGISTRY_MAX_AGE_MS) return kept.shards;
-  const shards = callLedger(async () => registeredObjects(env)).then((objects) =>
-    objects
+  try {
+    const objects = await callObject(async () => registeredObjects(env), {
+      pausesMs: [50],
+      deadlineMs: REGISTRY_DEADLINE_MS,
+    });
+    const shards = objects
       .filter((object) => object.startsWith(SHARD_PREFIX))
       .map((object) => object.slice(SHARD_PREFIX.length))
-      .filter(isShard),
-  );
-  registries.set(env, { readAtMs: nowMs, shards });
-  shards.catch(() => registries.delete(env));
-  return shards;
+      .filter(isShard);
+    registries.set(env, { readAtMs: nowMs, shards });
+    return shards;
+  } catch (error) {
+    log("error", "the shards of regions that take no more tasks are not known", errorFields(error));
+    return kept?.shards ?? [];
+  }
 }
 
 /**

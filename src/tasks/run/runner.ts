@@ -99,7 +99,15 @@ export class TaskRunner extends DurableObject<Env> {
       requestedAtMs = Date.now();
       return ledgerOf(this.env, claim.taskId)?.open(claim);
     };
-    const assignment = await callObject(open);
+    const assignment = await callObject(open).catch((error: unknown) => {
+      log("warn", "a runner could not open its claim", { taskId: claim.taskId, ...errorFields(error) });
+      return "unreachable" as const;
+    });
+    if (assignment === "unreachable") {
+      // Nothing has crashed. The next alarm delivers it, when the ledger may be back.
+      kv.put("report", { ...claim, outcome: { kind: "not-begun" } } satisfies Report);
+      return "ended";
+    }
     if (!assignment || this.#isStopped) return "ended";
     this.#run = startRun(this.#invocation(), claim, assignment, requestedAtMs);
     const end = await this.#run.done;

@@ -26,7 +26,11 @@ function ownHeaders(headers: Headers) {
   );
 }
 
-const VALIDATORS = { etag: ETAG, "cache-control": "private, no-cache", "x-content-type-options": "nosniff" };
+const VALIDATORS = {
+  etag: ETAG,
+  "cache-control": "private, no-cache, no-transform",
+  "x-content-type-options": "nosniff",
+};
 const CONTENT = {
   ...VALIDATORS,
   "accept-ranges": "bytes",

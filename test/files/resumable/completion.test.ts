@@ -101,7 +101,7 @@ const FAILURES: Record<string, (path: string) => Promise<unknown>> = {
 async function createUncompleted(bytes: Uint8Array<ArrayBuffer>, failure: string): Promise<string> {
   const path = await createTus({ "Upload-Length": bytes.length });
   await FAILURES[failure]?.(path);
-  expect((await patchTus(path, 0, bytes)).status).toBe(500);
+  expect((await patchTus(path, 0, bytes)).status).toBe(503);
   vi.spyOn(FileCatalogue.prototype, "commit").mockRestore();
   await evictDurableObject(sessionOf(path));
   return path;
@@ -173,7 +173,7 @@ test("while R2 accepts no part the offset stays, and later the upload continues"
   const path = await createTus({ "Upload-Length": LARGE.length });
   await patchTus(path, 0, LARGE.slice(0, 1000));
   await replaceBucket(path, () => ({ createMultipartUpload: fail }));
-  expect((await patchTus(path, 1000, LARGE.slice(1000))).status).toBe(500);
+  expect((await patchTus(path, 1000, LARGE.slice(1000))).status).toBe(503);
   expect((await headTus(path)).headers.get("Upload-Offset")).toBe("1000");
   await evictDurableObject(sessionOf(path));
   expect((await patchTus(path, 1000, LARGE.slice(1000))).status).toBe(204);

@@ -114,7 +114,7 @@ describe("while a PATCH is stuck half-way", () => {
     await untilAppended(5.5 * MIB - 1000);
     await expect.poll(async () => (await storedRecord(path)).offset).toBe(5 * MIB);
     await kill(path);
-    expect((await stuck).status).toBe(500);
+    expect((await stuck).status).toBe(503);
     expect((await headTus(path)).headers.get("Upload-Offset")).toBe(String(5 * MIB));
     expect((await patchTus(path, 5 * MIB, bytes.slice(5 * MIB))).status).toBe(204);
     expect((await fileOf(path)).sha256).toBe(sha256(bytes));

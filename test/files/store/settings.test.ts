@@ -11,7 +11,14 @@ test("the limit holds for files of known and unknown length", () => {
   expect(read({ MAX_FILE_BYTES: 50_000_000_000, LINK_KEYS: undefined })).toEqual({
     maxBytes: 50_000_000_000,
     maxUnknownBytes: 50_000_000_000,
+    maxRequestBytes: 100_000_000,
   });
+});
+
+test("MAX_REQUEST_BYTES may be missing, as in the wrangler.toml of 0.1.0", () => {
+  expect(read({ MAX_REQUEST_BYTES: undefined })).toMatchObject({ maxRequestBytes: 100_000_000 });
+  expect(read({ MAX_REQUEST_BYTES: 200_000_000 })).toMatchObject({ maxRequestBytes: 200_000_000 });
+  expect(() => read({ MAX_REQUEST_BYTES: 0 })).toThrow("MAX_REQUEST_BYTES");
 });
 
 test.each([

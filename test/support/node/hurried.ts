@@ -29,8 +29,8 @@ export async function buildHurried(outfile: string): Promise<string> {
     plugins: [
       {
         name: "hurry",
-        setup: (building) =>
-          building.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+        setup: (builder) =>
+          builder.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
             const constants = times.get(relative(ROOT, path));
             if (!constants) return undefined;
             return { loader: "ts", contents: withConstants(await readFile(path, "utf8"), constants) };

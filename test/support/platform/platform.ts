@@ -87,6 +87,11 @@ class Platform {
     work.then(end, end);
   }
 
+  /** Resolves when no invocation is at work, or after two seconds: some never end. */
+  async untilQuiet(): Promise<void> {
+    for (let n = 0; n < 100 && this.#work.running > 0; n++) await scheduler.wait(20);
+  }
+
   /** Whether no invocation has been at work for a moment, in which an alarm that is due would have begun. */
   get isIdle(): boolean {
     return this.#work.running === 0 && Date.now() - this.#work.endedAtMs > 300;

@@ -27,6 +27,20 @@ const fails = defineTask({
 const works = defineTask({ name: "list_works", input: z.unknown(), run: async () => "the result" });
 registerTaskTypes([fails, works]);
 
+/** Without R2, or with one that has something else. */
+const r2 = (get: () => Promise<unknown>) => ({ FILES: { get } });
+
+describe("GET /tasks, when the list of regional shards", () => {
+  test.each([
+    ["cannot be read", async () => Promise.reject(new Error("R2 is away"))],
+    ["is broken", async () => ({ etag: "a", json: async () => JSON.parse("{") })],
+  ])("%s, has the tasks of all others", async (_, get) => {
+    await submitted({ type: "list_works", input: {} });
+    const { status, body } = await callForJson("/tasks", { variables: r2(get) });
+    expect([status, body]).toMatchObject([200, { tasks: [{ type: "list_works" }] }]);
+  });
+});
+
 type Query = Record<string, string | number>;
 interface Line {
   id: string;

@@ -145,6 +145,20 @@ describe("waiting for a task", () => {
     expect([await waiting, asked]).toMatchObject([{ id, status: "cancelled" }, 2]);
   });
 
+  test("ends at once when the ledger is overloaded, which further calls would prolong", async () => {
+    const id = await submitted(LATER);
+    let asked = 0;
+    const overloaded = Object.assign(new Error("overloaded"), { overloaded: true });
+    const variables = changedLedger({
+      wait: async () => {
+        asked++;
+        throw overloaded;
+      },
+    });
+    expect(await waitForTask({ ...env, ...variables } as unknown as Env, id, 2_000)).toBeUndefined();
+    expect(asked).toBe(1);
+  });
+
   test("does not wait for a task that does not exist", async () => {
     expect(await waitForTask(env, newTaskId("s0"), 20_000)).toBeUndefined();
     expect(await waitForTask(env, "nonsense", 20_000)).toBeUndefined();

@@ -236,6 +236,21 @@ describe("a runner", () => {
     });
   });
 
+  test("whose ledger is overloaded when it begins gives the claim back: nothing has crashed", async () => {
+    onTestFinished(() => platform.reset());
+    const type = newType("runner-not-opened", async () => "at last");
+    const claim = await claimOf(type);
+    platform.addFault({ kind: "overloaded", binding: "TASK_LEDGER", method: "open", times: 1 });
+    await runnerOf(claim).start(claim);
+    expect(await whenEnded(claim.taskId)).toMatchObject({
+      status: "succeeded",
+      attempt: 1,
+      crashes: 0,
+      result: "at last",
+    });
+    await expect.poll(async () => contentOf(claim)).toEqual({ kept: {}, alarm: null });
+  });
+
   test("does not try for ever to deliver its report", async () => {
     const claim = await claimOf(newType("runner-unheard-of", async () => null));
     await runInDurableObject(runnerOf(claim), async (runner: TaskRunner, { storage }) => {
