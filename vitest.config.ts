@@ -5,7 +5,8 @@
  *   a start costs more than most files take. Before each file its Worker's storage is emptied (support/fresh.ts), so that
  *   what one leaves in R2 and in objects does not reach the next. What is in the memory of the Worker stays: task types
  *   that a file registers have names of its own.
- * - `node` holds what must look at the source, or start the Worker as its users do: each such file has its own server.
+ * - `node` holds what must look at the source, or start the Worker as its users do. Its files share a few processes, one
+ *   after the other, and what support/node/workshop.ts makes: the built Worker, and servers.
  */
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
@@ -58,6 +59,7 @@ export default defineConfig({
           name: "node",
           include: inNode,
           globalSetup: ["test/support/node/workshop.ts"],
+          isolate: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },
