@@ -57,7 +57,7 @@ describe("the rules find", () => {
 
   test.each([
     ["tasks/ledger/rules.ts", "tasks/run/submit.ts"],
-    ["tasks/types/define.ts", "tasks/ledger/backoff.ts"],
+    ["tasks/types/define.ts", "tasks/ledger/retry-delay.ts"],
     ["files/store/blob-writer.ts", "files/upload/form.ts"],
     ["outbound/upstreams.ts", "outbound/semaphore/rate.ts"],
     ["kernel/app.ts", "tasks/index.ts"],
@@ -78,8 +78,8 @@ describe("the rules find", () => {
   });
 
   test("rooms that never meet", () => {
-    expect(finds({ from: "files/upload/upload.ts", to: "files/download/range.ts" })).toBe(true);
-    expect(finds({ from: "files/download/range.ts", to: "files/resumable/tus.ts" })).toBe(true);
+    expect(finds({ from: "files/upload/upload.ts", to: "files/download/parse-range.ts" })).toBe(true);
+    expect(finds({ from: "files/download/parse-range.ts", to: "files/resumable/tus.ts" })).toBe(true);
   });
 
   test("a circle, and who is on it", () => {

@@ -15,7 +15,7 @@ import { readCallbackKeys } from "../kernel/callbacks.ts";
 import { Problem } from "../kernel/problem.ts";
 import { fetchUpstream } from "../outbound/index.ts";
 import { CALLBACK_TYPE, defineTask, getTask, NonRetryableError, type TaskContext } from "../tasks/index.ts";
-import { signMessage, toMessage } from "./callback-message.ts";
+import { signMessage, toMessage } from "./callback-signature.ts";
 import { callbackTargetError, readCallbackTargets } from "./callback-targets.ts";
 
 /** After 5 s, 25 s, 2 min, 10 min, 52 min and 4.3 h, and then every 12 h: 11 tries in 2.2 days. */

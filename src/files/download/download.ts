@@ -9,7 +9,7 @@ import { evaluatePreconditions, ifRangeMatches, readPreconditions } from "../sto
 import { notFound, preconditionFailed } from "../store/problems.ts";
 import { etagOf, type FoundFile, validatorsOf } from "../store/schema.ts";
 import { inlineType } from "./inline.ts";
-import { contentRange, parseRange } from "./range.ts";
+import { contentRange, parseRange } from "./parse-range.ts";
 
 /** Responds to a GET or HEAD. Throws a `Problem` 404 if there is no file, 412 for a precondition, 416 for a range. */
 export async function download(env: Env, request: Request, id: string, isInline: boolean): Promise<Response> {

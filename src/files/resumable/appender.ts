@@ -13,7 +13,7 @@ import { READ_SIZE } from "../store/body.ts";
 import { Digests, type ExpectedDigest } from "../store/digests.ts";
 import { type Share, uploadMemory } from "../store/memory-budget.ts";
 import { PartBuffer } from "../store/parts.ts";
-import { type BodyEnd, expiryOf } from "./rules.ts";
+import { type BodyEnd, expiryOf } from "./append-rules.ts";
 import { restoreHash, saveHash } from "./running-hash.ts";
 import type { SessionRecord, SessionStorage } from "./session-storage.ts";
 

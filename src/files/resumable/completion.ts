@@ -11,7 +11,7 @@ import { NO_PRECONDITIONS } from "../store/preconditions.ts";
 import { catalogueOf } from "../store/shards.ts";
 import { TEND_AFTER_MS } from "../store/tended-sessions.ts";
 import { startTask } from "../store/upload-task.ts";
-import { MAX_LIFETIME_MS } from "./rules.ts";
+import { MAX_LIFETIME_MS } from "./append-rules.ts";
 import { restoreHash } from "./running-hash.ts";
 import type { SessionRecord, SessionStorage } from "./session-storage.ts";
 

@@ -13,8 +13,8 @@ import { errorFields, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { readChunks } from "../store/body.ts";
 import { sessionOf } from "../store/shards.ts";
+import type { Piece } from "./append-rules.ts";
 import { awaited } from "./pieces.ts";
-import type { Piece } from "./rules.ts";
 import type { SessionRecord } from "./session-storage.ts";
 
 /** How many partial uploads a final one may have: each is a call to another object, twice. */

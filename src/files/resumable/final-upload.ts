@@ -4,11 +4,11 @@
  */
 import { errorFields, log } from "../../kernel/log.ts";
 import { readFileSettings } from "../store/settings.ts";
+import { concludeAppend, isCompleting, type Piece } from "./append-rules.ts";
 import type { Appender } from "./appender.ts";
 import { PartialUploadGone, pinPartials, readPartials } from "./concatenation.ts";
 import { awaited, isWaiting, pauseUntilAskedMs, withPieces } from "./pieces.ts";
 import type { PreemptiveLock } from "./preemptive-lock.ts";
-import { concludeAppend, isCompleting, type Piece } from "./rules.ts";
 import type { SessionRecord, SessionStorage } from "./session-storage.ts";
 import { type FinalOutcome, type Outcome, toSnapshot } from "./snapshot.ts";
 

@@ -5,7 +5,7 @@
  * complete, and it lives no longer than any of them could.
  */
 import { partSizeFor } from "../store/parts.ts";
-import { MAX_LIFETIME_MS, type Piece } from "./rules.ts";
+import { MAX_LIFETIME_MS, type Piece } from "./append-rules.ts";
 import type { SessionRecord } from "./session-storage.ts";
 
 export const toPiece = ({ blob, phase, offset, length, createdAtMs }: SessionRecord): Piece => {

@@ -2,8 +2,9 @@
  * The pins of a partial upload: which final uploads need its bytes, and until when they are kept for each. Those that hold
  * one are told how the partial upload goes on.
  */
+
+import { type Piece, pinnedUntilMs } from "./append-rules.ts";
 import { toPiece } from "./pieces.ts";
-import { type Piece, pinnedUntilMs } from "./rules.ts";
 import type { SessionRecord, SessionStorage } from "./session-storage.ts";
 
 /** How long a pin lasts when its partial upload should have expired: it may be read just then. */

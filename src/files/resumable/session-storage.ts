@@ -15,7 +15,14 @@
 import { SHA256 } from "@stablelib/sha256";
 import { newBlobKey } from "../store/blob-writer.ts";
 import { partSizeFor } from "../store/parts.ts";
-import { expiryOf, type Lifetime, MAX_LIFETIME_MS, type Piece, type Pins, type Progress } from "./rules.ts";
+import {
+  expiryOf,
+  type Lifetime,
+  MAX_LIFETIME_MS,
+  type Piece,
+  type Pins,
+  type Progress,
+} from "./append-rules.ts";
 import { type StoredHash, saveHash } from "./running-hash.ts";
 
 export interface SessionRecord extends Progress, Lifetime, StoredHash {

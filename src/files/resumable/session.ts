@@ -13,13 +13,20 @@ import { errorFields, log } from "../../kernel/log.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
 import { discardBody, readChunks } from "../store/body.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
+import {
+  type AppendRequest,
+  admit,
+  concludeAppend,
+  hasExpired,
+  isCompleting,
+  type Piece,
+} from "./append-rules.ts";
 import { Appender, appendBody } from "./appender.ts";
 import { completeInR2, digestOf, discardUpload, openMultipart, publish, reserve } from "./completion.ts";
 import { notifyHolders, unpinPartials } from "./concatenation.ts";
 import { CHECK_MS, FinalUpload } from "./final-upload.ts";
 import { PinsOfPartial } from "./pins.ts";
 import { PreemptiveLock } from "./preemptive-lock.ts";
-import { type AppendRequest, admit, concludeAppend, hasExpired, isCompleting, type Piece } from "./rules.ts";
 import { newRecord, type SessionRecord, SessionStorage, type UploadSpec } from "./session-storage.ts";
 import { type FinalOutcome, type Outcome, type Snapshot, toSnapshot } from "./snapshot.ts";
 

@@ -1,6 +1,7 @@
 /** An upload session as the rest of Sluice sees it: its state, and how a request to it ended. */
+
+import type { AppendRejection } from "./append-rules.ts";
 import { isWaiting } from "./pieces.ts";
-import type { AppendRejection } from "./rules.ts";
 import type { SessionRecord, UploadSpec } from "./session-storage.ts";
 
 /** The state of an upload, for those who render it. */

@@ -24,8 +24,8 @@
  * or when it must be removed. A queued task has none: it waits for a free slot.
  */
 import type { Lane, RetryPolicy } from "../types/define.ts";
-import { retryDelayMs } from "./backoff.ts";
 import { rankOf } from "./rank.ts";
+import { retryDelayMs } from "./retry-delay.ts";
 import {
   type FinalStatus,
   isFinal,

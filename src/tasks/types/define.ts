@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { LogLevel } from "../../kernel/log.ts";
 
-/** How many attempts may follow a failed one, and after which delay. `ledger/backoff.ts` computes the delay. */
+/** How many attempts may follow a failed one, and after which delay. `ledger/retry-delay.ts` computes the delay. */
 export interface RetryPolicy {
   /** Attempts after the first. */
   retries: number;

@@ -1,5 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { MAX_LIFETIME_MS, type Piece } from "../../../src/files/resumable/append-rules.ts";
 import {
   awaited,
   isWaiting,
@@ -7,7 +8,6 @@ import {
   toPiece,
   withPieces,
 } from "../../../src/files/resumable/pieces.ts";
-import { MAX_LIFETIME_MS, type Piece } from "../../../src/files/resumable/rules.ts";
 import { newRecord } from "../../../src/files/resumable/session-storage.ts";
 import { specOf } from "../../support/uploads.ts";
 

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { retryDelayMs } from "../../../src/tasks/ledger/backoff.ts";
+import { retryDelayMs } from "../../../src/tasks/ledger/retry-delay.ts";
 
 const policy = fc
   .record({

@@ -1,7 +1,7 @@
 import { createHmac } from "node:crypto";
 import { Webhook } from "standardwebhooks";
 import { describe, expect, test } from "vitest";
-import { signMessage, toMessage } from "../../src/jobs/callback-message.ts";
+import { signMessage, toMessage } from "../../src/jobs/callback-signature.ts";
 import type { Task } from "../../src/tasks/index.ts";
 
 const NEW_KEY = `whsec_${btoa("new key, of the tests, 32 bytes.")}`;

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { contentRange, parseRange } from "../../../src/files/download/range.ts";
+import { contentRange, parseRange } from "../../../src/files/download/parse-range.ts";
 
 const SIZES = [0, 1, 2, 9, 10];
 const POSITIONS = [0, 1, 2, 8, 9, 10, 11, 99];

@@ -12,7 +12,7 @@ import {
   MAX_LIFETIME_MS,
   type Progress,
   pinnedUntilMs,
-} from "../../../src/files/resumable/rules.ts";
+} from "../../../src/files/resumable/append-rules.ts";
 
 const MAX_UNKNOWN = 1000;
 const state: Progress = { phase: "receiving", kind: "whole", offset: 3, length: 10, endsAtLength: true };
