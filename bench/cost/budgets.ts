@@ -43,7 +43,7 @@ const BUDGETS: Readonly<Record<string, Partial<Usage>>> = {
     internal: 25,
   },
   "PUT of 1 MB": { requests: 1, objectRequests: 2, rowsWritten: 5, classA: 1, logEvents: 3, internal: 3 },
-  "PUT of 100 MB": { requests: 1, objectRequests: 3, rowsWritten: 7, classA: 22, logEvents: 4, internal: 25 },
+  "PUT of 100 MB": { requests: 1, objectRequests: 2, rowsWritten: 5, classA: 1, logEvents: 3, internal: 3 },
   "tus, 1 MB": { requests: 2, objectRequests: 4, rowsWritten: 22, classA: 1, logEvents: 6, internal: 5 },
   "tus, 100 MB in pieces of 50 MB": {
     requests: 3,
