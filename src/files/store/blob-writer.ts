@@ -11,7 +11,7 @@ import { describeError, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { READ_SIZE } from "./body.ts";
 import { Digests, type ExpectedDigest } from "./digests.ts";
-import { type Share, uploadMemory } from "./memory-budget.ts";
+import { uploadMemory } from "./memory-budget.ts";
 import { intoParts, partSizeFor } from "./parts.ts";
 import { callCatalogue, catalogueOf } from "./shards.ts";
 import { MAX_PUT_SIZE, putStream } from "./streamed-put.ts";

@@ -24,13 +24,13 @@ export async function putStream(
   const { readable, writable } = new FixedLengthStream(length);
   const writer = writable.getWriter();
   let failure: { error: unknown } | undefined;
-  const fail = async (error: unknown) => {
+  const fail = (error: unknown) => {
     // The first one is the cause of the other.
     failure ??= { error };
     // Wakes a write that nobody reads any longer.
-    await Promise.allSettled([writer.abort(error)]);
+    writer.abort(error).catch(() => {});
   };
-  const put = bucket.put(key, readable).then(() => {}, fail);
+  const put = bucket.put(key, readable).catch(fail);
   await send(writer, chunks, length, check).catch(fail);
   await put;
   if (failure) throw failure.error;
