@@ -24,15 +24,17 @@ export async function putStream(
   const { readable, writable } = new FixedLengthStream(length);
   const writer = writable.getWriter();
   let failure: { error: unknown } | undefined;
-  const fail = (error: unknown) => {
-    // The first one is the cause of the other.
-    failure ??= { error };
-    // Wakes a write that nobody reads any longer.
-    writer.abort(error).catch(() => {});
+  const settled = async (work: Promise<unknown>) => {
+    try {
+      await work;
+    } catch (error) {
+      // The first one is the cause of the other.
+      failure ??= { error };
+      // Wakes a write that nobody reads any longer.
+      await writer.abort(error).catch(() => {});
+    }
   };
-  const put = bucket.put(key, readable).catch(fail);
-  await send(writer, chunks, length, check).catch(fail);
-  await put;
+  await Promise.all([settled(bucket.put(key, readable)), settled(send(writer, chunks, length, check))]);
   if (failure) throw failure.error;
 }
 
