@@ -12,7 +12,6 @@
  * Offset, parts and tail change together, in one transaction. Pins come and go while an append is under way, which
  * writes the record: so they are not in it.
  */
-import { SHA256 } from "@stablelib/sha256";
 import { newBlobKey } from "../store/blob-writer.ts";
 import { partSizeFor } from "../store/parts.ts";
 import {
@@ -23,7 +22,7 @@ import {
   type Pins,
   type Progress,
 } from "./append-rules.ts";
-import { type StoredHash, saveHash } from "./running-hash.ts";
+import { beginHash, type StoredHash } from "./running-hash.ts";
 
 export interface SessionRecord extends Progress, Lifetime, StoredHash {
   id: string;
@@ -84,7 +83,7 @@ export const newRecord = (spec: UploadSpec, nowMs: number): SessionRecord => ({
   partCount: 0,
   uploadId: null,
   // A partial upload does not become a file: its bytes are hashed only if there is a digest to verify.
-  ...saveHash(spec.kind === "partial" && !spec.expected ? null : new SHA256()),
+  ...beginHash(spec.kind !== "partial" || spec.expected !== null),
   sha256: null,
   taskId: null,
   pieces: {},
