@@ -44,11 +44,11 @@ const BUDGETS: Readonly<Record<string, Partial<Usage>>> = {
   },
   "PUT of 1 MB": { requests: 1, objectRequests: 2, rowsWritten: 5, classA: 1, logEvents: 3, internal: 3 },
   "PUT of 100 MB": { requests: 1, objectRequests: 2, rowsWritten: 5, classA: 1, logEvents: 3, internal: 3 },
-  "tus, 1 MB": { requests: 2, objectRequests: 4, rowsWritten: 22, classA: 1, logEvents: 6, internal: 5 },
+  "tus, 1 MB": { requests: 2, objectRequests: 4, rowsWritten: 16, classA: 1, logEvents: 6, internal: 5 },
   "tus, 100 MB in pieces of 50 MB": {
     requests: 3,
     objectRequests: 6,
-    rowsWritten: 120,
+    rowsWritten: 62,
     classA: 22,
     logEvents: 9,
     internal: 28,
@@ -56,7 +56,7 @@ const BUDGETS: Readonly<Record<string, Partial<Usage>>> = {
   "tus, 200 MB in pieces of 50 MB": {
     requests: 5,
     objectRequests: 8,
-    rowsWritten: 230,
+    rowsWritten: 108,
     classA: 41,
     logEvents: 13,
     internal: 49,

@@ -131,10 +131,11 @@ export class Appender {
     if (this.#part.isFull) await this.#send();
     await this.#sending;
     const record = this.#touch({ ...this.state, ...change });
-    this.#storage.saveAll(record, this.#heldParts.splice(0), this.#part.bytes, this.#committedTail);
+    const parts = this.#heldParts.splice(0);
+    this.#committed = this.#storage.saveAll(record, parts, this.#part.bytes, this.#committedTail);
     this.#committedTail = this.#part.length;
     this.#remember(record, this.#hash?.copy());
-    return record;
+    return this.#committed;
   }
 
   /** Waits until nothing is under way that could still write to the session. */
@@ -194,7 +195,7 @@ export class Appender {
     if (this.#digests) {
       this.#heldParts.push(part);
     } else {
-      this.#storage.saveParts(this.#touch(record), [part]);
+      this.#committed = this.#storage.saveParts(this.#touch(record), [part]);
       this.#remember(record, hash);
     }
     this.#committedTail = 0;
