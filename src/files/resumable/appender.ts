@@ -57,7 +57,8 @@ export class Appender {
   ): Promise<Appender> {
     const [, { offset, partCount, partSize }, , , , contentLength] = args;
     const tail = offset - partCount * partSize;
-    const share = await uploadMemory.take(Math.min(partSize, tail + (contentLength ?? partSize)), stopped);
+    const buffer = Math.min(partSize, tail + (contentLength ?? partSize));
+    const share = await uploadMemory.take(buffer + READ_SIZE, stopped);
     try {
       const appender = new Appender(...args);
       appender.#shares.push(share);

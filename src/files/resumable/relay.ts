@@ -7,17 +7,23 @@
  * A stream that passes through JavaScript may end normally for its reader although its sender broke off. One of a fixed
  * length cannot, so only a body whose length is known is relayed.
  */
-import { readChunks } from "../store/body.ts";
+import { READ_SIZE, readChunks } from "../store/body.ts";
+import { uploadMemory } from "../store/memory-budget.ts";
 
 /** What the object reads, and a promise that ends with it and never rejects. */
 export function relay(
   body: ReadableStream<Uint8Array> | null,
   length: number | null,
 ): { stream: ReadableStream<Uint8Array> | null; relayed: Promise<void> } {
-  if (!body || length === null || length <= SMALL) return { stream: body, relayed: Promise.resolve() };
+  const share = body && length !== null && length > SMALL ? uploadMemory.takeNow(READ_SIZE, SPARE) : undefined;
+  // Without memory for its chunks it arrives as well, only slower.
+  if (!body || length === null || !share) return { stream: body, relayed: Promise.resolve() };
   const { readable, writable } = new FixedLengthStream(length);
-  return { stream: readable, relayed: pump(body, writable.getWriter()) };
+  return { stream: readable, relayed: pump(body, writable.getWriter()).finally(share.release) };
 }
+
+/** In bytes; kept for the objects, which wait for memory of their own while this holds some. */
+const SPARE = 32 * 1024 * 1024;
 
 /** In bytes; what is not longer is a few messages anyway. */
 const SMALL = 64 * 1024;

@@ -84,7 +84,7 @@ async function writeAtOnce(
   { chunks, expected }: IncomingBlob,
   length: number,
 ): Promise<Written> {
-  const share = await uploadMemory.take(Math.min(length, READ_SIZE));
+  const share = await uploadMemory.take(READ_SIZE);
   try {
     const digests = new Digests(expected);
     let sha256 = "";
@@ -109,7 +109,8 @@ async function* hashed(chunks: AsyncIterable<Uint8Array>, digests: Digests): Asy
 async function writeInParts(target: Target, incoming: IncomingBlob): Promise<Written> {
   const { length, maxLength } = incoming;
   const partSize = partSizeFor(length);
-  const shares = [await uploadMemory.take(Math.min(partSize, length ?? maxLength ?? partSize))];
+  const buffer = Math.min(partSize, length ?? maxLength ?? partSize);
+  const shares = [await uploadMemory.take(buffer + READ_SIZE)];
   // A share for the second part, if there is one now.
   const hasSecondBuffer = () => {
     const share = uploadMemory.takeNow(partSize);
