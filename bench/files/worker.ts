@@ -8,13 +8,13 @@ export * from "../../src/index.ts";
 let heldBytes = 0;
 let mostBytes = 0;
 
-function counted(bytes: number, { release }: Share): Share {
+function counted(bytes: number, share: Share): Share {
   heldBytes += bytes;
   mostBytes = Math.max(mostBytes, heldBytes);
   return {
     release: () => {
       heldBytes -= bytes;
-      release();
+      share.release();
     },
   };
 }

@@ -15,11 +15,12 @@ export function relay(
   body: ReadableStream<Uint8Array> | null,
   length: number | null,
 ): { stream: ReadableStream<Uint8Array> | null; relayed: Promise<void> } {
-  const share = body && length !== null && length > SMALL ? uploadMemory.takeNow(READ_SIZE, SPARE) : undefined;
+  const share =
+    body && length !== null && length > SMALL ? uploadMemory.takeNow(READ_SIZE, SPARE) : undefined;
   // Without memory for its chunks it arrives as well, only slower.
   if (!body || length === null || !share) return { stream: body, relayed: Promise.resolve() };
   const { readable, writable } = new FixedLengthStream(length);
-  return { stream: readable, relayed: pump(body, writable.getWriter()).finally(share.release) };
+  return { stream: readable, relayed: pump(body, writable.getWriter()).finally(() => share.release()) };
 }
 
 /** In bytes; kept for the objects, which wait for memory of their own while this holds some. */

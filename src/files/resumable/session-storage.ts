@@ -203,7 +203,9 @@ export class SessionStorage {
     this.#storage.transactionSync(() => {
       this.save(record.etags ? { ...record, etags: [] } : record);
       this.#deleteTail();
-      for (const prefix of ["part/", "parts/"]) for (const [key] of [...kv.list({ prefix })]) kv.delete(key);
+      // "part/" or "parts/", all of them before the first is deleted.
+      const keys = [...kv.list({ prefix: "part" })].map(([key]) => key);
+      for (const key of keys) kv.delete(key);
     });
   }
 

@@ -34,7 +34,7 @@ test("a tail that grows is read back whole, although only its new blocks are wri
   await withStorage((storage, record) => {
     fc.assert(
       fc.property(growths, fc.boolean(), (sizes, isOld) => {
-        const { etags: _, ...old } = record;
+        const { etags: _etags, ...old } = record;
         storage.saveParts(isOld ? old : record, [part(1)]);
         let length = 0;
         for (const size of [...sizes, BLOCK - 1, 1, 1]) {
@@ -71,7 +71,7 @@ test.each([1, 63, 64, 65, 128, 1000, 10_000])("%i parts are read in their order"
 });
 
 test("an upload that began with 0.1.0 goes on as it began", async () => {
-  await withStorage((storage, { etags: _, ...record }, keys) => {
+  await withStorage((storage, { etags: _etags, ...record }, keys) => {
     const numbers = [1, 2, 9, 10, 11, 99, 100];
     for (const number of numbers) storage.saveParts(record, [part(number)]);
     storage.saveAll(record, [], bytesOf(BLOCK), 0);
