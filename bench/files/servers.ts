@@ -9,11 +9,13 @@ import { makeTemporaryFolder, startProcess } from "../support/process.ts";
 export interface RunningServer extends Server, AsyncDisposable {}
 
 /** One request may bring a whole file, as on the plans that allow it. */
-export const startSluice = async (): Promise<RunningServer> =>
-  startMiniflare({ ACCESS: "local", MAX_REQUEST_BYTES: 5_000_000_000 });
+export const SLUICE_VARIABLES = { ACCESS: "local", MAX_REQUEST_BYTES: 5_000_000_000 };
+
+export const startSluice = async (): Promise<RunningServer> => startMiniflare(SLUICE_VARIABLES);
 
 const PLAIN = `export default {
   async fetch(request, env) {
+    if (request.method === "GET") return new Response((await env.FILES.get("file")).body);
     const { size } = await env.FILES.put("file", request.body);
     return new Response(String(size));
   },

@@ -59,6 +59,20 @@ export const sendTus =
     check(headers["repr-digest"] === `sha-256=:${digest}:`, JSON.stringify(headers));
   };
 
+/** Reads a file to its end. */
+export async function readFile(url: string): Promise<{ size: number; firstByteMs: number; totalMs: number }> {
+  const startMs = performance.now();
+  const received = Promise.withResolvers<IncomingMessage>();
+  request(url).once("response", received.resolve).once("error", received.reject).end();
+  let size = 0;
+  let firstByteMs = Number.NaN;
+  for await (const chunk of await received.promise) {
+    if (size === 0) firstByteMs = performance.now() - startMs;
+    size += (chunk as Buffer).length;
+  }
+  return { size, firstByteMs, totalMs: performance.now() - startMs };
+}
+
 async function send(url: string, method: string, headers: RequestOptions["headers"] & object, size: number) {
   const sending = request(url, { method, headers });
   const received = Promise.withResolvers<IncomingMessage>();

@@ -1,14 +1,18 @@
 /** `GET /`: an index of the routes, read from the OpenAPI document, in the order of its tags. */
 import { html } from "hono/html";
 import { type ApiDocument, createRouter, describePage, pagePolicy, type Router } from "../kernel/app.ts";
+import { servePage } from "../kernel/page.ts";
 
 const POLICY = pagePolicy("style-src 'unsafe-inline'", "img-src 'self'");
 
 /** `describe` gives the OpenAPI document of the whole application, as it is called under `origin`. */
 export function createDashboard(describe: (origin: string) => ApiDocument): Router {
+  const show = servePage({ "Content-Type": "text/html; charset=UTF-8", ...POLICY }, async (origin) =>
+    String(await page(describe(origin))),
+  );
   return createRouter().openapi(
     describePage({ path: "/", operationId: "showIndex", summary: "An index of the routes" }),
-    (c) => c.html(page(describe(new URL(c.req.url).origin)), 200, POLICY),
+    async (c) => show(c.req.raw),
   );
 }
 

@@ -4,6 +4,7 @@
  */
 import { requireScope } from "../kernel/access.ts";
 import { type ApiDocument, createRouter, describePage, pagePolicy, type Router } from "../kernel/app.ts";
+import { servePage } from "../kernel/page.ts";
 import { Problem } from "../kernel/problem.ts";
 
 /** Swagger UI sets styles in its elements, and has images in its style. */
@@ -34,6 +35,10 @@ export const ASSETS = new Set(["swagger-ui.css", "swagger-ui-bundle.js", "swagge
 
 /** `describe` gives the OpenAPI document of the whole application, as it is called under `origin`. */
 export function createDocs(describe: (origin: string) => ApiDocument): Router {
+  const openApi = servePage({ "Content-Type": "application/json" }, (origin) =>
+    JSON.stringify(describe(origin)),
+  );
+  const page = servePage({ "Content-Type": "text/html; charset=UTF-8", ...POLICY }, () => PAGE);
   const docs = createRouter();
   docs.use("/docs/*", requireScope("read"));
   docs.openapi(
@@ -41,11 +46,11 @@ export function createDocs(describe: (origin: string) => ApiDocument): Router {
       { path: "/openapi.json", operationId: "getOpenApi", summary: "This document (OpenAPI 3.1)" },
       "application/json",
     ),
-    (c) => c.json(describe(new URL(c.req.url).origin)),
+    async (c) => openApi(c.req.raw),
   );
   docs.openapi(
     describePage({ path: "/docs", operationId: "showDocs", summary: "The API reference, for people" }),
-    (c) => c.html(PAGE, 200, POLICY),
+    async (c) => page(c.req.raw),
   );
   docs.get("/docs/start.js", (c) =>
     c.body(START_SCRIPT, 200, { "Content-Type": "text/javascript; charset=utf-8" }),

@@ -178,6 +178,7 @@ export function describePage<Path extends string>(
     ...needs("read"),
     responses: {
       200: { description: summary, content: { [type]: { schema: { type: "string" } } } },
+      304: { description: "The client has it: `If-None-Match` has its ETag." },
       ...problems(),
     },
   });

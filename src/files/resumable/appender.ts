@@ -6,7 +6,6 @@
  * digests commits nothing until all of it has arrived and matches. If it does not match, later bytes replace the
  * parts that were already sent to R2.
  */
-import type { SHA256 } from "@stablelib/sha256";
 import { Problem } from "../../kernel/problem.ts";
 import { retry } from "../../kernel/retry.ts";
 import { READ_SIZE } from "../store/body.ts";
@@ -14,7 +13,7 @@ import { Digests, type ExpectedDigest } from "../store/digests.ts";
 import { type Share, uploadMemory } from "../store/memory-budget.ts";
 import { PartBuffer } from "../store/parts.ts";
 import { type BodyEnd, expiryOf } from "./append-rules.ts";
-import { restoreHash, saveHash } from "./running-hash.ts";
+import type { HashMemory, RunningHash } from "./running-hash.ts";
 import type { SessionRecord, SessionStorage } from "./session-storage.ts";
 
 /** When R2 rejects a part, it is sent again after these pauses. */
@@ -33,7 +32,8 @@ export class Appender {
   /** The values that include the bytes since then. */
   #offset: number;
   #partCount: number;
-  readonly #hash: SHA256 | null;
+  readonly #hash: RunningHash | null;
+  readonly #memory: HashMemory;
   #part: PartBuffer;
   /** The part that is on its way to R2. */
   #sent: PartBuffer | undefined;
@@ -55,9 +55,10 @@ export class Appender {
     stopped: AbortSignal,
     ...args: ConstructorParameters<typeof Appender>
   ): Promise<Appender> {
-    const [, { offset, partCount, partSize }, , , contentLength] = args;
+    const [, { offset, partCount, partSize }, , , , contentLength] = args;
     const tail = offset - partCount * partSize;
-    const share = await uploadMemory.take(Math.min(partSize, tail + (contentLength ?? partSize)), stopped);
+    const buffer = Math.min(partSize, tail + (contentLength ?? partSize));
+    const share = await uploadMemory.take(buffer + READ_SIZE, stopped);
     try {
       const appender = new Appender(...args);
       appender.#shares.push(share);
@@ -71,6 +72,7 @@ export class Appender {
   constructor(
     storage: SessionStorage,
     record: SessionRecord,
+    memory: HashMemory,
     open: OpenMultipart,
     expected: ExpectedDigest[],
     /** How many bytes will arrive, if that is known. */
@@ -82,7 +84,8 @@ export class Appender {
     this.#committed = record;
     this.#offset = record.offset;
     this.#partCount = record.partCount;
-    this.#hash = restoreHash(record);
+    this.#memory = memory;
+    this.#hash = memory.resume(record);
     this.#part = new PartBuffer(record.partSize, Math.min(record.partSize, contentLength ?? READ_SIZE));
     for (const block of storage.tailBlocks()) this.#part.fill(block);
     this.#committedTail = this.#part.length;
@@ -120,7 +123,7 @@ export class Appender {
       ...this.#committed,
       offset: this.#offset,
       partCount: this.#partCount,
-      ...saveHash(this.#hash),
+      hash: this.#hash?.stored ?? this.#committed.hash,
     };
   }
 
@@ -129,9 +132,11 @@ export class Appender {
     if (this.#part.isFull) await this.#send();
     await this.#sending;
     const record = this.#touch({ ...this.state, ...change });
-    this.#storage.saveAll(record, this.#heldParts.splice(0), this.#part.bytes, this.#committedTail);
+    const parts = this.#heldParts.splice(0);
+    this.#committed = this.#storage.saveAll(record, parts, this.#part.bytes, this.#committedTail);
     this.#committedTail = this.#part.length;
-    return record;
+    this.#remember(record, this.#hash?.copy());
+    return this.#committed;
   }
 
   /** Waits until nothing is under way that could still write to the session. */
@@ -152,8 +157,7 @@ export class Appender {
     await this.#sending;
     const { bytes } = this.#part;
     const partNumber = ++this.#partCount;
-    const record = this.state;
-    this.#sending = this.#upload(partNumber, bytes, record);
+    this.#sending = this.#upload(partNumber, bytes, this.state, this.#hash?.copy());
     // Whoever awaits it next sees a failure. Until then it must not count as unhandled.
     this.#sending.catch(() => {});
     const other = this.#sent?.emptied() ?? this.#secondBuffer();
@@ -175,7 +179,12 @@ export class Appender {
   }
 
   /** Sends a part and commits it, unless digests must be verified first. */
-  async #upload(partNumber: number, bytes: Uint8Array, record: SessionRecord): Promise<void> {
+  async #upload(
+    partNumber: number,
+    bytes: Uint8Array,
+    record: SessionRecord,
+    hash: RunningHash | undefined,
+  ): Promise<void> {
     const multipart = await this.#open(this.#committed.uploadId);
     if (multipart.uploadId !== this.#committed.uploadId) {
       // Only the id is stored, and before the multipart upload has any parts, so that it can be found again.
@@ -187,9 +196,15 @@ export class Appender {
     if (this.#digests) {
       this.#heldParts.push(part);
     } else {
-      this.#storage.saveParts(this.#touch(record), [part]);
+      this.#committed = this.#storage.saveParts(this.#touch(record), [part]);
+      this.#remember(record, hash);
     }
     this.#committedTail = 0;
+  }
+
+  /** A hash whose state the record has needs no memory. */
+  #remember({ offset, hash: stored }: SessionRecord, hash: RunningHash | undefined): void {
+    if (hash && stored === "in memory") this.#memory.keep(offset, hash);
   }
 
   /** The record with its new expiry, as the state that counts as stored. */
@@ -204,16 +219,21 @@ export class Appender {
   }
 }
 
-/** Appends the chunks, until the upload has `maxLength` bytes, or `maxContent` more; returns how they ended. */
+/**
+ * Appends the chunks, until the upload has `maxLength` bytes, or `maxContent` more; returns how they ended. If they are
+ * fewer than the `contentLength` bytes that were announced, they broke off, whatever the stream says.
+ */
 export async function appendBody(
   appender: Appender,
   {
     maxLength,
     maxContent = Number.POSITIVE_INFINITY,
-  }: { maxLength: number; maxContent?: number | undefined },
+    contentLength,
+  }: { maxLength: number; maxContent?: number | undefined; contentLength: number | null },
   chunks: AsyncIterable<Uint8Array>,
   stopped: AbortSignal,
 ): Promise<BodyEnd> {
+  const announced = appender.offset + (contentLength ?? 0);
   const lastOffset = Math.min(maxLength, appender.offset + maxContent);
   try {
     for await (const chunk of chunks) {
@@ -221,7 +241,8 @@ export async function appendBody(
       await appender.append(chunk.subarray(0, room));
       if (chunk.length > room) return lastOffset === maxLength ? "overflow" : "too-much";
     }
-    return stopped.aborted ? "preempted" : "ended";
+    if (stopped.aborted) return "preempted";
+    return appender.offset < announced ? "interrupted" : "ended";
   } catch (error) {
     if (stopped.aborted) return "preempted";
     if (error instanceof Problem) return "interrupted";

@@ -12,7 +12,6 @@ import { catalogueOf } from "../store/shards.ts";
 import { TEND_AFTER_MS } from "../store/tended-sessions.ts";
 import { startTask } from "../store/upload-task.ts";
 import { MAX_LIFETIME_MS } from "./append-rules.ts";
-import { restoreHash } from "./running-hash.ts";
 import type { SessionRecord, SessionStorage } from "./session-storage.ts";
 
 /** Longer than any upload lives: the session removes its bytes, and the catalogue only if the session did not. */
@@ -27,12 +26,6 @@ export async function openMultipart(env: Env, record: SessionRecord): Promise<R2
   const multipart = await env.FILES.createMultipartUpload(blob);
   await reserve(env, record, multipart.uploadId);
   return multipart;
-}
-
-/** The sha256 of all its bytes, hexadecimal; null for a partial upload, whose bytes are not hashed. */
-export function digestOf(record: SessionRecord): string | null {
-  const hash = restoreHash(record);
-  return hash && Buffer.from(hash.digest()).toString("hex");
 }
 
 /** Makes one R2 object of the parts and the tail, once there is memory for that; the caller must hold none. */

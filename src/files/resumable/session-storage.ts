@@ -1,10 +1,13 @@
 /**
  * What an upload session stores in its object's key-value storage:
  *
- *     session       the record below
- *     part/00001    the ETag of a part that R2 has
- *     tail/0        the bytes after the last part, in blocks of 256 KiB
+ *     session       the record below; it has the ETags of the latest parts that R2 has
+ *     parts/000     the ETags of the first 64 parts
+ *     tail/0        the bytes after the last part, in blocks of 1.75 MiB
  *     pin/<id>      of a partial upload: a final upload that needs its bytes, and until when they are kept for it
+ *
+ * Each key that is written or deleted costs, and its size does not: so they are few. Uploads that began with an earlier
+ * release have a key part/00001 for each part, and blocks of 256 KiB, and keep them.
  *
  * Code of several versions may take turns with it. So a record keeps members that it does not know, gets new ones only
  * with a meaning for where they are missing, and says which version of the hash's state it has (running-hash.ts).
@@ -12,7 +15,6 @@
  * Offset, parts and tail change together, in one transaction. Pins come and go while an append is under way, which
  * writes the record: so they are not in it.
  */
-import { SHA256 } from "@stablelib/sha256";
 import { newBlobKey } from "../store/blob-writer.ts";
 import { partSizeFor } from "../store/parts.ts";
 import {
@@ -23,7 +25,7 @@ import {
   type Pins,
   type Progress,
 } from "./append-rules.ts";
-import { type StoredHash, saveHash } from "./running-hash.ts";
+import { beginHash, type StoredHash } from "./running-hash.ts";
 
 export interface SessionRecord extends Progress, Lifetime, StoredHash {
   id: string;
@@ -49,6 +51,8 @@ export interface SessionRecord extends Progress, Lifetime, StoredHash {
   partSize: number;
   partCount: number;
   uploadId: string | null;
+  /** Of the parts after the last 64 that have a key of their own. Missing in uploads of 0.1.0. */
+  etags?: string[];
   /** Hexadecimal, once the upload is complete in R2. */
   sha256: string | null;
   taskId: string | null;
@@ -83,16 +87,22 @@ export const newRecord = (spec: UploadSpec, nowMs: number): SessionRecord => ({
   partSize: partSizeFor(spec.length),
   partCount: 0,
   uploadId: null,
+  etags: [],
   // A partial upload does not become a file: its bytes are hashed only if there is a digest to verify.
-  ...saveHash(spec.kind === "partial" && !spec.expected ? null : new SHA256()),
+  ...beginHash(spec.kind !== "partial" || spec.expected !== null),
   sha256: null,
   taskId: null,
   pieces: {},
 });
 
-const BLOCK_SIZE = 256 * 1024;
+/** In bytes. One value can have 2 MB. */
+const BLOCK_SIZE = 1792 * 1024;
+const OLD_BLOCK_SIZE = 256 * 1024;
+/** How many ETags one key has. */
+const GROUP_SIZE = 64;
 
-const partKey = (number: number) => `part/${String(number).padStart(5, "0")}`;
+const groupKey = (group: number) => `parts/${String(group).padStart(3, "0")}`;
+const oldPartKey = (number: number) => `part/${String(number).padStart(5, "0")}`;
 const tailKey = (block: number) => `tail/${block}`;
 const PIN = "pin/";
 
@@ -111,25 +121,49 @@ export class SessionStorage {
     this.#storage.kv.put("session", record);
   }
 
-  /** Stores parts that R2 has. The first of them contains the bytes of the tail, so the tail is deleted. */
-  saveParts(record: SessionRecord, parts: R2UploadedPart[]): void {
-    const { kv } = this.#storage;
-    this.#storage.transactionSync(() => {
-      kv.put("session", record);
-      for (const { partNumber, etag } of parts) kv.put(partKey(partNumber), etag);
+  /**
+   * Stores parts that R2 has, the last ones of the record, and returns the record as it is then. The first of them
+   * contains the bytes of the tail, so the tail is deleted.
+   */
+  saveParts(record: SessionRecord, parts: R2UploadedPart[]): SessionRecord {
+    return this.#storage.transactionSync(() => {
+      const saved = this.#addParts(record, parts);
+      this.save(saved);
       if (parts.length > 0) this.#deleteTail();
+      return saved;
     });
   }
 
   /** Stores parts that R2 has, if any, and the bytes after them, of which `storedBytes` are stored already. */
-  saveAll(record: SessionRecord, parts: R2UploadedPart[], tail: Uint8Array, storedBytes: number): void {
-    const { kv } = this.#storage;
-    this.#storage.transactionSync(() => {
-      this.saveParts(record, parts);
-      for (let block = Math.floor(storedBytes / BLOCK_SIZE); block * BLOCK_SIZE < tail.length; block++) {
-        kv.put(tailKey(block), tail.slice(block * BLOCK_SIZE, (block + 1) * BLOCK_SIZE));
+  saveAll(
+    record: SessionRecord,
+    parts: R2UploadedPart[],
+    tail: Uint8Array,
+    storedBytes: number,
+  ): SessionRecord {
+    const size = record.etags ? BLOCK_SIZE : OLD_BLOCK_SIZE;
+    return this.#storage.transactionSync(() => {
+      const saved = this.saveParts(record, parts);
+      for (let block = Math.floor(storedBytes / size); block * size < tail.length; block++) {
+        this.#storage.kv.put(tailKey(block), tail.slice(block * size, (block + 1) * size));
       }
+      return saved;
     });
+  }
+
+  #addParts(record: SessionRecord, parts: R2UploadedPart[]): SessionRecord {
+    const { kv } = this.#storage;
+    if (!record.etags) {
+      for (const { partNumber, etag } of parts) kv.put(oldPartKey(partNumber), etag);
+      return record;
+    }
+    let { etags } = record;
+    for (const { partNumber, etag } of parts) {
+      const index = (partNumber - 1) % GROUP_SIZE;
+      etags = [...etags.slice(0, index), etag];
+      if (etags.length === GROUP_SIZE) kv.put(groupKey(Math.floor((partNumber - 1) / GROUP_SIZE)), etags);
+    }
+    return { ...record, etags };
   }
 
   /** The tail, block by block, so that its reader holds it once only. */
@@ -142,10 +176,12 @@ export class SessionStorage {
   }
 
   loadParts(): R2UploadedPart[] {
-    return [...this.#storage.kv.list<string>({ prefix: "part/" })].map(([key, etag]) => ({
-      partNumber: Number(key.slice("part/".length)),
-      etag,
-    }));
+    const { kv } = this.#storage;
+    const old = [...kv.list<string>({ prefix: "part/" })].map(([, etag]) => etag);
+    const groups = [...kv.list<string[]>({ prefix: "parts/" })].flatMap(([, etags]) => etags);
+    const { etags: latest = [] } = this.load() ?? {};
+    const etags = [...old, ...groups, ...(latest.length < GROUP_SIZE ? latest : [])];
+    return etags.map((etag, i) => ({ partNumber: i + 1, etag }));
   }
 
   loadPins(): Pins {
@@ -165,9 +201,11 @@ export class SessionStorage {
   saveCompleted(record: SessionRecord): void {
     const { kv } = this.#storage;
     this.#storage.transactionSync(() => {
-      kv.put("session", record);
+      this.save(record.etags ? { ...record, etags: [] } : record);
       this.#deleteTail();
-      for (let number = 1; number <= record.partCount; number++) kv.delete(partKey(number));
+      // "part/" or "parts/", all of them before the first is deleted.
+      const keys = [...kv.list({ prefix: "part" })].map(([key]) => key);
+      for (const key of keys) kv.delete(key);
     });
   }
 

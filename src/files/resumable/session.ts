@@ -22,11 +22,12 @@ import {
   type Piece,
 } from "./append-rules.ts";
 import { Appender, appendBody } from "./appender.ts";
-import { completeInR2, digestOf, discardUpload, openMultipart, publish, reserve } from "./completion.ts";
+import { completeInR2, discardUpload, openMultipart, publish, reserve } from "./completion.ts";
 import { notifyHolders, unpinPartials } from "./concatenation.ts";
 import { CHECK_MS, FinalUpload } from "./final-upload.ts";
 import { PinsOfPartial } from "./pins.ts";
 import { PreemptiveLock } from "./preemptive-lock.ts";
+import { HashMemory } from "./running-hash.ts";
 import { newRecord, type SessionRecord, SessionStorage, type UploadSpec } from "./session-storage.ts";
 import { type FinalOutcome, type Outcome, type Snapshot, toSnapshot } from "./snapshot.ts";
 
@@ -43,9 +44,14 @@ interface SessionAppend extends AppendRequest {
 /** The pause after an alarm has failed, because of R2 or the catalogue. */
 const ALARM_RETRY_MS = 60_000;
 
+class StillReadingBack extends Error {
+  override readonly name = "StillReadingBack";
+}
+
 export class UploadSession extends DurableObject<Env> {
   readonly #storage = new SessionStorage(this.ctx.storage);
   readonly #lock = new PreemptiveLock();
+  readonly #hash = new HashMemory();
   readonly #pins = new PinsOfPartial(this.#storage, (holders, source, piece) => {
     this.ctx.waitUntil(notifyHolders(this.env, holders, source, piece));
   });
@@ -150,6 +156,7 @@ export class UploadSession extends DurableObject<Env> {
     try {
       await this.#check();
     } catch (error) {
+      if (error instanceof StillReadingBack) return;
       log("error", "the alarm of an upload failed; next try in a minute", errorFields(error));
       await this.ctx.storage.setAlarm(Date.now() + ALARM_RETRY_MS);
     }
@@ -209,7 +216,8 @@ export class UploadSession extends DurableObject<Env> {
     });
     try {
       const maxLength = record.length ?? maxUnknownLength;
-      const end = await appendBody(appender, { maxLength, maxContent }, readChunks(body, stopped), stopped);
+      const limits = { maxLength, maxContent, contentLength };
+      const end = await appendBody(appender, limits, readChunks(body, stopped), stopped);
       const { isKept, phase, length, rejection } = concludeAppend(appender.state, end, isLast);
       // Digests cover all bytes of the request, so an incomplete body cannot be verified.
       const isVerifiable = digests.length === 0 || rejection === undefined;
@@ -239,7 +247,7 @@ export class UploadSession extends DurableObject<Env> {
     stopped: AbortSignal,
   ): Promise<Appender> {
     const open = async (uploadId: string | null) => openMultipart(this.env, { ...record, uploadId });
-    return Appender.open(stopped, this.#storage, record, open, digests, contentLength);
+    return Appender.open(stopped, this.#storage, record, this.#hash, open, digests, contentLength);
   }
 
   /** From the last byte to the file. An earlier run may have done any of the steps without recording it. */
@@ -247,12 +255,12 @@ export class UploadSession extends DurableObject<Env> {
     await this.ctx.storage.setAlarm(Date.now() + CHECK_MS);
     let completed = record;
     if (record.phase !== "publishing") {
-      const sha256 = digestOf(record);
+      await completeInR2(this.env, this.#storage, record);
+      const sha256 = await this.#sha256Of(record);
       if (record.expected && record.expected.sha256 !== sha256) {
         await this.#end(record);
         return { is: "wrong-digest", header: record.expected.header };
       }
-      await completeInR2(this.env, this.#storage, record);
       completed = { ...record, phase: "publishing", sha256, hash: null, uploadId: null };
       this.#storage.saveCompleted(completed);
     }
@@ -264,6 +272,17 @@ export class UploadSession extends DurableObject<Env> {
     // If this is interrupted, the alarm that is set already notifies them.
     if (!this.#pins.notify(published)) await this.ctx.storage.setAlarm(published.expiresAtMs);
     return { is: "accepted", upload: toSnapshot(published) };
+  }
+
+  /** Of an upload that is complete in R2; null if it is not hashed. */
+  async #sha256Of(record: SessionRecord): Promise<string | null> {
+    const known = this.#hash.digest(record);
+    if (known !== undefined) return known;
+    const read = await this.#hash.readBack(this.env.FILES, record.blob, record);
+    if (read !== undefined) return read;
+    // Before this object is evicted, which would have to begin again.
+    await this.ctx.storage.setAlarm(Date.now());
+    throw new StillReadingBack("the hash of a long upload is being computed; the alarm continues");
   }
 
   /** From now on there is no such upload; its bytes are removed now, or later by the alarm. */

@@ -19,6 +19,7 @@ import { readFileSettings } from "../store/settings.ts";
 import { callCatalogue, catalogueOf, catalogueUnavailable, sessionOf } from "../store/shards.ts";
 import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
 import { taskLink, taskNotStarted } from "../store/upload-task.ts";
+import { relay } from "./relay.ts";
 import { checkNoContent, readContentDigests } from "./request-digests.ts";
 import type { FinalOutcome, Outcome, Snapshot } from "./snapshot.ts";
 import { createSpec, type FileDescription, type ProtocolFields } from "./upload-spec.ts";
@@ -116,9 +117,10 @@ export class UploadRequest {
       maxUnknownLength: this.maxUnknownBytes,
       maxContent: this.maxRequestBytes,
     };
-    const appended = this.#session(id).append(append, this.#request.body);
+    const { stream, relayed } = relay(this.#request.body, this.contentLength);
+    const appended = this.#session(id).append(append, stream);
     // If the client disconnects, what has arrived must still be stored.
-    this.#ctx.waitUntil(Promise.allSettled([appended]));
+    this.#ctx.waitUntil(Promise.allSettled([appended, relayed]));
     // Not repeated, since the body is gone, and without a deadline, since it comes as slowly as its client sends.
     const outcome = await appended.catch((error: unknown) => {
       throw catalogueUnavailable(error);

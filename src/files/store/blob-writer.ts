@@ -1,17 +1,20 @@
 /**
  * Writes the bytes of a new file to R2 when they arrive in one request: a file of a form, or the body of a PUT.
  *
- * At most two parts are in memory: one is filled while the other is sent. All uploads share that memory. A file that ends within its first part is
- * written with a single put. The blob is reserved in the catalogue before R2 hears of it, so that the catalogue can
- * always find and remove it.
+ * If their length is known, that is one put, which streams. Else it is a multipart upload: at most two parts are in
+ * memory, one is filled while the other is sent, and a file that ends within its first part is one put too. All uploads
+ * share that memory. The blob is reserved in the catalogue before R2 hears of it, so that the catalogue can always find
+ * and remove it.
  */
 import { v7 as uuidv7 } from "uuid";
 import { describeError, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
+import { READ_SIZE } from "./body.ts";
 import { Digests, type ExpectedDigest } from "./digests.ts";
-import { type Share, uploadMemory } from "./memory-budget.ts";
+import { uploadMemory } from "./memory-budget.ts";
 import { intoParts, partSizeFor } from "./parts.ts";
 import { callCatalogue, catalogueOf } from "./shards.ts";
+import { MAX_PUT_SIZE, putStream } from "./streamed-put.ts";
 
 /** Bytes that are complete in R2 and do not belong to a file yet. */
 export interface StoredBlob {
@@ -26,7 +29,7 @@ export interface IncomingBlob {
   /** The id of the file that the bytes will belong to. */
   id: string;
   chunks: AsyncIterable<Uint8Array>;
-  /** In bytes, null if unknown; it decides how large the parts are. */
+  /** In bytes, null if unknown. */
   length: number | null;
   /** In bytes, if the length is unknown but known not to be more: then the file may take less memory. */
   maxLength?: number | null;
@@ -41,39 +44,96 @@ export const newBlobKey = (id: string) => `files/${id}/${uuidv7()}`;
 
 /** Rejects and leaves nothing behind if reading the chunks fails, or if they do not have the expected digests. */
 export async function writeBlob(env: Env, incoming: IncomingBlob): Promise<StoredBlob> {
-  const { length, maxLength } = incoming;
-  const partSize = partSizeFor(length);
-  const shares = [await uploadMemory.take(Math.min(partSize, length ?? maxLength ?? partSize))];
-  try {
-    return await write(env, incoming, partSize, shares);
-  } finally {
-    for (const share of shares) share.release();
-  }
-}
-
-/** Adds a share of the memory to `shares` if it needs a second part, and there is one. */
-async function write(
-  env: Env,
-  { id, chunks, expected }: IncomingBlob,
-  partSize: number,
-  shares: Share[],
-): Promise<StoredBlob> {
-  const hasSecondBuffer = () => {
-    const share = uploadMemory.takeNow(partSize);
-    if (share) shares.push(share);
-    return share !== undefined;
-  };
+  const { id, length } = incoming;
   const blob = newBlobKey(id);
   const reserve = async (uploadId: string | null) =>
     callCatalogue(async () => catalogueOf(env, id).reserve(blob, uploadId, Date.now() + RESERVATION_MS));
   // Runs while the first bytes arrive.
   const reserved = reserve(null);
   reserved.catch(() => {});
+  const target = { env, blob, reserved, reserve };
+  try {
+    const written =
+      length !== null && length <= MAX_PUT_SIZE
+        ? await writeAtOnce(target, incoming, length)
+        : await writeInParts(target, incoming);
+    return { id, blob, ...written };
+  } catch (error) {
+    // Otherwise the reservation could arrive after the discard.
+    await Promise.allSettled([reserved]);
+    await discardBlob(env, { id, blob });
+    log("info", "upload abandoned, its bytes are discarded", { fileId: id, error: describeError(error) });
+    throw error;
+  }
+}
+
+/** A blob in R2, and its reservation in the catalogue, which R2 must not be written to before. */
+interface Target {
+  env: Env;
+  blob: string;
+  reserved: Promise<unknown>;
+  /** Records the multipart upload that writes the blob. */
+  reserve: (uploadId: string) => Promise<unknown>;
+}
+
+type Written = Pick<StoredBlob, "size" | "sha256">;
+
+/** One put, which streams. */
+async function writeAtOnce(
+  { env, blob, reserved }: Target,
+  { chunks, expected }: IncomingBlob,
+  length: number,
+): Promise<Written> {
+  const share = await uploadMemory.take(READ_SIZE);
+  try {
+    const digests = new Digests(expected);
+    let sha256 = "";
+    await reserved;
+    await putStream(env.FILES, blob, hashed(chunks, digests), length, () => {
+      sha256 = digests.finish();
+    });
+    return { size: length, sha256 };
+  } finally {
+    share.release();
+  }
+}
+
+async function* hashed(chunks: AsyncIterable<Uint8Array>, digests: Digests): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    digests.update(chunk);
+    yield chunk;
+  }
+}
+
+/** A multipart upload; one put if all bytes fit into the first part. */
+async function writeInParts(target: Target, incoming: IncomingBlob): Promise<Written> {
+  const { length, maxLength } = incoming;
+  const partSize = partSizeFor(length);
+  const buffer = Math.min(partSize, length ?? maxLength ?? partSize);
+  const shares = [await uploadMemory.take(buffer + READ_SIZE)];
+  // A share for the second part, if there is one now.
+  const hasSecondBuffer = () => {
+    const share = uploadMemory.takeNow(partSize);
+    if (share) shares.push(share);
+    return share !== undefined;
+  };
+  try {
+    return await sendParts(target, incoming.expected, intoParts(incoming.chunks, partSize, hasSecondBuffer));
+  } finally {
+    for (const share of shares) share.release();
+  }
+}
+
+async function sendParts(
+  { env, blob, reserved, reserve }: Target,
+  expected: ExpectedDigest[],
+  parts: ReturnType<typeof intoParts>,
+): Promise<Written> {
   const digests = new Digests(expected);
   let size = 0;
   let upload: MultipartWriter | undefined;
   try {
-    for await (const { part, isLast, isReused } of intoParts(chunks, partSize, hasSecondBuffer)) {
+    for await (const { part, isLast, isReused } of parts) {
       digests.update(part);
       size += part.length;
       if (!upload && !isLast) {
@@ -89,16 +149,12 @@ async function write(
       if (isReused) await upload?.settle();
       if (sha256 !== undefined) {
         await upload?.complete();
-        return { id, blob, size, sha256 };
+        return { size, sha256 };
       }
     }
     throw new Error("there is always a last part");
   } catch (error) {
     await upload?.abort();
-    // Otherwise the reservation could arrive after the discard.
-    await Promise.allSettled([reserved]);
-    await discardBlob(env, { id, blob });
-    log("info", "upload abandoned, its bytes are discarded", { fileId: id, error: describeError(error) });
     throw error;
   }
 }

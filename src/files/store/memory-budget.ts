@@ -1,6 +1,7 @@
 /**
- * The memory that all uploads of an isolate have for their parts. An isolate has 128 MB for everything, the objects of a
- * class share one too, and the platform ends it, with all that runs in it, when it takes more.
+ * The memory that all uploads of an isolate have for their parts, and for what they read into. An isolate has 128 MB for
+ * everything, the objects of a class share one too, and the platform ends it, with all that runs in it, when it takes
+ * more.
  *
  * An upload takes a share before it reads its body, and waits until there is one; meanwhile its client cannot send. It
  * waits only while it holds nothing, so uploads cannot wait for each other in a circle. The second buffer, with which
@@ -74,22 +75,22 @@ export class MemoryBudget {
     return this.#hold(claim);
   }
 
-  /** A share if there is one now and nobody waits; else undefined. The caller may hold others. */
-  takeNow(bytes: number): Share | undefined {
+  /** A share if there is one now, nobody waits, and `spare` bytes are left; else undefined. The caller may hold others. */
+  takeNow(bytes: number, spare = 0): Share | undefined {
     const claim = { bytes, isHeld: false, seenAtMs: nowMs() };
     this.#claims.add(claim);
-    if (this.#mayHold(claim)) return this.#hold(claim);
+    if (this.#mayHold(claim, spare)) return this.#hold(claim);
     this.#claims.delete(claim);
     return undefined;
   }
 
-  #mayHold(claim: Claim): boolean {
+  #mayHold(claim: Claim, spare = 0): boolean {
     for (const other of this.#claims) if (nowMs() - other.seenAtMs > LOST_MS) this.#claims.delete(other);
     // Those before it that wait have precedence.
     const all = [...this.#claims];
     if (all.find(({ isHeld }) => !isHeld) !== claim) return false;
     const held = all.reduce((sum, { isHeld, bytes }) => sum + (isHeld ? bytes : 0), 0);
-    return held === 0 || held + claim.bytes <= this.#limit;
+    return held === 0 || held + claim.bytes + spare <= this.#limit;
   }
 
   #hold(claim: Claim): Share {

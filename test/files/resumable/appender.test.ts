@@ -1,8 +1,8 @@
 import { env, runInDurableObject } from "cloudflare:test";
-import { SHA256 } from "@stablelib/sha256";
 import * as fc from "fast-check";
 import { beforeEach, expect, test, vi } from "vitest";
 import { Appender } from "../../../src/files/resumable/appender.ts";
+import { HashMemory } from "../../../src/files/resumable/running-hash.ts";
 import {
   newRecord,
   type SessionRecord,
@@ -80,13 +80,14 @@ test("whatever arrives, in whatever chunks: the stored bytes, their number and t
         await runInDurableObject(stub, async (_session, state) => {
           const storage = new SessionStorage(state.storage);
           const r2 = new FakeR2(rejects);
+          const memory = new HashMemory();
           storage.save(emptyRecord(partSize));
           for (const { size, cut, checksum, end } of steps) {
             const before = storage.load() ?? emptyRecord(partSize);
             const bytes = all.slice(before.offset, before.offset + size);
             const value = Buffer.from(digest("sha1", bytes), "base64");
             const expected = checksum === "none" ? [] : [{ algorithm: "sha1" as const, value, header: "" }];
-            const appender = new Appender(storage, before, r2.open, expected, null);
+            const appender = new Appender(storage, before, memory, r2.open, expected, null);
             const sent = checksum === "wrong" ? corrupted(bytes) : bytes;
             let isKept = false;
             try {
@@ -105,8 +106,7 @@ test("whatever arrives, in whatever chunks: the stored bytes, their number and t
             expect(after.offset).toBeGreaterThanOrEqual(before.offset);
             const prefix = all.subarray(0, after.offset);
             expect(keptBytes(storage, r2).equals(prefix)).toBe(true);
-            const hash = after.hash && new SHA256().restoreState(after.hash).digest();
-            expect(Buffer.from(hash ?? []).toString("hex")).toBe(sha256(prefix));
+            expect(memory.digest(after)).toBe(sha256(prefix));
             expect(storage.loadParts().map(({ partNumber }) => partNumber)).toEqual(
               Array.from({ length: Math.floor(after.offset / partSize) }, (_, i) => i + 1).slice(
                 0,
