@@ -1,6 +1,6 @@
 /** The Worker, with task types whose runs can be followed from outside, through its log. */
 import { z } from "zod";
-import worker, { TaskLedger, TaskRunner as Runner } from "../../src/index.ts";
+import worker, { TaskRunner as Runner, TaskLedger } from "../../src/index.ts";
 import { defineTask, registerTaskTypes, startTasks } from "../../src/tasks/index.ts";
 
 export * from "../../src/index.ts";
@@ -62,7 +62,7 @@ const SLOW_MS = 400;
 registerTaskTypes([steps, deaf, halfway, quick, slow]);
 
 type Commit = TaskLedger["commit"];
-const { commit } = TaskLedger.prototype;
+const commit = Reflect.get(TaskLedger.prototype, "commit") as Commit;
 Object.assign(TaskLedger.prototype, {
   async commit(this: TaskLedger, ...args: Parameters<Commit>) {
     const written = commit.apply(this, args);
