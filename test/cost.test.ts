@@ -54,7 +54,8 @@ async function makeDue(stub: DurableObjectStub, sql: string, value: string | num
   const before = { ...platform.total };
   await runInDurableObject(stub, (_, { storage }) => void storage.sql.exec(sql, value));
   platform.total = before;
-  await runDurableObjectAlarm(stub);
+  // vitest deletes the alarm to run it; the platform does that by itself.
+  if (await runDurableObjectAlarm(stub)) platform.total.rowsWritten--;
 }
 
 test.for(OPERATIONS.filter(({ isSlow }) => !isSlow))("$name", async (operation) => {

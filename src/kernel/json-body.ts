@@ -87,7 +87,10 @@ function decode(bytes: Uint8Array): string {
 }
 
 async function readWithin(request: Request, maxBytes: number): Promise<Uint8Array> {
-  if (Number(request.headers.get("Content-Length") ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  const length = request.headers.get("Content-Length");
+  if (Number(length ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  // It cannot have more bytes than it says, and reading it in chunks would cost more than all else that is done with it.
+  if (length !== null) return readWhole(request);
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of chunksOf(request)) {
@@ -98,16 +101,28 @@ async function readWithin(request: Request, maxBytes: number): Promise<Uint8Arra
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, size);
 }
 
-/** The chunks of the body; one that breaks off is a `Problem`, not a bug. */
+async function readWhole(request: Request): Promise<Uint8Array> {
+  try {
+    return new Uint8Array(await request.arrayBuffer());
+  } catch (error) {
+    throw brokenOff(error);
+  }
+}
+
+/** The chunks of the body. */
 async function* chunksOf({ body }: Request): AsyncGenerator<Uint8Array> {
   if (body === null) return;
   try {
     yield* body;
   } catch (error) {
     if (error instanceof Problem) throw error;
-    throw new Problem("client-gone", "The body broke off before its end.", { cause: error });
+    throw brokenOff(error);
   }
 }
+
+/** A body that breaks off is a `Problem`, not a bug. */
+const brokenOff = (cause: unknown) =>
+  new Problem("client-gone", "The body broke off before its end.", { cause });
 
 function tooLarge(maxBytes: number): Problem {
   return new Problem("too-large", `The body of this request may have at most ${maxBytes} bytes.`);

@@ -2,7 +2,7 @@
 import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
 import { z } from "zod";
 import { defineTask, type Start, startTasks } from "../../src/tasks/index.ts";
-import type { Claim, Report } from "../../src/tasks/ledger/claim.ts";
+import type { Claim, NewTask, Report } from "../../src/tasks/ledger/claim.ts";
 import { LEASE_MS } from "../../src/tasks/ledger/rules.ts";
 import { ledgerOf } from "../../src/tasks/ledger/shards.ts";
 import { newTaskId } from "../../src/tasks/ledger/task-id.ts";
@@ -67,7 +67,7 @@ export async function submitUnchecked(type: string, input: unknown, lane: Lane |
 
 /** A ledger that accepts every call and records it. `script` replaces single methods. */
 export function scriptedLedger(
-  script: Partial<Record<"renew" | "heartbeat" | "step" | "progress" | "report", unknown>>,
+  script: Partial<Record<"renew" | "heartbeat" | "step" | "progress" | "commit", unknown>>,
 ) {
   const received = {
     reports: [] as Report[],
@@ -89,6 +89,10 @@ export function scriptedLedger(
       return true;
     },
     report: async (reports: Report[]) => void received.reports.push(...reports),
+    commit: async (_submissions: NewTask[][], reports: Report[]) => {
+      received.reports.push(...reports);
+      return [];
+    },
     ...script,
   };
   return { received, env: withLedger(() => ledger) };

@@ -123,8 +123,18 @@ async function checkTask(
   return { checked: { type, submission, input }, errors };
 }
 
-/** The tasks, with new ids. Those whose type has no shard of its own go to `shard`. */
-export function createTasks(checked: CheckedTask[], shard: string, nowMs: number): NewTask[] {
+/**
+ * The tasks, with new ids. Those whose type has no shard of its own go to the one that `anyShard` names, given whether
+ * some of them start at once, in this invocation.
+ */
+export function createTasks(
+  checked: CheckedTask[],
+  anyShard: (startsHere: boolean) => string,
+  nowMs: number,
+): NewTask[] {
+  const starts = ({ type, submission }: CheckedTask) =>
+    type.lane === "fast" && runAtMs(submission, nowMs) <= nowMs;
+  const shard = anyShard(checked.some(starts));
   return checked.map(({ type, submission, input }) => ({
     ...toNewTask(type, input, newTaskId(shardOfType(type, shard))),
     priority: submission.priority,

@@ -85,7 +85,8 @@ export const submitRoutes = createRouter().openapi(submitRoute, async (c) => {
   const key = parseKey(c.req.header("Idempotency-Key"));
   const waitS = waitOf(c);
   const checked = await checkSubmission(submission, (url) => checkCallbackUrl(c.env, url));
-  const tasks = createTasks(checked, anyShard(c.executionCtx, readTaskSettings(c.env).regions), Date.now());
+  const { regions } = readTaskSettings(c.env);
+  const tasks = createTasks(checked, (starts) => anyShard(c.executionCtx, regions, starts), Date.now());
   // A batch is not waited for.
   const waitMs = Array.isArray(submission) ? 0 : (waitS ?? 0) * 1000;
   const written = await writeOnce(c, key, submission, tasks, waitMs);

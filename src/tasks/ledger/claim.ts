@@ -13,7 +13,12 @@ export interface NewTask extends TaskFields {
   lifetimeMs?: number;
   /** Default: `new`. */
   pool?: Pool;
+  /** Whoever submits it, and would run it. If that one submits it again, the first claim is given again. */
+  claimant?: string;
 }
+
+/** What became of a submission: for each task the claim with which it must be run now, or null; or why none is written. */
+export type Written = { claims: (Claim | null)[] } | { error: string };
 
 /** The right to run a task. The ledger accepts reports only with the latest `token`. */
 export interface Claim {

@@ -7,19 +7,21 @@
  * Callers act on tasks through the methods below. By itself, the ledger acts only in its alarm: see `alarm-work.ts`.
  */
 import { DurableObject } from "cloudflare:workers";
+import { describeError } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
 import { OpenStreams } from "../../kernel/open-streams.ts";
 import { migrate } from "../../kernel/schema.ts";
 import { Alarm } from "./alarm.ts";
 import { AlarmWork } from "./alarm-work.ts";
-import type { Assignment, Claim, NewTask, Renewal, Report } from "./claim.ts";
+import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import { rankOf } from "./rank.ts";
 import {
   cancel,
+  FIRST_TOKEN,
   leaseAfterHeartbeat,
   mayReport,
   RUNNER_LEASE_MS,
@@ -69,7 +71,8 @@ export class TaskLedger extends DurableObject<Env> {
 
   /**
    * Writes tasks, all or none, and returns for each the claim with which the caller must run it now, or null. A task
-   * that already exists stays as it is. Also takes `reports`, which saves each of them a call of its own.
+   * that already exists stays as it is; its first claim is returned again to its claimant. `reports`: for Workers of
+   * version 0.1.0.
    */
   submit(tasks: NewTask[], reports: Report[] = []): (Claim | null)[] {
     this.report(reports);
@@ -79,6 +82,18 @@ export class TaskLedger extends DurableObject<Env> {
     const inserted = tasks.length === 1 ? insertAll() : this.ctx.storage.transactionSync(insertAll);
     this.#alarm.wakeAt(Math.min(...inserted.map(({ dueAtMs }) => dueAtMs)));
     return inserted.map(({ claim }) => claim);
+  }
+
+  /** Makes many calls in one: `report`, and then a `submit` for each submission, whose error is that of no other. */
+  commit(submissions: NewTask[][], reports: Report[]): Written[] {
+    this.report(reports);
+    return submissions.map((tasks) => {
+      try {
+        return { claims: this.submit(tasks) };
+      } catch (error) {
+        return { error: describeError(error).message };
+      }
+    });
   }
 
   /** Applies the outcomes of claims. An outcome that is no longer accepted, or was already applied, is ignored. */
@@ -252,11 +267,11 @@ export class TaskLedger extends DurableObject<Env> {
     const canStart = lane !== null && canStartNow(this.#queries, fields.type, rankOf(priority, nowMs));
     const begin = { lifetimeMs, pool };
     const transition = submit(priority, runAtMs, canStart ? lane : null, nowMs, begin);
-    if (!this.#tasks.insert(fields, transition, nowMs))
-      return { claim: null, dueAtMs: Number.POSITIVE_INFINITY };
-    const { status, token, due_at_ms } = transition.task;
-    const claim = status === "running" ? { taskId: fields.id, token } : null;
-    return { claim, dueAtMs: due_at_ms ?? nowMs };
+    const { status, due_at_ms } = transition.task;
+    const isNew = this.#tasks.insert(fields, transition, nowMs);
+    const isOwn = isNew ? status === "running" : this.#tasks.renewFirstClaim(fields, nowMs + lifetimeMs);
+    const claim = isOwn ? { taskId: fields.id, token: FIRST_TOKEN } : null;
+    return { claim, dueAtMs: isNew ? (due_at_ms ?? nowMs) : Number.POSITIVE_INFINITY };
   }
 
   #retryTask(task: TaskRow): boolean {
@@ -271,6 +286,7 @@ export class TaskLedger extends DurableObject<Env> {
 markRepeatable(
   TaskLedger,
   "submit",
+  "commit",
   "report",
   "renew",
   "heartbeat",

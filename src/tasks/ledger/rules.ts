@@ -48,6 +48,8 @@ export const RUNNER_LEASE_MS = 180_000;
 export const RUNNER_HEARTBEAT_MS = RUNNER_LEASE_MS / 3;
 /** How long the code of a cancelled task may take to stop before its claim is withdrawn. */
 export const CANCEL_GRACE_MS = 10_000;
+/** The token of a task's first claim. */
+export const FIRST_TOKEN = 1;
 /** After this many crashes without a new step, a task fails: it may be the task that kills its machine. */
 export const MAX_CRASHES = 5;
 /** The delay after no runner could be reached. */

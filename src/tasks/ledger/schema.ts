@@ -108,7 +108,15 @@ const CREATE_INDEXES = `
   CREATE INDEX IF NOT EXISTS task_kind ON task (status, type, created_at_ms, id);
 `;
 
-export const MIGRATIONS = [CREATE_TABLES, addColumns("task", ADDED_COLUMNS), CREATE_INDEXES];
+/** Whoever got the task's first claim with its submission, and gets it again if the reply was lost. */
+const CLAIMANT = { claimant: "TEXT" };
+
+export const MIGRATIONS = [
+  CREATE_TABLES,
+  addColumns("task", ADDED_COLUMNS),
+  CREATE_INDEXES,
+  addColumns("task", CLAIMANT),
+];
 
 /**
  * For every start of a ledger. The tables of 0.1.0 have a CHECK for each status and pool there was, which another one

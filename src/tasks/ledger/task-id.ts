@@ -36,12 +36,25 @@ const TASK_ID_PATTERN = /^([a-z]+\d+)-[0-9a-f-]{36}$/;
 /** The namespace of ids that are derived from keys (RFC 9562 §5.5). */
 const KEY_NAMESPACE = "b1a5a2c6-6b0e-4f0c-9d57-0f3f0f7f4a11";
 
-/** A shard for tasks that may be on any: one in the region nearest to the invocation's request, if there are regions. */
-export function anyShard(ctx: object, regions: readonly Region[]): string {
+/** Which shard of each region this isolate keeps to: its place among them, from 0 to 1. */
+let home: number | undefined;
+
+/**
+ * A shard for tasks that may be on any: one in the region nearest to the invocation's request, if there are regions.
+ * Tasks that start here are all on one shard, so that what is sent for them can travel together. Others are spread, so that
+ * they find the runners of all shards.
+ */
+export function anyShard(ctx: object, regions: readonly Region[], startsHere: boolean): string {
   const place = placeOf(ctx);
   const region = place && nearestRegion(place, regions);
   const shards = region === undefined ? SHARDS : shardsOfRegion(region);
-  return shards[Math.floor(Math.random() * shards.length)] ?? "s0";
+  home ??= Math.random();
+  return shards[Math.floor((startsHere ? home : Math.random()) * shards.length)] ?? "s0";
+}
+
+/** Has this isolate keep to another shard, or by chance the same: one has not responded. */
+export function leaveShard(): void {
+  home = undefined;
 }
 
 /** The shard for a task of a type: the type's own if it has a `concurrency`, else `otherwise`. */

@@ -5,7 +5,7 @@
  * Whatever changes a task appends to its history in the same transaction, so event ids have no gap. The first event
  * is kept in the task's own row, which saves a write while the caller waits.
  */
-import type { Transition } from "./rules.ts";
+import { FIRST_TOKEN, type Transition } from "./rules.ts";
 import type { EventRow, TaskRow } from "./schema.ts";
 import type { TaskEvent, TaskState } from "./task-state.ts";
 
@@ -16,6 +16,8 @@ export interface TaskFields {
   /** JSON text. */
   input: string;
   callbackUrl: string | null;
+  /** Whoever gets the first claim, and would get it again. */
+  claimant?: string;
 }
 
 /** The columns that a rule may change. */
@@ -42,8 +44,8 @@ const STATE_COLUMNS = [
 
 const SAVE = `UPDATE task SET events = ?, ${STATE_COLUMNS.map((name) => `${name} = ?`).join(", ")} WHERE id = ?`;
 const INSERT = `
-  INSERT INTO task (id, type, input, run_at_ms, created_at_ms, callback_url, first_event, events,
-    ${STATE_COLUMNS.join(", ")}) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ${STATE_COLUMNS.map(() => "?").join(", ")}) ON CONFLICT (id) DO NOTHING`;
+  INSERT INTO task (id, type, input, run_at_ms, created_at_ms, callback_url, first_event, claimant, events,
+    ${STATE_COLUMNS.join(", ")}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ${STATE_COLUMNS.map(() => "?").join(", ")}) ON CONFLICT (id) DO NOTHING`;
 /**
  * The columns of a lean row: `input` and `result`, which may be long, are left out. Saving a lean row is safe: a rule
  * only changes tasks that have no result yet, so none is lost.
@@ -65,13 +67,21 @@ export class TaskTable {
 
   /** Adds a new task; false if there already is one with its id. */
   insert(fields: TaskFields, { task, event }: Transition, nowMs: number): boolean {
-    const { id, type, input, callbackUrl } = fields;
+    const { id, type, input, callbackUrl, claimant } = fields;
     const state = STATE_COLUMNS.map((name) => task[name]);
     const first = JSON.stringify(event.data);
-    return (
-      this.#sql.exec(INSERT, id, type, input, task.run_at_ms, nowMs, callbackUrl, first, ...state)
-        .rowsWritten > 0
-    );
+    const values = [id, type, input, task.run_at_ms, nowMs, callbackUrl, first, claimant ?? null, ...state];
+    return this.#sql.exec(INSERT, ...values).rowsWritten > 0;
+  }
+
+  /**
+   * Renews the first claim of a task in the fast lane, if it belongs to the claimant and is still the task's last: it was
+   * given in a reply that was lost. False if not.
+   */
+  renewFirstClaim({ id, claimant }: TaskFields, untilMs: number): boolean {
+    const query = `UPDATE task SET due_at_ms = ?3, busy_until_ms = ?3
+      WHERE id = ?1 AND claimant = ?2 AND token = ${FIRST_TOKEN} AND status = 'running' AND lane = 'fast'`;
+    return claimant !== undefined && this.#sql.exec(query, id, claimant, untilMs).rowsWritten > 0;
   }
 
   /** A task as a whole. */

@@ -26,7 +26,7 @@ import { NotJsonError, TooLongError, toJson } from "../types/json.ts";
 import { findTaskType } from "../types/registry.ts";
 import { createContext } from "./context.ts";
 import { startHeartbeats } from "./heartbeats.ts";
-import { deliver } from "./reports.ts";
+import { deliver, type Travels } from "./reports.ts";
 import { Interruption, type Run } from "./run.ts";
 
 /** The invocation that a task runs in, and how long it lasts. */
@@ -40,6 +40,8 @@ export interface Invocation {
   /** After this time nothing in the invocation runs any longer. */
   lifetimeMs: number;
   subrequests: SubrequestCount;
+  /** How its reports travel. */
+  travels: Travels;
   /** Keeps a report that could not be delivered. Without it, such a report is lost, and the lease must expire. */
   keepReport?: (report: Report) => void;
 }
@@ -102,7 +104,7 @@ async function executeRun(invocation: Invocation, run: Run, requestedAtMs: numbe
   if (outcome) {
     const { claim, env } = run;
     const report = isAbandoned ? { ...claim, outcome, busyUntilMs: diesAtMs } : { ...claim, outcome };
-    if (!(await deliver(env, report))) invocation.keepReport?.(report);
+    if (!(await deliver(env, report, invocation.travels))) invocation.keepReport?.(report);
   }
   return isAbandoned ? "abandoned" : "ended";
 }

@@ -46,10 +46,9 @@ export function createContext(run: Run): RunContext {
   const sleepName = createSleepNames(attempt, assignment.steps);
   const progress = createProgress(run, logFields);
   const ending = new AbortController();
-  const alive = AbortSignal.any([signal, ending.signal]);
   const checkAlive = () => {
     signal.throwIfAborted();
-    if (alive.aborted)
+    if (ending.signal.aborted)
       throw new Error("This run of the task has ended: no step and no sleep of it can begin.");
   };
   const writeLog: TaskContext["log"] = (level, message, fields = {}) =>
@@ -82,7 +81,7 @@ export function createContext(run: Run): RunContext {
       const name = sleepName(atLeastMs, nowMs);
       await activity.trackSleep(
         async () => runStep(name, async () => nowMs + atLeastMs),
-        async (timeMs) => sleepUntil(timeMs, alive).finally(checkAlive),
+        async (timeMs) => sleepUntil(timeMs, AbortSignal.any([signal, ending.signal])).finally(checkAlive),
       );
     },
     log(level, message, fields) {

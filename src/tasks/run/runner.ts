@@ -77,7 +77,7 @@ export class TaskRunner extends DurableObject<Env> {
   async #deliverAgain(report: Report): Promise<void> {
     const { kv } = this.ctx.storage;
     const tries = (kv.get<number>("reportTries") ?? 0) + 1;
-    const isOver = (await deliver(this.env, report)) || tries >= MAX_REPORT_TRIES;
+    const isOver = (await deliver(this.env, report, "alone")) || tries >= MAX_REPORT_TRIES;
     if (isOver) return this.ctx.storage.deleteAll();
     kv.put("reportTries", tries);
     await this.ctx.storage.setAlarm(Date.now() + REPORT_RETRY_MS);
@@ -90,7 +90,7 @@ export class TaskRunner extends DurableObject<Env> {
       const isDeploy = version !== undefined && kv.get("hasBegun") !== version;
       const outcome: Outcome = isDeploy ? { kind: "handed-over", notBeforeMs: 0 } : { kind: "crashed" };
       const report = { ...claim, outcome };
-      if (!(await deliver(this.env, report))) kv.put("report", report);
+      if (!(await deliver(this.env, report, "alone"))) kv.put("report", report);
       return "ended";
     }
     kv.put("hasBegun", version ?? true);
@@ -125,6 +125,7 @@ export class TaskRunner extends DurableObject<Env> {
       graceMs: MINUTE_MS / 2,
       lifetimeMs: RUNNER_LIFETIME_MS,
       subrequests: new SubrequestCount(readTaskSettings(this.env).subrequestLimits),
+      travels: "alone",
       keepReport: (report) => this.ctx.storage.kv.put("report", report),
     };
   }

@@ -11,13 +11,21 @@ import type { Claim, NewTask } from "../ledger/claim.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
 import { readTaskSettings } from "../ledger/settings.ts";
 import { callLedger, ledgerOf, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
-import { anyShard, newTaskId, shardOf, shardOfName, shardOfType, taskIdOfKey } from "../ledger/task-id.ts";
+import {
+  anyShard,
+  leaveShard,
+  newTaskId,
+  shardOf,
+  shardOfName,
+  shardOfType,
+  taskIdOfKey,
+} from "../ledger/task-id.ts";
 import type { TaskType } from "../types/define.ts";
 import { parseInput } from "../types/input.ts";
 import { toJson } from "../types/json.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
 import { type Invocation, startRun } from "./attempt.ts";
-import { callWithReports } from "./reports.ts";
+import { submitInGroup } from "./group-commit.ts";
 
 /** A task to start: its type, and an input that the type's schema accepts. */
 export interface Start<Input extends z.ZodType = z.ZodType> {
@@ -49,7 +57,8 @@ export async function startTasks<const Inputs extends readonly z.ZodType[]>(
   ctx: WaitUntil,
   starts: Starts<Inputs>,
 ): Promise<string[]> {
-  const shard = anyShard(ctx, readTaskSettings(env).regions);
+  const startsHere = starts.some(({ type }) => type.lane === "fast");
+  const shard = anyShard(ctx, readTaskSettings(env).regions, startsHere);
   const tasks = await Promise.all(
     starts.map(async ({ type, input }) => validateTask(type, input, newTaskId(shardOfType(type, shard)))),
   );
@@ -83,7 +92,7 @@ export async function enqueueOnce<Input extends z.ZodType>(
 ): Promise<string> {
   const shard = shardOfType(type, shardOfName(key));
   const task = await validateTask(type, input, taskIdOfKey(shard, key));
-  await writeTasks(env, shard, [{ ...task, lane: null, pool: "tick" }]);
+  await callObject(async () => ledgerOn(env, shard).submit([{ ...task, lane: null, pool: "tick" }]));
   return task.id;
 }
 
@@ -122,12 +131,19 @@ export async function submitTasks(
   let fast = 0;
   const { waitUntilCutMs } = readTaskSettings(env);
   const lifetimeMs = (waitUntilCutMs || PLATFORM_LIMIT_MS) + responseMs + RESPONSE_MARGIN_MS;
+  const claimant = crypto.randomUUID();
   const submitted = tasks.map((task) =>
-    task.lane === null || ++fast > MAX_FAST_LANE_STARTS ? { ...task, lane: null } : { ...task, lifetimeMs },
+    task.lane === null || ++fast > MAX_FAST_LANE_STARTS
+      ? { ...task, lane: null }
+      : { ...task, lifetimeMs, claimant },
   );
   const requestedAtMs = Date.now();
-  const claims = await writeTasks(env, shard, submitted).catch((error: unknown) => {
+  const writing = writeTasks(env, shard, submitted);
+  // So that a client which goes does not end the invocation, in which others' tasks may travel too.
+  ctx.waitUntil(writing.catch(() => undefined));
+  const claims = await writing.catch((error: unknown) => {
     log("error", "tasks could not be submitted", { shard, count: tasks.length, ...errorFields(error) });
+    leaveShard();
     throw ledgerUnavailable();
   });
   for (const [i, claim] of claims.entries()) {
@@ -136,12 +152,9 @@ export async function submitTasks(
   }
 }
 
-/** Writes in one call, and repeats it if the shard restarts: tasks that already exist stay as they are. */
-async function writeTasks(env: Env, shard: string, tasks: NewTask[]): Promise<(Claim | null)[]> {
-  const call = async () =>
-    callWithReports(shard, async (reports) => ledgerOn(env, shard).submit(tasks, reports));
-  return callObject(call);
-}
+/** Writes together, and again if the shard restarts: tasks that already exist stay as they are. */
+const writeTasks = async (env: Env, shard: string, tasks: NewTask[]): Promise<(Claim | null)[]> =>
+  callObject(async () => submitInGroup(env, shard, tasks));
 
 /** What the tasks of one invocation have used together. */
 const counts = new WeakMap<WaitUntil, SubrequestCount>();
@@ -170,6 +183,7 @@ function runInFastLane(
     graceMs: limitMs / 10,
     lifetimeMs,
     subrequests: subrequestsOf(ctx, env),
+    travels: "together",
   };
   const assignment = { type, input, attempt: 1, attemptStartedAtMs: Date.now(), steps: {} };
   invocation.platform.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);

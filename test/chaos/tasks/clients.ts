@@ -53,7 +53,8 @@ async function runClient(world: World, random: Random): Promise<void> {
 /** Returns the acknowledged ids. */
 async function submitSomething(world: World, random: Random): Promise<string[]> {
   const way = random.next();
-  if (way < 0.4) return submit(world, makeOrder(random));
+  if (way < 0.2) return submit(world, makeOrder(random));
+  if (way < 0.4) return submitCrowd(world, random);
   if (way < 0.68) return submitUnderKey(world, random);
   if (way < 0.85)
     return submit(
@@ -61,6 +62,12 @@ async function submitSomething(world: World, random: Random): Promise<string[]> 
       Array.from({ length: random.between(2, 8) }, () => makeOrder(random)),
     );
   return submit(world, makeOrder(random), { Prefer: `wait=${random.between(1, 4)}` });
+}
+
+/** As many clients at once, whose tasks travel together. */
+async function submitCrowd(world: World, random: Random): Promise<string[]> {
+  const orders = Array.from({ length: random.between(3, 8) }, () => makeOrder(random));
+  return (await Promise.all(orders.map(async (order) => submit(world, order)))).flat();
 }
 
 /** Submits once. Without a response, it is unknown whether the task exists. */

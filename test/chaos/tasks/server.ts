@@ -98,6 +98,11 @@ export class Server implements AsyncDisposable {
     return name?.split(".")[0];
   }
 
+  /** Begins an invocation that submits a task, and dies meanwhile. */
+  async killCarrier(): Promise<void> {
+    await this.#crash("carrier");
+  }
+
   /** The name of the object; undefined if there was none, or no response. */
   async #crash(what: string): Promise<string | undefined> {
     try {

@@ -19,6 +19,8 @@ const CRASH_SHARE = 0.4;
 /** After this share of the crashes there is a pause, in which the runtime tries the object's alarm again. */
 const LEFT_SHARE = 0.5;
 const LEFT_MS = 4_000;
+/** How many invocations die after a start, each while it submits a task, and perhaps carries what others submit. */
+const CARRIERS = 2;
 const RELOAD_SHARE = 0.08;
 const SPOIL_SHARE = 0.12;
 
@@ -50,6 +52,7 @@ export async function strike(server: Server, world: World, { kills, seed }: Stri
   const random = new Random(seed, "strike");
   for (let kill = 1; kill <= kills; kill++) {
     await sleep(random.between(...PAUSE_MS));
+    for (let n = 0; n < CARRIERS; n++) await killCarrier(server, world);
     if (random.chance(CRASH_SHARE)) await crashSomething(server, world, random);
     if (random.chance(RELOAD_SHARE)) await reload(server, world);
     const aim = await untilMoment(world, random);
@@ -91,6 +94,13 @@ async function crashSomething(server: Server, world: World, random: Random): Pro
     if (taskId !== undefined) world.history.blows.push({ is: "crash of a runner", atMs, taskId });
   }
   if (isLeft) await sleep(LEFT_MS);
+}
+
+/** Just before or after something is submitted. */
+async function killCarrier(server: Server, world: World): Promise<void> {
+  await world.awaitMoment("submit", MOMENT_MS);
+  await server.killCarrier();
+  note(world, "death of a carrier");
 }
 
 async function reload(server: Server, world: World): Promise<void> {

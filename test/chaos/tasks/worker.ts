@@ -12,6 +12,7 @@ import {
   defineTask,
   NonRetryableError,
   registerTaskTypes,
+  startTasks,
   type TaskContext,
 } from "../../../src/tasks/index.ts";
 import { type Input, KINDS, type Kind, RETRY_DELAYS } from "./kinds.ts";
@@ -23,19 +24,18 @@ const { WITNESS, LIFE, SABOTAGE } = z
   .parse(env);
 const TICK_MS = 100;
 
-registerTaskTypes(
-  KINDS.map((kind) =>
-    defineTask({
-      name: kind.name,
-      input: z.object({ n: z.number(), notBeforeMs: z.number(), failures: z.number() }),
-      run: (ctx, input) => execute(kind, ctx, input),
-      retry: { retries: kind.retries, ...RETRY_DELAYS },
-      lane: kind.lane,
-      ...(kind.timeoutMs === undefined ? {} : { timeoutMs: kind.timeoutMs }),
-      ...(kind.cap === undefined || SABOTAGE ? {} : { concurrency: kind.cap }),
-    }),
-  ),
+const types = KINDS.map((kind) =>
+  defineTask({
+    name: kind.name,
+    input: z.object({ n: z.number(), notBeforeMs: z.number(), failures: z.number() }),
+    run: (ctx, input) => execute(kind, ctx, input),
+    retry: { retries: kind.retries, ...RETRY_DELAYS },
+    lane: kind.lane,
+    ...(kind.timeoutMs === undefined ? {} : { timeoutMs: kind.timeoutMs }),
+    ...(kind.cap === undefined || SABOTAGE ? {} : { concurrency: kind.cap }),
+  }),
 );
+registerTaskTypes(types);
 
 type Report = (what: string, more?: Record<string, unknown>) => Promise<void>;
 
@@ -94,9 +94,28 @@ const working = new Set<string>();
  * second start counts as a deploy.
  */
 const FILES = { get: async () => null, put: async () => ({}) };
-const complete = (own: Env): Env =>
-  Object.assign({}, own, { FILES, CF_VERSION_METADATA: { id: `version ${Math.floor(LIFE / 2)}` } });
 let completed: Env | undefined;
+/** The same for all, as the runtime's own: what is sent with the same bindings may travel together. */
+function complete(own: Env): Env {
+  completed ??= Object.assign({}, own, {
+    FILES,
+    CF_VERSION_METADATA: { id: `version ${Math.floor(LIFE / 2)}` },
+  });
+  return completed;
+}
+
+/** Some replies of a ledger are late, so that more has to wait for the next call, and a carrier can die meanwhile. */
+const LATE_SHARE = 0.3;
+const LATE_MS = 150;
+type Commit = sluice.TaskLedger["commit"];
+const commit = Reflect.get(sluice.TaskLedger.prototype, "commit") as Commit;
+Object.assign(sluice.TaskLedger.prototype, {
+  async commit(this: sluice.TaskLedger, ...args: Parameters<Commit>) {
+    const written = commit.apply(this, args);
+    if (Math.random() < LATE_SHARE) await scheduler.wait(Math.random() * LATE_MS);
+    return written;
+  },
+});
 
 export class TaskLedger extends sluice.TaskLedger {
   constructor(ctx: DurableObjectState, own: Env) {
@@ -125,6 +144,15 @@ export class TaskRunner extends sluice.TaskRunner {
     working.delete(name);
   }
 
+  /** Submits a task, and dies at once or soon: perhaps while it carries what others submit. */
+  async dieCarrying(): Promise<void> {
+    const [type] = types;
+    const input = { n: 0, notBeforeMs: 0, failures: 0 };
+    if (type) this.ctx.waitUntil(startTasks(this.env, this.ctx, [{ type, input }]));
+    const diesInMs = Math.random() * LATE_MS;
+    this.ctx.waitUntil(scheduler.wait(diesInMs).then(() => this.ctx.abort("chaos")));
+  }
+
   crash(): void {
     working.delete(this.ctx.id.name ?? "");
     this.ctx.abort("chaos");
@@ -135,8 +163,12 @@ export default {
   ...worker,
   async fetch(request, own, ctx) {
     const [, command, kind, shard = ""] = new URL(request.url).pathname.split("/");
-    completed ??= complete(own);
-    if (command !== "~crash") return worker.fetch(request, completed, ctx);
+    if (command !== "~crash") return worker.fetch(request, complete(own), ctx);
+    if (kind === "carrier") {
+      const carrier: unknown = own.TASK_RUNNER.getByName(crypto.randomUUID());
+      await (carrier as TaskRunner).dieCarrying();
+      return new Response();
+    }
     const [runner] = working;
     const name = kind === "runner" ? runner : shard;
     if (name === undefined) return new Response(null, { status: 404 });

@@ -44,6 +44,11 @@ export class TasksServer {
     this.#storage.remove();
   }
 
+  /** Without a trailing slash. */
+  get url(): string {
+    return String(this.#running?.url);
+  }
+
   async fetch(path: string, init: RequestInit = {}): Promise<Response> {
     return fetch(`${this.#running?.url}${path}`, init);
   }

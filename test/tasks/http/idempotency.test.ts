@@ -227,7 +227,7 @@ describe("after the tasks of a key could not be created", () => {
   });
 
   test("the next request may try at once, and creates the same task", async () => {
-    expect((await send(ECHO, KEY, brokenLedger("submit"))).status).toBe(503);
+    expect((await send(ECHO, KEY, brokenLedger("commit"))).status).toBe(503);
     expect((await send({ ...ECHO, input: 2 })).status).toBe(422);
     const again = await send(ECHO);
     expect(again.status).toBe(202);
@@ -241,7 +241,7 @@ describe("after the tasks of a key could not be created", () => {
     const first = await send(
       batch,
       KEY,
-      brokenLedger("submit", (shard) => shard === one),
+      brokenLedger("commit", (shard) => shard === one),
     );
     const [, there] = first.body.tasks as Link[];
     expect(first.body.tasks).toEqual([{ error: expect.anything() }, there]);

@@ -153,7 +153,7 @@ describe("an invalid submission: every error is named, and nothing is stored", (
 
 describe("the tasks of a submission", () => {
   const make = async (submission: unknown, nowMs = 1_000_000) =>
-    createTasks(await checkSubmission(parse(submission), () => undefined), "s2", nowMs);
+    createTasks(await checkSubmission(parse(submission), () => undefined), () => "s2", nowMs);
 
   test("have its values, and an id of their own", async () => {
     const [first, second] = await make([

@@ -152,7 +152,7 @@ describe("one task", () => {
 
   test("on a shard that cannot be reached is a 503, and nothing is stored", async () => {
     vi.spyOn(scheduler, "wait").mockResolvedValue();
-    const { status, headers, body } = await submit(ECHO, { variables: brokenLedger("submit") });
+    const { status, headers, body } = await submit(ECHO, { variables: brokenLedger("commit") });
     expect([status, body.type, headers.get("Retry-After")]).toEqual([
       503,
       "urn:sluice:problem:ledger-unavailable",
@@ -165,7 +165,7 @@ describe("one task", () => {
   test("on a shard that restarts is stored even so, once", async () => {
     vi.spyOn(scheduler, "wait").mockResolvedValue();
     let failures = 2;
-    const id = await submitted(ECHO, { variables: brokenLedger("submit", () => failures-- > 0) });
+    const id = await submitted(ECHO, { variables: brokenLedger("commit", () => failures-- > 0) });
     expect(failures).toBeLessThan(0);
     expect((await taskRows()).map((row) => row.id)).toEqual([id]);
   });
@@ -210,7 +210,7 @@ describe("a batch", () => {
     expect(broken).not.toBe(shardOfName("routes_capped_c"));
     vi.spyOn(scheduler, "wait").mockResolvedValue();
     const { status, body } = await submit(halves, {
-      variables: brokenLedger("submit", (shard) => shard === broken),
+      variables: brokenLedger("commit", (shard) => shard === broken),
     });
     const error = { status: 503, detail: expect.stringContaining("ledger") };
     expect([status, body.tasks]).toEqual([
@@ -224,7 +224,7 @@ describe("a batch", () => {
 
   test("of which no task could be written is a 503", async () => {
     vi.spyOn(scheduler, "wait").mockResolvedValue();
-    const { status, headers, body } = await submit(halves, { variables: brokenLedger("submit") });
+    const { status, headers, body } = await submit(halves, { variables: brokenLedger("commit") });
     expect([status, body.type, headers.get("Retry-After")]).toEqual([
       503,
       "urn:sluice:problem:ledger-unavailable",

@@ -7,6 +7,7 @@ import { Problem } from "../../../src/kernel/problem.ts";
 import { callLedger } from "../../../src/tasks/ledger/shards.ts";
 import {
   anyShard,
+  leaveShard,
   newTaskId,
   SHARDS,
   shardOf,
@@ -65,13 +66,25 @@ test("a name always leads to the same shard", () => {
   expect(names.map(shardOfName)).toEqual(["s3", "s0", "s0", "s2", "s3", "s0"]);
 });
 
-test("names, and tasks that may be on any shard, spread evenly over all shards", () => {
-  for (const make of [(n: number) => shardOfName(`name ${n}`), () => anyShard({}, ["weur"])]) {
+test("names, and tasks that need not start here, spread evenly over all shards", () => {
+  for (const make of [(n: number) => shardOfName(`name ${n}`), () => anyShard({}, ["weur"], false)]) {
     const counts = new Map<string, number>();
     for (let n = 0; n < 4_000; n++) counts.set(make(n), (counts.get(make(n)) ?? 0) + 1);
     expect([...counts.keys()].toSorted()).toEqual(SHARDS);
     for (const count of counts.values()) expect(count).toBeGreaterThan(500);
   }
+});
+
+test("tasks that start here are all on one shard, until one does not respond", () => {
+  const home = () => anyShard({}, [], true);
+  const first = home();
+  expect(new Set(Array.from({ length: 100 }, home))).toEqual(new Set([first]));
+  const others = new Set<string>();
+  for (let n = 0; n < 100; n++) {
+    leaveShard();
+    others.add(home());
+  }
+  expect([...others].toSorted()).toEqual(SHARDS);
 });
 
 test("a type has a shard of its own only if it has a concurrency", () => {

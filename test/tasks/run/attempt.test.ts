@@ -262,6 +262,7 @@ function newInvocation(limits: Partial<Invocation>, script: Parameters<typeof sc
     budgetMs: 840_000,
     graceMs: 30_000,
     lifetimeMs: 900_000,
+    travels: "together" as const,
     subrequests: new SubrequestCount({ external: 10_000, total: 10_000 }),
     ...limits,
   };
@@ -288,7 +289,10 @@ describe("a run that has used up what its invocation may call", () => {
       { subrequests: new SubrequestCount(LIMITS) },
       {
         step: limited(async () => true),
-        report: limited(async (given: unknown[]) => void reports.push(...given)),
+        commit: limited(async (_submissions: unknown, given: unknown[]) => {
+          reports.push(...given);
+          return [];
+        }),
       },
     );
     newType("attempt-many-steps", async (ctx) => {
@@ -321,7 +325,7 @@ describe("a run that has used up what its invocation may call", () => {
     const hurry = vi.spyOn(scheduler, "wait").mockResolvedValue();
     const { invocation } = newInvocation(
       { keepReport: (report) => kept.push(report) },
-      { report: async () => Promise.reject(new Error("Too many subrequests by single Worker invocation.")) },
+      { commit: async () => Promise.reject(new Error("Too many subrequests by single Worker invocation.")) },
     );
     newType("attempt-no-report", async () => "done");
     await startRun(invocation, { taskId: someId(), token: 3 }, assignment("attempt-no-report"), Date.now())

@@ -54,6 +54,7 @@ function startOn(script: Parameters<typeof scriptedLedger>[0], budgetMs = 840_00
     budgetMs,
     graceMs: 0,
     lifetimeMs: 900_000,
+    travels: "together" as const,
     subrequests: new SubrequestCount({ external: 10_000, total: 10_000 }),
   };
   const claim = { taskId: someId(), token: 1 };
