@@ -144,7 +144,8 @@ const placeOf = (raw: Configured) => JSON.stringify(targetOf(raw));
 
 /** A secret that happens to have such a name is text, which must not keep the Worker from starting. */
 const isUpstreams = ([key, value]: [string, unknown]) =>
-  /^UPSTREAMS_\w+$/.test(key) && (typeof value === "object" || /^\s*\{/.test(String(value)));
+  /^UPSTREAMS_\w+$/.test(key) &&
+  (typeof value === "object" || (typeof value === "string" && /^\s*\{/.test(value)));
 
 /** The upstreams of UPSTREAMS and of every variable UPSTREAMS_…; a variable has at most 5 KB. */
 function readAllConfigured(env: Env): { at: string; name: string; raw: Configured }[] {
