@@ -8,6 +8,7 @@
  * - `node` holds what must look at the source, or start the Worker as its users do. Its files share a few processes, one
  *   after the other, and what support/node/workshop.ts makes: the built Worker, and servers.
  */
+import { statfsSync } from "node:fs";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
 import { LongestFirst } from "./test/support/node/longest-first.ts";
@@ -16,6 +17,11 @@ import { TEST_VARIABLES } from "./test/support/variables.ts";
 
 // What wrangler.toml requires, which a .dev.vars of this machine may lack; the tests have their own.
 process.env.SLUICE_TOKENS ??= "[]";
+
+// Linux has a file system in memory. Where it is large enough, what the tests store goes there: it saves a fifth of the time.
+const MEMORY_FOLDER = "/dev/shm";
+if (process.platform === "linux" && freeBytes(MEMORY_FOLDER) > 4 * 1024 ** 3)
+  process.env.TMPDIR = MEMORY_FOLDER;
 
 const root = import.meta.dirname;
 const inNode = [
@@ -67,3 +73,12 @@ export default defineConfig({
     ],
   },
 });
+
+function freeBytes(folder: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return 0;
+  }
+}

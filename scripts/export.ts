@@ -5,9 +5,9 @@
  *
  * One JSON object a line (NDJSON): `{"task": …}`, `{"schedule": …}` or `{"file": …}`, each as the API shows it, and at
  * the end `{"end": {"tasks": 3, …}}`. Pages are written as they come, so memory does not grow with what there is. The file
- * has its name only when it is whole: until then it is `sluice.ndjson.part`.
+ * has its name only when it is whole: until then it is `sluice.ndjson.part`. A file that exists is never overwritten.
  */
-import { createWriteStream } from "node:fs";
+import { createWriteStream, existsSync } from "node:fs";
 import { rename } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -41,12 +41,20 @@ async function getJson(base: string, token: string, path: string): Promise<Json>
     const failure =
       response instanceof Response
         ? new HttpError(response.status, `GET ${path}: ${response.status} ${await response.text()}`)
-        : new Error(`GET ${path} failed`, { cause: response });
+        : new Error(`${base} does not respond: ${reasonOf(response)}`);
     const isFinal = failure instanceof HttpError && failure.status < 500 && failure.status !== 429;
     if (isFinal || tries === MAX_TRIES) throw failure;
     const askedS = response instanceof Response ? Number(response.headers.get("Retry-After")) : 0;
-    await sleep(Math.min(askedS || 2 ** tries / 2, MAX_PAUSE_S) * 1_000);
+    const pauseS = Math.min(askedS || 2 ** tries / 2, MAX_PAUSE_S);
+    console.error(`${failure.message}\nTrying again in ${pauseS} s.`);
+    await sleep(pauseS * 1_000);
   }
+}
+
+/** Why `fetch` has failed: its own message is only "fetch failed". */
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause ? error.cause : error;
+  return cause instanceof AggregateError ? cause.errors.map(String).join(", ") : String(cause);
 }
 
 /** The items of all pages of a list. */
@@ -68,10 +76,12 @@ async function readTask(get: (path: string) => Promise<Json>, id: string): Promi
   }
 }
 
-/** The lines of the export. */
-async function* exportOf(get: (path: string) => Promise<Json>): AsyncGenerator<string> {
+/** The lines of the export. Counts them in `end`. */
+async function* exportOf(
+  get: (path: string) => Promise<Json>,
+  end: Record<"tasks" | "schedules" | "files", number>,
+): AsyncGenerator<string> {
   const line = (value: Json) => `${JSON.stringify(value)}\n`;
-  const end = { tasks: 0, schedules: 0, files: 0 };
   const { schedules } = (await get("/schedules")) as { schedules: Json[] };
   for (const schedule of schedules) {
     end.schedules++;
@@ -101,11 +111,18 @@ const [base, file] = positionals;
 if (base === undefined || file === undefined || !URL.canParse(base)) {
   console.error(USAGE);
   process.exitCode = 2;
+} else if (existsSync(file)) {
+  console.error(`${file} exists. Give the export another name, or remove that file.`);
+  process.exitCode = 2;
 } else {
+  const end = { tasks: 0, schedules: 0, files: 0 };
   const get = async (path: string) => getJson(base, process.env.SLUICE_TOKEN ?? "", path);
   try {
-    await pipeline(Readable.from(exportOf(get)), createWriteStream(`${file}.part`, { mode: 0o600 }));
+    await pipeline(Readable.from(exportOf(get, end)), createWriteStream(`${file}.part`, { mode: 0o600 }));
     await rename(`${file}.part`, file);
+    console.log(
+      `${file} has all there is: tasks ${end.tasks}, schedules ${end.schedules}, files ${end.files}.`,
+    );
   } catch (error) {
     console.error(error instanceof Error ? error.message : error, `\n${file}.part is not complete.`);
     process.exitCode = 1;

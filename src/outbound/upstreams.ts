@@ -142,9 +142,15 @@ type Configured = z.output<typeof upstreamSchema>;
 const mayBeChanged = ({ methods }: Configured) => methods.some((method) => !SAFE_METHODS.includes(method));
 const placeOf = (raw: Configured) => JSON.stringify(targetOf(raw));
 
+/** A secret that happens to have such a name is text, which must not keep the Worker from starting. */
+const isUpstreams = ([key, value]: [string, unknown]) =>
+  /^UPSTREAMS_\w+$/.test(key) && (typeof value === "object" || /^\s*\{/.test(String(value)));
+
 /** The upstreams of UPSTREAMS and of every variable UPSTREAMS_…; a variable has at most 5 KB. */
 function readAllConfigured(env: Env): { at: string; name: string; raw: Configured }[] {
-  const others = Object.keys(env).filter((key) => /^UPSTREAMS_\w+$/.test(key));
+  const others = Object.entries(env)
+    .filter(isUpstreams)
+    .map(([key]) => key);
   const parsed = [
     { variable: "UPSTREAMS", upstreams: readVariable(env, "UPSTREAMS", upstreamsSchema) },
     ...others.map((variable) => ({ variable, upstreams: readVariable(env, variable, upstreamsSchema) })),

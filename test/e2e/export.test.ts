@@ -1,6 +1,6 @@
 /** `npm run export`, against `npm run dev`, and against a Sluice that is in trouble. */
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
 import { type AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
@@ -14,13 +14,13 @@ afterAll(() => folder.remove());
 type Line = Record<string, Record<string, unknown>>;
 
 /** Runs it, and returns how it ended and what it has written. */
-async function runExport(url: string, token = "") {
-  const file = join(folder.path, `${crypto.randomUUID()}.ndjson`);
+async function runExport(url: string, token = "", file = join(folder.path, `${crypto.randomUUID()}.ndjson`)) {
   const child = spawn(process.execPath, ["scripts/export.ts", url, file], {
     cwd: root,
     env: { ...process.env, SLUICE_TOKEN: token },
   });
-  let errors = "";
+  let [output, errors] = ["", ""];
+  child.stdout.on("data", (text) => (output += String(text)));
   child.stderr.on("data", (text) => (errors += String(text)));
   const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
   const lines = existsSync(file)
@@ -29,7 +29,7 @@ async function runExport(url: string, token = "") {
         .split("\n")
         .map((line) => JSON.parse(line) as Line)
     : undefined;
-  return { code, errors, lines };
+  return { code, output, errors, lines };
 }
 
 describe("of a running Sluice", () => {
@@ -61,7 +61,7 @@ describe("of a running Sluice", () => {
     await post("/schedules", { cron: "0 3 * * *", type: "task_a" });
     for (const id of ["a.txt", "b.txt"])
       await fetch(`${server?.url}/files/${id}`, { method: "PUT", body: `bytes of ${id}` });
-    const { code, lines = [], errors } = await runExport(String(server?.url));
+    const { code, lines = [], output, errors } = await runExport(String(server?.url));
     expect([code, errors]).toEqual([0, ""]);
     const tasks = lines.flatMap(({ task: one }) => (one ? [one] : []));
     expect(new Set(tasks.map(({ id }) => id)).size).toBe(COUNT);
@@ -72,6 +72,7 @@ describe("of a running Sluice", () => {
     const schedules = lines.flatMap(({ schedule }) => (schedule ? [schedule] : []));
     expect(schedules.filter(({ declared }) => declared === false)).toMatchObject([{ cron: "0 3 * * *" }]);
     expect(lines.at(-1)).toEqual({ end: { tasks: COUNT, schedules: schedules.length, files: 2 } });
+    expect(output).toContain(`tasks ${COUNT}, schedules ${schedules.length}, files 2.`);
   });
 });
 
@@ -98,7 +99,7 @@ describe("of a Sluice in trouble", () => {
 
   test("it waits as long as it is told, sends its token, and leaves out what is removed meanwhile", async () => {
     const atMs: number[] = [];
-    const { code, lines } = await against((path, response, authorization) => {
+    const { code, lines, errors } = await against((path, response, authorization) => {
       const list = LISTS[path.split("?")[0] ?? ""];
       if (authorization !== "Bearer secret") response.writeHead(401).end();
       else if (path === "/schedules" && atMs.push(Date.now()) === 1)
@@ -112,6 +113,7 @@ describe("of a Sluice in trouble", () => {
       [{ task: { id: "s0-a", input: {} } }, { end: { tasks: 1, schedules: 0, files: 0 } }],
     ]);
     expect(Number(atMs[1]) - Number(atMs[0])).toBeGreaterThanOrEqual(950);
+    expect(errors).toContain("GET /schedules: 503 \nTrying again in 1 s.");
   });
 
   test("an export that is not complete does not have its name, and says why", async () => {
@@ -122,6 +124,13 @@ describe("of a Sluice in trouble", () => {
     expect([code, lines]).toEqual([1, undefined]);
     expect(errors).toMatch(/GET \/files\?limit=100&cursor=: 403 no scope[^]*is not complete/);
   });
+});
+
+test("a file that exists is left as it is", async () => {
+  const file = join(folder.path, "kept.ndjson");
+  writeFileSync(file, "{}\n");
+  const { code, errors, lines } = await runExport("http://127.0.0.1:1", "", file);
+  expect([code, errors, lines]).toEqual([2, expect.stringContaining("kept.ndjson exists."), [{}]]);
 });
 
 test("without a URL and a file, it says how it is called", async () => {

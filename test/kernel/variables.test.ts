@@ -78,6 +78,9 @@ test("upstreams may come from several variables, each upstream from one", () => 
     'The variable UPSTREAMS_B has an upstream "scripted", which exists already.',
   );
   expect(() => names({ UPSTREAMS, UPSTREAMS_B: { b: {} } })).toThrow("UPSTREAMS_B.b: needs exactly one");
+  expect(() => names({ UPSTREAMS, UPSTREAMS_B: '{"b": ' })).toThrow("UPSTREAMS_B is not valid JSON");
+  // A secret for a header of one of them.
+  expect(names({ UPSTREAMS, UPSTREAMS_API_KEY: "sk_live_1" })).toEqual(["scripted"]);
 });
 
 test("an env is parsed once", () => {

@@ -62,7 +62,7 @@ const SLOW_MS = 400;
 registerTaskTypes([steps, deaf, halfway, quick, slow]);
 
 type Commit = TaskLedger["commit"];
-const commit = Reflect.get(TaskLedger.prototype, "commit") as Commit;
+const commit = Reflect.get(TaskLedger.prototype, "commit");
 Object.assign(TaskLedger.prototype, {
   async commit(this: TaskLedger, ...args: Parameters<Commit>) {
     const written = commit.apply(this, args);

@@ -27,6 +27,7 @@ import {
   withCacheDefaults,
   withKeyHeadersOnly,
 } from "./cache.ts";
+import { parseCacheControl } from "./cache-control.ts";
 import { asksForStored } from "./freshness.ts";
 import { invalidate } from "./invalidation.ts";
 import { maxForwards, optionsOf } from "./max-forwards.ts";
@@ -51,7 +52,18 @@ export async function proxy(
   const sender = { isCode: false, acceptEncoding: acceptedBy(received) };
   const { response, url } = await exchange(caller, upstream, { method, path, headers, readBody }, sender);
   mapReferences(response.headers, upstream, url);
+  keepStrongTag(response.headers);
   return response;
+}
+
+/**
+ * The edge compresses what it may transform, and weakens its ETag, which the upstream would then not find in an
+ * If-Match or If-Range (RFC 9110 §8.8.3.2). What has a coding it leaves alone.
+ */
+function keepStrongTag(headers: Headers): void {
+  if (!headers.get("etag")?.startsWith('"') || headers.has("content-encoding")) return;
+  if (!parseCacheControl(headers.get("cache-control")).has("no-transform"))
+    headers.append("cache-control", "no-transform");
 }
 
 /** A call that code of this Worker makes. Throws a `Problem` if it is not allowed, or gets no response. */

@@ -58,7 +58,8 @@ function readCopy(storage: string): Disk {
     sessionAlarms: sum(alarms, "SELECT COUNT(*) AS n FROM _cf_ALARM"),
     files: sum(catalogues, "SELECT COUNT(*) AS n FROM file"),
     strays: sum(catalogues, "SELECT COUNT(*) AS n FROM stray"),
-    objects: sum(buckets, "SELECT COUNT(*) AS n FROM _mf_objects"),
+    // Not the list of objects that the watchdog tends.
+    objects: sum(buckets, "SELECT COUNT(*) AS n FROM _mf_objects WHERE key NOT LIKE 'sluice/%'"),
     multiparts: buckets.flatMap(readMultiparts),
   };
 }

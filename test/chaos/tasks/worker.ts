@@ -108,7 +108,7 @@ function complete(own: Env): Env {
 const LATE_SHARE = 0.3;
 const LATE_MS = 150;
 type Commit = sluice.TaskLedger["commit"];
-const commit = Reflect.get(sluice.TaskLedger.prototype, "commit") as Commit;
+const commit = Reflect.get(sluice.TaskLedger.prototype, "commit");
 Object.assign(sluice.TaskLedger.prototype, {
   async commit(this: sluice.TaskLedger, ...args: Parameters<Commit>) {
     const written = commit.apply(this, args);
