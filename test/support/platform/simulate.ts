@@ -31,7 +31,9 @@ export function simulateObject(Class: ObjectClass): ObjectClass {
 export function simulateEntrypoint(Class: EntrypointClass): EntrypointClass {
   const Simulated = class extends Class {
     constructor(ctx: ExecutionContext, env: Env) {
-      super(ctx, wrapEnv(env));
+      // Of its own, so that no invocation waits for a call of another one (run/group-commit.ts). On the platform each goes
+      // on in its own context; this pool lets the waiting one go on in that of the other, and ends it with that.
+      super(ctx, { ...wrapEnv(env) });
     }
   };
   return wrapMethods(Simulated, Class, {});
