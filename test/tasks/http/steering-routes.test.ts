@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { defineTask, NonRetryableError, registerTaskTypes } from "../../../src/tasks/index.ts";
 import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
-import { newTaskId, shardOf } from "../../../src/tasks/ledger/task-id.ts";
+import { leaveShard, newTaskId, shardOf } from "../../../src/tasks/ledger/task-id.ts";
 import { callForJson, callWorker } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
@@ -244,7 +244,10 @@ describe("deleting a task", () => {
 describe("retrying the dead letters of a type", () => {
   test("starts all of them over, on every shard, and no other task", async () => {
     const ids: string[] = [];
-    while (new Set(ids.map(shardOf)).size < 4) ids.push(await submitted({ type: "steer_fails" }));
+    while (new Set(ids.map(shardOf)).size < 4) {
+      leaveShard();
+      ids.push(await submitted({ type: "steer_fails" }));
+    }
     const other = await submitted({ type: "steer_fails_too" });
     const cancelled = await submitted({ type: "steer_fails", delay: 60 });
     await cancel(cancelled);
