@@ -4,9 +4,12 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { putStream } from "../../../src/files/store/streamed-put.ts";
 import { putFile, sha256 } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import { changed, NOTHING, objectKeys, watchedBucket, whatIsLeft } from "../../support/stored.ts";
 
 keepQuiet();
+// Of the simulated R2, whose reader is told that the put broke off.
+expectRuntimeErrors("Network connection lost", "because client disconnected");
 beforeEach(() => reset());
 
 /** Chunks of these sizes in one buffer, which is used again; then an error, if there is one. */
