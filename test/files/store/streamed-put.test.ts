@@ -9,7 +9,11 @@ import { changed, NOTHING, objectKeys, watchedBucket, whatIsLeft } from "../../s
 
 keepQuiet();
 // Of the simulated R2, whose reader is told that the put broke off.
-expectRuntimeErrors("Network connection lost", "because client disconnected");
+expectRuntimeErrors(
+  "Network connection lost",
+  "because client disconnected",
+  "fixed-length pipe ended prematurely",
+);
 beforeEach(() => reset());
 
 /** Chunks of these sizes in one buffer, which is used again; then an error, if there is one. */
