@@ -89,8 +89,8 @@ function decode(bytes: Uint8Array): string {
 async function readWithin(request: Request, maxBytes: number): Promise<Uint8Array> {
   const length = request.headers.get("Content-Length");
   if (Number(length ?? 0) > maxBytes) throw tooLarge(maxBytes);
-  // It cannot have more bytes than it says, and reading it in chunks would cost more than all else that is done with it.
-  if (length !== null) return readWhole(request);
+  // Reading it in chunks would cost more than all else that is done with it.
+  if (length !== null && /^\d+$/.test(length)) return readWhole(request, maxBytes);
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of chunksOf(request)) {
@@ -101,12 +101,13 @@ async function readWithin(request: Request, maxBytes: number): Promise<Uint8Arra
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, size);
 }
 
-async function readWhole(request: Request): Promise<Uint8Array> {
-  try {
-    return new Uint8Array(await request.arrayBuffer());
-  } catch (error) {
+/** The server lets no more bytes in than were announced; a request that code has made may have more. */
+async function readWhole(request: Request, maxBytes: number): Promise<Uint8Array> {
+  const bytes = await request.arrayBuffer().catch((error: unknown) => {
     throw brokenOff(error);
-  }
+  });
+  if (bytes.byteLength > maxBytes) throw tooLarge(maxBytes);
+  return new Uint8Array(bytes);
 }
 
 /** The chunks of the body. */

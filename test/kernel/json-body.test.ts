@@ -238,6 +238,12 @@ describe("the limit", () => {
   ])("%s", async (_name, body, status) => {
     expect((await send(body)).status).toBe(status);
   });
+
+  test.each(["5", "5, 5", "five"])("a byte more than code has announced with %j", async (length) => {
+    const headers = { "Content-Type": "application/json", "Content-Length": length };
+    for (const body of [`${full} `, chunked(`${full} `)])
+      expect((await send(body, headers)).status).toBe(413);
+  });
 });
 
 test("hostile text is read in linear time", async () => {
