@@ -3,6 +3,7 @@
  * it gets a 304 (RFC 9110 §13.1.2).
  */
 import { createHash } from "node:crypto";
+import { listsTag } from "./entity-tags.ts";
 
 /** Anybody can make up origins that lead to this Worker. */
 const MAX_ORIGINS = 8;
@@ -25,12 +26,9 @@ export function servePage(
     const { text, etag } = page;
     // A client may keep it, and asks each time: it needs a token, and the next deploy may change it.
     const validators = { ETag: etag, "Cache-Control": "private, no-cache" };
-    if (isCurrent(sent.get("If-None-Match"), etag))
+    // The edge weakens the ETag of what it compresses.
+    if (listsTag(sent.get("If-None-Match") ?? "", etag, "weak"))
       return new Response(null, { status: 304, headers: validators });
     return new Response(text, { headers: { ...headers, ...validators } });
   };
 }
-
-/** By the weak comparison: the edge weakens the ETag of what it compresses. */
-const isCurrent = (ifNoneMatch: string | null, etag: string): boolean =>
-  ifNoneMatch?.split(",").some((tag) => ["*", etag].includes(tag.trim().replace(/^W\//, ""))) ?? false;

@@ -5,6 +5,7 @@
  * come in between.
  */
 
+import { listsTag } from "../../kernel/entity-tags.ts";
 import { parseHttpDate } from "../../kernel/http-date.ts";
 
 /** The headers as they were sent. Plain data, because it is sent to the catalogue. */
@@ -50,12 +51,12 @@ export function evaluatePreconditions(
 ): PreconditionResult {
   const { ifMatch, ifNoneMatch, ifModifiedSince, ifUnmodifiedSince } = preconditions;
   if (ifMatch !== null) {
-    if (!matches(ifMatch, current, false)) return "failed";
+    if (!current || !listsTag(ifMatch, current.etag, "strong")) return "failed";
   } else if (ifUnmodifiedSince !== null && isModifiedSince(current, ifUnmodifiedSince) === true) {
     return "failed";
   }
   if (ifNoneMatch !== null) {
-    if (matches(ifNoneMatch, current, true)) return isRead ? "not-modified" : "failed";
+    if (current && listsTag(ifNoneMatch, current.etag, "weak")) return isRead ? "not-modified" : "failed";
   } else if (isRead && ifModifiedSince !== null && isModifiedSince(current, ifModifiedSince) === false) {
     return "not-modified";
   }
@@ -68,14 +69,6 @@ export function evaluatePreconditions(
  */
 export const ifRangeMatches = (ifRange: string | null, current: Validators): boolean =>
   ifRange === null || ifRange.trim() === current.etag;
-
-/** The header is `*` or a list of entity tags. A weak tag matches only in the weak comparison (§8.8.3.2). */
-function matches(header: string, current: Validators | undefined, isWeak: boolean): boolean {
-  if (current === undefined) return false;
-  if (header.trim() === "*") return true;
-  const tags = header.matchAll(/(W\/)?("[\x21\x23-\x7e\x80-\xff]*")/g);
-  return [...tags].some(([, weak, tag]) => tag === current.etag && (isWeak || weak === undefined));
-}
 
 /** Undefined if the date cannot be parsed or there is no file: the header is then ignored (§13.1.3, §13.1.4). */
 function isModifiedSince(current: Validators | undefined, date: string): boolean | undefined {

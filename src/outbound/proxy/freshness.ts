@@ -4,6 +4,7 @@
  *
  * Nothing stale is ever served, so `must-revalidate`, `stale-while-revalidate` and the like change nothing here.
  */
+import { listsTag } from "../../kernel/entity-tags.ts";
 import { parseHttpDate } from "../../kernel/http-date.ts";
 import { parseCacheControl, parseSeconds } from "./cache-control.ts";
 
@@ -92,9 +93,7 @@ export function isUnchanged(asked: Headers, { status, headers }: Head): boolean 
   const tags = asked.get("if-none-match");
   if (tags !== null) {
     const own = headers.get("etag")?.replace(/^W\//, "");
-    return (
-      tags.trim() === "*" || (tags.match(/"[\x21\x23-\x7e\x80-\xff]*"/g) ?? []).some((tag) => tag === own)
-    );
+    return listsTag(tags, own ?? "", "weak");
   }
   const modifiedMs = parseHttpDate(headers.get("last-modified") ?? "");
   const sinceMs = parseHttpDate(asked.get("if-modified-since") ?? "");
