@@ -22,7 +22,8 @@ import {
   type Piece,
 } from "./append-rules.ts";
 import { Appender, appendBody } from "./appender.ts";
-import { completeInR2, discardUpload, openMultipart, publish, reserve } from "./completion.ts";
+import { type CompletingSession, completeUpload, StillReadingBack } from "./complete-upload.ts";
+import { discardUpload, openMultipart, reserve } from "./completion.ts";
 import { notifyHolders, unpinPartials } from "./concatenation.ts";
 import { CHECK_MS, FinalUpload } from "./final-upload.ts";
 import { PinsOfPartial } from "./pins.ts";
@@ -44,10 +45,6 @@ interface SessionAppend extends AppendRequest {
 /** The pause after an alarm has failed, because of R2 or the catalogue. */
 const ALARM_RETRY_MS = 60_000;
 
-class StillReadingBack extends Error {
-  override readonly name = "StillReadingBack";
-}
-
 export class UploadSession extends DurableObject<Env> {
   readonly #storage = new SessionStorage(this.ctx.storage);
   readonly #lock = new PreemptiveLock();
@@ -55,11 +52,19 @@ export class UploadSession extends DurableObject<Env> {
   readonly #pins = new PinsOfPartial(this.#storage, (holders, source, piece) => {
     this.ctx.waitUntil(notifyHolders(this.env, holders, source, piece));
   });
+  readonly #completing: CompletingSession = {
+    ctx: this.ctx,
+    env: () => this.env,
+    storage: this.#storage,
+    hash: this.#hash,
+    pins: this.#pins,
+    end: async (record) => this.#end(record),
+  };
   readonly #final = new FinalUpload(this.ctx, this.#storage, this.#lock, {
     env: () => this.env,
     load: () => this.#load(),
     appenderFor: async (record, stopped) => this.#appenderFor(record, [], record.length, stopped),
-    complete: async (record) => this.#complete(record),
+    complete: async (record) => completeUpload(this.#completing, record),
     end: async (record) => this.#end(record),
   });
 
@@ -198,7 +203,7 @@ export class UploadSession extends DurableObject<Env> {
     const record = this.#load();
     if (!record) return;
     if (hasExpired(record, Date.now())) await this.#end(record);
-    else if (isCompleting(record)) await this.#complete(record);
+    else if (isCompleting(record)) await completeUpload(this.#completing, record);
   }
 
   async #append(
@@ -227,7 +232,7 @@ export class UploadSession extends DurableObject<Env> {
         if (isCompleting(committed)) {
           // Its completion needs memory too.
           await appender.close();
-          return await this.#complete(committed);
+          return await completeUpload(this.#completing, committed);
         }
         if (committed.length !== knownLength) this.#pins.notify(committed);
       }
@@ -248,41 +253,6 @@ export class UploadSession extends DurableObject<Env> {
   ): Promise<Appender> {
     const open = async (uploadId: string | null) => openMultipart(this.env, { ...record, uploadId });
     return Appender.open(stopped, this.#storage, record, this.#hash, open, digests, contentLength);
-  }
-
-  /** From the last byte to the file. An earlier run may have done any of the steps without recording it. */
-  async #complete(record: SessionRecord): Promise<Outcome> {
-    await this.ctx.storage.setAlarm(Date.now() + CHECK_MS);
-    let completed = record;
-    if (record.phase !== "publishing") {
-      await completeInR2(this.env, this.#storage, record);
-      const sha256 = await this.#sha256Of(record);
-      if (record.expected && record.expected.sha256 !== sha256) {
-        await this.#end(record);
-        return { is: "wrong-digest", header: record.expected.header };
-      }
-      completed = { ...record, phase: "publishing", sha256, hash: null, uploadId: null };
-      this.#storage.saveCompleted(completed);
-    }
-    const published = await publish(this.env, completed);
-    // The alarm tries again.
-    if (!published) return { is: "accepted", upload: toSnapshot(completed), taskFailed: true };
-    this.#storage.save(published);
-    await unpinPartials(this.env, published);
-    // If this is interrupted, the alarm that is set already notifies them.
-    if (!this.#pins.notify(published)) await this.ctx.storage.setAlarm(published.expiresAtMs);
-    return { is: "accepted", upload: toSnapshot(published) };
-  }
-
-  /** Of an upload that is complete in R2; null if it is not hashed. */
-  async #sha256Of(record: SessionRecord): Promise<string | null> {
-    const known = this.#hash.digest(record);
-    if (known !== undefined) return known;
-    const read = await this.#hash.readBack(this.env.FILES, record.blob, record);
-    if (read !== undefined) return read;
-    // Before this object is evicted, which would have to begin again.
-    await this.ctx.storage.setAlarm(Date.now());
-    throw new StillReadingBack("the hash of a long upload is being computed; the alarm continues");
   }
 
   /** From now on there is no such upload; its bytes are removed now, or later by the alarm. */
@@ -318,7 +288,7 @@ export class UploadSession extends DurableObject<Env> {
   /** A client that reads that all bytes have arrived takes the upload for complete, so it is completed first. */
   async #completeAndLoad(): Promise<SessionRecord | undefined> {
     const record = this.#load();
-    if (record && isCompleting(record)) await this.#complete(record);
+    if (record && isCompleting(record)) await completeUpload(this.#completing, record);
     return this.#load();
   }
 }

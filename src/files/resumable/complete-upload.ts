@@ -1,0 +1,63 @@
+/** From the last byte to the file, for a session, with the steps of completion.ts. */
+import { completeInR2, publish } from "./completion.ts";
+import { unpinPartials } from "./concatenation.ts";
+import { CHECK_MS } from "./final-upload.ts";
+import type { PinsOfPartial } from "./pins.ts";
+import type { HashMemory } from "./running-hash.ts";
+import type { SessionRecord, SessionStorage } from "./session-storage.ts";
+import { type Outcome, toSnapshot } from "./snapshot.ts";
+
+/** What completing an upload needs of its session. */
+export interface CompletingSession {
+  ctx: DurableObjectState;
+  env: () => Env;
+  storage: SessionStorage;
+  hash: HashMemory;
+  pins: PinsOfPartial;
+  /** Ends the upload, and removes its bytes. */
+  end: (record: SessionRecord) => Promise<void>;
+}
+
+/** The hash of a long upload is being computed anew, and the alarm goes on with it. */
+export class StillReadingBack extends Error {
+  override readonly name = "StillReadingBack";
+}
+
+/** An earlier run may have done any of the steps without recording it. */
+export async function completeUpload(session: CompletingSession, record: SessionRecord): Promise<Outcome> {
+  const { ctx, env, storage, pins } = session;
+  await ctx.storage.setAlarm(Date.now() + CHECK_MS);
+  let completed = record;
+  if (record.phase !== "publishing") {
+    await completeInR2(env(), storage, record);
+    const sha256 = await sha256Of(session, record);
+    if (record.expected && record.expected.sha256 !== sha256) {
+      await session.end(record);
+      return { is: "wrong-digest", header: record.expected.header };
+    }
+    completed = { ...record, phase: "publishing", sha256, hash: null, uploadId: null };
+    storage.saveCompleted(completed);
+  }
+  const published = await publish(env(), completed);
+  // The alarm tries again.
+  if (!published) return { is: "accepted", upload: toSnapshot(completed), taskFailed: true };
+  storage.save(published);
+  await unpinPartials(env(), published);
+  // If this is interrupted, the alarm that is set already notifies them.
+  if (!pins.notify(published)) await ctx.storage.setAlarm(published.expiresAtMs);
+  return { is: "accepted", upload: toSnapshot(published) };
+}
+
+/** Of an upload that is complete in R2; null if it is not hashed. */
+async function sha256Of(
+  { ctx, env, hash }: CompletingSession,
+  record: SessionRecord,
+): Promise<string | null> {
+  const known = hash.digest(record);
+  if (known !== undefined) return known;
+  const read = await hash.readBack(env().FILES, record.blob, record);
+  if (read !== undefined) return read;
+  // Before this object is evicted, which would have to begin again.
+  await ctx.storage.setAlarm(Date.now());
+  throw new StillReadingBack();
+}
