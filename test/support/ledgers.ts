@@ -5,6 +5,7 @@ import type { Claim, NewTask, Report } from "../../src/tasks/ledger/claim.ts";
 import type { TaskLedger } from "../../src/tasks/ledger/ledger.ts";
 import type { Outcome } from "../../src/tasks/ledger/task-state.ts";
 import { TaskTable } from "../../src/tasks/ledger/task-table.ts";
+import { keepQuiet } from "./quiet.ts";
 
 export const T0 = Date.UTC(2100, 0, 1);
 export const DAY_MS = 86_400_000;
@@ -24,6 +25,17 @@ export function pass(ms: number): void {
 
 let count = 1_000;
 export const newLedgerName = () => `s${++count}`;
+/** A ledger of its own for each test, by name; under the clock of `useClock`, and without the lines that it logs. */
+export function useLedger(): { readonly name: string } {
+  useClock();
+  keepQuiet();
+  const ledger = { name: "" };
+  beforeEach(() => {
+    ledger.name = newLedgerName();
+  });
+  return ledger;
+}
+
 export const ledgerCalled = (name: string) => env.TASK_LEDGER.getByName(name);
 
 /** A task for the ledger to run as soon as it can. `more` overrides its fields. */

@@ -246,9 +246,7 @@ export class TaskLedger extends DurableObject<Env> {
     else this.#keys.release(key);
   }
 
-  /**
-   * For the watchdog: sets the alarm again if it was lost. Returns by how many ms it is overdue; 0 if it is not.
-   */
+  /** For the watchdog: sets the alarm again if it was lost. Returns by how many ms it is overdue; 0 if it is not. */
   async rearm(): Promise<number> {
     const nowMs = Date.now();
     this.#keys.removeExpired(nowMs, KEY_REMOVAL_BATCH);

@@ -1,6 +1,6 @@
 /** Dispatch: which tasks may start at once, and which are given to runners when slots are free. */
 import * as fc from "fast-check";
-import { beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import {
   canStartNow,
@@ -13,17 +13,7 @@ import { POOLS, type Pool } from "../../../src/tasks/ledger/task-state.ts";
 import { defineTask, type Lane } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
 import { insert, type Tables, withTables } from "../../support/ledger-tables.ts";
-import {
-  type Inside,
-  inLedger,
-  newLedgerName,
-  newTask,
-  pass,
-  SUCCESS,
-  T0,
-  useClock,
-} from "../../support/ledgers.ts";
-import { keepQuiet } from "../../support/quiet.ts";
+import { type Inside, inLedger, newTask, pass, SUCCESS, T0, useLedger } from "../../support/ledgers.ts";
 
 const body = { input: z.unknown(), run: async () => null };
 registerTaskTypes([
@@ -32,13 +22,7 @@ registerTaskTypes([
   defineTask({ ...body, name: "line-two", concurrency: 2 }),
 ]);
 
-useClock();
-keepQuiet();
-
-let name: string;
-beforeEach(() => {
-  name = newLedgerName();
-});
+const ledger = useLedger();
 
 const free = (id: string, more = {}) => newTask("line-free", id, more);
 const one = (id: string, more = {}) => newTask("line-one", id, more);
@@ -47,7 +31,7 @@ const FAST = { lane: "fast" } as const;
 
 describe("a task that its submitter would run at once", () => {
   test("keeps to the concurrency of its type, within one submission and across several", async () => {
-    await inLedger(name, ({ object }) => {
+    await inLedger(ledger.name, ({ object }) => {
       const claims = object.submit([two("a", FAST), two("b", FAST), two("c", FAST), free("d", FAST)]);
       expect(claims.map((claimed) => claimed?.taskId)).toEqual(["a", "b", undefined, "d"]);
       expect(object.submit([two("e", FAST)])).toEqual([null]);
@@ -55,7 +39,7 @@ describe("a task that its submitter would run at once", () => {
   });
 
   test("does not pass a waiting task, unless it has a better rank", async () => {
-    await inLedger(name, (inside) => {
+    await inLedger(ledger.name, (inside) => {
       inside.object.submit([one("a", FAST), one("waits", { priority: 1 })]);
       pass(1_000);
       inside.report("a", SUCCESS);
@@ -69,7 +53,7 @@ describe("a task that its submitter would run at once", () => {
 
 describe("the ledger's alarm", () => {
   test("gives queued tasks to runners, the lowest rank first", async () => {
-    await inLedger(name, async (inside) => {
+    await inLedger(ledger.name, async (inside) => {
       inside.object.submit([one("old"), one("urgent", { priority: 9 }), one("young", { priority: 1 })]);
       const order: (string | undefined)[] = [];
       for (let n = 0; n < 3; n++) {
@@ -83,7 +67,7 @@ describe("the ledger's alarm", () => {
   });
 
   test("passes over a type at its limit, in favour of others that arrived later", async () => {
-    await inLedger(name, (inside) => {
+    await inLedger(ledger.name, (inside) => {
       inside.object.submit([one("a"), one("b"), one("c")]);
       pass(1);
       inside.object.submit([free("d"), two("e"), two("f"), two("g")]);
@@ -93,7 +77,7 @@ describe("the ledger's alarm", () => {
   });
 
   test("has at most 100 tasks in runners; the others follow as those end", async () => {
-    await inLedger(name, (inside) => {
+    await inLedger(ledger.name, (inside) => {
       const tasks = Array.from({ length: 105 }, (_, n) => free(`t${String(n).padStart(3, "0")}`));
       inside.object.submit([...tasks, free("here", FAST)]);
       expect(inside.alarm()).toHaveLength(100);
@@ -108,7 +92,7 @@ describe("the ledger's alarm", () => {
 describe("behind 110 long tasks", () => {
   /** A ledger whose runners for everyone are taken, with ten more tasks waiting. */
   const withCrowd = async (action: (inside: Inside) => void) =>
-    inLedger(name, (inside) => {
+    inLedger(ledger.name, (inside) => {
       const tasks = Array.from({ length: 110 }, (_, n) => free(`t${String(n).padStart(3, "0")}`));
       inside.object.submit(tasks);
       expect(inside.alarm()).toHaveLength(MAX_RUNNERS);

@@ -1,6 +1,6 @@
 /** What a ledger does with submissions that come in one call, and with those that come again. */
 import { evictDurableObject } from "cloudflare:test";
-import { beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { defineTask } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
@@ -8,14 +8,12 @@ import {
   FAILURE,
   inLedger,
   ledgerCalled,
-  newLedgerName,
   newTask,
   pass,
   SUCCESS,
   T0,
-  useClock,
+  useLedger,
 } from "../../support/ledgers.ts";
-import { keepQuiet } from "../../support/quiet.ts";
 
 const body = { input: z.unknown(), run: async () => null };
 registerTaskTypes([
@@ -23,13 +21,7 @@ registerTaskTypes([
   defineTask({ ...body, name: "again-one", concurrency: 1 }),
 ]);
 
-useClock();
-keepQuiet();
-
-let name: string;
-beforeEach(() => {
-  name = newLedgerName();
-});
+const ledger = useLedger();
 
 const LIFETIME_MS = 35_000;
 const mine = { lane: "fast", lifetimeMs: LIFETIME_MS, claimant: "me" } as const;
@@ -39,7 +31,7 @@ const CLAIM = { taskId: "a", token: 1 };
 
 describe("a call with many submissions", () => {
   test("writes each all or none; an error is that of one alone", async () => {
-    await inLedger(name, (inside) => {
+    await inLedger(ledger.name, (inside) => {
       const broken = free("b", { input: null });
       const written = inside.object.commit([[free("a")], [free("b1"), broken], [free("c")], []], []);
       expect(written).toMatchObject([
@@ -53,7 +45,7 @@ describe("a call with many submissions", () => {
   });
 
   test("applies the reports first, and keeps to caps among its submissions", async () => {
-    await inLedger(name, ({ object }) => {
+    await inLedger(ledger.name, ({ object }) => {
       object.submit([one("a")]);
       const written = object.commit([[one("b")], [one("c")]], [{ ...CLAIM, outcome: SUCCESS }]);
       expect(written).toEqual([{ claims: [{ taskId: "b", token: 1 }] }, { claims: [null] }]);
@@ -61,7 +53,7 @@ describe("a call with many submissions", () => {
   });
 
   test("sets the alarm for the earliest that it has written", async () => {
-    await inLedger(name, async ({ object, storage }) => {
+    await inLedger(ledger.name, async ({ object, storage }) => {
       object.commit([[free("a", { runAtMs: T0 + 90_000 })], [free("b")], [free("a")]], []);
       expect(await storage.getAlarm()).toBe(T0 + LIFETIME_MS);
     });
@@ -70,10 +62,10 @@ describe("a call with many submissions", () => {
 
 describe("a submission that comes again", () => {
   test("gets its claim again, for as long as from the start, also after a restart", async () => {
-    await inLedger(name, ({ object }) => void object.commit([[free("a")]], []));
-    await evictDurableObject(ledgerCalled(name));
+    await inLedger(ledger.name, ({ object }) => void object.commit([[free("a")]], []));
+    await evictDurableObject(ledgerCalled(ledger.name));
     pass(8_000);
-    await inLedger(name, (inside) => {
+    await inLedger(ledger.name, (inside) => {
       expect(inside.object.commit([[free("a", { input: "2" })]], [])).toEqual([{ claims: [CLAIM] }]);
       const endsAtMs = T0 + 8_000 + LIFETIME_MS;
       const task = { status: "running", attempt: 1, input: '{"n":1}' };
@@ -93,7 +85,7 @@ describe("a submission that comes again", () => {
     ["another submitter", { claimant: "you" }],
     ["a submitter of version 0.1.0", { claimant: undefined as never }],
   ])("from %s gets no claim", async (_, more) => {
-    await inLedger(name, ({ object }) => {
+    await inLedger(ledger.name, ({ object }) => {
       object.submit([free("a")]);
       expect(object.submit([free("a", more)])).toEqual([null]);
       expect(object.submit([free("a")])).toEqual([CLAIM]);
@@ -101,7 +93,7 @@ describe("a submission that comes again", () => {
   });
 
   test("gets no claim for a task whose first claim has ended", async () => {
-    await inLedger(name, (inside) => {
+    await inLedger(ledger.name, (inside) => {
       const { object } = inside;
       object.submit([free("done"), free("failed"), free("over"), free("off"), free("waits", { lane: null })]);
       inside.report("done", SUCCESS);

@@ -1,6 +1,6 @@
 /** Submitting tasks to the ledger, and how its alarm gives them to runners. */
 import { evictDurableObject, runDurableObjectAlarm } from "cloudflare:test";
-import { beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import type { Claim } from "../../../src/tasks/ledger/claim.ts";
 import { PRIORITY_HEAD_START_MS } from "../../../src/tasks/ledger/rank.ts";
@@ -8,17 +8,7 @@ import { LEASE_MS, RUNNER_RETRY_MS } from "../../../src/tasks/ledger/rules.ts";
 import { defineTask } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
 import { captureLogs } from "../../support/call.ts";
-import {
-  inLedger,
-  ledgerCalled,
-  newLedgerName,
-  newTask,
-  pass,
-  SUCCESS,
-  T0,
-  useClock,
-} from "../../support/ledgers.ts";
-import { keepQuiet } from "../../support/quiet.ts";
+import { inLedger, ledgerCalled, newTask, pass, SUCCESS, T0, useLedger } from "../../support/ledgers.ts";
 
 const body = { input: z.unknown(), run: async () => null };
 registerTaskTypes([
@@ -26,13 +16,7 @@ registerTaskTypes([
   defineTask({ ...body, name: "ledger-one", concurrency: 1 }),
 ]);
 
-useClock();
-keepQuiet();
-
-let name: string;
-beforeEach(() => {
-  name = newLedgerName();
-});
+const ledger = useLedger();
 
 const free = (id: string, more = {}) => newTask("ledger-free", id, more);
 const one = (id: string, more = {}) => newTask("ledger-one", id, more);
@@ -40,7 +24,7 @@ const FAST = { lane: "fast" } as const;
 
 describe("submitting", () => {
   test("writes a task together with its first claim if the caller would run it at once", async () => {
-    await inLedger(name, (inside) => {
+    await inLedger(ledger.name, (inside) => {
       expect(inside.object.submit([free("a", FAST), free("b")])).toEqual([{ taskId: "a", token: 1 }, null]);
       expect(inside.statuses()).toEqual({ a: "running", b: "queued" });
       expect(inside.object.getTask("a")).toMatchObject({
@@ -55,7 +39,7 @@ describe("submitting", () => {
   });
 
   test("writes all of the tasks or none", async () => {
-    await inLedger(name, (inside) => {
+    await inLedger(ledger.name, (inside) => {
       const broken = free("b", { input: null as unknown as string });
       expect(() => inside.object.submit([free("a"), broken, free("c")])).toThrow("NOT NULL");
       expect([inside.sql("SELECT * FROM task"), inside.sql("SELECT * FROM event")]).toEqual([[], []]);
@@ -65,7 +49,7 @@ describe("submitting", () => {
   });
 
   test("with an existing id changes nothing and returns no claim", async () => {
-    await inLedger(name, (inside) => {
+    await inLedger(ledger.name, (inside) => {
       expect(inside.object.submit([free("a", FAST), free("a", FAST)])).toEqual([
         { taskId: "a", token: 1 },
         null,
@@ -78,7 +62,7 @@ describe("submitting", () => {
   });
 
   test("applies the reports that it carries first, so that their slots are free at once", async () => {
-    await inLedger(name, ({ object }) => {
+    await inLedger(ledger.name, ({ object }) => {
       const [claim] = object.submit([one("a", FAST)]);
       if (!claim) throw new Error("nothing was claimed");
       const claims = object.submit([one("b", FAST)], [{ ...claim, outcome: SUCCESS }]);
@@ -90,7 +74,7 @@ describe("submitting", () => {
 
 describe("the alarm", () => {
   test("starts no task before its time, and then starts it at once", async () => {
-    await inLedger(name, async (inside) => {
+    await inLedger(ledger.name, async (inside) => {
       inside.object.submit([free("a", { ...FAST, runAtMs: T0 + 5_000 })]);
       expect(await inside.storage.getAlarm()).toBe(T0 + 5_000);
       pass(4_999);
@@ -101,7 +85,7 @@ describe("the alarm", () => {
   });
 
   test("handles 200 due tasks, and fires again for the others", async () => {
-    await inLedger(name, async (inside) => {
+    await inLedger(ledger.name, async (inside) => {
       inside.object.submit(Array.from({ length: 250 }, (_, n) => free(`t${n}`, { runAtMs: T0 + 1 })));
       pass(10);
       inside.alarm();
@@ -111,13 +95,13 @@ describe("the alarm", () => {
   });
 
   test("fires by itself", async () => {
-    await inLedger(name, ({ object }) => object.submit([free("a")]));
-    expect(await runDurableObjectAlarm(ledgerCalled(name))).toBe(true);
-    expect((await ledgerCalled(name).getTask("a"))?.status).toBe("running");
+    await inLedger(ledger.name, ({ object }) => object.submit([free("a")]));
+    expect(await runDurableObjectAlarm(ledgerCalled(ledger.name))).toBe(true);
+    expect((await ledgerCalled(ledger.name).getTask("a"))?.status).toBe("running");
   });
 
   test("takes back a claim if no runner can be reached, and tries again later", async () => {
-    await inLedger(name, async (inside) => {
+    await inLedger(ledger.name, async (inside) => {
       const unreachable = { start: async () => Promise.reject(new Error("no")) };
       const restore = inside.scriptRunners(() => unreachable);
       inside.object.submit([free("a")]);
@@ -132,7 +116,7 @@ describe("the alarm", () => {
   });
 
   test("leaves a claim to the runner that has opened it, even if the runner's reply was lost", async () => {
-    await inLedger(name, async (inside) => {
+    await inLedger(ledger.name, async (inside) => {
       let tries = 0;
       const start = async (claim: Claim) => {
         if (++tries === 2) expect(inside.object.open(claim)).toMatchObject({ attempt: 1 });
@@ -154,7 +138,7 @@ describe("the alarm", () => {
   });
 
   test("never throws, whatever is wrong, and fires again", async () => {
-    await inLedger(name, async (inside) => {
+    await inLedger(ledger.name, async (inside) => {
       inside.object.submit([free("a")]);
       inside.sql("ALTER TABLE task RENAME TO gone");
       await inside.storage.deleteAlarm();
@@ -169,12 +153,12 @@ describe("the alarm", () => {
 
 describe("after a restart", () => {
   test("leases, queues and concurrency limits are as before", async () => {
-    await inLedger(name, ({ object }) =>
+    await inLedger(ledger.name, ({ object }) =>
       object.submit([one("a", FAST), one("b"), one("c", { priority: 3 })]),
     );
     pass(1_000);
-    await evictDurableObject(ledgerCalled(name));
-    await inLedger(name, (inside) => {
+    await evictDurableObject(ledgerCalled(ledger.name));
+    await inLedger(ledger.name, (inside) => {
       expect(inside.object.heartbeat({ taskId: "a", token: 1 })).toBe("ok");
       expect(inside.object.submit([one("d", FAST)])).toEqual([null]);
       expect(inside.object.getTask("b")?.rank_ms).toBe(T0);
@@ -186,9 +170,9 @@ describe("after a restart", () => {
   });
 
   test("the alarm is not postponed by a task that is due later", async () => {
-    await inLedger(name, ({ object }) => object.submit([free("lost", FAST)]));
-    await evictDurableObject(ledgerCalled(name));
-    await inLedger(name, async ({ object, storage }) => {
+    await inLedger(ledger.name, ({ object }) => object.submit([free("lost", FAST)]));
+    await evictDurableObject(ledgerCalled(ledger.name));
+    await inLedger(ledger.name, async ({ object, storage }) => {
       object.submit([free("later", { runAtMs: T0 + 3_600_000 })]);
       expect(await storage.getAlarm()).toBe(T0 + LEASE_MS);
     });
@@ -200,19 +184,19 @@ describe("a lost alarm", () => {
     ["for a due task", { runAtMs: T0 + 1_000 }, T0 + 1_000],
     ["for a queued task", {}, T0 + 500],
   ])("%s is set again by a restart", async (_, more, atMs) => {
-    await inLedger(name, async ({ object, storage }) => {
+    await inLedger(ledger.name, async ({ object, storage }) => {
       object.submit([free("a", more)]);
       await storage.deleteAlarm();
     });
     pass(500);
-    await evictDurableObject(ledgerCalled(name));
-    await inLedger(name, async ({ storage }) => expect(await storage.getAlarm()).toBe(atMs));
+    await evictDurableObject(ledgerCalled(ledger.name));
+    await inLedger(ledger.name, async ({ storage }) => expect(await storage.getAlarm()).toBe(atMs));
   });
 });
 
 describe("rearming", () => {
   test("sets a lost alarm, and returns by how much it is overdue", async () => {
-    await inLedger(name, async ({ object, storage }) => {
+    await inLedger(ledger.name, async ({ object, storage }) => {
       object.submit([free("a", { runAtMs: T0 + 1_000 })]);
       await storage.deleteAlarm();
       expect(await object.rearm()).toBe(0);
@@ -225,7 +209,7 @@ describe("rearming", () => {
   });
 
   test.each([0, 3])("returns by how much a queued task of priority %i is overdue", async (priority) => {
-    await inLedger(name, async (inside) => {
+    await inLedger(ledger.name, async (inside) => {
       inside.object.submit([free("a", { priority })]);
       await inside.storage.deleteAlarm();
       pass(5_000);
@@ -240,7 +224,7 @@ describe("rearming", () => {
   });
 
   test("does not count a task that waits for a free slot as overdue", async () => {
-    await inLedger(name, async (inside) => {
+    await inLedger(ledger.name, async (inside) => {
       inside.object.submit([one("a", FAST), one("b")]);
       pass(LEASE_MS - 1);
       expect(await inside.object.rearm()).toBe(0);
@@ -253,7 +237,7 @@ describe("rearming", () => {
   });
 
   test("sets an alarm if a task is queued, and none otherwise", async () => {
-    await inLedger(name, async (inside) => {
+    await inLedger(ledger.name, async (inside) => {
       await inside.object.rearm();
       expect(await inside.storage.getAlarm()).toBeNull();
       inside.object.submit([free("a")]);
