@@ -55,7 +55,9 @@ export class Transitions {
         this.#insertCallback(transition.task, callback_url, nowMs);
       });
     else tasks.save(transition, nowMs);
-    alarm.wakeAt(callsBack ? nowMs : (due_at_ms ?? nowMs));
+    // Of a task that has ended, nothing is left to do but its removal, which can wait for other work.
+    if (callsBack) alarm.wakeAt(nowMs);
+    else if (!isFinal(status)) alarm.wakeAt(due_at_ms ?? nowMs);
   }
 
   /** As `apply`, for a claim that ends by it. If its code may still be at work in a runner, that is stopped. */
@@ -114,8 +116,13 @@ export class Transitions {
       nowMs: Date.now(),
       random: Math.random(),
       retry: findTaskType(task.type)?.retry ?? DEFAULT_RETRY,
-      retentionMs: readTaskSettings(this.#env).retentionMs,
+      retentionMs: this.retentionMs,
     };
+  }
+
+  /** How long a task is kept after it has ended. */
+  get retentionMs(): RuleInputs["retentionMs"] {
+    return readTaskSettings(this.#env).retentionMs;
   }
 
   /** One callback per end of a task: a task that is retried by hand can end more than once. */
