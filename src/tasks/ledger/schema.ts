@@ -211,7 +211,8 @@ export function readJsonOrNull(text: string): unknown {
 /** What a caller receives for each task that was started. */
 export const taskLinkSchema = z.object({ id: z.string(), url: z.url() }).meta({ id: "TaskLink" });
 
-/** `base` is any URL of this Worker. */
+/** `base` is any URL of this Worker, as the runtime writes it. Not parsed: each submission has links. */
 export function taskLink(id: string, base: string): z.output<typeof taskLinkSchema> {
-  return { id, url: new URL(`/tasks/${id}`, base).href };
+  const [origin = ""] = /^https?:\/\/[^/]+/.exec(base) ?? [];
+  return { id, url: `${origin}/tasks/${id}` };
 }

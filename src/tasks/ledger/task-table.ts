@@ -3,7 +3,7 @@
  * what they have in common. Neither decides anything.
  *
  * Whatever changes a task appends to its history in the same transaction, so event ids have no gap. The first event
- * is kept in the task's own row, which saves a write while the caller waits.
+ * is kept in the task's own row, and the end of a task is what its row says, so most tasks have no other row.
  */
 import { FIRST_TOKEN, type Transition } from "./rules.ts";
 import { type EventRow, readJsonOrNull, type TaskRow, toTask } from "./schema.ts";
