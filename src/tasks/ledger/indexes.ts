@@ -13,10 +13,11 @@ export const FAST = "status = 'running' AND lane = 'fast'";
 export const NOT_FAST = "(status <> 'running' OR lane IS NOT 'fast')";
 
 /** How long after its creation a task may end and still be in the order of its creation when it is to be removed. */
-export const SOON_MS = 60_000;
+const SOON_MS = 60_000;
 export const LATE = `finished_at_ms > created_at_ms + ${SOON_MS}`;
 /** 1 for a task that has ended later than that, 0 for any other. */
 export const IS_LATE = `ifnull(${LATE}, 0)`;
+
 /** By type: newest first for a list. `due_at_ms` is there so that leases are found without a look at the rows. */
 const ON_FAST = `task_fast ON task (type, created_at_ms, id, due_at_ms) WHERE ${FAST}`;
 /**

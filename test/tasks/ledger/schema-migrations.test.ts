@@ -69,7 +69,7 @@ test("a ledger of 0.1.0 keeps its tasks, and gets what it lacks", async () => {
     // Its own indexes, and no other: each would be written as well.
     const indexes =
       "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'task' AND sql NOT NULL";
-    expect(inside.sql(`${indexes} ORDER BY name`).map(({ name }) => name)).toEqual([
+    expect(inside.sql(`${indexes} ORDER BY name`).map((index) => index.name)).toEqual([
       "task_fast",
       "task_late",
       "task_listed",
