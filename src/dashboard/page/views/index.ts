@@ -1,6 +1,7 @@
 /** The views, in the order of the navigation. */
 import type { FunctionComponent } from "preact";
 import { Overview } from "./overview.tsx";
+import { Upstreams } from "./upstreams.tsx";
 
 export interface View {
   /** Its place in the URL. */
@@ -9,4 +10,7 @@ export interface View {
   Component: FunctionComponent;
 }
 
-export const VIEWS: readonly View[] = [{ name: "", label: "Start", Component: Overview }];
+export const VIEWS: readonly View[] = [
+  { name: "", label: "Start", Component: Overview },
+  { name: "upstreams", label: "Upstreams", Component: Upstreams },
+];
