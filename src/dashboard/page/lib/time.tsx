@@ -20,10 +20,11 @@ function describe(ms: number): string {
   return relative.format(Math.trunc(ms / size), unit);
 }
 
+/** How long ago, or in how long. */
 export function Ago({ time }: { time: string }) {
   return (
     <time dateTime={time} title={`${exact.format(new Date(time))} (${time})`}>
-      {describe(Math.min(0, Date.parse(time) - nowMs.value))}
+      {describe(Date.parse(time) - nowMs.value)}
     </time>
   );
 }
@@ -36,4 +37,16 @@ export function Until({ time }: { time: string }) {
       {seconds} s
     </time>
   );
+}
+
+/** How long something took; until now if it goes on. */
+export function Duration({ from, to }: { from: string; to: string | null }) {
+  const ms = Math.max(0, (to === null ? nowMs.value : Date.parse(to)) - Date.parse(from));
+  const text =
+    ms < 1_000
+      ? `${ms} ms`
+      : ms < 120_000
+        ? `${(ms / 1_000).toFixed(1)} s`
+        : `${Math.round(ms / 60_000)} min`;
+  return <span>{text}</span>;
 }

@@ -1,6 +1,8 @@
 /** The views, in the order of the navigation. */
 import type { FunctionComponent } from "preact";
+import { Files } from "./files.tsx";
 import { Overview } from "./overview.tsx";
+import { Tasks } from "./tasks.tsx";
 import { Upstreams } from "./upstreams.tsx";
 
 export interface View {
@@ -12,5 +14,7 @@ export interface View {
 
 export const VIEWS: readonly View[] = [
   { name: "", label: "Start", Component: Overview },
+  { name: "tasks", label: "Tasks", Component: Tasks },
+  { name: "files", label: "Files", Component: Files },
   { name: "upstreams", label: "Upstreams", Component: Upstreams },
 ];

@@ -1,8 +1,7 @@
 /** The upstreams: each semaphore with its permits, its queue, and what is in the way; and what an operator may change. */
-import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
-import { getJson, may, sendJson } from "../lib/api.ts";
-import { act, announce, notify } from "../lib/notices.tsx";
+import { may, sendJson } from "../lib/api.ts";
+import { act, announce } from "../lib/notices.tsx";
+import { staleText, usePolled } from "../lib/poll.ts";
 import { linkTo, route } from "../lib/route.ts";
 import { Ago, Until } from "../lib/time.tsx";
 
@@ -39,35 +38,19 @@ const MAX_DRAWN = 60;
 const REFRESH_MS = 1_000;
 
 export function Upstreams() {
-  const upstreams = useSignal<Status[] | undefined>(undefined);
-  const unavailable = useSignal<string[]>([]);
-  useEffect(() => {
-    let timer: ReturnType<typeof setTimeout>;
-    const refresh = async () => {
-      if (!document.hidden) {
-        const list = await getJson<{ upstreams: Status[]; unavailable: string[] }>("/upstreams");
-        upstreams.value = list.upstreams;
-        unavailable.value = list.unavailable;
-      }
-    };
-    const loop = () => {
-      refresh()
-        .catch(notify)
-        .finally(() => {
-          timer = setTimeout(loop, REFRESH_MS);
-        });
-    };
-    loop();
-    return () => clearTimeout(timer);
-  }, []);
+  const list = usePolled<{ upstreams: Status[]; unavailable: string[] }>("/upstreams", REFRESH_MS);
   const { id } = route.value;
-  if (!upstreams.value) return <p>Loading…</p>;
-  const shown = upstreams.value.filter(({ name }) => id === "" || name === id);
+  if (!list.value) return <p role="status">{staleText(list) || "Loading…"}</p>;
+  const { upstreams, unavailable } = list.value;
+  const shown = upstreams.filter(({ name }) => id === "" || name === id);
   return (
     <>
       <h1>{id === "" ? "Upstreams" : <a href={linkTo("upstreams")}>Upstreams</a>}</h1>
-      {unavailable.value.length > 0 && (
-        <p class="error">Not responding: {unavailable.value.join(", ")}. The log says why.</p>
+      <p class="error" role="status">
+        {staleText(list)}
+      </p>
+      {unavailable.length > 0 && (
+        <p class="error">Not responding: {unavailable.join(", ")}. The log says why.</p>
       )}
       <div class="cards">
         {shown.map((status) => (
