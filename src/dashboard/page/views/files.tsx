@@ -64,7 +64,9 @@ function Table({ files }: { files: StoredFile[] }) {
         <thead>
           <tr>
             <th scope="col">Name</th>
-            <th scope="col">Id</th>
+            <th scope="col" class="wide">
+              Id
+            </th>
             <th scope="col">Type</th>
             <th scope="col">Size</th>
             <th scope="col">Stored</th>
@@ -76,7 +78,7 @@ function Table({ files }: { files: StoredFile[] }) {
               <td>
                 <a href={linkTo("files", id)}>{filename}</a>
               </td>
-              <td>
+              <td class="wide">
                 <code>{id}</code>
               </td>
               <td>{contentType}</td>
