@@ -1,5 +1,5 @@
 /**
- * Two projects:
+ * Three projects. `npm test` runs the first two, and `npm run e2e` the third:
  *
  * - `workers` runs in workerd, on the bindings of wrangler.toml. Its files share a few Workers, one after the other, since
  *   a start costs more than most files take. Before each file its Worker's storage is emptied (support/fresh.ts), so that
@@ -7,10 +7,11 @@
  *   that a file registers have names of its own.
  * - `node` holds what must look at the source, or start the Worker as its users do. Its files share a few processes, one
  *   after the other, and what support/node/workshop.ts makes: the built Worker, and servers.
+ * - `slow` is the same for what is in test/e2e/slow.
  */
 import { statfsSync } from "node:fs";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
-import { defineConfig } from "vitest/config";
+import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 import { LongestFirst } from "./test/support/node/longest-first.ts";
 import { expectedErrors, RuntimeErrors } from "./test/support/node/runtime-errors.ts";
 import { TEST_VARIABLES } from "./test/support/variables.ts";
@@ -24,8 +25,9 @@ if (process.platform === "linux" && freeBytes(MEMORY_FOLDER) > 4 * 1024 ** 3)
   process.env.TMPDIR = MEMORY_FOLDER;
 
 const root = import.meta.dirname;
+const slow = "test/e2e/slow/**/*.test.ts";
 const inNode = [
-  "test/e2e/**/*.test.ts",
+  "test/e2e/*.test.ts",
   "test/architecture.test.ts",
   "test/pages.test.ts",
   "test/patterns.test.ts",
@@ -52,27 +54,33 @@ export default defineConfig({
         test: {
           name: "workers",
           include: ["test/**/*.test.ts"],
-          exclude: inNode,
+          exclude: [...inNode, slow],
           isolate: false,
           setupFiles: ["test/support/fresh.ts"],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       },
-      {
-        root,
-        test: {
-          name: "node",
-          include: inNode,
-          globalSetup: ["test/support/node/workshop.ts"],
-          isolate: false,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
-        },
-      },
+      inNodeProject("node", inNode),
+      inNodeProject("slow", [slow]),
     ],
   },
 });
+
+/** A project whose files run in Node. */
+function inNodeProject(name: string, include: string[]): TestProjectInlineConfiguration {
+  return {
+    root,
+    test: {
+      name,
+      include,
+      globalSetup: ["test/support/node/workshop.ts"],
+      isolate: false,
+      testTimeout: 120_000,
+      hookTimeout: 120_000,
+    },
+  };
+}
 
 function freeBytes(folder: string): number {
   try {
