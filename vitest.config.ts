@@ -9,6 +9,7 @@
  *   after the other, and what support/node/workshop.ts makes: the built Worker, and servers.
  * - `slow` is the same for what is in test/e2e/slow.
  */
+import { existsSync } from "node:fs";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 import { LongestFirst } from "./test/support/node/longest-first.ts";
@@ -24,6 +25,9 @@ const storage = process.platform === "linux" ? makeStorageFolder(MEMORY_FOLDER) 
 if (storage !== undefined) process.env.TMPDIR = storage;
 
 const root = import.meta.dirname;
+// `npm ci` has made it; a new worktree has not.
+if (!existsSync(`${root}/dist/assets`)) await import("./scripts/build-pages.ts");
+
 const slow = "test/e2e/slow/**/*.test.ts";
 const inNode = [
   "test/e2e/*.test.ts",
