@@ -1,6 +1,9 @@
 /** The views, in the order of the navigation. */
 import type { FunctionComponent } from "preact";
+import { Files } from "./files.tsx";
 import { Overview } from "./overview.tsx";
+import { Tasks } from "./tasks.tsx";
+import { Upstreams } from "./upstreams.tsx";
 
 export interface View {
   /** Its place in the URL. */
@@ -9,4 +12,9 @@ export interface View {
   Component: FunctionComponent;
 }
 
-export const VIEWS: readonly View[] = [{ name: "", label: "Start", Component: Overview }];
+export const VIEWS: readonly View[] = [
+  { name: "", label: "Start", Component: Overview },
+  { name: "tasks", label: "Tasks", Component: Tasks },
+  { name: "files", label: "Files", Component: Files },
+  { name: "upstreams", label: "Upstreams", Component: Upstreams },
+];

@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { call, may } from "../lib/api.ts";
 import { act } from "../lib/notices.tsx";
+import { linkTo } from "../lib/route.ts";
 
 interface Example {
   title: string;
@@ -9,6 +10,8 @@ interface Example {
   path: string;
   scope: "read" | "write";
   curl: string;
+  /** Where the trace of the call is seen. Undefined if its response does not say. */
+  trace?: (response: string) => { label: string; href: string } | undefined;
   init?: () => RequestInit;
 }
 
@@ -33,6 +36,7 @@ const EXAMPLES: readonly Example[] = [
     scope: "write",
     curl: `curl -X POST ${location.origin}/run-tasks`,
     init: () => ({ method: "POST" }),
+    trace: () => ({ label: "See the tasks", href: linkTo("tasks") }),
   },
   {
     title: "A file, streamed into R2",
@@ -41,6 +45,10 @@ const EXAMPLES: readonly Example[] = [
     scope: "write",
     curl: `curl -F file=@hello.txt ${location.origin}/upload-file`,
     init: FORM,
+    trace: (response) => {
+      const { id }: { id: string } = JSON.parse(response);
+      return { label: "See the file", href: linkTo("files", id) };
+    },
   },
   {
     title: "A call under a shared limit",
@@ -48,6 +56,7 @@ const EXAMPLES: readonly Example[] = [
     path: "/data",
     scope: "read",
     curl: `curl ${location.origin}/data`,
+    trace: () => ({ label: "See the upstreams", href: linkTo("upstreams") }),
   },
 ];
 
@@ -64,17 +73,20 @@ export function Overview() {
   );
 }
 
-function ExampleCall({ title, text, path, curl, init }: Example) {
+function ExampleCall({ title, text, path, curl, init, trace }: Example) {
   const output = useSignal("");
   const isRunning = useSignal(false);
+  const seen = useSignal<{ label: string; href: string } | undefined>(undefined);
   const run = async () => {
     isRunning.value = true;
     output.value = "";
+    seen.value = undefined;
     try {
       const response = await call(path, init?.());
       const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
       for (let part = await reader?.read(); part && !part.done; part = await reader?.read())
         output.value += part.value;
+      seen.value = trace?.(output.value);
     } catch (error) {
       output.value = error instanceof Error ? error.message : String(error);
     }
@@ -91,6 +103,7 @@ function ExampleCall({ title, text, path, curl, init }: Example) {
       <pre class="output" aria-live="polite">
         {output}
       </pre>
+      {seen.value && <a href={seen.value.href}>{seen.value.label}</a>}
     </section>
   );
 }
