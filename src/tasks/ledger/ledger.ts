@@ -17,6 +17,7 @@ import { AlarmWork } from "./alarm-work.ts";
 import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
+import { Handovers } from "./handovers.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import { rankOf } from "./rank.ts";
 import {
@@ -53,6 +54,7 @@ export class TaskLedger extends DurableObject<Env> {
     queries: this.#queries,
     alarm: this.#alarm,
     runners: this.#runners,
+    handovers: new Handovers(this.ctx, this.env, this.#alarm),
   };
   readonly #transitions = new Transitions(this.ctx, this.env, this.#parts);
   readonly #alarmWork = new AlarmWork(this.ctx, this.#parts, this.#transitions);
@@ -64,6 +66,7 @@ export class TaskLedger extends DurableObject<Env> {
     // The first `wakeAt` of this instance must not postpone an alarm that is already set, nor set it once more.
     const start = async () => {
       await this.#alarm.load(Date.now());
+      this.#alarmWork.startForgotten();
       this.#alarmWork.setAlarm(Date.now());
     };
     ctx.waitUntil(ctx.blockConcurrencyWhile(start));
@@ -82,6 +85,11 @@ export class TaskLedger extends DurableObject<Env> {
     const inserted = tasks.length === 1 ? insertAll() : this.ctx.storage.transactionSync(insertAll);
     this.#alarm.wakeAt(Math.min(...inserted.map(({ dueAtMs }) => dueAtMs)));
     return inserted.map(({ claim }) => claim);
+  }
+
+  /** As `submit`, of tasks that have follow-ups. */
+  submitWithFollowUps(tasks: NewTask[]): (Claim | null)[] {
+    return this.submit(tasks);
   }
 
   /** Makes many calls in one: `report`, and then a `submit` for each submission, whose error is that of no other. */
@@ -132,6 +140,14 @@ export class TaskLedger extends DurableObject<Env> {
     return true;
   }
 
+  /** Saves a checkpoint, as JSON text, in place of the one before; false if the claim is stale. */
+  saveCheckpoint({ taskId, token }: Claim, value: string): boolean {
+    const task = this.#tasks.getLean(taskId);
+    if (!task || !mayReport(task, token)) return false;
+    this.ctx.storage.transactionSync(() => this.#tasks.saveCheckpoint(task, value));
+    return true;
+  }
+
   /** What a claim's holder has to run, with a renewed lease; null if the claim is stale or the task was cancelled. */
   open({ taskId, token }: Claim): Assignment | null {
     const task = this.#tasks.get(taskId);
@@ -146,7 +162,16 @@ export class TaskLedger extends DurableObject<Env> {
     const { type, input, attempt, attempt_started_at_ms } = task;
     const attemptStartedAtMs = attempt_started_at_ms ?? nowMs;
     const steps = this.#tasks.steps(taskId);
-    return { type, input, attempt, attemptStartedAtMs, leaseMs: RUNNER_LEASE_MS, steps };
+    const checkpoint = this.#tasks.checkpoint(taskId);
+    return {
+      type,
+      input,
+      attempt,
+      attemptStartedAtMs,
+      leaseMs: RUNNER_LEASE_MS,
+      steps,
+      ...(checkpoint === undefined ? {} : { checkpoint }),
+    };
   }
 
   getTask(taskId: string): TaskRow | null {
@@ -286,12 +311,14 @@ export class TaskLedger extends DurableObject<Env> {
 markRepeatable(
   TaskLedger,
   "submit",
+  "submitWithFollowUps",
   "commit",
   "report",
   "renew",
   "heartbeat",
   "progress",
   "step",
+  "saveCheckpoint",
   "open",
   "getTask",
   "list",

@@ -4,7 +4,7 @@
  */
 import { FAST, IS_DUE, IS_LATE, LATE, NOT_FAST } from "./indexes.ts";
 import type { RuleInputs } from "./rules.ts";
-import type { TaskRow } from "./schema.ts";
+import { IS_FORGOTTEN, type TaskRow } from "./schema.ts";
 import { FINAL_STATUSES, isFinal, type Pool, TASK_STATUSES, type TaskStatus } from "./task-state.ts";
 import { LEAN_COLUMNS } from "./task-table.ts";
 
@@ -109,15 +109,25 @@ export class TaskQueries {
     return counts;
   }
 
-  /** The dead letters of a type that failed before a time, the oldest first. */
+  /** The dead letters of a type that failed before a time and can be retried, the oldest first. */
   deadLetters(type: string, beforeMs: number, limit: number): TaskRow[] {
     return sectionsOf("failed")
       .flatMap(({ from, values }) => {
-        const rest = "AND type = ? AND finished_at_ms < ? ORDER BY created_at_ms, id LIMIT ?";
+        const rest =
+          "AND type = ? AND finished_at_ms < ? AND started_at_ms IS NOT NULL ORDER BY created_at_ms, id LIMIT ?";
         return this.#lean(`${from} ${rest}`, ...values, type, beforeMs, limit);
       })
       .toSorted((a, b) => byAge(b, a))
       .slice(0, limit);
+  }
+
+  /** The tasks that have succeeded without their follow-ups having started. */
+  forgotten(limit: number): string[] {
+    const query = `SELECT id FROM task WHERE ${IS_FORGOTTEN} LIMIT ?`;
+    return this.#sql
+      .exec<{ id: string }>(query, limit)
+      .toArray()
+      .map(({ id }) => id);
   }
 
   list({ statuses, type, fromMs, before, limit }: Page): TaskRow[] {

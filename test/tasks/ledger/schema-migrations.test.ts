@@ -71,6 +71,7 @@ test("a ledger of 0.1.0 keeps its tasks, and gets what it lacks", async () => {
       "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'task' AND sql NOT NULL";
     expect(inside.sql(`${indexes} ORDER BY name`).map((index) => index.name)).toEqual([
       "task_fast",
+      "task_forgotten",
       "task_late",
       "task_listed",
       "task_queue",
