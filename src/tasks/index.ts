@@ -22,6 +22,8 @@ export {
   CALLBACK_TYPE,
   defineTask,
   NonRetryableError,
+  PostponedError,
+  RetryLaterError,
   type TaskContext,
   type TaskType,
 } from "./types/define.ts";
