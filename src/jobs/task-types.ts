@@ -1,13 +1,15 @@
 /** Every task type. A type that is not in this list cannot be submitted, and is not run. */
 import type { TaskType } from "../tasks/index.ts";
-import { callback } from "./callback.ts";
 import { httpRequest } from "./calls/http-request.ts";
+import { callback } from "./notify/callback.ts";
+import { sendWebhook } from "./notify/send-webhook.ts";
 import { taskA, taskB } from "./run-tasks.ts";
 import { verifyFile } from "./verify-file.ts";
 
 export const TASK_TYPES: readonly TaskType[] = [
   callback,
   httpRequest,
+  sendWebhook,
   taskA,
   taskB,
   verifyFile,

@@ -79,8 +79,11 @@ async function callOnce(ctx: TaskContext, input: Input): Promise<Answer> {
 
 /** Without those that Sluice adds for a browser. */
 function headersOf({ headers }: Response): Record<string, string> {
-  const { "content-security-policy": _policy, "x-content-type-options": _sniffing, ...rest } =
-    Object.fromEntries(headers);
+  const {
+    "content-security-policy": _policy,
+    "x-content-type-options": _sniffing,
+    ...rest
+  } = Object.fromEntries(headers);
   return rest;
 }
 

@@ -49,7 +49,9 @@ const isJson = (type: string): boolean =>
 /** Undefined if the bytes are no text. A beginning may end in the middle of a character. */
 function decodeText(bytes: Uint8Array, charset: string, isWhole: boolean): string | undefined {
   try {
-    const text = new TextDecoder(charset, { fatal: true, ignoreBOM: false }).decode(bytes, { stream: !isWhole });
+    const text = new TextDecoder(charset, { fatal: true, ignoreBOM: false }).decode(bytes, {
+      stream: !isWhole,
+    });
     return text.includes("\0") ? undefined : text;
   } catch {
     return undefined;
