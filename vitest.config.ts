@@ -13,6 +13,7 @@ import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
 import { LongestFirst } from "./test/support/node/longest-first.ts";
 import { expectedErrors, RuntimeErrors } from "./test/support/node/runtime-errors.ts";
+import { sentEmails } from "./test/support/node/sent-emails.ts";
 import { TEST_VARIABLES } from "./test/support/variables.ts";
 
 // What wrangler.toml requires, which a .dev.vars of this machine may lack; the tests have their own.
@@ -46,7 +47,11 @@ export default defineConfig({
           cloudflareTest({
             main: "./test/support/worker.ts",
             wrangler: { configPath: "./wrangler.toml" },
-            miniflare: { bindings: TEST_VARIABLES, serviceBindings: { EXPECTED_ERRORS: expectedErrors } },
+            miniflare: {
+              bindings: TEST_VARIABLES,
+              email: { send_email: [{ name: "EMAIL" }] },
+              serviceBindings: { EXPECTED_ERRORS: expectedErrors, SENT_EMAILS: sentEmails },
+            },
           }),
         ],
         test: {

@@ -6,6 +6,7 @@ import { TASK_TYPES } from "./task-types.ts";
 
 export { FileTasks } from "./file-tasks.ts";
 export { readCallbackTargets } from "./notify/callback-targets.ts";
+export { readEmailSettings } from "./notify/email-settings.ts";
 export { runTasks as jobRoutes } from "./run-tasks.ts";
 
 registerCallbackCheck(callbackTargetError);

@@ -2,6 +2,7 @@
 import type { TaskType } from "../tasks/index.ts";
 import { httpRequest } from "./calls/http-request.ts";
 import { callback } from "./notify/callback.ts";
+import { sendEmail } from "./notify/send-email.ts";
 import { sendWebhook } from "./notify/send-webhook.ts";
 import { taskA, taskB } from "./run-tasks.ts";
 import { verifyFile } from "./verify-file.ts";
@@ -9,6 +10,7 @@ import { verifyFile } from "./verify-file.ts";
 export const TASK_TYPES: readonly TaskType[] = [
   callback,
   httpRequest,
+  sendEmail,
   sendWebhook,
   taskA,
   taskB,

@@ -26,7 +26,7 @@ function respondWith(...responses: (() => Response)[]): void {
   resetUpstream(async (request) => {
     const { method, url, headers } = request;
     seen.push({ method, url, headers: Object.fromEntries(headers), body: await request.text() });
-    return (responses[seen.length - 1] ?? responses.at(-1) ?? Response.error)();
+    return (responses[seen.length - 1] ?? responses.at(-1) ?? (() => new Response()))();
   });
 }
 
