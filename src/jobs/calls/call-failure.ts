@@ -24,6 +24,7 @@ const REFUSED: readonly ProblemKind[] = [
   "not-stored",
   "response-too-large",
   "loop-detected",
+  "too-large",
 ];
 /** Of the 5xx, those that are about the request: it would fare no better (RFC 9110 §15.6). */
 const FINAL_5XX: readonly number[] = [501, 505, 508, 510];
@@ -36,9 +37,11 @@ const MAX_RETRY_AFTER_MS = 24 * 3_600_000;
 const MAX_SHOWN_LENGTH = 500;
 
 /** What a call threw, as what its task must throw. */
-export function failureOf(error: unknown, ctx: TaskContext): unknown {
-  if (!(error instanceof Problem) || ctx.signal.aborted) return error;
-  const { kind, detail, options } = error;
+function failureOf(error: unknown, ctx: TaskContext): unknown {
+  if (!(error instanceof Problem)) return error;
+  const { kind, detail, options, cause } = error;
+  // The body that was sent broke off, for a reason of its own.
+  if (kind === "client-gone" && cause instanceof NonRetryableError) return cause;
   if (NO_PERMIT.includes(kind)) {
     const afterMs = Math.max(MIN_POSTPONED_MS, Number(options.headers?.["Retry-After"] ?? 0) * 1000);
     ctx.progress(0, `Postponed: ${detail}`);
@@ -57,9 +60,22 @@ export function unexpected({ status, headers }: Response, text: string): Error {
 }
 
 /** The same error, but final if the caller allows no further attempt. */
-export function lastOf(error: unknown, { attempt }: TaskContext, retries: number): unknown {
+function lastOf(error: unknown, { attempt }: TaskContext, retries: number): unknown {
   const mayFollow =
     attempt <= retries || error instanceof PostponedError || error instanceof NonRetryableError;
   if (mayFollow || !(error instanceof Error)) return error;
   return new NonRetryableError(error.message, { cause: error });
+}
+
+/** Makes a call, and throws what its task must throw. `retries`: how many attempts may follow a failed one. */
+export async function attemptCall<T>(
+  ctx: TaskContext,
+  retries: number,
+  action: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    throw ctx.signal.aborted ? error : lastOf(failureOf(error, ctx), ctx, retries);
+  }
 }

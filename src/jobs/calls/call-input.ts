@@ -5,10 +5,11 @@
 import { env } from "cloudflare:workers";
 import { z } from "zod";
 import { type DescribedRequest, METHODS, readUpstreams, requestErrors } from "../../outbound/index.ts";
+import { upstreamName } from "../support/schemas.ts";
 
 /** The members that every call has. */
 export const callShape = {
-  upstream: z.string().meta({ description: "The name of an upstream of wrangler.toml." }),
+  upstream: upstreamName,
   path: z.string().meta({ description: "With its query, as it is sent: `/orders?limit=1`.", example: "/" }),
   headers: z
     .record(z.string(), z.string())
@@ -31,19 +32,21 @@ export const callShape = {
     .meta({ description: "How many attempts may follow one that has failed." }),
 };
 
+/** The limits of a type that calls. */
+export const CALL_LIMITS = {
+  /** After 2, 6, 18, 54 and 162 s, and so on, at most an hour. The input says how many of them there are. */
+  retry: { retries: 10, minDelayMs: 2_000, maxDelayMs: 3_600_000, factor: 3 },
+  timeoutMs: 30 * 60_000,
+  // A call that is cut off would be repeated, and in the fast lane it is cut off after 25 s.
+  lane: "long",
+} as const;
+
 export const methodSchema = z.enum(METHODS);
 
-type Call = DescribedRequest & { upstream: string };
-
 /** Adds what is wrong with a call to the errors of its input. */
-export function checkCall(call: Call, refinement: z.RefinementCtx): void {
-  const upstreams = readUpstreams(env);
-  const upstream = upstreams.get(call.upstream);
-  if (!upstream) {
-    const message = `there is no upstream "${call.upstream}"; UPSTREAMS has ${[...upstreams.keys()].join(", ")}`;
-    refinement.addIssue({ code: "custom", path: ["upstream"], message });
-    return;
-  }
+export function checkCall(call: DescribedRequest & { upstream: string }, refinement: z.RefinementCtx): void {
+  const upstream = readUpstreams(env).get(call.upstream);
+  if (!upstream) return; // its own schema says so
   for (const { at, detail } of requestErrors(upstream, call))
     refinement.addIssue({ code: "custom", path: at, message: detail });
 }

@@ -9,12 +9,10 @@ import { env as workerEnv } from "cloudflare:workers";
 import { z } from "zod";
 import { fetchUpstream, SAFE_METHODS } from "../../outbound/index.ts";
 import { defineTask, type TaskContext } from "../../tasks/index.ts";
-import { failureOf, lastOf, unexpected } from "./call-failure.ts";
-import { callShape, checkCall, isExpected, methodSchema } from "./call-input.ts";
-import { type KeptBody, keepBody } from "./response-body.ts";
-
-/** After 2, 6, 18, 54 and 162 s, and so on, at most an hour. The input says how many of them there are. */
-const RETRY = { retries: 10, minDelayMs: 2_000, maxDelayMs: 3_600_000, factor: 3 };
+import { fileId } from "../support/schemas.ts";
+import { type Answer, keepAnswer, type SavedAnswer, saveAnswer } from "./answer.ts";
+import { attemptCall } from "./call-failure.ts";
+import { CALL_LIMITS, callShape, checkCall, methodSchema } from "./call-input.ts";
 
 const bodySchema = z
   .union([z.string(), z.record(z.string(), z.unknown()), z.array(z.unknown())], {
@@ -32,6 +30,9 @@ const inputSchema = z
     body: bodySchema,
     expect: callShape.expect,
     retries: callShape.retries,
+    save_as: fileId.optional().meta({
+      description: "The id of the file that gets the body of the response. It replaces one of that id.",
+    }),
   })
   .superRefine((input, refinement) => {
     checkCall(input, refinement);
@@ -47,24 +48,12 @@ type Input = z.output<typeof inputSchema>;
 export const httpRequest = defineTask({
   name: "http_request",
   input: inputSchema,
-  retry: RETRY,
-  timeoutMs: 30 * 60_000,
-  // A call that is cut off would be repeated, and in the fast lane it is cut off after 25 s.
-  lane: "long",
-  run: async (ctx, input) =>
-    callOnce(ctx, input).catch((error: unknown) => {
-      throw lastOf(failureOf(error, ctx), ctx, input.retries);
-    }),
+  ...CALL_LIMITS,
+  run: async (ctx, input) => attemptCall(ctx, input.retries, async () => callOnce(ctx, input)),
 });
 
-/** What the upstream responded, as the task's result. */
-interface Answer extends KeptBody {
-  status: number;
-  headers: Record<string, string>;
-}
-
-async function callOnce(ctx: TaskContext, input: Input): Promise<Answer> {
-  const { upstream, method, path } = input;
+async function callOnce(ctx: TaskContext, input: Input): Promise<Answer | SavedAnswer> {
+  const { upstream, method, path, expect, save_as: id } = input;
   ctx.progress(0, `${method} of ${upstream}`);
   const response = await fetchUpstream(
     { ...ctx, env: workerEnv, type: httpRequest.name },
@@ -72,27 +61,15 @@ async function callOnce(ctx: TaskContext, input: Input): Promise<Answer> {
     path,
     requestInit(input, ctx.taskId),
   );
-  const kept = await keepBody(response);
-  if (!isExpected(response.status, input.expect)) throw unexpected(response, textOf(kept));
-  return { status: response.status, headers: headersOf(response), ...kept };
-}
-
-/** Without those that Sluice adds for a browser. */
-function headersOf({ headers }: Response): Record<string, string> {
-  const {
-    "content-security-policy": _policy,
-    "x-content-type-options": _sniffing,
-    ...rest
-  } = Object.fromEntries(headers);
-  return rest;
+  if (id === undefined) return keepAnswer(response, expect);
+  return saveAnswer(workerEnv, ctx, response, expect, { id, filename: nameOf(path) });
 }
 
 function requestInit({ method, headers: given, body }: Input, taskId: string) {
   const headers = new Headers(given);
   if (typeof body === "object" && !headers.has("content-type"))
     headers.set("content-type", "application/json");
-  if (!SAFE_METHODS.includes(method) && !headers.has("idempotency-key"))
-    headers.set("idempotency-key", `"${taskId}"`);
+  setIdempotencyKey(headers, method, taskId);
   return {
     method,
     headers,
@@ -100,8 +77,14 @@ function requestInit({ method, headers: given, body }: Input, taskId: string) {
   };
 }
 
-/** For a message: what a response says about itself. */
-function textOf({ body, encoding }: KeptBody): string {
-  if (encoding === "text") return String(body);
-  return encoding === "json" ? JSON.stringify(body) : "";
+/** The task's id, as a structured field (draft-ietf-httpapi-idempotency-key-header), unless the caller has its own key. */
+export function setIdempotencyKey(headers: Headers, method: string, taskId: string): void {
+  if (SAFE_METHODS.includes(method) || headers.has("idempotency-key")) return;
+  headers.set("idempotency-key", `"${taskId}"`);
+}
+
+/** What a path calls its resource. The path has been checked, so it can be decoded. */
+function nameOf(path: string): string {
+  const [pathname = ""] = path.split("?", 1);
+  return decodeURIComponent(pathname.slice(pathname.lastIndexOf("/") + 1));
 }

@@ -54,6 +54,19 @@ export function checkKeys(env: Env): void {
   if (readCallbackKeys(env).length === 0) throw new Error("the secret CALLBACK_KEYS is not set");
 }
 
+/** Why no webhook can be sent at all, as a sentence; undefined if one can. */
+export function webhooksUnavailable(env: Env): string | undefined {
+  try {
+    if (readCallbackKeys(env).length === 0)
+      return "The secret CALLBACK_KEYS is not set: npx wrangler secret put CALLBACK_KEYS.";
+  } catch (error) {
+    if (error instanceof Problem) return error.detail;
+    throw error;
+  }
+  if (readCallbackTargets(env).size > 0) return undefined;
+  return "No webhook may go anywhere: name the receivers in the variable CALLBACK_ORIGINS.";
+}
+
 /** Returns the response's status, and does not read its body. */
 async function post(env: Env, ctx: TaskContext, { url, message, sender }: Webhook): Promise<number> {
   const { origin, pathname, search } = new URL(checkUrl(env, url));

@@ -1,6 +1,7 @@
 /** The input of `send_email`. What it accepts cannot break out of a header, and goes to nobody who is not allowed. */
 import { env } from "cloudflare:workers";
 import { z } from "zod";
+import { fileId } from "../support/schemas.ts";
 import { addressSchema, readEmailSettings, recipientError, senderError } from "./email-settings.ts";
 
 /** The limits of Cloudflare's e-mail. */
@@ -32,7 +33,7 @@ export type Mailbox = z.output<typeof mailboxSchema>;
 export const addressOf = (mailbox: Mailbox) => (typeof mailbox === "string" ? mailbox : mailbox.email);
 
 const attachmentSchema = z.strictObject({
-  fileId: z.string().min(1),
+  fileId,
   filename: lineOf(MAX_NAME_LENGTH).optional().meta({ description: "Default: the name of the file." }),
 });
 

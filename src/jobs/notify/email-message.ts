@@ -3,8 +3,8 @@
  *
  * Memory: the whole message is held, and it is at most as long as the platform takes.
  */
-import { openFile } from "../../files/index.ts";
 import { NonRetryableError } from "../../tasks/index.ts";
+import { openSource } from "../support/sources.ts";
 import type { EmailInput, Mailbox } from "./email-input.ts";
 
 /** What the platform takes to verified addresses, in bytes, attachments encoded. To others it takes a fifth of that. */
@@ -15,7 +15,6 @@ const ENCODED_RATIO = 78 / 57;
 const MEDIA_TYPE = /^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}/;
 
 interface Composing {
-  env: Env;
   input: EmailInput;
   sender: Mailbox;
   taskId: string;
@@ -24,7 +23,6 @@ interface Composing {
 
 /** Reads the attachments. Throws a `NonRetryableError` if one is missing, or if the message is too long. */
 export async function composeEmail({
-  env,
   input,
   sender,
   taskId,
@@ -32,26 +30,7 @@ export async function composeEmail({
 }: Composing): Promise<EmailMessageBuilder> {
   const html = input.markdown === undefined ? input.html : await renderMarkdown(input.markdown);
   const text = input.text ?? input.markdown;
-  let size = Buffer.byteLength(`${html ?? ""}${text ?? ""}`);
-  const attachments: EmailAttachment[] = [];
-  for (const { fileId, filename } of input.attachments) {
-    signal.throwIfAborted();
-    const file = await openFile(env, fileId);
-    if (!file) throw new NonRetryableError(`There is no file ${fileId} to attach.`);
-    size += file.info.size * ENCODED_RATIO;
-    if (size > MAX_MESSAGE_BYTES) {
-      await file.body.cancel();
-      throw new NonRetryableError(
-        `With ${fileId} the e-mail is longer than ${MAX_MESSAGE_BYTES} bytes. Send a link to the file instead.`,
-      );
-    }
-    attachments.push({
-      disposition: "attachment",
-      filename: filename ?? (file.info.filename || fileId),
-      type: MEDIA_TYPE.exec(file.info.contentType)?.[0] ?? "application/octet-stream",
-      content: await new Response(file.body).arrayBuffer(),
-    });
-  }
+  const attachments = await attach(signal, input, Buffer.byteLength(`${html ?? ""}${text ?? ""}`));
   return {
     from: sender,
     ...recipientsOf(input),
@@ -62,6 +41,27 @@ export async function composeEmail({
     ...(html !== undefined && { html }),
     ...(attachments.length > 0 && { attachments }),
   };
+}
+
+/** `size`: how long the rest of the message is, in bytes. */
+async function attach(signal: AbortSignal, input: EmailInput, size: number): Promise<EmailAttachment[]> {
+  const attachments: EmailAttachment[] = [];
+  for (const { fileId, filename } of input.attachments) {
+    const source = await openSource(signal, fileId);
+    const { info } = source;
+    size += info.size * ENCODED_RATIO;
+    if (size > MAX_MESSAGE_BYTES)
+      throw new NonRetryableError(
+        `With ${fileId} the e-mail is longer than ${MAX_MESSAGE_BYTES} bytes. Send a link to the file instead.`,
+      );
+    attachments.push({
+      disposition: "attachment",
+      filename: filename ?? info.filename,
+      type: MEDIA_TYPE.exec(info.contentType)?.[0] ?? "application/octet-stream",
+      content: await source.bytes({ offset: 0, length: info.size }),
+    });
+  }
+  return attachments;
 }
 
 const toAddress = (mailbox: Mailbox): string | EmailAddress => mailbox;

@@ -28,6 +28,7 @@ export const sendEmail = defineTask({
   timeoutMs: 10 * 60_000,
   // In the fast lane, a run that is cut off after 25 s could not record what it has sent.
   lane: "long",
+  unavailable: emailUnavailable,
   run: async (ctx, input) => send(workerEnv, ctx, input),
 });
 
@@ -40,11 +41,11 @@ interface SentEmail {
 export async function send(env: Env, ctx: TaskContext, input: EmailInput): Promise<SentEmail> {
   const binding = emailBinding(env);
   const sender = input.from ?? readEmailSettings(env).senders[0];
-  if (!binding || sender === undefined) throw new Error(emailUnavailable(env));
+  if (!binding || sender === undefined) throw new NonRetryableError(emailUnavailable(env));
   const recipients = input.to.length + input.cc.length + input.bcc.length;
   ctx.progress(0, `E-mail to ${recipients} recipient${recipients === 1 ? "" : "s"}`);
   const messageId = await ctx.step("send", async () => {
-    const message = await composeEmail({ env, input, sender, taskId: ctx.taskId, signal: ctx.signal });
+    const message = await composeEmail({ input, sender, taskId: ctx.taskId, signal: ctx.signal });
     ctx.signal.throwIfAborted();
     const sent = await binding.send(message).catch((error: unknown) => {
       throw failureOf(error);

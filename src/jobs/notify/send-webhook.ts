@@ -6,7 +6,7 @@ import { env as workerEnv } from "cloudflare:workers";
 import { z } from "zod";
 import { defineTask, type TaskContext } from "../../tasks/index.ts";
 import { callbackTargetError } from "./callback-targets.ts";
-import { DELIVERY_LIMITS, deliverWebhook } from "./delivery.ts";
+import { DELIVERY_LIMITS, deliverWebhook, webhooksUnavailable } from "./delivery.ts";
 
 const inputSchema = z
   .strictObject({
@@ -29,6 +29,7 @@ export const sendWebhook = defineTask({
   name: "send_webhook",
   input: inputSchema,
   ...DELIVERY_LIMITS,
+  unavailable: webhooksUnavailable,
   run: async (ctx, input) => send(workerEnv, ctx, input),
 });
 

@@ -3,7 +3,8 @@ import { reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
 import { httpRequest } from "../../../src/jobs/calls/http-request.ts";
 import { NonRetryableError, PostponedError, RetryLaterError } from "../../../src/tasks/index.ts";
-import { callForJson } from "../../support/call.ts";
+import { callForJson, callWorker } from "../../support/call.ts";
+import { putFile, sha256 } from "../../support/files.ts";
 import { follow, rejection } from "../../support/followed.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
@@ -40,7 +41,7 @@ beforeEach(async () => {
 /** One attempt, without a ledger: what it returns or throws. */
 async function attempt(input: object, changes: Parameters<typeof taskContext>[0] = {}): Promise<unknown> {
   const left: Promise<unknown>[] = [];
-  const ctx = taskContext({ waitUntil: (promise) => void left.push(promise), ...changes });
+  const ctx = taskContext({ taskId: "s0-task", waitUntil: (promise) => void left.push(promise), ...changes });
   const parsed = httpRequest.input.parse({ upstream: "probe-any", path: "/", ...input });
   const outcome = await httpRequest.run(ctx, parsed).catch((error: unknown) => error);
   await Promise.allSettled(left);
@@ -117,6 +118,65 @@ describe("from end to end", () => {
         input: expect.objectContaining({ examples: [expect.objectContaining({ upstream: "shop" })] }),
       }),
     );
+  });
+});
+
+describe("save_as", () => {
+  const download = async (id: string) => {
+    const { response } = await callWorker(`/files/${id}`);
+    return {
+      status: response.status,
+      headers: Object.fromEntries(response.headers),
+      text: await response.text(),
+    };
+  };
+
+  test("stores the body in a file, which names its task", async () => {
+    const csv = "a,b\n".repeat(50_000);
+    respondWith(() => new Response(csv, { headers: { "Content-Type": "text/csv" } }));
+    const { task, id } = await follow("http_request", {
+      upstream: "probe-any",
+      path: "/exports/r%C3%B6st.csv?year=2026",
+      save_as: "export",
+    });
+    expect(task).toMatchObject({
+      status: "succeeded",
+      result: {
+        status: 200,
+        file: { id: "export", size: csv.length, sha256: sha256(csv), contentType: "text/csv" },
+      },
+    });
+    const { text, headers } = await download("export");
+    expect(text).toBe(csv);
+    expect(headers["content-disposition"]).toContain("r%C3%B6st.csv");
+    const { body } = await callForJson("/files");
+    expect(body.files).toMatchObject([{ id: "export", task: id }]);
+  });
+
+  test.each([
+    ["nothing, for a HEAD", { method: "HEAD" }, new Response(null, { headers: { "Content-Length": "7" } })],
+    ["nothing, for a response without a body", {}, new Response(null, { status: 204 })],
+  ])("stores %s", async (_name, input, response) => {
+    respondWith(() => response);
+    expect(await attempt({ ...input, save_as: "empty" })).toMatchObject({ file: { id: "empty", size: 0 } });
+  });
+
+  test("leaves the file as it was when the response is not what was expected, or breaks off", async () => {
+    await putFile("kept", "before");
+    respondWith(() => new Response("no", { status: 404 }));
+    expect(await attempt({ save_as: "kept" })).toBeInstanceOf(NonRetryableError);
+    respondWith(() => {
+      let chunks = 0;
+      const body = new ReadableStream<Uint8Array>({
+        pull(controller) {
+          if (chunks++ === 3) controller.error(new Error("broken"));
+          else controller.enqueue(new Uint8Array(65_536));
+        },
+      });
+      return new Response(body);
+    });
+    expect(await attempt({ save_as: "kept" })).toBeInstanceOf(Error);
+    expect((await download("kept")).text).toBe("before");
   });
 });
 

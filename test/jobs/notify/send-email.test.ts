@@ -8,7 +8,7 @@ import { putFile } from "../../support/files.ts";
 import { follow, rejection } from "../../support/followed.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { recordedBinding, sentFiles, textOf } from "../../support/sent-emails.ts";
-import { taskContext } from "../../support/task-context.ts";
+import { cutAtEveryMoment, TestTask } from "../../support/task-context.ts";
 
 const ADA = "ada@example.com";
 const HELLO = { to: ADA, subject: "Hello", text: "Hello, Ada!" };
@@ -19,21 +19,10 @@ beforeEach(async () => reset());
 /** The input as the job gets it. */
 const parsed = (input: object): EmailInput => emailInputSchema.parse({ ...HELLO, ...input });
 
-/** A context that keeps steps as the ledger does. */
-function keptSteps(steps = new Map<string, unknown>(), signal = new AbortController().signal) {
-  return taskContext({
-    signal,
-    step: async <T>(name: string, action: () => Promise<T>): Promise<T> => {
-      if (!steps.has(name)) steps.set(name, await action());
-      return steps.get(name) as T;
-    },
-  });
-}
-
 /** What the binding was given for an input. */
 async function messageFor(input: object): Promise<EmailMessageBuilder> {
   const { sent, env } = recordedBinding();
-  await send(env, keptSteps(), parsed(input));
+  await send(env, new TestTask("s0-task").context(), parsed(input));
   const [message] = sent;
   if (!message) throw new Error("nothing was sent");
   return message;
@@ -112,12 +101,25 @@ describe("the message", () => {
 });
 
 describe("an e-mail is sent once", () => {
-  test("although the attempt after it fails, and is repeated", async () => {
-    const { sent, env } = recordedBinding();
-    const steps = new Map<string, unknown>();
-    const first = await send(env, keptSteps(steps), parsed({}));
-    const second = await send(env, keptSteps(steps), parsed({}));
-    expect([second, sent.length]).toEqual([first, 1]);
+  test("wherever a run is cut, but for the moment between the sending and its record", async () => {
+    await putFile("a", "1");
+    const input = parsed({ attachments: [{ fileId: "a" }] });
+    const sentAt: number[] = [];
+    const ids = new Set<string>();
+    await cutAtEveryMoment(
+      async (cutAt) => {
+        const { sent, env } = recordedBinding();
+        return async (ctx) => {
+          const result = await send(env, ctx, input).finally(() => (sentAt[cutAt] = sent.length));
+          for (const message of sent) ids.add(String(message.headers?.["X-Sluice-Task"]));
+          return result;
+        };
+      },
+      ({ recipients }) => expect(recipients).toBe(1),
+    );
+    // Cut before the step, after its action, after its record, and not at all.
+    expect(sentAt.slice(1)).toEqual([1, 2, 1, 1]);
+    expect(ids.size).toBe(1);
   });
 
   test("although the attempt before it failed", async () => {
@@ -125,30 +127,21 @@ describe("an e-mail is sent once", () => {
     const { sent, env } = recordedBinding(() => {
       if (isDown) throw Object.assign(new Error("try later"), { code: "E_INTERNAL_SERVER_ERROR" });
     });
-    const steps = new Map<string, unknown>();
-    await expect(send(env, keptSteps(steps), parsed({}))).rejects.toThrow(
-      "E_INTERNAL_SERVER_ERROR: try later",
-    );
+    const task = new TestTask();
+    const run = async () => task.run(async (ctx) => send(env, ctx, parsed({})));
+    await expect(run()).rejects.toThrow("E_INTERNAL_SERVER_ERROR: try later");
     isDown = false;
-    await send(env, keptSteps(steps), parsed({}));
+    await run();
     expect(sent).toHaveLength(1);
-  });
-
-  test("and not at all by a run that was interrupted before", async () => {
-    await putFile("a", "1");
-    const { sent, env } = recordedBinding();
-    const abort = new AbortController();
-    abort.abort(new Error("cancelled"));
-    const input = parsed({ attachments: [{ fileId: "a" }] });
-    await expect(send(env, keptSteps(undefined, abort.signal), input)).rejects.toThrow("cancelled");
-    expect(sent).toEqual([]);
   });
 });
 
 describe("nothing is sent", () => {
   const failure = async (input: object): Promise<unknown> => {
     const { sent, env } = recordedBinding();
-    const error: unknown = await send(env, keptSteps(), parsed(input)).catch((thrown: unknown) => thrown);
+    const error: unknown = await send(env, new TestTask().context(), parsed(input)).catch(
+      (thrown: unknown) => thrown,
+    );
     expect(sent).toEqual([]);
     return error;
   };
@@ -156,7 +149,7 @@ describe("nothing is sent", () => {
   test("if a file is missing", async () => {
     const error = await failure({ attachments: [{ fileId: "none" }] });
     expect(error).toBeInstanceOf(NonRetryableError);
-    expect(String(error)).toContain("There is no file none to attach.");
+    expect(String(error)).toContain("there is no file none");
   });
 
   test("if the message would be longer than the platform takes", async () => {

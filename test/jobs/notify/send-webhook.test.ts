@@ -2,12 +2,13 @@
 import { env, reset } from "cloudflare:test";
 import { Webhook } from "standardwebhooks";
 import { beforeEach, describe, expect, test } from "vitest";
+import { webhooksUnavailable } from "../../../src/jobs/notify/delivery.ts";
 import { send } from "../../../src/jobs/notify/send-webhook.ts";
 import { NonRetryableError } from "../../../src/tasks/index.ts";
 import { follow, rejection } from "../../support/followed.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { resetUpstream } from "../../support/scripted-upstream.ts";
-import { taskContext } from "../../support/task-context.ts";
+import { TestTask } from "../../support/task-context.ts";
 import { TEST_VARIABLES } from "../../support/variables.ts";
 
 const HOOK = "https://app.example.com/hooks/orders";
@@ -52,17 +53,12 @@ test("an event is POSTed to the URL, signed, with a type, a time and its data", 
 });
 
 describe("a try", () => {
-  const steps = new Map<string, unknown>();
-  const ctx = taskContext({
-    taskId: "s0-hook",
-    step: async <T>(name: string, action: () => Promise<T>): Promise<T> => {
-      if (!steps.has(name)) steps.set(name, await action());
-      return steps.get(name) as T;
-    },
-  });
-  const tryOnce = async () => send(env, ctx, { url: HOOK, type: "a", data: null });
+  let task = new TestTask("s0-hook");
+  const tryOnce = async () => task.run(async (ctx) => send(env, ctx, { url: HOOK, type: "a", data: null }));
 
-  beforeEach(() => steps.clear());
+  beforeEach(() => {
+    task = new TestTask("s0-hook");
+  });
 
   test("that fails is followed by one with the same id and the same message", async () => {
     respondWith(500, 200);
@@ -81,6 +77,14 @@ describe("a try", () => {
     expect(error).toBeInstanceOf(NonRetryableError);
     expect(String(error)).toContain("410 Gone to the webhook msg_s0-hook");
   });
+});
+
+test("without a key, or without a receiver, there are no webhooks, and it says why", () => {
+  const because = (variables: object) => webhooksUnavailable({ ...env, ...variables });
+  expect(because({})).toBeUndefined();
+  expect(because({ CALLBACK_KEYS: "" })).toContain("CALLBACK_KEYS is not set");
+  expect(because({ CALLBACK_KEYS: "whsec_x" })).toContain("CALLBACK_KEYS");
+  expect(because({ CALLBACK_ORIGINS: {} })).toContain("CALLBACK_ORIGINS");
 });
 
 describe("a submission is rejected", () => {
