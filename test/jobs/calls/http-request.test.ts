@@ -12,7 +12,7 @@ import { resetUpstream } from "../../support/scripted-upstream.ts";
 import { taskContext } from "../../support/task-context.ts";
 import { IDLE, loadOf } from "../../support/upstreams.ts";
 
-expectRuntimeErrors("Network connection lost", "Connection refused");
+expectRuntimeErrors("Network connection lost", "Connection refused", "broken");
 
 interface Seen {
   method: string;
@@ -150,7 +150,7 @@ describe("save_as", () => {
     expect(text).toBe(csv);
     expect(headers["content-disposition"]).toContain("r%C3%B6st.csv");
     const { body } = await callForJson("/files");
-    expect(body.files).toMatchObject([{ id: "export", task: id }]);
+    expect(body.files).toMatchObject([{ id: "export", sourceTask: id }]);
   });
 
   test.each([
