@@ -6,10 +6,12 @@ import { callback } from "./notify/callback.ts";
 import { sendEmail } from "./notify/send-email.ts";
 import { sendWebhook } from "./notify/send-webhook.ts";
 import { taskA, taskB } from "./run-tasks.ts";
+import { cleanUp } from "./upkeep/clean-up.ts";
 import { verifyFile } from "./verify-file.ts";
 
 export const TASK_TYPES: readonly TaskType[] = [
   callback,
+  cleanUp,
   httpRequest,
   pushFile,
   sendEmail,
