@@ -61,8 +61,12 @@ async function callOnce(ctx: TaskContext, input: Input): Promise<Answer | SavedA
     path,
     requestInit(input, ctx.taskId),
   );
-  if (id === undefined) return keepAnswer(response, expect);
-  return saveAnswer(workerEnv, ctx, response, expect, { id, filename: nameOf(path) });
+  const answer =
+    id === undefined
+      ? await keepAnswer(response, expect)
+      : await saveAnswer(workerEnv, ctx, response, expect, { id, filename: nameOf(path) });
+  ctx.progress(1, `${method} of ${upstream}: ${answer.status}`);
+  return answer;
 }
 
 function requestInit({ method, headers: given, body }: Input, taskId: string) {

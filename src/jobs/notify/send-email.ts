@@ -43,7 +43,8 @@ export async function send(env: Env, ctx: TaskContext, input: EmailInput): Promi
   const sender = input.from ?? readEmailSettings(env).senders[0];
   if (!binding || sender === undefined) throw new NonRetryableError(emailUnavailable(env));
   const recipients = input.to.length + input.cc.length + input.bcc.length;
-  ctx.progress(0, `E-mail to ${recipients} recipient${recipients === 1 ? "" : "s"}`);
+  const name = `E-mail to ${recipients} recipient${recipients === 1 ? "" : "s"}`;
+  ctx.progress(0, name);
   const messageId = await ctx.step("send", async () => {
     const message = await composeEmail({ input, sender, taskId: ctx.taskId, signal: ctx.signal });
     ctx.signal.throwIfAborted();
@@ -52,6 +53,7 @@ export async function send(env: Env, ctx: TaskContext, input: EmailInput): Promi
     });
     return sent.messageId;
   });
+  ctx.progress(1, `${name}: sent`);
   return { messageId, recipients };
 }
 

@@ -49,5 +49,6 @@ export async function send(
     name: `the webhook ${id}`,
     sender: "send_webhook",
   });
+  ctx.progress(1, `${type} was received`);
   return { id, status };
 }

@@ -85,7 +85,7 @@ describe("from end to end", () => {
     ]);
     expect(events.at(-1)).toMatchObject({ event: "status", data: { status: "succeeded" } });
     expect(events).toContainEqual(
-      expect.objectContaining({ data: expect.objectContaining({ message: "POST of call-any" }) }),
+      expect.objectContaining({ data: expect.objectContaining({ message: "POST of call-any: 201" }) }),
     );
   });
 

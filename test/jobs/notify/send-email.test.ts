@@ -4,10 +4,12 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { type EmailInput, emailInputSchema } from "../../../src/jobs/notify/email-input.ts";
 import { failureOf, send } from "../../../src/jobs/notify/send-email.ts";
 import { NonRetryableError, RetryLaterError } from "../../../src/tasks/index.ts";
+import { callForJson } from "../../support/call.ts";
 import { putFile } from "../../support/files.ts";
 import { follow, rejection } from "../../support/followed.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { recordedBinding, sentFiles, textOf } from "../../support/sent-emails.ts";
+import { submit } from "../../support/submissions.ts";
 import { cutAtEveryMoment, TestTask } from "../../support/task-context.ts";
 
 const ADA = "ada@example.com";
@@ -44,7 +46,7 @@ test("an e-mail is sent to all, with text, HTML and its attachments", async () =
     result: { messageId: expect.stringContaining("@"), recipients: 2 },
   });
   expect(events).toContainEqual(
-    expect.objectContaining({ data: expect.objectContaining({ message: "E-mail to 2 recipients" }) }),
+    expect.objectContaining({ data: expect.objectContaining({ message: "E-mail to 2 recipients: sent" }) }),
   );
   const { messageId } = task.result as { messageId: string };
   const files = await sentFiles(messageId, 3);
@@ -188,6 +190,20 @@ describe("an error of the platform", () => {
   test.each([undefined, 7, "ECONNRESET"])("with the code %s is taken as it is", (code) => {
     expect(thrown(code)).toMatchObject({ name: "Error", message: "so it says" });
   });
+});
+
+test("without the binding, the type says what is missing, and takes no task", async () => {
+  const variables = { EMAIL: undefined };
+  const types = await callForJson("/task-types", { variables });
+  expect(types.body.taskTypes).toContainEqual(
+    expect.objectContaining({
+      name: "send_email",
+      available: false,
+      unavailableReason: "The binding EMAIL is missing: add [[send_email]] to wrangler.toml.",
+    }),
+  );
+  const { status, body } = await submit({ type: "send_email", input: HELLO }, { variables });
+  expect([status, body.type]).toEqual([503, "urn:sluice:problem:task-type-unavailable"]);
 });
 
 describe("a submission is rejected", () => {
