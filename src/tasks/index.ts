@@ -10,6 +10,7 @@ export { FINAL_STATUSES } from "./ledger/task-state.ts";
 export { expireTasks, findEndedTasks, type TaskCursor, taskShards } from "./run/ended-tasks.ts";
 export { TaskRunner } from "./run/runner.ts";
 export { enqueueOnce, getTask, type Start, startTaskOnce, startTasks } from "./run/submit.ts";
+export { readTaskRequest } from "./run/task-request.ts";
 export {
   defineSchedule,
   registerSchedules,
