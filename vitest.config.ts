@@ -8,7 +8,7 @@
  * - `node` holds what must look at the source, or start the Worker as its users do. Its files share a few processes, one
  *   after the other, and what support/node/workshop.ts makes: the built Worker, and servers.
  */
-import { statfsSync } from "node:fs";
+import { existsSync, statfsSync } from "node:fs";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
 import { LongestFirst } from "./test/support/node/longest-first.ts";
@@ -25,6 +25,9 @@ if (process.platform === "linux" && freeBytes(MEMORY_FOLDER) > 4 * 1024 ** 3)
   process.env.TMPDIR = MEMORY_FOLDER;
 
 const root = import.meta.dirname;
+// `npm ci` has made it; a new worktree has not.
+if (!existsSync(`${root}/dist/assets`)) await import("./scripts/build-pages.ts");
+
 const inNode = [
   "test/e2e/**/*.test.ts",
   "test/architecture.test.ts",
