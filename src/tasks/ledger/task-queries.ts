@@ -5,7 +5,14 @@
 import { FAST, IS_DUE, IS_LATE, LATE, NOT_FAST } from "./indexes.ts";
 import type { RuleInputs } from "./rules.ts";
 import { IS_FORGOTTEN, type TaskRow } from "./schema.ts";
-import { FINAL_STATUSES, isFinal, type Pool, TASK_STATUSES, type TaskStatus } from "./task-state.ts";
+import {
+  FINAL_STATUSES,
+  type FinalStatus,
+  isFinal,
+  type Pool,
+  TASK_STATUSES,
+  type TaskStatus,
+} from "./task-state.ts";
 import { LEAN_COLUMNS } from "./task-table.ts";
 
 /** Which tasks to list, newest first. */
@@ -19,6 +26,28 @@ export interface Page {
   before: { createdAtMs: number; id: string };
   limit: number;
 }
+
+/** Where a walk through ended tasks is: after this task. */
+export interface EndedCursor {
+  type: string;
+  createdAtMs: number;
+  id: string;
+}
+
+export interface EndedQuery {
+  status: FinalStatus;
+  /** Without it: of all types. */
+  type?: string | undefined;
+  /** Ended before this; ms since the epoch. */
+  beforeMs: number;
+  /** `next` of the piece before. */
+  after?: EndedCursor | null;
+  /** How many tasks to look at. */
+  limit: number;
+}
+
+/** For so long a callback may be tried, which needs its task. */
+const CALLBACK_TIME_MS = 3 * 86_400_000;
 
 /** Part of a list, which an index has in its order. With the values of its conditions, if it has any. */
 interface Section {
@@ -119,6 +148,40 @@ export class TaskQueries {
       })
       .toSorted((a, b) => byAge(b, a))
       .slice(0, limit);
+  }
+
+  /**
+   * Looks at the next tasks that have ended in a way, the oldest first, and returns those that ended before a time. Tasks of
+   * other types follow in later calls. `next`: where to go on; null if there are no more.
+   */
+  ended({ status, type, beforeMs, after, limit }: EndedQuery): { ids: string[]; next: EndedCursor | null } {
+    const sections = sectionsOf(status);
+    const all = type === undefined ? sections.flatMap((section) => this.#typesIn(section)) : [type];
+    const types = [...new Set(all)].toSorted();
+    const [current, following] = types.filter((name) => name >= (after?.type ?? ""));
+    if (current === undefined) return { ids: [], next: null };
+    const start = after?.type === current ? after : { createdAtMs: 0, id: "" };
+    const rows = sections
+      .flatMap(({ from, values }) => {
+        const rest =
+          "AND type = ? AND created_at_ms < ? AND (created_at_ms, id) > (?, ?) ORDER BY created_at_ms, id LIMIT ?";
+        const place = [start.createdAtMs, start.id];
+        return this.#lean(`${from} ${rest}`, ...values, current, beforeMs, ...place, limit);
+      })
+      .toSorted((a, b) => byAge(b, a))
+      .slice(0, limit);
+    const calledBackMs = Math.min(beforeMs, Date.now() - CALLBACK_TIME_MS);
+    const isOld = ({ finished_at_ms, callback_url }: (typeof rows)[number]) =>
+      finished_at_ms !== null && finished_at_ms < (callback_url === null ? beforeMs : calledBackMs);
+    const last = rows.length < limit ? undefined : rows.at(-1);
+    return {
+      ids: rows.filter(isOld).map(({ id }) => id),
+      next: last
+        ? { type: current, createdAtMs: last.created_at_ms, id: last.id }
+        : following === undefined
+          ? null
+          : { type: following, createdAtMs: 0, id: "" },
+    };
   }
 
   /** The tasks that have succeeded without their follow-ups having started. */

@@ -83,6 +83,40 @@ test("pages hold every matching task once, newest first, even within one millise
   });
 });
 
+test("a walk through ended tasks finds each that ended in time once, of one type or of all", async () => {
+  const wanted = fc.record({
+    status: fc.constantFrom(...FINAL_STATUSES),
+    type: fc.constantFrom("t", "gone", undefined, undefined),
+    beforeMs: fc.constantFrom(T0, T0 + 2, T0 + 9),
+    limit: fc.integer({ min: 1, max: 5 }),
+  });
+  await withTables((tables) => {
+    const { queries, sql } = tables;
+    const property = fc.property(fc.array(shape, { maxLength: 20 }), wanted, (shapes, query) => {
+      for (const table of ["task", "event"]) sql.exec(`DELETE FROM ${table}`);
+      for (const [n, { status, ...options }] of shapes.entries()) {
+        insert(tables, `t${(n * 7) % 20}`, options);
+        setStatus(tables, `t${(n * 7) % 20}`, status);
+      }
+      // As if each had taken two milliseconds.
+      sql.exec("UPDATE task SET finished_at_ms = created_at_ms + 2");
+      const expected = sql
+        .exec<TaskRow>("SELECT * FROM task")
+        .toArray()
+        .filter(({ status, type }) => status === query.status && type === (query.type ?? type))
+        .filter(({ created_at_ms }) => created_at_ms + 2 < query.beforeMs);
+      const found: string[] = [];
+      for (let piece = queries.ended(query); ; piece = queries.ended({ ...query, after: piece.next })) {
+        expect(piece.ids.length).toBeLessThanOrEqual(query.limit);
+        found.push(...piece.ids);
+        if (piece.next === null) break;
+      }
+      expect(found.toSorted()).toEqual(idsOf(expected).toSorted());
+    });
+    fc.assert(property, { numRuns: 150 });
+  });
+});
+
 test("a page before a time has no task of that millisecond", async () => {
   await withTables((tables) => {
     insert(tables, "a", { atMs: T0 });
