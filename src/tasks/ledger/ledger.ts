@@ -13,7 +13,7 @@ import { markRepeatable } from "../../kernel/objects.ts";
 import { OpenStreams } from "../../kernel/open-streams.ts";
 import { migrate } from "../../kernel/schema.ts";
 import { Alarm } from "./alarm.ts";
-import { AlarmWork } from "./alarm-work.ts";
+import { AlarmWork, MAX_REMOVED_ROWS } from "./alarm-work.ts";
 import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
@@ -31,7 +31,7 @@ import {
   submit,
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
-import { IGNORE_OLD_CHECKS, MIGRATIONS, type TaskRow } from "./schema.ts";
+import { FOR_EVERY_START, MIGRATIONS, type TaskRow } from "./schema.ts";
 import { type EndedCursor, type EndedQuery, type Page, TaskQueries } from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
@@ -62,7 +62,7 @@ export class TaskLedger extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage, MIGRATIONS);
-    ctx.storage.sql.exec(IGNORE_OLD_CHECKS);
+    ctx.storage.sql.exec(FOR_EVERY_START);
     // The first `wakeAt` of this instance must not postpone an alarm that is already set, nor set it once more.
     const start = async () => {
       await this.#alarm.load(Date.now());
@@ -207,13 +207,13 @@ export class TaskLedger extends DurableObject<Env> {
       read: (last: number, limit: number) => this.#tasks.events(taskId, last, limit),
       endsWith: (last: number) => {
         const task = this.#tasks.getLean(taskId);
-        return !task || (isFinal(task.status) && task.events <= last);
+        return !task || (isFinal(task.status) && (this.#tasks.lastEvent(taskId)?.number ?? 0) <= last);
       },
       changed: async (ms: number) => this.#watchers.next(taskId, ms),
     };
-    const task = this.#tasks.getLean(taskId);
-    if (!task) return null;
-    const after = lastRead > task.events ? 0 : lastRead;
+    const lastEvent = this.#tasks.lastEvent(taskId);
+    if (!lastEvent) return null;
+    const after = lastRead > lastEvent.number ? 0 : lastRead;
     if (history.endsWith(after)) return "over";
     const stream = this.#streams.open(caller);
     return stream === "too-many" ? stream : eventStream(history, after, stream);
@@ -266,13 +266,24 @@ export class TaskLedger extends DurableObject<Env> {
     return this.#queries.ended(query);
   }
 
-  /** Has the alarm remove these tasks, in pieces, as if their retention were over; not those that have ended later. */
-  expire(taskIds: string[], endedBeforeMs: number): void {
+  /**
+   * Removes these tasks, but none that has ended later than a time or whose code may be at work. Returns those that are left
+   * for another call: calls wait while this is at work. It can be repeated safely.
+   */
+  removeEnded(taskIds: string[], endedBeforeMs: number): string[] {
     const nowMs = Date.now();
-    this.ctx.storage.transactionSync(() => {
-      for (const id of taskIds) this.#tasks.expire(id, endedBeforeMs, nowMs);
-    });
-    this.#alarm.wakeAt(nowMs);
+    let room = MAX_REMOVED_ROWS;
+    for (const [done, id] of taskIds.entries()) {
+      if (room <= 0) return taskIds.slice(done);
+      const task = this.#tasks.getLean(id);
+      const isOld = task && isFinal(task.status) && (task.finished_at_ms ?? nowMs) < endedBeforeMs;
+      if (!isOld || task.busy_until_ms > nowMs) continue;
+      const removed = this.ctx.storage.transactionSync(() => this.#tasks.removePart(id, room));
+      // What has more rows than that goes on in the next call.
+      if (removed >= room && this.#tasks.getLean(id)) return taskIds.slice(done);
+      room -= removed;
+    }
+    return [];
   }
 
   reserveKey(key: string, fingerprint: string, taskIds: string[]): Reservation {
@@ -314,8 +325,10 @@ export class TaskLedger extends DurableObject<Env> {
   #retryTask(task: TaskRow): boolean {
     const transition = retry(task, Date.now());
     if (!transition) return false;
-    this.#tasks.clearProgress(task.id);
-    this.#transitions.apply(transition);
+    this.ctx.storage.transactionSync(() => {
+      const events = this.#tasks.reopen(task);
+      this.#transitions.apply({ ...transition, task: { ...transition.task, events } });
+    });
     return true;
   }
 }
@@ -336,7 +349,7 @@ markRepeatable(
   "list",
   "cancel",
   "listEnded",
-  "expire",
+  "removeEnded",
   "reserveKey",
   "settleKey",
   "rearm",
