@@ -176,6 +176,32 @@ describe("a task stays", () => {
   });
 });
 
+test("a task goes with all of its history, though that is more than one call removes", async () => {
+  const id = await oldTask("clean_a", 9, { events: 5_001 });
+  await oldTask("clean_a", 9);
+  const ledger = ledgerOf(env, id);
+  if (!ledger) throw new Error(`${id} has no ledger`);
+  const countEvents = async () =>
+    runInDurableObject(
+      ledger,
+      (_, { storage }) =>
+        storage.sql.exec<{ n: number }>("SELECT count(*) AS n FROM event WHERE task_id = ?", id).one().n,
+    );
+  await runInDurableObject(ledger, (_, { storage }) => {
+    for (let number = 1_000; number < 6_000; number++)
+      storage.sql.exec(
+        "INSERT INTO event (task_id, number, at_ms, name, data) VALUES (?, ?, 0, 'progress', '{}')",
+        id,
+        number,
+      );
+  });
+  expect(await countEvents()).toBeGreaterThanOrEqual(5_000);
+  expect(await cleanNow({ tasks: [{ status: "succeeded", older_than_days: 7 }] })).toMatchObject({
+    tasks: [{ count: 2 }],
+  });
+  expect([await taskIds(), await countEvents()]).toEqual([[], 0]);
+});
+
 test("all that is old goes, in many pieces", async () => {
   await putFile("seed", "x");
   for (let n = 0; n < CATALOGUE_COUNT; n++)

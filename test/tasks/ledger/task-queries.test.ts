@@ -99,7 +99,7 @@ test("a walk through ended tasks finds each that ended in time once, of one type
         setStatus(tables, `t${(n * 7) % 20}`, status);
       }
       // As if each had taken two milliseconds, or two minutes.
-      sql.exec("UPDATE task SET finished_at_ms = created_at_ms + iif(rowid % 3, 2, 120000)");
+      sql.exec("UPDATE task SET finished_at_ms = created_at_ms + iif(substr(id, 2) % 3, 2, 120000)");
       const expected = sql
         .exec<TaskRow>("SELECT * FROM task")
         .toArray()
