@@ -18,9 +18,9 @@ import {
 } from "../../files/index.ts";
 import {
   defineTask,
-  expireTasks,
   FINAL_STATUSES,
   findEndedTasks,
+  removeEndedTasks,
   type TaskContext,
   type TaskCursor,
   taskShards,
@@ -200,7 +200,7 @@ async function remove(env: Env, input: Input, places: Place[], position: Positio
   if (!place || input.dry_run) return;
   if (place.kind === "files") return removeOldFiles(env, place.catalogue, chosen.files);
   const rule = input.tasks[place.rule];
-  if (rule) await expireTasks(env, place.shard, chosen.taskIds, beforeMs(rule, position));
+  if (rule) await removeEndedTasks(env, place.shard, chosen.taskIds, beforeMs(rule, position));
 }
 
 const sumOf = (sums: { count: number }[]) => sums.reduce((total, { count }) => total + count, 0);

@@ -21,7 +21,7 @@ import type { LedgerParts, Transitions } from "./transitions.ts";
  */
 const BATCH = 200;
 const REMOVAL_BATCH = 50;
-const MAX_REMOVED_ROWS = 2_000;
+export const MAX_REMOVED_ROWS = 2_000;
 
 export class AlarmWork {
   readonly #ctx: DurableObjectState;

@@ -13,7 +13,7 @@ import { markRepeatable } from "../../kernel/objects.ts";
 import { OpenStreams } from "../../kernel/open-streams.ts";
 import { migrate } from "../../kernel/schema.ts";
 import { Alarm } from "./alarm.ts";
-import { AlarmWork } from "./alarm-work.ts";
+import { AlarmWork, MAX_REMOVED_ROWS } from "./alarm-work.ts";
 import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
@@ -266,13 +266,24 @@ export class TaskLedger extends DurableObject<Env> {
     return this.#queries.ended(query);
   }
 
-  /** Has the alarm remove these tasks, in pieces, as if their retention were over; not those that have ended later. */
-  expire(taskIds: string[], endedBeforeMs: number): void {
+  /**
+   * Removes these tasks, but none that has ended later than a time or whose code may be at work. Returns those that are left
+   * for another call: calls wait while this is at work. It can be repeated safely.
+   */
+  removeEnded(taskIds: string[], endedBeforeMs: number): string[] {
     const nowMs = Date.now();
-    this.ctx.storage.transactionSync(() => {
-      for (const id of taskIds) this.#tasks.expire(id, endedBeforeMs, nowMs);
-    });
-    this.#alarm.wakeAt(nowMs);
+    let room = MAX_REMOVED_ROWS;
+    for (const [done, id] of taskIds.entries()) {
+      if (room <= 0) return taskIds.slice(done);
+      const task = this.#tasks.getLean(id);
+      const isOld = task && isFinal(task.status) && (task.finished_at_ms ?? nowMs) < endedBeforeMs;
+      if (!isOld || task.busy_until_ms > nowMs) continue;
+      const removed = this.ctx.storage.transactionSync(() => this.#tasks.removePart(id, room));
+      // What has more rows than that goes on in the next call.
+      if (removed >= room && this.#tasks.getLean(id)) return taskIds.slice(done);
+      room -= removed;
+    }
+    return [];
   }
 
   reserveKey(key: string, fingerprint: string, taskIds: string[]): Reservation {
@@ -338,7 +349,7 @@ markRepeatable(
   "list",
   "cancel",
   "listEnded",
-  "expire",
+  "removeEnded",
   "reserveKey",
   "settleKey",
   "rearm",

@@ -29,6 +29,7 @@ export interface Page {
 
 /** Where a walk through ended tasks is: after this task. */
 export interface EndedCursor {
+  section: number;
   type: string;
   createdAtMs: number;
   id: string;
@@ -152,35 +153,33 @@ export class TaskQueries {
 
   /**
    * Looks at the next tasks that have ended in a way, the oldest first, and returns those that ended before a time. Tasks of
-   * other types follow in later calls. `next`: where to go on; null if there are no more.
+   * other types and sections follow in later calls. `next`: where to go on; null if there are no more.
    */
   ended({ status, type, beforeMs, after, limit }: EndedQuery): { ids: string[]; next: EndedCursor | null } {
-    const sections = sectionsOf(status);
-    const all = type === undefined ? sections.flatMap((section) => this.#typesIn(section)) : [type];
-    const types = [...new Set(all)].toSorted();
+    const number = after?.section ?? 0;
+    const [section, nextSection] = sectionsOf(status).slice(number);
+    if (!section) return { ids: [], next: null };
+    const types = type === undefined ? this.#typesIn(section) : [type];
     const [current, following] = types.filter((name) => name >= (after?.type ?? ""));
-    if (current === undefined) return { ids: [], next: null };
-    const start = after?.type === current ? after : { createdAtMs: 0, id: "" };
-    const rows = sections
-      .flatMap(({ from, values }) => {
-        const rest =
-          "AND type = ? AND created_at_ms < ? AND (created_at_ms, id) > (?, ?) ORDER BY created_at_ms, id LIMIT ?";
-        const place = [start.createdAtMs, start.id];
-        return this.#lean(`${from} ${rest}`, ...values, current, beforeMs, ...place, limit);
-      })
-      .toSorted((a, b) => byAge(b, a))
-      .slice(0, limit);
-    const calledBackMs = Math.min(beforeMs, Date.now() - CALLBACK_TIME_MS);
-    const isOld = ({ finished_at_ms, callback_url }: (typeof rows)[number]) =>
-      finished_at_ms !== null && finished_at_ms < (callback_url === null ? beforeMs : calledBackMs);
+    const beginOf = (place: { section: number; type: string }) => ({ ...place, createdAtMs: 0, id: "" });
+    const end = nextSection ? beginOf({ section: number + 1, type: "" }) : null;
+    if (current === undefined) return { ids: [], next: end };
+    const from = after?.type === current ? after : beginOf({ section: number, type: current });
+    const rows = this.#lean(
+      `${section.from} AND type = ? AND created_at_ms < ? AND (created_at_ms, id) > (?, ?)
+        ORDER BY created_at_ms, id LIMIT ?`,
+      ...section.values,
+      current,
+      beforeMs,
+      from.createdAtMs,
+      from.id,
+      limit,
+    );
     const last = rows.length < limit ? undefined : rows.at(-1);
+    const rest = following === undefined ? end : beginOf({ section: number, type: following });
     return {
-      ids: rows.filter(isOld).map(({ id }) => id),
-      next: last
-        ? { type: current, createdAtMs: last.created_at_ms, id: last.id }
-        : following === undefined
-          ? null
-          : { type: following, createdAtMs: 0, id: "" },
+      ids: rows.filter((row) => isRemovable(row, beforeMs, Date.now())).map(({ id }) => id),
+      next: last ? { section: number, type: current, createdAtMs: last.created_at_ms, id: last.id } : rest,
     };
   }
 
@@ -229,6 +228,16 @@ export class TaskQueries {
   #lean(from: string, ...values: SqlStorageValue[]): TaskRow[] {
     return this.#sql.exec<TaskRow>(`SELECT ${LEAN_COLUMNS} FROM ${from}`, ...values).toArray();
   }
+}
+
+/** Not while its callback may be tried, or code of it may be at work. */
+function isRemovable(
+  { finished_at_ms, callback_url, busy_until_ms }: TaskRow,
+  beforeMs: number,
+  nowMs: number,
+): boolean {
+  const untilMs = callback_url === null ? beforeMs : Math.min(beforeMs, nowMs - CALLBACK_TIME_MS);
+  return finished_at_ms !== null && finished_at_ms < untilMs && busy_until_ms <= nowMs;
 }
 
 /** Where the tasks of a status are, of each type in the order of their creation. */

@@ -8,7 +8,7 @@ export type TaskCursor = EndedCursor;
 export const taskShards = async (env: Env): Promise<string[]> => shardsInUse(env);
 
 /**
- * A piece of the tasks that have ended, without those whose callback may still be tried. `next` is where the following
+ * A piece of the tasks that have ended, without those whose callback may still be tried or whose code may be at work. `next` is where the following
  * piece begins; null in the last one.
  */
 export async function findEndedTasks(
@@ -19,13 +19,15 @@ export async function findEndedTasks(
   return callLedger(async () => ledgerOn(env, shard).listEnded(query));
 }
 
-/** Has the ledger remove tasks of a shard, soon. It can be repeated safely; one that runs again meanwhile stays. */
-export async function expireTasks(
+/** Removes tasks of a shard, but none that has ended again meanwhile. It can be repeated safely. */
+export async function removeEndedTasks(
   env: Env,
   shard: string,
   taskIds: readonly string[],
   endedBeforeMs: number,
 ): Promise<void> {
-  const ids = [...taskIds];
-  await callLedger(async () => ledgerOn(env, shard).expire(ids, endedBeforeMs));
+  for (let left = [...taskIds]; left.length > 0; ) {
+    const ids = left;
+    left = await callLedger(async () => ledgerOn(env, shard).removeEnded(ids, endedBeforeMs));
+  }
 }

@@ -91,7 +91,7 @@ describe("from end to end", () => {
       expect.objectContaining({ data: expect.objectContaining({ message: "1 files and 1 tasks" }) }),
     );
     expect(await fileIds()).toEqual(["kept-old", "tmp-young"]);
-    await expect.poll(taskIds).toEqual([young, id].toSorted());
+    expect(await taskIds()).toEqual([young, id].toSorted());
     expect((await callForJson(`/tasks/${old}`)).status).toBe(404);
     expect((await callForJson("/files/tmp-old")).status).toBe(404);
   });
@@ -160,7 +160,7 @@ describe("a task stays", () => {
     await cleanNow({ tasks: [{ status: "succeeded", older_than_days: 2 }] });
     const gone = await oldTask("clean_a", 4, { callback_url: "https://app.example.com/hooks/" });
     await cleanNow({ tasks: [{ status: "succeeded", older_than_days: 2 }] });
-    await expect.poll(taskIds).not.toContain(gone);
+    expect(await taskIds()).not.toContain(gone);
     expect(await taskIds()).toEqual([id]);
   });
 
@@ -172,8 +172,34 @@ describe("a task stays", () => {
       { status: "failed", type: "clean_b", older_than_days: 2 },
     ];
     expect(await cleanNow({ tasks: rules })).toMatchObject({ tasks: [{ count: 0 }, { count: 1 }] });
-    await expect.poll(taskIds).toEqual([kept]);
+    expect(await taskIds()).toEqual([kept]);
   });
+});
+
+test("a task goes with all of its history, though that is more than one call removes", async () => {
+  const id = await oldTask("clean_a", 9, { events: 5_001 });
+  await oldTask("clean_a", 9);
+  const ledger = ledgerOf(env, id);
+  if (!ledger) throw new Error(`${id} has no ledger`);
+  const countEvents = async () =>
+    runInDurableObject(
+      ledger,
+      (_, { storage }) =>
+        storage.sql.exec<{ n: number }>("SELECT count(*) AS n FROM event WHERE task_id = ?", id).one().n,
+    );
+  await runInDurableObject(ledger, (_, { storage }) => {
+    for (let number = 1_000; number < 6_000; number++)
+      storage.sql.exec(
+        "INSERT INTO event (task_id, number, at_ms, name, data) VALUES (?, ?, 0, 'progress', '{}')",
+        id,
+        number,
+      );
+  });
+  expect(await countEvents()).toBeGreaterThanOrEqual(5_000);
+  expect(await cleanNow({ tasks: [{ status: "succeeded", older_than_days: 7 }] })).toMatchObject({
+    tasks: [{ count: 2 }],
+  });
+  expect([await taskIds(), await countEvents()]).toEqual([[], 0]);
 });
 
 test("all that is old goes, in many pieces", async () => {
@@ -209,7 +235,7 @@ test("wherever a run is cut, the next one removes the rest, and counts nothing t
     async (result) => {
       expect(result).toMatchObject({ files: [{ count: 2, bytes: 10 }], tasks: [{ count: 1 }] });
       expect(await fileIds()).toEqual(["kept"]);
-      await expect.poll(taskIds).toEqual([]);
+      expect(await taskIds()).toEqual([]);
     },
   );
   expect(moments).toBeGreaterThanOrEqual(6);

@@ -87,7 +87,7 @@ test("a walk through ended tasks finds each that ended in time once, of one type
   const wanted = fc.record({
     status: fc.constantFrom(...FINAL_STATUSES),
     type: fc.constantFrom("t", "gone", undefined, undefined),
-    beforeMs: fc.constantFrom(T0, T0 + 2, T0 + 9),
+    beforeMs: fc.constantFrom(T0, T0 + 4, T0 + 9, T0 + 120_002, T0 + 200_000),
     limit: fc.integer({ min: 1, max: 5 }),
   });
   await withTables((tables) => {
@@ -98,13 +98,13 @@ test("a walk through ended tasks finds each that ended in time once, of one type
         insert(tables, `t${(n * 7) % 20}`, options);
         setStatus(tables, `t${(n * 7) % 20}`, status);
       }
-      // As if each had taken two milliseconds.
-      sql.exec("UPDATE task SET finished_at_ms = created_at_ms + 2");
+      // As if each had taken two milliseconds, or two minutes.
+      sql.exec("UPDATE task SET finished_at_ms = created_at_ms + iif(substr(id, 2) % 3, 2, 120000)");
       const expected = sql
         .exec<TaskRow>("SELECT * FROM task")
         .toArray()
         .filter(({ status, type }) => status === query.status && type === (query.type ?? type))
-        .filter(({ created_at_ms }) => created_at_ms + 2 < query.beforeMs);
+        .filter(({ finished_at_ms }) => Number(finished_at_ms) < query.beforeMs);
       const found: string[] = [];
       for (let piece = queries.ended(query); ; piece = queries.ended({ ...query, after: piece.next })) {
         expect(piece.ids.length).toBeLessThanOrEqual(query.limit);
