@@ -1,6 +1,11 @@
 /** Analyses bytes in memory, in chunks of any size, and goes on from checkpoints. */
 import { z } from "zod";
-import { type AnalysisHooks, analyze, type Checkpoint, readCheckpoint } from "../../src/jobs/data/analysis.ts";
+import {
+  type AnalysisHooks,
+  analyze,
+  type Checkpoint,
+  readCheckpoint,
+} from "../../src/jobs/data/analysis.ts";
 import { formatInput, planAnalysis } from "../../src/jobs/data/format.ts";
 import { type ColumnResult, describeColumns, summarize } from "../../src/jobs/data/result.ts";
 import type { ByteSource } from "../../src/jobs/data/text-bytes.ts";

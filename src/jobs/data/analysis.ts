@@ -6,12 +6,12 @@
  * checkpoint ends with the same result as one that never stopped, and no row is counted twice.
  */
 import { z } from "zod";
-import { type Charset, CHARSETS, countUtf16Bytes, displayCharset, isUtf16 } from "./charset.ts";
+import { CHARSETS, type Charset, countUtf16Bytes, displayCharset, isUtf16 } from "./charset.ts";
 import { Columns } from "./columns.ts";
 import { CsvReader, type RowPosition, STARTING_POSITION } from "./csv-reader.ts";
 import type { CsvPlan, JsonPlan, ParquetPlan, Plan } from "./format.ts";
 import { JsonReader } from "./json-reader.ts";
-import { MalformedRows } from "./malformed.ts";
+import { type MalformedRows, malformedRowsSchema, noMalformedRows } from "./malformed.ts";
 import { openParquet } from "./parquet.ts";
 import { MAX_PUSH_BYTES, type RecordReader, RecordStream } from "./record-stream.ts";
 import { type ByteSource, TextBytes } from "./text-bytes.ts";
@@ -34,11 +34,7 @@ const checkpointSchema = z.object({
     oneLineUntil: count,
     isSkipping: z.boolean(),
   }),
-  malformed: z.object({
-    count,
-    reasons: z.record(z.string(), count),
-    listed: z.array(z.object({ row: count, line: count, reason: z.string(), detail: z.string() })),
-  }),
+  malformed: malformedRowsSchema,
   /** Base64. */
   columns: z.string(),
 });
@@ -49,8 +45,8 @@ export const readCheckpoint = (value: unknown): Checkpoint => checkpointSchema.p
 export interface AnalysisHooks {
   /** Called at each checkpoint. What it throws ends the analysis. */
   save(checkpoint: Checkpoint): Promise<void>;
-  /** `at`: as in a checkpoint, of `of`. */
-  progress(at: number, of: number, rows: number): void;
+  /** `ratio`: from 0 to 1. */
+  progress(ratio: number, rows: number): void;
   checkpointBytes: number;
 }
 
@@ -69,7 +65,9 @@ export async function analyze(
   from: Checkpoint | undefined,
   hooks: AnalysisHooks,
 ): Promise<Analysis> {
-  return plan.format === "parquet" ? analyzeParquet(source, plan, from, hooks) : analyzeText(source, plan, from, hooks);
+  return plan.format === "parquet"
+    ? analyzeParquet(source, plan, from, hooks)
+    : analyzeText(source, plan, from, hooks);
 }
 
 async function analyzeText(
@@ -80,7 +78,7 @@ async function analyzeText(
 ): Promise<Analysis> {
   const names = plan.format === "csv" ? plan.names : undefined;
   const columns = from ? Columns.unpack(Buffer.from(from.columns, "base64"), names) : new Columns(names);
-  const malformed = Object.assign(new MalformedRows(), from?.malformed);
+  const malformed = from?.malformed ?? noMalformedRows();
   const position = from?.position ?? { ...STARTING_POSITION, lines: plan.line };
   const bytes = new TextBytes(source, plan.isGzip, from?.charset ?? plan.charset);
   const reader = createReader(plan, bytes.charset, columns, malformed, position);
@@ -94,18 +92,17 @@ async function analyzeText(
     while (stream.read(limit, isLast)) {
       const { charset } = bytes;
       const packed = Buffer.from(columns.pack()).toString("base64");
-      const { count: malformedCount, reasons, listed } = malformed;
       await hooks.save({
         at: at(),
         offset: stream.offset,
         charset,
         position: reader.position,
-        malformed: { count: malformedCount, reasons, listed },
+        malformed,
         columns: packed,
       });
       limit = nextLimit(stream.offset, hooks.checkpointBytes);
     }
-    hooks.progress(at(), source.info.size, reader.position.rows);
+    hooks.progress(bytes.readRatio, reader.position.rows);
   };
   for await (const chunk of bytes.from(startAt))
     for (let start = 0; start < chunk.length; start += MAX_PUSH_BYTES) {
@@ -128,7 +125,12 @@ function createReader(
   position: RowPosition,
 ): RecordReader & { position: RowPosition } {
   if (plan.format === "csv") return new CsvReader(plan.csv, columns, malformed, position);
-  return new JsonReader({ charset: displayCharset(charset), nulls: plan.nulls }, columns, malformed, position);
+  return new JsonReader(
+    { charset: displayCharset(charset), nulls: plan.nulls },
+    columns,
+    malformed,
+    position,
+  );
 }
 
 /** Counts how many bytes the records take in UTF-16, as which they are stored, while they are read in UTF-8. */
@@ -150,18 +152,21 @@ async function analyzeParquet(
   hooks: AnalysisHooks,
 ): Promise<Analysis> {
   const file = await openParquet(source, plan.nulls);
-  const columns = from ? Columns.unpack(Buffer.from(from.columns, "base64"), file.names) : new Columns(file.names);
-  const malformed = new MalformedRows();
+  const columns = from
+    ? Columns.unpack(Buffer.from(from.columns, "base64"), file.names)
+    : new Columns(file.names);
+  const malformed = noMalformedRows();
   let [offset, limit] = [from?.offset ?? 0, nextLimit(from?.offset ?? 0, hooks.checkpointBytes)];
   for (let chunk = from?.at ?? 0; chunk < file.chunks; chunk++) {
     if (offset >= limit) {
       limit = nextLimit(offset, hooks.checkpointBytes);
       const packed = Buffer.from(columns.pack()).toString("base64");
       const position = { ...STARTING_POSITION, rows: file.rows };
-      await hooks.save({ at: chunk, offset, charset: "utf-8", position, malformed: { ...malformed }, columns: packed });
+      await hooks.save({ at: chunk, offset, charset: "utf-8", position, malformed, columns: packed });
     }
     offset += await file.readChunk(chunk, columns);
-    hooks.progress(chunk + 1, file.chunks, Math.floor((file.rows * (chunk + 1)) / file.chunks));
+    const ratio = (chunk + 1) / file.chunks;
+    hooks.progress(ratio, Math.floor(file.rows * ratio));
   }
   return { columns, malformed, rows: file.rows, blankLines: 0, charset: "utf-8" };
 }

@@ -45,7 +45,9 @@ export function settleCharset(bytes: Uint8Array): Charset | undefined {
   const first = bytes.findIndex((byte) => byte >= 0x80);
   if (first < 0) return undefined;
   try {
-    new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes.subarray(first), { stream: true });
+    new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes.subarray(first), {
+      stream: true,
+    });
     return "utf-8";
   } catch {
     return "windows-1252";

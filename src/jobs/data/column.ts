@@ -20,13 +20,17 @@ export interface ValueReader {
   readonly value: number;
 }
 
+/** The bits of dates. */
+const TIMES = (1 << DATE) | (1 << DATETIME);
+
 export class Column {
   #precision: Precision;
   readonly #kinds = new Float64Array(KINDS.length);
   #numbers = new Moments();
-  #times = new Moments();
+  #earliestMs = Number.POSITIVE_INFINITY;
+  #latestMs = Number.NEGATIVE_INFINITY;
   #quantiles: QuantileSketch | undefined;
-  #distinct: DistinctSketch;
+  #distinct: DistinctSketch | undefined;
   #table: ValueTable;
   #least: Uint8Array | undefined;
   #greatest: Uint8Array | undefined;
@@ -34,14 +38,21 @@ export class Column {
   constructor(precision: Precision) {
     this.#precision = precision;
     this.#quantiles = precision.bins > 0 ? new QuantileSketch(precision.bins) : undefined;
-    this.#distinct = new DistinctSketch(precision.distinct);
+    this.#distinct = precision.distinct > 0 ? new DistinctSketch(precision.distinct) : undefined;
     this.#table = new ValueTable(precision.frequent, precision.textBytes);
   }
 
   /**
    * A value: its bytes from `start` to before `end`, and two hashes of them. What is empty need not be added.
    */
-  add(reader: ValueReader, bytes: Uint8Array, start: number, end: number, first: number, second: number): void {
+  add(
+    reader: ValueReader,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    first: number,
+    second: number,
+  ): void {
     const mixed = mix(first);
     if (this.#table.count(mixed, second)) return;
     if (this.#table.isFull) {
@@ -53,15 +64,16 @@ export class Column {
     this.#table.kinds[place] = kind;
     this.#table.numbers[place] = reader.value;
     if (kind === NULL) return;
-    this.#distinct.add(mixed, mix(second ^ mixed));
-    if (kind >= TEXT) this.#widen(bytes, start, end);
+    this.#distinct?.add(mixed, mix(second ^ mixed));
+    if (kind >= TEXT && this.#precision.textBytes > 0) this.#widen(bytes, start, end);
   }
 
   /** Keeps less from now on. */
   lowerPrecision(precision: Precision): void {
     this.#settle();
     this.#precision = precision;
-    this.#distinct.lowerPrecision(precision.distinct);
+    if (precision.distinct > 0) this.#distinct?.lowerPrecision(precision.distinct);
+    else this.#distinct = undefined;
     this.#table = this.#table.shrunk(precision.frequent, precision.textBytes);
     if (precision.bins > 0) this.#quantiles?.lowerMaxBins(precision.bins);
     else this.#quantiles = undefined;
@@ -72,28 +84,40 @@ export class Column {
   pack(packer: Packer): void {
     this.#settle();
     this.#table.prune();
-    for (const count of this.#kinds) packer.count(count);
+    const kinds = this.#kinds.reduce((bits, count, kind) => (count > 0 ? bits | (1 << kind) : bits), 0);
+    packer.count(kinds);
+    for (const count of this.#kinds) if (count > 0) packer.count(count);
     this.#numbers.pack(packer);
-    this.#times.pack(packer);
-    this.#quantiles?.pack(packer);
-    this.#distinct.pack(packer);
-    this.#table.pack(packer);
-    for (const text of [this.#least, this.#greatest]) {
-      packer.count(text ? 1 : 0);
-      if (text) packer.bytes(text);
+    if (kinds & TIMES) {
+      packer.float64(this.#earliestMs);
+      packer.float64(this.#latestMs);
     }
+    if (this.#hasLimits(kinds)) {
+      packer.bytes(this.#least ?? new Uint8Array());
+      packer.bytes(this.#greatest ?? new Uint8Array());
+    }
+    this.#quantiles?.pack(packer);
+    this.#distinct?.pack(packer);
+    this.#table.pack(packer);
   }
 
   static unpack(unpacker: Unpacker, precision: Precision): Column {
     const column = new Column(precision);
-    for (let kind = 0; kind < KINDS.length; kind++) column.#kinds[kind] = unpacker.count();
+    const kinds = unpacker.count();
+    for (let kind = 0; kind < KINDS.length; kind++)
+      if (kinds & (1 << kind)) column.#kinds[kind] = unpacker.count();
     column.#numbers = Moments.unpack(unpacker);
-    column.#times = Moments.unpack(unpacker);
+    if (kinds & TIMES) {
+      column.#earliestMs = unpacker.float64();
+      column.#latestMs = unpacker.float64();
+    }
+    if (column.#hasLimits(kinds)) {
+      column.#least = unpacker.bytes();
+      column.#greatest = unpacker.bytes();
+    }
     if (precision.bins > 0) column.#quantiles = QuantileSketch.unpack(unpacker);
-    column.#distinct = DistinctSketch.unpack(unpacker);
+    if (precision.distinct > 0) column.#distinct = DistinctSketch.unpack(unpacker);
     column.#table = ValueTable.unpack(unpacker, precision.frequent, precision.textBytes);
-    column.#least = unpacker.count() ? unpacker.bytes() : undefined;
-    column.#greatest = unpacker.count() ? unpacker.bytes() : undefined;
     return column;
   }
 
@@ -103,7 +127,8 @@ export class Column {
     return {
       kinds: this.#kinds,
       numbers: this.#numbers,
-      times: this.#times,
+      earliestMs: this.#earliestMs,
+      latestMs: this.#latestMs,
       quantiles: this.#quantiles,
       distinct: this.#distinct,
       table: this.#table,
@@ -126,8 +151,16 @@ export class Column {
       if (kind === INTEGER || kind === DECIMAL) {
         this.#numbers.add(value, times);
         this.#quantiles?.add(value, times);
-      } else if (kind === DATE || kind === DATETIME) this.#times.add(value, times);
+      } else if (kind === DATE || kind === DATETIME) {
+        this.#earliestMs = Math.min(this.#earliestMs, value);
+        this.#latestMs = Math.max(this.#latestMs, value);
+      }
     }
+  }
+
+  /** `kinds`: a bit for each. */
+  #hasLimits(kinds: number): boolean {
+    return kinds >= 1 << TEXT && this.#precision.textBytes > 0;
   }
 
   /** In the order of their bytes, which in UTF-8 is that of their characters. */

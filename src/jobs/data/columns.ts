@@ -8,7 +8,7 @@ import { COARSEST_LEVEL, levelFor, MAX_COLUMNS, type Precision, precisionAt } fr
 import { Packer, Unpacker } from "./sketches/packing.ts";
 
 /** As base64 it is a third longer, and a checkpoint may have 1 MiB of text. */
-const MAX_PACKED_BYTES = 740_000;
+const MAX_PACKED_BYTES = 770_000;
 /** Of names that are packed, because they come with the rows. */
 const MAX_NAME_BYTES = 100_000;
 

@@ -8,7 +8,7 @@
 import { Columns } from "./columns.ts";
 import { CR, CsvScanner, type Dialect, INCOMPLETE, LF, undouble } from "./csv-scanner.ts";
 import { type DecimalSeparator, FieldReader } from "./kinds.ts";
-import { MalformedRows } from "./malformed.ts";
+import { addMalformed, type MalformedRows } from "./malformed.ts";
 import { MAX_RECORD_BYTES, type RecordReader } from "./record-stream.ts";
 
 /** Where a reader is between two records. */
@@ -77,7 +77,8 @@ export class CsvReader implements RecordReader {
     const { columns } = this.#columns;
     this.position.rows++;
     if (problem === "unclosed_quote") return this.#addMalformed(problem, "a quote is not closed");
-    if (problem) return this.#addMalformed(problem, "there is text between a closing quote and the next delimiter");
+    if (problem)
+      return this.#addMalformed(problem, "there is text between a closing quote and the next delimiter");
     if (count !== columns.length && !this.#hasEmptyRest(columns.length)) {
       const reason = count < columns.length ? "too_few_fields" : "too_many_fields";
       return this.#addMalformed(reason, `${count} fields instead of ${columns.length}`);
@@ -131,7 +132,7 @@ export class CsvReader implements RecordReader {
   }
 
   #addMalformed(reason: string, detail: string): void {
-    this.#malformed.add({ row: this.position.rows, line: this.position.lines + 1, reason, detail });
+    addMalformed(this.#malformed, { row: this.position.rows, line: this.position.lines + 1, reason, detail });
   }
 }
 

@@ -79,7 +79,10 @@ export class CsvScanner {
         let at = this.#at;
         let byte = bytes[at] ?? LF;
         let [first, second] = [FIRST_SEED, SECOND_SEED];
-        while (byte > top || (byte !== delimiter && byte !== LF && (byte !== CR || !endsLine(bytes, at, end, lineEnd)))) {
+        while (
+          byte > top ||
+          (byte !== delimiter && byte !== LF && (byte !== CR || !endsLine(bytes, at, end, lineEnd)))
+        ) {
           first = Math.imul(first ^ byte, FIRST_FACTOR);
           second = Math.imul(second + byte, SECOND_FACTOR);
           byte = bytes[++at] ?? LF;
@@ -161,7 +164,13 @@ function endsLine(bytes: Uint8Array, at: number, end: number, lineEnd: number): 
 }
 
 /** Copies a field to the start of `to` with each two quotes as one; returns its length there. */
-export function undouble(bytes: Uint8Array, start: number, end: number, quote: number, to: Uint8Array): number {
+export function undouble(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  quote: number,
+  to: Uint8Array,
+): number {
   let length = 0;
   for (let at = start; at < end; at++) {
     const byte = bytes[at] ?? 0;

@@ -5,7 +5,14 @@
  */
 import { z } from "zod";
 import { NonRetryableError } from "../../tasks/index.ts";
-import { CHARSETS, type Charset, countUtf16Bytes, detectCharset, displayCharset, isUtf16 } from "./charset.ts";
+import {
+  CHARSETS,
+  type Charset,
+  countUtf16Bytes,
+  detectCharset,
+  displayCharset,
+  isUtf16,
+} from "./charset.ts";
 import type { CsvFormat } from "./csv-reader.ts";
 import { MAX_COLUMNS } from "./precision.ts";
 import { MAX_RECORD_BYTES } from "./record-stream.ts";
@@ -72,11 +79,15 @@ export async function planAnalysis(source: ByteSource, options: FormatOptions): 
   if (options.format === "parquet" || startsWith(start.bytes, "PAR1"))
     return { format: "parquet", nulls: options.nulls };
   if (startsWith(start.bytes, "PK\u0003\u0004"))
-    throw new NonRetryableError("It is a zip archive, as Excel workbooks are: unpack it, or save its sheet as CSV.");
+    throw new NonRetryableError(
+      "It is a zip archive, as Excel workbooks are: unpack it, or save its sheet as CSV.",
+    );
   const isGzip = start.bytes[0] === 0x1f && start.bytes[1] === 0x8b;
   const raw = await readHead(new TextBytes(source, isGzip, "utf-8").from(0), MAX_RECORD_BYTES);
   const { charset, markBytes } = detectCharset(raw.bytes, options.charset);
-  const head = isUtf16(charset) ? decodeUtf16(raw.bytes.subarray(markBytes), charset) : raw.bytes.subarray(markBytes);
+  const head = isUtf16(charset)
+    ? decodeUtf16(raw.bytes.subarray(markBytes), charset)
+    : raw.bytes.subarray(markBytes);
   const isJson = options.format === "ndjson" || (options.format === undefined && looksLikeJson(head));
   const text = { isGzip, charset };
   // JSON is UTF-8, whatever its first bytes leave open.
@@ -100,14 +111,20 @@ function planCsv(
   const sniffed = sniffCsv(head.bytes, head.isWhole, options);
   if (!sniffed) {
     if (!head.isWhole)
-      throw new NonRetryableError(`Its first row is longer than ${MAX_RECORD_BYTES} bytes: is it CSV, and is the quote right?`);
+      throw new NonRetryableError(
+        `Its first row is longer than ${MAX_RECORD_BYTES} bytes: is it CSV, and is the quote right?`,
+      );
     return { ...text, ...emptyCsv(options), offset: head.bytes.length + head.markBytes };
   }
   const { firstRecord, hasHeader, dataOffset, dataLine, ...dialect } = sniffed;
   if (firstRecord.length > MAX_COLUMNS)
-    throw new NonRetryableError(`It has ${firstRecord.length} columns; at most ${MAX_COLUMNS} can be analysed.`);
+    throw new NonRetryableError(
+      `It has ${firstRecord.length} columns; at most ${MAX_COLUMNS} can be analysed.`,
+    );
   const decoder = new TextDecoder(displayCharset(text.charset));
-  const given = firstRecord.map((field) => (hasHeader ? decoder.decode(field).slice(0, MAX_NAME_LENGTH) : ""));
+  const given = firstRecord.map((field) =>
+    hasHeader ? decoder.decode(field).slice(0, MAX_NAME_LENGTH) : "",
+  );
   const before = isUtf16(text.charset) ? countUtf16Bytes(head.bytes, 0, dataOffset) : dataOffset;
   return {
     ...text,
@@ -141,7 +158,9 @@ async function readHead(
 }
 
 function decodeUtf16(bytes: Uint8Array, charset: Charset): Uint8Array {
-  return new TextEncoder().encode(new TextDecoder(charset, { fatal: false, ignoreBOM: true }).decode(bytes, { stream: true }));
+  return new TextEncoder().encode(
+    new TextDecoder(charset, { fatal: false, ignoreBOM: true }).decode(bytes, { stream: true }),
+  );
 }
 
 const startsWith = (bytes: Uint8Array, text: string) =>

@@ -4,7 +4,7 @@
 import type { Columns } from "./columns.ts";
 import type { RowPosition } from "./csv-reader.ts";
 import { LF } from "./csv-scanner.ts";
-import type { MalformedRows } from "./malformed.ts";
+import { addMalformed, type MalformedRows } from "./malformed.ts";
 import { MAX_RECORD_BYTES, type RecordReader } from "./record-stream.ts";
 import { ValueAdder } from "./values.ts";
 
@@ -55,7 +55,8 @@ export class JsonReader implements RecordReader {
       return this.#addMalformed("not_an_object", "no JSON object");
     const members = Object.entries(row);
     const places = members.map(([name]) => this.#columns.placeOf(name));
-    if (places.includes(-1)) return this.#addMalformed("too_many_columns", "there is no room for further columns");
+    if (places.includes(-1))
+      return this.#addMalformed("too_many_columns", "there is no room for further columns");
     for (const [i, [, value]] of members.entries()) {
       const column = this.#columns.columns[places[i] ?? -1];
       if (column) this.#values.add(column, value);
@@ -63,7 +64,7 @@ export class JsonReader implements RecordReader {
   }
 
   #addMalformed(reason: string, detail: string): void {
-    this.#malformed.add({ row: this.position.rows, line: this.position.lines + 1, reason, detail });
+    addMalformed(this.#malformed, { row: this.position.rows, line: this.position.lines + 1, reason, detail });
   }
 }
 

@@ -37,7 +37,8 @@ const POWERS = Float64Array.from({ length: 23 }, (_, n) => 10 ** n);
 const MAX_NUMBER_BYTES = 400;
 const DAY_MS = 86_400_000;
 
-const isDigit = (byte: number | undefined): byte is number => byte !== undefined && byte >= ZERO && byte <= 57;
+const isDigit = (byte: number | undefined): byte is number =>
+  byte !== undefined && byte >= ZERO && byte <= 57;
 
 export type DecimalSeparator = "." | ",";
 
@@ -96,13 +97,16 @@ export class FieldReader {
     let decimals = 0;
     const hasDecimal = at < to && bytes[at] === this.#decimal;
     if (hasDecimal)
-      for (at++; at < to && isDigit(bytes[at]); at++, decimals++) digits = digits * 10 + ((bytes[at] ?? 0) - ZERO);
+      for (at++; at < to && isDigit(bytes[at]); at++, decimals++)
+        digits = digits * 10 + ((bytes[at] ?? 0) - ZERO);
     if (whole + decimals === 0) return TEXT;
     const exponentAt = at;
     at = skipExponent(bytes, at, to);
     if (at < to) return TEXT;
     const isExact = digits <= MAX_EXACT && decimals < POWERS.length && exponentAt === to;
-    const size = isExact ? digits / (POWERS[decimals] ?? 1) : this.#parse(bytes, isNegative ? from + 1 : from, to);
+    const size = isExact
+      ? digits / (POWERS[decimals] ?? 1)
+      : this.#parse(bytes, isNegative ? from + 1 : from, to);
     if (!Number.isFinite(size)) return TEXT;
     this.value = isNegative ? -size : size;
     return hasDecimal || exponentAt < to ? DECIMAL : INTEGER;
@@ -128,12 +132,10 @@ export class FieldReader {
       ? dayNumber(number(0, 4), number(5, 2), number(8, 2))
       : dayNumber(number(6, 4), number(3, 2), number(0, 2));
     if (Number.isNaN(days)) return TEXT;
-    this.value = days * DAY_MS;
-    if (to - from === 10) return DATE;
-    const timeMs = readTime(bytes, from + 10, to);
+    const timeMs = to - from === 10 ? 0 : readTime(bytes, from + 10, to);
     if (Number.isNaN(timeMs)) return TEXT;
-    this.value += timeMs;
-    return DATETIME;
+    this.value = days * DAY_MS + timeMs;
+    return to - from === 10 ? DATE : DATETIME;
   }
 }
 

@@ -36,7 +36,8 @@ export async function openParquet(source: ByteSource, nulls: readonly string[]):
     return hyparquet.parquetMetadataAsync(file);
   });
   const names = hyparquet.parquetSchema(metadata).children.map(({ element }) => element.name);
-  if (names.length > MAX_COLUMNS) throw new NonRetryableError(`It has ${names.length} columns; at most ${MAX_COLUMNS}.`);
+  if (names.length > MAX_COLUMNS)
+    throw new NonRetryableError(`It has ${names.length} columns; at most ${MAX_COLUMNS}.`);
   const compressors = createCompressors(hyparquet.snappyUncompress);
   const adder = new ValueAdder(nulls);
   const starts = rowStarts(metadata);
@@ -106,10 +107,15 @@ function checkFooter(tail: DataView, size: number): void {
 function checkChunk({ row_groups: groups }: FileMetaData, group: number, name: string, what: string): number {
   const { columns = [], num_rows: rows = 0n } = groups[group] ?? {};
   const parts = columns.flatMap(({ meta_data: meta }) => (meta?.path_in_schema[0] === name ? [meta] : []));
-  const sum = (size: (part: (typeof parts)[number]) => bigint) => parts.reduce((all, part) => all + Number(size(part)), 0);
+  const sum = (size: (part: (typeof parts)[number]) => bigint) =>
+    parts.reduce((all, part) => all + Number(size(part)), 0);
   const bytes = sum((part) => part.total_uncompressed_size);
   const packed = sum((part) => part.total_compressed_size);
-  if (Math.max(bytes, packed) > MAX_CHUNK_BYTES || rows > MAX_CHUNK_ROWS || sum((part) => part.num_values) > MAX_CHUNK_ROWS)
+  if (
+    Math.max(bytes, packed) > MAX_CHUNK_BYTES ||
+    rows > MAX_CHUNK_ROWS ||
+    sum((part) => part.num_values) > MAX_CHUNK_ROWS
+  )
     throw new NonRetryableError(
       `Too large to read at once: ${what} has ${bytes} bytes in ${rows} rows, and at most ${MAX_CHUNK_BYTES} bytes in ` +
         `${MAX_CHUNK_ROWS} rows fit. Write the file with smaller row groups.`,
@@ -124,11 +130,13 @@ function rowStarts({ row_groups: groups }: FileMetaData): number[] {
   return starts;
 }
 
+/** Whoever wrote the file also wrote the length. */
+function bounded(length: number): { maxOutputLength: number } {
+  if (length > MAX_CHUNK_BYTES) throw new Error(`a page of ${length} bytes is too large`);
+  return { maxOutputLength: Math.max(1, length) };
+}
+
 function createCompressors(snappy: (input: Uint8Array, output: Uint8Array) => void): Compressors {
-  const bounded = (length: number) => {
-    if (length > MAX_CHUNK_BYTES) throw new Error(`a page of ${length} bytes is too large`);
-    return { maxOutputLength: Math.max(1, length) };
-  };
   return {
     SNAPPY: (input, length) => {
       bounded(length);

@@ -6,19 +6,19 @@
 export interface Precision {
   /** Up to this many columns. */
   maxColumns: number;
-  /** Of HyperLogLog: 2^this registers. */
+  /** Of HyperLogLog: 2^this registers. 0: no estimate of different values. */
   distinct: number;
   /** How many of the most frequent values are kept. */
   frequent: number;
   /** Bins of the quantile sketch. 0: no quantiles. */
   bins: number;
-  /** How many bytes of a value are kept, to show it. */
+  /** How many bytes of a text are kept, to show it. 0: no least and greatest text. */
   textBytes: number;
 }
 
 export const MAX_COLUMNS = 10_000;
 
-const COARSEST: Precision = { maxColumns: MAX_COLUMNS, distinct: 4, frequent: 0, bins: 0, textBytes: 4 };
+const COARSEST: Precision = { maxColumns: MAX_COLUMNS, distinct: 0, frequent: 0, bins: 0, textBytes: 0 };
 /** The most precise first. Each keeps as many columns as it may have within a checkpoint. */
 const PRECISIONS: readonly Precision[] = [
   { maxColumns: 24, distinct: 13, frequent: 128, bins: 2048, textBytes: 48 },

@@ -59,7 +59,10 @@ export class RecordStream {
       this.#start = next;
     }
     const pending = this.#end - this.#start;
-    this.#wantedBytes = Math.min(Math.max(MIN_PENDING_BYTES, 2 * pending), MAX_RECORD_BYTES + MIN_PENDING_BYTES);
+    this.#wantedBytes = Math.min(
+      Math.max(MIN_PENDING_BYTES, 2 * pending),
+      MAX_RECORD_BYTES + MIN_PENDING_BYTES,
+    );
     return false;
   }
 }

@@ -3,9 +3,9 @@ import type { Analysis } from "./analysis.ts";
 import { type Charset, displayCharset } from "./charset.ts";
 import type { Column } from "./column.ts";
 import type { Plan } from "./format.ts";
-import { KINDS, NULL } from "./kinds.ts";
+import { DECIMAL, INTEGER, KINDS, NULL } from "./kinds.ts";
 import type { MalformedRows } from "./malformed.ts";
-import type { Bin } from "./sketches/quantiles.ts";
+import { type Bin, quantilesOf } from "./sketches/quantiles.ts";
 
 const SHARES = { p01: 0.01, p05: 0.05, p25: 0.25, p50: 0.5, p75: 0.75, p95: 0.95, p99: 0.99 };
 const MAX_FREQUENT = 10;
@@ -37,8 +37,9 @@ export interface ColumnResult {
   /** How many values there are of each kind. */
   kinds: Record<string, number>;
   nulls: number;
-  distinct: number;
-  /** Whether all different values were counted one by one. Otherwise the count is an estimate. */
+  /** How many different values there are; null where there are too many columns to tell. */
+  distinct: number | null;
+  /** Whether they were counted one by one. Otherwise it is an estimate. */
   distinctIsExact: boolean;
   /** The least and the greatest of the numbers, the dates or the texts, as the type says; null in a mixed column. */
   min: number | string | null;
@@ -60,23 +61,30 @@ export interface AnalysisResult {
   /** Malformed ones included: they count as rows, and in no column. */
   rows: number;
   blankLines: number;
-  malformed: Pick<MalformedRows, "count" | "reasons" | "listed">;
+  malformed: MalformedRows;
   columnCount: number;
   /** How precise the estimates are: the more columns, the less. */
-  precision: { distinctError: number; frequentShare: number; quantileBins: number; shownBytes: number };
+  precision: {
+    distinctError: number | null;
+    frequentShare: number;
+    quantileBins: number;
+    shownBytes: number;
+  };
 }
 
-export function summarize(plan: Plan, { columns, malformed, rows, blankLines, charset }: Analysis): AnalysisResult {
+export function summarize(
+  plan: Plan,
+  { columns, malformed, rows, blankLines, charset }: Analysis,
+): AnalysisResult {
   const { precision } = columns;
-  const { count, reasons, listed } = malformed;
   return {
     format: describeFormat(plan, charset),
     rows,
     blankLines,
-    malformed: { count, reasons, listed },
+    malformed,
     columnCount: columns.names.length,
     precision: {
-      distinctError: round(1.04 / Math.sqrt(2 ** precision.distinct)),
+      distinctError: precision.distinct > 0 ? round(1.04 / Math.sqrt(2 ** precision.distinct)) : null,
       frequentShare: round(1 / (precision.frequent + 1)),
       quantileBins: precision.bins,
       shownBytes: precision.textBytes,
@@ -123,18 +131,19 @@ function describeColumn(name: string, column: Column, rows: number, decoder: Tex
   const kinds = Object.fromEntries(counted);
   const type = typeOf(Object.keys(kinds));
   const { table } = facts;
+  const bins = binsOf(facts);
   const result: ColumnResult = {
     name: showText(name),
     type,
     kinds,
     nulls: rows - values,
-    distinct: table.isComplete ? countValues(facts) : Math.min(values, Math.round(facts.distinct.estimate())),
+    distinct: countDistinct(facts, values),
     distinctIsExact: table.isComplete,
     ...limitsOf(type, facts, decoder),
-    numbers: describeNumbers(facts),
+    numbers: describeNumbers(facts, bins),
     frequent: listFrequent(facts, decoder),
   };
-  return { result, bins: facts.quantiles?.bins() ?? [] };
+  return { result, bins };
 }
 
 /** Whole numbers are decimal ones too, and dates are dates with a time. */
@@ -146,46 +155,64 @@ function typeOf(kinds: string[]): string {
   return all === "date,datetime" ? "datetime" : "mixed";
 }
 
-function countValues({ table }: Facts): number {
-  let count = 0;
-  for (let place = 0; place < table.size; place++) if (table.kinds[place] !== NULL) count++;
-  return count;
+function countDistinct({ table, distinct }: Facts, values: number): number | null {
+  if (table.isComplete) return placesOf(table, (kind) => kind !== NULL).length;
+  return distinct ? Math.min(values, Math.round(distinct.estimate())) : null;
+}
+
+/** Where in a table the values of some kinds are. */
+function placesOf(table: Facts["table"], isWanted: (kind: number) => boolean): number[] {
+  return Array.from({ length: table.size }, (_, place) => place).filter((place) =>
+    isWanted(table.kinds[place] ?? NULL),
+  );
+}
+
+/** Where the table has all numbers, each has a bin of its own. */
+function binsOf({ table, quantiles }: Facts): Bin[] {
+  if (!table.isComplete || !quantiles) return quantiles?.bins() ?? [];
+  return placesOf(table, (kind) => kind === INTEGER || kind === DECIMAL)
+    .map((place) => {
+      const number = table.numbers[place] ?? 0;
+      return { from: number, to: number, count: table.counts[place] ?? 0 };
+    })
+    .toSorted((a, b) => a.from - b.from);
 }
 
 function limitsOf(type: string, facts: Facts, decoder: TextDecoder): Pick<ColumnResult, "min" | "max"> {
-  const { numbers, times, least, greatest, textBytes } = facts;
+  const { numbers, earliestMs, latestMs, least, greatest, textBytes } = facts;
   const show = (text: Uint8Array | undefined) => text && showBytes(text, text.length < textBytes, decoder);
   const date = (timeMs: number) => new Date(timeMs).toISOString().slice(0, type === "date" ? 10 : undefined);
   if (type === "integer" || type === "decimal") return { min: numbers.min, max: numbers.max };
-  if (type === "date" || type === "datetime") return { min: date(times.min), max: date(times.max) };
+  if (type === "date" || type === "datetime") return { min: date(earliestMs), max: date(latestMs) };
   if (type === "text") return { min: show(least) ?? null, max: show(greatest) ?? null };
   return { min: null, max: null };
 }
 
-function describeNumbers({ numbers, quantiles }: Facts): NumberStatistics | null {
+function describeNumbers({ numbers, quantiles, table }: Facts, bins: Bin[]): NumberStatistics | null {
   if (numbers.count === 0) return null;
   const { count, min, max, mean, standardDeviation } = numbers;
-  const estimates = quantiles?.quantiles(Object.values(SHARES)).map((value) => Math.min(Math.max(value, min), max));
+  const estimates = quantilesOf(bins, Object.values(SHARES)).map((value) =>
+    Math.min(Math.max(value, min), max),
+  );
   return {
     count,
     min,
     max,
     mean: finite(mean) ?? 0,
     standardDeviation: finite(standardDeviation),
-    quantiles: estimates
-      ? Object.fromEntries(Object.keys(SHARES).map((name, i) => [name, estimates[i] ?? Number.NaN]))
+    quantiles: quantiles
+      ? Object.fromEntries(Object.keys(SHARES).map((name, i) => [name, estimates[i] ?? min]))
       : null,
-    quantileError: quantiles ? round(quantiles.relativeError) : null,
+    quantileError: quantiles ? (table.isComplete ? 0 : round(quantiles.relativeError)) : null,
   };
 }
 
 function listFrequent({ table }: Facts, decoder: TextDecoder): FrequentValue[] {
-  const places = Array.from({ length: table.size }, (_, place) => place);
   const count = (place: number) => table.counts[place] ?? 0;
-  return places
-    .filter((place) => table.kinds[place] !== NULL && count(place) > table.missed)
+  return placesOf(table, (kind) => kind !== NULL)
+    .filter((place) => count(place) > table.missed)
     .toSorted((a, b) => count(b) - count(a))
-    .slice(0, MAX_FREQUENT)
+    .slice(0, Math.min(table.keep, MAX_FREQUENT))
     .map((place) => {
       const { bytes, isWhole } = table.text(place);
       const value = showBytes(bytes, isWhole, decoder);

@@ -23,6 +23,7 @@ export class TextBytes {
   readonly #source: ByteSource;
   readonly #isGzip: boolean;
   #charset: Charset;
+  #readBytes = 0;
 
   /** `charset`: as far as it is known. */
   constructor(source: ByteSource, isGzip: boolean, charset: Charset) {
@@ -36,36 +37,46 @@ export class TextBytes {
     return this.#charset;
   }
 
+  /** How much of the stored bytes has been read, from 0 to 1. */
+  get readRatio(): number {
+    return Math.min(1, this.#readBytes / Math.max(1, this.#source.info.size));
+  }
+
   async *from(offset: number): AsyncGenerator<Uint8Array> {
-    const raw = this.#isGzip ? gunzipFrom(this.#source, offset) : plainFrom(this.#source, offset);
+    const raw = this.#isGzip ? gunzip(this.#stored(0), offset) : this.#stored(offset);
     if (isUtf16(this.#charset)) return yield* toUtf8(raw, this.#charset);
     for await (const chunk of raw) {
       if (this.#charset === "ascii") this.#charset = settleCharset(chunk) ?? "ascii";
       yield chunk;
     }
   }
-}
 
-async function* plainFrom(source: ByteSource, offset: number): AsyncGenerator<Uint8Array> {
-  if (offset < source.info.size) yield* source.chunks({ offset });
+  async *#stored(offset: number): AsyncGenerator<Uint8Array> {
+    this.#readBytes = offset;
+    if (offset >= this.#source.info.size) return;
+    for await (const chunk of this.#source.chunks({ offset })) {
+      this.#readBytes += chunk.length;
+      yield chunk;
+    }
+  }
 }
 
 /**
  * Several gzip members one after the other are one file, which the platform's `DecompressionStream` refuses. Throws a
  * `NonRetryableError` for data that are not what gzip wrote.
  */
-async function* gunzipFrom(source: ByteSource, offset: number): AsyncGenerator<Uint8Array> {
-  const gunzip = createGunzip({ chunkSize: GUNZIP_CHUNK_BYTES });
-  const packed = Readable.from(source.chunks());
+async function* gunzip(stored: AsyncIterable<Uint8Array>, offset: number): AsyncGenerator<Uint8Array> {
+  const unpacking = createGunzip({ chunkSize: GUNZIP_CHUNK_BYTES });
+  const packed = Readable.from(stored);
   let readFailure: unknown;
   packed.on("error", (error) => {
     readFailure = error;
   });
-  // What fails ends `gunzip` too, and the loop below throws it.
-  pipeline(packed, gunzip, () => {});
+  // What fails ends `unpacking` too, and the loop below throws it.
+  pipeline(packed, unpacking, () => {});
   let dropped = 0;
   try {
-    for await (const chunk of gunzip as AsyncIterable<Uint8Array>) {
+    for await (const chunk of unpacking as AsyncIterable<Uint8Array>) {
       const rest = chunk.subarray(Math.min(chunk.length, offset - dropped));
       dropped += chunk.length - rest.length;
       if (rest.length > 0) yield rest;
@@ -73,7 +84,9 @@ async function* gunzipFrom(source: ByteSource, offset: number): AsyncGenerator<U
   } catch (error) {
     if (readFailure !== undefined) throw readFailure;
     const message = error instanceof Error ? error.message : String(error);
-    throw new NonRetryableError(`It cannot be unpacked: ${message}. Is the gzip file whole?`, { cause: error });
+    throw new NonRetryableError(`It cannot be unpacked: ${message}. Is the gzip file whole?`, {
+      cause: error,
+    });
   }
 }
 

@@ -1,7 +1,18 @@
 /** Values of JavaScript, from JSON or Parquet, given to columns as bytes with their hashes. */
 import type { Column } from "./column.ts";
 import { FIRST_FACTOR, FIRST_SEED, SECOND_FACTOR, SECOND_SEED } from "./csv-scanner.ts";
-import { ARRAY, BOOLEAN, DATE, DATETIME, DECIMAL, FieldReader, INTEGER, NULL, OBJECT, TEXT } from "./kinds.ts";
+import {
+  ARRAY,
+  BOOLEAN,
+  DATE,
+  DATETIME,
+  DECIMAL,
+  FieldReader,
+  INTEGER,
+  NULL,
+  OBJECT,
+  TEXT,
+} from "./kinds.ts";
 
 const DAY_MS = 86_400_000;
 /** Of a longer value, the first bytes stand for all: two values that differ only after them count as one. */
@@ -86,5 +97,7 @@ export class ValueAdder {
 
 /** What JSON cannot hold is written as text. */
 function toText(value: object): string {
-  return JSON.stringify(value, (_, member: unknown) => (typeof member === "bigint" ? String(member) : member));
+  return JSON.stringify(value, (_, member: unknown) =>
+    typeof member === "bigint" ? String(member) : member,
+  );
 }

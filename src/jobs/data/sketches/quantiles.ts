@@ -87,23 +87,14 @@ export class QuantileSketch {
   bins(): Bin[] {
     const bound = (index: number) => lowerBound(index, this.#detail);
     const [negative, positive] = this.#sides;
-    const below = negative.bins().map(({ index, count }) => ({ from: -bound(index + 1), to: -bound(index), count }));
-    const above = positive.bins().map(({ index, count }) => ({ from: bound(index), to: bound(index + 1), count }));
+    const below = negative
+      .bins()
+      .map(({ index, count }) => ({ from: -bound(index + 1), to: -bound(index), count }));
+    const above = positive
+      .bins()
+      .map(({ index, count }) => ({ from: bound(index), to: bound(index + 1), count }));
     const zero = this.#zeros > 0 ? [{ from: 0, to: 0, count: this.#zeros }] : [];
-    return [...below.reverse(), ...zero, ...above];
-  }
-
-  /** The values at several shares of the sorted numbers, each from 0 to 1, in ascending order. Empty: there are none. */
-  quantiles(shares: readonly number[]): number[] {
-    const bins = this.bins();
-    const last = this.count - 1;
-    let [at, before] = [0, 0];
-    return shares.flatMap((share) => {
-      const rank = Math.floor(share * last);
-      for (let bin = bins[at]; bin && before + bin.count <= rank; bin = bins[++at]) before += bin.count;
-      const bin = bins[at];
-      return bin ? [middleOf(bin)] : [];
-    });
+    return [...below.toReversed(), ...zero, ...above];
   }
 
   pack(packer: Packer): void {
@@ -144,7 +135,8 @@ export class QuantileSketch {
   }
 
   #bound(): void {
-    while (this.#detail > COARSEST && this.#sides[0].used + this.#sides[1].used > this.#maxBins) this.#collapse();
+    while (this.#detail > COARSEST && this.#sides[0].used + this.#sides[1].used > this.#maxBins)
+      this.#collapse();
   }
 
   #collapse(): void {
@@ -230,7 +222,17 @@ function lowerBound(index: number, detail: number): number {
   return Math.min(Math.max(bound, LEAST), Number.MAX_VALUE);
 }
 
-/** The number of a bin that differs least from each other one of it, as a share of the other. */
-function middleOf({ from, to }: Bin): number {
-  return from === 0 && to === 0 ? 0 : from / (from / to / 2 + 0.5);
+/** The numbers at several shares of all that are in bins, each share from 0 to 1, in ascending order. */
+export function quantilesOf(bins: readonly Bin[], shares: readonly number[]): number[] {
+  const last = bins.reduce((sum, { count }) => sum + count, 0) - 1;
+  let [at, before] = [0, 0];
+  return shares.flatMap((share) => {
+    const rank = Math.floor(share * last);
+    for (let bin = bins[at]; bin && before + bin.count <= rank; bin = bins[++at]) before += bin.count;
+    const bin = bins[at];
+    return bin ? [middleOf(bin)] : [];
+  });
 }
+
+/** The number of a bin that differs least from each other one of it, as a share of the other. */
+const middleOf = ({ from, to }: Bin): number => (from === to ? from : from / (from / to / 2 + 0.5));

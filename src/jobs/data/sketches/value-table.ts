@@ -204,6 +204,6 @@ export class ValueTable {
     let more = 0;
     for (let place = 0; place < counts.length; place++) if ((counts[place] ?? 0) > 1) more++;
     if (more <= rank) return 1;
-    return counts.slice().sort()[counts.length - 1 - rank] ?? 0;
+    return counts.toSorted()[counts.length - 1 - rank] ?? 0;
   }
 }

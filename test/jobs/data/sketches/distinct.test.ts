@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { DistinctSketch } from "../../../../src/jobs/data/sketches/distinct.ts";
 import { Packer, Unpacker } from "../../../../src/jobs/data/sketches/packing.ts";
@@ -28,13 +28,16 @@ const values = fc.array(fc.integer({ min: 0, max: 5_000 }), { maxLength: 2_000 }
 const precisions = fc.integer({ min: 4, max: 13 });
 
 describe("HyperLogLog", () => {
-  test.each([0, 1, 10, 1_000, 5_000, 100_000])("estimates %d different values within four standard errors", (count) => {
-    for (const precision of [4, 8, 10, 13]) {
-      const sketch = sketchOf(range(0, count), precision);
-      const allowed = Math.max(4 * sketch.relativeError * count, 0.5);
-      expect(Math.abs(sketch.estimate() - count)).toBeLessThanOrEqual(allowed);
-    }
-  });
+  test.each([0, 1, 10, 1_000, 5_000, 100_000])(
+    "estimates %d different values within four standard errors",
+    (count) => {
+      for (const precision of [4, 8, 10, 13]) {
+        const sketch = sketchOf(range(0, count), precision);
+        const allowed = Math.max(4 * sketch.relativeError * count, 0.5);
+        expect(Math.abs(sketch.estimate() - count)).toBeLessThanOrEqual(allowed);
+      }
+    },
+  );
 
   test("depends neither on the order of values nor on how often they come", () => {
     fc.assert(

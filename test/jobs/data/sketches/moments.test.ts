@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Moments } from "../../../../src/jobs/data/sketches/moments.ts";
 import { Packer, Unpacker } from "../../../../src/jobs/data/sketches/packing.ts";
