@@ -19,6 +19,9 @@ import { type ByteSource, TextBytes } from "./text-bytes.ts";
 /** Between two checkpoints, in bytes that are read. */
 export const CHECKPOINT_BYTES = 32 * 1024 * 1024;
 
+/** Between two reports of the progress. */
+const REPORT_BYTES = 1024 * 1024;
+
 const count = z.int().min(0);
 /** What a checkpoint holds. */
 const checkpointSchema = z.object({
@@ -88,6 +91,7 @@ async function analyzeText(
   const firstOffset = stream.offset;
   const at = () => startAt + (counted ? counted.utf16Bytes : stream.offset - firstOffset);
   let limit = nextLimit(stream.offset, hooks.checkpointBytes);
+  let reportAt = 0;
   const read = async (isLast: boolean) => {
     while (stream.read(limit, isLast)) {
       const { charset } = bytes;
@@ -102,6 +106,8 @@ async function analyzeText(
       });
       limit = nextLimit(stream.offset, hooks.checkpointBytes);
     }
+    if (stream.offset < reportAt && !isLast) return;
+    reportAt = stream.offset + REPORT_BYTES;
     hooks.progress(bytes.readRatio, reader.position.rows);
   };
   for await (const chunk of bytes.from(startAt))

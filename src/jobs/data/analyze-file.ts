@@ -25,7 +25,10 @@ const input = z
   .strictObject({
     fileId,
     ...formatInput,
-    report: z.enum(["html"]).optional().meta({ description: "Stores a report with charts, besides the result." }),
+    report: z
+      .enum(["html"])
+      .optional()
+      .meta({ description: "Stores a report with charts, besides the result." }),
   })
   .refine(({ quote, delimiter }) => quote === undefined || quote !== delimiter, {
     path: ["quote"],

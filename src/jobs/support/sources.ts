@@ -6,6 +6,8 @@ import { env } from "cloudflare:workers";
 import { type FileInfo, findFile, openFile } from "../../files/index.ts";
 import { NonRetryableError } from "../../tasks/index.ts";
 
+const CHUNK_BYTES = 128 * 1024;
+
 /** Bytes `offset` to `offset + length - 1`; without a length, all from there on. */
 interface ByteRange {
   offset: number;
@@ -57,16 +59,17 @@ async function* readChunks(
   if (range && range.offset >= info.size) return;
   const file = await openFile(env, info.id, range ? { range } : {});
   if (!file) throw new NonRetryableError(`the file ${info.id} was removed while it was read`);
-  const reader = file.body.getReader();
+  const reader = file.body.getReader({ mode: "byob" });
   const stop = () => void reader.cancel(signal.reason).catch(() => {});
   signal.addEventListener("abort", stop);
   try {
     if (file.info.sha256 !== info.sha256) throw replaced(info.id);
     for (;;) {
-      const { done, value } = await reader.read();
+      // R2 gives 4 KiB at a time, each of which would be worth as much work here as a large chunk.
+      const { done, value } = await reader.readAtLeast(CHUNK_BYTES, new Uint8Array(CHUNK_BYTES));
       signal.throwIfAborted();
+      if (value && value.length > 0) yield value;
       if (done) return;
-      yield value;
     }
   } finally {
     signal.removeEventListener("abort", stop);
