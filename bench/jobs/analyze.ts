@@ -19,8 +19,8 @@ import { makeCsv } from "./csv.ts";
 
 const MIB = 1024 * 1024;
 const SPEED_BYTES = 64 * MIB;
-const LONG_BYTES = 128 * MIB;
-const ROUNDS = 2;
+const LONG_BYTES = 1024 * MIB;
+const ROUNDS = 3;
 const MIN_SHARE_OF_PARSER = 0.5;
 const MAX_GROWTH_MIB = 64;
 

@@ -16,11 +16,21 @@ export const toBytes = (data: string | Uint8Array): Uint8Array =>
 /** A file in memory. */
 export function memorySource(data: string | Uint8Array, chunkBytes = 7): ByteSource {
   const bytes = toBytes(data);
+  async function* chunks(
+    { offset, length = bytes.length }: { offset: number; length?: number } = { offset: 0 },
+  ) {
+    const end = Math.min(bytes.length, offset + length);
+    for (let at = offset; at < end; at += chunkBytes) yield bytes.slice(at, Math.min(end, at + chunkBytes));
+  }
   return {
     info: { size: bytes.length },
-    async *chunks({ offset, length = bytes.length } = { offset: 0 }) {
-      const end = Math.min(bytes.length, offset + length);
-      for (let at = offset; at < end; at += chunkBytes) yield bytes.slice(at, Math.min(end, at + chunkBytes));
+    chunks,
+    async *views(range) {
+      for await (const chunk of chunks(range)) {
+        yield chunk;
+        // Whoever keeps it sees that it was only lent.
+        chunk.fill(0x21);
+      }
     },
   };
 }

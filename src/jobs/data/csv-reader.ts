@@ -85,7 +85,8 @@ export class CsvReader implements RecordReader {
     }
     for (let i = 0; i < columns.length; i++) {
       const column = columns[i];
-      const [start, end] = [starts[i] ?? 0, ends[i] ?? 0];
+      const start = starts[i] ?? 0;
+      const end = ends[i] ?? 0;
       if (start === end || !column) continue;
       if (doubled[i] === 1) this.#addDoubled(i, bytes.subarray(start, end));
       else column.add(this.#fields, bytes, start, end, first[i] ?? 0, second[i] ?? 0);

@@ -22,11 +22,14 @@ export interface Dialect {
   endsWithCr: boolean;
 }
 
-/** Two hashes of the same bytes, of 32 bits each: FNV-1a, and a polynomial. */
+/**
+ * Two hashes of the same bytes, of 32 bits each: FNV-1a, and the same with another seed and factor. Both take a byte with an
+ * exclusive or: with a sum, V8 computes in floating point here, at a quarter of the speed.
+ */
 export const FIRST_SEED = 0x811c9dc5 | 0;
 export const SECOND_SEED = 0x2545f491;
 export const FIRST_FACTOR = 0x01000193;
-export const SECOND_FACTOR = 0x9e3779b1 | 0;
+export const SECOND_FACTOR = 0x5bd1e995;
 
 export type RecordProblem = "unclosed_quote" | "text_after_quote";
 
@@ -71,20 +74,25 @@ export class CsvScanner {
     this.count = 0;
     this.problem = undefined;
     this.lines = 1;
-    const [delimiter, quote, top, lineEnd] = [this.#delimiter, this.#quote, this.#top, this.#lineEnd];
+    // Not as arrays that are taken apart: in loops as hot as these, they cost more than all the rest.
+    const delimiter = this.#delimiter;
+    const quote = this.#quote;
+    const top = this.#top;
+    const lineEnd = this.#lineEnd;
     for (;;) {
       if (bytes[this.#at] === quote && this.#at < end) {
         if (!this.#scanQuoted(bytes, end, isLast, inOneLine)) return INCOMPLETE;
       } else {
         let at = this.#at;
         let byte = bytes[at] ?? LF;
-        let [first, second] = [FIRST_SEED, SECOND_SEED];
+        let first = FIRST_SEED;
+        let second = SECOND_SEED;
         while (
           byte > top ||
           (byte !== delimiter && byte !== LF && (byte !== CR || !endsLine(bytes, at, end, lineEnd)))
         ) {
           first = Math.imul(first ^ byte, FIRST_FACTOR);
-          second = Math.imul(second + byte, SECOND_FACTOR);
+          second = Math.imul(second ^ byte, SECOND_FACTOR);
           byte = bytes[++at] ?? LF;
         }
         this.#store(this.#at, at, first, second, 0);
@@ -107,10 +115,13 @@ export class CsvScanner {
 
   /** False: more bytes are needed. Afterwards `#at` is at a delimiter, a line end or the end. */
   #scanQuoted(bytes: Uint8Array, end: number, isLast: boolean, inOneLine: boolean): boolean {
-    const [quote, lineEnd] = [this.#quote, this.#lineEnd];
+    const quote = this.#quote;
+    const lineEnd = this.#lineEnd;
     const start = this.#at + 1;
     let at = start;
-    let [first, second, doubled] = [FIRST_SEED, SECOND_SEED, 0];
+    let first = FIRST_SEED;
+    let second = SECOND_SEED;
+    let doubled = 0;
     for (;;) {
       const byte = bytes[at] ?? LF;
       if (byte === quote) {
@@ -128,7 +139,7 @@ export class CsvScanner {
         if (byte === lineEnd) this.lines++;
       }
       first = Math.imul(first ^ byte, FIRST_FACTOR);
-      second = Math.imul(second + byte, SECOND_FACTOR);
+      second = Math.imul(second ^ byte, SECOND_FACTOR);
       at++;
     }
     this.#store(start, at, first, second, doubled);

@@ -150,7 +150,7 @@ async function readHead(
   const pieces: Uint8Array[] = [];
   let have = 0;
   for await (const chunk of chunks) {
-    pieces.push(chunk);
+    pieces.push(chunk.slice());
     have += chunk.length;
     if (have > length) break;
   }

@@ -57,7 +57,8 @@ export class FieldReader {
 
   /** The kind of a field, from `start` to before `end`, as an index into `KINDS`; `value` has its number. */
   read(bytes: Uint8Array, start: number, end: number): number {
-    let [from, to] = [start, end];
+    let from = start;
+    let to = end;
     while (from < to && bytes[from] === SPACE) from++;
     while (from < to && bytes[to - 1] === SPACE) to--;
     this.value = 0;
@@ -72,9 +73,8 @@ export class FieldReader {
   }
 
   #isNull(bytes: Uint8Array, from: number, to: number): boolean {
-    return this.#nulls.some(
-      (text) => text.length === to - from && text.every((byte, i) => byte === bytes[from + i]),
-    );
+    for (const text of this.#nulls) if (text.length === to - from && isAt(text, bytes, from)) return true;
+    return false;
   }
 
   #readNumber(bytes: Uint8Array, from: number, to: number): number {
@@ -83,7 +83,8 @@ export class FieldReader {
     let at = isNegative ? from + 1 : from;
     if (bytes[at] === ZERO && at + 1 < to && isDigit(bytes[at + 1])) return TEXT;
     let digits = 0;
-    let [whole, group] = [0, -1];
+    let whole = 0;
+    let group = -1;
     for (; at < to; at++) {
       const byte = bytes[at] ?? 0;
       if (isDigit(byte)) {
@@ -137,6 +138,11 @@ export class FieldReader {
     this.value = days * DAY_MS + timeMs;
     return to - from === 10 ? DATE : DATETIME;
   }
+}
+
+function isAt(text: Uint8Array, bytes: Uint8Array, at: number): boolean {
+  for (let i = 0; i < text.length; i++) if (text[i] !== bytes[at + i]) return false;
+  return true;
 }
 
 /** The position after `e`, a sign and digits, if they are there. */

@@ -11,22 +11,28 @@ import { NonRetryableError } from "../../tasks/index.ts";
 import { type Charset, isUtf16, settleCharset } from "./charset.ts";
 
 const GUNZIP_CHUNK_BYTES = 64 * 1024;
+/** Each run unpacks from the start again, at some 200 MB/s, and has 30 s of CPU time. */
+const MAX_UNPACKED_BYTES = 2 * 1024 ** 3;
 
 /** A stored file, in one version. */
 export interface ByteSource {
   info: { size: number };
   /** The bytes from an offset on, to the end or for a length. */
   chunks(range?: { offset: number; length?: number }): AsyncIterable<Uint8Array>;
+  /** The same; each chunk is valid only until the next is requested. */
+  views(range?: { offset: number; length?: number }): AsyncIterable<Uint8Array>;
 }
 
 export class TextBytes {
   readonly #source: ByteSource;
   readonly #isGzip: boolean;
   #charset: Charset;
+  readonly #maxUnpackedBytes: number;
   #readBytes = 0;
 
   /** `charset`: as far as it is known. */
-  constructor(source: ByteSource, isGzip: boolean, charset: Charset) {
+  constructor(source: ByteSource, isGzip: boolean, charset: Charset, maxUnpackedBytes = MAX_UNPACKED_BYTES) {
+    this.#maxUnpackedBytes = maxUnpackedBytes;
     this.#source = source;
     this.#isGzip = isGzip;
     this.#charset = charset;
@@ -42,8 +48,9 @@ export class TextBytes {
     return Math.min(1, this.#readBytes / Math.max(1, this.#source.info.size));
   }
 
+  /** Each chunk is valid only until the next is requested. */
   async *from(offset: number): AsyncGenerator<Uint8Array> {
-    const raw = this.#isGzip ? gunzip(this.#stored(0), offset) : this.#stored(offset);
+    const raw = this.#isGzip ? gunzip(this.#stored(0), offset, this.#maxUnpackedBytes) : this.#stored(offset);
     if (isUtf16(this.#charset)) return yield* toUtf8(raw, this.#charset);
     for await (const chunk of raw) {
       if (this.#charset === "ascii") this.#charset = settleCharset(chunk) ?? "ascii";
@@ -54,18 +61,26 @@ export class TextBytes {
   async *#stored(offset: number): AsyncGenerator<Uint8Array> {
     this.#readBytes = offset;
     if (offset >= this.#source.info.size) return;
-    for await (const chunk of this.#source.chunks({ offset })) {
+    const { chunks, views } = this.#source;
+    // What unpacks reads ahead, so its chunks must stay.
+    for await (const chunk of (this.#isGzip ? chunks : views)({ offset })) {
       this.#readBytes += chunk.length;
       yield chunk;
     }
   }
 }
 
+class TooLongError extends Error {}
+
 /**
  * Several gzip members one after the other are one file, which the platform's `DecompressionStream` refuses. Throws a
  * `NonRetryableError` for data that are not what gzip wrote.
  */
-async function* gunzip(stored: AsyncIterable<Uint8Array>, offset: number): AsyncGenerator<Uint8Array> {
+async function* gunzip(
+  stored: AsyncIterable<Uint8Array>,
+  offset: number,
+  maxBytes: number,
+): AsyncGenerator<Uint8Array> {
   const unpacking = createGunzip({ chunkSize: GUNZIP_CHUNK_BYTES });
   const packed = Readable.from(stored);
   let readFailure: unknown;
@@ -75,14 +90,21 @@ async function* gunzip(stored: AsyncIterable<Uint8Array>, offset: number): Async
   // What fails ends `unpacking` too, and the loop below throws it.
   pipeline(packed, unpacking, () => {});
   let dropped = 0;
+  let unpacked = 0;
   try {
     for await (const chunk of unpacking as AsyncIterable<Uint8Array>) {
+      unpacked += chunk.length;
+      if (unpacked > maxBytes) throw new TooLongError();
       const rest = chunk.subarray(Math.min(chunk.length, offset - dropped));
       dropped += chunk.length - rest.length;
       if (rest.length > 0) yield rest;
     }
   } catch (error) {
     if (readFailure !== undefined) throw readFailure;
+    if (error instanceof TooLongError)
+      throw new NonRetryableError(
+        `It has more than ${maxBytes} bytes unpacked, and gzip can only be read from its start: unpack it first.`,
+      );
     const message = error instanceof Error ? error.message : String(error);
     throw new NonRetryableError(`It cannot be unpacked: ${message}. Is the gzip file whole?`, {
       cause: error,

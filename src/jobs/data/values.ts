@@ -89,7 +89,7 @@ export class ValueAdder {
     for (let i = 0; i < length; i++) {
       const byte = bytes[i] ?? 0;
       first = Math.imul(first ^ byte, FIRST_FACTOR);
-      second = Math.imul(second + byte, SECOND_FACTOR);
+      second = Math.imul(second ^ byte, SECOND_FACTOR);
     }
     column.add(this.#known, bytes, 0, length, first, second);
   }

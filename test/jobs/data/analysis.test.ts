@@ -1,6 +1,7 @@
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import { analyzeBytes, checkpointKeeper, toBytes } from "../../support/analysis.ts";
+import { TextBytes } from "../../../src/jobs/data/text-bytes.ts";
+import { analyzeBytes, checkpointKeeper, memorySource, toBytes } from "../../support/analysis.ts";
 
 const utf16le = (text: string) => new Uint8Array(Buffer.from(text, "utf16le"));
 const utf16be = (text: string) => new Uint8Array(Buffer.from(text, "utf16le").swap16());
@@ -313,6 +314,18 @@ describe("gzip", () => {
         short: { a: ["integer", 1, 2, 0] },
         format: { compression: "gzip" },
       });
+  });
+
+  test("with too many bytes in it is refused, and with just as many as may be is not", async () => {
+    const unpack = async (maxBytes: number) => {
+      const packed = new Uint8Array(gzipSync(new Uint8Array(300_000)));
+      let bytes = 0;
+      for await (const chunk of new TextBytes(memorySource(packed), true, "utf-8", maxBytes).from(0))
+        bytes += chunk.length;
+      return bytes;
+    };
+    expect(await unpack(300_000)).toBe(300_000);
+    await expect(unpack(299_999)).rejects.toThrow("more than 299999 bytes unpacked");
   });
 
   test("that is cut off or damaged is refused", async () => {
