@@ -20,7 +20,7 @@ import { makeCsv } from "./csv.ts";
 const MIB = 1024 * 1024;
 const SPEED_BYTES = 64 * MIB;
 const LONG_BYTES = 1024 * MIB;
-const ROUNDS = 3;
+const ROUNDS = 5;
 const MIN_SHARE_OF_PARSER = 0.5;
 const MAX_GROWTH_MIB = 64;
 
@@ -104,7 +104,9 @@ async function measureGrowth({ url, pid }: RunningMiniflare): Promise<number> {
   console.error("memory: analysing 1 GiB …");
   const result = await analyze(url, "long.csv");
   if (result.size !== size) throw new Error("not all of the file was analysed");
-  return ((readMemory(pid)?.peakBytes ?? Number.NaN) - idleBytes) / MIB;
+  const growthMib = ((readMemory(pid)?.peakBytes ?? Number.NaN) - idleBytes) / MIB;
+  console.error(`memory: ${growthMib.toFixed(0)} MiB above idle`);
+  return growthMib;
 }
 
 /** Long enough for the runtime to give back what it no longer needs. */
