@@ -133,7 +133,7 @@ function* counted(pieces: Iterable<Uint8Array>, add: (bytes: number) => void): G
 async function analyze(url: string, fileId: string) {
   const response = await fetch(`${url}/tasks`, {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers: { "Content-Type": "application/json", Prefer: "wait=20" },
     body: JSON.stringify({ type: "analyze_file", input: { fileId } }),
   });
   const { id } = z.object({ id: z.string() }).parse(await response.json());
@@ -141,7 +141,7 @@ async function analyze(url: string, fileId: string) {
     const task = taskSchema.parse(await (await fetch(`${url}/tasks/${id}`)).json());
     if (task.status === "failed") throw new Error(`It has failed: ${JSON.stringify(task.error)}`);
     if (task.result) return task.result;
-    await new Promise((resolve) => setTimeout(resolve, 25));
+    await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }
 
