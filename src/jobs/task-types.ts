@@ -2,6 +2,7 @@
 import type { TaskType } from "../tasks/index.ts";
 import { httpRequest } from "./calls/http-request.ts";
 import { pushFile } from "./calls/push-file.ts";
+import { analyzeFile } from "./data/analyze-file.ts";
 import { callback } from "./notify/callback.ts";
 import { sendEmail } from "./notify/send-email.ts";
 import { sendWebhook } from "./notify/send-webhook.ts";
@@ -19,5 +20,6 @@ export const TASK_TYPES: readonly TaskType[] = [
   taskA,
   taskB,
   verifyFile,
+  analyzeFile,
   // Your own, one on each line:
 ];
