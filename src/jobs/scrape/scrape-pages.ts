@@ -1,0 +1,174 @@
+/**
+ * `scrape_pages`: visits the pages of an upstream, and writes what they say to a file, one JSON object a line.
+ *
+ * It starts at given paths or at a sitemap, and follows links within the upstream's origin. Each page is in the file once,
+ * whatever the links and whatever happens to the task.
+ */
+import { env } from "cloudflare:workers";
+import { z } from "zod";
+import { Problem } from "../../kernel/problem.ts";
+import { readUpstreams, targetOf, type Upstream } from "../../outbound/index.ts";
+import { defineTask, type TaskContext } from "../../tasks/index.ts";
+import { outputId } from "../support/outputs.ts";
+import { upstreamName } from "../support/schemas.ts";
+import { addressOf, MAX_ADDRESS_LENGTH } from "./addresses.ts";
+import { loadArticleReader } from "./article.ts";
+import type { Caller } from "./calls.ts";
+import { Crawl } from "./crawl.ts";
+import type { Position, Redo } from "./crawl-state.ts";
+import { Output } from "./output.ts";
+import { agentOf, ROBOTS_PATH, type RobotsRules } from "./robots.ts";
+import { fetchRobots } from "./robots-call.ts";
+
+/** What the checkpoint of a crawl can hold: see frontier.ts. */
+const MAX_PAGES = 5_000;
+const DEFAULT_PAGES = 100;
+const DEFAULT_DEPTH = 2;
+const DEFAULT_SITEMAP = "/sitemap.xml";
+const USER_AGENT = "sluice";
+
+const path = z
+  .string()
+  .max(MAX_ADDRESS_LENGTH)
+  .regex(/^\/[^#]*$/, "must begin with / and have no #");
+
+const input = z
+  .strictObject({
+    upstream: upstreamName,
+    paths: z
+      .array(path)
+      .max(100)
+      .optional()
+      .meta({ description: "Where to start. Default: the root, unless there is a sitemap." }),
+    depth: z
+      .int()
+      .min(0)
+      .max(100)
+      .optional()
+      .meta({ description: "Follow links so far from the start. Default: 2; with a sitemap, 0." }),
+    pages: z
+      .int()
+      .min(1)
+      .max(MAX_PAGES)
+      .default(DEFAULT_PAGES)
+      .meta({ description: `Stop after so many pages. Default: ${DEFAULT_PAGES}.` }),
+    sitemap: z
+      .union([z.boolean(), path])
+      .optional()
+      .meta({
+        description: "true: start from the sitemaps that robots.txt names, or /sitemap.xml. Or a path.",
+      }),
+    article: z
+      .boolean()
+      .default(true)
+      .meta({
+        description: "Extract the article as Markdown, which takes most of the CPU time. Default: true.",
+      }),
+  })
+  .superRefine((value, context) => {
+    const upstream = readUpstreams(env).get(value.upstream);
+    if (!upstream) return;
+    const report = (at: (string | number)[], message: string) =>
+      context.addIssue({ code: "custom", path: at, message, input: value });
+    if (!upstream.methods.includes("GET")) report(["upstream"], "its methods have no GET");
+    const robots = whyNot(upstream, ROBOTS_PATH);
+    if (robots !== undefined)
+      report(
+        ["upstream"],
+        `its path_prefixes must allow ${ROBOTS_PATH}, which says what may be fetched: add "${ROBOTS_PATH}/"`,
+      );
+    for (const [i, one] of (value.paths ?? []).entries()) {
+      const why = whyNot(upstream, one);
+      if (why !== undefined) report(["paths", i], why);
+    }
+    const why = typeof value.sitemap === "string" ? whyNot(upstream, value.sitemap) : undefined;
+    if (why !== undefined) report(["sitemap"], why);
+  });
+
+type Input = z.output<typeof input>;
+
+/** Why an upstream may not be called at a path; undefined if it may. */
+function whyNot(upstream: Upstream, address: string): string | undefined {
+  try {
+    targetOf(upstream, address);
+    return undefined;
+  } catch (error) {
+    if (error instanceof Problem) return error.detail;
+    throw error;
+  }
+}
+
+export const scrapePages = defineTask({
+  name: "scrape_pages",
+  input,
+  retry: { retries: 6, minDelayMs: 5_000 },
+  timeoutMs: 24 * 3_600_000,
+  run: scrape,
+});
+
+async function scrape(ctx: TaskContext, job: Input) {
+  const upstream = readUpstreams(env).get(job.upstream);
+  if (!upstream) throw new Error(`the upstream "${job.upstream}" is no longer configured`);
+  using calls = callsOf(ctx);
+  const origin = targetOf(upstream, "/").origin;
+  const agent = agentOf(userAgentOf(upstream));
+  const visitor = { caller: calls.caller, upstream: upstream.name, origin, agent };
+  const rules = await fetchRobots(visitor);
+  const readArticle = job.article ? await loadArticleReader() : undefined;
+  const output = await Output.open<Position, Redo>(env, ctx, {
+    id: outputId(ctx, "pages.ndjson"),
+    filename: `${upstream.name}-pages.ndjson`,
+    contentType: "application/x-ndjson",
+  });
+  const crawl = new Crawl(planOf(job, upstream, origin, rules), { ...visitor, readArticle }, output);
+  const report = (address: string) => {
+    const { pages } = crawl.counts;
+    const expected = Math.min(job.pages, pages + crawl.waiting);
+    ctx.progress(
+      expected === 0 ? 1 : pages / expected,
+      `${pages} pages, ${crawl.waiting} waiting: ${address}`,
+    );
+  };
+  if ((await crawl.run(({ address }) => report(address))) === "to-be-continued") await ctx.handOver();
+  const file = await output.finish();
+  const { counts, waiting } = crawl;
+  ctx.log("info", "Pages scraped.", { upstream: upstream.name, pages: counts.pages, failed: counts.failed });
+  return { fileId: file.id, bytes: file.size, ...counts, waiting };
+}
+
+function planOf(job: Input, { concurrency }: Upstream, origin: string, rules: RobotsRules) {
+  const isFromSitemap = job.sitemap !== undefined && job.sitemap !== false;
+  const own = (references: string[]) =>
+    references.flatMap((reference) => {
+      const found = addressOf(reference, origin, origin);
+      return typeof found === "object" ? [found.address] : [];
+    });
+  const named = job.sitemap === true ? own(rules.sitemaps) : [];
+  const sitemap = typeof job.sitemap === "string" ? job.sitemap : DEFAULT_SITEMAP;
+  return {
+    start: own(job.paths ?? (isFromSitemap ? [] : ["/"])),
+    sitemaps: isFromSitemap && named.length === 0 ? [sitemap] : named.slice(0, 20),
+    maxDepth: job.depth ?? (isFromSitemap ? 0 : DEFAULT_DEPTH),
+    maxPages: job.pages,
+    concurrency,
+    rules,
+  };
+}
+
+/** The calls of a run, which end with it: none is in flight when it has failed. */
+function callsOf(ctx: TaskContext): { caller: Caller } & Disposable {
+  const end = new AbortController();
+  const signal = AbortSignal.any([ctx.signal, end.signal]);
+  const { taskId } = ctx;
+  const caller = {
+    taskId,
+    signal,
+    type: "scrape_pages",
+    waitUntil: (promise: Promise<unknown>) => ctx.waitUntil(promise),
+  };
+  return { caller, [Symbol.dispose]: () => end.abort() };
+}
+
+/** What the upstream's configuration says that we are, or what Sluice calls itself. */
+const userAgentOf = ({ headers }: Upstream): string =>
+  Object.entries(headers).find(([name]) => name.toLowerCase() === "user-agent")?.[1] ?? USER_AGENT;
