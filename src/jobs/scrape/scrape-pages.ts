@@ -6,19 +6,19 @@
  */
 import { env } from "cloudflare:workers";
 import { z } from "zod";
-import { Problem } from "../../kernel/problem.ts";
 import { readUpstreams, targetOf, type Upstream } from "../../outbound/index.ts";
 import { defineTask, type TaskContext } from "../../tasks/index.ts";
 import { outputId } from "../support/outputs.ts";
 import { upstreamName } from "../support/schemas.ts";
-import { addressOf, MAX_ADDRESS_LENGTH } from "./addresses.ts";
+import { addressOf } from "./addresses.ts";
 import { loadArticleReader } from "./article.ts";
-import type { Caller } from "./calls.ts";
 import { Crawl } from "./crawl.ts";
 import type { Position, Redo } from "./crawl-state.ts";
 import { Output } from "./output.ts";
+import { checkAddresses, path } from "./paths.ts";
 import { agentOf, ROBOTS_PATH, type RobotsRules } from "./robots.ts";
 import { fetchRobots } from "./robots-call.ts";
+import { callsOf } from "./run-calls.ts";
 
 /** What the checkpoint of a crawl can hold: see frontier.ts. */
 const MAX_PAGES = 5_000;
@@ -26,11 +26,6 @@ const DEFAULT_PAGES = 100;
 const DEFAULT_DEPTH = 2;
 const DEFAULT_SITEMAP = "/sitemap.xml";
 const USER_AGENT = "sluice";
-
-const path = z
-  .string()
-  .max(MAX_ADDRESS_LENGTH)
-  .regex(/^\/[^#]*$/, "must begin with / and have no #");
 
 const input = z
   .strictObject({
@@ -46,7 +41,7 @@ const input = z
       .max(100)
       .optional()
       .meta({ description: "Follow links so far from the start. Default: 2; with a sitemap, 0." }),
-    pages: z
+    maxPages: z
       .int()
       .min(1)
       .max(MAX_PAGES)
@@ -65,38 +60,18 @@ const input = z
         description: "Extract the article as Markdown, which takes most of the CPU time. Default: true.",
       }),
   })
-  .superRefine((value, context) => {
-    const upstream = readUpstreams(env).get(value.upstream);
-    if (!upstream) return;
-    const report = (at: (string | number)[], message: string) =>
-      context.addIssue({ code: "custom", path: at, message, input: value });
-    if (!upstream.methods.includes("GET")) report(["upstream"], "its methods have no GET");
-    const robots = whyNot(upstream, ROBOTS_PATH);
-    if (robots !== undefined)
-      report(
-        ["upstream"],
-        `its path_prefixes must allow ${ROBOTS_PATH}, which says what may be fetched: add "${ROBOTS_PATH}/"`,
-      );
-    for (const [i, one] of (value.paths ?? []).entries()) {
-      const why = whyNot(upstream, one);
-      if (why !== undefined) report(["paths", i], why);
-    }
-    const why = typeof value.sitemap === "string" ? whyNot(upstream, value.sitemap) : undefined;
-    if (why !== undefined) report(["sitemap"], why);
+  .superRefine(({ upstream, paths = [], sitemap }, context) => {
+    const robots = {
+      at: ["upstream"],
+      address: ROBOTS_PATH,
+      message: `its path_prefixes must allow ${ROBOTS_PATH}, which says what may be fetched: add "${ROBOTS_PATH}/"`,
+    };
+    const starts = paths.map((address, i) => ({ at: ["paths", i], address }));
+    const own = typeof sitemap === "string" ? [{ at: ["sitemap"], address: sitemap }] : [];
+    checkAddresses(upstream, [robots, ...starts, ...own], context);
   });
 
 type Input = z.output<typeof input>;
-
-/** Why an upstream may not be called at a path; undefined if it may. */
-function whyNot(upstream: Upstream, address: string): string | undefined {
-  try {
-    targetOf(upstream, address);
-    return undefined;
-  } catch (error) {
-    if (error instanceof Problem) return error.detail;
-    throw error;
-  }
-}
 
 export const scrapePages = defineTask({
   name: "scrape_pages",
@@ -109,7 +84,7 @@ export const scrapePages = defineTask({
 async function scrape(ctx: TaskContext, job: Input) {
   const upstream = readUpstreams(env).get(job.upstream);
   if (!upstream) throw new Error(`the upstream "${job.upstream}" is no longer configured`);
-  using calls = callsOf(ctx);
+  using calls = callsOf(ctx, "scrape_pages");
   const origin = targetOf(upstream, "/").origin;
   const agent = agentOf(userAgentOf(upstream));
   const visitor = { caller: calls.caller, upstream: upstream.name, origin, agent };
@@ -123,7 +98,7 @@ async function scrape(ctx: TaskContext, job: Input) {
   const crawl = new Crawl(planOf(job, upstream, origin, rules), { ...visitor, readArticle }, output);
   const report = (address: string) => {
     const { pages } = crawl.counts;
-    const expected = Math.min(job.pages, pages + crawl.waiting);
+    const expected = Math.min(job.maxPages, pages + crawl.waiting);
     ctx.progress(
       expected === 0 ? 1 : pages / expected,
       `${pages} pages, ${crawl.waiting} waiting: ${address}`,
@@ -149,24 +124,10 @@ function planOf(job: Input, { concurrency }: Upstream, origin: string, rules: Ro
     start: own(job.paths ?? (isFromSitemap ? [] : ["/"])),
     sitemaps: isFromSitemap && named.length === 0 ? [sitemap] : named.slice(0, 20),
     maxDepth: job.depth ?? (isFromSitemap ? 0 : DEFAULT_DEPTH),
-    maxPages: job.pages,
+    maxPages: job.maxPages,
     concurrency,
     rules,
   };
-}
-
-/** The calls of a run, which end with it: none is in flight when it has failed. */
-function callsOf(ctx: TaskContext): { caller: Caller } & Disposable {
-  const end = new AbortController();
-  const signal = AbortSignal.any([ctx.signal, end.signal]);
-  const { taskId } = ctx;
-  const caller = {
-    taskId,
-    signal,
-    type: "scrape_pages",
-    waitUntil: (promise: Promise<unknown>) => ctx.waitUntil(promise),
-  };
-  return { caller, [Symbol.dispose]: () => end.abort() };
 }
 
 /** What the upstream's configuration says that we are, or what Sluice calls itself. */

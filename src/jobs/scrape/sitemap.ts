@@ -8,6 +8,8 @@
 import { Parser } from "htmlparser2";
 
 const MAX_LOCATION_LENGTH = 2_048;
+/** A sitemap needs three. */
+const MAX_DEPTH = 100;
 
 export interface SitemapEntries {
   /** Whether they lead to sitemaps. */
@@ -15,7 +17,7 @@ export interface SitemapEntries {
   locations: string[];
 }
 
-/** Takes the text in pieces, and returns what each piece completes. */
+/** Takes the text in pieces, and returns what each piece completes. Throws if it is nested as no sitemap is. */
 export class SitemapReader {
   readonly #parser: Parser;
   #isIndex = false;
@@ -60,7 +62,7 @@ export class SitemapReader {
     if (name === "sitemapindex") this.#isIndex = true;
     const parent = this.#open.at(-1);
     this.#location = name === "loc" && (parent === "url" || parent === "sitemap") ? "" : undefined;
-    this.#open.push(name);
+    if (this.#open.push(name) > MAX_DEPTH) throw new Error("its elements are nested too deeply");
   }
 
   #write(text: string): void {

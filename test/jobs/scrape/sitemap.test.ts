@@ -50,6 +50,10 @@ describe("a sitemap", () => {
       });
   });
 
+  test("that is nested too deeply is none", () => {
+    expect(() => read("<a>".repeat(200))).toThrow("nested too deeply");
+  });
+
   test.each([
     ["nothing", ""],
     ["white space", " \n "],
