@@ -26,7 +26,7 @@ export const FLOORS: string[][] = [
   ["tasks/run", "outbound/semaphore"],
   ["tasks/ledger", "files/store"],
   ["tasks/types"],
-  ["kernel"],
+  ["kernel", "outbound/demo"],
 ];
 
 /** Files of a pillar's lobby that its rooms stand on; each may import those after it. */

@@ -13,6 +13,16 @@ export interface Article {
   markdown: string;
 }
 
+/** What is needed of a document here. */
+interface Dom {
+  body: object;
+  querySelectorAll(selector: string): Iterable<{
+    getAttribute(name: string): string | null;
+    setAttribute(name: string, value: string): void;
+    removeAttribute(name: string): void;
+  }>;
+}
+
 export type ArticleReader = (clean: string, url: string) => Article | null;
 
 /** Loads what it takes to read articles. */
@@ -28,7 +38,8 @@ export async function loadArticleReader(): Promise<ArticleReader> {
     bulletListMarker: "-",
     emDelimiter: "*",
   });
-  const domOf = (html: string) => parseHTML(html).document as unknown as Document;
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the types of a DOM are not in this project
+  const domOf = (html: string) => parseHTML(html).document as unknown as Dom;
   return (clean, url) => {
     const document = domOf(clean);
     resolveReferences(document, url);
@@ -47,7 +58,7 @@ export async function loadArticleReader(): Promise<ArticleReader> {
 }
 
 /** Links and images as absolute URLs, so that they lead somewhere from the Markdown too. */
-function resolveReferences(document: Document, url: string): void {
+function resolveReferences(document: Dom, url: string): void {
   for (const name of ["href", "src"])
     for (const element of document.querySelectorAll(`[${name}]`)) {
       const reference = element.getAttribute(name) ?? "";

@@ -60,7 +60,7 @@ function metaDecoder(bytes: Uint8Array): TextDecoder | undefined {
 /** Undefined if the bytes are not UTF-8. */
 function asUtf8(bytes: Uint8Array, isWhole: boolean): string | undefined {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: !isWhole });
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes, { stream: !isWhole });
   } catch {
     return undefined;
   }

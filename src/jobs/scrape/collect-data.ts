@@ -76,7 +76,8 @@ async function collect(ctx: TaskContext, job: z.output<typeof input>) {
     const { pages, items: count, end } = collection.position;
     ctx.progress(end === null ? Math.max(pages / maxPages, count / maxItems) : 1, `${pages} pages, ${count} items`);
   };
-  if ((await collection.run(onPage)) === "to-be-continued") await ctx.handOver();
+  const isOver = output.isFinished || (await collection.run(onPage));
+  if (!isOver) await ctx.handOver();
   const file = await output.finish();
   const { pages, items: count, end, unknown } = collection.position;
   ctx.log("info", "Data collected.", { upstream: upstream.name, pages, items: count, end });

@@ -104,8 +104,11 @@ export class Collection {
     return this.#position;
   }
 
-  /** Collects until the end, or until another run should go on. Then all that was done is recorded. */
-  async run(onPage: () => void): Promise<"over" | "to-be-continued"> {
+  /**
+   * Collects until the end, or until another run should go on; then it resolves to false. All that was done is recorded.
+   * `onPage` is called after each page.
+   */
+  async run(onPage: () => void): Promise<boolean> {
     const startedAtMs = Date.now();
     let bytes = 0;
     let text = "";
@@ -124,7 +127,7 @@ export class Collection {
       recordedAtMs = Date.now();
     }
     await this.#output.write(new TextEncoder().encode(text), this.#position, recorded);
-    return this.#position.end === null ? "to-be-continued" : "over";
+    return this.#position.end !== null;
   }
 
   /** Undefined if the upstream may not be called there. Throws if there is no page to go on with. */

@@ -104,10 +104,10 @@ export class Crawl {
   }
 
   /**
-   * Crawls until nothing is left to do, or until another run should go on. Then all that was done is recorded.
-   * `onVisit` is called after each visit.
+   * Crawls until nothing is left to do, or until another run should go on; then it resolves to false. All that was done is
+   * recorded. `onVisit` is called after each visit.
    */
-  async run(onVisit: (visit: Visit) => void): Promise<"over" | "to-be-continued"> {
+  async run(onVisit: (visit: Visit) => void): Promise<boolean> {
     while (!this.#isSpent) {
       this.#visitor.caller.signal.throwIfAborted();
       if (this.#mustReadSitemap) await this.#readSitemap();
@@ -123,7 +123,7 @@ export class Crawl {
     await Promise.all(this.#underWay);
     this.#takeInAll(onVisit);
     await this.#record();
-    return this.#isOver ? "over" : "to-be-continued";
+    return this.#isOver;
   }
 
   /** This run has done its share. */
@@ -194,14 +194,14 @@ export class Crawl {
 
   #visit(visit: Visit): void {
     this.#nextCallAtMs = Math.max(this.#nextCallAtMs, Date.now() + this.#plan.rules.delayMs);
-    const visiting = (async () => {
-      const visited = await visitPage(this.#visitor, visit);
-      this.#arrived.push({ visit, visited });
-      this.#underWay.delete(visiting);
-    })();
+    const visiting = this.#arrive(visit).finally(() => this.#underWay.delete(visiting));
     this.#underWay.add(visiting);
     // Whoever waits for it hears of its failure; the others end with the signal.
     visiting.catch(() => {});
+  }
+
+  async #arrive(visit: Visit): Promise<void> {
+    this.#arrived.push({ visit, visited: await visitPage(this.#visitor, visit) });
   }
 
   /** Until the next call may begin. Whatever has come in is recorded first, if that takes long. */

@@ -12,6 +12,7 @@ const IN_QUESTION = /\d{16}|\d[eE]|\.\d*0\b/;
 interface ExactJson {
   parse(text: string, reviver: (key: string, value: unknown, context: { source?: string }) => unknown): unknown;
   rawJSON(text: string): object;
+  isRawJSON(value: unknown): boolean;
 }
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the same object, with newer methods
 const exact = JSON as unknown as ExactJson;
@@ -25,3 +26,6 @@ export function parseExactly(text: string): unknown {
       : value,
   );
 }
+
+/** Whether a value is a number that is kept as it was written. */
+export const isRawNumber = (value: unknown): boolean => exact.isRawJSON(value);

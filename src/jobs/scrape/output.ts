@@ -6,10 +6,13 @@
  * piece, how long the piece is, and what to do again if it did not arrive. A later run compares the draft's offset with
  * that: at the piece's end, it goes on after it; at its beginning, the piece was lost with its run.
  *
+ * A draft may also end in the middle of the piece, if what stores it died just then, or be gone, if nothing was written to it
+ * for a day. Then the work begins anew.
+ *
  * Invariant: the draft has exactly the pieces of the position that `open` returns.
  */
-import { openDraft } from "../../files/index.ts";
-import { NonRetryableError, type TaskContext } from "../../tasks/index.ts";
+import { type Draft, openDraft } from "../../files/index.ts";
+import type { TaskContext } from "../../tasks/index.ts";
 
 interface Saved<Position, Redo> {
   position: Position;
@@ -26,48 +29,47 @@ interface Spec {
   contentType: string;
 }
 
-type Draft = Awaited<ReturnType<typeof openDraft>>;
-
 export class Output<Position, Redo> {
   readonly #ctx: TaskContext;
   readonly #draft: Draft;
-  /** Where the work was when an earlier run recorded it last; undefined in the first run. */
+  /** Where the work was when an earlier run recorded it last; undefined if it begins. */
   readonly position: Position | undefined;
   /** What must be done again: the piece of it did not arrive. */
   readonly redo: Redo | undefined;
 
-  private constructor(ctx: TaskContext, draft: Draft, saved?: Saved<Position, Redo>, isLost = false) {
+  private constructor(ctx: TaskContext, draft: Draft, saved?: Saved<Position, Redo>) {
     this.#ctx = ctx;
     this.#draft = draft;
     this.position = saved?.position;
-    this.redo = isLost ? saved?.redo : undefined;
+    if (saved && saved.length > 0 && draft.offset === saved.offset) this.redo = saved.redo;
   }
 
-  /** `ctx` is the task's: its checkpoint belongs to this file from here on. */
+  /** The task's checkpoint belongs to this file from here on. */
   static async open<Position, Redo>(env: Env, ctx: TaskContext, spec: Spec): Promise<Output<Position, Redo>> {
-    const draft = await openDraft(env, { ...spec, task: ctx.taskId });
+    const open = async () => openDraft(env, { ...spec, task: ctx.taskId });
+    const draft = await open();
     const saved = ctx.checkpoint<Saved<Position, Redo>>();
-    if (!saved) return new Output(ctx, draft);
-    const { offset, length } = saved;
-    if (draft.offset === offset + length) return new Output(ctx, draft, saved);
-    if (draft.offset === offset) return new Output(ctx, draft, saved, true);
-    throw new NonRetryableError(
-      `the file ${spec.id} has ${draft.offset} bytes instead of ${offset + length}: something else has written to it. Start a new task.`,
-    );
+    if (!saved || [saved.offset, saved.offset + saved.length].includes(draft.offset))
+      return new Output(ctx, draft, saved);
+    ctx.log("warn", "The file of a task is not as its checkpoint says: it begins anew.", {
+      fileId: spec.id,
+      offset: draft.offset,
+      expected: saved.offset + saved.length,
+    });
+    await draft.discard();
+    return new Output(ctx, await open());
   }
 
-  /** Bytes written so far. */
-  get size(): number {
-    return this.#draft.offset;
+  /** The work is done, and the file is visible: an earlier run was cut just after that. */
+  get isFinished(): boolean {
+    return this.#draft.file !== undefined;
   }
 
   /** Appends a piece, which brings the work to `position`. Resolves when both are durable. */
   async write(piece: Uint8Array, position: Position, redo: Redo): Promise<void> {
     const { length } = piece;
-    await this.#ctx.saveCheckpoint({ position, redo, offset: this.#draft.offset, length } satisfies Saved<
-      Position,
-      Redo
-    >);
+    const saved: Saved<Position, Redo> = { position, redo, offset: this.#draft.offset, length };
+    await this.#ctx.saveCheckpoint(saved);
     if (length > 0) await this.#draft.append(piece);
   }
 

@@ -4,6 +4,8 @@
  * A CSV has its columns in its first line, so they are settled with the first page: those that were asked for, or the
  * members of its items. What later items have besides is named in the result.
  */
+import { isRawNumber } from "./json-exact.ts";
+
 export type Format = "ndjson" | "csv";
 
 export interface Rows {
@@ -49,9 +51,8 @@ function cellOf(item: unknown, column: string): string {
 const own = (item: Record<string, unknown>, key: string): unknown =>
   Object.hasOwn(item, key) ? item[key] : undefined;
 
-/** A raw number is an object without a prototype, frozen, that JSON.stringify writes as a number. */
 const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value) && JSON.stringify(value).startsWith("{");
+  typeof value === "object" && value !== null && !Array.isArray(value) && !isRawNumber(value);
 
 /** A cell needs quotes if it has a separator, a quote or a line end, or white space that readers would trim. */
 const toLine = (cells: string[]): string =>

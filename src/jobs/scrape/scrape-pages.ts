@@ -16,7 +16,7 @@ import { Crawl } from "./crawl.ts";
 import type { Position, Redo } from "./crawl-state.ts";
 import { Output } from "./output.ts";
 import { checkAddresses, path } from "./paths.ts";
-import { agentOf, ROBOTS_PATH, type RobotsRules } from "./robots.ts";
+import { ALL_ALLOWED, agentOf, ROBOTS_PATH, type RobotsRules } from "./robots.ts";
 import { fetchRobots } from "./robots-call.ts";
 import { callsOf } from "./run-calls.ts";
 
@@ -88,13 +88,13 @@ async function scrape(ctx: TaskContext, job: Input) {
   const origin = targetOf(upstream, "/").origin;
   const agent = agentOf(userAgentOf(upstream));
   const visitor = { caller: calls.caller, upstream: upstream.name, origin, agent };
-  const rules = await fetchRobots(visitor);
-  const readArticle = job.article ? await loadArticleReader() : undefined;
   const output = await Output.open<Position, Redo>(env, ctx, {
     id: outputId(ctx, "pages.ndjson"),
     filename: `${upstream.name}-pages.ndjson`,
     contentType: "application/x-ndjson",
   });
+  const rules = output.isFinished ? ALL_ALLOWED : await fetchRobots(visitor);
+  const readArticle = job.article ? await loadArticleReader() : undefined;
   const crawl = new Crawl(planOf(job, upstream, origin, rules), { ...visitor, readArticle }, output);
   const report = (address: string) => {
     const { pages } = crawl.counts;
@@ -104,7 +104,8 @@ async function scrape(ctx: TaskContext, job: Input) {
       `${pages} pages, ${crawl.waiting} waiting: ${address}`,
     );
   };
-  if ((await crawl.run(({ address }) => report(address))) === "to-be-continued") await ctx.handOver();
+  const isOver = output.isFinished || (await crawl.run(({ address }) => report(address)));
+  if (!isOver) await ctx.handOver();
   const file = await output.finish();
   const { counts, waiting } = crawl;
   ctx.log("info", "Pages scraped.", { upstream: upstream.name, pages: counts.pages, failed: counts.failed });
