@@ -7,7 +7,13 @@ import { readUpstreams, targetOf } from "../../outbound/index.ts";
 import { defineTask, type TaskContext } from "../../tasks/index.ts";
 import { outputId } from "../support/outputs.ts";
 import { upstreamName } from "../support/schemas.ts";
-import { Collection, type CollectionPosition, startAt } from "./collection.ts";
+import {
+  COLLECTION_LIMITS,
+  Collection,
+  type CollectionLimits,
+  type CollectionPosition,
+  startAt,
+} from "./collection.ts";
 import { Output } from "./output.ts";
 import { firstPage, paginationSchema } from "./pagination.ts";
 import { checkAddresses, path } from "./paths.ts";
@@ -29,7 +35,9 @@ const input = z
       .min(1)
       .max(200)
       .optional()
-      .meta({ description: "Where a page has its items, such as `data.items`. Default: the page is the list." }),
+      .meta({
+        description: "Where a page has its items, such as `data.items`. Default: the page is the list.",
+      }),
     format: z.enum(["ndjson", "csv"]).default("ndjson"),
     columns: z
       .array(z.string().max(200))
@@ -43,7 +51,12 @@ const input = z
       .max(MAX_PAGES)
       .default(DEFAULT_PAGES)
       .meta({ description: `Stop after so many pages. Default: ${DEFAULT_PAGES}.` }),
-    maxItems: z.int().min(1).max(MAX_ITEMS).default(MAX_ITEMS).meta({ description: "Stop after so many items." }),
+    maxItems: z
+      .int()
+      .min(1)
+      .max(MAX_ITEMS)
+      .default(MAX_ITEMS)
+      .meta({ description: "Stop after so many items." }),
   })
   .superRefine((value, context) => {
     if (value.columns && value.format !== "csv")
@@ -56,25 +69,38 @@ export const collectData = defineTask({
   input,
   retry: { retries: 6, minDelayMs: 5_000 },
   timeoutMs: 24 * 3_600_000,
-  run: collect,
+  run: async (ctx, job) => collect(ctx, job, COLLECTION_LIMITS),
 });
 
-async function collect(ctx: TaskContext, job: z.output<typeof input>) {
+export async function collect(ctx: TaskContext, job: z.output<typeof input>, limits: CollectionLimits) {
   const upstream = readUpstreams(env).get(job.upstream);
   if (!upstream) throw new Error(`the upstream "${job.upstream}" is no longer configured`);
   using calls = callsOf(ctx, "collect_data");
   const { pagination, items, format, columns, maxPages, maxItems } = job;
-  const { origin } = targetOf(upstream, "/");
+  const { origin } = targetOf(upstream, job.path);
   const output = await Output.open<CollectionPosition, CollectionPosition>(env, ctx, {
     id: outputId(ctx, `items.${format}`),
     filename: `${upstream.name}-items.${format}`,
     contentType: format === "csv" ? "text/csv; charset=utf-8; header=present" : "application/x-ndjson",
   });
-  const plan = { upstream: upstream.name, origin, pagination, items, format, columns, maxPages, maxItems };
+  const plan = {
+    upstream: upstream.name,
+    origin,
+    pagination,
+    items,
+    format,
+    columns,
+    maxPages,
+    maxItems,
+    limits,
+  };
   const collection = new Collection(plan, calls.caller, output, startAt(firstPage(pagination, job.path)));
   const onPage = () => {
     const { pages, items: count, end } = collection.position;
-    ctx.progress(end === null ? Math.max(pages / maxPages, count / maxItems) : 1, `${pages} pages, ${count} items`);
+    ctx.progress(
+      end === null ? Math.max(pages / maxPages, count / maxItems) : 1,
+      `${pages} pages, ${count} items`,
+    );
   };
   const isOver = output.isFinished || (await collection.run(onPage));
   if (!isOver) await ctx.handOver();

@@ -16,16 +16,28 @@ import { type Format, headerLine, MAX_COLUMNS, toRows } from "./rows.ts";
 
 /** Of a page: it is parsed whole. */
 const MAX_PAGE_BYTES = 5 * 1024 * 1024;
-/** A batch of pages is recorded when it is so long, or so old. */
-const BATCH_CHARACTERS = 512 * 1024;
+/** A batch of pages is recorded when it is so old, or as long as the plan says. */
 const BATCH_MS = 2_000;
-/** A run has 15 minutes, and 30 s of CPU time: what is left is for another one. */
+/** A run has 15 minutes: what is left is for another one. */
 const MAX_RUN_MS = 12 * 60_000;
-const MAX_RUN_BYTES = 256 * 1024 * 1024;
 const MAX_PAUSES = 10;
 const MAX_PAUSE_MS = 60_000;
 const MAX_UNKNOWN = 20;
 const MAX_SHOWN_LENGTH = 100;
+
+/** How much is done at once. */
+export interface CollectionLimits {
+  /** What is recorded together, in characters of the file. A crash repeats so much. */
+  batchCharacters: number;
+  /** Bytes of JSON in one run. */
+  runBytes: number;
+}
+
+/** A run has 30 s of CPU time, and parsing takes about 30 ms of it for a megabyte. */
+export const COLLECTION_LIMITS: CollectionLimits = {
+  batchCharacters: 512 * 1024,
+  runBytes: 256 * 1024 * 1024,
+};
 
 export interface CollectionPlan {
   upstream: string;
@@ -37,6 +49,7 @@ export interface CollectionPlan {
   columns: string[] | undefined;
   maxPages: number;
   maxItems: number;
+  limits: CollectionLimits;
 }
 
 /**
@@ -114,13 +127,13 @@ export class Collection {
     let text = "";
     let recorded = this.#position;
     let recordedAtMs = startedAtMs;
-    const isSpent = () => bytes >= MAX_RUN_BYTES || Date.now() - startedAtMs >= MAX_RUN_MS;
+    const isSpent = () => bytes >= this.#plan.limits.runBytes || Date.now() - startedAtMs >= MAX_RUN_MS;
     while (this.#position.end === null && !isSpent()) {
       const answer = await this.#fetch(this.#position.next);
       bytes += answer?.bytes ?? 0;
       text += answer ? this.#take(answer) : this.#end("refused");
       onPage();
-      if (text.length < BATCH_CHARACTERS && Date.now() - recordedAtMs < BATCH_MS) continue;
+      if (text.length < this.#plan.limits.batchCharacters && Date.now() - recordedAtMs < BATCH_MS) continue;
       await this.#output.write(new TextEncoder().encode(text), this.#position, recorded);
       text = "";
       recorded = this.#position;
@@ -152,7 +165,9 @@ export class Collection {
     const body = await readUpTo(response, MAX_PAGE_BYTES, this.#caller.signal);
     if (!body) throw new Error(this.#of("the response broke off"));
     if (!body.isWhole)
-      throw new NonRetryableError(this.#of(`it is longer than ${MAX_PAGE_BYTES} bytes: ask for shorter pages`));
+      throw new NonRetryableError(
+        this.#of(`it is longer than ${MAX_PAGE_BYTES} bytes: ask for shorter pages`),
+      );
     try {
       return { headers, value: parseExactly(new TextDecoder().decode(body.bytes)), bytes: body.bytes.length };
     } catch (error) {
@@ -170,7 +185,9 @@ export class Collection {
     const wanted = items.slice(0, maxItems - before.items);
     const rows = toRows(format, wanted, before.columns ?? this.#plan.columns);
     if (rows.columns.length > MAX_COLUMNS)
-      throw new NonRetryableError(this.#of(`its items have more than ${MAX_COLUMNS} members: name the columns`));
+      throw new NonRetryableError(
+        this.#of(`its items have more than ${MAX_COLUMNS} members: name the columns`),
+      );
     const isFirst = before.columns === null && rows.columns.length > 0;
     this.#seen.add(before.next);
     const answer = { address: before.next, headers, value, itemCount: items.length };
@@ -223,4 +240,5 @@ const isCounted = ({ by }: Pagination): boolean => by === "page" || by === "offs
 const hashOf = (items: unknown[]): string =>
   createHash("sha256").update(JSON.stringify(items)).digest("base64url").slice(0, 16);
 
-const shown = (text: string): string => (text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}…` : text);
+const shown = (text: string): string =>
+  text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}…` : text;

@@ -23,9 +23,8 @@ import { type Visited, type Visitor, visitPage } from "./visit.ts";
 
 /** Visits under way: more than an invocation has calls in flight (four), since a visit reads and extracts, too. */
 const MAX_LANES = 6;
-/** A batch is recorded when it has so many visits, so many bytes, or is so old. */
-const BATCH_VISITS = 50;
-const BATCH_BYTES = 1024 * 1024;
+/** A batch is recorded when it has so many visits (or as many as the plan says), so many characters, or is so old. */
+const BATCH_CHARACTERS = 1024 * 1024;
 const BATCH_MS = 3_000;
 /** Sitemaps are read on when fewer addresses wait. */
 const FEW_WAITING = 200;
@@ -34,10 +33,19 @@ const MANY_WAITING = 2_000;
 /** Pauses in a row, after which the attempt fails. It is retried later. */
 const MAX_PAUSES = 10;
 const MAX_PAUSE_MS = 60_000;
-/** A run has 15 minutes, and 30 s of CPU time: what is left is for another one. */
+/** A run has 15 minutes: what is left is for another one. */
 const MAX_RUN_MS = 12 * 60_000;
-/** Of HTML, in characters: extraction takes up to 3 s of CPU time for a million. */
-const MAX_RUN_HTML = 6_000_000;
+
+/** How much is done at once. */
+export interface CrawlLimits {
+  /** Visits that are recorded together. A crash repeats so many, and those under way. */
+  batchVisits: number;
+  /** Characters of HTML in one run. */
+  runHtml: number;
+}
+
+/** A run has 30 s of CPU time, and extraction takes up to 3 s of it for a million characters. */
+export const CRAWL_LIMITS: CrawlLimits = { batchVisits: 50, runHtml: 6_000_000 };
 
 export interface CrawlPlan {
   /** Addresses to start from. */
@@ -47,6 +55,7 @@ export interface CrawlPlan {
   maxPages: number;
   concurrency: number;
   rules: RobotsRules;
+  limits: CrawlLimits;
 }
 
 interface Batch extends Redo {
@@ -128,7 +137,7 @@ export class Crawl {
 
   /** This run has done its share. */
   get #isSpent(): boolean {
-    return this.#html >= MAX_RUN_HTML || Date.now() - this.#startedAtMs >= MAX_RUN_MS;
+    return this.#html >= this.#plan.limits.runHtml || Date.now() - this.#startedAtMs >= MAX_RUN_MS;
   }
 
   get #isOver(): boolean {
@@ -167,7 +176,9 @@ export class Crawl {
     const { visits, lines, startedAtMs } = this.#batch;
     if (visits.length === 0) return false;
     return (
-      visits.length >= BATCH_VISITS || lines.length >= BATCH_BYTES || Date.now() - startedAtMs >= BATCH_MS
+      visits.length >= this.#plan.limits.batchVisits ||
+      lines.length >= BATCH_CHARACTERS ||
+      Date.now() - startedAtMs >= BATCH_MS
     );
   }
 
@@ -183,7 +194,7 @@ export class Crawl {
     const lanes = rules.delayMs > 0 ? 1 : Math.min(MAX_LANES, concurrency + 1);
     while (this.#underWay.size < lanes && this.#mayBegin && Date.now() >= this.#nextCallAtMs) {
       // Those that end here are taken in first: a batch is bounded.
-      if (this.#arrived.length >= BATCH_VISITS) return;
+      if (this.#arrived.length >= this.#plan.limits.batchVisits) return;
       const visit = this.#frontier.take();
       if (!visit) return;
       if (!rules.mayFetch(visit.address)) this.#arrived.push({ visit, visited: { is: "robots" } });

@@ -10,7 +10,10 @@ const IN_QUESTION = /\d{16}|\d[eE]|\.\d*0\b/;
 
 /** From the JavaScript of 2025, which the types do not have yet. */
 interface ExactJson {
-  parse(text: string, reviver: (key: string, value: unknown, context: { source?: string }) => unknown): unknown;
+  parse(
+    text: string,
+    reviver: (key: string, value: unknown, context: { source?: string }) => unknown,
+  ): unknown;
   rawJSON(text: string): object;
   isRawJSON(value: unknown): boolean;
 }

@@ -26,7 +26,10 @@ export const paginationSchema = z
         header: header.optional().meta({ description: "The response header that has it." }),
         parameter: name
           .optional()
-          .meta({ description: "The query parameter that takes it. Without one, it is the address of the next page." }),
+          .meta({
+            description:
+              "The query parameter that takes it. Without one, it is the address of the next page.",
+          }),
       })
       .refine(({ member, header: one }) => (member === undefined) !== (one === undefined), {
         message: "needs exactly one of member and header",
@@ -92,7 +95,11 @@ function toReference(reference: string | undefined, address: string, origin: str
 
 type ByCursor = Extract<Pagination, { by: "cursor" }>;
 
-function afterCursor({ member, header: headerName, parameter }: ByCursor, answer: PageAnswer, origin: string): Next {
+function afterCursor(
+  { member, header: headerName, parameter }: ByCursor,
+  answer: PageAnswer,
+  origin: string,
+): Next {
   const { address, headers, value } = answer;
   const cursor = headerName === undefined ? memberOf(value, member ?? "") : headers.get(headerName);
   if (cursor === undefined || cursor === null || cursor === "" || cursor === false) return LAST;
@@ -139,5 +146,10 @@ export function withParameter(address: string, parameter: string, value: string)
 
 const queryOf = (address: string): string[] => {
   const at = address.indexOf("?");
-  return at < 0 ? [] : address.slice(at + 1).split("&").filter((one) => one !== "");
+  return at < 0
+    ? []
+    : address
+        .slice(at + 1)
+        .split("&")
+        .filter((one) => one !== "");
 };

@@ -12,7 +12,7 @@ import { outputId } from "../support/outputs.ts";
 import { upstreamName } from "../support/schemas.ts";
 import { addressOf } from "./addresses.ts";
 import { loadArticleReader } from "./article.ts";
-import { Crawl } from "./crawl.ts";
+import { CRAWL_LIMITS, Crawl, type CrawlLimits } from "./crawl.ts";
 import type { Position, Redo } from "./crawl-state.ts";
 import { Output } from "./output.ts";
 import { checkAddresses, path } from "./paths.ts";
@@ -47,18 +47,12 @@ const input = z
       .max(MAX_PAGES)
       .default(DEFAULT_PAGES)
       .meta({ description: `Stop after so many pages. Default: ${DEFAULT_PAGES}.` }),
-    sitemap: z
-      .union([z.boolean(), path])
-      .optional()
-      .meta({
-        description: "true: start from the sitemaps that robots.txt names, or /sitemap.xml. Or a path.",
-      }),
-    article: z
-      .boolean()
-      .default(true)
-      .meta({
-        description: "Extract the article as Markdown, which takes most of the CPU time. Default: true.",
-      }),
+    sitemap: z.union([z.boolean(), path]).optional().meta({
+      description: "true: start from the sitemaps that robots.txt names, or /sitemap.xml. Or a path.",
+    }),
+    article: z.boolean().default(true).meta({
+      description: "Extract the article as Markdown, which takes most of the CPU time. Default: true.",
+    }),
   })
   .superRefine(({ upstream, paths = [], sitemap }, context) => {
     const robots = {
@@ -78,14 +72,14 @@ export const scrapePages = defineTask({
   input,
   retry: { retries: 6, minDelayMs: 5_000 },
   timeoutMs: 24 * 3_600_000,
-  run: scrape,
+  run: async (ctx, job) => scrape(ctx, job, CRAWL_LIMITS),
 });
 
-async function scrape(ctx: TaskContext, job: Input) {
+export async function scrape(ctx: TaskContext, job: Input, limits: CrawlLimits) {
   const upstream = readUpstreams(env).get(job.upstream);
   if (!upstream) throw new Error(`the upstream "${job.upstream}" is no longer configured`);
   using calls = callsOf(ctx, "scrape_pages");
-  const origin = targetOf(upstream, "/").origin;
+  const { origin } = targetOf(upstream, ROBOTS_PATH);
   const agent = agentOf(userAgentOf(upstream));
   const visitor = { caller: calls.caller, upstream: upstream.name, origin, agent };
   const output = await Output.open<Position, Redo>(env, ctx, {
@@ -95,7 +89,11 @@ async function scrape(ctx: TaskContext, job: Input) {
   });
   const rules = output.isFinished ? ALL_ALLOWED : await fetchRobots(visitor);
   const readArticle = job.article ? await loadArticleReader() : undefined;
-  const crawl = new Crawl(planOf(job, upstream, origin, rules), { ...visitor, readArticle }, output);
+  const crawl = new Crawl(
+    { ...planOf(job, upstream, origin, rules), limits },
+    { ...visitor, readArticle },
+    output,
+  );
   const report = (address: string) => {
     const { pages } = crawl.counts;
     const expected = Math.min(job.maxPages, pages + crawl.waiting);

@@ -19,7 +19,9 @@ export function respondAsList(url: URL): Response | undefined {
   const page = numberIn(url, "page", 1, TOTAL);
   const perPage = numberIn(url, "per_page", 10, MAX_PER_PAGE);
   const first = (page - 1) * perPage;
-  const items = Array.from({ length: Math.max(0, Math.min(perPage, TOTAL - first)) }, (_, i) => sighting(first + i + 1));
+  const items = Array.from({ length: Math.max(0, Math.min(perPage, TOTAL - first)) }, (_, i) =>
+    sighting(first + i + 1),
+  );
   const response = Response.json(items);
   const next = new URL(url);
   next.searchParams.set("page", String(page + 1));

@@ -5,12 +5,32 @@
  */
 
 const WALKS = [
-  { name: "Along the mill race", km: 4, text: "The path keeps to the water, past three weirs and a heronry." },
+  {
+    name: "Along the mill race",
+    km: 4,
+    text: "The path keeps to the water, past three weirs and a heronry.",
+  },
   { name: "Over the common", km: 7, text: "Gorse, ponies, and a view of both rivers from the trig point." },
-  { name: "To the old lock", km: 5, text: "The gates have gone, but the keeper's garden still flowers in May." },
-  { name: "Round the reservoir", km: 11, text: "Flat and quiet. Bring binoculars: grebes nest by the north dam." },
-  { name: "Through the beech wood", km: 6, text: "Best in the last week of October, when the whole hill is copper." },
-  { name: "Up to the beacon", km: 9, text: "Steep at first. On a clear evening you can count four steeples." },
+  {
+    name: "To the old lock",
+    km: 5,
+    text: "The gates have gone, but the keeper's garden still flowers in May.",
+  },
+  {
+    name: "Round the reservoir",
+    km: 11,
+    text: "Flat and quiet. Bring binoculars: grebes nest by the north dam.",
+  },
+  {
+    name: "Through the beech wood",
+    km: 6,
+    text: "Best in the last week of October, when the whole hill is copper.",
+  },
+  {
+    name: "Up to the beacon",
+    km: 9,
+    text: "Steep at first. On a clear evening you can count four steeples.",
+  },
 ] as const;
 
 const page = (title: string, body: string, head = "") =>
@@ -35,11 +55,20 @@ function walk(number: number): string | undefined {
   if (!found) return undefined;
   const { name, km, text } = found;
   const about = { "@context": "https://schema.org", "@type": "TouristTrip", name, itinerary: text };
-  const paragraphs = ["Set out from the bench by the mill", `Allow an hour for every four of the ${km} km`, "Turn back the way you came, or take the bus"];
+  const paragraphs = [
+    "Set out from the bench by the mill",
+    `Allow an hour for every four of the ${km} km`,
+    "Turn back the way you came, or take the bus",
+  ];
   return page(
     name,
     `<article><h1>${name}</h1><p>${text} It is a walk of ${km} km, and dogs are welcome.</p><h2>The way</h2>` +
-      paragraphs.map((one) => `<p>${one}, with <b>good boots</b>, a map, something to drink, and time to look about.</p>`).join("") +
+      paragraphs
+        .map(
+          (one) =>
+            `<p>${one}, with <b>good boots</b>, a map, something to drink, and time to look about.</p>`,
+        )
+        .join("") +
       `</article><footer><a href="/site/walks/${(number % WALKS.length) + 1}">Next</a></footer>`,
     `<link rel="canonical" href="/site/walks/${number}"><script type="application/ld+json">${JSON.stringify(about)}</script>`,
   );
@@ -60,7 +89,8 @@ const html = (text: string) => new Response(text, { headers: { "Content-Type": "
 /** The response of the site; undefined where it has nothing. */
 export function respondAsSite({ origin, pathname }: URL): Response | undefined {
   if (pathname === "/robots.txt") return new Response(robots(origin));
-  if (pathname === "/sitemap.xml") return new Response(sitemap(origin), { headers: { "Content-Type": "application/xml" } });
+  if (pathname === "/sitemap.xml")
+    return new Response(sitemap(origin), { headers: { "Content-Type": "application/xml" } });
   if (pathname === "/site/") return html(home);
   if (pathname === "/site/walks") return html(walks);
   if (pathname === "/site/first-walk") return Response.redirect(`${origin}/site/walks/1`, 301);

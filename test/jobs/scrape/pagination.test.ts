@@ -12,7 +12,10 @@ const ORIGIN = "https://api.example";
 const LAST = { end: "last-page" };
 
 /** What comes after a page of ten items. */
-function after(pagination: object, more: { address?: string; value?: unknown; headers?: Record<string, string>; itemCount?: number }) {
+function after(
+  pagination: object,
+  more: { address?: string; value?: unknown; headers?: Record<string, string>; itemCount?: number },
+) {
   const { address = "/items", value = [], headers = {}, itemCount = 10 } = more;
   const parsed: Pagination = paginationSchema.parse(pagination);
   return nextPage(parsed, { address, value, headers: new Headers(headers), itemCount }, ORIGIN);
@@ -71,8 +74,12 @@ describe("by cursor", () => {
 describe("by count", () => {
   test("of pages", () => {
     expect(firstPage(paginationSchema.parse({ by: "page" }), "/items?q=a%20b")).toBe("/items?q=a%20b&page=1");
-    expect(firstPage(paginationSchema.parse({ by: "page", first: 0 }), "/items?page=3")).toBe("/items?page=3");
-    expect(after({ by: "page" }, { address: "/items?q=a%20b&page=9" })).toEqual({ address: "/items?q=a%20b&page=10" });
+    expect(firstPage(paginationSchema.parse({ by: "page", first: 0 }), "/items?page=3")).toBe(
+      "/items?page=3",
+    );
+    expect(after({ by: "page" }, { address: "/items?q=a%20b&page=9" })).toEqual({
+      address: "/items?q=a%20b&page=10",
+    });
     expect(after({ by: "page" }, { address: "/items?page=9", itemCount: 0 })).toEqual(LAST);
     expect(after({ by: "page" }, { address: "/items?page=x" })).toEqual({ end: "malformed" });
   });
@@ -99,7 +106,8 @@ test.each([
 test("a member is found by its path, and only if it is the value's own", () => {
   expect(memberOf({ a: { "0": [1] } }, "a.0")).toEqual([1]);
   expect(memberOf({ a: [{ b: 1 }] }, "a.0.b")).toBe(1);
-  for (const path of ["toString", "a.constructor", "b", "a.b.c", ""]) expect(memberOf({ a: {} }, path)).toBeUndefined();
+  for (const path of ["toString", "a.constructor", "b", "a.b.c", ""])
+    expect(memberOf({ a: {} }, path)).toBeUndefined();
   expect(memberOf(null, "a")).toBeUndefined();
 });
 

@@ -4,7 +4,9 @@ import { headerLine, toRows } from "../../../src/jobs/scrape/rows.ts";
 
 describe("NDJSON", () => {
   test("has an item a line, with its numbers as they were written", () => {
-    const items = parseExactly('[{"id": 12345678901234567890, "x": 1.50, "y": 1E3, "s": "a\\nb"}, 2, null, [3.0]]');
+    const items = parseExactly(
+      '[{"id": 12345678901234567890, "x": 1.50, "y": 1E3, "s": "a\\nb"}, 2, null, [3.0]]',
+    );
     const { text } = toRows("ndjson", items as unknown[], undefined);
     expect(text).toBe('{"id":12345678901234567890,"x":1.50,"y":1E3,"s":"a\\nb"}\n2\nnull\n[3.0]\n');
   });
