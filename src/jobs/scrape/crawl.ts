@@ -22,7 +22,7 @@ import { readSitemap } from "./sitemap-call.ts";
 import { type Visited, type Visitor, visitPage } from "./visit.ts";
 
 /** Visits under way: more than an invocation has calls in flight (four), since a visit reads and extracts, too. */
-const MAX_LANES = 6;
+const MAX_LANES = 8;
 /** A batch is recorded when it has so many visits (or as many as the plan says), so many characters, or is so old. */
 const BATCH_CHARACTERS = 1024 * 1024;
 const BATCH_MS = 3_000;
@@ -191,7 +191,7 @@ export class Crawl {
 
   #begin(): void {
     const { rules, concurrency } = this.#plan;
-    const lanes = rules.delayMs > 0 ? 1 : Math.min(MAX_LANES, concurrency + 1);
+    const lanes = rules.delayMs > 0 ? 1 : Math.min(MAX_LANES, concurrency + 2);
     while (this.#underWay.size < lanes && this.#mayBegin && Date.now() >= this.#nextCallAtMs) {
       // Those that end here are taken in first: a batch is bounded.
       if (this.#arrived.length >= this.#plan.limits.batchVisits) return;

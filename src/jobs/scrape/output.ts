@@ -51,7 +51,7 @@ export class Output<Position, Redo> {
     const saved = ctx.checkpoint<Saved<Position, Redo>>();
     if (!saved || [saved.offset, saved.offset + saved.length].includes(draft.offset))
       return new Output(ctx, draft, saved);
-    ctx.log("warn", "The file of a task is not as its checkpoint says: it begins anew.", {
+    ctx.log("info", "The file of a task is not as its checkpoint says: it begins anew.", {
       fileId: spec.id,
       offset: draft.offset,
       expected: saved.offset + saved.length,
