@@ -31,7 +31,10 @@ export async function benchScrape(): Promise<string> {
     `limit-${concurrency}`,
     { origin: site.url, concurrency, cache_seconds: 0 },
   ]);
-  await using sluice = await startMiniflare({ DATA_UPSTREAM: "limit-4", UPSTREAMS: Object.fromEntries(upstreams) }, { onLog: () => {} });
+  await using sluice = await startMiniflare(
+    { DATA_UPSTREAM: "limit-4", UPSTREAMS: Object.fromEntries(upstreams) },
+    { onLog: () => {} },
+  );
   // The first crawl loads what reads articles.
   await crawl(sluice.url, "limit-4", 5);
   const targets = [];
@@ -49,7 +52,8 @@ export async function benchScrape(): Promise<string> {
       { by: "bare clients", value: await shareOf(fetchAll(site.url, concurrency)) },
       { by: "/fetch", value: await shareOf(fetchAll(`${sluice.url}/fetch/${upstream}`, concurrency + 2)) },
     ];
-    for (const { by, value } of others) targets.push({ what: `${what} ${by}`, before: "", value, atLeast: 0 });
+    for (const { by, value } of others)
+      targets.push({ what: `${what} ${by}`, before: "", value, atLeast: 0 });
     const value = await shareOf(crawl(sluice.url, upstream, PAGES));
     targets.push({ what: `${what} scrape_pages`, before: "", value, atLeast: MIN_SHARE_OF_LIMIT });
   }

@@ -18,7 +18,11 @@ const MAX_LOG_LINES = 20;
 
 const taskTypesSchema = z.object({
   taskTypes: z.array(
-    z.object({ name: z.string(), available: z.boolean().optional(), unavailableReason: z.string().nullish() }),
+    z.object({
+      name: z.string(),
+      available: z.boolean().optional(),
+      unavailableReason: z.string().nullish(),
+    }),
   ),
 });
 const linkSchema = z.object({ id: z.string(), url: z.string() });
@@ -41,11 +45,14 @@ async function main(): Promise<number> {
   await Promise.all(Object.keys(SAMPLES).map(async (name) => store(sluice.url, name)));
   const types = await typesOf(sluice.url);
   const able = types.filter(({ name, available }) => available !== false && EXAMPLES[name]);
-  const endings = await Promise.all(able.map(async ({ name }) => show(sluice.url, name, EXAMPLES[name] ?? {})));
+  const endings = await Promise.all(
+    able.map(async ({ name }) => show(sluice.url, name, EXAMPLES[name] ?? {})),
+  );
   const failed = endings.filter(({ isGood }) => !isGood).length;
   for (const { name, available, unavailableReason } of types)
     if (available === false) print(name, `cannot run here: ${unavailableReason ?? ""}`);
-    else if (!EXAMPLES[name] && !INTERNAL.has(name)) print(name, "has no example in scripts/demo/examples.ts");
+    else if (!EXAMPLES[name] && !INTERNAL.has(name))
+      print(name, "has no example in scripts/demo/examples.ts");
   console.log(`${endings.length - failed} of ${endings.length} jobs succeeded.`);
   if (failed > 0) console.log(log.slice(-MAX_LOG_LINES).join("\n"));
   return failed === 0 ? 0 : 1;

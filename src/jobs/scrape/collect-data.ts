@@ -30,14 +30,9 @@ const input = z
     upstream: upstreamName,
     path: path.meta({ description: "The first page, with its query.", example: "/api/items?per_page=100" }),
     pagination: paginationSchema,
-    items: z
-      .string()
-      .min(1)
-      .max(200)
-      .optional()
-      .meta({
-        description: "Where a page has its items, such as `data.items`. Default: the page is the list.",
-      }),
+    items: z.string().min(1).max(200).optional().meta({
+      description: "Where a page has its items, such as `data.items`. Default: the page is the list.",
+    }),
     format: z.enum(["ndjson", "csv"]).default("ndjson"),
     columns: z
       .array(z.string().max(200))
@@ -62,6 +57,11 @@ const input = z
     if (value.columns && value.format !== "csv")
       context.addIssue({ code: "custom", path: ["columns"], message: "are for a csv", input: value });
     checkAddresses(value.upstream, [{ at: ["path"], address: value.path }], context);
+  })
+  .meta({
+    examples: [
+      { upstream: "demo", path: "/sightings?per_page=20", pagination: { by: "link" }, format: "csv" },
+    ],
   });
 
 export const collectData = defineTask({
@@ -99,7 +99,7 @@ export async function collect(ctx: TaskContext, job: z.output<typeof input>, lim
     const { pages, items: count, end } = collection.position;
     ctx.progress(
       end === null ? Math.max(pages / maxPages, count / maxItems) : 1,
-      `${pages} pages, ${count} items`,
+      `pages: ${pages}, items: ${count}`,
     );
   };
   const isOver = output.isFinished || (await collection.run(onPage));

@@ -24,12 +24,9 @@ export const paginationSchema = z
         by: z.literal("cursor"),
         member: name.optional().meta({ description: "Where the answer has it, such as `meta.next`." }),
         header: header.optional().meta({ description: "The response header that has it." }),
-        parameter: name
-          .optional()
-          .meta({
-            description:
-              "The query parameter that takes it. Without one, it is the address of the next page.",
-          }),
+        parameter: name.optional().meta({
+          description: "The query parameter that takes it. Without one, it is the address of the next page.",
+        }),
       })
       .refine(({ member, header: one }) => (member === undefined) !== (one === undefined), {
         message: "needs exactly one of member and header",

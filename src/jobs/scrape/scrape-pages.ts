@@ -63,7 +63,8 @@ const input = z
     const starts = paths.map((address, i) => ({ at: ["paths", i], address }));
     const own = typeof sitemap === "string" ? [{ at: ["sitemap"], address: sitemap }] : [];
     checkAddresses(upstream, [robots, ...starts, ...own], context);
-  });
+  })
+  .meta({ examples: [{ upstream: "demo", paths: ["/site/"], depth: 3 }] });
 
 type Input = z.output<typeof input>;
 
@@ -99,7 +100,7 @@ export async function scrape(ctx: TaskContext, job: Input, limits: CrawlLimits) 
     const expected = Math.min(job.maxPages, pages + crawl.waiting);
     ctx.progress(
       expected === 0 ? 1 : pages / expected,
-      `${pages} pages, ${crawl.waiting} waiting: ${address}`,
+      `kept: ${pages}, waiting: ${crawl.waiting}, at ${address}`,
     );
   };
   const isOver = output.isFinished || (await crawl.run(({ address }) => report(address)));
