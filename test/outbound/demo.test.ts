@@ -26,9 +26,9 @@ test("the list leads from page to page, and has each item once", async () => {
   const ids: number[] = [];
   let next: string | undefined = "/sightings?per_page=20";
   while (next !== undefined) {
-    const response: Response | undefined = respondAsList(at(next));
-    for (const { id } of (await response?.json()) as { id: number }[]) ids.push(id);
-    next = /<([^>]*)>; rel="next"/.exec(response?.headers.get("Link") ?? "")?.[1];
+    const response: Response = respondAsList(at(next)) ?? new Response("[]");
+    ids.push(...(await response.json<{ id: number }[]>()).map(({ id }) => id));
+    next = /<([^>]*)>; rel="next"/.exec(response.headers.get("Link") ?? "")?.[1];
   }
   expect(ids).toEqual([...Array(45).keys()].map((n) => n + 1));
 });

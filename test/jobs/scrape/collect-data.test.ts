@@ -299,6 +299,6 @@ test("submitted over HTTP it collects the list of the demo upstream", async () =
     end: "last-page",
     columns: ["id", "bird", "count", "seenAt"],
   });
-  const lines = (await textOf(String((result as { fileId: string }).fileId))).split("\r\n");
+  const lines = (await textOf((result as { fileId: string }).fileId)).split("\r\n");
   expect([lines.length, lines[1]]).toEqual([47, "1,grebe,2,2026-05-01T06:37:00.000Z"]);
 });

@@ -1,5 +1,5 @@
 /** Pages as they are found: with what is missing, misspelt, nested wrongly and cut off. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Page, readPage, robotsOf } from "../../../src/jobs/scrape/page.ts";
 import { fastestMs } from "../../support/linear.ts";

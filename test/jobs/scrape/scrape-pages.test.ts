@@ -382,7 +382,7 @@ test("submitted over HTTP it crawls the site of the demo upstream", async () => 
     failed: 1,
     skipped: { ...NOTHING_SKIPPED, robots: 1, duplicate: 6 },
   });
-  const lines = await linesOf(String((result as { fileId: string }).fileId));
+  const lines = await linesOf((result as { fileId: string }).fileId);
   expect(lines.find(({ url }) => url.endsWith("/walks/2"))).toMatchObject({
     title: "Over the common",
     article: { markdown: expect.stringContaining("## The way") },
