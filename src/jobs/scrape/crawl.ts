@@ -22,7 +22,7 @@ import { readSitemap } from "./sitemap-call.ts";
 import { type Visited, type Visitor, visitPage } from "./visit.ts";
 
 /** Visits under way: more than an invocation has calls in flight (four), since a visit reads and extracts, too. */
-const MAX_LANES = 8;
+const MAX_LANES = 6;
 /** A batch is recorded when it has so many visits (or as many as the plan says), so many characters, or is so old. */
 const BATCH_CHARACTERS = 1024 * 1024;
 const BATCH_MS = 3_000;
@@ -124,13 +124,13 @@ export class Crawl {
       if (this.#underWay.size > 0 && this.#arrived.length === 0) await Promise.race(this.#underWay);
       else if (this.#arrived.length === 0 && this.#isOver) break;
       else if (this.#arrived.length === 0) await this.#pause();
-      this.#takeInAll(onVisit);
-      if (this.#isBatchDue || this.#isStuck) await this.#record();
+      await this.#takeInAll(onVisit);
+      if (this.#isStuck) await this.#record();
       if (this.#isStuck) throw new Error(`no page could be fetched for a long time: ${this.#busyBecause}`);
     }
     // What is under way is not lost with the run.
     await Promise.all(this.#underWay);
-    this.#takeInAll(onVisit);
+    await this.#takeInAll(onVisit);
     await this.#record();
     return this.#isOver;
   }
@@ -224,10 +224,12 @@ export class Crawl {
 
   // ---------------------------------------------------------------- taking in what they bring
 
-  #takeInAll(onVisit: (visit: Visit) => void): void {
-    for (const arrival of this.#arrived.splice(0)) {
-      this.#takeIn(arrival);
-      onVisit(arrival.visit);
+  /** One at a time, so that what has arrived does not make a batch longer than it may be. */
+  async #takeInAll(onVisit: (visit: Visit) => void): Promise<void> {
+    for (let next = this.#arrived.shift(); next; next = this.#arrived.shift()) {
+      this.#takeIn(next);
+      onVisit(next.visit);
+      if (this.#isBatchDue) await this.#record();
     }
   }
 
@@ -260,7 +262,7 @@ export class Crawl {
     return this.#pauses > MAX_PAUSES;
   }
 
-  #takePage(visit: Visit, { record, key, noindex, links, size }: Visited & { is: "page" }): void {
+  #takePage(visit: Visit, { line, key, noindex, links, size }: Visited & { is: "page" }): void {
     this.#html += size;
     for (const address of links) this.#offer({ address, depth: visit.depth + 1 });
     if (noindex) {
@@ -270,7 +272,7 @@ export class Crawl {
     } else {
       this.#counts.pages++;
       this.#batch.kept.push(key);
-      this.#batch.lines += `${JSON.stringify(record)}\n`;
+      this.#batch.lines += line;
     }
   }
 

@@ -11,11 +11,13 @@ import { type Page, readPage, robotsOf } from "./page.ts";
 
 /** Of a page, so much is read. */
 export const MAX_PAGE_BYTES = 2 * 1024 * 1024;
+/** Of a text or an article, in characters: what is longer is cut. */
+const MAX_TEXT_LENGTH = 500_000;
 const ACCEPT = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.1";
 const HTML = new Set(["text/html", "application/xhtml+xml"]);
 
 /** What a line of the file holds. */
-export interface PageRecord {
+interface PageRecord {
   url: string;
   /** Links away from the start. */
   depth: number;
@@ -31,14 +33,15 @@ export interface PageRecord {
   text: string;
   article: Article | null;
   jsonLd: unknown[];
-  /** The page was longer than what is read of one. */
+  /** The page was longer than what is read of one, or its text than what is kept. */
   truncated: boolean;
 }
 
 export type Visited =
   | {
       is: "page";
-      record: PageRecord;
+      /** Its `PageRecord`, as JSON: it waits to be written in one piece of memory. */
+      line: string;
       /** The address under which the page wants to be known. */
       key: string;
       noindex: boolean;
@@ -95,6 +98,7 @@ function toPage(
   const base = resolve(page.base ?? "", url) ?? url;
   const links = resolveLinks(page, base);
   const canonical = page.canonical === null ? null : (resolve(page.canonical, base) ?? null);
+  const article = page.clean === undefined ? null : (readArticle?.(page.clean, base) ?? null);
   const mayFollow = !page.nofollow && !header.nofollow;
   const record: PageRecord = {
     url,
@@ -107,14 +111,14 @@ function toPage(
     canonical,
     headings: page.headings,
     links,
-    text: page.text,
-    article: page.clean === undefined ? null : (readArticle?.(page.clean, base) ?? null),
+    text: page.text.slice(0, MAX_TEXT_LENGTH),
+    article: article && { ...article, markdown: article.markdown.slice(0, MAX_TEXT_LENGTH) },
     jsonLd: page.jsonLd,
-    truncated: !isWhole,
+    truncated: !isWhole || Math.max(page.text.length, article?.markdown.length ?? 0) > MAX_TEXT_LENGTH,
   };
   return {
     is: "page",
-    record,
+    line: `${JSON.stringify(record)}\n`,
     key: keyOf(canonical, address, origin),
     noindex: page.noindex || header.noindex,
     links: mayFollow ? followable(links, origin) : [],
