@@ -15,8 +15,8 @@ export type TaskRow = TaskState & {
   callback_url: string | null;
   /** The follow-ups that have still to start, as JSON text. */
   then_tasks: string | null;
-  /** The ids of those that have started, as JSON text. */
-  follow_ups: string | null;
+  /** The ids of those that have started, as JSON text. Missing in what a ledger of an earlier version sends. */
+  follow_ups?: string | null;
   /** The number of events, and so the id of the last one. */
   events: number;
 };
@@ -214,7 +214,7 @@ export function toTask(row: TaskRow): Task {
     result: row.result === null ? null : readJsonOrNull(row.result),
     error: row.error === null ? null : readError(row.error),
     callbackUrl: row.callback_url === null ? null : cleanUrl(row.callback_url),
-    followUps: row.follow_ups === null ? [] : readIds(row.follow_ups),
+    followUps: readIds(row.follow_ups ?? "[]"),
   };
 }
 

@@ -67,7 +67,7 @@ export class Scheduler extends DurableObject<Env> {
 
   /** In order of creation. */
   list(): CountedRow[] {
-    return this.#sql.exec<CountedRow>(`${COUNTED_ROWS} ORDER BY created_at_ms, id`).toArray();
+    return this.#list();
   }
 
   get(id: string): CountedRow | undefined {
@@ -192,7 +192,7 @@ export class Scheduler extends DurableObject<Env> {
       type,
       JSON.parse(row.input),
       runKey(id, tick.at_ms),
-      row.then_tasks,
+      row.then_tasks ?? null,
     );
     this.ctx.storage.transactionSync(() => {
       this.#sql.exec("DELETE FROM tick WHERE schedule_id = ? AND at_ms = ?", id, tick.at_ms);
@@ -210,10 +210,14 @@ export class Scheduler extends DurableObject<Env> {
     return task !== undefined && !isFinal(task.status);
   }
 
+  #list(): CountedRow[] {
+    return this.#sql.exec<CountedRow>(`${COUNTED_ROWS} ORDER BY created_at_ms, id`).toArray();
+  }
+
   /** Makes the stored declared schedules match the code: adds, changes and removes them. */
   #sync(): void {
     try {
-      const { changed, gone } = compareDeclared(this.list(), declaredSchedules());
+      const { changed, gone } = compareDeclared(this.#list(), declaredSchedules());
       for (const id of gone) this.#delete(id);
       for (const spec of changed) this.#put(spec, true);
       if (changed.length > 0) this.#setAlarm();
