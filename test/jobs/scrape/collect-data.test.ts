@@ -6,11 +6,14 @@ import { collect, collectData } from "../../../src/jobs/scrape/collect-data.ts";
 import { COLLECTION_LIMITS } from "../../../src/jobs/scrape/collection.ts";
 import { fetchText } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import { ORIGIN, serveSite } from "../../support/site.ts";
 import { submit, submitted, taskWhen } from "../../support/submissions.ts";
 import { cutAtEveryMoment, TestTask } from "../../support/task-context.ts";
 
 keepQuiet();
+// `reset` reaches objects by their ids, also those that are no longer in memory, and a semaphore needs its name.
+expectRuntimeErrors("A Semaphore must be addressed by the name of an upstream.");
 beforeEach(async () => {
   await reset();
 });

@@ -7,11 +7,15 @@ import { scrape, scrapePages } from "../../../src/jobs/scrape/scrape-pages.ts";
 import { until } from "../../support/background.ts";
 import { fetchText } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import { linksTo, maxInFlight, ORIGIN, serveSite } from "../../support/site.ts";
 import { submit, submitted, taskWhen } from "../../support/submissions.ts";
 import { cutAtEveryMoment, TestTask } from "../../support/task-context.ts";
+import { IDLE, loadOf } from "../../support/upstreams.ts";
 
 keepQuiet();
+// `reset` reaches objects by their ids, also those that are no longer in memory, and a semaphore needs its name.
+expectRuntimeErrors("A Semaphore must be addressed by the name of an upstream.");
 beforeEach(async () => {
   await reset();
 });
@@ -292,6 +296,8 @@ describe("a crawl that is interrupted", () => {
     const input = await job();
     const moments = await cutAtEveryMoment(
       async () => {
+        // What the run before had in flight when it was cut.
+        await expect.poll(async () => loadOf("scrape-site")).toEqual(IDLE);
         await reset();
         serveSite(SITE);
         return async (ctx) => scrape(ctx, input, LIMITS);
