@@ -45,3 +45,8 @@ declare module "workerd" {
 
 /** Its classes; see outbound/worker.ts. */
 declare module "sluice";
+
+declare module "papaparse" {
+  const Papa: { parse(text: string, options: { step: () => void }): void };
+  export default Papa;
+}
