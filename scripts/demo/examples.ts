@@ -5,6 +5,7 @@
 
 /** By the name of its type: an input, in which files are those of samples.ts. */
 export const EXAMPLES: Record<string, object> = {
+  analyze_file: { fileId: "walks.csv" },
   collect_data: {
     upstream: "demo",
     path: "/sightings?per_page=15",

@@ -297,7 +297,7 @@ describe("a crawl that is interrupted", () => {
     const moments = await cutAtEveryMoment(
       async () => {
         // What the run before had in flight when it was cut.
-        await expect.poll(async () => loadOf("scrape-site")).toEqual(IDLE);
+        await expect.poll(async () => loadOf("scrape-site"), { timeout: 10_000 }).toEqual(IDLE);
         await reset();
         serveSite(SITE);
         return async (ctx) => scrape(ctx, input, LIMITS);
