@@ -78,6 +78,7 @@ export class Crawl {
   #batch: Batch;
   readonly #underWay = new Set<Promise<void>>();
   readonly #arrived: Arrival[] = [];
+  #recording: Promise<void> = Promise.resolve();
   /** Without a page between them. */
   #pauses = 0;
   #busyBecause = "";
@@ -117,6 +118,15 @@ export class Crawl {
    * recorded. `onVisit` is called after each visit.
    */
   async run(onVisit: (visit: Visit) => void): Promise<boolean> {
+    try {
+      return await this.#crawl(onVisit);
+    } finally {
+      // The next run must not meet it.
+      await this.#recording.catch(() => {});
+    }
+  }
+
+  async #crawl(onVisit: (visit: Visit) => void): Promise<boolean> {
     while (!this.#isSpent) {
       this.#visitor.caller.signal.throwIfAborted();
       if (this.#mustReadSitemap) await this.#readSitemap();
@@ -125,13 +135,13 @@ export class Crawl {
       else if (this.#arrived.length === 0 && this.#isOver) break;
       else if (this.#arrived.length === 0) await this.#pause();
       await this.#takeInAll(onVisit);
-      if (this.#isStuck) await this.#record();
+      if (this.#isStuck) await this.#flush();
       if (this.#isStuck) throw new Error(`no page could be fetched for a long time: ${this.#busyBecause}`);
     }
     // What is under way is not lost with the run.
     await Promise.all(this.#underWay);
     await this.#takeInAll(onVisit);
-    await this.#record();
+    await this.#flush();
     return this.#isOver;
   }
 
@@ -143,6 +153,19 @@ export class Crawl {
   get #isOver(): boolean {
     const isEmpty = this.#frontier.waiting === 0 && this.#underWay.size === 0;
     return this.#counts.pages >= this.#plan.maxPages || (isEmpty && this.#sitemaps.length === 0);
+  }
+
+  /** Records a batch while visits go on. One is recorded at a time; if it fails, the next call throws. */
+  async #beginRecording(): Promise<void> {
+    await this.#recording;
+    this.#recording = this.#record();
+    this.#recording.catch(() => {});
+  }
+
+  /** Records all that has come in. */
+  async #flush(): Promise<void> {
+    await this.#recording;
+    await this.#record();
   }
 
   /** Writes what has come in since the last time. */
@@ -218,7 +241,7 @@ export class Crawl {
   /** Until the next call may begin. Whatever has come in is recorded first, if that takes long. */
   async #pause(): Promise<void> {
     const ms = this.#nextCallAtMs - Date.now();
-    if (ms > BATCH_MS && this.#batch.visits.length > 0) await this.#record();
+    if (ms > BATCH_MS && this.#batch.visits.length > 0) await this.#flush();
     if (ms > 0) await scheduler.wait(ms, { signal: this.#visitor.caller.signal });
   }
 
@@ -229,7 +252,7 @@ export class Crawl {
     for (let next = this.#arrived.shift(); next; next = this.#arrived.shift()) {
       this.#takeIn(next);
       onVisit(next.visit);
-      if (this.#isBatchDue) await this.#record();
+      if (this.#isBatchDue) await this.#beginRecording();
     }
   }
 
