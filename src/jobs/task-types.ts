@@ -7,6 +7,8 @@ import { callback } from "./notify/callback.ts";
 import { sendEmail } from "./notify/send-email.ts";
 import { sendWebhook } from "./notify/send-webhook.ts";
 import { taskA, taskB } from "./run-tasks.ts";
+import { collectData } from "./scrape/collect-data.ts";
+import { scrapePages } from "./scrape/scrape-pages.ts";
 import { cleanUp } from "./upkeep/clean-up.ts";
 import { verifyFile } from "./verify-file.ts";
 
@@ -17,6 +19,8 @@ export const TASK_TYPES: readonly TaskType[] = [
   pushFile,
   sendEmail,
   sendWebhook,
+  collectData,
+  scrapePages,
   taskA,
   taskB,
   verifyFile,

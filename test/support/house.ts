@@ -27,7 +27,7 @@ export const FLOORS: string[][] = [
   ["tasks/run", "outbound/semaphore"],
   ["tasks/ledger", "files/store"],
   ["tasks/types"],
-  ["kernel"],
+  ["kernel", "outbound/demo"],
   // For browsers: it imports nothing of the Worker.
   ["dashboard/page"],
   ["dashboard/page/views"],
