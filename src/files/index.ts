@@ -12,6 +12,10 @@ export { fileRoutes, linkRoutes } from "./download/routes.ts";
 export { uploadOptionsRoutes } from "./resumable/routes.ts";
 export { UploadSession } from "./resumable/session.ts";
 export { FileCatalogue } from "./store/catalogue.ts";
+export { type FileInfo, findFile } from "./store/file-info.ts";
+export { fileIdSchema } from "./store/names.ts";
 export { openFile } from "./store/open-file.ts";
+/** @public For the jobs that make files. */
+export { saveFile } from "./store/save-file.ts";
 export { readFileSettings, readLinkKeys } from "./store/settings.ts";
 export { storeRoutes } from "./upload/routes.ts";

@@ -18,6 +18,8 @@ export const FLOORS: string[][] = [
   ["index.ts"],
   ["hello.ts", "dashboard", "docs"],
   ["jobs"],
+  ["jobs/notify", "jobs/calls", "jobs/data", "jobs/upkeep", "jobs/scrape", "jobs/process"],
+  ["jobs/support"],
   ["tasks", "files", "outbound"],
   ["tasks/schedules", "files/resumable", "files/upload", "files/download", "outbound/proxy"],
   ["tasks/http", "outbound/client"],

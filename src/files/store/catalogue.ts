@@ -19,7 +19,14 @@ import { markRepeatable } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
 import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
 import { evaluatePreconditions, type Preconditions } from "./preconditions.ts";
-import { CREATE_TABLES, type FileRow, type FoundFile, validatorsOf } from "./schema.ts";
+import {
+  ADD_SOURCES,
+  CREATE_SOURCE_INDEX,
+  CREATE_TABLES,
+  type FileRow,
+  type FoundFile,
+  validatorsOf,
+} from "./schema.ts";
 import { StrayBlobs } from "./stray-blobs.ts";
 import { CREATE_SESSIONS, TEND_AFTER_MS, TendedSessions } from "./tended-sessions.ts";
 import { dateOf, lastModified, type PreviousVersion } from "./version-date.ts";
@@ -33,7 +40,7 @@ export type CommitResult =
   /** A blob is not reserved, or no longer: the commit is too late, or an earlier one was replaced since. */
   | { is: "unreserved" };
 
-const MIGRATIONS = [CREATE_TABLES + CREATE_ENDED, CREATE_SESSIONS];
+const MIGRATIONS = [CREATE_TABLES + CREATE_ENDED, CREATE_SESSIONS, ADD_SOURCES, CREATE_SOURCE_INDEX];
 
 /** Blobs that one alarm collects: each may cost a call to R2, of which the Free plan allows 1,000. */
 const COLLECT_BATCH = 500;
@@ -188,16 +195,19 @@ export class FileCatalogue extends DurableObject<Env> {
       .toArray();
     if (before) this.#strays.add(before.blob, nowMs);
     const isReplacement = before && (before.expires_at_ms ?? Number.POSITIVE_INFINITY) > nowMs;
-    const row: FileRow = {
+    const row = {
       ...file,
+      source: file.source ?? null,
+      source_task: file.source_task ?? null,
       modified_at_ms: nowMs,
       dated_at_ms: dateOf(nowMs, before ? endOf(before, nowMs) : this.#ended.find(file.id)),
       is_replacement: isReplacement ? 1 : 0,
     };
     this.#sql.exec(
       `INSERT OR REPLACE INTO file
-       (id, blob, filename, content_type, size, sha256, expires_at_ms, modified_at_ms, dated_at_ms, is_replacement)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       (id, blob, filename, content_type, size, sha256, expires_at_ms, modified_at_ms, dated_at_ms, is_replacement,
+        source, source_task)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       row.id,
       row.blob,
       row.filename,
@@ -208,6 +218,8 @@ export class FileCatalogue extends DurableObject<Env> {
       row.modified_at_ms,
       row.dated_at_ms,
       row.is_replacement,
+      row.source,
+      row.source_task,
     );
     return row;
   }

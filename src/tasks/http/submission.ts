@@ -8,6 +8,8 @@ import { MAX_PRIORITY } from "../ledger/rank.ts";
 import { typeNameSchema } from "../ledger/schema.ts";
 import { newTaskId, shardOfType } from "../ledger/task-id.ts";
 import { toNewTask } from "../run/submit.ts";
+import { checkAvailable } from "../types/availability.ts";
+import { checkCallbackUrl } from "../types/callbacks.ts";
 import type { TaskType } from "../types/define.ts";
 import { parseInput } from "../types/input.ts";
 import { MAX_JSON_BYTES } from "../types/json.ts";
@@ -81,20 +83,21 @@ interface CheckedTask {
 }
 
 /**
- * Finds the types, and checks every input. `callbackError` says why a callback URL cannot be used. Throws a `Problem`
- * 422 that names everything that is wrong.
+ * Finds the types, and checks every input and callback URL. Throws a `Problem` 422 that names everything that is wrong, or
+ * a 503 if a type cannot run here.
  */
-export async function checkSubmission(
-  submission: Submission,
-  callbackError: (url: string) => string | undefined,
-): Promise<CheckedTask[]> {
+export async function checkSubmission(env: Env, submission: Submission): Promise<CheckedTask[]> {
   const isBatch = Array.isArray(submission);
   const results = await Promise.all(
     (isBatch ? submission : [submission]).map(async (task, i) =>
-      checkTask(task, isBatch ? `json/${i}` : "json", callbackError),
+      checkTask(env, task, isBatch ? `json/${i}` : "json"),
     ),
   );
   const errors = results.flatMap((result) => result.errors);
+  const named = results.flatMap(({ checked }, i) =>
+    checked ? [{ type: checked.type, at: isBatch ? `json/${i}/type` : "json/type" }] : [],
+  );
+  if (errors.length === 0) checkAvailable(env, named);
   if (errors.length === 0) return results.flatMap(({ checked }) => checked ?? []);
   throw new Problem("invalid", "The request's json is not what this route takes.", {
     errors: errors.slice(0, MAX_ERRORS),
@@ -107,9 +110,9 @@ interface FieldError {
 }
 
 async function checkTask(
+  env: Env,
   submission: TaskSubmission,
   at: string,
-  callbackError: (url: string) => string | undefined,
 ): Promise<{ checked?: CheckedTask; errors: FieldError[] }> {
   const { type: name, callback_url } = submission;
   const type = findOpenTaskType(name);
@@ -117,7 +120,7 @@ async function checkTask(
   const errors = type
     ? await inputErrors(type, input, `${at}/input`)
     : [{ at: `${at}/type`, detail: `there is no task type "${name}"; GET /task-types lists them` }];
-  const wrongCallback = callback_url === undefined ? undefined : callbackError(callback_url);
+  const wrongCallback = callback_url === undefined ? undefined : checkCallbackUrl(env, callback_url);
   if (wrongCallback !== undefined) errors.push({ at: `${at}/callback_url`, detail: wrongCallback });
   if (!type || errors.length > 0) return { errors };
   return { checked: { type, submission, input }, errors };

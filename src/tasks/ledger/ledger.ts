@@ -132,6 +132,14 @@ export class TaskLedger extends DurableObject<Env> {
     return true;
   }
 
+  /** Saves a checkpoint, as JSON text, in place of the one before; false if the claim is stale. */
+  saveCheckpoint({ taskId, token }: Claim, value: string): boolean {
+    const task = this.#tasks.getLean(taskId);
+    if (!task || !mayReport(task, token)) return false;
+    this.ctx.storage.transactionSync(() => this.#tasks.saveCheckpoint(task, value));
+    return true;
+  }
+
   /** What a claim's holder has to run, with a renewed lease; null if the claim is stale or the task was cancelled. */
   open({ taskId, token }: Claim): Assignment | null {
     const task = this.#tasks.get(taskId);
@@ -146,7 +154,16 @@ export class TaskLedger extends DurableObject<Env> {
     const { type, input, attempt, attempt_started_at_ms } = task;
     const attemptStartedAtMs = attempt_started_at_ms ?? nowMs;
     const steps = this.#tasks.steps(taskId);
-    return { type, input, attempt, attemptStartedAtMs, leaseMs: RUNNER_LEASE_MS, steps };
+    const checkpoint = this.#tasks.checkpoint(taskId);
+    return {
+      type,
+      input,
+      attempt,
+      attemptStartedAtMs,
+      leaseMs: RUNNER_LEASE_MS,
+      steps,
+      ...(checkpoint === undefined ? {} : { checkpoint }),
+    };
   }
 
   getTask(taskId: string): TaskRow | null {
@@ -290,6 +307,7 @@ markRepeatable(
   "heartbeat",
   "progress",
   "step",
+  "saveCheckpoint",
   "open",
   "getTask",
   "list",

@@ -111,11 +111,20 @@ const CREATE_INDEXES = `
 /** Whoever got the task's first claim with its submission, and gets it again if the reply was lost. */
 const CLAIMANT = { claimant: "TEXT" };
 
+/** Of each task that has saved one, the last. */
+const CREATE_CHECKPOINTS = `
+  CREATE TABLE IF NOT EXISTS checkpoint (
+    task_id TEXT PRIMARY KEY,
+    value   TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+`;
+
 export const MIGRATIONS = [
   CREATE_TABLES,
   addColumns("task", ADDED_COLUMNS),
   CREATE_INDEXES,
   addColumns("task", CLAIMANT),
+  CREATE_CHECKPOINTS,
 ];
 
 /**

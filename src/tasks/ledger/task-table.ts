@@ -171,6 +171,17 @@ export class TaskTable {
     return Object.fromEntries([...rows].map(({ name, result }) => [name, result]));
   }
 
+  /** Saves a checkpoint, as JSON text, in place of the one before. Like a step, it shows that the task gets on. */
+  saveCheckpoint({ id, has_new_step }: TaskRow, value: string): void {
+    this.#sql.exec("INSERT OR REPLACE INTO checkpoint (task_id, value) VALUES (?, ?)", id, value);
+    if (has_new_step === 0) this.#sql.exec("UPDATE task SET has_new_step = 1 WHERE id = ?", id);
+  }
+
+  checkpoint(taskId: string): string | undefined {
+    const query = "SELECT value FROM checkpoint WHERE task_id = ?";
+    return this.#sql.exec<{ value: string }>(query, taskId).toArray()[0]?.value;
+  }
+
   events(taskId: string, after: number, limit: number): EventRow[] {
     const query = `
       SELECT id AS task_id, 1 AS number, created_at_ms AS at_ms, 'status' AS name, first_event AS data
@@ -208,7 +219,8 @@ export class TaskTable {
   }
 
   remove(id: string): void {
-    for (const table of ["event", "step"]) this.#sql.exec(`DELETE FROM ${table} WHERE task_id = ?`, id);
+    for (const table of ["event", "step", "checkpoint"])
+      this.#sql.exec(`DELETE FROM ${table} WHERE task_id = ?`, id);
     this.#sql.exec("DELETE FROM task WHERE id = ?", id);
     this.#onEvent(id);
   }

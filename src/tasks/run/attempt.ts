@@ -13,6 +13,7 @@
  * Between the end of the code and its report, nothing may throw, whatever was returned or thrown: the attempt would end
  * as a crash, without its reason.
  */
+import type { ZodError } from "zod";
 import { cleanText } from "../../kernel/clean-url.ts";
 import { asInvocation } from "../../kernel/invocation.ts";
 import { describeError, errorFields } from "../../kernel/log.ts";
@@ -89,7 +90,7 @@ async function executeRun(invocation: Invocation, run: Run, requestedAtMs: numbe
     run.interrupt.abort(new Interruption("hand-over", "The invocation has few subrequests left.")),
   );
   const abandoned = abandonAfterGrace(signal, invocation.graceMs);
-  const ending = await Promise.race([executeCode(run.assignment, context), abandoned]);
+  const ending = await Promise.race([executeCode(run.env, run.assignment, context), abandoned]);
   // What interrupts the run from here on is not the cause of its ending.
   const interruption = interruptionOf(signal);
   const outcome = outcomeOf(ending, interruption);
@@ -127,11 +128,17 @@ function logOutcome(
   else if (outcome?.kind === "handed-over") log("info", "task handed over");
 }
 
-async function executeCode({ type: name, input }: Assignment, context: TaskContext): Promise<Ending> {
+async function executeCode(
+  env: Env,
+  { type: name, input }: Assignment,
+  context: TaskContext,
+): Promise<Ending> {
   try {
     const type = findTaskType(name);
     // Not final: during a deploy, other parts of the fleet may already know the type.
     if (!type) throw new Error(`This version of the Worker has no task type "${name}".`);
+    const reason = type.unavailable?.(env);
+    if (reason !== undefined) throw new NonRetryableError(reason);
     const { data, error } = await parseInput(type, input);
     if (error) throw unfit(type, error);
     return { kind: "returned", result: await type.run(context, data) };
@@ -140,10 +147,13 @@ async function executeCode({ type: name, input }: Assignment, context: TaskConte
   }
 }
 
-const unfit = (type: TaskType, cause: unknown) =>
-  new NonRetryableError(`The input does not fit (or no longer fits) the task type "${type.name}".`, {
-    cause,
-  });
+/** Names the first place that does not fit. */
+function unfit(type: TaskType, cause: ZodError): NonRetryableError {
+  const [issue] = cause.issues;
+  const where = issue ? ` ${["input", ...issue.path.map(String)].join("/")}: ${issue.message}` : "";
+  const message = `The input does not fit (or no longer fits) the task type "${type.name}".${where}`;
+  return new NonRetryableError(message, { cause });
+}
 
 async function abandonAfterGrace(signal: AbortSignal, graceMs: number): Promise<Ending> {
   await new Promise((resolve) => {

@@ -20,6 +20,7 @@ import {
   shardOfType,
   taskIdOfKey,
 } from "../ledger/task-id.ts";
+import { checkAvailable } from "../types/availability.ts";
 import type { TaskType } from "../types/define.ts";
 import { parseInput } from "../types/input.ts";
 import { toJson } from "../types/json.ts";
@@ -48,8 +49,8 @@ export const MAX_WAIT_S = 60;
 /**
  * Writes tasks to the ledger and starts to run them concurrently. Returns their ids; from then on, the tasks are
  * kept. The write is all or none, unless some of the types have a shard of their own (`concurrency`). If an input
- * does not fit its type, throws a `ZodError`; if it is not JSON or its type is not registered, a `TypeError`; if the ledger
- * does not respond, a `Problem` 503. In the first two cases no task is started. Respond within seconds after this: if code of a task ignores its signal, or its lease expires,
+ * does not fit its type, throws a `ZodError`; if it is not JSON or its type is not registered, a `TypeError`; if a type
+ * cannot run here or the ledger does not respond, a `Problem` 503. Only in the last case may a task have started. Respond within seconds after this: if code of a task ignores its signal, or its lease expires,
  * the task is run again when the invocation must be over, 35 s after its begin.
  */
 export async function startTasks<const Inputs extends readonly z.ZodType[]>(
@@ -57,6 +58,10 @@ export async function startTasks<const Inputs extends readonly z.ZodType[]>(
   ctx: WaitUntil,
   starts: Starts<Inputs>,
 ): Promise<string[]> {
+  checkAvailable(
+    env,
+    starts.map(({ type }, i) => ({ type, at: `${i}/type` })),
+  );
   const startsHere = starts.some(({ type }) => type.lane === "fast");
   const shard = anyShard(ctx, readTaskSettings(env).regions, startsHere);
   const tasks = await Promise.all(

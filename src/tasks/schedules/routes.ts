@@ -6,6 +6,7 @@ import { Problem } from "../../kernel/problem.ts";
 import { ITEM_PROBLEMS, JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, params } from "../http/responses.ts";
 import { inputErrors } from "../http/submission.ts";
 import { callLedger, schedulerOf } from "../ledger/shards.ts";
+import { checkAvailable } from "../types/availability.ts";
 import { findOpenTaskType } from "../types/registry.ts";
 import { MAX_INPUT_BYTES, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
 import { timingError } from "./rules.ts";
@@ -34,6 +35,7 @@ const createScheduleRoute = createRoute({
     ...problems({
       ...JSON_PROBLEMS,
       ...LEDGER_PROBLEMS,
+      503: `${LEDGER_PROBLEMS[503]} Or the task type cannot run here: \`errors\` says what it lacks.`,
       409: `There are already ${MAX_SCHEDULES} schedules.`,
       422: "The pattern, time zone, task type or input is not valid; `errors` says which.",
     }),
@@ -82,7 +84,7 @@ const deleteRoute = createRoute({
 export const scheduleRoutes = createRouter()
   .openapi(createScheduleRoute, async (c) => {
     const nowMs = Date.now();
-    const spec = await toSpec(c.req.valid("json"), nowMs);
+    const spec = await toSpec(c.env, c.req.valid("json"), nowMs);
     const row = await callLedger(async () => schedulerOf(c.env).create(spec));
     if (row === "full") {
       throw new Problem("conflict", `There are already ${MAX_SCHEDULES} schedules. Delete one first.`);
@@ -116,8 +118,12 @@ export const scheduleRoutes = createRouter()
 
 const notFound = (id: string) => new Problem("not-found", `There is no schedule ${id}.`);
 
-/** Checks a new schedule. Throws a `Problem` 422 that names everything that is wrong. */
-async function toSpec(body: z.output<typeof newScheduleSchema>, nowMs: number): Promise<ScheduleSpec> {
+/** Checks a new schedule. Throws a `Problem` 422 that names everything that is wrong, or 503 if its type cannot run here. */
+async function toSpec(
+  env: Env,
+  body: z.output<typeof newScheduleSchema>,
+  nowMs: number,
+): Promise<ScheduleSpec> {
   const { time_zone: timeZone, type, overlap, missed } = body;
   const cron = body.cron.trim().replaceAll(/\s+/g, " ");
   const input = JSON.stringify(body.input);
@@ -131,6 +137,8 @@ async function toSpec(body: z.output<typeof newScheduleSchema>, nowMs: number): 
   if (errors.length > 0) {
     throw new Problem("invalid", "The request's json is not what this route takes.", { errors });
   }
+  const found = findOpenTaskType(type);
+  if (found) checkAvailable(env, [{ type: found, at: "json/type" }]);
   return { id: uuidv7(), cron, timeZone, type, input, overlap, missed };
 }
 

@@ -30,6 +30,23 @@ export interface TaskContext {
    */
   step<T>(name: string, action: () => Promise<T>): Promise<T>;
   /**
+   * What `saveCheckpoint` has saved last, in this run or an earlier one; undefined if nothing was. `T` is what the code
+   * expects: an earlier release of it may have saved something else.
+   */
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as JSON.parse, it cannot know
+  checkpoint<T>(): T | undefined;
+  /**
+   * Saves where the work is, in place of what was saved before. A step's result stays for ever, and there may be 1,000 of
+   * them; a position in a long stream is only needed until the next one. The value must be JSON of at most 1 MiB, as for a
+   * step; it is durable when this resolves. Throws if this run has lost the task or has ended.
+   */
+  saveCheckpoint(value: unknown): Promise<void>;
+  /**
+   * Ends this run; another one continues at once, in an invocation of its own: with its own time, CPU time and subrequests.
+   * The code begins anew there, with the recorded steps and the last checkpoint, so save what was done first. Always throws.
+   */
+  handOver(): Promise<never>;
+  /**
    * Reports progress: `ratio` from 0 to 1, clamped, and a message, cut to 500 characters. Sent at most once a second; the
    * latest value wins. Never fails, unless the run is interrupted.
    */
@@ -68,6 +85,11 @@ export interface TaskType<Input extends z.ZodType = z.ZodType, Result = unknown>
   concurrency?: number;
   /** Where an attempt begins. `fast`: in the request that submits it. `long`: in a Durable Object of its own. */
   lane: Lane;
+  /**
+   * Why the type cannot run here, as a sentence that says what to do: `The binding EMAIL is missing: add [[send_email]] to
+   * wrangler.toml.` Undefined if it can. While it cannot, nobody can submit it, and what starts by itself fails with this.
+   */
+  unavailable?: (env: Env) => string | undefined;
 }
 
 type Optional = "retry" | "timeoutMs" | "lane";
