@@ -1,11 +1,13 @@
 /** Every task type. A type that is not in this list cannot be submitted, and is not run. */
 import type { TaskType } from "../tasks/index.ts";
 import { callback } from "./callback.ts";
+import { hashFile } from "./process/hash-file.ts";
 import { taskA, taskB } from "./run-tasks.ts";
 import { verifyFile } from "./verify-file.ts";
 
 export const TASK_TYPES: readonly TaskType[] = [
   callback,
+  hashFile,
   taskA,
   taskB,
   verifyFile,

@@ -19,6 +19,7 @@ export const FLOORS: string[][] = [
   ["hello.ts", "dashboard", "docs"],
   ["jobs"],
   ["jobs/notify", "jobs/calls", "jobs/data", "jobs/upkeep", "jobs/scrape", "jobs/process"],
+  ["jobs/pdf"],
   ["jobs/support"],
   ["tasks", "files", "outbound"],
   ["tasks/schedules", "files/resumable", "files/upload", "files/download", "outbound/proxy"],

@@ -1,10 +1,10 @@
 /** `compress_file`: a stored file as gzip or zlib data, in a file of its own, in constant memory and over several runs. */
 import { z } from "zod";
 import { defineTask, type TaskContext } from "../../tasks/index.ts";
-import { outputId } from "../support/output-id.ts";
+import { outputId } from "../support/outputs.ts";
 import { createRunBudget } from "../support/run-budget.ts";
 import { fileId } from "../support/schemas.ts";
-import { openSource } from "../support/source.ts";
+import { openSource } from "../support/sources.ts";
 import { beginDeflate, deflateBlocks, type DeflateState, WRAPPERS } from "./gzip.ts";
 import { describeFile, expiresIn } from "./made-file.ts";
 import { type Piece, startedVersion, writeOutput } from "./output.ts";

@@ -4,10 +4,10 @@
  */
 import { z } from "zod";
 import { defineTask, NonRetryableError, type TaskContext } from "../../tasks/index.ts";
-import { outputId } from "../support/output-id.ts";
+import { outputId } from "../support/outputs.ts";
 import { createRunBudget } from "../support/run-budget.ts";
 import { fileId } from "../support/schemas.ts";
-import { openSource } from "../support/source.ts";
+import { openSource } from "../support/sources.ts";
 import { FORMATS, inflateFile, type InflatedState } from "./gzip.ts";
 import { DamagedError } from "./huffman.ts";
 import { describeFile, expiresIn, filenameSchema } from "./made-file.ts";

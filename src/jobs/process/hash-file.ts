@@ -8,7 +8,7 @@ import { z } from "zod";
 import { defineTask, type TaskContext } from "../../tasks/index.ts";
 import { createRunBudget } from "../support/run-budget.ts";
 import { fileId } from "../support/schemas.ts";
-import { openSource, type Source } from "../support/source.ts";
+import { openSource, type Source } from "../support/sources.ts";
 import {
   ALGORITHMS,
   type Algorithm,

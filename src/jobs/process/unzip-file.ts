@@ -10,18 +10,18 @@ import { env } from "cloudflare:workers";
 import { z } from "zod";
 import { removeFile } from "../../files/index.ts";
 import { defineTask, NonRetryableError, type TaskContext } from "../../tasks/index.ts";
-import { outputId } from "../support/output-id.ts";
+import { outputId } from "../support/outputs.ts";
 import { createRunBudget } from "../support/run-budget.ts";
 import { fileId } from "../support/schemas.ts";
-import { openSource, type Source } from "../support/source.ts";
+import { openSource, type Source } from "../support/sources.ts";
 import { DamagedError } from "./huffman.ts";
 import { Inflater, type InflateState } from "./inflate.ts";
 import { expiresIn } from "./made-file.ts";
 import { mediaTypeOf } from "./media-types.ts";
 import { type Piece, writeOutput } from "./output.ts";
-import { findEntryBytes, readZipDirectory, RefusedError, type ZipEntry } from "./zip/directory.ts";
-import { METHOD } from "./zip/format.ts";
-import { filenameIn } from "./zip/names.ts";
+import { findEntryBytes, readZipDirectory, RefusedError, type ZipEntry } from "./zip-directory.ts";
+import { METHOD } from "./zip-format.ts";
+import { filenameIn } from "./zip-names.ts";
 
 /** Inflating and hashing take up to 15 ns of CPU time for a byte, and a run has 30 s. */
 const MAX_BYTES_PER_RUN = 1024 ** 3;

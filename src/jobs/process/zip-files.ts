@@ -1,14 +1,14 @@
 /** `zip_files`: stored files as one ZIP archive, in constant memory and over several runs. */
 import { z } from "zod";
 import { defineTask, type TaskContext } from "../../tasks/index.ts";
-import { outputId } from "../support/output-id.ts";
+import { outputId } from "../support/outputs.ts";
 import { createRunBudget } from "../support/run-budget.ts";
 import { fileId } from "../support/schemas.ts";
-import { openSource } from "../support/source.ts";
+import { openSource } from "../support/sources.ts";
 import { describeFile, expiresIn, filenameSchema } from "./made-file.ts";
 import { writeOutput } from "./output.ts";
-import { safePath, uniqueNames } from "./zip/names.ts";
-import { writeZip, type ZipInput, type ZipState } from "./zip/write-zip.ts";
+import { safePath, uniqueNames } from "./zip-names.ts";
+import { writeZip, type ZipInput, type ZipState } from "./write-zip.ts";
 
 /** DEFLATE takes up to 60 ns of CPU time for a byte, and a run has 30 s. */
 const MAX_BYTES_PER_RUN = 256 * 1024 * 1024;

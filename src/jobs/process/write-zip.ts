@@ -1,8 +1,8 @@
 /** A ZIP archive as a stream of pieces, with a state that can be kept between any two of them. */
 import { crc32 } from "node:zlib";
-import { beginDeflate, deflateBlocks, type DeflateState, type ReadFrom } from "../gzip.ts";
-import type { Piece } from "../output.ts";
-import { descriptor, directoryHeader, endRecords, localHeader, type WrittenEntry } from "./format.ts";
+import { beginDeflate, deflateBlocks, type DeflateState, type ReadFrom } from "./gzip.ts";
+import type { Piece } from "./output.ts";
+import { descriptor, directoryHeader, endRecords, localHeader, type WrittenEntry } from "./zip-format.ts";
 
 export interface ZipInput {
   /** The path in the archive. */

@@ -2,7 +2,7 @@
  * The records of a ZIP archive (PKWARE APPNOTE 6.3.10; section numbers below are its), written and read. Zip64 (§4.5.3)
  * wherever a number needs it.
  */
-import { DamagedError } from "../huffman.ts";
+import { DamagedError } from "./huffman.ts";
 
 export const METHOD = { stored: 0, deflated: 8 } as const;
 

@@ -1,6 +1,6 @@
 /** The names of a ZIP archive's entries: how they are read, and which of them are safe. */
 import { crc32 } from "node:zlib";
-import { FLAG, type RawEntry, RecordReader } from "./format.ts";
+import { FLAG, type RawEntry, RecordReader } from "./zip-format.ts";
 
 /** Characters 128 to 255 of code page 437 (APPNOTE §D.1). */
 const CP437 =

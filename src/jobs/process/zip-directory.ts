@@ -5,7 +5,7 @@
  * no file or folder (a link, a device); paths that lead out, or are there twice; entries that share bytes, as in bombs
  * without recursion (D. Fifield, 2019); and more entries or bytes than the limits allow.
  */
-import { DamagedError } from "../huffman.ts";
+import { DamagedError } from "./huffman.ts";
 import {
   END_BYTES,
   FLAG,
@@ -16,8 +16,8 @@ import {
   readDirectoryHeader,
   RecordReader,
   ZIP64_END_BYTES,
-} from "./format.ts";
-import { readName, safePath } from "./names.ts";
+} from "./zip-format.ts";
+import { readName, safePath } from "./zip-names.ts";
 
 /** The archive is whole, but it has something that is not unpacked. The message says what. */
 export class RefusedError extends Error {
