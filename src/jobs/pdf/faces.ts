@@ -23,6 +23,14 @@ export interface Run {
   width: number;
 }
 
+interface Found {
+  /** Undefined for a character that is not drawn. */
+  face: Face | undefined;
+  glyph: number;
+  width: number;
+  flaw: "missing" | "unshaped" | undefined;
+}
+
 export type Weight = "regular" | "bold" | "mono";
 
 /** Fonts of a user's own, which come before those that ship. Without a bold one, the regular one is drawn bolder. */
@@ -45,6 +53,8 @@ export class Faces {
   readonly missing = new Map<string, number>();
   /** Characters of scripts that are not shaped: how many. */
   unshaped = 0;
+  /** What was found for each character, by weight. */
+  readonly #found: Record<Weight, Map<string, Found>> = { regular: new Map(), bold: new Map(), mono: new Map() };
   /** Whether bold text is the regular font, drawn bolder. */
   readonly isBoldDrawn: boolean;
 
@@ -68,30 +78,35 @@ export class Faces {
 
   /** The text as runs of glyphs. */
   runs(text: string, weight: Weight): Run[] {
+    const found = this.#found[weight];
     const runs: Run[] = [];
+    let run: Run | undefined;
     for (const character of text.normalize("NFC")) {
-      if (INVISIBLE.test(character)) continue;
-      const { face, glyph, codePoint } = this.#find(character, weight);
-      face.used.set(glyph, face.used.get(glyph) ?? codePoint);
-      let run = runs.at(-1);
+      let glyph = found.get(character);
+      if (!glyph) found.set(character, (glyph = this.#find(character, weight)));
+      const { face, flaw } = glyph;
+      if (flaw === "missing") this.missing.set(character, (this.missing.get(character) ?? 0) + 1);
+      if (flaw === "unshaped") this.unshaped++;
+      if (!face) continue;
       if (run?.face !== face) runs.push((run = { face, glyphs: [], width: 0 }));
-      run.glyphs.push(glyph);
-      run.width += face.font.width(glyph) / 1_000;
+      run.glyphs.push(glyph.glyph);
+      run.width += glyph.width;
     }
     return runs;
   }
 
-  #find(character: string, weight: Weight): { face: Face; glyph: number; codePoint: number } {
+  #find(character: string, weight: Weight): Found {
+    if (INVISIBLE.test(character)) return { face: undefined, glyph: 0, width: 0, flaw: undefined };
     const codePoint = character.codePointAt(0) ?? REPLACEMENT;
-    if (codePoint > 0x58f && UNSHAPED.test(character)) this.unshaped++;
     for (const face of this.#chains[weight]) {
       const glyph = face.font.glyph(codePoint);
-      if (glyph !== 0) return { face, glyph, codePoint };
+      if (glyph === 0) continue;
+      face.used.set(glyph, face.used.get(glyph) ?? codePoint);
+      const flaw = UNSHAPED.test(character) ? "unshaped" : undefined;
+      return { face, glyph, width: face.font.width(glyph) / 1_000, flaw };
     }
-    this.missing.set(character, (this.missing.get(character) ?? 0) + 1);
-    const [face] = this.#chains.regular.slice(-1);
-    if (!face) throw new Error("there is no font");
-    return { face, glyph: face.font.glyph(REPLACEMENT), codePoint };
+    if (codePoint === REPLACEMENT) throw new Error("no font that ships has U+FFFD");
+    return { ...this.#find("\ufffd", weight), flaw: "missing" };
   }
 
   /** Writes the fonts that are used; returns the entries of the pages' resources. */
