@@ -9,6 +9,8 @@ export const uploadRoutes = createUploadRoutes(async (c, id, isInline) =>
 );
 
 export { fileRoutes, linkRoutes } from "./download/routes.ts";
+/** @public For the jobs that make long files. */
+export { type Draft, openDraft } from "./resumable/draft.ts";
 export { uploadOptionsRoutes } from "./resumable/routes.ts";
 export { UploadSession } from "./resumable/session.ts";
 export { FileCatalogue } from "./store/catalogue.ts";

@@ -92,6 +92,22 @@ export class FileCatalogue extends DurableObject<Env> {
       .toArray();
   }
 
+  /** As `list`, of the files that were made from the file `source`. */
+  listMadeFrom(source: string, prefix: string, after: string, limit: number): FileRow[] {
+    return this.#sql
+      .exec<FileRow>(
+        `SELECT * FROM file WHERE source = ? AND id > ? AND id >= ? AND id < ?
+           AND (expires_at_ms IS NULL OR expires_at_ms > ?) ORDER BY id LIMIT ?`,
+        source,
+        after,
+        prefix,
+        `${prefix}{`,
+        Date.now(),
+        limit,
+      )
+      .toArray();
+  }
+
   /**
    * Records a blob that will be written, and the multipart upload that writes it. Returns the id of that multipart
    * upload, also if an earlier call recorded it. `session`: the upload session that writes it, which is tended from then
@@ -273,7 +289,7 @@ export class FileCatalogue extends DurableObject<Env> {
   }
 }
 
-markRepeatable(FileCatalogue, "find", "list", "reserve", "commit", "discard");
+markRepeatable(FileCatalogue, "find", "list", "listMadeFrom", "reserve", "commit", "discard");
 
 type VersionEnd = Pick<FileRow, "dated_at_ms" | "expires_at_ms">;
 
