@@ -1,13 +1,21 @@
 /** Every task type. A type that is not in this list cannot be submitted, and is not run. */
 import type { TaskType } from "../tasks/index.ts";
 import { callback } from "./callback.ts";
+import { compressFile } from "./process/compress-file.ts";
+import { decompressFile } from "./process/decompress-file.ts";
 import { hashFile } from "./process/hash-file.ts";
+import { unzipFile } from "./process/unzip-file.ts";
+import { zipFiles } from "./process/zip-files.ts";
 import { taskA, taskB } from "./run-tasks.ts";
 import { verifyFile } from "./verify-file.ts";
 
 export const TASK_TYPES: readonly TaskType[] = [
   callback,
+  compressFile,
+  decompressFile,
   hashFile,
+  unzipFile,
+  zipFiles,
   taskA,
   taskB,
   verifyFile,

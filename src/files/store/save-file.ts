@@ -80,7 +80,7 @@ export const expiryIn = (seconds: number | null | undefined): number | null =>
 async function* toChunks(body: FileBody, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
   signal?.throwIfAborted();
   if (body instanceof Uint8Array) {
-    yield body;
+    if (body.length > 0) yield body;
     return;
   }
   const chunks = body instanceof ReadableStream ? ofStream(body) : body[Symbol.asyncIterator]();

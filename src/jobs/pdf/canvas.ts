@@ -3,7 +3,7 @@
  * measured from the upper left corner of a page; PDF itself measures from the lower left.
  */
 import { number } from "./pdf-file.ts";
-import { BLACK, type Color, type Line, LINE_HEIGHT, type StyledRun } from "./text.ts";
+import { BLACK, type Color, LINE_HEIGHT, type Line, type StyledRun } from "./text.ts";
 
 export interface Link {
   url: string;
@@ -28,7 +28,7 @@ export interface PageFormat {
 export type Point = readonly [x: number, y: number];
 
 /** More is no report. */
-const MAX_PAGES = 2_000;
+const MAX_PAGES = 1_000;
 
 /** A document that becomes too long. */
 export class TooManyPagesError extends Error {
@@ -78,8 +78,9 @@ export class Canvas {
   }
 
   newPage(): void {
-    if (this.pages.length === MAX_PAGES)
-      throw new TooManyPagesError(`it has more than ${MAX_PAGES} pages`);
+    if (this.pages.length === MAX_PAGES) throw new TooManyPagesError(`it has more than ${MAX_PAGES} pages`);
+    // One string takes much less memory than its lines.
+    if (this.#page) this.#page.operators = [this.#page.operators.join("\n")];
     this.#page = { operators: [], links: [], images: new Set() };
     this.pages.push(this.#page);
     this.y = this.format.margin;

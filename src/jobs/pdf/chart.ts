@@ -28,24 +28,29 @@ export function ticksFor(values: readonly number[], withZero: boolean): number[]
   if (!Number.isFinite(low) || !Number.isFinite(high)) [low, high] = [0, 1];
   if (low === high) [low, high] = [Math.min(low, 0), low === 0 ? 1 : Math.max(high, 0)];
   // Halves: the difference of the largest numbers is no number.
-  const rough = (high / 5 - low / 5) || Math.abs(high) || 1;
+  const rough = high / 5 - low / 5 || Math.abs(high) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((one) => one >= rough * 0.999) ?? rough;
+  const step =
+    [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((one) => one >= rough * 0.999) ?? rough;
   const first = Math.floor(low / step);
   const last = Math.max(first + 1, Math.ceil(high / step - 1e-9));
-  return Array.from({ length: Math.min(20, last - first + 1) }, (_, i) => Number(((first + i) * step).toPrecision(12)));
+  return Array.from({ length: Math.min(20, last - first + 1) }, (_, i) =>
+    Number(((first + i) * step).toPrecision(12)),
+  );
 }
 
 /** `1.2 M`, `34 k`, `0.5`. */
 export function shortNumber(value: number): string {
   const size = Math.abs(value);
   const [unit = "", factor = 1] =
-    ([
-      ["T", 1e12],
-      ["G", 1e9],
-      ["M", 1e6],
-      ["k", 1e3],
-    ] as const).find(([, least]) => size >= least) ?? [];
+    (
+      [
+        ["T", 1e12],
+        ["G", 1e9],
+        ["M", 1e6],
+        ["k", 1e3],
+      ] as const
+    ).find(([, least]) => size >= least) ?? [];
   if (size >= 1e15 || (size > 0 && size < 1e-4)) return value.toExponential(1);
   const text = String(Number((value / factor).toPrecision(4)));
   return unit === "" ? text : `${text} ${unit}`;
@@ -67,12 +72,16 @@ interface Frame {
 export function drawChart(canvas: Canvas, typesetter: Typesetter, chart: Chart): void {
   const { kind, title, labels, series, unit } = chart;
   canvas.need(HEIGHT + 60);
-  if (title !== undefined) canvas.flow(typesetter.lines([{ text: title, bold: true }], { size: 10 }, canvas.width), 10);
+  if (title !== undefined)
+    canvas.flow(typesetter.lines([{ text: title, bold: true }], { size: 10 }, canvas.width), 10);
   if (series.length > 1) drawLegend(canvas, typesetter, chart);
   const values = series.flatMap((one) => one.values.filter((value) => value !== null));
   const ticks = ticksFor(values, kind === "bar");
   const texts = ticks.map((tick) =>
-    typesetter.line(unit === undefined ? shortNumber(tick) : `${shortNumber(tick)} ${unit}`, { size: SIZE, color: TEXT }),
+    typesetter.line(unit === undefined ? shortNumber(tick) : `${shortNumber(tick)} ${unit}`, {
+      size: SIZE,
+      color: TEXT,
+    }),
   );
   const margin = Math.min(canvas.width / 3, Math.max(...texts.map(({ width }) => width)) + 6);
   const [low = 0] = ticks;
@@ -91,7 +100,13 @@ export function drawChart(canvas: Canvas, typesetter: Typesetter, chart: Chart):
   };
   for (const [i, tick] of ticks.entries()) {
     const y = frame.yOf(tick);
-    canvas.path([[left, y], [left + frame.width, y]], tick === 0 ? AXIS : GRID);
+    canvas.path(
+      [
+        [left, y],
+        [left + frame.width, y],
+      ],
+      tick === 0 ? AXIS : GRID,
+    );
     const text = texts[i];
     if (text) canvas.text(text, left - 6 - text.width, y + SIZE * 0.35);
   }

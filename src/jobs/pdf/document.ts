@@ -41,7 +41,10 @@ const chartSchema = z.object({
 
 const tableSchema = z.object({
   type: z.literal("table"),
-  columns: z.array(z.object({ title: inlineSchema, align: align.optional() })).min(1).max(30),
+  columns: z
+    .array(z.object({ title: inlineSchema, align: align.optional() }))
+    .min(1)
+    .max(30),
   rows: z.array(z.array(inlineSchema).max(30)).max(50_000),
 });
 

@@ -54,7 +54,11 @@ export class Faces {
   /** Characters of scripts that are not shaped: how many. */
   unshaped = 0;
   /** What was found for each character, by weight. */
-  readonly #found: Record<Weight, Map<string, Found>> = { regular: new Map(), bold: new Map(), mono: new Map() };
+  readonly #found: Record<Weight, Map<string, Found>> = {
+    regular: new Map(),
+    bold: new Map(),
+    mono: new Map(),
+  };
   /** Whether bold text is the regular font, drawn bolder. */
   readonly isBoldDrawn: boolean;
 
@@ -64,10 +68,13 @@ export class Faces {
       this.#all.push(made);
       return made;
     };
-    const { regular, bold, mono } = { regular: face(shipped.regular), bold: face(shipped.bold), mono: face(shipped.mono) };
+    const { regular, bold, mono } = {
+      regular: face(shipped.regular),
+      bold: face(shipped.bold),
+      mono: face(shipped.mono),
+    };
     const ownRegular = own.regular && face(own.regular);
     const ownBold = own.bold && face(own.bold);
-    const chain = (...faces: (Face | undefined)[]) => faces.filter((one) => one !== undefined);
     this.#chains = {
       regular: chain(ownRegular, regular),
       bold: chain(ownBold ?? ownRegular, bold, regular),
@@ -116,6 +123,8 @@ export class Faces {
   }
 }
 
+const chain = (...faces: (Face | undefined)[]) => faces.filter((one) => one !== undefined);
+
 let shipped: Promise<Record<Weight, Font>> | undefined;
 
 /** The fonts that ship, and those of the user. Throws a `FontError` if one of the latter cannot be used. */
@@ -133,9 +142,10 @@ async function loadShipped(): Promise<Record<Weight, Font>> {
     import("./fonts/sans-bold.ts"),
     import("./fonts/mono.ts"),
   ]);
-  const unpack = (text: string) => new Font(inflateRawSync(Buffer.from(text, "base64")));
   return { regular: unpack(regular.default), bold: unpack(bold.default), mono: unpack(mono.default) };
 }
+
+const unpack = (text: string) => new Font(inflateRawSync(Buffer.from(text, "base64")));
 
 /** A composite font whose codes are the numbers of glyphs (ISO 32000-1 §9.7). */
 function writeFace(file: PdfFile, { name, font, used }: Face): Reference {
@@ -160,14 +170,17 @@ function writeFace(file: PdfFile, { name, font, used }: Face): Reference {
   );
 }
 
+const hex = (glyph: number) => glyph.toString(16).padStart(4, "0");
+const utf16 = (codePoint: number) =>
+  Buffer.from(String.fromCodePoint(codePoint), "utf16le").swap16().toString("hex");
+
 /** What each glyph stands for, so that text can be found and copied (§9.10.3). */
 function unicodeMap(glyphs: number[], used: Map<number, number>): string {
-  const hex = (glyph: number) => glyph.toString(16).padStart(4, "0");
-  const utf16 = (codePoint: number) =>
-    Buffer.from(String.fromCodePoint(codePoint), "utf16le").swap16().toString("hex");
   const blocks: string[] = [];
   for (let i = 0; i < glyphs.length; i += 100) {
-    const part = glyphs.slice(i, i + 100).map((glyph) => `<${hex(glyph)}> <${utf16(used.get(glyph) ?? REPLACEMENT)}>`);
+    const part = glyphs
+      .slice(i, i + 100)
+      .map((glyph) => `<${hex(glyph)}> <${utf16(used.get(glyph) ?? REPLACEMENT)}>`);
     blocks.push(`${part.length} beginbfchar\n${part.join("\n")}\nendbfchar`);
   }
   return [

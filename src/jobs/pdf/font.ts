@@ -19,7 +19,8 @@ interface Table {
 export interface FontMetrics {
   ascent: number;
   descent: number;
-  box: [number, number, number, number];
+  /** Left, lower, right and upper edge. */
+  box: number[];
 }
 
 /** Of OS/2 `fsType`: nobody may embed the font. */
@@ -54,7 +55,7 @@ export class Font {
       this.metrics = {
         ascent: this.#scaled(this.#view.getInt16(hhea + 4)),
         descent: this.#scaled(this.#view.getInt16(hhea + 6)),
-        box: [36, 38, 40, 42].map((at) => this.#scaled(this.#view.getInt16(head.offset + at))) as FontMetrics["box"],
+        box: [36, 38, 40, 42].map((at) => this.#scaled(this.#view.getInt16(head.offset + at))),
       };
       const os2 = this.#tables.get("OS/2");
       if (os2 && (this.#view.getUint16(os2.offset + 8) & 0xf) === NO_EMBEDDING)
@@ -106,8 +107,10 @@ export class Font {
 
   #readTables(): void {
     const version = this.#view.getUint32(0);
-    if (version === 0x4f54544f) throw new FontError("its outlines are PostScript (OTF); only TrueType (TTF) can be embedded");
-    if (version === 0x774f4632 || version === 0x774f4646) throw new FontError("it is a web font (WOFF): use the TTF file");
+    if (version === 0x4f54544f)
+      throw new FontError("its outlines are PostScript (OTF); only TrueType (TTF) can be embedded");
+    if (version === 0x774f4632 || version === 0x774f4646)
+      throw new FontError("it is a web font (WOFF): use the TTF file");
     if (version === 0x74746366) throw new FontError("it is a collection (TTC): use a file with one font");
     if (version !== 0x00010000 && version !== 0x74727565) throw new FontError("it is not a TrueType font");
     const count = this.#view.getUint16(4);
@@ -115,7 +118,8 @@ export class Font {
       const at = 12 + 16 * i;
       const name = String.fromCharCode(...this.#bytes.subarray(at, at + 4));
       const table = { offset: this.#view.getUint32(at + 8), length: this.#view.getUint32(at + 12) };
-      if (table.offset + table.length > this.#bytes.length) throw new FontError(`its table ${name} is cut off`);
+      if (table.offset + table.length > this.#bytes.length)
+        throw new FontError(`its table ${name} is cut off`);
       this.#tables.set(name, table);
     }
     for (const name of ["head", "hhea", "maxp", "hmtx", "cmap", "loca", "glyf"]) this.#table(name);
@@ -166,8 +170,11 @@ export class Font {
 
   #segments(at: number): (codePoint: number) => number {
     const doubled = this.#view.getUint16(at + 6);
-    const [ends, starts, deltas, ranges] = [14, 16 + doubled, 16 + 2 * doubled, 16 + 3 * doubled].map((n) => at + n);
-    if (ends === undefined || starts === undefined || deltas === undefined || ranges === undefined) return () => 0;
+    const [ends, starts, deltas, ranges] = [14, 16 + doubled, 16 + 2 * doubled, 16 + 3 * doubled].map(
+      (n) => at + n,
+    );
+    if (ends === undefined || starts === undefined || deltas === undefined || ranges === undefined)
+      return () => 0;
     if (ranges + doubled > this.#bytes.length) throw new FontError("its table cmap is cut off");
     return (codePoint) => {
       const i = 2 * firstIndex(doubled / 2, (n) => this.#view.getUint16(ends + 2 * n) >= codePoint);
@@ -189,7 +196,9 @@ export class Font {
     const width = this.#longOffsets ? 4 : 2;
     if (width * (glyph + 2) > loca.length) return new Uint8Array();
     const offset = (n: number) =>
-      this.#longOffsets ? this.#view.getUint32(loca.offset + 4 * n) : 2 * this.#view.getUint16(loca.offset + 2 * n);
+      this.#longOffsets
+        ? this.#view.getUint32(loca.offset + 4 * n)
+        : 2 * this.#view.getUint16(loca.offset + 2 * n);
     return this.#slice(glyf).subarray(offset(glyph), offset(glyph + 1));
   }
 

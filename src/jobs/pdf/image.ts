@@ -34,7 +34,11 @@ function readJpeg(bytes: Uint8Array, view: DataView): PdfImage {
     if (marker < 0xff01) throw new ImageError("it is damaged: a marker is missing");
     const isFrame = marker >= 0xffc0 && marker <= 0xffcf && ![0xffc4, 0xffc8, 0xffcc].includes(marker);
     if (!isFrame) continue;
-    const [height, width, components] = [view.getUint16(at + 5), view.getUint16(at + 7), view.getUint8(at + 9)];
+    const [height, width, components] = [
+      view.getUint16(at + 5),
+      view.getUint16(at + 7),
+      view.getUint8(at + 9),
+    ];
     const space = COLOR_SPACES[components];
     if (!width || !height || space === undefined) throw new ImageError("it has no size, or unknown colours");
     // Photoshop writes CMYK inverted.
@@ -49,7 +53,12 @@ const imageHead = (width: number, height: number, bits: number) =>
 
 /** The data of a PNG is what PDF reads with its PNG predictor. */
 function readPng(bytes: Uint8Array, view: DataView): PdfImage {
-  const [width, height, bits, kind] = [view.getUint32(16), view.getUint32(20), view.getUint8(24), view.getUint8(25)];
+  const [width, height, bits, kind] = [
+    view.getUint32(16),
+    view.getUint32(20),
+    view.getUint8(24),
+    view.getUint8(25),
+  ];
   if (!width || !height) throw new ImageError("it has no size");
   const isInterlaced = view.getUint8(28) !== 0;
   const data: Uint8Array[] = [];
@@ -66,7 +75,9 @@ function readPng(bytes: Uint8Array, view: DataView): PdfImage {
     at += 12 + length;
   }
   if (isTransparent || isInterlaced)
-    throw new ImageError("it is a PNG with transparency or interlacing: convert it to JPEG with resize_image");
+    throw new ImageError(
+      "it is a PNG with transparency or interlacing: convert it to JPEG with resize_image",
+    );
   const components = kind === 2 ? 3 : 1;
   const space =
     kind === 3 && palette

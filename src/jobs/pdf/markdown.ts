@@ -37,7 +37,11 @@ class Reader {
   #block(token: Tokens.Generic): void {
     switch (token.type) {
       case "heading":
-        return this.#add({ type: "heading", level: Math.min(Number(token.depth), 4), text: this.#inline(token.tokens) });
+        return this.#add({
+          type: "heading",
+          level: Math.min(Number(token.depth), 4),
+          text: this.#inline(token.tokens),
+        });
       case "paragraph":
       case "text":
         return this.#paragraph(token);
@@ -73,12 +77,18 @@ class Reader {
       if (textOf(text).trim() !== "") this.#add({ type: "paragraph", text });
       open = [];
     };
-    for (const part of (token.tokens ?? [{ type: "text", raw: token.raw, text: token.text }]) as Tokens.Generic[]) {
+    for (const part of (token.tokens ?? [
+      { type: "text", raw: token.raw, text: token.text },
+    ]) as Tokens.Generic[]) {
       const fileId = part.type === "image" ? storedFile(String(part.href)) : undefined;
       if (fileId === undefined) open.push(part);
       else {
         end();
-        this.#add({ type: "image", fileId, ...(part.text ? { caption: String(part.text).slice(0, 500) } : {}) });
+        this.#add({
+          type: "image",
+          fileId,
+          ...(part.text ? { caption: String(part.text).slice(0, 500) } : {}),
+        });
       }
     }
     end();
@@ -89,7 +99,9 @@ class Reader {
     const others: Token[] = [];
     const read = ({ ordered, start, items: all }: Tokens.List, depth: number) => {
       for (const [i, item] of all.entries()) {
-        const inline = item.tokens.filter(({ type }) => type === "text" || type === "paragraph") as Tokens.Generic[];
+        const inline = item.tokens.filter(
+          ({ type }) => type === "text" || type === "paragraph",
+        ) as Tokens.Generic[];
         const task = item.task ? { marker: item.checked ? "☑" : "☐" } : {};
         const number = ordered ? { marker: `${(Number(start) || 1) + i}.` } : {};
         const text = inline.flatMap((part, n) => [
@@ -129,7 +141,9 @@ class Reader {
     const { data, error } = documentSchema.safeParse({ blocks: [block] });
     if (error) {
       const [issue] = error.issues;
-      throw new MarkdownError(`a code block \`chart\` is no chart: ${issue?.path.slice(2).join(".")} ${issue?.message}`);
+      throw new MarkdownError(
+        `a code block \`chart\` is no chart: ${issue?.path.slice(2).join(".")} ${issue?.message}`,
+      );
     }
     this.result.push(...data.blocks);
   }
@@ -139,7 +153,11 @@ class Reader {
       const side = align[i];
       return { title: this.#inline(cell.tokens), ...(side ? { align: side } : {}) };
     });
-    this.#add({ type: "table", columns, rows: rows.map((row) => row.map((cell) => this.#inline(cell.tokens))) });
+    this.#add({
+      type: "table",
+      columns,
+      rows: rows.map((row) => row.map((cell) => this.#inline(cell.tokens))),
+    });
   }
 
   #inline(tokens: readonly Token[] = [], style: Style = {}): Span[] {
@@ -171,7 +189,8 @@ class Reader {
   }
 }
 
-const textOf = (inline: Inline) => (typeof inline === "string" ? inline : inline.map(({ text }) => text).join(""));
+const textOf = (inline: Inline) =>
+  typeof inline === "string" ? inline : inline.map(({ text }) => text).join("");
 
 /** Lines of the source are no lines of the text. */
 const plain = (text: string) => decodeEntities(text.replaceAll("\n", " "));
@@ -202,7 +221,8 @@ function decodeEntities(text: string): string {
   });
 }
 
-const linkTo = (href: string) => (/^(?:https?:\/\/|mailto:)[\x21-\x7e]{1,1990}$/.test(href) ? { link: href } : {});
+const linkTo = (href: string) =>
+  /^(?:https?:\/\/|mailto:)[\x21-\x7e]{1,1990}$/.test(href) ? { link: href } : {};
 
 /** `report-1` and `/files/report-1` are the id of a stored file. */
 const storedFile = (href: string) => /^(?:\/files\/)?([\w-][\w.-]{0,127})$/.exec(href)?.[1];

@@ -5,7 +5,7 @@
 import { Canvas, type Page, type PageFormat } from "./canvas.ts";
 import { drawChart } from "./chart.ts";
 import { type Block, documentSchema, type Inline, type PdfDocument, spansOf } from "./document.ts";
-import { openFaces, type OwnFonts } from "./faces.ts";
+import { type OwnFonts, openFaces } from "./faces.ts";
 import { type PdfImage, readImage } from "./image.ts";
 import { asciiString, number, PdfFile, type Reference, textString } from "./pdf-file.ts";
 import { drawTable } from "./table.ts";
@@ -39,8 +39,12 @@ export async function renderPdf(document: PdfDocument, options: RenderOptions = 
   const { blocks, title, author, page_size = "A4", landscape } = documentSchema.parse(document);
   const faces = await openFaces(options.fonts ?? {});
   const [width, height] = SIZES[page_size];
-  const format = landscape ? { width: height, height: width, margin: MARGIN } : { width, height, margin: MARGIN };
-  const images = new Map([...(options.images ?? [])].map(([id, bytes], i) => [id, { name: `I${i + 1}`, image: readImage(bytes) }]));
+  const format = landscape
+    ? { width: height, height: width, margin: MARGIN }
+    : { width, height, margin: MARGIN };
+  const images = new Map(
+    [...(options.images ?? [])].map(([id, bytes], i) => [id, { name: `I${i + 1}`, image: readImage(bytes) }]),
+  );
   const writer = new BlockWriter(new Canvas(format), new Typesetter(faces), images);
   for (const block of blocks) writer.write(block);
   writer.drawFeet(title);
@@ -48,7 +52,9 @@ export async function renderPdf(document: PdfDocument, options: RenderOptions = 
   const resources = `<< /Font << ${faces.write(file)} >> >>`;
   const pages = writePages(file, writer.canvas.pages, format, resources, images);
   const outlines = writeOutlines(file, writer.headings, pages.pages);
-  const root = file.add(`<< /Type /Catalog /Pages ${pages.root}${outlines ? ` /Outlines ${outlines} /PageMode /UseOutlines` : ""} >>`);
+  const root = file.add(
+    `<< /Type /Catalog /Pages ${pages.root}${outlines ? ` /Outlines ${outlines} /PageMode /UseOutlines` : ""} >>`,
+  );
   const info = file.add(
     `<< /Producer ${textString("Sluice")}${title === undefined ? "" : ` /Title ${textString(title)}`}` +
       `${author === undefined ? "" : ` /Author ${textString(author)}`} >>`,
@@ -108,7 +114,11 @@ class BlockWriter {
 
   #text(inline: Inline, style: Style, indent: number, gap = BODY * 0.6): void {
     const { canvas } = this;
-    canvas.flow(this.#typesetter.lines(spansOf(inline), style, canvas.width - indent), style.size, canvas.left + indent);
+    canvas.flow(
+      this.#typesetter.lines(spansOf(inline), style, canvas.width - indent),
+      style.size,
+      canvas.left + indent,
+    );
     canvas.y += gap;
   }
 
@@ -119,13 +129,23 @@ class BlockWriter {
     canvas.need(size * LINE_HEIGHT + 3 * BODY * LINE_HEIGHT);
     if (!canvas.isAtTop) canvas.y += size * 0.6;
     if (level <= 2)
-      this.headings.push({ text: spansOf(text).map((span) => span.text).join(""), page: canvas.pages.length - 1, y: canvas.y });
+      this.headings.push({
+        text: spansOf(text)
+          .map((span) => span.text)
+          .join(""),
+        page: canvas.pages.length - 1,
+        y: canvas.y,
+      });
     this.#text(text, { size, bold: true }, 0, size * 0.35);
   }
 
   #quote(text: Inline): void {
     const { canvas } = this;
-    for (const line of this.#typesetter.lines(spansOf(text), { size: BODY, color: GREY }, canvas.width - 14)) {
+    for (const line of this.#typesetter.lines(
+      spansOf(text),
+      { size: BODY, color: GREY },
+      canvas.width - 14,
+    )) {
       canvas.need(BODY * LINE_HEIGHT);
       canvas.rectangle(canvas.left, canvas.y, 2, BODY * LINE_HEIGHT, GREY);
       canvas.flow([line], BODY, canvas.left + 14);
@@ -143,7 +163,11 @@ class BlockWriter {
       const indent = 16 * (depth + 1);
       canvas.need(BODY * LINE_HEIGHT);
       const sign = this.#typesetter.line(marker ?? (ordered ? `${count}.` : "•"), { size: BODY });
-      canvas.text(sign, canvas.left + Math.max(0, indent - 4 - sign.width), canvas.y + BODY * LINE_HEIGHT * 0.75);
+      canvas.text(
+        sign,
+        canvas.left + Math.max(0, indent - 4 - sign.width),
+        canvas.y + BODY * LINE_HEIGHT * 0.75,
+      );
       this.#text(text, { size: BODY }, indent, BODY * 0.15);
     }
     canvas.y += BODY * 0.5;
@@ -181,7 +205,13 @@ class BlockWriter {
   #rule(): void {
     const { canvas } = this;
     canvas.need(16);
-    canvas.path([[canvas.left, canvas.y + 6], [canvas.left + canvas.width, canvas.y + 6]], GREY);
+    canvas.path(
+      [
+        [canvas.left, canvas.y + 6],
+        [canvas.left + canvas.width, canvas.y + 6],
+      ],
+      GREY,
+    );
     canvas.y += 16;
   }
 
@@ -213,7 +243,9 @@ function writePages(
   const objects = [...images.values()]
     .filter(({ name }) => used.has(name))
     .map(({ name, image }) => `/${name} ${image.write(file)}`);
-  const shared = file.add(objects.length === 0 ? resources : resources.replace(/>>$/, `/XObject << ${objects.join(" ")} >> >>`));
+  const shared = file.add(
+    objects.length === 0 ? resources : resources.replace(/>>$/, `/XObject << ${objects.join(" ")} >> >>`),
+  );
   const references = pages.map(({ operators, links }) => {
     const content = file.addStream("", Buffer.from(operators.join("\n"), "latin1"));
     const annotations = links.map(({ url, box }) =>
@@ -232,7 +264,11 @@ function writePages(
 }
 
 /** The headings, for the side of the reader's window. */
-function writeOutlines(file: PdfFile, headings: readonly Heading[], pages: readonly Reference[]): Reference | undefined {
+function writeOutlines(
+  file: PdfFile,
+  headings: readonly Heading[],
+  pages: readonly Reference[],
+): Reference | undefined {
   if (headings.length === 0) return undefined;
   const root = file.reserve();
   const items = headings.map(() => file.reserve());
@@ -245,13 +281,22 @@ function writeOutlines(file: PdfFile, headings: readonly Heading[], pages: reado
     );
   }
   const [first] = items;
-  return file.add(`<< /Type /Outlines /First ${first ?? ""} /Last ${items.at(-1) ?? ""} /Count ${items.length} >>`, root);
+  return file.add(
+    `<< /Type /Outlines /First ${first ?? ""} /Last ${items.at(-1) ?? ""} /Count ${items.length} >>`,
+    root,
+  );
 }
 
 /** So many of the characters without a glyph are named. */
 const NAMED_CHARACTERS = 20;
 
-function warningsOf({ missing, unshaped }: { missing: ReadonlyMap<string, number>; unshaped: number }): string[] {
+function warningsOf({
+  missing,
+  unshaped,
+}: {
+  missing: ReadonlyMap<string, number>;
+  unshaped: number;
+}): string[] {
   const warnings: string[] = [];
   if (missing.size > 0) {
     const named = [...missing.keys()].slice(0, NAMED_CHARACTERS).map((character) => {

@@ -1,7 +1,7 @@
 /** Tables: as wide as they need to be, over as many pages as they take, with the heads of the columns on each. */
 import type { Canvas } from "./canvas.ts";
 import { type Inline, type Span, spansOf, type Table } from "./document.ts";
-import { type Color, type Line, LINE_HEIGHT, type Typesetter } from "./text.ts";
+import { type Color, LINE_HEIGHT, type Line, type Typesetter } from "./text.ts";
 
 const SIZE = 9;
 const LINE = SIZE * LINE_HEIGHT;
@@ -40,7 +40,11 @@ export function drawTable(canvas: Canvas, typesetter: Typesetter, { columns, row
       // What fits on a page is kept together, if it is not very long.
       const fits = Math.floor((canvas.room - 2 * PADDING.y) / LINE);
       if (fits >= 1 && height > canvas.height / 2) {
-        drawRow(canvas, placed, rest.map((lines) => lines.slice(0, fits)));
+        drawRow(
+          canvas,
+          placed,
+          rest.map((lines) => lines.slice(0, fits)),
+        );
         rest = rest.map((lines) => lines.slice(fits));
       }
       canvas.newPage();
@@ -65,7 +69,13 @@ function drawRow(canvas: Canvas, columns: Column[], cells: Line[][], fill?: Colo
       canvas.text(line, x + PADDING.x + indent, y + PADDING.y + n * LINE + LINE * 0.75);
     }
   canvas.y += height;
-  canvas.path([[left, canvas.y], [left + width, canvas.y]], RULE);
+  canvas.path(
+    [
+      [left, canvas.y],
+      [left + width, canvas.y],
+    ],
+    RULE,
+  );
 }
 
 /** So many rows decide how wide the columns are. */
@@ -75,7 +85,11 @@ const MEASURED_ROWS = 200;
  * The columns, which together are as wide as the text. Each gets what its longest cell needs, if all do; otherwise each gets
  * its longest word, and a share of what is left. Columns of numbers stand at the right.
  */
-function place(canvas: Canvas, typesetter: Typesetter, { columns, rows }: Pick<Table, "columns" | "rows">): Column[] {
+function place(
+  canvas: Canvas,
+  typesetter: Typesetter,
+  { columns, rows }: Pick<Table, "columns" | "rows">,
+): Column[] {
   const measured = rows.slice(0, MEASURED_ROWS);
   const extents = columns.map(({ title }, i) => {
     const cells = [
@@ -97,8 +111,9 @@ function place(canvas: Canvas, typesetter: Typesetter, { columns, rows }: Pick<T
   });
 }
 
+const sum = (values: number[]) => values.reduce((all, value) => all + value, 0);
+
 function widthsFor(extents: { whole: number; word: number }[], total: number): number[] {
-  const sum = (values: number[]) => values.reduce((all, value) => all + value, 0);
   const wholes = extents.map(({ whole }) => whole);
   if (sum(wholes) <= total) return wholes.map((whole) => whole + (total - sum(wholes)) / wholes.length);
   // A column of endless words gets no more than its share.
@@ -115,4 +130,8 @@ function isNumeric(rows: readonly Inline[][], column: number): boolean {
   return texts.length > 0 && texts.every((text) => text.length < 40 && NUMBER.test(text));
 }
 
-const textOf = (spans: readonly Span[]) => spans.map(({ text }) => text).join("").trim();
+const textOf = (spans: readonly Span[]) =>
+  spans
+    .map(({ text }) => text)
+    .join("")
+    .trim();

@@ -64,7 +64,10 @@ export class Typesetter {
     let word = 0;
     for (const paragraph of paragraphsOf(spans)) {
       const atoms = this.#atoms(paragraph, style);
-      whole = Math.max(whole, atoms.reduce((sum, atom) => sum + atom.width, 0));
+      whole = Math.max(
+        whole,
+        atoms.reduce((sum, atom) => sum + atom.width, 0),
+      );
       for (const one of wordsOf(atoms)) word = Math.max(word, one.width);
     }
     return { whole, word };
@@ -94,7 +97,12 @@ export class Typesetter {
       (span.text.match(ATOMS) ?? []).map((text) => {
         const isSpace = /^\s/.test(text);
         const runs = this.#styled(isSpace ? " " : text, span, style);
-        return { runs, width: widthOf(runs), isSpace, isBreak: isSpace || text.startsWith("-") || WIDE.test(text) };
+        return {
+          runs,
+          width: widthOf(runs),
+          isSpace,
+          isBreak: isSpace || text.startsWith("-") || WIDE.test(text),
+        };
       }),
     );
   }
@@ -163,7 +171,12 @@ function dividedTo(word: Atom, maxWidth: number): Atom[] {
         part = { ...word, runs: [], width: 0 };
       }
       const last = part.runs.at(-1);
-      if (last?.face === run.face && last.link === run.link && last.size === run.size && last.isItalic === run.isItalic) {
+      if (
+        last?.face === run.face &&
+        last.link === run.link &&
+        last.size === run.size &&
+        last.isItalic === run.isItalic
+      ) {
         last.glyphs.push(glyph);
         last.width += width;
       } else part.runs.push({ ...run, glyphs: [glyph], width });

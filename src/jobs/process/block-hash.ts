@@ -60,9 +60,7 @@ const rotate = (x: number, n: number) => (x << n) | (x >>> (32 - n));
 const at = (array: Int32Array, index: number): number => array[index] ?? 0;
 
 const SHIFTS = Int32Array.of(7, 12, 17, 22, 5, 9, 14, 20, 4, 11, 16, 23, 6, 10, 15, 21);
-const SINES = Int32Array.from({ length: 64 }, (_, i) =>
-  Math.floor(Math.abs(Math.sin(i + 1)) * 2 ** 32),
-);
+const SINES = Int32Array.from({ length: 64 }, (_, i) => Math.floor(Math.abs(Math.sin(i + 1)) * 2 ** 32));
 
 // A loop for each round: one loop that chose its round at each step would take three times as long.
 export const MD5: Rules = {

@@ -5,7 +5,7 @@ import { outputId } from "../support/outputs.ts";
 import { createRunBudget } from "../support/run-budget.ts";
 import { fileId } from "../support/schemas.ts";
 import { openSource } from "../support/sources.ts";
-import { beginDeflate, deflateBlocks, type DeflateState, WRAPPERS } from "./gzip.ts";
+import { beginDeflate, type DeflateState, deflateBlocks, WRAPPERS } from "./gzip.ts";
 import { describeFile, expiresIn } from "./made-file.ts";
 import { type Piece, startedVersion, writeOutput } from "./output.ts";
 

@@ -8,7 +8,7 @@ import { outputId } from "../support/outputs.ts";
 import { createRunBudget } from "../support/run-budget.ts";
 import { fileId } from "../support/schemas.ts";
 import { openSource } from "../support/sources.ts";
-import { FORMATS, inflateFile, type InflatedState } from "./gzip.ts";
+import { FORMATS, type InflatedState, inflateFile } from "./gzip.ts";
 import { DamagedError } from "./huffman.ts";
 import { describeFile, expiresIn, filenameSchema } from "./made-file.ts";
 import { mediaTypeOf } from "./media-types.ts";
@@ -66,8 +66,8 @@ export async function decompress(
   const refuse = (why: string) => new NonRetryableError(`the file ${id} was not decompressed: ${why}`);
   async function* pieces(from?: State): AsyncGenerator<Piece<State>> {
     let total = from?.total ?? 0;
-    const read = (offset: number) => source.chunks({ offset });
     try {
+      const read = (offset: number) => source.chunks({ offset });
       for await (const { bytes, cost, state } of inflateFile(read, format, from)) {
         total += bytes.length;
         if (total > max_bytes) throw refuse(`it has more than ${max_bytes} bytes (max_bytes)`);

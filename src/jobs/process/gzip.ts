@@ -2,7 +2,7 @@
  * The formats around DEFLATE data: gzip (RFC 1952), zlib (RFC 1950; HTTP calls it deflate), and none. Written as one
  * member, from blocks that are deflated one by one; read with a state that can be kept between any two pieces of output.
  */
-import { crc32, constants, deflateRawSync } from "node:zlib";
+import { constants, crc32, deflateRawSync } from "node:zlib";
 import { adler32 } from "./adler32.ts";
 import { ByteInput } from "./byte-input.ts";
 import { DamagedError } from "./huffman.ts";
@@ -44,8 +44,8 @@ export async function* deflateBlocks(
   { level, sum, trailer }: { level: number } & Pick<Wrapper, "sum" | "trailer">,
 ): AsyncGenerator<Piece<DeflateState>> {
   if (from.isEnded) return;
-  const { offset } = from;
-  const state = { ...from };
+  const { offset, checksum } = from;
+  const state: DeflateState = { offset, checksum, isEnded: false };
   const begin = Math.max(0, offset - WINDOW_BYTES);
   let dictionary: Uint8Array | undefined;
   for await (const block of blocksOf(read(begin), offset - begin)) {
@@ -187,7 +187,9 @@ async function detectFormat(input: ByteInput): Promise<Format> {
   input.unread(start);
   if (start[0] === 0x1f && start[1] === 0x8b) return "gzip";
   if (isZlib(start)) return "deflate";
-  throw new DamagedError('it is neither gzip nor zlib; if it is DEFLATE data alone, say "format": "deflate-raw"');
+  throw new DamagedError(
+    'it is neither gzip nor zlib; if it is DEFLATE data alone, say "format": "deflate-raw"',
+  );
 }
 
 const isZlib = ([method = 0, flags = 0]: Uint8Array) =>
@@ -213,7 +215,8 @@ async function readHeader(input: ByteInput, format: Format): Promise<void> {
   if (format === "deflate") {
     const header = await input.take(2);
     if (!isZlib(header)) throw new DamagedError("it does not begin with a zlib header");
-    if (((header[1] ?? 0) & 0x20) !== 0) throw new DamagedError("it needs a dictionary, which it does not contain");
+    if (((header[1] ?? 0) & 0x20) !== 0)
+      throw new DamagedError("it needs a dictionary, which it does not contain");
     return;
   }
   const [id1, id2, method, flags = 0] = await input.take(10);

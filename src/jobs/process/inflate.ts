@@ -8,13 +8,7 @@
  *
  * Invariant: output depends on the input alone, not on how it is divided, nor on where the state was kept.
  */
-import {
-  DamagedError,
-  FIXED_LENGTHS,
-  type HuffmanTable,
-  huffmanTable,
-  MAX_CODE_BITS,
-} from "./huffman.ts";
+import { DamagedError, FIXED_LENGTHS, type HuffmanTable, huffmanTable, MAX_CODE_BITS } from "./huffman.ts";
 
 const WINDOW_BYTES = 32 * 1024;
 const OUT_BYTES = 128 * 1024;
@@ -85,7 +79,10 @@ export class Inflater {
   /** The input that has come and was not used: what follows the data, once it is done. */
   get unused(): Uint8Array {
     const partial = this.#bitCount & 7;
-    const ahead = Uint8Array.from({ length: this.#bitCount >> 3 }, (_, i) => this.#bits >>> (partial + 8 * i));
+    const ahead = Uint8Array.from(
+      { length: this.#bitCount >> 3 },
+      (_, i) => this.#bits >>> (partial + 8 * i),
+    );
     return Buffer.concat([ahead, this.#input.subarray(this.#at)]);
   }
 
@@ -168,8 +165,7 @@ export class Inflater {
     const isLast = this.#take(1) === 1;
     const kind = this.#take(2);
     if (kind === 3) throw new DamagedError("a block has an unknown type");
-    const block =
-      kind === 0 ? this.#readStored() : kind === 1 ? coded(...FIXED_LENGTHS) : this.#readCodes();
+    const block = kind === 0 ? this.#readStored() : kind === 1 ? coded(...FIXED_LENGTHS) : this.#readCodes();
     this.#isLast = isLast;
     return block;
   }

@@ -5,8 +5,9 @@
  * All that can be refused is refused before the first file is stored. An entry whose bytes do not match the directory ends the
  * task, and takes the files before it along: an archive is unpacked as a whole, or not at all.
  */
-import { crc32 } from "node:zlib";
+
 import { env } from "cloudflare:workers";
+import { crc32 } from "node:zlib";
 import { z } from "zod";
 import { removeFile } from "../../files/index.ts";
 import { defineTask, NonRetryableError, type TaskContext } from "../../tasks/index.ts";
@@ -19,7 +20,7 @@ import { Inflater, type InflateState } from "./inflate.ts";
 import { expiresIn } from "./made-file.ts";
 import { mediaTypeOf } from "./media-types.ts";
 import { type Piece, writeOutput } from "./output.ts";
-import { findEntryBytes, readZipDirectory, RefusedError, type ZipEntry } from "./zip-directory.ts";
+import { findEntryBytes, RefusedError, readZipDirectory, type ZipEntry } from "./zip-directory.ts";
 import { METHOD } from "./zip-format.ts";
 import { filenameIn } from "./zip-names.ts";
 
@@ -43,15 +44,10 @@ const inputSchema = z.object({
     .min(1)
     .default(10_000_000_000)
     .meta({ description: "The archive is refused if it unpacks to more bytes. Default: 10 GB." }),
-  max_ratio: z
-    .number()
-    .min(1)
-    .max(1_100)
-    .default(250)
-    .meta({
-      description:
-        "The archive is refused if it unpacks to more than 10 MiB, and to so many times its own size. Default: 250.",
-    }),
+  max_ratio: z.number().min(1).max(1_100).default(250).meta({
+    description:
+      "The archive is refused if it unpacks to more than 10 MiB, and to so many times its own size. Default: 250.",
+  }),
   expires_in: expiresIn,
 });
 
@@ -128,7 +124,7 @@ async function unpackEntry(
   // A long entry has a checkpoint of its own, within that of the archive.
   const own: TaskContext = {
     ...ctx,
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is what `saveCheckpoint` below was given
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion, typescript/no-unnecessary-type-parameters -- as in TaskContext
     checkpoint: <T>() => (saved?.count === index ? (saved.entry as T | undefined) : undefined),
     saveCheckpoint: async (place) => ctx.saveCheckpoint({ version, count: index, entry: place }),
   };

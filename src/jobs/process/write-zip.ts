@@ -1,6 +1,6 @@
 /** A ZIP archive as a stream of pieces, with a state that can be kept between any two of them. */
 import { crc32 } from "node:zlib";
-import { beginDeflate, deflateBlocks, type DeflateState, type ReadFrom } from "./gzip.ts";
+import { beginDeflate, type DeflateState, deflateBlocks, type ReadFrom } from "./gzip.ts";
 import type { Piece } from "./output.ts";
 import { descriptor, directoryHeader, endRecords, localHeader, type WrittenEntry } from "./zip-format.ts";
 
@@ -23,7 +23,8 @@ export interface ZipState {
 }
 
 /** Pictures, films, sound and archives are compressed already: they are only wrapped. */
-const COMPRESSED = /\.(?:7z|aac|avif|br|bz2|docx|flac|gif|gz|heic|jpe?g|jar|m4a|mkv|mov|mp[34]|odt|ogg|parquet|png|pptx|rar|tgz|webm|webp|xlsx|xz|zip|zst)$/i;
+const COMPRESSED =
+  /\.(?:7z|aac|avif|br|bz2|docx|flac|gif|gz|heic|jpe?g|jar|m4a|mkv|mov|mp[34]|odt|ogg|parquet|png|pptx|rar|tgz|webm|webp|xlsx|xz|zip|zst)$/i;
 
 /** An entry's data has no trailer of its own: the descriptor follows. */
 const NOTHING = new Uint8Array();

@@ -13,8 +13,8 @@ import {
   LOCATOR_BYTES,
   METHOD,
   type RawEntry,
-  readDirectoryHeader,
   RecordReader,
+  readDirectoryHeader,
   ZIP64_END_BYTES,
 } from "./zip-format.ts";
 import { readName, safePath } from "./zip-names.ts";
@@ -74,8 +74,8 @@ export async function readZipDirectory(
   const reader = new RecordReader(await read(start, directory.size));
   const raw: RawEntry[] = [];
   while (!reader.isAtEnd && raw.length < directory.entries) raw.push(readDirectoryHeader(reader));
-  if (raw.length !== directory.entries)
-    throw new DamagedError(`its directory has ${raw.length} of ${directory.entries} entries`);
+  if (raw.length !== directory.entries || !reader.isAtEnd)
+    throw new DamagedError(`its directory does not have the ${directory.entries} entries that its end names`);
   const placed = withLimits(raw, directory.base, start);
   const files = placed.map(checkEntry).filter((entry) => entry !== undefined);
   checkPaths(files);
@@ -126,7 +126,12 @@ function findZip64(tail: Uint8Array, endAt: number): number | undefined {
 }
 
 function checkDirectory(
-  { disks, entries: [here = 0, all = 0], size, offset }: {
+  {
+    disks,
+    entries: [here = 0, all = 0],
+    size,
+    offset,
+  }: {
     disks: number[];
     entries: number[];
     size: number;
@@ -156,13 +161,20 @@ function withLimits(raw: RawEntry[], base: number, end: number): (RawEntry & { l
 
 const FILE_KIND = { mask: 0o170_000, regular: 0o100_000, folder: 0o040_000, link: 0o120_000 } as const;
 /** §4.4.5, of those that are met. */
-const METHOD_NAMES: Record<number, string> = { 9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ" };
+const METHOD_NAMES: Record<number, string> = {
+  9: "Deflate64",
+  12: "bzip2",
+  14: "LZMA",
+  93: "Zstandard",
+  95: "XZ",
+};
 
 /** Undefined for a folder. Throws a `RefusedError`. */
 function checkEntry(entry: RawEntry & { limit: number }): ZipEntry | undefined {
   const { extra: _, flags, unixMode, ...rest } = entry;
   const name = readName(entry);
-  const refuse = (why: string) => new RefusedError(`the entry "${name.slice(0, 200)}" is not unpacked: ${why}`);
+  const refuse = (why: string) =>
+    new RefusedError(`the entry "${name.slice(0, 200)}" is not unpacked: ${why}`);
   const kind = unixMode & FILE_KIND.mask;
   if (kind === FILE_KIND.link) throw refuse("it is a symbolic link");
   if (kind !== 0 && kind !== FILE_KIND.regular && kind !== FILE_KIND.folder)
@@ -182,7 +194,8 @@ function checkEntry(entry: RawEntry & { limit: number }): ZipEntry | undefined {
 
 function checkPaths(files: ZipEntry[]): void {
   const names = files.reduce((sum, { path }) => sum + Buffer.byteLength(path), 0);
-  if (names > MAX_NAMES_BYTES) throw new RefusedError(`its paths have more than ${MAX_NAMES_BYTES} bytes in all`);
+  if (names > MAX_NAMES_BYTES)
+    throw new RefusedError(`its paths have more than ${MAX_NAMES_BYTES} bytes in all`);
   const seen = new Set<string>();
   for (const { path } of files) {
     if (seen.has(path)) throw new RefusedError(`the path "${path}" is there twice`);
@@ -196,8 +209,7 @@ function checkPaths(files: ZipEntry[]): void {
 
 function checkSizes(files: ZipEntry[], size: number, { maxBytes, maxRatio }: ZipLimits): void {
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
-  if (total > maxBytes)
-    throw new RefusedError(`it unpacks to ${total} bytes, and the limit is ${maxBytes}`);
+  if (total > maxBytes) throw new RefusedError(`it unpacks to ${total} bytes, and the limit is ${maxBytes}`);
   if (total > HARMLESS_BYTES && total > size * maxRatio)
     throw new RefusedError(
       `it unpacks to ${Math.round(total / size)} times its own size, and the limit is ${maxRatio}`,
@@ -214,7 +226,11 @@ export async function findEntryBytes(read: ReadBytes, entry: ZipEntry): Promise<
   header.take(16);
   const nameLength = header.u16();
   const extraLength = header.u16();
-  if (method !== entry.method || nameLength !== entry.name.length || !header.take(nameLength).every((byte, i) => byte === entry.name[i]))
+  if (
+    method !== entry.method ||
+    nameLength !== entry.name.length ||
+    !header.take(nameLength).every((byte, i) => byte === entry.name[i])
+  )
     throw damaged("its header names another file or method than the directory");
   const start = entry.offset + LOCAL_HEADER_BYTES + nameLength + extraLength;
   if (start + entry.compressedBytes > entry.limit)

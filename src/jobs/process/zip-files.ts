@@ -1,5 +1,6 @@
 /** `zip_files`: stored files as one ZIP archive, in constant memory and over several runs. */
 import { z } from "zod";
+import type { FileInfo } from "../../files/index.ts";
 import { defineTask, type TaskContext } from "../../tasks/index.ts";
 import { outputId } from "../support/outputs.ts";
 import { createRunBudget } from "../support/run-budget.ts";
@@ -7,8 +8,8 @@ import { fileId } from "../support/schemas.ts";
 import { openSource } from "../support/sources.ts";
 import { describeFile, expiresIn, filenameSchema } from "./made-file.ts";
 import { writeOutput } from "./output.ts";
-import { safePath, uniqueNames } from "./zip-names.ts";
 import { writeZip, type ZipInput, type ZipState } from "./write-zip.ts";
+import { safePath, uniqueNames } from "./zip-names.ts";
 
 /** DEFLATE takes up to 60 ns of CPU time for a byte, and a run has 30 s. */
 const MAX_BYTES_PER_RUN = 256 * 1024 * 1024;
@@ -33,7 +34,10 @@ const inputSchema = z.object({
         fileId,
         path: pathSchema
           .optional()
-          .meta({ description: "In the archive. Default: the name of the file.", example: "reports/2026.csv" }),
+          .meta({
+            description: "In the archive. Default: the name of the file.",
+            example: "reports/2026.csv",
+          }),
       }),
     )
     .min(1)
@@ -72,7 +76,7 @@ export async function zip(
 ) {
   // All runs write the same names, versions and time.
   const plan = await ctx.step("plan", async () => {
-    const infos = [];
+    const infos: FileInfo[] = [];
     for (const { fileId: id } of files) infos.push((await openSource(ctx.signal, id)).info);
     const names = files.map(({ path }, i) => path ?? infos[i]?.filename ?? "");
     return {

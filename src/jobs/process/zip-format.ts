@@ -7,7 +7,13 @@ import { DamagedError } from "./huffman.ts";
 export const METHOD = { stored: 0, deflated: 8 } as const;
 
 /** Bits of an entry's flags (§4.4.4). */
-export const FLAG = { encrypted: 1, descriptor: 1 << 3, strong: 1 << 6, utf8: 1 << 11, masked: 1 << 13 } as const;
+export const FLAG = {
+  encrypted: 1,
+  descriptor: 1 << 3,
+  strong: 1 << 6,
+  utf8: 1 << 11,
+  masked: 1 << 13,
+} as const;
 
 const MAX_32 = 0xffff_ffff;
 const MAX_16 = 0xffff;
@@ -112,7 +118,11 @@ export function directoryHeader(entry: WrittenEntry): Uint8Array {
 
 function zip64Extra(sizes: number[]): Uint8Array {
   if (sizes.length === 0) return new Uint8Array();
-  return record(4 + 8 * sizes.length, [[2, 1], [2, 8 * sizes.length], ...sizes.map((size): [8, number] => [8, size])]);
+  return record(4 + 8 * sizes.length, [
+    [2, 1],
+    [2, 8 * sizes.length],
+    ...sizes.map((size): [8, number] => [8, size]),
+  ]);
 }
 
 /** §4.3.14 to §4.3.16: the end of the archive, after the directory. */

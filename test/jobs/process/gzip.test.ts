@@ -3,11 +3,11 @@ import { describe, expect, test } from "vitest";
 import { adler32 } from "../../../src/jobs/process/adler32.ts";
 import {
   beginDeflate,
-  deflateBlocks,
   type DeflateState,
+  deflateBlocks,
   type Format,
-  inflateFile,
   type InflatedState,
+  inflateFile,
   WRAPPERS,
 } from "../../../src/jobs/process/gzip.ts";
 import { DamagedError } from "../../../src/jobs/process/huffman.ts";
@@ -40,7 +40,8 @@ async function deflateInRuns(bytes: Uint8Array, level: number) {
 
 async function inflate(data: Uint8Array, format?: Format, chunkBytes = data.length || 1) {
   const out: Uint8Array[] = [];
-  for await (const { bytes } of inflateFile(reading(data, chunkBytes), format)) out.push(Uint8Array.from(bytes));
+  for await (const { bytes } of inflateFile(reading(data, chunkBytes), format))
+    out.push(Uint8Array.from(bytes));
   return Buffer.concat(out);
 }
 
@@ -83,7 +84,12 @@ describe("a file is inflated", () => {
     ["gzip", zlib.gzipSync(text), undefined, text],
     ["zlib", zlib.deflateSync(text), undefined, text],
     ["DEFLATE data alone, if it is said", zlib.deflateRawSync(text), "deflate-raw", text],
-    ["several members of gzip", Buffer.concat([zlib.gzipSync(text), zlib.gzipSync("b"), zlib.gzipSync("")]), undefined, Buffer.concat([text, Buffer.from("b")])],
+    [
+      "several members of gzip",
+      Buffer.concat([zlib.gzipSync(text), zlib.gzipSync("b"), zlib.gzipSync("")]),
+      undefined,
+      Buffer.concat([text, Buffer.from("b")]),
+    ],
     ["gzip filled up with zeros", Buffer.concat([zlib.gzipSync(text), Buffer.alloc(512)]), undefined, text],
     ["gzip of nothing", zlib.gzipSync(""), undefined, Buffer.alloc(0)],
   ])("%s", async (_, data, format, expected) => {
@@ -96,11 +102,15 @@ describe("a file is inflated", () => {
     header[3] = 2 | 4 | 8 | 16;
     const fields = [[3, 0, 1, 2, 3], Buffer.from("name\0"), Buffer.from("comment\0"), [1, 2]];
     const data = Buffer.concat([header, ...fields.map((field) => Buffer.from(field)), body]);
-    for (const chunkBytes of [data.length, 1]) expect(await inflate(data, undefined, chunkBytes)).toEqual(text);
+    for (const chunkBytes of [data.length, 1])
+      expect(await inflate(data, undefined, chunkBytes)).toEqual(text);
   });
 
   test("in as many runs as there are pieces, over several members", async () => {
-    const data = Buffer.concat([zlib.gzipSync(lines.subarray(0, 300_000)), zlib.gzipSync(lines.subarray(300_000, 900_000))]);
+    const data = Buffer.concat([
+      zlib.gzipSync(lines.subarray(0, 300_000)),
+      zlib.gzipSync(lines.subarray(300_000, 900_000)),
+    ]);
     expect((await inflateInRuns(data)).equals(lines.subarray(0, 900_000))).toBe(true);
   });
 });
@@ -119,11 +129,31 @@ describe("is refused:", () => {
     ["another method", changed(2, 7), undefined, "no gzip header at byte 0"],
     ["reserved flags", changed(3, 0x80), undefined, "reserved flags"],
     ["something after its end", Buffer.concat([whole, Buffer.from("x")]), undefined, `byte ${whole.length}`],
-    ["a member after zeros", Buffer.concat([whole, Buffer.alloc(9), whole]), undefined, `byte ${whole.length + 9}`],
-    ["zlib with a dictionary", zlib.deflateSync("hello", { dictionary: Buffer.from("hell") }), undefined, "dictionary"],
-    ["another checksum of zlib", zlib.deflateSync("hello").map((byte, i, all) => (i === all.length - 1 ? byte ^ 1 : byte)), undefined, "checksum"],
+    [
+      "a member after zeros",
+      Buffer.concat([whole, Buffer.alloc(9), whole]),
+      undefined,
+      `byte ${whole.length + 9}`,
+    ],
+    [
+      "zlib with a dictionary",
+      zlib.deflateSync("hello", { dictionary: Buffer.from("hell") }),
+      undefined,
+      "dictionary",
+    ],
+    [
+      "another checksum of zlib",
+      zlib.deflateSync("hello").map((byte, i, all) => (i === all.length - 1 ? byte ^ 1 : byte)),
+      undefined,
+      "checksum",
+    ],
     ["gzip that should be zlib", whole, "deflate", "zlib header"],
-    ["a name without end", Buffer.concat([changed(3, 8).subarray(0, 10), Buffer.alloc(70_000, 97)]), undefined, "name or comment"],
+    [
+      "a name without end",
+      Buffer.concat([changed(3, 8).subarray(0, 10), Buffer.alloc(70_000, 97)]),
+      undefined,
+      "name or comment",
+    ],
   ])("%s", async (_, data, format, message) => {
     await expect(inflate(data, format)).rejects.toThrow(DamagedError);
     await expect(inflate(data, format)).rejects.toThrow(message);

@@ -1,6 +1,6 @@
+import { reset } from "cloudflare:test";
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
-import { reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
 import { ALGORITHMS, type Algorithm } from "../../../src/jobs/process/digests.ts";
 import { hash, hashFile } from "../../../src/jobs/process/hash-file.ts";

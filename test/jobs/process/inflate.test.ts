@@ -1,5 +1,5 @@
 import zlib from "node:zlib";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { DamagedError } from "../../../src/jobs/process/huffman.ts";
 import { Inflater, type InflateState } from "../../../src/jobs/process/inflate.ts";
@@ -33,7 +33,11 @@ function sample(seed: number, length: number): Uint8Array {
   for (let i = 0, state = seed; i < length; i++) {
     state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
     const isNoise = (i >> 12) % 3 === seed % 3;
-    bytes[i] = isNoise ? state >>> 24 : i > 31_000 && state % 8 > 1 ? (bytes[i - 31_000] ?? 0) : 97 + (state >>> 28);
+    bytes[i] = isNoise
+      ? state >>> 24
+      : i > 31_000 && state % 8 > 1
+        ? (bytes[i - 31_000] ?? 0)
+        : 97 + (state >>> 28);
   }
   return bytes;
 }
