@@ -4,6 +4,8 @@ import { callback } from "./callback.ts";
 import { compressFile } from "./process/compress-file.ts";
 import { decompressFile } from "./process/decompress-file.ts";
 import { hashFile } from "./process/hash-file.ts";
+import { readPdf } from "./process/read-pdf.ts";
+import { renderPdfTask } from "./process/render-pdf.ts";
 import { unzipFile } from "./process/unzip-file.ts";
 import { zipFiles } from "./process/zip-files.ts";
 import { taskA, taskB } from "./run-tasks.ts";
@@ -14,6 +16,8 @@ export const TASK_TYPES: readonly TaskType[] = [
   compressFile,
   decompressFile,
   hashFile,
+  readPdf,
+  renderPdfTask,
   unzipFile,
   zipFiles,
   taskA,

@@ -2,6 +2,7 @@
  * The pages of a document while it is written: what is drawn where, from the top down. Lengths are in points (1/72 inch),
  * measured from the upper left corner of a page; PDF itself measures from the lower left.
  */
+import { PdfError } from "./pdf-error.ts";
 import { number } from "./pdf-file.ts";
 import { BLACK, type Color, LINE_HEIGHT, type Line, type StyledRun } from "./text.ts";
 
@@ -29,11 +30,6 @@ export type Point = readonly [x: number, y: number];
 
 /** More is no report. */
 const MAX_PAGES = 1_000;
-
-/** A document that becomes too long. */
-export class TooManyPagesError extends Error {
-  override readonly name = "TooManyPagesError";
-}
 
 const color = (rgb: Color) => rgb.map(number).join(" ");
 
@@ -78,7 +74,7 @@ export class Canvas {
   }
 
   newPage(): void {
-    if (this.pages.length === MAX_PAGES) throw new TooManyPagesError(`it has more than ${MAX_PAGES} pages`);
+    if (this.pages.length === MAX_PAGES) throw new PdfError(`it has more than ${MAX_PAGES} pages`);
     // One string takes much less memory than its lines.
     if (this.#page) this.#page.operators = [this.#page.operators.join("\n")];
     this.#page = { operators: [], links: [], images: new Set() };

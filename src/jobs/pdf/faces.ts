@@ -5,6 +5,7 @@
  */
 import { inflateRawSync } from "node:zlib";
 import { Font } from "./font.ts";
+import { PdfError } from "./pdf-error.ts";
 import { number, type PdfFile, type Reference } from "./pdf-file.ts";
 
 export interface Face {
@@ -127,13 +128,21 @@ const chain = (...faces: (Face | undefined)[]) => faces.filter((one) => one !== 
 
 let shipped: Promise<Record<Weight, Font>> | undefined;
 
-/** The fonts that ship, and those of the user. Throws a `FontError` if one of the latter cannot be used. */
+/** The fonts that ship, and those of the user. Throws a `PdfError` if one of the latter cannot be used. */
 export async function openFaces({ regular, bold }: OwnFonts): Promise<Faces> {
   shipped ??= loadShipped();
   return new Faces(await shipped, {
-    ...(regular && { regular: new Font(regular) }),
-    ...(bold && { bold: new Font(bold) }),
+    ...(regular && { regular: openOwn("font", regular) }),
+    ...(bold && { bold: openOwn("bold font", bold) }),
   });
+}
+
+function openOwn(what: string, bytes: Uint8Array): Font {
+  try {
+    return new Font(bytes);
+  } catch (error) {
+    throw error instanceof PdfError ? new PdfError(`the ${what} cannot be used: ${error.message}`) : error;
+  }
 }
 
 async function loadShipped(): Promise<Record<Weight, Font>> {

@@ -4,11 +4,7 @@
  *
  * Glyphs keep their numbers when a font is cut down, so nothing that refers to them changes.
  */
-
-/** A font that cannot be used. The message says why, without a subject. */
-export class FontError extends Error {
-  override readonly name = "FontError";
-}
+import { PdfError } from "./pdf-error.ts";
 
 interface Table {
   offset: number;
@@ -39,7 +35,7 @@ export class Font {
   readonly #characters: (codePoint: number) => number;
   readonly metrics: FontMetrics;
 
-  /** Throws a `FontError` if it is no TrueType font, or may not be embedded. */
+  /** Throws a `PdfError` if it is no TrueType font, or may not be embedded. */
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -51,7 +47,7 @@ export class Font {
       this.#glyphs = this.#view.getUint16(this.#table("maxp").offset + 4);
       const hhea = this.#table("hhea").offset;
       this.#widths = this.#view.getUint16(hhea + 34);
-      if (this.#widths === 0) throw new FontError("it has no widths");
+      if (this.#widths === 0) throw new PdfError("it has no widths");
       this.metrics = {
         ascent: this.#scaled(this.#view.getInt16(hhea + 4)),
         descent: this.#scaled(this.#view.getInt16(hhea + 6)),
@@ -59,10 +55,10 @@ export class Font {
       };
       const os2 = this.#tables.get("OS/2");
       if (os2 && (this.#view.getUint16(os2.offset + 8) & 0xf) === NO_EMBEDDING)
-        throw new FontError("its licence does not permit embedding (OS/2 fsType)");
+        throw new PdfError("its licence does not permit embedding (OS/2 fsType)");
       this.#characters = this.#readCharacters();
     } catch (error) {
-      throw error instanceof RangeError ? new FontError("it is damaged: a table ends too early") : error;
+      throw error instanceof RangeError ? new PdfError("it is damaged: a table ends too early") : error;
     }
   }
 
@@ -108,18 +104,18 @@ export class Font {
   #readTables(): void {
     const version = this.#view.getUint32(0);
     if (version === 0x4f54544f)
-      throw new FontError("its outlines are PostScript (OTF); only TrueType (TTF) can be embedded");
+      throw new PdfError("its outlines are PostScript (OTF); only TrueType (TTF) can be embedded");
     if (version === 0x774f4632 || version === 0x774f4646)
-      throw new FontError("it is a web font (WOFF): use the TTF file");
-    if (version === 0x74746366) throw new FontError("it is a collection (TTC): use a file with one font");
-    if (version !== 0x00010000 && version !== 0x74727565) throw new FontError("it is not a TrueType font");
+      throw new PdfError("it is a web font (WOFF): use the TTF file");
+    if (version === 0x74746366) throw new PdfError("it is a collection (TTC): use a file with one font");
+    if (version !== 0x00010000 && version !== 0x74727565) throw new PdfError("it is not a TrueType font");
     const count = this.#view.getUint16(4);
     for (let i = 0; i < count; i++) {
       const at = 12 + 16 * i;
       const name = String.fromCharCode(...this.#bytes.subarray(at, at + 4));
       const table = { offset: this.#view.getUint32(at + 8), length: this.#view.getUint32(at + 12) };
       if (table.offset + table.length > this.#bytes.length)
-        throw new FontError(`its table ${name} is cut off`);
+        throw new PdfError(`its table ${name} is cut off`);
       this.#tables.set(name, table);
     }
     for (const name of ["head", "hhea", "maxp", "hmtx", "cmap", "loca", "glyf"]) this.#table(name);
@@ -127,7 +123,7 @@ export class Font {
 
   #table(name: string): Table {
     const table = this.#tables.get(name);
-    if (!table) throw new FontError(`it has no table ${name}`);
+    if (!table) throw new PdfError(`it has no table ${name}`);
     return table;
   }
 
@@ -152,14 +148,14 @@ export class Font {
       const isUnicode = platform === 0 || (platform === 3 && (encoding === 1 || encoding === 10));
       if (isUnicode && (format === 4 || format === 12) && format > (best?.format ?? 0)) best = { at, format };
     }
-    if (!best) throw new FontError("it has no table of Unicode characters");
+    if (!best) throw new PdfError("it has no table of Unicode characters");
     const { at, format } = best;
     return format === 12 ? this.#groups(at) : this.#segments(at);
   }
 
   #groups(at: number): (codePoint: number) => number {
     const count = this.#view.getUint32(at + 12);
-    if (at + 16 + 12 * count > this.#bytes.length) throw new FontError("its table cmap is cut off");
+    if (at + 16 + 12 * count > this.#bytes.length) throw new PdfError("its table cmap is cut off");
     return (codePoint) => {
       const i = firstIndex(count, (n) => this.#view.getUint32(at + 20 + 12 * n) >= codePoint);
       if (i === count) return 0;
@@ -175,7 +171,7 @@ export class Font {
     );
     if (ends === undefined || starts === undefined || deltas === undefined || ranges === undefined)
       return () => 0;
-    if (ranges + doubled > this.#bytes.length) throw new FontError("its table cmap is cut off");
+    if (ranges + doubled > this.#bytes.length) throw new PdfError("its table cmap is cut off");
     return (codePoint) => {
       const i = 2 * firstIndex(doubled / 2, (n) => this.#view.getUint16(ends + 2 * n) >= codePoint);
       if (codePoint > 0xffff || i === doubled) return 0;

@@ -1,10 +1,6 @@
 /** Images that PDF takes as they are: JPEG, and PNG without transparency and interlacing (ISO 32000-1 §7.4.4, §8.9). */
+import { PdfError } from "./pdf-error.ts";
 import type { PdfFile, Reference } from "./pdf-file.ts";
-
-/** An image that cannot be shown. The message says why, without a subject. */
-export class ImageError extends Error {
-  override readonly name = "ImageError";
-}
 
 export interface PdfImage {
   /** In pixels. */
@@ -13,16 +9,22 @@ export interface PdfImage {
   write: (file: PdfFile) => Reference;
 }
 
-/** Throws an `ImageError`. */
-export function readImage(bytes: Uint8Array): PdfImage {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+/** Throws a `PdfError` that names the image. */
+export function readImage(id: string, bytes: Uint8Array): PdfImage {
   try {
-    if (view.getUint16(0) === 0xffd8) return readJpeg(bytes, view);
-    if (view.getUint32(0) === 0x89504e47) return readPng(bytes, view);
+    return readKnown(bytes);
   } catch (error) {
-    throw error instanceof RangeError ? new ImageError("it is damaged: it ends too early") : error;
+    if (!(error instanceof RangeError || error instanceof PdfError)) throw error;
+    const why = error instanceof PdfError ? error.message : "it is damaged: it ends too early";
+    throw new PdfError(`the image ${id} cannot be shown: ${why}`);
   }
-  throw new ImageError("it is neither JPEG nor PNG: convert it with resize_image");
+}
+
+function readKnown(bytes: Uint8Array): PdfImage {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (view.getUint16(0) === 0xffd8) return readJpeg(bytes, view);
+  if (view.getUint32(0) === 0x89504e47) return readPng(bytes, view);
+  throw new PdfError("it is neither JPEG nor PNG: convert it with resize_image");
 }
 
 const COLOR_SPACES: Record<number, string> = { 1: "/DeviceGray", 3: "/DeviceRGB", 4: "/DeviceCMYK" };
@@ -31,7 +33,7 @@ const COLOR_SPACES: Record<number, string> = { 1: "/DeviceGray", 3: "/DeviceRGB"
 function readJpeg(bytes: Uint8Array, view: DataView): PdfImage {
   for (let at = 2; ; at += 2 + view.getUint16(at + 2)) {
     const marker = view.getUint16(at);
-    if (marker < 0xff01) throw new ImageError("it is damaged: a marker is missing");
+    if (marker < 0xff01) throw new PdfError("it is damaged: a marker is missing");
     const isFrame = marker >= 0xffc0 && marker <= 0xffcf && ![0xffc4, 0xffc8, 0xffcc].includes(marker);
     if (!isFrame) continue;
     const [height, width, components] = [
@@ -40,7 +42,7 @@ function readJpeg(bytes: Uint8Array, view: DataView): PdfImage {
       view.getUint8(at + 9),
     ];
     const space = COLOR_SPACES[components];
-    if (!width || !height || space === undefined) throw new ImageError("it has no size, or unknown colours");
+    if (!width || !height || space === undefined) throw new PdfError("it has no size, or unknown colours");
     // Photoshop writes CMYK inverted.
     const decode = components === 4 ? "/Decode [1 0 1 0 1 0 1 0] " : "";
     const dictionary = `${imageHead(width, height, 8)} /ColorSpace ${space} ${decode}/Filter /DCTDecode`;
@@ -59,7 +61,7 @@ function readPng(bytes: Uint8Array, view: DataView): PdfImage {
     view.getUint8(24),
     view.getUint8(25),
   ];
-  if (!width || !height) throw new ImageError("it has no size");
+  if (!width || !height) throw new PdfError("it has no size");
   const isInterlaced = view.getUint8(28) !== 0;
   const data: Uint8Array[] = [];
   let palette: Uint8Array | undefined;
@@ -68,16 +70,14 @@ function readPng(bytes: Uint8Array, view: DataView): PdfImage {
     const length = view.getUint32(at);
     const name = view.getUint32(at + 4);
     const chunk = bytes.subarray(at + 8, at + 8 + length);
-    if (chunk.length < length) throw new ImageError("it is damaged: it ends too early");
+    if (chunk.length < length) throw new PdfError("it is damaged: it ends too early");
     if (name === PNG.data) data.push(chunk);
     if (name === PNG.palette) palette = chunk;
     if (name === PNG.transparency) isTransparent = true;
     at += 12 + length;
   }
   if (isTransparent || isInterlaced)
-    throw new ImageError(
-      "it is a PNG with transparency or interlacing: convert it to JPEG with resize_image",
-    );
+    throw new PdfError("it is a PNG with transparency or interlacing: convert it to JPEG with resize_image");
   const components = kind === 2 ? 3 : 1;
   const space =
     kind === 3 && palette

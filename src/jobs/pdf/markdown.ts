@@ -2,13 +2,10 @@
  * Markdown as a document: CommonMark with GitHub's tables and task lists, read by marked. HTML in it is shown as it is
  * written. A chart is a code block of the language `chart`, with the chart as JSON.
  */
+
 import type { Token, Tokens } from "marked";
 import { type Block, documentSchema, type Inline, type Span } from "./document.ts";
-
-/** Markdown that cannot be shown. The message says where. */
-export class MarkdownError extends Error {
-  override readonly name = "MarkdownError";
-}
+import { PdfError } from "./pdf-error.ts";
 
 export interface MarkdownDocument {
   blocks: Block[];
@@ -16,7 +13,7 @@ export interface MarkdownDocument {
   skippedImages: string[];
 }
 
-/** Throws a `MarkdownError` for a chart that is none. */
+/** Throws a `PdfError` for a chart that is none. */
 export async function readMarkdown(text: string): Promise<MarkdownDocument> {
   const { marked } = await import("marked");
   const reader = new Reader();
@@ -135,13 +132,13 @@ class Reader {
     try {
       chart = JSON.parse(text);
     } catch {
-      throw new MarkdownError("a code block `chart` is not JSON");
+      throw new PdfError("a code block `chart` is not JSON");
     }
     const block = typeof chart === "object" && chart !== null ? { ...chart, type: "chart" } : chart;
     const { data, error } = documentSchema.safeParse({ blocks: [block] });
     if (error) {
       const [issue] = error.issues;
-      throw new MarkdownError(
+      throw new PdfError(
         `a code block \`chart\` is no chart: ${issue?.path.slice(2).join(".")} ${issue?.message}`,
       );
     }

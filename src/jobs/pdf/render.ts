@@ -32,8 +32,8 @@ const GREY: Color = [0.4, 0.42, 0.45];
 const SHADE: Color = [0.955, 0.96, 0.97];
 
 /**
- * Renders a document. Throws a `ZodError` if it is not one, a `FontError` or an `ImageError` for bytes that cannot be used,
- * and a `TooManyPagesError`.
+ * Renders a document. Throws a `ZodError` if it is not one, and a `PdfError` for a font or image that cannot be used, or
+ * if there are too many pages.
  */
 export async function renderPdf(document: PdfDocument, options: RenderOptions = {}): Promise<RenderedPdf> {
   const { blocks, title, author, page_size = "A4", landscape } = documentSchema.parse(document);
@@ -43,7 +43,10 @@ export async function renderPdf(document: PdfDocument, options: RenderOptions = 
     ? { width: height, height: width, margin: MARGIN }
     : { width, height, margin: MARGIN };
   const images = new Map(
-    [...(options.images ?? [])].map(([id, bytes], i) => [id, { name: `I${i + 1}`, image: readImage(bytes) }]),
+    [...(options.images ?? [])].map(([id, bytes], i) => [
+      id,
+      { name: `I${i + 1}`, image: readImage(id, bytes) },
+    ]),
   );
   const writer = new BlockWriter(new Canvas(format), new Typesetter(faces), images);
   for (const block of blocks) writer.write(block);

@@ -111,16 +111,36 @@ function place(
   });
 }
 
+/** What the cells of a column take on one line, and what their longest word takes. */
+interface Extent {
+  whole: number;
+  word: number;
+}
+
 const sum = (values: number[]) => values.reduce((all, value) => all + value, 0);
 
-function widthsFor(extents: { whole: number; word: number }[], total: number): number[] {
+function widthsFor(extents: Extent[], total: number): number[] {
   const wholes = extents.map(({ whole }) => whole);
   if (sum(wholes) <= total) return wholes.map((whole) => whole + (total - sum(wholes)) / wholes.length);
-  // A column of endless words gets no more than its share.
-  const least = extents.map(({ word }) => Math.min(word, total / extents.length));
-  const wishes = wholes.map((whole, i) => whole - (least[i] ?? 0));
-  const spare = total - sum(least);
-  return least.map((width, i) => width + (spare * (wishes[i] ?? 0)) / sum(wishes));
+  const widths = new Map<Extent, number>();
+  // Who needs no more than an equal share gets what it needs, and leaves the rest to the others.
+  for (let isDone = false; !isDone; ) {
+    const others = extents.filter((extent) => !widths.has(extent));
+    const share = (total - sum([...widths.values()])) / others.length;
+    const modest = others.filter(({ whole }) => whole <= share);
+    for (const extent of modest) widths.set(extent, extent.whole);
+    isDone = modest.length === 0;
+  }
+  const greedy = extents.filter((extent) => !widths.has(extent));
+  const left = total - sum([...widths.values()]);
+  // Each gets its longest word, and a share of what is left. A column of endless words gets no more than its share.
+  const least = new Map(greedy.map((extent) => [extent, Math.min(extent.word, left / greedy.length)]));
+  const wishes = sum(greedy.map((extent) => extent.whole - (least.get(extent) ?? 0)));
+  const spare = left - sum([...least.values()]);
+  return extents.map((extent) => {
+    const own = least.get(extent) ?? 0;
+    return widths.get(extent) ?? own + (spare * (extent.whole - own)) / wishes;
+  });
 }
 
 const NUMBER = /^[-+−]?[\d.,' \u00a0\u202f]*\d[\d.,' \u00a0\u202f]*(?:[%‰€$£]|[a-zµ]{1,3})?$/i;

@@ -41,7 +41,7 @@ interface Atom {
 
 /** Spaces; characters that may be at the end of any line; words, up to a hyphen. */
 const ATOMS =
-  /\s+|[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}]|-+|[^\s\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}-]+/gu;
+  /[^\S\u00a0\u202f]+|[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}]|-+|(?:[^\s\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}-]|[\u00a0\u202f])+/gu;
 const WIDE = /^[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}]/u;
 
 const widthOf = (runs: readonly StyledRun[]) => runs.reduce((sum, run) => sum + run.width * run.size, 0);
@@ -95,7 +95,7 @@ export class Typesetter {
   #atoms(spans: readonly Span[], style: Style): Atom[] {
     return spans.flatMap((span) =>
       (span.text.match(ATOMS) ?? []).map((text) => {
-        const isSpace = /^\s/.test(text);
+        const isSpace = /^[^\S\u00a0\u202f]/.test(text);
         const runs = this.#styled(isSpace ? " " : text, span, style);
         return {
           runs,

@@ -32,12 +32,10 @@ const inputSchema = z.object({
     .array(
       z.object({
         fileId,
-        path: pathSchema
-          .optional()
-          .meta({
-            description: "In the archive. Default: the name of the file.",
-            example: "reports/2026.csv",
-          }),
+        path: pathSchema.optional().meta({
+          description: "In the archive. Default: the name of the file.",
+          example: "reports/2026.csv",
+        }),
       }),
     )
     .min(1)

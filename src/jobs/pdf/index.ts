@@ -1,0 +1,5 @@
+/** Reports as PDF: what jobs draw them with. */
+export { type OwnFonts } from "./faces.ts";
+export { readMarkdown } from "./markdown.ts";
+export { PdfError } from "./pdf-error.ts";
+export { renderPdf } from "./render.ts";
