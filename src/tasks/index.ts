@@ -8,6 +8,7 @@ export { type Task, taskLink, taskLinkSchema } from "./ledger/schema.ts";
 export { readTaskSettings } from "./ledger/settings.ts";
 export { TaskRunner } from "./run/runner.ts";
 export { enqueueOnce, getTask, type Start, startTaskOnce, startTasks } from "./run/submit.ts";
+export { readTaskRequest } from "./run/task-request.ts";
 export {
   /** @public For src/jobs/schedules.ts, as soon as it declares a schedule. */
   defineSchedule,

@@ -146,6 +146,9 @@ export const BYTES = { [ANYTHING]: { schema: { type: "string" as const, format: 
 /** Such a body as an API explorer can send it without a file to choose. */
 export const TEXT = { "text/plain": { schema: { type: "string" as const }, example: "Hello, Sluice.\n" } };
 
+/** URLs and headers have their limits. */
+const MAX_TASK_LENGTH = 8_192;
+
 /** What any upload may say about the file, as query parameters (or, for tus, as metadata). */
 export const uploadQuerySchema = z.object({
   expires_in: seconds
@@ -153,9 +156,13 @@ export const uploadQuerySchema = z.object({
     .meta({ description: "The file expires this many seconds after the upload is complete." }),
   task: z
     .string()
-    .max(64)
+    .max(MAX_TASK_LENGTH)
     .optional()
-    .meta({ description: "A task type to start with each file; the input is `{fileId}`." }),
+    .meta({
+      description:
+        "A task to start with each file: the name of a type that takes `{fileId}` alone, or JSON (URL-encoded) with `type`, " +
+        "`input`, to which `fileId` is added, and `then`, `delay`, `priority` and `callback_url` as in `POST /tasks`.",
+    }),
 });
 
 export type UploadQuery = z.output<typeof uploadQuerySchema>;

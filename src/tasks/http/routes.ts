@@ -3,10 +3,11 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { tooManyStreams } from "../../kernel/open-streams.ts";
 import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
-import { taskSchema, toTask, typeNameSchema } from "../ledger/schema.ts";
+import { taskSchema, toTask } from "../ledger/schema.ts";
 import { callLedger, ledgerOf } from "../ledger/shards.ts";
 import { TASK_STATUSES } from "../ledger/task-state.ts";
 import { openTaskTypes } from "../types/registry.ts";
+import { typeNameSchema } from "../types/type-name.ts";
 import { listTasks } from "./list.ts";
 import { ITEM_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./responses.ts";
 

@@ -34,12 +34,13 @@ export class AlarmWork {
   }
 
   run(nowMs: number): void {
-    const { queries, alarm } = this.#parts;
+    const { queries, alarm, handovers } = this.#parts;
     alarm.suspend();
     try {
       for (const task of queries.due(nowMs, BATCH)) this.#transitions.guard(task.id, () => this.#tick(task));
       this.#removeExpired(nowMs);
       for (const claimed of this.#dispatch(nowMs)) this.#ctx.waitUntil(this.#giveToRunner(claimed));
+      handovers.send(nowMs);
       alarm.reset();
       this.setAlarm(nowMs);
     } catch (error) {
@@ -51,10 +52,21 @@ export class AlarmWork {
 
   /** Sets the alarm for the next due task, or for now if a queued task can be dispatched. */
   setAlarm(nowMs: number): void {
-    const { queries, alarm } = this.#parts;
-    const nextMs = queries.nextDueAtMs();
-    if (nextMs !== null) alarm.wakeAt(Math.max(nextMs, nowMs));
+    const { queries, alarm, handovers } = this.#parts;
+    for (const nextMs of [queries.nextDueAtMs(), handovers.nextDueAtMs()])
+      if (nextMs !== null) alarm.wakeAt(Math.max(nextMs, nowMs));
     if (nextToDispatch(queries, 1).length > 0) alarm.wakeAt(nowMs);
+  }
+
+  /** Starts the follow-ups of tasks whose end an earlier version has written, after a rollback. */
+  startForgotten(): void {
+    const { queries, tasks } = this.#parts;
+    for (const id of queries.forgotten(BATCH))
+      this.#transitions.guard(id, () =>
+        this.#ctx.storage.transactionSync(() =>
+          this.#transitions.startFollowUps(id, tasks.get(id)?.result ?? null),
+        ),
+      );
   }
 
   /** Sets the alarm again if it was lost. Returns by how many ms the ledger is overdue; 0 if it is not. */

@@ -17,6 +17,7 @@ import { AlarmWork } from "./alarm-work.ts";
 import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
+import { Handovers } from "./handovers.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import { rankOf } from "./rank.ts";
 import {
@@ -53,6 +54,7 @@ export class TaskLedger extends DurableObject<Env> {
     queries: this.#queries,
     alarm: this.#alarm,
     runners: this.#runners,
+    handovers: new Handovers(this.ctx, this.env, this.#alarm),
   };
   readonly #transitions = new Transitions(this.ctx, this.env, this.#parts);
   readonly #alarmWork = new AlarmWork(this.ctx, this.#parts, this.#transitions);
@@ -64,6 +66,7 @@ export class TaskLedger extends DurableObject<Env> {
     // The first `wakeAt` of this instance must not postpone an alarm that is already set, nor set it once more.
     const start = async () => {
       await this.#alarm.load(Date.now());
+      this.#alarmWork.startForgotten();
       this.#alarmWork.setAlarm(Date.now());
     };
     ctx.waitUntil(ctx.blockConcurrencyWhile(start));
@@ -82,6 +85,11 @@ export class TaskLedger extends DurableObject<Env> {
     const inserted = tasks.length === 1 ? insertAll() : this.ctx.storage.transactionSync(insertAll);
     this.#alarm.wakeAt(Math.min(...inserted.map(({ dueAtMs }) => dueAtMs)));
     return inserted.map(({ claim }) => claim);
+  }
+
+  /** As `submit`, of tasks that have follow-ups. */
+  submitWithFollowUps(tasks: NewTask[]): (Claim | null)[] {
+    return this.submit(tasks);
   }
 
   /** Makes many calls in one: `report`, and then a `submit` for each submission, whose error is that of no other. */
@@ -301,6 +309,7 @@ export class TaskLedger extends DurableObject<Env> {
 markRepeatable(
   TaskLedger,
   "submit",
+  "submitWithFollowUps",
   "commit",
   "report",
   "renew",

@@ -109,6 +109,11 @@ export function submit(
   return lane === null ? transition(task) : claim(task, lane, nowMs, nowMs + lifetimeMs);
 }
 
+/** Creates a task that can never run: there is no input that it could run with. */
+export function submitFailed(priority: number, error: TaskError, inputs: RuleInputs): Transition {
+  return finish(submit(priority, 0, null, inputs.nowMs).task, "failed", inputs, error);
+}
+
 /**
  * Gives a queued task to its submitter, whose invocation ends at `busyUntilMs`, or to a runner, of which nothing is at
  * work until it opens the claim.
@@ -218,9 +223,13 @@ export function cancel<State extends TaskState>(
   return finish(task, "cancelled", inputs);
 }
 
-/** Begins another life of a task that failed or was cancelled; undefined for any other. Recorded steps are kept. */
+/**
+ * Begins another life of a task that failed or was cancelled; undefined for any other, and for one that failed without ever
+ * having started. Recorded steps are kept.
+ */
 export function retry<State extends TaskState>(task: State, nowMs: number): Transition<State> | undefined {
   if (task.status !== "failed" && task.status !== "cancelled") return undefined;
+  if (task.status === "failed" && task.started_at_ms === null) return undefined;
   const notEnded = { finished_at_ms: null, error: null };
   const life = { ...task, ...notEnded, attempt: 0, crashes: 0, has_new_step: 0, started_at_ms: null };
   return transition({ ...requeue(life, task.run_at_ms, nowMs), ...NEW_ATTEMPT });

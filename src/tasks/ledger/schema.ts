@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { cleanUrl } from "../../kernel/clean-url.ts";
 import { addColumns } from "../../kernel/schema.ts";
-import { CALLBACK_TYPE, TYPE_NAME } from "../types/define.ts";
+import { CALLBACK_TYPE } from "../types/define.ts";
 import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
 
 /** A task as SQLite stores it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */
@@ -13,6 +13,10 @@ export type TaskRow = TaskState & {
   progress_ratio: number | null;
   progress_message: string | null;
   callback_url: string | null;
+  /** The follow-ups that have still to start, as JSON text. */
+  then_tasks: string | null;
+  /** The ids of those that have started, as JSON text. */
+  follow_ups: string | null;
   /** The number of events, and so the id of the last one. */
   events: number;
 };
@@ -111,6 +115,24 @@ const CREATE_INDEXES = `
 /** Whoever got the task's first claim with its submission, and gets it again if the reply was lost. */
 const CLAIMANT = { claimant: "TEXT" };
 
+const FOLLOW_UPS = { then_tasks: "TEXT", follow_ups: "TEXT" };
+/**
+ * The tasks whose end a version without follow-ups has written, after a rollback. This version writes no entry: it takes
+ * `then_tasks` away before it writes the end.
+ */
+export const IS_FORGOTTEN = "then_tasks IS NOT NULL AND status = 'succeeded'";
+const CREATE_FORGOTTEN_INDEX = `CREATE INDEX IF NOT EXISTS task_forgotten ON task (id) WHERE ${IS_FORGOTTEN};`;
+
+/** Tasks on their way to another shard (handovers.ts). */
+const CREATE_HANDOVERS = `
+  CREATE TABLE IF NOT EXISTS handover (
+    id        TEXT PRIMARY KEY,
+    task      TEXT NOT NULL,
+    tries     INTEGER NOT NULL,
+    due_at_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+`;
+
 /** Of each task that has saved one, the last. */
 const CREATE_CHECKPOINTS = `
   CREATE TABLE IF NOT EXISTS checkpoint (
@@ -125,6 +147,8 @@ export const MIGRATIONS = [
   CREATE_INDEXES,
   addColumns("task", CLAIMANT),
   CREATE_CHECKPOINTS,
+  addColumns("task", FOLLOW_UPS),
+  CREATE_FORGOTTEN_INDEX + CREATE_HANDOVERS,
 ];
 
 /**
@@ -132,11 +156,6 @@ export const MIGRATIONS = [
  * would break, and SQLite can only remove it by copying the table, of up to 10 GB.
  */
 export const IGNORE_OLD_CHECKS = "PRAGMA ignore_check_constraints = ON";
-
-/** A type's name as a caller sends it. */
-export const typeNameSchema = z.string().regex(TYPE_NAME, {
-  error: "is not the name of a task type: 1 to 64 letters, digits, _, - and .",
-});
 
 const moment = z.iso.datetime().nullable();
 
@@ -168,6 +187,9 @@ export const taskSchema = z
       .nullable()
       .meta({ description: "Why the task failed; before that, why its last attempt failed." }),
     callbackUrl: z.string().nullable().meta({ description: "Without its query, which may hold a secret." }),
+    followUps: z.array(z.string()).meta({
+      description: "The ids of the tasks that started when it succeeded: those of `then`, in their order.",
+    }),
   })
   .meta({ id: "Task" });
 
@@ -192,6 +214,7 @@ export function toTask(row: TaskRow): Task {
     result: row.result === null ? null : readJsonOrNull(row.result),
     error: row.error === null ? null : readError(row.error),
     callbackUrl: row.callback_url === null ? null : cleanUrl(row.callback_url),
+    followUps: row.follow_ups === null ? [] : readIds(row.follow_ups),
   };
 }
 
@@ -209,6 +232,8 @@ function readError(text: string): TaskError {
     ? parsed.data
     : { name: "Error", message: "The recorded error can no longer be read." };
 }
+
+const readIds = (text: string): string[] => z.array(z.string()).safeParse(readJsonOrNull(text)).data ?? [];
 
 /** The input of a callback, whose URL is shown like that of the task which it reports. */
 function withCleanUrl(text: string): unknown {

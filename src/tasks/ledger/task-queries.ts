@@ -2,7 +2,7 @@
  * Which tasks a ledger has: what is due, what is queued, how many are running, and the pages of a list. An index
  * serves each query, so its cost does not grow with all the tasks that are kept. All rows are lean (`LEAN_COLUMNS`).
  */
-import type { TaskRow } from "./schema.ts";
+import { IS_FORGOTTEN, type TaskRow } from "./schema.ts";
 import { type Pool, TASK_STATUSES, type TaskStatus } from "./task-state.ts";
 import { LEAN_COLUMNS } from "./task-table.ts";
 
@@ -80,11 +80,21 @@ export class TaskQueries {
     return counts;
   }
 
-  /** The dead letters of a type that failed before a time, the oldest first. */
+  /** The dead letters of a type that failed before a time and can be retried, the oldest first. */
   deadLetters(type: string, beforeMs: number, limit: number): TaskRow[] {
     const query = `SELECT ${LEAN_COLUMNS} FROM task WHERE status = 'failed' AND type = ? AND finished_at_ms < ?
+      AND started_at_ms IS NOT NULL
       ORDER BY created_at_ms, id LIMIT ?`;
     return this.#sql.exec<TaskRow>(query, type, beforeMs, limit).toArray();
+  }
+
+  /** The tasks that have succeeded without their follow-ups having started. */
+  forgotten(limit: number): string[] {
+    const query = `SELECT id FROM task WHERE ${IS_FORGOTTEN} LIMIT ?`;
+    return this.#sql
+      .exec<{ id: string }>(query, limit)
+      .toArray()
+      .map(({ id }) => id);
   }
 
   list({ statuses, type, fromMs, before, limit }: Page): TaskRow[] {

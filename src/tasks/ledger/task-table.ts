@@ -18,6 +18,8 @@ export interface TaskFields {
   callbackUrl: string | null;
   /** Whoever gets the first claim, and would get it again. */
   claimant?: string;
+  /** The tasks that start when it has succeeded (types/follow-ups.ts), as JSON text. */
+  then?: string;
 }
 
 /** The columns that a rule may change. */
@@ -44,14 +46,15 @@ const STATE_COLUMNS = [
 
 const SAVE = `UPDATE task SET events = ?, ${STATE_COLUMNS.map((name) => `${name} = ?`).join(", ")} WHERE id = ?`;
 const INSERT = `
-  INSERT INTO task (id, type, input, run_at_ms, created_at_ms, callback_url, first_event, claimant, events,
-    ${STATE_COLUMNS.join(", ")}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ${STATE_COLUMNS.map(() => "?").join(", ")}) ON CONFLICT (id) DO NOTHING`;
+  INSERT INTO task (id, type, input, run_at_ms, created_at_ms, callback_url, first_event, claimant, then_tasks, events,
+    ${STATE_COLUMNS.join(", ")}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ${STATE_COLUMNS.map(() => "?").join(", ")}) ON CONFLICT (id) DO NOTHING`;
 /**
- * The columns of a lean row: `input` and `result`, which may be long, are left out. Saving a lean row is safe: a rule
+ * The columns of a lean row: `input`, `result` and `then_tasks`, which may be long, are left out; the last is '' if there are
+ * any. Saving a lean row is safe: a rule
  * only changes tasks that have no result yet, so none is lost.
  */
 export const LEAN_COLUMNS = `id, type, '' AS input, run_at_ms, created_at_ms, callback_url, events, progress_ratio,
-  progress_message, ${STATE_COLUMNS.map((name) => (name === "result" ? "NULL AS result" : name)).join(", ")}`;
+  progress_message, iif(then_tasks IS NULL, NULL, '') AS then_tasks, follow_ups, ${STATE_COLUMNS.map((name) => (name === "result" ? "NULL AS result" : name)).join(", ")}`;
 /** After this many events of a task, its progress is still updated, but no longer recorded as an event. */
 const MAX_EVENTS = 10_000;
 
@@ -67,10 +70,10 @@ export class TaskTable {
 
   /** Adds a new task; false if there already is one with its id. */
   insert(fields: TaskFields, { task, event }: Transition, nowMs: number): boolean {
-    const { id, type, input, callbackUrl, claimant } = fields;
+    const { id, type, input, callbackUrl, claimant = null, then = null } = fields;
     const state = STATE_COLUMNS.map((name) => task[name]);
     const first = JSON.stringify(event.data);
-    const values = [id, type, input, task.run_at_ms, nowMs, callbackUrl, first, claimant ?? null, ...state];
+    const values = [id, type, input, task.run_at_ms, nowMs, callbackUrl, first, claimant, then, ...state];
     return this.#sql.exec(INSERT, ...values).rowsWritten > 0;
   }
 
@@ -110,6 +113,12 @@ export class TaskTable {
       id,
       untilMs,
     );
+  }
+
+  /** Records that the follow-ups of a task have started, with these ids. */
+  recordFollowUps(id: string, ids: readonly string[]): void {
+    const query = "UPDATE task SET then_tasks = NULL, follow_ups = ? WHERE id = ?";
+    this.#sql.exec(query, JSON.stringify(ids), id);
   }
 
   clearProgress(id: string): void {

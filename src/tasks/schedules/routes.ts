@@ -7,6 +7,8 @@ import { ITEM_PROBLEMS, JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, params } from 
 import { inputErrors } from "../http/submission.ts";
 import { callLedger, schedulerOf } from "../ledger/shards.ts";
 import { checkAvailable } from "../types/availability.ts";
+import { checkCallbackUrl } from "../types/callbacks.ts";
+import { followUpErrors, readFollowUps, typesOf } from "../types/follow-ups.ts";
 import { findOpenTaskType } from "../types/registry.ts";
 import { MAX_INPUT_BYTES, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
 import { timingError } from "./rules.ts";
@@ -85,7 +87,10 @@ export const scheduleRoutes = createRouter()
   .openapi(createScheduleRoute, async (c) => {
     const nowMs = Date.now();
     const spec = await toSpec(c.env, c.req.valid("json"), nowMs);
-    const row = await callLedger(async () => schedulerOf(c.env).create(spec));
+    const row = await callLedger(async () => {
+      const scheduler = schedulerOf(c.env);
+      return (spec.then ?? null) === null ? scheduler.create(spec) : scheduler.createWithFollowUps(spec);
+    });
     if (row === "full") {
       throw new Problem("conflict", `There are already ${MAX_SCHEDULES} schedules. Delete one first.`);
     }
@@ -128,6 +133,12 @@ async function toSpec(
   const cron = body.cron.trim().replaceAll(/\s+/g, " ");
   const input = JSON.stringify(body.input);
   const errors = await taskErrors(type, input);
+  const then = body.then ?? [];
+  const next = readFollowUps(then, "json/then", body.input, (url) => checkCallbackUrl(env, url));
+  errors.push(...(await followUpErrors(next)));
+  const thenText = then.length === 0 ? null : JSON.stringify(then);
+  if (Buffer.byteLength(thenText ?? "") > MAX_INPUT_BYTES)
+    errors.push({ at: "json/then", detail: `may have at most ${MAX_INPUT_BYTES} bytes of JSON` });
   const wrongTiming = timingError({ cron, timeZone }, nowMs);
   if (wrongTiming)
     errors.unshift({
@@ -138,8 +149,8 @@ async function toSpec(
     throw new Problem("invalid", "The request's json is not what this route takes.", { errors });
   }
   const found = findOpenTaskType(type);
-  if (found) checkAvailable(env, [{ type: found, at: "json/type" }]);
-  return { id: uuidv7(), cron, timeZone, type, input, overlap, missed };
+  if (found) checkAvailable(env, [{ type: found, at: "json/type" }, ...typesOf(next)]);
+  return { id: uuidv7(), cron, timeZone, type, input, then: thenText, overlap, missed };
 }
 
 async function taskErrors(name: string, text: string): Promise<{ at: string; detail: string }[]> {

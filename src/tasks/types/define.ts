@@ -103,6 +103,9 @@ export const DEFAULT_RETRY: RetryPolicy = { retries: 3, minDelayMs: 1_000, maxDe
 /** The type that the ledger itself starts to tell a task's `callback_url` how the task ended. */
 export const CALLBACK_TYPE = "callback";
 
+/** A task's priority is from 0 to this. */
+export const MAX_PRIORITY = 9;
+
 /** What the name of a type may be. It is kept as text, and stands in URLs. */
 export const TYPE_NAME = /^[\w.-]{1,64}$/;
 

@@ -158,7 +158,7 @@ describe("an append", () => {
   });
 
   test("beyond MAX_FILE_BYTES is refused", async () => {
-    const small = { ...env, MAX_FILE_BYTES: 5 } as unknown as Env;
+    const small = { ...env, MAX_FILE_BYTES: 5 };
     const draft = await openDraft(small, SPEC);
     await draft.append(bytes("hello"));
     await expect(draft.append(bytes("!"))).rejects.toThrow("it would be longer than a file may be");

@@ -27,6 +27,8 @@ const ROW: TaskRow = {
   progress_ratio: 0.25,
   progress_message: null,
   callback_url: "https://app.example.com/",
+  then_tasks: null,
+  follow_ups: '["s1-b"]',
   events: 7,
   result: null,
   error: '{"name":"Error","message":"why"}',
