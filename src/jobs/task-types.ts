@@ -6,6 +6,7 @@ import { decompressFile } from "./process/decompress-file.ts";
 import { hashFile } from "./process/hash-file.ts";
 import { readPdf } from "./process/read-pdf.ts";
 import { renderPdfTask } from "./process/render-pdf.ts";
+import { resizeImage } from "./process/resize-image.ts";
 import { unzipFile } from "./process/unzip-file.ts";
 import { zipFiles } from "./process/zip-files.ts";
 import { taskA, taskB } from "./run-tasks.ts";
@@ -18,6 +19,7 @@ export const TASK_TYPES: readonly TaskType[] = [
   hashFile,
   readPdf,
   renderPdfTask,
+  resizeImage,
   unzipFile,
   zipFiles,
   taskA,

@@ -9,6 +9,7 @@ import { read } from "../../../src/jobs/process/read-pdf.ts";
 import type { TaskContext } from "../../../src/tasks/index.ts";
 import { callForJson, callWorker } from "../../support/call.ts";
 import { fetchText, putFile } from "../../support/files.ts";
+import { makePng } from "../../support/image-maker.ts";
 import { textOfPages } from "../../support/pdf-text.ts";
 import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import { submit, submitted, taskWhen } from "../../support/submissions.ts";
@@ -33,11 +34,8 @@ async function pagesOf(fileId: unknown): Promise<string[]> {
   return textOfPages(new Uint8Array(await response.arrayBuffer()));
 }
 
-/** The smallest pictures that there are: 2 by 1 pixels. */
-const PNG = Buffer.from(
-  "iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAIAAAB7QOjdAAAADklEQVR4nGP4z8DwHwAFAAH/q842AgAAAABJRU5ErkJggg==",
-  "base64",
-);
+/** A picture of 2 by 1 pixels. */
+const PNG = makePng(2, 1);
 
 beforeAll(async () => {
   await reset();
