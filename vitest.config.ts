@@ -8,11 +8,12 @@
  * - `node` holds what must look at the source, or start the Worker as its users do. Its files share a few processes, one
  *   after the other, and what support/node/workshop.ts makes: the built Worker, and servers.
  */
-import { statfsSync } from "node:fs";
+import { existsSync, statfsSync } from "node:fs";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
 import { LongestFirst } from "./test/support/node/longest-first.ts";
 import { expectedErrors, RuntimeErrors } from "./test/support/node/runtime-errors.ts";
+import { sentEmails } from "./test/support/node/sent-emails.ts";
 import { TEST_VARIABLES } from "./test/support/variables.ts";
 
 // What wrangler.toml requires, which a .dev.vars of this machine may lack; the tests have their own.
@@ -24,6 +25,9 @@ if (process.platform === "linux" && freeBytes(MEMORY_FOLDER) > 4 * 1024 ** 3)
   process.env.TMPDIR = MEMORY_FOLDER;
 
 const root = import.meta.dirname;
+// `npm ci` has made it; a new worktree has not.
+if (!existsSync(`${root}/dist/assets`)) await import("./scripts/build-pages.ts");
+
 const inNode = [
   "test/e2e/**/*.test.ts",
   "test/architecture.test.ts",
@@ -46,7 +50,11 @@ export default defineConfig({
           cloudflareTest({
             main: "./test/support/worker.ts",
             wrangler: { configPath: "./wrangler.toml" },
-            miniflare: { bindings: TEST_VARIABLES, serviceBindings: { EXPECTED_ERRORS: expectedErrors } },
+            miniflare: {
+              bindings: TEST_VARIABLES,
+              email: { send_email: [{ name: "EMAIL" }] },
+              serviceBindings: { EXPECTED_ERRORS: expectedErrors, SENT_EMAILS: sentEmails },
+            },
           }),
         ],
         test: {

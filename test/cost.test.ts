@@ -35,6 +35,7 @@ const site: Site = {
     for (let n = 0; n < 400 && !platform.isIdle; n++) await scheduler.wait(50);
     if (!platform.isIdle) throw new Error("what was begun does not end");
   },
+  rest: async () => {},
   runCron: async () =>
     worker.scheduled({ scheduledTime: Date.now(), cron: "* * * * *", noRetry: () => {} }, env),
   removeTask: async (id) =>

@@ -28,6 +28,19 @@ export function refuseOtherSites(corsOrigins: readonly string[], request: Reques
   );
 }
 
+/**
+ * Throws a `Problem` 403 unless the request comes from a page of this origin, or reads and comes from no page at all.
+ * What changes something has an Origin from every browser (Fetch §3.2): without one, it is forged.
+ */
+export function requireOwnPage(request: Request): void {
+  refuseOtherSites([], request);
+  if (["GET", "HEAD"].includes(request.method) || request.headers.has("Origin")) return;
+  throw new Problem(
+    "forbidden",
+    "A request of a session that changes something needs the Origin of this Worker.",
+  );
+}
+
 function isOfOtherSite(corsOrigins: readonly string[], request: Request): boolean {
   const site = request.headers.get("Sec-Fetch-Site");
   const origin = request.headers.get("Origin");

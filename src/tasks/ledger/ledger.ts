@@ -32,7 +32,7 @@ import {
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
 import { IGNORE_OLD_CHECKS, MIGRATIONS, type TaskRow } from "./schema.ts";
-import { type Page, TaskQueries } from "./task-queries.ts";
+import { type EndedCursor, type EndedQuery, type Page, TaskQueries } from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
 import { type LedgerParts, Transitions } from "./transitions.ts";
@@ -261,6 +261,20 @@ export class TaskLedger extends DurableObject<Env> {
     return "removed";
   }
 
+  /** Tasks that have ended before a time: see `TaskQueries.ended`. */
+  listEnded(query: EndedQuery): { ids: string[]; next: EndedCursor | null } {
+    return this.#queries.ended(query);
+  }
+
+  /** Has the alarm remove these tasks, in pieces, as if their retention were over; not those that have ended later. */
+  expire(taskIds: string[], endedBeforeMs: number): void {
+    const nowMs = Date.now();
+    this.ctx.storage.transactionSync(() => {
+      for (const id of taskIds) this.#tasks.expire(id, endedBeforeMs, nowMs);
+    });
+    this.#alarm.wakeAt(nowMs);
+  }
+
   reserveKey(key: string, fingerprint: string, taskIds: string[]): Reservation {
     return this.#keys.reserve(key, fingerprint, taskIds, Date.now());
   }
@@ -321,6 +335,8 @@ markRepeatable(
   "getTask",
   "list",
   "cancel",
+  "listEnded",
+  "expire",
   "reserveKey",
   "settleKey",
   "rearm",

@@ -240,11 +240,12 @@ const NEW_ATTEMPT = { is_resuming: 0, attempt_started_at_ms: null, spent_ms: 0 }
 
 function fail<State extends TaskState>(
   task: State,
-  { error, isFinal: isLast }: Extract<Outcome, { kind: "failed" }>,
+  { error, isFinal: isLast, notBeforeMs = 0 }: Extract<Outcome, { kind: "failed" }>,
   inputs: RuleInputs,
 ): Transition<State> {
   if (isLast || task.attempt > inputs.retry.retries) return finish(task, "failed", inputs, error);
-  const runAtMs = inputs.nowMs + retryDelayMs(inputs.retry, task.attempt, inputs.random);
+  const delayMs = retryDelayMs(inputs.retry, task.attempt, inputs.random);
+  const runAtMs = Math.max(inputs.nowMs + delayMs, notBeforeMs);
   const again = { ...requeue(task, runAtMs, inputs.nowMs), ...NEW_ATTEMPT };
   return transition({ ...again, error: JSON.stringify(error) }, { error });
 }

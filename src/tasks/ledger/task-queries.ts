@@ -3,7 +3,7 @@
  * serves each query, so its cost does not grow with all the tasks that are kept. All rows are lean (`LEAN_COLUMNS`).
  */
 import { IS_FORGOTTEN, type TaskRow } from "./schema.ts";
-import { type Pool, TASK_STATUSES, type TaskStatus } from "./task-state.ts";
+import { type FinalStatus, type Pool, TASK_STATUSES, type TaskStatus } from "./task-state.ts";
 import { LEAN_COLUMNS } from "./task-table.ts";
 
 /** Which tasks to list, newest first. */
@@ -17,6 +17,28 @@ export interface Page {
   before: { createdAtMs: number; id: string };
   limit: number;
 }
+
+/** Where a walk through ended tasks is: after this task. */
+export interface EndedCursor {
+  type: string;
+  createdAtMs: number;
+  id: string;
+}
+
+export interface EndedQuery {
+  status: FinalStatus;
+  /** Without it: of all types. */
+  type?: string | undefined;
+  /** Ended before this; ms since the epoch. */
+  beforeMs: number;
+  /** `next` of the piece before. */
+  after?: EndedCursor | null;
+  /** How many tasks to look at. */
+  limit: number;
+}
+
+/** For so long a callback may be tried, which needs its task. */
+const CALLBACK_TIME_MS = 3 * 86_400_000;
 
 /** One query for active tasks, one for ended tasks: each has an index of its own. */
 const FIRST_DUE = ["NULL", "NOT NULL"].map(
@@ -86,6 +108,42 @@ export class TaskQueries {
       AND started_at_ms IS NOT NULL
       ORDER BY created_at_ms, id LIMIT ?`;
     return this.#sql.exec<TaskRow>(query, type, beforeMs, limit).toArray();
+  }
+
+  /**
+   * Looks at the next tasks that have ended in a way, the oldest first, and returns those that ended before a time. Tasks of
+   * other types follow in later calls. `next`: where to go on; null if there are no more.
+   */
+  ended({ status, type, beforeMs, after, limit }: EndedQuery): { ids: string[]; next: EndedCursor | null } {
+    const types = type === undefined ? this.#types(status) : [type];
+    const [current, following] = types.filter((name) => name >= (after?.type ?? ""));
+    if (current === undefined) return { ids: [], next: null };
+    const from = after?.type === current ? after : { createdAtMs: 0, id: "" };
+    const rows = this.#sql
+      .exec<Pick<TaskRow, "id" | "created_at_ms" | "finished_at_ms" | "callback_url">>(
+        `SELECT id, created_at_ms, finished_at_ms, callback_url FROM task
+         WHERE status = ? AND type = ? AND created_at_ms < ? AND (created_at_ms, id) > (?, ?)
+         ORDER BY created_at_ms, id LIMIT ?`,
+        status,
+        current,
+        beforeMs,
+        from.createdAtMs,
+        from.id,
+        limit,
+      )
+      .toArray();
+    const calledBackMs = Math.min(beforeMs, Date.now() - CALLBACK_TIME_MS);
+    const isOld = ({ finished_at_ms, callback_url }: (typeof rows)[number]) =>
+      finished_at_ms !== null && finished_at_ms < (callback_url === null ? beforeMs : calledBackMs);
+    const last = rows.length < limit ? undefined : rows.at(-1);
+    return {
+      ids: rows.filter(isOld).map(({ id }) => id),
+      next: last
+        ? { type: current, createdAtMs: last.created_at_ms, id: last.id }
+        : following === undefined
+          ? null
+          : { type: following, createdAtMs: 0, id: "" },
+    };
   }
 
   /** The tasks that have succeeded without their follow-ups having started. */

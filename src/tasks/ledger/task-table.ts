@@ -227,6 +227,16 @@ export class TaskTable {
     return removed;
   }
 
+  /** Ends the time for which a task is kept, if it ended before a time. It is removed when its code is surely dead. */
+  expire(id: string, endedBeforeMs: number, nowMs: number): void {
+    this.#sql.exec(
+      "UPDATE task SET due_at_ms = min(due_at_ms, max(?, busy_until_ms)) WHERE id = ? AND finished_at_ms < ?",
+      nowMs,
+      id,
+      endedBeforeMs,
+    );
+  }
+
   remove(id: string): void {
     for (const table of ["event", "step", "checkpoint"])
       this.#sql.exec(`DELETE FROM ${table} WHERE task_id = ?`, id);

@@ -67,7 +67,7 @@ export class Scheduler extends DurableObject<Env> {
 
   /** In order of creation. */
   list(): CountedRow[] {
-    return this.#sql.exec<CountedRow>(`${COUNTED_ROWS} ORDER BY created_at_ms, id`).toArray();
+    return this.#list();
   }
 
   get(id: string): CountedRow | undefined {
@@ -210,10 +210,14 @@ export class Scheduler extends DurableObject<Env> {
     return task !== undefined && !isFinal(task.status);
   }
 
+  #list(): CountedRow[] {
+    return this.#sql.exec<CountedRow>(`${COUNTED_ROWS} ORDER BY created_at_ms, id`).toArray();
+  }
+
   /** Makes the stored declared schedules match the code: adds, changes and removes them. */
   #sync(): void {
     try {
-      const { changed, gone } = compareDeclared(this.list(), declaredSchedules());
+      const { changed, gone } = compareDeclared(this.#list(), declaredSchedules());
       for (const id of gone) this.#delete(id);
       for (const spec of changed) this.#put(spec, true);
       if (changed.length > 0) this.#setAlarm();

@@ -27,7 +27,7 @@ const LONGEST = [
   "/files/upload/upload.test.ts",
   "/tasks/schedules/scheduler-runs.test.ts",
   "/files/resumable/ietf-requirements.test.ts",
-  "/jobs/callback.test.ts",
+  "/jobs/notify/callback.test.ts",
   "/kernel/headers.test.ts",
   "/kernel/objects-faults.test.ts",
   "/tasks/ledger/ledger-model.test.ts",

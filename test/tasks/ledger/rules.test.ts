@@ -155,6 +155,14 @@ describe("a report", () => {
     ["of a failure", {}, BAD, { status: "scheduled", due_at_ms: NOW + 1_000, is_resuming: 0, attempt: 1 }],
     ["of the failure before the last", { attempt: 2 }, BAD, { status: "scheduled", due_at_ms: NOW + 2_000 }],
     ["of the last failure", { attempt: 3 }, BAD, { status: "failed", due_at_ms: NOW + 200 }],
+    ["of a failure that says when", {}, { ...BAD, notBeforeMs: NOW + 5_000 }, { due_at_ms: NOW + 5_000 }],
+    ["of one that says sooner than usual", {}, { ...BAD, notBeforeMs: NOW + 5 }, { due_at_ms: NOW + 1_000 }],
+    [
+      "of the last failure, though it says when",
+      { attempt: 3 },
+      { ...BAD, notBeforeMs: NOW + 5_000 },
+      { status: "failed", due_at_ms: NOW + 200 },
+    ],
     ["of a failure for good", {}, { ...BAD, isFinal: true }, { status: "failed", finished_at_ms: NOW }],
     [
       "of a sleep",

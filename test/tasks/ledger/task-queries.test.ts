@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import type { TaskRow } from "../../../src/tasks/ledger/schema.ts";
 import { byAge, type Page } from "../../../src/tasks/ledger/task-queries.ts";
-import { TASK_STATUSES } from "../../../src/tasks/ledger/task-state.ts";
+import { FINAL_STATUSES, TASK_STATUSES } from "../../../src/tasks/ledger/task-state.ts";
 import { insert, leanRow, STATUS_EVENT, setStatus, withTables } from "../../support/ledger-tables.ts";
 import { T0, useClock } from "../../support/ledgers.ts";
 
@@ -60,6 +60,40 @@ test("pages hold every matching task once, newest first, even within one millise
       }
       expect(idsOf(listed)).toEqual(idsOf(expected));
       expect(listed.toSorted(byAge)).toEqual(listed);
+    });
+    fc.assert(property, { numRuns: 150 });
+  });
+});
+
+test("a walk through ended tasks finds each that ended in time once, of one type or of all", async () => {
+  const wanted = fc.record({
+    status: fc.constantFrom(...FINAL_STATUSES),
+    type: fc.constantFrom("t", "gone", undefined, undefined),
+    beforeMs: fc.constantFrom(T0, T0 + 2, T0 + 9),
+    limit: fc.integer({ min: 1, max: 5 }),
+  });
+  await withTables((tables) => {
+    const { queries, sql } = tables;
+    const property = fc.property(fc.array(shape, { maxLength: 20 }), wanted, (shapes, query) => {
+      for (const table of ["task", "event"]) sql.exec(`DELETE FROM ${table}`);
+      for (const [n, { status, ...options }] of shapes.entries()) {
+        insert(tables, `t${(n * 7) % 20}`, options);
+        setStatus(tables, `t${(n * 7) % 20}`, status);
+      }
+      // As if each had taken two milliseconds.
+      sql.exec("UPDATE task SET finished_at_ms = created_at_ms + 2");
+      const expected = sql
+        .exec<TaskRow>("SELECT * FROM task")
+        .toArray()
+        .filter(({ status, type }) => status === query.status && type === (query.type ?? type))
+        .filter(({ created_at_ms }) => created_at_ms + 2 < query.beforeMs);
+      const found: string[] = [];
+      for (let piece = queries.ended(query); ; piece = queries.ended({ ...query, after: piece.next })) {
+        expect(piece.ids.length).toBeLessThanOrEqual(query.limit);
+        found.push(...piece.ids);
+        if (piece.next === null) break;
+      }
+      expect(found.toSorted()).toEqual(idsOf(expected).toSorted());
     });
     fc.assert(property, { numRuns: 150 });
   });
