@@ -13,6 +13,7 @@ export { openDraft } from "./resumable/draft.ts";
 export { uploadOptionsRoutes } from "./resumable/routes.ts";
 export { UploadSession } from "./resumable/session.ts";
 export { FileCatalogue } from "./store/catalogue.ts";
+export { countFiles } from "./store/count-files.ts";
 export { type FileInfo, findFile } from "./store/file-info.ts";
 export { fileIdSchema } from "./store/names.ts";
 export { CATALOGUE_COUNT, findOldFiles, type OldFile, removeOldFiles } from "./store/old-files.ts";

@@ -1,6 +1,5 @@
 /** Every task type. A type that is not in this list cannot be submitted, and is not run. */
 import type { TaskType } from "../tasks/index.ts";
-import { callback } from "./callback.ts";
 import { httpRequest } from "./calls/http-request.ts";
 import { pushFile } from "./calls/push-file.ts";
 import { callback } from "./notify/callback.ts";
@@ -16,11 +15,13 @@ import { unzipFile } from "./process/unzip-file.ts";
 import { zipFiles } from "./process/zip-files.ts";
 import { taskA, taskB } from "./run-tasks.ts";
 import { cleanUp } from "./upkeep/clean-up.ts";
+import { dailyReport } from "./upkeep/daily-report.ts";
 import { verifyFile } from "./verify-file.ts";
 
 export const TASK_TYPES: readonly TaskType[] = [
   callback,
   cleanUp,
+  dailyReport,
   httpRequest,
   pushFile,
   sendEmail,

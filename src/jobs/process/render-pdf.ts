@@ -8,8 +8,15 @@ import { env } from "cloudflare:workers";
 import { z } from "zod";
 import { saveFile } from "../../files/index.ts";
 import { defineTask, NonRetryableError, type TaskContext } from "../../tasks/index.ts";
-import { type Block, documentSchema, type PdfDocument } from "../pdf/document.ts";
-import { type OwnFonts, PdfError, readMarkdown, renderPdf } from "../pdf/index.ts";
+import {
+  type Block,
+  documentSchema,
+  type OwnFonts,
+  type PdfDocument,
+  PdfError,
+  readMarkdown,
+  renderPdf,
+} from "../pdf/index.ts";
 import { outputId } from "../support/outputs.ts";
 import { fileId } from "../support/schemas.ts";
 import { openSource } from "../support/sources.ts";

@@ -32,7 +32,7 @@ import {
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
 import { IGNORE_OLD_CHECKS, MIGRATIONS, type TaskRow } from "./schema.ts";
-import { type EndedCursor, type EndedQuery, type Page, TaskQueries } from "./task-queries.ts";
+import { type EndedCursor, type EndedQuery, type Page, type TaskCount, TaskQueries } from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
 import { type LedgerParts, Transitions } from "./transitions.ts";
@@ -259,6 +259,11 @@ export class TaskLedger extends DurableObject<Env> {
     if (task.busy_until_ms > Date.now()) return "busy";
     this.ctx.storage.transactionSync(() => this.#tasks.remove(taskId));
     return "removed";
+  }
+
+  /** See `TaskQueries.countByHour`. */
+  countByHour(fromMs: number, untilMs: number): TaskCount[] {
+    return this.#queries.countByHour(fromMs, untilMs);
   }
 
   /** Tasks that have ended before a time: see `TaskQueries.ended`. */
