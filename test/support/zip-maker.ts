@@ -29,6 +29,9 @@ function words(...fields: [bytes: 2 | 4, value: number][]): Buffer {
   );
 }
 
+const toBytes = (value: string | Uint8Array) =>
+  typeof value === "string" ? Buffer.from(value) : Buffer.from(value);
+
 /** The archive, with `before` in front of it and a comment after it. */
 export function makeZip(
   entries: MadeEntry[],
@@ -47,8 +50,8 @@ export function makeZip(
     localName,
     extra = new Uint8Array(),
   } of entries) {
-    const encoded = Buffer.from(name as string);
-    const plain = Buffer.from(content as string);
+    const encoded = toBytes(name);
+    const plain = toBytes(content);
     const data = method === 8 ? deflateRawSync(plain) : plain;
     const { crc = crc32(plain), bytes = plain.length, compressedBytes = data.length } = claims;
     const common = (own: Buffer) => [

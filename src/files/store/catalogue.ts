@@ -130,7 +130,7 @@ export class FileCatalogue extends DurableObject<Env> {
       Date.now(),
     );
     const stored = this.#sql.exec<FileTotals["stored"][number]>(
-      `SELECT (modified_at_ms - ?1) / 3600000 AS hour, source_task IS NOT NULL AS is_made, count(*) AS count,
+      `SELECT CAST((modified_at_ms - ?1) / 3600000 AS INTEGER) AS hour, source_task IS NOT NULL AS is_made, count(*) AS count,
          sum(size) AS bytes
        FROM file WHERE modified_at_ms >= ?1 AND modified_at_ms < ?2 GROUP BY hour, is_made`,
       fromMs,

@@ -3,7 +3,7 @@
  * written. A chart is a code block of the language `chart`, with the chart as JSON.
  */
 
-import type { Token, Tokens } from "marked";
+import type { MarkedToken, Token, Tokens } from "marked";
 import { type Block, documentSchema, type Inline, type Span } from "./document.ts";
 import { PdfError } from "./pdf-error.ts";
 
@@ -21,6 +21,10 @@ export async function readMarkdown(text: string): Promise<MarkdownDocument> {
   return { blocks: reader.result, skippedImages: reader.skippedImages };
 }
 
+/** Without extensions of its own, marked makes no other tokens. */
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `Token` allows for extensions
+const known = (tokens: readonly Token[]) => tokens as readonly MarkedToken[];
+
 type Style = Omit<Span, "text">;
 
 class Reader {
@@ -28,28 +32,28 @@ class Reader {
   readonly skippedImages: string[] = [];
 
   blocks(tokens: readonly Token[]): void {
-    for (const token of tokens) this.#block(token as Tokens.Generic);
+    for (const token of known(tokens)) this.#block(token);
   }
 
-  #block(token: Tokens.Generic): void {
+  #block(token: MarkedToken): void {
     switch (token.type) {
       case "heading":
         return this.#add({
           type: "heading",
-          level: Math.min(Number(token.depth), 4),
+          level: Math.min(token.depth, 4),
           text: this.#inline(token.tokens),
         });
       case "paragraph":
       case "text":
         return this.#paragraph(token);
       case "list":
-        return this.#list(token as Tokens.List);
+        return this.#list(token);
       case "code":
-        return this.#code(token as Tokens.Code);
+        return this.#code(token);
       case "blockquote":
-        return this.#quote(token.tokens ?? []);
+        return this.#quote(token.tokens);
       case "table":
-        return this.#table(token as Tokens.Table);
+        return this.#table(token);
       case "hr":
         return this.#add({ type: "rule" });
       case "html":
@@ -67,24 +71,22 @@ class Reader {
   }
 
   /** An image in it becomes a block of its own. */
-  #paragraph(token: Tokens.Generic): void {
-    let open: Tokens.Generic[] = [];
+  #paragraph(token: Tokens.Paragraph | Tokens.Text): void {
+    let open: MarkedToken[] = [];
     const end = () => {
       const text = this.#inline(open);
       if (textOf(text).trim() !== "") this.#add({ type: "paragraph", text });
       open = [];
     };
-    for (const part of (token.tokens ?? [
-      { type: "text", raw: token.raw, text: token.text },
-    ]) as Tokens.Generic[]) {
-      const fileId = part.type === "image" ? storedFile(String(part.href)) : undefined;
-      if (fileId === undefined) open.push(part);
+    for (const part of known(token.tokens ?? [{ ...token, type: "text", escaped: false }])) {
+      const fileId = part.type === "image" ? storedFile(part.href) : undefined;
+      if (part.type !== "image" || fileId === undefined) open.push(part);
       else {
         end();
         this.#add({
           type: "image",
           fileId,
-          ...(part.text ? { caption: String(part.text).slice(0, 500) } : {}),
+          ...(part.text ? { caption: part.text.slice(0, 500) } : {}),
         });
       }
     }
@@ -96,9 +98,7 @@ class Reader {
     const others: Token[] = [];
     const read = ({ ordered, start, items: all }: Tokens.List, depth: number) => {
       for (const [i, item] of all.entries()) {
-        const inline = item.tokens.filter(
-          ({ type }) => type === "text" || type === "paragraph",
-        ) as Tokens.Generic[];
+        const inline = known(item.tokens).filter((part) => part.type === "text" || part.type === "paragraph");
         const task = item.task ? { marker: item.checked ? "☑" : "☐" } : {};
         const number = ordered ? { marker: `${(Number(start) || 1) + i}.` } : {};
         const text = inline.flatMap((part, n) => [
@@ -106,8 +106,8 @@ class Reader {
           ...this.#inline(part.tokens ?? [part]),
         ]);
         items.push({ text, depth, ...number, ...task });
-        for (const part of item.tokens) {
-          if (part.type === "list") read(part as Tokens.List, Math.min(depth + 1, 5));
+        for (const part of known(item.tokens)) {
+          if (part.type === "list") read(part, Math.min(depth + 1, 5));
           else if (!["text", "paragraph", "space", "checkbox"].includes(part.type)) others.push(part);
         }
       }
@@ -119,7 +119,7 @@ class Reader {
   }
 
   #quote(tokens: readonly Token[]): void {
-    for (const token of tokens as Tokens.Generic[]) {
+    for (const token of known(tokens)) {
       if (token.type === "paragraph" || token.type === "text")
         this.#add({ type: "quote", text: this.#inline(token.tokens ?? [token]) });
       else this.#block(token);
@@ -158,27 +158,27 @@ class Reader {
   }
 
   #inline(tokens: readonly Token[] = [], style: Style = {}): Span[] {
-    return (tokens as Tokens.Generic[]).flatMap((token): Span[] => {
+    return known(tokens).flatMap((token): Span[] => {
       switch (token.type) {
         case "strong":
           return this.#inline(token.tokens, { ...style, bold: true });
         case "em":
           return this.#inline(token.tokens, { ...style, italic: true });
         case "codespan":
-          return [{ ...style, text: plain(String(token.text)), code: true }];
+          return [{ ...style, text: plain(token.text), code: true }];
         case "link":
-          return this.#inline(token.tokens, { ...style, ...linkTo(String(token.href)) });
+          return this.#inline(token.tokens, { ...style, ...linkTo(token.href) });
         case "image":
-          this.skippedImages.push(String(token.href));
+          this.skippedImages.push(token.href);
           return [{ ...style, text: `[${token.text || token.href}]` }];
         case "br":
           return [{ ...style, text: "\n" }];
         case "del":
         case "text":
           if (token.tokens) return this.#inline(token.tokens, style);
-          return [{ ...style, text: plain(String(token.text)) }];
+          return [{ ...style, text: plain(token.text) }];
         case "escape":
-          return [{ ...style, text: plain(String(token.text)) }];
+          return [{ ...style, text: plain(token.text) }];
         default:
           return [{ ...style, text: token.raw }];
       }

@@ -17,7 +17,7 @@ const OUTPUTS = {
   deflate: { suffix: "zz", contentType: "application/zlib" },
 };
 
-const inputSchema = z.object({
+const inputSchema = z.strictObject({
   fileId,
   format: z
     .enum(["gzip", "deflate"])
@@ -69,5 +69,6 @@ export async function compress(
     onProgress: ({ offset }) => ctx.progress(offset / size, `${offset} of ${size} bytes compressed`),
     batchBytes,
   });
+  ctx.progress(1, "the file is compressed");
   return { ...describeFile(file), originalSize: size };
 }

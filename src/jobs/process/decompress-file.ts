@@ -21,7 +21,7 @@ const HARMLESS_BYTES = 10 * 1024 * 1024;
 const DEFAULT_MAX_BYTES = 10_000_000_000;
 const DEFAULT_MAX_RATIO = 250;
 
-const inputSchema = z.object({
+const inputSchema = z.strictObject({
   fileId,
   format: z
     .enum(FORMATS)
@@ -96,6 +96,7 @@ export async function decompress(
     onProgress: ({ offset, total }) => ctx.progress(offset / size, `${total} bytes decompressed`),
     batchBytes,
   });
+  ctx.progress(1, "the file is decompressed");
   return { ...describeFile(file), compressedSize: size };
 }
 

@@ -26,7 +26,7 @@ const RANGE_BYTES = 32 * 1024 * 1024;
 const COST_NS: Record<Algorithm, number> = { md5: 30, "sha-1": 40, "sha-256": 20, "sha-512": 50, crc32: 1 };
 const MAX_RUN_NS = 12e9;
 
-const inputSchema = z.object({
+const inputSchema = z.strictObject({
   fileId,
   algorithms: z
     .array(z.enum(ALGORITHMS))

@@ -21,7 +21,7 @@ const FORM_FEED = "\f";
 /** A text that is no longer is in the result too. In characters. */
 const MAX_INLINE_CHARACTERS = 50_000;
 
-const inputSchema = z.object({
+const inputSchema = z.strictObject({
   fileId,
   first_page: z.int().min(1).default(1).meta({ description: "Default: 1." }),
   last_page: z.int().min(1).optional().meta({ description: "Default: the last one." }),
@@ -137,7 +137,8 @@ const MAX_ENTRY_CHARACTERS = 1_000;
 async function metadataOf(pdf: Pdf) {
   const { info } = await pdf.getMetadata();
   const entries = new Map<string, unknown>(Object.entries(info));
-  const metadata = ENTRIES.flatMap((name) => {
+  const version = entries.get("PDFFormatVersion");
+  const metadata: [name: string, value: string][] = ENTRIES.flatMap((name) => {
     const value = entries.get(name);
     return typeof value === "string" && value !== ""
       ? [[name, value.toWellFormed().replaceAll("\0", "").slice(0, MAX_ENTRY_CHARACTERS)]]
@@ -146,9 +147,9 @@ async function metadataOf(pdf: Pdf) {
   const first = await pdf.getPage(1);
   const [left = 0, bottom = 0, right = 0, top = 0] = first.view;
   return {
-    metadata: Object.fromEntries(metadata) as Record<string, string>,
-    version: String(entries.get("PDFFormatVersion") ?? ""),
-    isEncrypted: entries.get("EncryptFilterName") != null,
+    metadata: Object.fromEntries(metadata),
+    version: typeof version === "string" ? version : null,
+    isEncrypted: typeof entries.get("EncryptFilterName") === "string",
     /** Of the first page, in points. */
     pageSize: { width: right - left, height: top - bottom },
   };

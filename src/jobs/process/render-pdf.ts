@@ -29,7 +29,7 @@ const MAX_IMAGE_BYTES = 10 * 1024 * 1024;
 const MAX_IMAGES_BYTES = 30 * 1024 * 1024;
 
 const inputSchema = z
-  .object({
+  .strictObject({
     fileId: fileId.optional().meta({
       description:
         "A stored file with Markdown, or with JSON: a document, or an array of objects, which becomes a table.",
@@ -82,7 +82,7 @@ async function render(ctx: TaskContext, input: Input) {
   const name = input.fileId === undefined ? "the report" : `the file ${input.fileId}`;
   try {
     const { document, warnings, filename } = await readContent(ctx.signal, input);
-    const { title, page_size, landscape, font } = input;
+    const { title, page_size, landscape } = input;
     const images = await readImages(ctx.signal, document);
     ctx.progress(0.3, `${(document.blocks ?? []).length} blocks read`);
     const report = { ...document, ...defined({ title, page_size, landscape }) };
@@ -101,7 +101,6 @@ async function render(ctx: TaskContext, input: Input) {
       ...describeFile(file),
       pages: rendered.pages,
       warnings: [...warnings, ...rendered.warnings],
-      font: font ?? null,
     };
   } catch (error) {
     if (error instanceof PdfError)
@@ -148,6 +147,12 @@ function fromJson(text: string): PdfDocument {
   throw new PdfError(`it is not a document: ${issue?.path.join(".")}: ${issue?.message}`);
 }
 
+/** What is no text is shown as JSON. */
+function cell(value: unknown): string {
+  if (value === null || value === undefined) return "";
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
 /** A table of objects: the names of their members are the heads of its columns. */
 function tableOf(values: readonly unknown[]): Block {
   const objects = values.map((value) => {
@@ -158,8 +163,6 @@ function tableOf(values: readonly unknown[]): Block {
   const names = [...new Set(objects.flatMap((object) => [...object.keys()]))];
   if (names.length === 0 || names.length > 30)
     throw new PdfError(`its objects have ${names.length} different members, and a table has 1 to 30 columns`);
-  const cell = (value: unknown) =>
-    value === null || value === undefined ? "" : typeof value === "string" ? value : JSON.stringify(value);
   return {
     type: "table",
     columns: names.map((title) => ({ title })),

@@ -24,7 +24,7 @@ type Format = (typeof FORMATS)[number];
 const SUFFIXES: Record<Format, string> = { jpeg: "jpg", png: "png", webp: "webp", avif: "avif" };
 
 const outputSchema = z
-  .object({
+  .strictObject({
     width: z.int().min(1).max(MAX_SIDE).optional(),
     height: z.int().min(1).max(MAX_SIDE).optional(),
     fit: z
@@ -44,7 +44,7 @@ const outputSchema = z
   });
 type Output = z.output<typeof outputSchema>;
 
-const inputSchema = z.object({
+const inputSchema = z.strictObject({
   fileId,
   outputs: z
     .array(outputSchema)

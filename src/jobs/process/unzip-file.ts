@@ -31,7 +31,7 @@ const BYTES_PER_FILE = 512 * 1024;
 /** After so much the place is saved: what a crash has unpacked again. */
 const MAX_UNSAVED_BYTES = 8 * 1024 * 1024;
 
-const inputSchema = z.object({
+const inputSchema = z.strictObject({
   fileId,
   max_entries: z
     .int()

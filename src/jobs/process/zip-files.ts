@@ -27,10 +27,10 @@ const pathSchema = z
     return "path" in safe ? safe.path : name;
   });
 
-const inputSchema = z.object({
+const inputSchema = z.strictObject({
   files: z
     .array(
-      z.object({
+      z.strictObject({
         fileId,
         path: pathSchema.optional().meta({
           description: "In the archive. Default: the name of the file.",
@@ -116,6 +116,7 @@ export async function zip(
       ),
     batchBytes,
   });
+  ctx.progress(1, `${files.length} of ${files.length} files zipped`);
   return { ...describeFile(file), paths: plan.names, originalSize: size };
 }
 

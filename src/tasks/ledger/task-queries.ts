@@ -197,7 +197,7 @@ export class TaskQueries {
       this.#types(status).flatMap((type) =>
         this.#sql
           .exec<TaskCount>(
-            `SELECT type, status, (created_at_ms - ?1) / 3600000 AS hour, count(*) AS count,
+            `SELECT type, status, CAST((created_at_ms - ?1) / 3600000 AS INTEGER) AS hour, count(*) AS count,
                count(finished_at_ms - started_at_ms) AS timed,
                coalesce(sum(finished_at_ms - started_at_ms), 0) AS duration_ms
              FROM task WHERE status = ?2 AND type = ?3 AND created_at_ms >= ?1 AND created_at_ms < ?4 GROUP BY hour`,

@@ -67,6 +67,7 @@ test("counts the day's tasks, files and calls, as JSON and as PDF", async () => 
     ]),
   );
   expect(data.tasks.byHour.reduce((sum, { created }) => sum + created, 0)).toBe(4);
+  expect(data.files.byHour.reduce((sum, { uploaded }) => sum + uploaded, 0)).toBe(2);
   expect(data.files).toMatchObject({ kept: { count: 2, bytes: 17 }, stored: { count: 2, bytes: 17 } });
   expect(data.upstreams).toContainEqual(expect.objectContaining({ name: "demo", calls: 1, ok: 1 }));
   const text = await pagesOf(date);
