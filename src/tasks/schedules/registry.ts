@@ -55,8 +55,8 @@ export function defineSchedule<Input extends z.ZodType>(declaration: Declaration
   const input = inputText(declaration.input, invalid);
   const parsed = parseInputNow(type, input);
   if (!parsed.success) throw invalid(`its input does not fit "${type.name}". ${parsed.error.message}`);
-  const then = declaration.then ? nextText(declaration.then, invalid) : null;
-  return { id, cron, timeZone, type: type.name, input, then, overlap, missed };
+  const then = declaration.then && { then: nextText(declaration.then, invalid) };
+  return { id, cron, timeZone, type: type.name, input, overlap, missed, ...then };
 }
 
 function inputText(input: unknown, invalid: (why: string) => TypeError): string {

@@ -18,7 +18,7 @@ export const YEAR_S = 366 * 86_400;
 /** How many follow-ups one task may have, how many may follow each other, and what they may take as JSON text in all. */
 const MAX_FOLLOW_UPS = 10;
 const MAX_DEPTH = 5;
-export const MAX_THEN_BYTES = 64 * 1024;
+const MAX_THEN_BYTES = 64 * 1024;
 
 /** A task that a task starts. */
 export interface FollowUp {

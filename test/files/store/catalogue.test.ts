@@ -291,7 +291,7 @@ test("in whatever order its methods are called, the blob of a file is never due 
           expect([...files, ...strays].toSorted()).toEqual([...known].toSorted());
         }
       }),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 });

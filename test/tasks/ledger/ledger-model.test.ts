@@ -218,5 +218,5 @@ test("the ledger does what the rules say, even if it is evicted in between", asy
       await act(name, world, commands);
     }
   });
-  await fc.assert(property, { numRuns: 30 });
+  await fc.assert(property, { numRuns: 15 });
 });

@@ -66,7 +66,7 @@ test("a ledger of 0.1.0 keeps its tasks, and gets what it lacks", async () => {
       inside.sql(
         "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'task' AND sql NOT NULL",
       ),
-    ).toHaveLength(5);
+    ).toHaveLength(6);
     expect(inside.object.renew({ taskId: "runs", token: 1 })).toMatchObject({ reply: "ok" });
     inside.report("runs", SUCCESS);
     expect(inside.alarm()).toEqual([{ taskId: "waits", token: 1 }]);

@@ -51,6 +51,7 @@ test("a row is shown without the ledger's internal columns", () => {
     result: null,
     error: { name: "Error", message: "why" },
     callbackUrl: "https://app.example.com/",
+    followUps: ["s1-b"],
   });
 });
 
