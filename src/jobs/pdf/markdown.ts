@@ -61,7 +61,17 @@ class Reader {
       case "space":
       case "def":
         return;
-      default:
+      // They stand in lines of text, and not by themselves.
+      case "br":
+      case "checkbox":
+      case "codespan":
+      case "del":
+      case "em":
+      case "escape":
+      case "image":
+      case "link":
+      case "list_item":
+      case "strong":
         return this.#add({ type: "paragraph", text: token.raw });
     }
   }
@@ -179,7 +189,20 @@ class Reader {
           return [{ ...style, text: plain(token.text) }];
         case "escape":
           return [{ ...style, text: plain(token.text) }];
-        default:
+        case "checkbox":
+          return [];
+        case "html":
+        // Blocks, which do not stand in lines of text.
+        case "blockquote":
+        case "code":
+        case "def":
+        case "heading":
+        case "hr":
+        case "list":
+        case "list_item":
+        case "paragraph":
+        case "space":
+        case "table":
           return [{ ...style, text: token.raw }];
       }
     });

@@ -143,7 +143,7 @@ function widthsFor(extents: Extent[], total: number): number[] {
   });
 }
 
-const NUMBER = /^[-+−]?[\d.,' \u00a0\u202f]*\d[\d.,' \u00a0\u202f]*(?:[%‰€$£]|[a-zµ]{1,3})?$/i;
+const NUMBER = /^[-+−]?\d[\d.,' \u00a0\u202f]*(?:[%‰€$£]|[a-zµ]{1,3})?$/i;
 
 function isNumeric(rows: readonly Inline[][], column: number): boolean {
   const texts = rows.map((row) => textOf(spansOf(row[column] ?? ""))).filter((text) => text !== "");

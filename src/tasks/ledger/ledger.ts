@@ -32,7 +32,8 @@ import {
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
 import { IGNORE_OLD_CHECKS, MIGRATIONS, type TaskRow } from "./schema.ts";
-import { type EndedCursor, type EndedQuery, type Page, type TaskCount, TaskQueries } from "./task-queries.ts";
+import { countByHour, type TaskCount } from "./task-counts.ts";
+import { type EndedCursor, type EndedQuery, type Page, TaskQueries } from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
 import { type LedgerParts, Transitions } from "./transitions.ts";
@@ -261,9 +262,8 @@ export class TaskLedger extends DurableObject<Env> {
     return "removed";
   }
 
-  /** See `TaskQueries.countByHour`. */
   countByHour(fromMs: number, untilMs: number): TaskCount[] {
-    return this.#queries.countByHour(fromMs, untilMs);
+    return countByHour(this.ctx.storage.sql, fromMs, untilMs);
   }
 
   /** Tasks that have ended before a time: see `TaskQueries.ended`. */

@@ -40,17 +40,6 @@ export interface EndedQuery {
 /** For so long a callback may be tried, which needs its task. */
 const CALLBACK_TIME_MS = 3 * 86_400_000;
 
-/** How many tasks of a type and status were created in an hour, numbered from 0. */
-export type TaskCount = {
-  type: string;
-  status: TaskStatus;
-  hour: number;
-  count: number;
-  /** How many of them have begun and ended, and how long these took together. */
-  timed: number;
-  duration_ms: number;
-};
-
 /** One query for active tasks, one for ended tasks: each has an index of its own. */
 const FIRST_DUE = ["NULL", "NOT NULL"].map(
   (isEnded) => `SELECT due_at_ms AS at FROM task WHERE finished_at_ms IS ${isEnded} AND due_at_ms IS NOT NULL
@@ -186,29 +175,6 @@ export class TaskQueries {
       }
     }
     return rows;
-  }
-
-  /**
-   * How many tasks were created in each hour from one time to another, by type and status; and, of those that have ended
-   * after they began, how long they took together, with their waits between attempts.
-   */
-  countByHour(fromMs: number, untilMs: number): TaskCount[] {
-    return TASK_STATUSES.flatMap((status) =>
-      this.#types(status).flatMap((type) =>
-        this.#sql
-          .exec<TaskCount>(
-            `SELECT type, status, CAST((created_at_ms - ?1) / 3600000 AS INTEGER) AS hour, count(*) AS count,
-               count(finished_at_ms - started_at_ms) AS timed,
-               coalesce(sum(finished_at_ms - started_at_ms), 0) AS duration_ms
-             FROM task WHERE status = ?2 AND type = ?3 AND created_at_ms >= ?1 AND created_at_ms < ?4 GROUP BY hour`,
-            fromMs,
-            status,
-            type,
-            untilMs,
-          )
-          .toArray(),
-      ),
-    );
   }
 
   /** The types that have tasks of a status. The cost grows with the number of types, not of tasks. */

@@ -1,6 +1,6 @@
 /** How many tasks there were in a time, over all shards: for reports. */
 import { callLedger, ledgerOn, shardsInUse } from "../ledger/shards.ts";
-import type { TaskCount } from "../ledger/task-queries.ts";
+import type { TaskCount } from "../ledger/task-counts.ts";
 
 export type { TaskCount };
 
