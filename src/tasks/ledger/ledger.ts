@@ -31,7 +31,7 @@ import {
   submit,
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
-import { IGNORE_OLD_CHECKS, MIGRATIONS, type TaskRow } from "./schema.ts";
+import { FOR_EVERY_START, MIGRATIONS, type TaskRow } from "./schema.ts";
 import { countByHour, type TaskCount } from "./task-counts.ts";
 import { type EndedCursor, type EndedQuery, type Page, TaskQueries } from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
@@ -63,7 +63,7 @@ export class TaskLedger extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage, MIGRATIONS);
-    ctx.storage.sql.exec(IGNORE_OLD_CHECKS);
+    ctx.storage.sql.exec(FOR_EVERY_START);
     // The first `wakeAt` of this instance must not postpone an alarm that is already set, nor set it once more.
     const start = async () => {
       await this.#alarm.load(Date.now());
@@ -208,13 +208,13 @@ export class TaskLedger extends DurableObject<Env> {
       read: (last: number, limit: number) => this.#tasks.events(taskId, last, limit),
       endsWith: (last: number) => {
         const task = this.#tasks.getLean(taskId);
-        return !task || (isFinal(task.status) && task.events <= last);
+        return !task || (isFinal(task.status) && (this.#tasks.lastEvent(taskId)?.number ?? 0) <= last);
       },
       changed: async (ms: number) => this.#watchers.next(taskId, ms),
     };
-    const task = this.#tasks.getLean(taskId);
-    if (!task) return null;
-    const after = lastRead > task.events ? 0 : lastRead;
+    const lastEvent = this.#tasks.lastEvent(taskId);
+    if (!lastEvent) return null;
+    const after = lastRead > lastEvent.number ? 0 : lastRead;
     if (history.endsWith(after)) return "over";
     const stream = this.#streams.open(caller);
     return stream === "too-many" ? stream : eventStream(history, after, stream);
@@ -319,8 +319,10 @@ export class TaskLedger extends DurableObject<Env> {
   #retryTask(task: TaskRow): boolean {
     const transition = retry(task, Date.now());
     if (!transition) return false;
-    this.#tasks.clearProgress(task.id);
-    this.#transitions.apply(transition);
+    this.ctx.storage.transactionSync(() => {
+      const events = this.#tasks.reopen(task);
+      this.#transitions.apply({ ...transition, task: { ...transition.task, events } });
+    });
     return true;
   }
 }

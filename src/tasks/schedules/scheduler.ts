@@ -192,7 +192,7 @@ export class Scheduler extends DurableObject<Env> {
       type,
       JSON.parse(row.input),
       runKey(id, tick.at_ms),
-      row.then_tasks,
+      row.then_tasks ?? null,
     );
     this.ctx.storage.transactionSync(() => {
       this.#sql.exec("DELETE FROM tick WHERE schedule_id = ? AND at_ms = ?", id, tick.at_ms);

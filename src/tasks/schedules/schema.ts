@@ -25,8 +25,8 @@ export type ScheduleRow = {
   skipped_count: number;
   missed_count: number;
   last_error: string | null;
-  /** The follow-ups of each run, as JSON text. */
-  then_tasks: string | null;
+  /** The follow-ups of each run, as JSON text. Missing in what a scheduler of an earlier version sends. */
+  then_tasks?: string | null;
 };
 
 /** A row, with the number of ticks that were taken but not enqueued yet. */
@@ -159,7 +159,7 @@ export function toSchedule(row: CountedRow, nowMs: number, base: string): Schedu
     timeZone: row.time_zone,
     type,
     input: JSON.parse(row.input),
-    then: row.then_tasks === null ? [] : z.array(z.unknown()).parse(JSON.parse(row.then_tasks)),
+    then: z.array(z.unknown()).parse(JSON.parse(row.then_tasks ?? "[]")),
     overlap,
     missed,
     declared: row.is_declared === 1,
@@ -205,6 +205,6 @@ const isSame = (row: ScheduleRow, spec: ScheduleSpec) =>
   row.time_zone === spec.timeZone &&
   row.type === spec.type &&
   row.input === spec.input &&
-  row.then_tasks === (spec.then ?? null) &&
+  (row.then_tasks ?? null) === (spec.then ?? null) &&
   row.overlap === spec.overlap &&
   row.missed === spec.missed;

@@ -229,20 +229,25 @@ describe("a report", () => {
   });
 });
 
+const transitionOf = (transition: ReturnType<typeof tick>) =>
+  typeof transition === "object" ? transition.task : undefined;
+
 describe("the due time", () => {
-  test.each<[TaskStatus, unknown]>([
+  test.each<[TaskStatus, Partial<TaskState>]>([
     ["scheduled", { status: "queued", rank_ms: NOW, due_at_ms: null }],
     ["running", { status: "queued", crashes: 1 }],
     ["cancelling", { status: "cancelled", finished_at_ms: NOW }],
-    ["succeeded", "remove"],
-    ["failed", "remove"],
-    ["cancelled", "remove"],
   ])("of a %s task acts on it, and not before", (status, expected) => {
-    const transition = tick(taskThatIs(status, { due_at_ms: NOW }), inputs);
-    expect(transition === "remove" ? transition : transition?.task).toEqual(
-      expected === "remove" ? expected : expect.objectContaining(expected),
-    );
+    expect(transitionOf(tick(taskThatIs(status, { due_at_ms: NOW }), inputs))).toMatchObject(expected);
     expect(tick(taskThatIs(status, { due_at_ms: NOW + 1 }), inputs)).toBeUndefined();
+  });
+
+  test.each(FINAL_STATUSES)("of a %s task is not what removes it: the retention of today is", (status) => {
+    const endedSince = (ms: number) => taskThatIs(status, { finished_at_ms: NOW - ms, due_at_ms: NOW + 9 });
+    expect(tick(endedSince(inputs.retentionMs[status]), inputs)).toBe("remove");
+    expect(tick(endedSince(inputs.retentionMs[status] - 1), inputs)).toBeUndefined();
+    const isBusy = { finished_at_ms: 0, busy_until_ms: NOW + 1 };
+    expect(tick(taskThatIs(status, { ...isBusy, due_at_ms: NOW }), inputs)).toBeUndefined();
   });
 
   test("does not exist for a queued task", () => {
@@ -345,9 +350,6 @@ describe("a task whose code may be at work until a time is not queued before tha
   });
 
   const busy = { busy_until_ms: UNTIL };
-  const transitionOf = (transition: ReturnType<typeof tick>) =>
-    typeof transition === "object" ? transition.task : undefined;
-
   test("after a crash that only the lease tells of", () => {
     expect(queuedAtMs(transitionOf(tick({ ...running, ...busy }, inputs)))).toBe(UNTIL);
   });
