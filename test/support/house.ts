@@ -20,6 +20,8 @@ export const FLOORS: string[][] = [
   ["jobs"],
   ["jobs/notify", "jobs/calls", "jobs/data", "jobs/upkeep", "jobs/scrape", "jobs/process"],
   ["jobs/data/sketches"],
+  ["jobs/pdf"],
+  ["jobs/pdf/fonts"],
   ["jobs/support"],
   ["tasks", "files", "outbound"],
   ["tasks/schedules", "files/resumable", "files/upload", "files/download", "outbound/proxy"],

@@ -63,7 +63,7 @@ async function* readChunks(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   signal.throwIfAborted();
   // It has no bytes, and openFile does not take it.
-  if (range && range.offset >= info.size) return;
+  if (range && (range.offset >= info.size || range.length === 0)) return;
   const file = await openFile(env, info.id, range ? { range } : {});
   if (!file) throw new NonRetryableError(`the file ${info.id} was removed while it was read`);
   const reader = file.body.getReader({ mode: "byob" });
