@@ -14,6 +14,7 @@ import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 import { LongestFirst } from "./test/support/node/longest-first.ts";
 import { expectedErrors, RuntimeErrors } from "./test/support/node/runtime-errors.ts";
+import { sentEmails } from "./test/support/node/sent-emails.ts";
 import { MEMORY_FOLDER, makeStorageFolder } from "./test/support/node/storage-folder.ts";
 import { TEST_VARIABLES } from "./test/support/variables.ts";
 
@@ -51,7 +52,11 @@ export default defineConfig({
           cloudflareTest({
             main: "./test/support/worker.ts",
             wrangler: { configPath: "./wrangler.toml" },
-            miniflare: { bindings: TEST_VARIABLES, serviceBindings: { EXPECTED_ERRORS: expectedErrors } },
+            miniflare: {
+              bindings: TEST_VARIABLES,
+              email: { send_email: [{ name: "EMAIL" }] },
+              serviceBindings: { EXPECTED_ERRORS: expectedErrors, SENT_EMAILS: sentEmails },
+            },
           }),
         ],
         test: {

@@ -15,7 +15,7 @@ import {
   uploadRoutes,
 } from "./files/index.ts";
 import { hello } from "./hello.ts";
-import { jobRoutes, readCallbackTargets } from "./jobs/index.ts";
+import { jobRoutes, readCallbackTargets, readEmailSettings } from "./jobs/index.ts";
 import { readAccess } from "./kernel/access.ts";
 import { createApp, createRouter, type Router } from "./kernel/app.ts";
 import { readCallbackKeys } from "./kernel/callbacks.ts";
@@ -48,6 +48,7 @@ for (const read of [
   readDataSource,
   readTaskSettings,
   readCallbackTargets,
+  readEmailSettings,
 ])
   read(startEnv);
 checkSecrets(startEnv, [checkTokens, readLinkKeys, readCallbackKeys, checkUpstreamSecrets]);

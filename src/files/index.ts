@@ -16,6 +16,7 @@ export { UploadSession } from "./resumable/session.ts";
 export { FileCatalogue } from "./store/catalogue.ts";
 export { type FileInfo, findFile } from "./store/file-info.ts";
 export { fileIdSchema } from "./store/names.ts";
+export { CATALOGUE_COUNT, findOldFiles, type OldFile, removeOldFiles } from "./store/old-files.ts";
 export { openFile } from "./store/open-file.ts";
 /** @public For the jobs that make files. */
 export { saveFile } from "./store/save-file.ts";

@@ -62,12 +62,12 @@ function ownOrigin(request: Request): string {
 /** Whether the request was sent to a loopback name, and not to another that resolves to this machine. */
 export function isToLoopback(request: Request): boolean {
   const { protocol, host } = new URL(request.url);
-  const named = [host, request.headers.get("Host") ?? host];
-  return named.every((name) => isLoopback(`${protocol}//${name}`));
+  const named = request.headers.get("Host") ?? host;
+  return isLoopback(`${protocol}//${host}`) && (named === host || isLoopback(`${protocol}//${named}`));
 }
 
 function isLoopback(origin: string): boolean {
-  return URL.canParse(origin) && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(origin).hostname);
+  return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(URL.parse(origin)?.hostname ?? "");
 }
 
 /**

@@ -25,6 +25,8 @@ export function SignIn() {
       }}
     >
       <h1>Sign in</h1>
+      {/* For password managers, which keep what they fill in under a name. */}
+      <input type="text" autocomplete="username" value="sluice" readOnly hidden />
       <label for="token">A token of this Sluice</label>
       <input
         id="token"

@@ -34,6 +34,13 @@ import { dateOf, lastModified, type PreviousVersion } from "./version-date.ts";
 /** A complete file whose bytes are in R2. */
 export type NewFile = Omit<FileRow, "modified_at_ms" | "dated_at_ms" | "is_replacement">;
 
+/** A version of a file, and its size in bytes. */
+export interface OldVersion {
+  id: string;
+  blob: string;
+  size: number;
+}
+
 export type CommitResult =
   | { is: "created" | "replaced"; rows: FileRow[] }
   | { is: "precondition-failed" }
@@ -106,6 +113,36 @@ export class FileCatalogue extends DurableObject<Env> {
         limit,
       )
       .toArray();
+  }
+
+  /**
+   * Looks at the next `limit` files whose ids begin with `prefix` and come after `after`, and returns those that were
+   * stored before a time. `next`: the id that was looked at last; null if there are no more.
+   */
+  listOlder(
+    prefix: string,
+    beforeMs: number,
+    after: string,
+    limit: number,
+  ): { files: OldVersion[]; next: string | null } {
+    const rows = this.list(prefix, after, limit);
+    const files = rows.filter((row) => row.modified_at_ms < beforeMs);
+    return {
+      files: files.map(({ id, blob, size }) => ({ id, blob, size })),
+      next: rows.length < limit ? null : (rows.at(-1)?.id ?? null),
+    };
+  }
+
+  /** Removes these versions, unless another has taken their place. It can be repeated safely. */
+  async removeVersions(versions: Pick<OldVersion, "id" | "blob">[]): Promise<void> {
+    const nowMs = Date.now();
+    this.ctx.storage.transactionSync(() => {
+      for (const { id, blob } of versions) {
+        const current = this.#find(id, nowMs);
+        if (current?.blob === blob) this.#removeVersion(current, nowMs);
+      }
+    });
+    await this.#setAlarm();
   }
 
   /**
@@ -289,7 +326,17 @@ export class FileCatalogue extends DurableObject<Env> {
   }
 }
 
-markRepeatable(FileCatalogue, "find", "list", "listMadeFrom", "reserve", "commit", "discard");
+markRepeatable(
+  FileCatalogue,
+  "find",
+  "list",
+  "listMadeFrom",
+  "listOlder",
+  "removeVersions",
+  "reserve",
+  "commit",
+  "discard",
+);
 
 type VersionEnd = Pick<FileRow, "dated_at_ms" | "expires_at_ms">;
 

@@ -76,11 +76,11 @@ export function describeFile({ id, filename: sent, contentType, source, task }: 
 export const expiryIn = (seconds: number | null | undefined): number | null =>
   seconds === null || seconds === undefined ? null : Date.now() + seconds * 1000;
 
-/** The chunks of a body. Throws the signal's reason as soon as that aborts, also while no chunk comes. */
+/** The chunks of a body that have bytes. Throws the signal's reason as soon as that aborts, also while no chunk comes. */
 async function* toChunks(body: FileBody, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
   signal?.throwIfAborted();
   if (body instanceof Uint8Array) {
-    yield body;
+    if (body.length > 0) yield body;
     return;
   }
   const chunks = body instanceof ReadableStream ? ofStream(body) : body[Symbol.asyncIterator]();
@@ -94,7 +94,7 @@ async function* toChunks(body: FileBody, signal?: AbortSignal): AsyncGenerator<U
       const next = await Promise.race([chunks.next(), aborted.promise]);
       isOver = next.done === true;
       if (next.done) return;
-      yield next.value;
+      if (next.value.length > 0) yield next.value;
     }
   } finally {
     signal?.removeEventListener("abort", onAbort);

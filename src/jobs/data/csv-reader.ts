@@ -81,7 +81,7 @@ export class CsvReader implements RecordReader {
       return this.#addMalformed(problem, "there is text between a closing quote and the next delimiter");
     if (count !== columns.length && !this.#hasEmptyRest(columns.length)) {
       const reason = count < columns.length ? "too_few_fields" : "too_many_fields";
-      return this.#addMalformed(reason, `${count} fields instead of ${columns.length}`);
+      return this.#addMalformed(reason, `fields: ${count} instead of ${columns.length}`);
     }
     for (let i = 0; i < columns.length; i++) {
       const column = columns[i];

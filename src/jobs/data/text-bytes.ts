@@ -61,9 +61,9 @@ export class TextBytes {
   async *#stored(offset: number): AsyncGenerator<Uint8Array> {
     this.#readBytes = offset;
     if (offset >= this.#source.info.size) return;
-    const { chunks, views } = this.#source;
     // What unpacks reads ahead, so its chunks must stay.
-    for await (const chunk of (this.#isGzip ? chunks : views)({ offset })) {
+    const chunks = this.#isGzip ? this.#source.chunks({ offset }) : this.#source.views({ offset });
+    for await (const chunk of chunks) {
       this.#readBytes += chunk.length;
       yield chunk;
     }

@@ -13,7 +13,7 @@ import { markRepeatable } from "../../kernel/objects.ts";
 import { OpenStreams } from "../../kernel/open-streams.ts";
 import { migrate } from "../../kernel/schema.ts";
 import { Alarm } from "./alarm.ts";
-import { AlarmWork } from "./alarm-work.ts";
+import { AlarmWork, MAX_REMOVED_ROWS } from "./alarm-work.ts";
 import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
@@ -31,8 +31,8 @@ import {
   submit,
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
-import { IGNORE_OLD_CHECKS, MIGRATIONS, type TaskRow } from "./schema.ts";
-import { type Page, TaskQueries } from "./task-queries.ts";
+import { FOR_EVERY_START, MIGRATIONS, type TaskRow } from "./schema.ts";
+import { type EndedCursor, type EndedQuery, type Page, TaskQueries } from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
 import { type LedgerParts, Transitions } from "./transitions.ts";
@@ -62,7 +62,7 @@ export class TaskLedger extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage, MIGRATIONS);
-    ctx.storage.sql.exec(IGNORE_OLD_CHECKS);
+    ctx.storage.sql.exec(FOR_EVERY_START);
     // The first `wakeAt` of this instance must not postpone an alarm that is already set, nor set it once more.
     const start = async () => {
       await this.#alarm.load(Date.now());
@@ -207,13 +207,13 @@ export class TaskLedger extends DurableObject<Env> {
       read: (last: number, limit: number) => this.#tasks.events(taskId, last, limit),
       endsWith: (last: number) => {
         const task = this.#tasks.getLean(taskId);
-        return !task || (isFinal(task.status) && task.events <= last);
+        return !task || (isFinal(task.status) && (this.#tasks.lastEvent(taskId)?.number ?? 0) <= last);
       },
       changed: async (ms: number) => this.#watchers.next(taskId, ms),
     };
-    const task = this.#tasks.getLean(taskId);
-    if (!task) return null;
-    const after = lastRead > task.events ? 0 : lastRead;
+    const lastEvent = this.#tasks.lastEvent(taskId);
+    if (!lastEvent) return null;
+    const after = lastRead > lastEvent.number ? 0 : lastRead;
     if (history.endsWith(after)) return "over";
     const stream = this.#streams.open(caller);
     return stream === "too-many" ? stream : eventStream(history, after, stream);
@@ -261,6 +261,31 @@ export class TaskLedger extends DurableObject<Env> {
     return "removed";
   }
 
+  /** Tasks that have ended before a time: see `TaskQueries.ended`. */
+  listEnded(query: EndedQuery): { ids: string[]; next: EndedCursor | null } {
+    return this.#queries.ended(query);
+  }
+
+  /**
+   * Removes these tasks, but none that has ended later than a time or whose code may be at work. Returns those that are left
+   * for another call: calls wait while this is at work. It can be repeated safely.
+   */
+  removeEnded(taskIds: string[], endedBeforeMs: number): string[] {
+    const nowMs = Date.now();
+    let room = MAX_REMOVED_ROWS;
+    for (const [done, id] of taskIds.entries()) {
+      if (room <= 0) return taskIds.slice(done);
+      const task = this.#tasks.getLean(id);
+      const isOld = task && isFinal(task.status) && (task.finished_at_ms ?? nowMs) < endedBeforeMs;
+      if (!isOld || task.busy_until_ms > nowMs) continue;
+      const removed = this.ctx.storage.transactionSync(() => this.#tasks.removePart(id, room));
+      // What has more rows than that goes on in the next call.
+      if (removed >= room && this.#tasks.getLean(id)) return taskIds.slice(done);
+      room -= removed;
+    }
+    return [];
+  }
+
   reserveKey(key: string, fingerprint: string, taskIds: string[]): Reservation {
     return this.#keys.reserve(key, fingerprint, taskIds, Date.now());
   }
@@ -300,8 +325,10 @@ export class TaskLedger extends DurableObject<Env> {
   #retryTask(task: TaskRow): boolean {
     const transition = retry(task, Date.now());
     if (!transition) return false;
-    this.#tasks.clearProgress(task.id);
-    this.#transitions.apply(transition);
+    this.ctx.storage.transactionSync(() => {
+      const events = this.#tasks.reopen(task);
+      this.#transitions.apply({ ...transition, task: { ...transition.task, events } });
+    });
     return true;
   }
 }
@@ -321,6 +348,8 @@ markRepeatable(
   "getTask",
   "list",
   "cancel",
+  "listEnded",
+  "removeEnded",
   "reserveKey",
   "settleKey",
   "rearm",

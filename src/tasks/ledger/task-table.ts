@@ -3,11 +3,11 @@
  * what they have in common. Neither decides anything.
  *
  * Whatever changes a task appends to its history in the same transaction, so event ids have no gap. The first event
- * is kept in the task's own row, which saves a write while the caller waits.
+ * is kept in the task's own row, and the end of a task is what its row says, so most tasks have no other row.
  */
 import { FIRST_TOKEN, type Transition } from "./rules.ts";
-import type { EventRow, TaskRow } from "./schema.ts";
-import type { TaskEvent, TaskState } from "./task-state.ts";
+import { type EventRow, readJsonOrNull, type TaskRow, toTask } from "./schema.ts";
+import { isFinal, type TaskEvent, type TaskState } from "./task-state.ts";
 
 /** What a new task has besides its state. */
 export interface TaskFields {
@@ -97,17 +97,20 @@ export class TaskTable {
     return this.#sql.exec<TaskRow>(`SELECT ${LEAN_COLUMNS} FROM task WHERE id = ?`, id).toArray()[0];
   }
 
-  /** Writes a state transition. */
+  /** Writes a state transition. That a task has ended is no event in the table: the row says so itself. */
   save({ task, event }: Transition<TaskRow>, nowMs: number): void {
-    const state = STATE_COLUMNS.map((name) => task[name]);
-    this.#append(task.id, task.events + 1, event, nowMs);
-    this.#sql.exec(SAVE, task.events + 1, ...state, task.id);
+    const hasEnded = isFinal(task.status);
+    const events = hasEnded ? task.events : task.events + 1;
+    if (!hasEnded) this.#append(task.id, events, event, nowMs);
+    this.#sql.exec(SAVE, events, ...STATE_COLUMNS.map((name) => task[name]), task.id);
+    if (hasEnded) this.#onEvent(task.id);
   }
 
   /** Puts a task that could not be handled out of the way until a time, and counts its events anew. */
   setAside(id: string, untilMs: number): void {
     this.#sql.exec(
-      `UPDATE task SET due_at_ms = iif(finished_at_ms IS NULL, ?2, max(due_at_ms, ?2)), rank_ms = NULL,
+      `UPDATE task SET due_at_ms = iif(finished_at_ms IS NULL, ?2, due_at_ms), rank_ms = NULL,
+         busy_until_ms = iif(finished_at_ms IS NULL, busy_until_ms, max(busy_until_ms, ?2)),
          status = iif(status = 'queued', 'scheduled', status),
          events = 1 + (SELECT count(*) FROM event WHERE task_id = ?1) WHERE id = ?1`,
       id,
@@ -119,10 +122,6 @@ export class TaskTable {
   recordFollowUps(id: string, ids: readonly string[]): void {
     const query = "UPDATE task SET then_tasks = NULL, follow_ups = ? WHERE id = ?";
     this.#sql.exec(query, JSON.stringify(ids), id);
-  }
-
-  clearProgress(id: string): void {
-    this.#sql.exec("UPDATE task SET progress_ratio = NULL, progress_message = NULL WHERE id = ?", id);
   }
 
   renewLease(id: string, leaseEndsAtMs: number | null): void {
@@ -192,12 +191,32 @@ export class TaskTable {
   }
 
   events(taskId: string, after: number, limit: number): EventRow[] {
-    const query = `
-      SELECT id AS task_id, 1 AS number, created_at_ms AS at_ms, 'status' AS name, first_event AS data
-        FROM task WHERE id = ?1 AND ?2 < 1
-      UNION ALL SELECT task_id, number, at_ms, name, data FROM event WHERE task_id = ?1 AND number > ?2
-      ORDER BY number LIMIT ?3`;
-    return this.#sql.exec<EventRow>(query, taskId, after, limit).toArray();
+    const stored = this.#storedEvents(taskId, after, limit);
+    const last = stored.length < limit ? this.lastEvent(taskId) : undefined;
+    return last && last.number > (stored.at(-1)?.number ?? after) ? [...stored, last] : stored;
+  }
+
+  /** The last event of a task so far; undefined if there is no such task. */
+  lastEvent(taskId: string): EventRow | undefined {
+    const row = this.getLean(taskId);
+    const stored = row && this.#storedEvents(taskId, row.events - 1, 1)[0];
+    // Version 0.1.0 stores the end as well.
+    if (!row || !isFinal(row.status) || (stored && statusIn(stored) === row.status)) return stored;
+    const { status, attempt, error } = toTask(row);
+    const data = JSON.stringify({ status, attempt, ...(error && { error }) });
+    return { task_id: taskId, number: row.events + 1, at_ms: row.finished_at_ms ?? 0, name: "status", data };
+  }
+
+  /**
+   * Prepares an ended task for another life: its end becomes an event in the table, and its progress is forgotten. Returns
+   * the number of its events.
+   */
+  reopen({ id, events }: TaskRow): number {
+    const last = this.lastEvent(id);
+    if (last && last.number > events) this.#insertEvent(last);
+    const query = "UPDATE task SET progress_ratio = NULL, progress_message = NULL, events = ? WHERE id = ?";
+    this.#sql.exec(query, last?.number ?? events, id);
+    return last?.number ?? events;
   }
 
   /**
@@ -234,15 +253,29 @@ export class TaskTable {
     this.#onEvent(id);
   }
 
-  #append(taskId: string, number: number, { name, data }: TaskEvent, nowMs: number): void {
-    this.#sql.exec(
-      "INSERT INTO event (task_id, number, at_ms, name, data) VALUES (?, ?, ?, ?, ?)",
-      taskId,
-      number,
-      nowMs,
-      name,
-      JSON.stringify(data),
-    );
-    this.#onEvent(taskId);
+  /** The first event is in the task's row, and so is the last one of a task that has ended: see `lastEvent`. */
+  #storedEvents(taskId: string, after: number, limit: number): EventRow[] {
+    const query = `
+      SELECT id AS task_id, 1 AS number, created_at_ms AS at_ms, 'status' AS name, first_event AS data
+        FROM task WHERE id = ?1 AND ?2 < 1
+      UNION ALL SELECT task_id, number, at_ms, name, data FROM event WHERE task_id = ?1 AND number > ?2
+      ORDER BY number LIMIT ?3`;
+    return this.#sql.exec<EventRow>(query, taskId, after, limit).toArray();
   }
+
+  #append(task_id: string, number: number, { name, data }: TaskEvent, at_ms: number): void {
+    this.#insertEvent({ task_id, number, at_ms, name, data: JSON.stringify(data) });
+    this.#onEvent(task_id);
+  }
+
+  #insertEvent({ task_id, number, at_ms, name, data }: EventRow): void {
+    const query = "INSERT INTO event (task_id, number, at_ms, name, data) VALUES (?, ?, ?, ?, ?)";
+    this.#sql.exec(query, task_id, number, at_ms, name, data);
+  }
+}
+
+/** The status that an event tells. */
+function statusIn({ data }: EventRow): unknown {
+  const parsed = readJsonOrNull(data);
+  return typeof parsed === "object" && parsed !== null && "status" in parsed ? parsed.status : undefined;
 }

@@ -1,7 +1,7 @@
 /**
  * Applies the rules to stored tasks. A state transition is written together with what follows from it: the callback
- * of a task that has ended, the tasks that follow one that has succeeded, and the next alarm. A task that cannot be handled is set aside, so that it holds up no
- * other.
+ * of a task that has ended, the tasks that follow one that has succeeded, and the next alarm. A task that cannot be
+ * handled is set aside, so that it holds up no other.
  */
 
 import { errorFields, log } from "../../kernel/log.ts";
@@ -60,7 +60,9 @@ export class Transitions {
         if (callsBack) this.#insertCallback(transition.task, callback_url, nowMs);
       });
     else tasks.save(transition, nowMs);
-    alarm.wakeAt(callsBack || continues ? nowMs : (due_at_ms ?? nowMs));
+    // Of a task that has ended, nothing is left to do but its removal, which can wait for other work.
+    if (callsBack || continues) alarm.wakeAt(nowMs);
+    else if (!isFinal(status)) alarm.wakeAt(due_at_ms ?? nowMs);
   }
 
   /** Writes the follow-ups of a task that succeeds with this result, as JSON text, in the caller's transaction. */
@@ -80,7 +82,12 @@ export class Transitions {
         handovers.add(task, nowMs);
         continue;
       }
-      const beginning = beginningOf(followUp, { ...this.#settings, nowMs, random: 0, retry: DEFAULT_RETRY });
+      const beginning = beginningOf(followUp, {
+        retentionMs: this.retentionMs,
+        nowMs,
+        random: 0,
+        retry: DEFAULT_RETRY,
+      });
       tasks.insert(task, beginning, nowMs);
       const { status, finished_at_ms } = beginning.task;
       if (isFinal(status) && task.callbackUrl !== null)
@@ -148,12 +155,13 @@ export class Transitions {
       nowMs: Date.now(),
       random: Math.random(),
       retry: findTaskType(task.type)?.retry ?? DEFAULT_RETRY,
-      ...this.#settings,
+      retentionMs: this.retentionMs,
     };
   }
 
-  get #settings(): Pick<RuleInputs, "retentionMs"> {
-    return { retentionMs: readTaskSettings(this.#env).retentionMs };
+  /** How long a task is kept after it has ended. */
+  get retentionMs(): RuleInputs["retentionMs"] {
+    return readTaskSettings(this.#env).retentionMs;
   }
 
   /** One callback per end of a task: a task that is retried by hand can end more than once. */

@@ -21,7 +21,13 @@ import { countedBy, isSubrequestLimit, type SubrequestCount } from "../../kernel
 import type { WaitUntil } from "../../kernel/wait-until.ts";
 import type { Assignment, Claim, Report } from "../ledger/claim.ts";
 import type { Outcome, TaskError } from "../ledger/task-state.ts";
-import { NonRetryableError, type TaskContext, type TaskType } from "../types/define.ts";
+import {
+  NonRetryableError,
+  PostponedError,
+  RetryLaterError,
+  type TaskContext,
+  type TaskType,
+} from "../types/define.ts";
 import { parseInput } from "../types/input.ts";
 import { NotJsonError, TooLongError, toJson } from "../types/json.ts";
 import { findTaskType } from "../types/registry.ts";
@@ -178,7 +184,9 @@ export function outcomeOf(ending: Ending, interruption: Interruption | undefined
   const error = ending.kind === "threw" ? ending.error : undefined;
   // Subrequests that nobody counted. It is the invocation that is used up, and not the task.
   if (isSubrequestLimit(error)) return { kind: "handed-over", notBeforeMs: 0 };
-  return { kind: "failed", error: describeFailure(error), isFinal: isFinalError(error) };
+  if (isA(PostponedError, error)) return { kind: "handed-over", notBeforeMs: timeOf(error) };
+  const failure = { kind: "failed", error: describeFailure(error), isFinal: isFinalError(error) } as const;
+  return isA(RetryLaterError, error) ? { ...failure, notBeforeMs: timeOf(error) } : failure;
 }
 
 function succeeded(result: unknown): Outcome {
@@ -195,14 +203,25 @@ function describeFailure(error: unknown): TaskError {
   return { name, message: cleanText(message) };
 }
 
-/** Whether another attempt would fail as well. Asking a revoked proxy what it is throws. */
-function isFinalError(error: unknown): boolean {
+/** Whether another attempt would fail as well. */
+const isFinalError = (error: unknown): boolean =>
+  [NonRetryableError, NotJsonError, TooLongError].some((kind) => isA(kind, error));
+
+/** Asking a revoked proxy what it is throws. */
+function isA<T>(kind: abstract new (...args: never[]) => T, error: unknown): error is T {
   try {
-    return [NonRetryableError, NotJsonError, TooLongError].some((kind) => error instanceof kind);
+    return error instanceof kind;
   } catch {
     return false;
   }
 }
+
+/** The longest that an error can put a task off: a task cannot be submitted for later either. */
+const MAX_DELAY_MS = 366 * 86_400_000;
+
+/** Code that is not checked by types may have set anything. */
+const timeOf = ({ notBeforeMs }: { notBeforeMs: number }): number =>
+  Number.isFinite(notBeforeMs) ? Math.min(notBeforeMs, Date.now() + MAX_DELAY_MS) : 0;
 
 function failureFields(
   ending: Ending,

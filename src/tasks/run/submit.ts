@@ -210,7 +210,9 @@ export async function submitTasks(
 
 /** Writes together, and again if the shard restarts: tasks that already exist stay as they are. */
 const writeTasks = async (env: Env, shard: string, tasks: NewTask[]): Promise<(Claim | null)[]> =>
-  callObject(async () => (hasFollowUps(tasks) ? submitAlone(env, tasks) : submitInGroup(env, shard, tasks)));
+  hasFollowUps(tasks)
+    ? callObject(async () => submitAlone(env, tasks))
+    : callObject(async (untilMs) => submitInGroup(env, shard, tasks, untilMs), { keepsDeadline: true });
 
 /** What the tasks of one invocation have used together. */
 const counts = new WeakMap<WaitUntil, SubrequestCount>();

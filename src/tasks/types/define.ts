@@ -143,3 +143,32 @@ const isCount = (value: number, min: number) => Number.isInteger(value) && value
 export class NonRetryableError extends Error {
   override readonly name = "NonRetryableError";
 }
+
+/**
+ * Throw this when the attempt has failed and something has said when another one may begin, such as a `Retry-After`. The
+ * next attempt begins after the usual delay, or at `notBeforeMs` (since the epoch) if that is later.
+ */
+export class RetryLaterError extends Error {
+  override readonly name = "RetryLaterError";
+  readonly notBeforeMs: number;
+
+  constructor(message: string, notBeforeMs: number, options?: ErrorOptions) {
+    super(message, options);
+    this.notBeforeMs = notBeforeMs;
+  }
+}
+
+/**
+ * Throw this when the work could not begin yet, such as a call that got no permit. The run ends, and another one begins at
+ * `notBeforeMs` (since the epoch), after the recorded steps. It uses up no attempt and none of the attempt's time, so a
+ * task may be postponed for as long as it takes.
+ */
+export class PostponedError extends Error {
+  override readonly name = "PostponedError";
+  readonly notBeforeMs: number;
+
+  constructor(message: string, notBeforeMs: number, options?: ErrorOptions) {
+    super(message, options);
+    this.notBeforeMs = notBeforeMs;
+  }
+}

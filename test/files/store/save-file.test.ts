@@ -61,6 +61,8 @@ describe("a file is stored", () => {
 
   test("without a byte", async () => {
     expect(await saveFile(env, SPEC, pieces())).toMatchObject({ size: 0, source: null, task: null });
+    for (const body of [new Uint8Array(), pieces(""), madeInJavaScript("")])
+      expect(await saveFile(env, SPEC, body, { length: 0 })).toMatchObject({ size: 0, sha256: sha256("") });
   });
 
   test("in several parts, if it is long", async () => {

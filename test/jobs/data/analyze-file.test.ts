@@ -52,7 +52,7 @@ describe("analyze_file", () => {
       malformed: {
         count: 1,
         reasons: { too_few_fields: 1 },
-        listed: [{ row: 4, line: 5, reason: "too_few_fields", detail: "1 fields instead of 3" }],
+        listed: [{ row: 4, line: 5, reason: "too_few_fields", detail: "fields: 1 instead of 3" }],
       },
       columnCount: 3,
       precision: { distinctError: 0.0115, frequentShare: 0.00775, quantileBins: 2048, shownBytes: 48 },

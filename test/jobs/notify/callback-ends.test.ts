@@ -3,14 +3,14 @@ import { env, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflar
 import { Webhook } from "standardwebhooks";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { z } from "zod";
-import { defineTask, NonRetryableError, registerTaskTypes } from "../../src/tasks/index.ts";
-import type { TaskRow } from "../../src/tasks/ledger/schema.ts";
-import { ledgerOf } from "../../src/tasks/ledger/shards.ts";
-import { callForJson } from "../support/call.ts";
-import { keepQuiet } from "../support/quiet.ts";
-import { resetUpstream } from "../support/scripted-upstream.ts";
-import { submitted, taskRows, taskWhen } from "../support/submissions.ts";
-import { TEST_VARIABLES } from "../support/variables.ts";
+import { defineTask, NonRetryableError, registerTaskTypes } from "../../../src/tasks/index.ts";
+import type { TaskRow } from "../../../src/tasks/ledger/schema.ts";
+import { ledgerOf } from "../../../src/tasks/ledger/shards.ts";
+import { callForJson } from "../../support/call.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+import { resetUpstream } from "../../support/scripted-upstream.ts";
+import { submitted, taskRows, taskWhen } from "../../support/submissions.ts";
+import { TEST_VARIABLES } from "../../support/variables.ts";
 
 const HOOK = "https://app.example.com/hooks/tasks";
 const [KEY = ""] = TEST_VARIABLES.CALLBACK_KEYS.split(" ");

@@ -1,24 +1,10 @@
 import { createHmac } from "node:crypto";
 import { Webhook } from "standardwebhooks";
 import { describe, expect, test } from "vitest";
-import { signMessage, toMessage } from "../../src/jobs/callback-signature.ts";
-import type { Task } from "../../src/tasks/index.ts";
+import { signMessage } from "../../../src/jobs/notify/signature.ts";
 
 const NEW_KEY = `whsec_${btoa("new key, of the tests, 32 bytes.")}`;
 const OTHER_KEY = `whsec_${btoa("some other key, of 32 bytes, too")}`;
-
-describe("the message", () => {
-  const task = { id: "s0-x", finishedAt: "2026-01-02T03:04:05.006Z" };
-  const of = (end: string) => toMessage({ ...task, status: end } as unknown as Task);
-
-  test.each(["succeeded", "failed", "cancelled"])("for a task whose status is %s says so", (end) => {
-    expect(JSON.parse(of(end))).toEqual({
-      type: `task.${end}`,
-      timestamp: task.finishedAt,
-      data: { ...task, status: end },
-    });
-  });
-});
 
 describe("the signature", () => {
   const example = {

@@ -4,17 +4,18 @@ import { exports } from "cloudflare:workers";
 import { Webhook } from "standardwebhooks";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
-import { CALLBACK_RETRY, callback, deliver } from "../../src/jobs/callback.ts";
-import { defineTask, NonRetryableError, registerTaskTypes } from "../../src/tasks/index.ts";
-import { callForJson } from "../support/call.ts";
-import { putFile } from "../support/files.ts";
-import { keepQuiet } from "../support/quiet.ts";
-import { expectRuntimeErrors } from "../support/runtime-errors.ts";
-import { resetUpstream, upstream } from "../support/scripted-upstream.ts";
-import { submitted } from "../support/submissions.ts";
-import { taskContext } from "../support/task-context.ts";
-import { IDLE, loadOf } from "../support/upstreams.ts";
-import { TEST_VARIABLES } from "../support/variables.ts";
+import { callback, deliver, toMessage } from "../../../src/jobs/notify/callback.ts";
+import { DELIVERY_RETRY } from "../../../src/jobs/notify/delivery.ts";
+import { defineTask, NonRetryableError, registerTaskTypes, type Task } from "../../../src/tasks/index.ts";
+import { callForJson } from "../../support/call.ts";
+import { putFile } from "../../support/files.ts";
+import { keepQuiet } from "../../support/quiet.ts";
+import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
+import { resetUpstream, upstream } from "../../support/scripted-upstream.ts";
+import { submitted } from "../../support/submissions.ts";
+import { taskContext } from "../../support/task-context.ts";
+import { IDLE, loadOf } from "../../support/upstreams.ts";
+import { TEST_VARIABLES } from "../../support/variables.ts";
 
 expectRuntimeErrors("Network connection lost", "Connection refused", "Missing required headers");
 
@@ -111,6 +112,19 @@ beforeEach(async () => {
     headers: { "Content-Disposition": "attachment; filename*=UTF-8''r%C3%B6ntgen%20%F0%9F%A9%BB.bin" },
   });
   succeeded = await endedTask("a");
+});
+
+describe("the message", () => {
+  const task = { id: "s0-x", finishedAt: "2026-01-02T03:04:05.006Z" };
+  const of = (end: string) => toMessage({ ...task, status: end } as unknown as Task);
+
+  test.each(["succeeded", "failed", "cancelled"])("for a task whose status is %s says so", (end) => {
+    expect(JSON.parse(of(end))).toEqual({
+      type: `task.${end}`,
+      timestamp: task.finishedAt,
+      data: { ...task, status: end },
+    });
+  });
 });
 
 describe("a callback", () => {
@@ -293,7 +307,7 @@ test("without a key nothing is sent, and a try after it is set succeeds", async 
 });
 
 test("the tries continue for two to three days, at most 12 h apart", () => {
-  const { retries, minDelayMs, maxDelayMs, factor } = CALLBACK_RETRY;
+  const { retries, minDelayMs, maxDelayMs, factor } = DELIVERY_RETRY;
   const delays = Array.from({ length: retries }, (_, i) => Math.min(maxDelayMs, minDelayMs * factor ** i));
   const days = delays.reduce((sum, delay) => sum + delay, 0) / 86_400_000;
   expect(delays[0]).toBe(5_000);

@@ -1,13 +1,13 @@
 import { env } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
-import { deliver } from "../../src/jobs/callback.ts";
-import { readCallbackTargets } from "../../src/jobs/callback-targets.ts";
-import { Problem } from "../../src/kernel/problem.ts";
-import { ConfigurationError } from "../../src/kernel/variables.ts";
-import { NonRetryableError } from "../../src/tasks/index.ts";
-import { captureLogs } from "../support/call.ts";
-import { submit } from "../support/submissions.ts";
-import { taskContext } from "../support/task-context.ts";
+import { deliver } from "../../../src/jobs/notify/callback.ts";
+import { readCallbackTargets } from "../../../src/jobs/notify/callback-targets.ts";
+import { Problem } from "../../../src/kernel/problem.ts";
+import { ConfigurationError } from "../../../src/kernel/variables.ts";
+import { NonRetryableError } from "../../../src/tasks/index.ts";
+import { captureLogs } from "../../support/call.ts";
+import { submit } from "../../support/submissions.ts";
+import { taskContext } from "../../support/task-context.ts";
 
 const ORIGIN = "https://app.example.com";
 const POST = { methods: ["POST"] };

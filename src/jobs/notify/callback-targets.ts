@@ -1,7 +1,7 @@
-import { callbackUrlError, readCallbackOrigins } from "../kernel/callbacks.ts";
-import { Problem } from "../kernel/problem.ts";
-import { ConfigurationError, perEnv } from "../kernel/variables.ts";
-import { readUpstreams, targetOf, type Upstream } from "../outbound/index.ts";
+import { callbackUrlError, readCallbackOrigins } from "../../kernel/callbacks.ts";
+import { Problem } from "../../kernel/problem.ts";
+import { ConfigurationError, perEnv } from "../../kernel/variables.ts";
+import { readUpstreams, targetOf, type Upstream } from "../../outbound/index.ts";
 
 /** The upstream for each origin that callbacks may go to. Throws, at the start, if an origin could not be reached. */
 export const readCallbackTargets = perEnv((env): ReadonlyMap<string, Upstream> => {

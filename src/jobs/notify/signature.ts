@@ -1,11 +1,5 @@
-/** The body of a callback, and its signature (https://www.standardwebhooks.com). */
+/** The signature of a webhook (https://www.standardwebhooks.com). */
 import { Webhook } from "standardwebhooks";
-import type { Task } from "../tasks/index.ts";
-
-/** The body, exactly as it is signed and sent. */
-export function toMessage(task: Task): string {
-  return JSON.stringify({ type: `task.${task.status}`, timestamp: task.finishedAt, data: task });
-}
 
 /** The headers of Standard Webhooks: one signature for each key, so that a receiver needs only one of the keys. */
 export function signMessage(
