@@ -6,12 +6,14 @@
 /** By the name of its type: an input, in which files are those of samples.ts. */
 export const EXAMPLES: Record<string, object> = {
   analyze_file: { fileId: "walks.csv" },
+  clean_up: { files: [{ prefix: "tmp-", older_than_days: 30 }] },
   collect_data: {
     upstream: "demo",
     path: "/sightings?per_page=15",
     pagination: { by: "link" },
     format: "csv",
   },
+  http_request: { upstream: "demo", path: "/todos/3" },
   scrape_pages: { upstream: "demo", paths: ["/site/"], depth: 3 },
   task_a: {},
   task_b: {},
