@@ -6,6 +6,7 @@
  * order in which they end. Nothing is kept.
  */
 import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { promisify } from "node:util";
 import { z } from "zod";
 import { startMiniflare } from "../../bench/support/miniflare.ts";
@@ -15,6 +16,14 @@ import { SAMPLES } from "./samples.ts";
 const MAX_LINE_LENGTH = 400;
 /** What the runtime logs is shown if something fails. */
 const MAX_LOG_LINES = 20;
+
+/** The demo upstream takes what is sent to it, and stands for a receiver of webhooks. */
+const VARIABLES = {
+  UPSTREAMS: { demo: { entrypoint: "DemoUpstream", methods: ["GET", "HEAD", "POST", "PUT"] } },
+  DATA_UPSTREAM: "demo",
+  CALLBACK_ORIGINS: { "https://demo.example": "demo" },
+  CALLBACK_KEYS: `whsec_${randomBytes(32).toString("base64")}`,
+};
 
 const taskTypesSchema = z.object({
   taskTypes: z.array(
@@ -41,7 +50,7 @@ async function main(): Promise<number> {
   await promisify(execFile)("npm", ["run", "--silent", "build"]);
   const log: string[] = [];
   const onLog = ({ message }: { message: string }) => void log.push(message);
-  await using sluice = await startMiniflare({}, { onLog });
+  await using sluice = await startMiniflare(VARIABLES, { onLog });
   await Promise.all(Object.keys(SAMPLES).map(async (name) => store(sluice.url, name)));
   const types = await typesOf(sluice.url);
   const able = types.filter(({ name, available }) => available !== false && EXAMPLES[name]);

@@ -7,14 +7,25 @@ export const embeddedUpstreams = new Set(["DemoUpstream"]);
 
 /**
  * An upstream inside this Worker, to try everything without internet: `/todos` and `/todos/{n}`, a small site under
- * `/site/`, and a paginated list at `/sightings`. Each responds after 200 ms.
+ * `/site/`, a paginated list at `/sightings`, and `/inbox/{name}`, which takes what is sent to it. Each responds after
+ * 200 ms.
  */
 export class DemoUpstream extends WorkerEntrypoint<Env> {
   override async fetch(request: Request): Promise<Response> {
     const url = new URL(request.url);
     await scheduler.wait(200);
+    if (url.pathname.startsWith("/inbox/")) return respondAsInbox(request);
     return respondAsSite(url) ?? respondAsList(url) ?? respondAsTodos(url);
   }
+}
+
+/** Reads the body, and keeps nothing but its length. */
+async function respondAsInbox({ method, body }: Request): Promise<Response> {
+  if (method !== "PUT" && method !== "POST")
+    return new Response(null, { status: 405, headers: { Allow: "POST, PUT" } });
+  let bytes = 0;
+  for await (const chunk of body ?? []) bytes += chunk.length;
+  return Response.json({ bytes }, { status: 201 });
 }
 
 function respondAsTodos({ pathname }: URL): Response {

@@ -213,7 +213,7 @@ describe("method and body after a redirect (RFC 9110 §15.4)", () => {
 
 describe("an upstream that is a service binding", () => {
   test("is called through it", async () => {
-    const { response, settled } = await callWorker("/fetch/call-bound/swagger-ui.css");
+    const { response, settled } = await callWorker("/fetch/call-bound/docs/swagger-ui.css");
     expect([response.status, (await response.text()).includes("swagger-ui")]).toEqual([200, true]);
     await settled();
   });
