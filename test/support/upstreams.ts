@@ -12,7 +12,8 @@ export function parseUpstream(configuration: object, variables: object = {}): Up
 }
 
 export function parseUpstreams(upstreams: unknown, variables: object = {}) {
-  return readUpstreams({ ...env, ...variables, UPSTREAMS: upstreams as object });
+  // A text that is no object is a secret for a header: no upstreams but these.
+  return readUpstreams({ ...env, UPSTREAMS_SCRAPE: "", ...variables, UPSTREAMS: upstreams as object });
 }
 
 /** How many callers hold a permit of an upstream, and how many wait for one. */

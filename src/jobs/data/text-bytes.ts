@@ -72,6 +72,9 @@ export class TextBytes {
 
 class TooLongError extends Error {}
 
+const isZlibError = (error: unknown): error is Error =>
+  error instanceof Error && "code" in error && String(error.code).startsWith("Z_");
+
 /**
  * Several gzip members one after the other are one file, which the platform's `DecompressionStream` refuses. Throws a
  * `NonRetryableError` for data that are not what gzip wrote.
@@ -83,10 +86,6 @@ async function* gunzip(
 ): AsyncGenerator<Uint8Array> {
   const unpacking = createGunzip({ chunkSize: GUNZIP_CHUNK_BYTES });
   const packed = Readable.from(stored);
-  let readFailure: unknown;
-  packed.on("error", (error) => {
-    readFailure = error;
-  });
   // What fails ends `unpacking` too, and the loop below throws it.
   pipeline(packed, unpacking, () => {});
   let dropped = 0;
@@ -100,13 +99,13 @@ async function* gunzip(
       if (rest.length > 0) yield rest;
     }
   } catch (error) {
-    if (readFailure !== undefined) throw readFailure;
     if (error instanceof TooLongError)
       throw new NonRetryableError(
         `It has more than ${maxBytes} bytes unpacked, and gzip can only be read from its start: unpack it first.`,
       );
-    const message = error instanceof Error ? error.message : String(error);
-    throw new NonRetryableError(`It cannot be unpacked: ${message}. Is the gzip file whole?`, {
+    // Anything else comes from reading.
+    if (!isZlibError(error)) throw error;
+    throw new NonRetryableError(`It cannot be unpacked: ${error.message}. Is the gzip file whole?`, {
       cause: error,
     });
   }

@@ -39,7 +39,10 @@ describe("GET /upstreams", () => {
     const { status, headers, body } = await callForJson("/upstreams");
     expect([status, headers.get("Cache-Control")]).toEqual([200, "no-store"]);
     const listed = statusSchema.array().parse(body.upstreams);
-    expect(listed.map(({ name }) => name)).toEqual(Object.keys(TEST_VARIABLES.UPSTREAMS));
+    expect(listed.map(({ name }) => name)).toEqual([
+      ...Object.keys(TEST_VARIABLES.UPSTREAMS),
+      ...Object.keys(TEST_VARIABLES.UPSTREAMS_SCRAPE),
+    ]);
   });
 
   test("shows neither origins nor headers", async () => {
