@@ -11,9 +11,11 @@ export function parseUpstream(configuration: object, variables: object = {}): Up
   return upstream;
 }
 
+/** A text that is no object is a secret for a header. */
+const NO_OTHERS: object = { UPSTREAMS_SCRAPE: "" };
+
 export function parseUpstreams(upstreams: unknown, variables: object = {}) {
-  // A text that is no object is a secret for a header: no upstreams but these.
-  return readUpstreams({ ...env, UPSTREAMS_SCRAPE: "", ...variables, UPSTREAMS: upstreams as object });
+  return readUpstreams({ ...env, ...NO_OTHERS, ...variables, UPSTREAMS: upstreams as object });
 }
 
 /** How many callers hold a permit of an upstream, and how many wait for one. */
