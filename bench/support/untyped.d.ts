@@ -45,3 +45,5 @@ declare module "workerd" {
 
 /** Its classes; see outbound/worker.ts. */
 declare module "sluice";
+/** `gate.ts` beside it. */
+declare module "gate";

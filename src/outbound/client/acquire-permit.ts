@@ -10,8 +10,8 @@ import type { PermitRequest, Refusal } from "../semaphore/permit-types.ts";
 import type { WaitResult } from "../semaphore/semaphore.ts";
 import type { Priority } from "../semaphore/wait-queue.ts";
 import type { Upstream } from "../upstreams.ts";
-import { MARGIN_MS, type Offer, SharedLease } from "./hand-over.ts";
-import { HeldPermit, type Holding, LEASE_MS, type Permit, RENEW_MS, type Ticket } from "./held-permit.ts";
+import { LEASE_MS, MARGIN_MS, type Offer, RENEW_MS, SharedLease } from "./hand-over.ts";
+import { HeldPermit, type Holding, type Permit, type Ticket } from "./held-permit.ts";
 import { isolateOf, type Line, type Successor } from "./isolate.ts";
 import { callSemaphore, noResponse, semaphoreOf } from "./semaphores.ts";
 
@@ -85,7 +85,10 @@ async function untilGranted(
         : await untilAborted(async () => place.wait(wait, acquired.turn), signal, ticket).finally(() =>
             place.leave(),
           );
-    if (result.is === "taken") return { ...result, ticket, isProbe: false };
+    if (result.is === "taken") {
+      passOnLate(result.late, requestedAtMs, line, ticket);
+      return { ...result, ticket, isProbe: false };
+    }
     if (result.is === "refused") throw refused(env, upstream, result);
     if (result.is === "gone") await scheduler.wait(20 * (0.5 + Math.random()));
     else if (Date.now() - requestedAtMs < MAX_GRANT_AGE_MS) {
@@ -95,7 +98,30 @@ async function untilGranted(
   }
 }
 
-type Waited = Exclude<WaitResult, { is: "told" }> | { is: "taken"; lease: SharedLease; number: number };
+/**
+ * The semaphore may grant a permit to a caller that has taken over another just then. Whoever is next in the isolate gets
+ * it, or the semaphore has it back.
+ */
+function passOnLate(
+  late: Promise<WaitResult>,
+  requestedAtMs: number,
+  line: Line,
+  ticket: Ticket,
+): void {
+  const passOn = async () => {
+    const result = await late;
+    if (result.is !== "granted") return;
+    const { lease } = result;
+    const isTaken = !lease.isProbe && (await line.handOn(new SharedLease(lease, requestedAtMs + LEASE_MS)));
+    if (!isTaken) await ticket.release({ outcome: "unknown" }, lease.id);
+  };
+  // If it fails, the permit comes back when the ticket is disposed.
+  passOn().catch(() => {});
+}
+
+/** `late`: how the wait ends that is over already. */
+type Taken = { is: "taken"; lease: SharedLease; number: number; late: Promise<WaitResult> };
+type Waited = Exclude<WaitResult, { is: "told" }> | Taken;
 
 /** A waiter's place: in the queue of the semaphore, and in the line of its isolate while it is a successor. */
 class Place implements Successor {
@@ -122,10 +148,7 @@ class Place implements Successor {
       const result = await Promise.race([this.#offered.promise, waiting]);
       if ("lease" in result && !("is" in result)) {
         const number = result.take();
-        if (number !== undefined) {
-          waiting.catch(() => {}); // it ends when the semaphore hears of this
-          return { is: "taken", lease: result.lease, number };
-        }
+        if (number !== undefined) return { is: "taken", lease: result.lease, number, late: waiting };
         this.#offered = Promise.withResolvers();
       } else if (result.is === "told") {
         this.#stand(result.turn);

@@ -9,6 +9,9 @@
  */
 import type { Feedback, HandOver, Lease } from "../semaphore/permit-types.ts";
 
+/** A permit ends this long after its holder's last sign of life. */
+export const LEASE_MS = 15_000;
+export const RENEW_MS = LEASE_MS / 5;
 /** If the lease could not be renewed, the call is aborted this long before it ends. */
 export const MARGIN_MS = 2_000;
 /** A successor that lives is woken at once. */
@@ -33,10 +36,15 @@ export class SharedLease {
     this.endsAtMs = endsAtMs;
   }
 
-  /** Its call has ended, and another one has begun. Returns the how-manieth hand-over this is. */
-  handOn(feedback: Feedback): number {
-    this.#ended.push({ after: this.handOvers, feedback });
+  /** Its call, if it had one, has ended, and another one has begun. Returns the how-manieth hand-over this is. */
+  handOn(feedback: Feedback | undefined): number {
+    if (feedback) this.#ended.push({ after: this.handOvers, feedback });
     return ++this.handOvers;
+  }
+
+  /** Whether there is time for another call to be renewed. */
+  get hasTimeLeft(): boolean {
+    return Date.now() + RENEW_MS <= this.endsAtMs - MARGIN_MS;
   }
 
   /** What the semaphore is to be told of a hand-over. */
@@ -72,12 +80,12 @@ export class SharedLease {
 /** A holder's offer to a successor. */
 export class Offer {
   readonly lease: SharedLease;
-  readonly #feedback: Feedback;
+  readonly #feedback: Feedback | undefined;
   #state: "open" | "taken" | "withdrawn" = "open";
   readonly #decided = Promise.withResolvers<void>();
 
-  /** `feedback`: how the holder's own call went. */
-  constructor(lease: SharedLease, feedback: Feedback) {
+  /** `feedback`: how the holder's own call went; undefined if it made none. */
+  constructor(lease: SharedLease, feedback: Feedback | undefined) {
     this.lease = lease;
     this.#feedback = feedback;
   }

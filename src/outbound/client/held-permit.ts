@@ -9,14 +9,11 @@ import { errorFields, log } from "../../kernel/log.ts";
 import { callObject, isOverloaded } from "../../kernel/objects.ts";
 import type { Feedback, Lease, PermitRequest } from "../semaphore/permit-types.ts";
 import type { Upstream } from "../upstreams.ts";
-import { MARGIN_MS, Offer, type SharedLease } from "./hand-over.ts";
+import { LEASE_MS, RENEW_MS, type SharedLease } from "./hand-over.ts";
 import { type HeadReport, startHeadReport } from "./head-report.ts";
 import type { Line } from "./isolate.ts";
 import { semaphoreOf, semaphoreUnavailable } from "./semaphores.ts";
 
-/** A permit ends this long after its holder's last sign of life. */
-export const LEASE_MS = 15_000;
-export const RENEW_MS = LEASE_MS / 5;
 /** After this, who has handed on a permit leaves it to the semaphore to find out where it is. */
 const HEAR_MS = 2_000;
 
@@ -110,18 +107,11 @@ export class HeldPermit implements Permit {
     const { line, lease, isProbe } = this.#holding;
     if (asksForPause(feedback)) line.clear();
     if (feedback.outcome !== "ok" || isProbe || this.signal.aborted) return false;
-    while (Date.now() + RENEW_MS < lease.endsAtMs - MARGIN_MS) {
-      const successor = line.takeNext();
-      if (!successor) return false;
-      const offer = new Offer(lease, feedback);
-      successor.offer(offer);
-      if (await offer.isTaken()) return true;
-    }
-    return false;
+    return line.handOn(lease, feedback);
   }
 
   #onTimer(): void {
-    if (Date.now() + RENEW_MS > this.#holding.lease.endsAtMs - MARGIN_MS) this.#lose();
+    if (!this.#holding.lease.hasTimeLeft) this.#lose();
     else this.#affirm(async () => (this.#isHeard ? this.#renew() : this.#takeOver()));
   }
 

@@ -5,8 +5,9 @@
  * Only plain data is shared. An invocation that is woken by another one goes on in its own context.
  */
 import { INTERACTIVE_IN_A_ROW } from "../semaphore/fair-queue.ts";
+import type { Feedback } from "../semaphore/permit-types.ts";
 import type { Priority } from "../semaphore/wait-queue.ts";
-import type { Offer } from "./hand-over.ts";
+import { Offer, type SharedLease } from "./hand-over.ts";
 
 /** A waiter that may take over a permit. */
 export interface Successor {
@@ -37,6 +38,21 @@ export class Line {
   clear(): void {
     this.#successors.interactive.length = 0;
     this.#successors.background.length = 0;
+  }
+
+  /**
+   * Hands a permit on to the next that takes it. `feedback`: how the holder's call went; undefined if it made none.
+   * Resolves to whether one has taken it.
+   */
+  async handOn(lease: SharedLease, feedback?: Feedback): Promise<boolean> {
+    while (lease.hasTimeLeft) {
+      const successor = this.takeNext();
+      if (!successor) return false;
+      const offer = new Offer(lease, feedback);
+      successor.offer(offer);
+      if (await offer.isTaken()) return true;
+    }
+    return false;
   }
 
   /** Removes the next and returns it. As at the semaphore, background work has one of five turns while both wait. */

@@ -62,14 +62,15 @@ export class FairQueue implements Iterable<Waiter> {
     return a && b ? (a.arrivedAtMs <= b.arrivedAtMs ? a : b) : (a ?? b);
   }
 
-  /** Removes the next waiter from the queue and returns it. */
-  takeNext(): Waiter | undefined {
+  /** Removes the next waiter from the queue and returns it. `choose` may choose another one of its class. */
+  takeNext(choose = (next: Waiter) => next): Waiter | undefined {
     const { interactive, background } = this.#queues;
     const isBackgroundsTurn = !interactive.first || this.#interactiveInARow >= INTERACTIVE_IN_A_ROW;
     const next = isBackgroundsTurn ? (background.first ?? interactive.first) : interactive.first;
     if (!next) return undefined;
-    this.take(next);
-    return next;
+    const chosen = choose(next);
+    this.take(chosen);
+    return chosen;
   }
 
   /** Removes a waiter whose turn it is. */

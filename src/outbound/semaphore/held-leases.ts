@@ -50,9 +50,9 @@ export class HeldLeases {
     this.#meanHoldMs += (nowMs - grantedAtMs - this.#meanHoldMs) / 16;
   }
 
-  /** Whether an isolate is known to hold a permit. */
-  isHeldIn(isolate: string): boolean {
-    return this.#inIsolates.has(isolate);
+  /** How many permits an isolate is known to hold. */
+  heldIn(isolate: string): number {
+    return this.#inIsolates.get(isolate) ?? 0;
   }
 
   /** Removes the leases that have ended at `nowMs`, and returns them. */

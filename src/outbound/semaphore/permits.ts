@@ -27,7 +27,7 @@ import type {
   RefusalReason,
 } from "./permit-types.ts";
 import { reasonToRefuseNewcomer, reasonToRefuseWaiter, refusalFor } from "./refusal.ts";
-import { Succession } from "./succession.ts";
+import { Succession, type SuccessionRules } from "./succession.ts";
 import type { Waiter } from "./wait-queue.ts";
 
 /** What a restarted object begins with. */
@@ -84,6 +84,7 @@ export class Permits {
     const held = this.held.get(leaseId);
     if (held) {
       this.#succession.settle(leaseId);
+      this.#succession.leave(leaseId, "gone");
       const renewed = { ...held, ...(isolate !== undefined && { isolate }), endsAtMs: nowMs + leaseMs };
       return { is: "granted", lease: this.#held.hold(renewed), isNew: false };
     }
@@ -121,7 +122,7 @@ export class Permits {
   takeOver(handOver: HandOver, taker: Taker, nowMs: number, jitter: number): Lease | undefined {
     const waiter = this.#queue.get(taker.waitedAs);
     if (waiter) this.#queue.take(waiter);
-    this.#succession.leave(taker.waitedAs);
+    this.#succession.leave(taker.waitedAs, "took");
     const lease = this.held.get(handOver.leaseId);
     if (!lease) return undefined;
     for (const { after, feedback } of handOver.ended)
@@ -138,19 +139,20 @@ export class Permits {
    */
   orphan(leaseId: string): boolean {
     const isolate = this.held.get(leaseId)?.isolate;
+    this.#succession.leave(leaseId, "gone");
     if (isolate === undefined || !this.#succession.mayHaveTakenIn(isolate)) return false;
     this.#succession.orphan(leaseId, isolate);
     return true;
   }
 
   /** A waiter waits for a word. Returns whether there is one for it. Call `advance` afterwards. */
-  hear(leaseId: string): boolean {
-    return this.#succession.hear(leaseId);
+  hear(leaseId: string, nowMs: number): boolean {
+    return this.#succession.hear(leaseId, nowMs);
   }
 
   /** Its turn among the successors of its isolate, for a waiter that is told now; undefined if it is none. */
-  tell(leaseId: string): number | undefined {
-    return this.#succession.tell(leaseId);
+  tell(leaseId: string, nowMs: number): number | undefined {
+    return this.#succession.tell(leaseId, nowMs);
   }
 
   /**
@@ -172,7 +174,10 @@ export class Permits {
    */
   advance(nowMs: number): Changes {
     const expired = this.#held.expire(nowMs);
-    for (const { id } of expired) this.#succession.settle(id);
+    for (const { id } of expired) {
+      this.#succession.settle(id);
+      this.#succession.leave(id, "gone");
+    }
     const lost = this.#succession.takeLost().flatMap((id) => this.#held.release(id, nowMs) ?? []);
     for (const { id } of [...expired, ...lost]) this.#gate.health.onSilentEnd(id, nowMs);
     const changes: Changes = { granted: [], expired, lost, refused: [], told: [] };
@@ -180,16 +185,20 @@ export class Permits {
       const block = this.blockAt(nowMs);
       const reason = reasonToRefuseWaiter(oldest, this.#gate.settings, block, nowMs);
       if (reason) {
-        this.#leave(oldest.leaseId);
+        this.#queue.leave(oldest.leaseId);
+        this.#succession.leave(oldest.leaseId, "refused");
         changes.refused.push({ waiter: oldest, ...this.#refusal(reason, block, nowMs) });
       } else if (block) break;
       else {
-        const next = this.#queue.takeNext() ?? oldest;
-        this.#succession.leave(next.leaseId);
+        const rules = this.#rulesAt(nowMs);
+        const choose = (next: Waiter) =>
+          rules.mayHandOn ? this.#succession.choose(next, rules, nowMs) : next;
+        const next = this.#queue.takeNext(choose) ?? oldest;
+        this.#succession.leave(next.leaseId, "granted");
         changes.granted.push(this.#grant(next, nowMs));
       }
     }
-    changes.told = this.#nameSuccessors(nowMs);
+    changes.told = this.#succession.update(this.#rulesAt(nowMs), nowMs);
     return changes;
   }
 
@@ -230,18 +239,22 @@ export class Permits {
     return refusalFor(reason, block, this.estimateWaitMs(this.#queue.length, nowMs), nowMs);
   }
 
-  #nameSuccessors(nowMs: number): Waiter[] {
+  #rulesAt(nowMs: number): SuccessionRules {
     const { concurrency, maxPasses, maxPassMs } = this.#gate.settings;
-    const { interactiveLeft } = this.#queue;
-    const mayHandOn = this.#gate.mayHandOnAt(nowMs);
-    const holds = (isolate: string) => this.#held.isHeldIn(isolate);
-    const rules = { concurrency, maxPasses, maxPassMs, interactiveLeft, mayHandOn, holds };
-    return this.#succession.update(rules, nowMs);
+    return {
+      concurrency,
+      maxPasses,
+      maxPassMs,
+      mayHandOn: this.#gate.mayHandOnAt(nowMs),
+      interactiveLeft: this.#queue.interactiveLeft,
+      heldIn: (isolate) => this.#held.heldIn(isolate),
+      meanHoldMs: this.#held.meanHoldMs,
+    };
   }
 
   #leave(leaseId: string): void {
     this.#queue.leave(leaseId);
-    this.#succession.leave(leaseId);
+    this.#succession.leave(leaseId, "gone");
   }
 
   #onEnd({ id, grantedAtMs }: Lease, feedback: Feedback, nowMs: number, jitter: number): void {

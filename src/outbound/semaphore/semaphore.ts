@@ -70,7 +70,8 @@ export class Semaphore extends DurableObject<Env> {
     },
     release: (leaseId, feedback) => this.release(leaseId, feedback),
     onDispose: (ticket) => {
-      if (this.#tickets.get(ticket.leaseId) === ticket) this.#onTicketGone(ticket.leaseId);
+      for (const leaseId of new Set([ticket.request.leaseId, ticket.leaseId]))
+        if (this.#tickets.get(leaseId) === ticket) this.#onTicketGone(leaseId);
     },
   };
   readonly #waits = new Map<string, PromiseWithResolvers<WaitResult>>();
@@ -110,7 +111,7 @@ export class Semaphore extends DurableObject<Env> {
     const lease = this.#permits.held.get(leaseId);
     if (lease) return { is: "granted", lease };
     if (!this.#permits.queue.get(leaseId)) return { is: "gone" };
-    const hasNews = this.#permits.hear(leaseId);
+    const hasNews = this.#permits.hear(leaseId, Date.now());
     this.#advance();
     if (hasNews) return { is: "told", ...this.#tell(leaseId) };
     const wait = this.#waits.get(leaseId) ?? Promise.withResolvers<WaitResult>();
@@ -178,9 +179,9 @@ export class Semaphore extends DurableObject<Env> {
   #takeOver(handOver: HandOver, taker: Taker): Lease | undefined {
     const nowMs = Date.now();
     const before = this.#permits.held.get(handOver.leaseId);
-    // It was granted another permit meanwhile, and needs one.
-    if (before && this.#permits.held.has(taker.waitedAs)) this.release(taker.waitedAs);
     const lease = this.#permits.takeOver(handOver, taker, nowMs, Math.random());
+    // If it was granted another permit meanwhile, its ticket stands for both until it returns that one.
+    if (!this.#permits.held.has(taker.waitedAs)) this.#tickets.delete(taker.waitedAs);
     this.#endWait(taker.waitedAs, { is: "gone" });
     if (before && lease && lease !== before) {
       this.#leases.delete(before);
@@ -229,7 +230,7 @@ export class Semaphore extends DurableObject<Env> {
 
   /** What a waiter is told about who may take over a permit. */
   #tell(leaseId: string): { turn?: number } {
-    const turn = this.#permits.tell(leaseId);
+    const turn = this.#permits.tell(leaseId, Date.now());
     return turn === undefined ? {} : { turn };
   }
 
@@ -257,8 +258,8 @@ export class Semaphore extends DurableObject<Env> {
     });
   }
 
+  /** It keeps its ticket, in case it has taken over a permit just before. */
   #refuse(leaseId: string, refused: Refused): void {
-    this.#tickets.delete(leaseId);
     this.#statistics.onRefusal(refused.reason);
     this.#endWait(leaseId, refused);
   }

@@ -15,10 +15,11 @@
  * is no successor any longer still may have taken over a permit, until it waits again. If the holder of a permit goes
  * without a word, the permit may be with any such waiter of its isolate, and is lost only when there is none.
  */
+import { Passes } from "./passes.ts";
 import { PRIORITIES, type Priority, type Waiter, WaitQueue } from "./wait-queue.ts";
 
-/** As many successors are enough to keep a permit busy for so many calls of the time that a word takes to an isolate. */
-const SUCCESSORS_PER_PERMIT = 8;
+/** So many successors for each permit are enough, however far the isolate is. */
+const MAX_DEPTH = 8;
 
 export interface SuccessionRules {
   concurrency: number;
@@ -28,25 +29,24 @@ export interface SuccessionRules {
   mayHandOn: boolean;
   /** How many interactive calls may have their turn before it is that of background work. */
   interactiveLeft: number;
-  /** Whether an isolate holds a permit. */
-  holds: (isolate: string) => boolean;
+  /** How many permits an isolate holds. */
+  heldIn: (isolate: string) => number;
+  /** How long permits are held, on average. */
+  meanHoldMs: number;
 }
 
-interface Place {
-  waiter: Waiter;
+export interface Place {
+  readonly waiter: Waiter;
+  /** Where it waits. */
+  readonly isolate: string;
   /** Its place in the order of its class: numbers without ties. */
   turn: number;
   isSuccessor: boolean;
   /** What it was told it is; undefined before the first word. */
   told: boolean | undefined;
+  toldAtMs: number;
   /** It may have taken over a permit: it was told so, and has not waited again since it was told otherwise. */
   mayHaveTaken: boolean;
-}
-
-/** The rules at a moment, and who waits. */
-interface Situation extends SuccessionRules {
-  firsts: Record<Priority, Place[]>;
-  nowMs: number;
 }
 
 /** The waiters of one class in one isolate. */
@@ -55,66 +55,75 @@ class Line {
   readonly others = new WaitQueue();
 }
 
-/** Of callers that do not say where they run. They take over nothing. */
+/** Where callers wait that do not say where they are. They take over nothing. */
 const NOWHERE = "";
-const whereIs = ({ isolate }: Waiter) => isolate ?? NOWHERE;
-
-/** The first of a class that waits outside of an isolate. */
-const firstElsewhere = (firsts: Place[], isolate: string): Place | undefined =>
-  firsts.find(({ waiter }) => whereIs(waiter) !== isolate);
 
 export class Succession {
   readonly #places = new Map<string, Place>();
   readonly #lines: Record<Priority, Map<string, Line>> = { interactive: new Map(), background: new Map() };
+  readonly #passes: Record<Priority, Passes> = { interactive: new Passes(), background: new Passes() };
   readonly #lastTurn: Record<Priority, number> = { interactive: 0, background: 0 };
   /** How many waiters of each isolate may have taken over a permit. */
   readonly #mayHaveTaken = new Map<string, number>();
   /** Leases whose holders have gone without a word, and their isolates. */
   readonly #orphans = new Map<string, string>();
+  /** Those that were granted a permit or refused, and may have taken over another. */
+  readonly #unsure = new Map<string, Place>();
   readonly #changed = new Set<Waiter>();
-  readonly #counts: Record<Priority, number> = { interactive: 0, background: 0 };
+  /** How long it takes until a word has been heard: there and back, a moving average. */
+  #wordMs = 0;
 
   /** A waiter has joined the queue, before those of its class that are `behind` it. */
   join(waiter: Waiter, behind: Iterable<Waiter>): void {
-    let turn = ++this.#lastTurn[waiter.priority];
+    const { priority, isolate = NOWHERE } = waiter;
+    let turn = ++this.#lastTurn[priority];
     for (const later of behind) turn = Math.min(turn, this.#placeOf(later).turn++);
-    const place = { waiter, turn, isSuccessor: false, told: undefined, mayHaveTaken: false };
-    this.#places.set(waiter.leaseId, place);
-    const lines = this.#lines[waiter.priority];
-    const line = lines.get(whereIs(waiter)) ?? new Line();
-    lines.set(whereIs(waiter), line);
+    const state = { isSuccessor: false, told: undefined, toldAtMs: 0, mayHaveTaken: false };
+    this.#places.set(waiter.leaseId, { waiter, isolate, turn, ...state });
+    const line = this.#lines[priority].get(isolate) ?? new Line();
+    this.#lines[priority].set(isolate, line);
     line.others.join(waiter);
   }
 
-  /** A waiter has left the queue, in whatever way. */
-  leave(leaseId: string): void {
+  /**
+   * A waiter has left the queue: it has gone, `took` over a permit, was granted one, or was refused. In the latter two
+   * cases it may have taken over another just before, and is heard of again.
+   */
+  leave(leaseId: string, how: "gone" | "took" | "granted" | "refused"): void {
+    const isKnown = how === "gone" || how === "took";
+    const unsure = this.#unsure.get(leaseId);
+    if (unsure && isKnown) this.#setMayHaveTaken(unsure, false);
+    if (isKnown) this.#unsure.delete(leaseId);
     const place = this.#places.get(leaseId);
     if (!place) return;
-    const { waiter } = place;
+    const { waiter, isolate } = place;
     this.#places.delete(leaseId);
     this.#changed.delete(waiter);
-    this.#setMayHaveTaken(place, false);
-    if (place.isSuccessor) this.#counts[waiter.priority]--;
+    if (isKnown) this.#setMayHaveTaken(place, false);
+    else if (place.mayHaveTaken) this.#unsure.set(leaseId, place);
+    this.#passes[waiter.priority].onLeave(place, how === "took" || how === "granted");
     const lines = this.#lines[waiter.priority];
-    const line = lines.get(whereIs(waiter));
+    const line = lines.get(isolate);
     line?.successors.leave(leaseId);
     line?.others.leave(leaseId);
-    if (line && line.successors.length + line.others.length === 0) lines.delete(whereIs(waiter));
+    if (line && line.successors.length + line.others.length === 0) lines.delete(isolate);
   }
 
   /** A waiter waits. What it was told before, it knows. Returns whether there is something new to tell it. */
-  hear(leaseId: string): boolean {
+  hear(leaseId: string, nowMs: number): boolean {
     const place = this.#places.get(leaseId);
     if (!place) return false;
+    if (place.told !== undefined) this.#wordMs += (nowMs - place.toldAtMs - this.#wordMs) / 16;
     if (place.told === false) this.#setMayHaveTaken(place, false);
     return place.told !== undefined && place.told !== place.isSuccessor;
   }
 
   /** Its turn, for a waiter that is told now that it is a successor; undefined if it is told that it is none. */
-  tell(leaseId: string): number | undefined {
+  tell(leaseId: string, nowMs: number): number | undefined {
     const place = this.#places.get(leaseId);
     if (!place) return undefined;
     place.told = place.isSuccessor;
+    place.toldAtMs = nowMs;
     if (place.told) this.#setMayHaveTaken(place, true);
     return place.told ? place.turn : undefined;
   }
@@ -141,12 +150,30 @@ export class Succession {
     return lost;
   }
 
+  /**
+   * Whom to grant a permit, when it is the turn of `head`, the first of its class. If the permits of its isolate will come
+   * to it anyway, the first of an isolate that holds none, if it may pass those before it. So permits do not all go from
+   * one isolate to the next.
+   */
+  choose(head: Waiter, rules: SuccessionRules, nowMs: number): Waiter {
+    const { priority, isolate = NOWHERE } = head;
+    if (rules.heldIn(isolate) === 0 || !this.#waitsElsewhere(priority, isolate)) return head;
+    const firsts = this.#firsts(priority);
+    const passes = this.#passes[priority];
+    passes.count(firsts, rules, nowMs);
+    const poor = firsts.filter((first) => first.isolate !== NOWHERE && rules.heldIn(first.isolate) === 0);
+    const chosen = poor.toSorted((a, b) => a.turn - b.turn).find((place) => passes.mayPass(place));
+    return chosen?.waiter ?? head;
+  }
+
   /** Decides anew who is a successor. Returns those that are to be told, if they wait for a word. */
   update(rules: SuccessionRules, nowMs: number): Waiter[] {
-    const firsts = this.#findFirsts();
-    for (const priority of PRIORITIES)
+    for (const priority of PRIORITIES) {
+      const passes = this.#passes[priority];
+      passes.count(this.#firsts(priority), rules, nowMs);
       for (const [isolate, line] of this.#lines[priority])
-        if (isolate !== NOWHERE) this.#updateLine(priority, isolate, line, { ...rules, firsts, nowMs });
+        if (isolate !== NOWHERE) this.#updateLine(priority, isolate, line, rules);
+    }
     const told = [...this.#changed];
     this.#changed.clear();
     return told;
@@ -154,63 +181,66 @@ export class Succession {
 
   /** When somebody has waited for so long that those behind must not pass it any longer. */
   nextChangeAtMs(maxPassMs: number, nowMs: number): number {
-    if (this.#counts.interactive + this.#counts.background === 0) return Infinity;
-    const times = Object.values(this.#findFirsts()).flatMap((firsts) =>
-      firsts.map(({ waiter }) => waiter.arrivedAtMs + maxPassMs),
+    const times = PRIORITIES.flatMap((priority) =>
+      this.#passes[priority].isEmpty ? [] : this.#firsts(priority).map(({ waiter }) => waiter.arrivedAtMs),
     );
-    return Math.min(...times.filter((ms) => ms > nowMs));
+    return Math.min(...times.map((ms) => ms + maxPassMs).filter((ms) => ms > nowMs));
   }
 
-  #updateLine(priority: Priority, isolate: string, { successors, others }: Line, rules: Situation): void {
-    const lastTurn = this.#lastTurnIn(priority, isolate, rules);
+  #updateLine(priority: Priority, isolate: string, line: Line, rules: SuccessionRules): void {
+    const { successors, others } = line;
+    const passes = this.#passes[priority];
     const max = this.#roomIn(priority, isolate, successors.length, rules);
+    const isOpen = this.#isOpen(priority, isolate, rules);
     for (let last = successors.last; last; last = successors.last) {
       const place = this.#placeOf(last);
-      if (place.turn <= lastTurn && successors.length <= max) break;
+      if (isOpen && passes.mayStay(place) && successors.length <= max) break;
       successors.leave(last.leaseId);
       others.join(last);
       this.#setSuccessor(place, false);
     }
     for (let first = others.first; first && successors.length < max; first = others.first) {
       const place = this.#placeOf(first);
-      // To tell one that waits already costs a call, which is of use only where a permit is.
-      if (place.turn > lastTurn || (place.told !== undefined && !rules.holds(isolate))) break;
+      if (!isOpen || !passes.mayPass(place)) break;
+      // To tell one that waits already costs a message, which is of use only where a permit is.
+      if (place.told !== undefined && rules.heldIn(isolate) === 0) break;
       others.leave(first.leaseId);
       successors.join(first);
+      passes.onSuccessor(place);
       this.#setSuccessor(place, true);
     }
   }
 
-  /** Up to which turn waiters of an isolate may be successors. */
-  #lastTurnIn(priority: Priority, isolate: string, rules: Situation): number {
-    if (!rules.mayHandOn || [...this.#orphans.values()].includes(isolate)) return 0;
-    if (priority === "background" && firstElsewhere(rules.firsts.interactive, isolate)) return 0;
-    const other = firstElsewhere(rules.firsts[priority], isolate);
-    if (!other) return Infinity;
-    const mayPass = rules.nowMs < other.waiter.arrivedAtMs + rules.maxPassMs;
-    return mayPass ? other.turn + rules.maxPasses : other.turn;
+  /** Whether waiters of a class may be successors in an isolate, as far as they pass nobody of their class. */
+  #isOpen(priority: Priority, isolate: string, { mayHandOn }: SuccessionRules): boolean {
+    if (!mayHandOn || [...this.#orphans.values()].includes(isolate)) return false;
+    return priority === "interactive" || !this.#waitsElsewhere("interactive", isolate);
   }
 
-  /** How many successors of a class an isolate may have, that has `count` now. */
-  #roomIn(priority: Priority, isolate: string, count: number, rules: Situation): number {
-    const max = SUCCESSORS_PER_PERMIT * rules.concurrency;
-    if (priority === "background" || !firstElsewhere(rules.firsts.background, isolate)) return max;
-    return Math.min(max, rules.interactiveLeft - (this.#counts.interactive - count));
+  /**
+   * How many successors of a class an isolate may have, that has `count` now. If others wait elsewhere, no more than keep
+   * its permits busy until the next word: each may be one that passes them.
+   */
+  #roomIn(priority: Priority, isolate: string, count: number, rules: SuccessionRules): number {
+    const { concurrency, interactiveLeft, heldIn, meanHoldMs } = rules;
+    if (priority === "interactive" && this.#waitsElsewhere("background", isolate))
+      return Math.min(interactiveLeft - (this.#passes.interactive.successors - count), concurrency);
+    if (!this.#waitsElsewhere(priority, isolate)) return MAX_DEPTH * concurrency;
+    const depth = Math.min(MAX_DEPTH, 2 + Math.ceil(this.#wordMs / Math.max(1, meanHoldMs)));
+    return depth * Math.max(1, heldIn(isolate));
   }
 
-  /** Of each class, the first two of different isolates. */
-  #findFirsts(): Situation["firsts"] {
-    const firstsOf = (priority: Priority) =>
-      [...this.#lines[priority].values()]
-        .flatMap((line) => this.#firstOf(line) ?? [])
-        .toSorted((a, b) => a.turn - b.turn)
-        .slice(0, 2);
-    return { interactive: firstsOf("interactive"), background: firstsOf("background") };
+  #waitsElsewhere(priority: Priority, isolate: string): boolean {
+    const lines = this.#lines[priority];
+    return lines.size > (lines.has(isolate) ? 1 : 0);
   }
 
-  #firstOf({ successors, others }: Line): Place | undefined {
-    const [a, b] = [successors.first, others.first].map((waiter) => waiter && this.#placeOf(waiter));
-    return a && b ? (a.turn < b.turn ? a : b) : (a ?? b);
+  /** Of each isolate, the first of a class. */
+  #firsts(priority: Priority): Place[] {
+    return [...this.#lines[priority].values()].flatMap(({ successors, others }) => {
+      const [a, b] = [successors.first, others.first].map((waiter) => waiter && this.#placeOf(waiter));
+      return (a && b ? (a.turn < b.turn ? a : b) : (a ?? b)) ?? [];
+    });
   }
 
   #placeOf({ leaseId }: Waiter): Place {
@@ -221,7 +251,7 @@ export class Succession {
 
   #setSuccessor(place: Place, isSuccessor: boolean): void {
     place.isSuccessor = isSuccessor;
-    this.#counts[place.waiter.priority] += isSuccessor ? 1 : -1;
+    this.#passes[place.waiter.priority].onChange(place);
     if (place.told === undefined || place.told === isSuccessor) this.#changed.delete(place.waiter);
     else this.#changed.add(place.waiter);
   }
@@ -229,9 +259,9 @@ export class Succession {
   #setMayHaveTaken(place: Place, mayHaveTaken: boolean): void {
     if (place.mayHaveTaken === mayHaveTaken) return;
     place.mayHaveTaken = mayHaveTaken;
-    const isolate = whereIs(place.waiter);
-    const count = (this.#mayHaveTaken.get(isolate) ?? 0) + (mayHaveTaken ? 1 : -1);
-    if (count > 0) this.#mayHaveTaken.set(isolate, count);
-    else this.#mayHaveTaken.delete(isolate);
+    if (this.#places.has(place.waiter.leaseId)) this.#passes[place.waiter.priority].onChange(place);
+    const count = (this.#mayHaveTaken.get(place.isolate) ?? 0) + (mayHaveTaken ? 1 : -1);
+    if (count > 0) this.#mayHaveTaken.set(place.isolate, count);
+    else this.#mayHaveTaken.delete(place.isolate);
   }
 }

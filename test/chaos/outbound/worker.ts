@@ -6,18 +6,19 @@
  *
  * With CHAOS_LEASES=memory the semaphore forgets its leases whenever it starts. That is the negative control.
  */
-import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
+import * as builtGate from "gate";
 import * as built from "sluice";
+import type * as gateSource from "../../../bench/support/gate.ts";
 import type * as source from "../../../src/index.ts";
 
+export * from "gate";
 export * from "sluice";
 
 const production: typeof source = built;
+const gate: typeof gateSource = builtGate;
 
 interface ChaosEnv extends Env {
   CHAOS_LEASES: "kept" | "memory";
-  /** Only in the process without the objects. */
-  GATE?: Service<Gate>;
 }
 
 type AcquireRequest = Parameters<source.Semaphore["acquire"]>[0];
@@ -56,64 +57,16 @@ export class Semaphore extends production.Semaphore {
   }
 }
 
-/** The semaphores, for another process. */
-export class Gate extends WorkerEntrypoint<ChaosEnv> {
-  semaphore(name: string): Door {
-    return new Door(this.env.SEMAPHORE.getByName(name));
-  }
-}
-
-type Stub = ReturnType<Env["SEMAPHORE"]["getByName"]>;
-
-/** Gives access to one semaphore. Its stub itself has no meaning outside of its process. */
-class Door extends RpcTarget {
-  readonly #stub: Stub;
-
-  constructor(stub: Stub) {
-    super();
-    this.#stub = stub;
-  }
-
-  acquire(...args: Parameters<Stub["acquire"]>) {
-    return this.#stub.acquire(...args);
-  }
-
-  wait(...args: Parameters<Stub["wait"]>) {
-    return this.#stub.wait(...args);
-  }
-
-  reportHead(...args: Parameters<Stub["reportHead"]>) {
-    return this.#stub.reportHead(...args);
-  }
-
-  release(...args: Parameters<Stub["release"]>) {
-    return this.#stub.release(...args);
-  }
-}
-
 export default {
   async fetch(request, env, ctx) {
     const { pathname } = new URL(request.url);
-    if (!pathname.startsWith("/~crash/")) return production.default.fetch(request, reachable(env), ctx);
+    if (!pathname.startsWith("/~crash/")) return production.default.fetch(request, gate.reachable(env), ctx);
     const semaphore = env.SEMAPHORE.getByName(pathname.slice("/~crash/".length));
     // The crash breaks the very call that asks for it.
     await Promise.resolve(Reflect.get(semaphore, "crash")()).catch(() => {});
     return new Response(null, { status: 204 });
   },
 } satisfies ExportedHandler<ChaosEnv>;
-
-let away: Env | undefined;
-
-/** The environment, with semaphores that can be reached from this process. */
-function reachable(env: ChaosEnv): Env {
-  const { GATE } = env;
-  if (!GATE) return env;
-  const idFromName = (name: string) => env.SEMAPHORE.idFromName(name);
-  // Promise pipelining: a call leaves together with the request for the stub it is made on.
-  const getByName = (name: string) => GATE.semaphore(name);
-  away ??= Object.assign({ ...env }, { SEMAPHORE: { idFromName, getByName } });
-  return away;
-}
 
 function forgetLeases(sql: SqlStorage): void {
   const [table] = sql.exec("SELECT name FROM sqlite_master WHERE name = 'lease'").toArray();
