@@ -14,8 +14,8 @@ import { type HeadReport, startHeadReport } from "./head-report.ts";
 import type { Line } from "./isolate.ts";
 import { semaphoreOf, semaphoreUnavailable } from "./semaphores.ts";
 
-/** After this, who has handed on a permit leaves it to the semaphore to find out where it is. */
-const HEAR_MS = 2_000;
+/** As long as it may take to tell the semaphore. After this, who has handed on a permit leaves it to others to find it. */
+const HEAR_MS = 10_000;
 
 type Acquired = Awaited<ReturnType<ReturnType<typeof semaphoreOf>["acquire"]>>;
 export type Ticket = Extract<Acquired, { ticket: unknown }>["ticket"];

@@ -15,7 +15,7 @@ interface First {
 export class Passes {
   /** Those that may take over a permit, or may have. */
   readonly #may = new Set<Place>();
-  /** Those that have, as long as somebody waits that came before. */
+  /** Those that have begun, as long as somebody waits that came before. */
   #have: Pick<Place, "turn" | "isolate">[] = [];
   #firsts: First[] = [];
   #maxPasses = 0;
@@ -35,9 +35,10 @@ export class Passes {
     else this.#may.delete(place);
   }
 
-  onLeave(place: Place, hasTaken: boolean): void {
+  /** It has left the queue. `hasPassed`: its call has begun, as far as is known. */
+  onLeave(place: Place, hasPassed: boolean): void {
     this.#may.delete(place);
-    if (hasTaken) this.#have.push(place);
+    if (hasPassed) this.#have.push(place);
   }
 
   /** Counts anew. `firsts`: the first waiter of each isolate. */

@@ -99,9 +99,11 @@ export class Succession {
     const { waiter, isolate } = place;
     this.#places.delete(leaseId);
     this.#changed.delete(waiter);
+    // One that has gone counts, too: that it took over a permit may be known only to the one that had it next.
+    const hasPassed = place.mayHaveTaken || how === "took" || how === "granted";
     if (isKnown) this.#setMayHaveTaken(place, false);
     else if (place.mayHaveTaken) this.#unsure.set(leaseId, place);
-    this.#passes[waiter.priority].onLeave(place, how === "took" || how === "granted");
+    this.#passes[waiter.priority].onLeave(place, hasPassed);
     const lines = this.#lines[waiter.priority];
     const line = lines.get(isolate);
     line?.successors.leave(leaseId);
