@@ -175,7 +175,8 @@ export class HeldPermit implements Permit {
     const again = await semaphoreOf(env, upstream).acquire({ ...request, ...change });
     if (again.is === "refused") return undefined;
     const isSame =
-      again.is === "granted" && (again.lease.fence === lease.fence || again.lease.handOvers === number);
+      again.is === "granted" &&
+      (again.lease.fence === lease.fence || (!this.#isHeard && again.lease.handOvers === number));
     // The lease was released or expired meanwhile. Nobody wants what was acquired instead.
     if (!isSame || this.#hasEnded) again.ticket[Symbol.dispose]();
     else this.#tickets.push(again.ticket);

@@ -4,7 +4,8 @@
  *     home    has the Durable Objects. Its semaphore can be crashed, and logs every request and grant.
  *     away    reaches the same semaphore through `Gate`, over the network. Its holders can be killed or frozen alone.
  *
- * With CHAOS_LEASES=memory the semaphore forgets its leases whenever it starts. That is the negative control.
+ * There are two negative controls. With CHAOS_LEASES=memory the semaphore forgets its leases whenever it starts. With
+ * CHAOS_LEASES=doubled it takes a permit that is handed on for one that was released, too.
  */
 import * as builtGate from "gate";
 import * as built from "sluice";
@@ -18,7 +19,7 @@ const production: typeof source = built;
 const gate: typeof gateSource = builtGate;
 
 interface ChaosEnv extends Env {
-  CHAOS_LEASES: "kept" | "memory";
+  CHAOS_LEASES: "kept" | "memory" | "doubled";
 }
 
 type AcquireRequest = Parameters<source.Semaphore["acquire"]>[0];
@@ -29,16 +30,28 @@ let lives = 0;
 
 export class Semaphore extends production.Semaphore {
   readonly #life = ++lives;
+  readonly #env: ChaosEnv;
 
   constructor(ctx: DurableObjectState, env: ChaosEnv) {
     if (env.CHAOS_LEASES === "memory") forgetLeases(ctx.storage.sql);
     super(ctx, env);
+    this.#env = env;
   }
 
   override acquire(request: AcquireRequest): ReturnType<source.Semaphore["acquire"]> {
     const acquired = super.acquire(request);
-    logEvent({ did: "requested", leaseId: request.leaseId, turn: ++requests, life: this.#life });
-    if (acquired.is === "granted") this.#logGrant(request.leaseId, acquired.lease.fence);
+    if (!request.handOver)
+      logEvent({
+        did: "requested",
+        leaseId: request.leaseId,
+        isolate: request.isolate,
+        turn: ++requests,
+        life: this.#life,
+      });
+    if (acquired.is !== "refused") watchTickets(acquired.ticket);
+    latest = this;
+    if (acquired.is === "granted")
+      this.#logGrant(request.handOver?.waitedAs ?? request.leaseId, acquired.lease.fence);
     return acquired;
   }
 
@@ -48,6 +61,13 @@ export class Semaphore extends production.Semaphore {
     return result;
   }
 
+  onTakeOver(waitedAs: string, handOver: HandOver, takeOver: () => Lease | undefined): Lease | undefined {
+    if (this.#env.CHAOS_LEASES === "doubled") this.release(handOver.leaseId);
+    const lease = takeOver();
+    if (lease) logEvent({ did: "granted", leaseId: waitedAs, fence: lease.fence, life: this.#life, isHandedOn: true });
+    return lease;
+  }
+
   crash(): void {
     this.ctx.abort("chaos");
   }
@@ -55,6 +75,24 @@ export class Semaphore extends production.Semaphore {
   #logGrant(leaseId: string, fence: number): void {
     logEvent({ did: "granted", leaseId, fence, life: this.#life });
   }
+}
+
+type Ticket = Extract<ReturnType<source.Semaphore["acquire"]>, { ticket: unknown }>["ticket"];
+type HandOver = Parameters<Ticket["takeOver"]>[0];
+type Lease = NonNullable<ReturnType<Ticket["takeOver"]>>;
+let latest: Semaphore | undefined;
+let areWatched = false;
+
+/** Permits are taken over with tickets, which all have one prototype. */
+function watchTickets(ticket: Ticket): void {
+  if (areWatched) return;
+  areWatched = true;
+  const prototype: Ticket = Object.getPrototypeOf(ticket);
+  const { takeOver } = prototype;
+  prototype.takeOver = function (this: Ticket, handOver) {
+    const take = () => takeOver.call(this, handOver);
+    return latest ? latest.onTakeOver(this.request.leaseId, handOver, take) : take();
+  };
 }
 
 export default {
