@@ -60,7 +60,14 @@ async function measureSetting(setting: Setting, upstream: Upstream, ceiling: num
   const vars = {
     ACCESS: "local",
     DATA_UPSTREAM: "counting",
-    UPSTREAMS: { counting: { origin: upstream.url, concurrency: CONCURRENCY, cache_seconds: 0, max_pass_ms: 1_000 * STRETCH } },
+    UPSTREAMS: {
+      counting: {
+        origin: upstream.url,
+        concurrency: CONCURRENCY,
+        cache_seconds: 0,
+        max_pass_ms: 1_000 * STRETCH,
+      },
+    },
   };
   const port = await findFreePort();
   const home = stack.use(await startHome({ vars, source }, `127.0.0.1:${port}`));

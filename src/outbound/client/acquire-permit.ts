@@ -7,12 +7,12 @@ import { callObject, isOverloaded, lacksMethod, ObjectTimeoutError } from "../..
 import { Problem } from "../../kernel/problem.ts";
 import { tooManyRequests } from "../../kernel/rate-limit.ts";
 import type { PermitRequest, Refusal } from "../semaphore/permit-types.ts";
-import type { WaitResult } from "../semaphore/semaphore.ts";
-import type { Priority } from "../semaphore/wait-queue.ts";
+import type { WaitResult } from "../semaphore/ticket.ts";
 import type { Upstream } from "../upstreams.ts";
-import { LEASE_MS, MARGIN_MS, type Offer, RENEW_MS, SharedLease } from "./hand-over.ts";
+import { LEASE_MS, MARGIN_MS, RENEW_MS, SharedLease } from "./hand-over.ts";
 import { HeldPermit, type Holding, type Permit, type Ticket } from "./held-permit.ts";
-import { isolateOf, type Line, type Successor } from "./isolate.ts";
+import { isolateOf, type Line } from "./isolate.ts";
+import { Place } from "./place.ts";
 import { callSemaphore, noResponse, semaphoreOf } from "./semaphores.ts";
 
 /** A grant that arrives within this time leaves room for two renewals. */
@@ -102,12 +102,7 @@ async function untilGranted(
  * The semaphore may grant a permit to a caller that has taken over another just then. Whoever is next in the isolate gets
  * it, or the semaphore has it back.
  */
-function passOnLate(
-  late: Promise<WaitResult>,
-  requestedAtMs: number,
-  line: Line,
-  ticket: Ticket,
-): void {
+function passOnLate(late: Promise<WaitResult>, requestedAtMs: number, line: Line, ticket: Ticket): void {
   const passOn = async () => {
     const result = await late;
     if (result.is !== "granted") return;
@@ -117,58 +112,6 @@ function passOnLate(
   };
   // If it fails, the permit comes back when the ticket is disposed.
   passOn().catch(() => {});
-}
-
-/** `late`: how the wait ends that is over already. */
-type Taken = { is: "taken"; lease: SharedLease; number: number; late: Promise<WaitResult> };
-type Waited = Exclude<WaitResult, { is: "told" }> | Taken;
-
-/** A waiter's place: in the queue of the semaphore, and in the line of its isolate while it is a successor. */
-class Place implements Successor {
-  readonly priority: Priority;
-  turn = 0;
-  readonly #line: Line;
-  #offered = Promise.withResolvers<Offer>();
-  #offer: Offer | undefined;
-
-  constructor(priority: Priority, line: Line) {
-    this.priority = priority;
-    this.#line = line;
-  }
-
-  offer(offer: Offer): void {
-    this.#offer = offer;
-    this.#offered.resolve(offer);
-  }
-
-  /** Waits until the semaphore decides, or a holder hands on its permit. `turn`: as the semaphore has told. */
-  async wait(wait: () => Promise<WaitResult>, turn: number | undefined): Promise<Waited> {
-    this.#stand(turn);
-    for (let waiting = wait(); ; ) {
-      const result = await Promise.race([this.#offered.promise, waiting]);
-      if ("lease" in result && !("is" in result)) {
-        const number = result.take();
-        if (number !== undefined) return { is: "taken", lease: result.lease, number, late: waiting };
-        this.#offered = Promise.withResolvers();
-      } else if (result.is === "told") {
-        this.#stand(result.turn);
-        waiting = wait();
-      } else return result;
-    }
-  }
-
-  /** It needs no permit, or none of the isolate. */
-  leave(): void {
-    this.#line.leave(this);
-    this.#offer?.decline();
-  }
-
-  #stand(turn: number | undefined): void {
-    this.#line.leave(this);
-    if (turn === undefined) return;
-    this.turn = turn;
-    this.#line.join(this);
-  }
 }
 
 /**

@@ -114,3 +114,16 @@ export interface Block {
   /** When the block ends by itself; Infinity if it takes a release or an operator. */
   untilMs: number;
 }
+
+/** What a restarted object begins with. */
+export interface RestoredState {
+  atMs: number;
+  held: Lease[];
+  lastFence: number;
+  state: PermitsState | undefined;
+}
+
+/** A caller that has taken over a permit, and the id under which it waited. */
+export interface Taker extends Pick<PermitRequest, "holder" | "isolate" | "leaseMs"> {
+  waitedAs: string;
+}

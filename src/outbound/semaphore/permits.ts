@@ -25,23 +25,12 @@ import type {
   PermitsState,
   Refusal,
   RefusalReason,
+  RestoredState,
+  Taker,
 } from "./permit-types.ts";
 import { reasonToRefuseNewcomer, reasonToRefuseWaiter, refusalFor } from "./refusal.ts";
 import { Succession, type SuccessionRules } from "./succession.ts";
 import type { Waiter } from "./wait-queue.ts";
-
-/** What a restarted object begins with. */
-interface RestoredState {
-  atMs: number;
-  held: Lease[];
-  lastFence: number;
-  state: PermitsState | undefined;
-}
-
-/** A caller that has taken over a permit, and the id under which it waited. */
-export interface Taker extends Pick<PermitRequest, "holder" | "isolate" | "leaseMs"> {
-  waitedAs: string;
-}
 
 export class Permits {
   #lastFence: number;
@@ -145,9 +134,13 @@ export class Permits {
     return true;
   }
 
-  /** A waiter waits for a word. Returns whether there is one for it. Call `advance` afterwards. */
-  hear(leaseId: string, nowMs: number): boolean {
-    return this.#succession.hear(leaseId, nowMs);
+  /** A waiter waits for a word. Call `advance` afterwards. */
+  hear(leaseId: string, nowMs: number): void {
+    this.#succession.hear(leaseId, nowMs);
+  }
+
+  hasNewsFor(leaseId: string): boolean {
+    return this.#succession.hasNewsFor(leaseId);
   }
 
   /** Its turn among the successors of its isolate, for a waiter that is told now; undefined if it is none. */

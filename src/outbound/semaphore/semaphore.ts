@@ -22,32 +22,14 @@ import { migrate } from "../../kernel/schema.ts";
 import { type Override, settingsOf } from "../settings.ts";
 import { readUpstreams, type Upstream } from "../upstreams.ts";
 import { LeaseStore } from "./lease-store.ts";
-import type { Feedback, HandOver, Lease, PermitRequest, Refusal } from "./permit-types.ts";
-import { Permits, type Taker } from "./permits.ts";
+import type { Feedback, HandOver, Lease, PermitRequest, Taker } from "./permit-types.ts";
+import { Permits } from "./permits.ts";
 import { MIGRATIONS } from "./schema.ts";
 import { StateStore } from "./state-store.ts";
 import { Statistics } from "./statistics.ts";
 import { describe, type SemaphoreStatus } from "./status.ts";
 import { Subscribers } from "./subscribers.ts";
-import { Ticket, type TicketOffice } from "./ticket.ts";
-
-type Refused = { is: "refused" } & Refusal;
-
-/** `turn`: the caller is a successor, and this is its turn among those of its isolate. */
-export type AcquireResult =
-  | { is: "granted"; lease: Lease; ticket: Ticket }
-  | { is: "queued"; arrivedAtMs: number; turn?: number; ticket: Ticket }
-  | Refused;
-
-/**
- * How a wait ended. `gone`: nobody waits under this id, for example after a restart of this object; acquire again.
- * `told`: the caller is a successor from now on, or none any longer; wait again.
- */
-export type WaitResult =
-  | { is: "granted"; lease: Lease }
-  | Refused
-  | { is: "gone" }
-  | { is: "told"; turn?: number };
+import { type AcquireResult, type Refused, type Ticket, Tickets, type WaitResult } from "./ticket.ts";
 
 export class Semaphore extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
@@ -56,24 +38,22 @@ export class Semaphore extends DurableObject<Env> {
   readonly #permits: Permits;
   readonly #statistics = new Statistics(Date.now());
   readonly #subscribers = new Subscribers(() => this.status());
-  /**
-   * The latest ticket of each lease id. Once a caller has acquired again, disposing its older ticket has no effect.
-   */
-  readonly #tickets = new Map<string, Ticket>();
-  readonly #office: TicketOffice = {
-    wait: ({ leaseId }) => this.wait(leaseId),
-    renew: (ticket) => this.#renew(ticket),
-    takeOver: (ticket, handOver) => {
-      const lease = this.#takeOver(handOver, { ...ticket.request, waitedAs: ticket.request.leaseId });
-      if (lease) this.#assign(ticket, lease.id, handOver.number);
-      return lease;
+  readonly #tickets = new Tickets(
+    {
+      wait: ({ leaseId }) => this.wait(leaseId),
+      renew: (ticket) => this.#renew(ticket),
+      takeOver: (ticket, handOver) => {
+        const lease = this.#takeOver(handOver, { ...ticket.request, waitedAs: ticket.request.leaseId });
+        if (lease) this.#tickets.assign(ticket, lease.id, handOver.number);
+        return lease;
+      },
+      release: (leaseId, feedback) => this.release(leaseId, feedback),
+      onDispose: (ticket) => {
+        for (const leaseId of this.#tickets.idsOf(ticket)) this.#onTicketGone(leaseId);
+      },
     },
-    release: (leaseId, feedback) => this.release(leaseId, feedback),
-    onDispose: (ticket) => {
-      for (const leaseId of new Set([ticket.request.leaseId, ticket.leaseId]))
-        if (this.#tickets.get(leaseId) === ticket) this.#onTicketGone(leaseId);
-    },
-  };
+    () => this.#permits.held,
+  );
   readonly #waits = new Map<string, PromiseWithResolvers<WaitResult>>();
   #timer: { atMs: number; id: ReturnType<typeof setTimeout> } | undefined;
 
@@ -102,18 +82,20 @@ export class Semaphore extends DurableObject<Env> {
     else if (decision.is === "granted") this.#leases.extend(decision.lease);
     this.#advance();
     this.#onChange();
-    const ticket = this.#issueTicket(request, leaseId);
-    return decision.is === "granted" ? { ...decision, ticket } : { ...decision, ...this.#tell(leaseId), ticket };
+    const ticket = this.#tickets.issue(request, leaseId);
+    return decision.is === "granted"
+      ? { ...decision, ticket }
+      : { ...decision, ...this.#tell(leaseId), ticket };
   }
 
-  /** Waits for a permit that `acquire` has queued. */
+  /** Waits for a permit that `acquire` has queued, or for news about who may take one over. */
   wait(leaseId: string): WaitResult | Promise<WaitResult> {
+    this.#permits.hear(leaseId, Date.now());
+    this.#advance();
     const lease = this.#permits.held.get(leaseId);
     if (lease) return { is: "granted", lease };
     if (!this.#permits.queue.get(leaseId)) return { is: "gone" };
-    const hasNews = this.#permits.hear(leaseId, Date.now());
-    this.#advance();
-    if (hasNews) return { is: "told", ...this.#tell(leaseId) };
+    if (this.#permits.hasNewsFor(leaseId)) return { is: "told", ...this.#tell(leaseId) };
     const wait = this.#waits.get(leaseId) ?? Promise.withResolvers<WaitResult>();
     this.#waits.set(leaseId, wait);
     return wait.promise;
@@ -125,7 +107,7 @@ export class Semaphore extends DurableObject<Env> {
    */
   release(leaseId: string, feedback: Feedback = { outcome: "unknown" }): boolean {
     const nowMs = Date.now();
-    this.#tickets.delete(leaseId);
+    this.#tickets.forget(leaseId);
     this.#endWait(leaseId, { is: "gone" });
     const lease = this.#permits.release(leaseId, feedback, nowMs, Math.random());
     if (lease) {
@@ -173,7 +155,7 @@ export class Semaphore extends DurableObject<Env> {
     const lease = this.#takeOver(handOver, { ...request, waitedAs: handOver.waitedAs });
     // Its call has no permit, and must end.
     if (!lease) return { is: "refused", reason: "wait-limit", retryAfterMs: 1_000, byOperator: false };
-    return { is: "granted", lease, ticket: this.#issueTicket(request, lease.id, handOver.number) };
+    return { is: "granted", lease, ticket: this.#tickets.issue(request, lease.id, handOver.number) };
   }
 
   #takeOver(handOver: HandOver, taker: Taker): Lease | undefined {
@@ -181,7 +163,7 @@ export class Semaphore extends DurableObject<Env> {
     const before = this.#permits.held.get(handOver.leaseId);
     const lease = this.#permits.takeOver(handOver, taker, nowMs, Math.random());
     // If it was granted another permit meanwhile, its ticket stands for both until it returns that one.
-    if (!this.#permits.held.has(taker.waitedAs)) this.#tickets.delete(taker.waitedAs);
+    if (!this.#permits.held.has(taker.waitedAs)) this.#tickets.forget(taker.waitedAs);
     this.#endWait(taker.waitedAs, { is: "gone" });
     if (before && lease && lease !== before) {
       this.#leases.delete(before);
@@ -206,24 +188,9 @@ export class Semaphore extends DurableObject<Env> {
     return renewed.lease;
   }
 
-  /** `handOvers`: after how many the caller has the permit. If it was handed on since, the ticket is of no effect. */
-  #issueTicket(request: PermitRequest, leaseId: string, handOvers = request.handOvers ?? 0): Ticket {
-    const ticket = new Ticket(request, this.#office);
-    this.#assign(ticket, leaseId, handOvers);
-    return ticket;
-  }
-
-  #assign(ticket: Ticket, leaseId: string, handOvers: number): void {
-    const lease = this.#permits.held.get(leaseId);
-    if (lease && lease.handOvers !== handOvers) return;
-    ticket.leaseId = leaseId;
-    ticket.handOvers = handOvers;
-    this.#tickets.set(leaseId, ticket);
-  }
-
   #onTicketGone(leaseId: string): void {
     if (!this.#permits.orphan(leaseId)) return void this.release(leaseId);
-    this.#tickets.delete(leaseId);
+    this.#tickets.forget(leaseId);
     this.#advance();
     this.#onChange();
   }
@@ -249,7 +216,7 @@ export class Semaphore extends DurableObject<Env> {
   }
 
   #onExpiry(lease: Lease): void {
-    this.#tickets.delete(lease.id);
+    this.#tickets.forget(lease.id);
     this.#leases.delete(lease);
     this.#statistics.onExpiry();
     log("warn", "lease expired: its holder neither released it nor ended", {

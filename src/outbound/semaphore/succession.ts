@@ -111,13 +111,18 @@ export class Succession {
     if (line && line.successors.length + line.others.length === 0) lines.delete(isolate);
   }
 
-  /** A waiter waits. What it was told before, it knows. Returns whether there is something new to tell it. */
-  hear(leaseId: string, nowMs: number): boolean {
+  /** A waiter waits. What it was told before, it knows. */
+  hear(leaseId: string, nowMs: number): void {
     const place = this.#places.get(leaseId);
-    if (!place) return false;
+    if (!place) return;
     if (place.told !== undefined) this.#wordMs += (nowMs - place.toldAtMs - this.#wordMs) / 16;
     if (place.told === false) this.#setMayHaveTaken(place, false);
-    return place.told !== undefined && place.told !== place.isSuccessor;
+  }
+
+  /** Whether there is something new to tell a waiter. */
+  hasNewsFor(leaseId: string): boolean {
+    const place = this.#places.get(leaseId);
+    return place?.told !== undefined && place.told !== place.isSuccessor;
   }
 
   /** Its turn, for a waiter that is told now that it is a successor; undefined if it is told that it is none. */

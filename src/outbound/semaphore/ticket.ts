@@ -7,8 +7,25 @@
  * not.
  */
 import { RpcTarget } from "cloudflare:workers";
-import type { Feedback, HandOver, Lease, PermitRequest } from "./permit-types.ts";
-import type { WaitResult } from "./semaphore.ts";
+import type { Feedback, HandOver, Lease, PermitRequest, Refusal } from "./permit-types.ts";
+
+export type Refused = { is: "refused" } & Refusal;
+
+/** `turn`: the caller is a successor, and this is its turn among those of its isolate. */
+export type AcquireResult =
+  | { is: "granted"; lease: Lease; ticket: Ticket }
+  | { is: "queued"; arrivedAtMs: number; turn?: number; ticket: Ticket }
+  | Refused;
+
+/**
+ * How a wait ended. `gone`: nobody waits under this id, for example after a restart of the object; acquire again.
+ * `told`: the caller is a successor from now on, or none any longer; wait again.
+ */
+export type WaitResult =
+  | { is: "granted"; lease: Lease }
+  | Refused
+  | { is: "gone" }
+  | { is: "told"; turn?: number };
 
 /** What the semaphore does for those that have tickets. */
 export interface TicketOffice {
@@ -56,5 +73,43 @@ export class Ticket extends RpcTarget {
 
   [Symbol.dispose](): void {
     this.#office.onDispose(this);
+  }
+}
+
+/** The latest ticket of each lease id. Once a caller has acquired again, disposing its older ticket has no effect. */
+export class Tickets {
+  readonly #latest = new Map<string, Ticket>();
+  readonly #office: TicketOffice;
+  readonly #held: () => ReadonlyMap<string, Lease>;
+
+  constructor(office: TicketOffice, held: () => ReadonlyMap<string, Lease>) {
+    this.#office = office;
+    this.#held = held;
+  }
+
+  /** A ticket of a caller that has the permit, or waits for it, after so many hand-overs. */
+  issue(request: PermitRequest, leaseId: string, handOvers = request.handOvers ?? 0): Ticket {
+    const ticket = new Ticket(request, this.#office);
+    this.assign(ticket, leaseId, handOvers);
+    return ticket;
+  }
+
+  /** From now on it is the ticket of this lease, unless that was handed on since. */
+  assign(ticket: Ticket, leaseId: string, handOvers: number): void {
+    const lease = this.#held().get(leaseId);
+    if (lease && lease.handOvers !== handOvers) return;
+    ticket.leaseId = leaseId;
+    ticket.handOvers = handOvers;
+    this.#latest.set(leaseId, ticket);
+  }
+
+  forget(leaseId: string): void {
+    this.#latest.delete(leaseId);
+  }
+
+  /** The lease ids whose latest ticket this is: that under which its caller waited, and that which it has taken over. */
+  idsOf(ticket: Ticket): string[] {
+    const ids = [...new Set([ticket.request.leaseId, ticket.leaseId])];
+    return ids.filter((leaseId) => this.#latest.get(leaseId) === ticket);
   }
 }

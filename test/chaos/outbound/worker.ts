@@ -64,7 +64,8 @@ export class Semaphore extends production.Semaphore {
   onTakeOver(waitedAs: string, handOver: HandOver, takeOver: () => Lease | undefined): Lease | undefined {
     if (this.#env.CHAOS_LEASES === "doubled") this.release(handOver.leaseId);
     const lease = takeOver();
-    if (lease) logEvent({ did: "granted", leaseId: waitedAs, fence: lease.fence, life: this.#life, isHandedOn: true });
+    if (lease)
+      logEvent({ did: "granted", leaseId: waitedAs, fence: lease.fence, life: this.#life, isHandedOn: true });
     return lease;
   }
 

@@ -65,7 +65,8 @@ class World {
     const { granted, expired, lost, refused, told } = this.permits.advance(this.nowMs);
     for (const { id } of [...expired, ...lost]) this.tickets.delete(id);
     // Whoever has a lease that could not be renewed ends its call before the lease ends.
-    for (const { id } of expired) for (const caller of this.in("calling")) if (caller.lease === id) this.end(caller);
+    for (const { id } of expired)
+      for (const caller of this.in("calling")) if (caller.lease === id) this.end(caller);
     for (const { id, fence } of granted) {
       expect(fence).toBeGreaterThan(this.lastFence);
       this.lastFence = fence;
@@ -226,7 +227,8 @@ class World {
       }
     } else if (to.state === "waiting") {
       to.turn = word.turn;
-      if (this.permits.hear(to.id, this.nowMs)) this.tell(to.id);
+      this.permits.hear(to.id, this.nowMs);
+      if (this.permits.hasNewsFor(to.id)) this.tell(to.id);
     }
   }
 

@@ -83,10 +83,7 @@ function wrapTicket(call: ObjectCall, result: unknown): unknown {
   const wrappedTicket = intercept(ticket, (method, member) => {
     if (typeof member !== "function" || method === "dup") return member;
     return async (...args: unknown[]) =>
-      platform.faults.apply(
-        { ...call, method },
-        async () => apply(member, ticket, args) as Promise<unknown>,
-      );
+      platform.faults.apply({ ...call, method }, async () => apply(member, ticket, args) as Promise<unknown>);
   });
   return intercept(result, (key, member) => (key === "ticket" ? wrappedTicket : member));
 }
