@@ -58,7 +58,9 @@ function countTicket(ticket: Ticket): void {
   if (isCounting) return;
   isCounting = true;
   const prototype: Ticket = Object.getPrototypeOf(ticket);
-  const { wait, takeOver, release } = prototype;
+  const original = <Name extends "wait" | "takeOver" | "release">(name: Name): Ticket[Name] =>
+    Reflect.get(prototype, name);
+  const [wait, takeOver, release] = [original("wait"), original("takeOver"), original("release")];
   Object.assign(prototype, {
     async wait(this: Ticket) {
       counted.messages++;

@@ -2,6 +2,9 @@
  * How well permits are used when the semaphore is far away: between the isolates that call and its object lies a link
  * that takes a while, each way. The same number of clients calls through one isolate, or through several.
  *
+ * `STRETCH=10 npm run bench -- outbound` makes all times ten times as long. A request to the object is what is billed as
+ * one; the calls of its ticket belong to it, and are counted as messages too.
+ *
  * A call counts as passed when one that asked for its permit later begins before it, by the order at the object.
  */
 import { readFileSync } from "node:fs";
@@ -15,6 +18,7 @@ import { findFreePort, openLink, startAway, startHome } from "../support/gateway
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import type { Figure } from "../table.ts";
 
+/** All times × this. On a busy machine, longer times show what the rules can do, and not what the machine can. */
 const STRETCH = Number(process.env["STRETCH"] ?? 1);
 const UPSTREAM_MS = 20 * STRETCH;
 const WARM_UP_S = 2 * Math.ceil(STRETCH / 3);
@@ -115,5 +119,3 @@ async function load(urls: string[], seconds: number): Promise<void> {
   for (const { errors, non2xx } of results)
     if (errors + non2xx > 0) throw new Error(`${errors} requests failed, ${non2xx} responses were not 2xx.`);
 }
-
-if (import.meta.main) for (const { what, value } of await measureDistance()) console.log(what, value);

@@ -119,14 +119,17 @@ export class HeldPermit implements Permit {
   #affirm(call: () => Promise<Lease | undefined>): void {
     const requestedAtMs = Date.now();
     call().then(
-      (lease) => {
-        if (!lease) return this.#isOver || this.#lose();
-        this.#isHeard = true;
-        const { number, lease: shared } = this.#holding;
-        shared.onHeard(number, lease.fence, requestedAtMs + LEASE_MS);
-      },
+      (lease) => this.#onAnswer(lease, requestedAtMs),
       (error: unknown) => log("warn", "lease not renewed", { ...this.#fields(), ...errorFields(error) }),
     );
+  }
+
+  #onAnswer(answer: Lease | undefined, requestedAtMs: number): void {
+    if (!answer && !this.#isOver) this.#lose();
+    if (!answer) return;
+    this.#isHeard = true;
+    const { number, lease } = this.#holding;
+    lease.onHeard(number, answer.fence, requestedAtMs + LEASE_MS);
   }
 
   async #renew(): Promise<Lease | undefined> {

@@ -10,7 +10,6 @@
  *     rate          too many calls a moment ago
  */
 import type { Settings } from "../settings.ts";
-import type { Breaker } from "./breaker.ts";
 import { Health } from "./health.ts";
 import type { Block, PermitsState } from "./permit-types.ts";
 import { dueAfterCall, rateAllowsAt } from "./rate.ts";

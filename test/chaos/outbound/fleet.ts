@@ -20,10 +20,10 @@ export class Fleet implements AsyncDisposable {
   readonly #home: Workerd;
   #away: Workerd;
 
-  private constructor(home: Workerd, away: Workerd, startAway: () => Promise<Workerd>) {
+  private constructor(home: Workerd, away: Workerd, restart: () => Promise<Workerd>) {
     this.#home = home;
     this.#away = away;
-    this.#startAway = startAway;
+    this.#startAway = restart;
   }
 
   static async start({ vars, onHomeLine, onAwayLine }: FleetOptions): Promise<Fleet> {

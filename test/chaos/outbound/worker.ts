@@ -48,8 +48,10 @@ export class Semaphore extends production.Semaphore {
         turn: ++requests,
         life: this.#life,
       });
-    if (acquired.is !== "refused") watchTickets(acquired.ticket);
-    latest = this;
+    if (acquired.is !== "refused") {
+      watchTickets(acquired.ticket);
+      takeOvers.set(acquired.ticket, (...args) => this.onTakeOver(...args));
+    }
     if (acquired.is === "granted")
       this.#logGrant(request.handOver?.waitedAs ?? request.leaseId, acquired.lease.fence);
     return acquired;
@@ -81,7 +83,8 @@ export class Semaphore extends production.Semaphore {
 type Ticket = Extract<ReturnType<source.Semaphore["acquire"]>, { ticket: unknown }>["ticket"];
 type HandOver = Parameters<Ticket["takeOver"]>[0];
 type Lease = NonNullable<ReturnType<Ticket["takeOver"]>>;
-let latest: Semaphore | undefined;
+/** What happens when a permit is taken over with a ticket. */
+const takeOvers = new WeakMap<Ticket, Semaphore["onTakeOver"]>();
 let areWatched = false;
 
 /** Permits are taken over with tickets, which all have one prototype. */
@@ -89,10 +92,11 @@ function watchTickets(ticket: Ticket): void {
   if (areWatched) return;
   areWatched = true;
   const prototype: Ticket = Object.getPrototypeOf(ticket);
-  const { takeOver } = prototype;
+  const takeOver: Ticket["takeOver"] = Reflect.get(prototype, "takeOver");
   prototype.takeOver = function (this: Ticket, handOver) {
     const take = () => takeOver.call(this, handOver);
-    return latest ? latest.onTakeOver(this.request.leaseId, handOver, take) : take();
+    const onTakeOver = takeOvers.get(this);
+    return onTakeOver ? onTakeOver(this.request.leaseId, handOver, take) : take();
   };
 }
 

@@ -132,25 +132,22 @@ describe("callers of one isolate", () => {
   const untilWaiting = async (count: number) =>
     vi.waitFor(async () => expect((await status()).waiting.count).toBe(count));
 
-  test("hand their permit on, in their order, with one request to the object each", async () => {
-    const { objectRequests } = await platform.measure(async () => {
-      const first = await acquire();
-      const second = acquire();
-      await untilWaiting(1);
-      const third = acquire();
-      await untilWaiting(2);
-      await scheduler.wait(50); // the waiters know that they are successors
-      const released = first.release(OK);
-      const next = await second;
-      await released;
-      const releasedToo = next.release(OK);
-      const last = await third;
-      await releasedToo;
-      await vi.waitFor(() => expect(last.fence).toBe(3));
-      await last.release(OK);
-    });
+  test("hand their permit on, in their order", async () => {
+    const first = await acquire();
+    const second = acquire();
+    await untilWaiting(1);
+    const third = acquire();
+    await untilWaiting(2);
+    await scheduler.wait(50); // the waiters know that they are successors
+    const released = first.release(OK);
+    const next = await second;
+    await released;
+    const releasedToo = next.release(OK);
+    const last = await third;
+    await releasedToo;
+    await vi.waitFor(() => expect(last.fence).toBe(3));
+    await last.release(OK);
     expect(await status()).toMatchObject({ held: { count: 0 }, totals: { granted: 3, handedOn: 2 } });
-    expect(objectRequests).toBeGreaterThanOrEqual(3);
   });
 
   test("hand on nothing after a call that failed", async () => {

@@ -4,7 +4,12 @@
  */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Feedback, HandOver, PermitsState } from "../../../src/outbound/semaphore/permit-types.ts";
+import type {
+  Feedback,
+  HandOver,
+  Lease,
+  PermitsState,
+} from "../../../src/outbound/semaphore/permit-types.ts";
 import { Permits } from "../../../src/outbound/semaphore/permits.ts";
 import type { Priority } from "../../../src/outbound/semaphore/wait-queue.ts";
 import type { Settings } from "../../../src/outbound/settings.ts";
@@ -108,8 +113,17 @@ class World {
   arrive(isolate: string, priority: Priority): void {
     const id = `${this.#next++}`;
     const caller: Caller = {
-      ...{ id, isolate, priority, lease: id, arrivedAtMs: this.nowMs, order: this.#next },
-      ...{ state: "waiting", turn: undefined, number: 0, passed: 0, isGranted: false },
+      id,
+      isolate,
+      priority,
+      lease: id,
+      arrivedAtMs: this.nowMs,
+      order: this.#next,
+      state: "waiting",
+      turn: undefined,
+      number: 0,
+      passed: 0,
+      isGranted: false,
     };
     this.callers.set(id, caller);
     this.request(caller);
@@ -234,7 +248,7 @@ class World {
 
   restart(): void {
     const state: PermitsState = JSON.parse(JSON.stringify(this.permits.state));
-    const held = [...this.permits.held.values()].map(({ isolate: _, ...lease }) => lease);
+    const held = [...this.permits.held.values()].map((lease) => omitIsolate(lease));
     const { nowMs: atMs, lastFence } = this;
     this.permits = new Permits(this.settings, { atMs, held, lastFence, state });
     this.tickets.clear();
@@ -252,6 +266,13 @@ class World {
       this.request(caller, caller.arrivedAtMs);
     }
   }
+}
+
+/** What SQLite does not keep. */
+function omitIsolate(lease: Lease): Lease {
+  const kept = { ...lease };
+  delete kept.isolate;
+  return kept;
 }
 
 const pick = <T>(items: T[], n: number): T | undefined => items[n % Math.max(1, items.length)];
@@ -316,14 +337,14 @@ describe("in every history", () => {
   test("there are never too many calls, nobody is passed too often, and all permits come back", () => {
     let handOvers = 0;
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 100, size: "max" }), (steps) => {
+      fc.property(fc.array(step, { maxLength: 80, size: "max" }), (steps) => {
         const world = new World();
         play(world, steps);
         expect(world.mostPassed).toBeLessThanOrEqual(SETTINGS.maxPasses);
         drain(world);
         handOvers += world.handOvers;
       }),
-      { numRuns: Number(process.env["MODEL_RUNS"] ?? 1_000), interruptAfterTimeLimit: 60_000 },
+      { numRuns: Number(process.env["MODEL_RUNS"] ?? 500), interruptAfterTimeLimit: 60_000 },
     );
     expect(handOvers).toBeGreaterThan(1_000);
   });
