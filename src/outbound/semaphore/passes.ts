@@ -3,7 +3,35 @@
  * over a permit or may do so. Who came later has a greater turn. So only the first waiter of each isolate counts: no
  * other one there can have been passed more often.
  */
-import type { Place, SuccessionRules } from "./succession.ts";
+import type { Waiter } from "./wait-queue.ts";
+
+export interface SuccessionRules {
+  concurrency: number;
+  maxPasses: number;
+  maxPassMs: number;
+  /** Whether any permit may be handed on now. */
+  mayHandOn: boolean;
+  /** How many interactive calls may have their turn before it is that of background work. */
+  interactiveLeft: number;
+  /** How many permits an isolate holds. */
+  heldIn: (isolate: string) => number;
+  /** How long permits are held, on average. */
+  meanHoldMs: number;
+}
+
+export interface Place {
+  readonly waiter: Waiter;
+  /** Where it waits. */
+  readonly isolate: string;
+  /** Its place in the order of its class: numbers without ties. */
+  turn: number;
+  isSuccessor: boolean;
+  /** What it was told it is; undefined before the first word. */
+  told: boolean | undefined;
+  toldAtMs: number;
+  /** It may have taken over a permit: it was told so, and has not waited again since it was told otherwise. */
+  mayHaveTaken: boolean;
+}
 
 interface First {
   turn: number;

@@ -14,6 +14,7 @@ import type { Breaker } from "./breaker.ts";
 import { FairQueue } from "./fair-queue.ts";
 import { Gate } from "./gate.ts";
 import { HeldLeases } from "./held-leases.ts";
+import type { SuccessionRules } from "./passes.ts";
 import type {
   Block,
   Changes,
@@ -29,7 +30,7 @@ import type {
   Taker,
 } from "./permit-types.ts";
 import { reasonToRefuseNewcomer, reasonToRefuseWaiter, refusalFor } from "./refusal.ts";
-import { Succession, type SuccessionRules } from "./succession.ts";
+import { Succession } from "./succession.ts";
 import type { Waiter } from "./wait-queue.ts";
 
 export class Permits {

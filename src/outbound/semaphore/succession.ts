@@ -15,39 +15,11 @@
  * is no successor any longer still may have taken over a permit, until it waits again. If the holder of a permit goes
  * without a word, the permit may be with any such waiter of its isolate, and is lost only when there is none.
  */
-import { Passes } from "./passes.ts";
+import { Passes, type Place, type SuccessionRules } from "./passes.ts";
 import { PRIORITIES, type Priority, type Waiter, WaitQueue } from "./wait-queue.ts";
 
 /** So many successors for each permit are enough, however far the isolate is. */
 const MAX_DEPTH = 8;
-
-export interface SuccessionRules {
-  concurrency: number;
-  maxPasses: number;
-  maxPassMs: number;
-  /** Whether any permit may be handed on now. */
-  mayHandOn: boolean;
-  /** How many interactive calls may have their turn before it is that of background work. */
-  interactiveLeft: number;
-  /** How many permits an isolate holds. */
-  heldIn: (isolate: string) => number;
-  /** How long permits are held, on average. */
-  meanHoldMs: number;
-}
-
-export interface Place {
-  readonly waiter: Waiter;
-  /** Where it waits. */
-  readonly isolate: string;
-  /** Its place in the order of its class: numbers without ties. */
-  turn: number;
-  isSuccessor: boolean;
-  /** What it was told it is; undefined before the first word. */
-  told: boolean | undefined;
-  toldAtMs: number;
-  /** It may have taken over a permit: it was told so, and has not waited again since it was told otherwise. */
-  mayHaveTaken: boolean;
-}
 
 /** The waiters of one class in one isolate. */
 class Line {
