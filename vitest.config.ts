@@ -1,5 +1,5 @@
 /**
- * Two projects:
+ * Three projects. `npm test` runs the first two, and `npm run e2e` the third:
  *
  * - `workers` runs in workerd, on the bindings of wrangler.toml. Its files share a few Workers, one after the other, since
  *   a start costs more than most files take. Before each file its Worker's storage is emptied (support/fresh.ts), so that
@@ -7,25 +7,31 @@
  *   that a file registers have names of its own.
  * - `node` holds what must look at the source, or start the Worker as its users do. Its files share a few processes, one
  *   after the other, and what support/node/workshop.ts makes: the built Worker, and servers.
+ * - `slow` is the same for what is in test/e2e/slow.
  */
-import { statfsSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
-import { defineConfig } from "vitest/config";
+import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 import { LongestFirst } from "./test/support/node/longest-first.ts";
 import { expectedErrors, RuntimeErrors } from "./test/support/node/runtime-errors.ts";
+import { sentEmails } from "./test/support/node/sent-emails.ts";
+import { MEMORY_FOLDER, makeStorageFolder } from "./test/support/node/storage-folder.ts";
 import { TEST_VARIABLES } from "./test/support/variables.ts";
 
 // What wrangler.toml requires, which a .dev.vars of this machine may lack; the tests have their own.
 process.env.SLUICE_TOKENS ??= "[]";
 
-// Linux has a file system in memory. Where it is large enough, what the tests store goes there: it saves a fifth of the time.
-const MEMORY_FOLDER = "/dev/shm";
-if (process.platform === "linux" && freeBytes(MEMORY_FOLDER) > 4 * 1024 ** 3)
-  process.env.TMPDIR = MEMORY_FOLDER;
+// It saves a fifth of the time.
+const storage = process.platform === "linux" ? makeStorageFolder(MEMORY_FOLDER) : undefined;
+if (storage !== undefined) process.env.TMPDIR = storage;
 
 const root = import.meta.dirname;
+// `npm ci` has made it; a new worktree has not.
+if (!existsSync(`${root}/dist/assets`)) await import("./scripts/build-pages.ts");
+
+const slow = "test/e2e/slow/**/*.test.ts";
 const inNode = [
-  "test/e2e/**/*.test.ts",
+  "test/e2e/*.test.ts",
   "test/architecture.test.ts",
   "test/pages.test.ts",
   "test/patterns.test.ts",
@@ -33,8 +39,8 @@ const inNode = [
 export default defineConfig({
   root,
   test: {
-    // Most files wait more than they work: four keep two cores busy.
-    maxWorkers: 4,
+    // Most files wait more than they work: six keep two cores busy.
+    maxWorkers: 6,
     reporters: [["default", { summary: false }], new RuntimeErrors()],
     slowTestThreshold: 10_000,
     silent: "passed-only",
@@ -46,39 +52,40 @@ export default defineConfig({
           cloudflareTest({
             main: "./test/support/worker.ts",
             wrangler: { configPath: "./wrangler.toml" },
-            miniflare: { bindings: TEST_VARIABLES, serviceBindings: { EXPECTED_ERRORS: expectedErrors } },
+            miniflare: {
+              bindings: TEST_VARIABLES,
+              email: { send_email: [{ name: "EMAIL" }] },
+              serviceBindings: { EXPECTED_ERRORS: expectedErrors, SENT_EMAILS: sentEmails },
+            },
           }),
         ],
         test: {
           name: "workers",
           include: ["test/**/*.test.ts"],
-          exclude: inNode,
+          exclude: [...inNode, slow],
           isolate: false,
           setupFiles: ["test/support/fresh.ts"],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       },
-      {
-        root,
-        test: {
-          name: "node",
-          include: inNode,
-          globalSetup: ["test/support/node/workshop.ts"],
-          isolate: false,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
-        },
-      },
+      inNodeProject("node", inNode),
+      inNodeProject("slow", [slow]),
     ],
   },
 });
 
-function freeBytes(folder: string): number {
-  try {
-    const { bavail, bsize } = statfsSync(folder);
-    return bavail * bsize;
-  } catch {
-    return 0;
-  }
+/** A project whose files run in Node. */
+function inNodeProject(name: string, include: string[]): TestProjectInlineConfiguration {
+  return {
+    root,
+    test: {
+      name,
+      include,
+      globalSetup: ["test/support/node/workshop.ts"],
+      isolate: false,
+      testTimeout: 120_000,
+      hookTimeout: 120_000,
+    },
+  };
 }

@@ -3,7 +3,7 @@
  * A route of your own is one line in `api`, as src/jobs/README.md shows.
  */
 import { env as startEnv } from "cloudflare:workers";
-import { createDashboard, favicon } from "./dashboard/index.ts";
+import { dashboard, favicon, sessionRoutes, signIn } from "./dashboard/index.ts";
 import { createDocs, describeApi } from "./docs/index.ts";
 import {
   fileRoutes,
@@ -15,7 +15,7 @@ import {
   uploadRoutes,
 } from "./files/index.ts";
 import { hello } from "./hello.ts";
-import { jobRoutes, readCallbackTargets } from "./jobs/index.ts";
+import { jobRoutes, readCallbackTargets, readEmailSettings } from "./jobs/index.ts";
 import { readAccess } from "./kernel/access.ts";
 import { createApp, createRouter, type Router } from "./kernel/app.ts";
 import { readCallbackKeys } from "./kernel/callbacks.ts";
@@ -36,6 +36,7 @@ import {
 
 export { FileCatalogue, UploadSession } from "./files/index.ts";
 export { FileTasks } from "./jobs/index.ts";
+export { Sessions } from "./kernel/sessions.ts";
 export { DemoUpstream, Semaphore, UpstreamCache } from "./outbound/index.ts";
 export { Scheduler, TaskLedger, TaskRunner } from "./tasks/index.ts";
 
@@ -47,6 +48,7 @@ for (const read of [
   readDataSource,
   readTaskSettings,
   readCallbackTargets,
+  readEmailSettings,
 ])
   read(startEnv);
 checkSecrets(startEnv, [checkTokens, readLinkKeys, readCallbackKeys, checkUpstreamSecrets]);
@@ -70,8 +72,8 @@ export type Api = typeof api;
 const describe = describeApi(() => app);
 
 const app: Router = createApp({
-  open: [health, favicon, uploadOptionsRoutes, linkRoutes],
-  closed: [api, createDashboard(describe), createDocs(describe)],
+  open: [health, favicon, dashboard, signIn, uploadOptionsRoutes, linkRoutes],
+  closed: [api, sessionRoutes, createDocs(describe)],
 });
 
 export default {

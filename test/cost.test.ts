@@ -35,10 +35,15 @@ const site: Site = {
     for (let n = 0; n < 400 && !platform.isIdle; n++) await scheduler.wait(50);
     if (!platform.isIdle) throw new Error("what was begun does not end");
   },
+  rest: async () => {},
   runCron: async () =>
     worker.scheduled({ scheduledTime: Date.now(), cron: "* * * * *", noRetry: () => {} }, env),
   removeTask: async (id) =>
-    makeDue(env.TASK_LEDGER.getByName(id.slice(0, 2)), "UPDATE task SET due_at_ms = 1 WHERE id = ?", id),
+    makeDue(
+      env.TASK_LEDGER.getByName(id.slice(0, 2)),
+      "UPDATE task SET created_at_ms = 1, finished_at_ms = 1 WHERE id = ?",
+      id,
+    ),
   tick: async () =>
     makeDue(
       env.SCHEDULER.getByName("schedules"),

@@ -121,8 +121,10 @@ describe("described exactly once:", () => {
   });
 
   test("every variable and secret, which also stand in wrangler.toml or .dev.vars.example", () => {
-    const code = globSync("src/{kernel,tasks,files,outbound}/**/*.ts", { cwd: root }).map(read).join("");
-    const names = [...code.matchAll(/readVariable\(\s*env,\s*"(\w+)"/g)].map(([, name]) => String(name));
+    const code = globSync("src/{kernel,tasks,files,outbound,jobs}/**/*.ts", { cwd: root }).map(read).join("");
+    const names = [...code.matchAll(/(?:readVariable|optionalSchedule)\(\s*env,\s*"(\w+)"/g)].map(
+      ([, name]) => String(name),
+    );
     expect(names).toEqual(expect.arrayContaining(["ACCESS", "SLUICE_TOKENS", "LINK_KEYS", "UPSTREAMS"]));
     expect(faults([...new Set(names)], described(codeIn(/^[A-Z][A-Z_]+$/)))).toEqual([]);
     const { vars } = unstable_readConfig({ config: join(root, "wrangler.toml") });

@@ -8,7 +8,7 @@ import { DIST, ROOT } from "../support/workerd.ts";
 import { COST_UPSTREAMS, type Site } from "./operations.ts";
 
 /** So short that the ledger removes a task as soon as it has ended. */
-const RETENTION_DAYS = 0.000_01;
+export const REMOVES_AT_ONCE = 0.000_01;
 const POLL_MS = 100;
 /** Inside the project: Miniflare reads modules from there only. */
 const BUILT = join(DIST, "cost");
@@ -18,7 +18,8 @@ export interface CountedSite extends AsyncDisposable {
   used(): Promise<Usage>;
 }
 
-export async function startSite(): Promise<CountedSite> {
+/** Starts a Worker that keeps tasks for so long after they have ended. */
+export async function startSite(retentionDays: number): Promise<CountedSite> {
   execFileSync("npx", ["wrangler", "deploy", "bench/cost/worker.ts", "--dry-run", "--outdir", BUILT], {
     cwd: ROOT,
     stdio: "pipe",
@@ -26,7 +27,7 @@ export async function startSite(): Promise<CountedSite> {
   const vars = {
     UPSTREAMS: COST_UPSTREAMS,
     DATA_UPSTREAM: "cost-plain",
-    TASK_RETENTION_DAYS: { succeeded: RETENTION_DAYS, failed: 1, cancelled: 1 },
+    TASK_RETENTION_DAYS: { succeeded: retentionDays, failed: 1, cancelled: 1 },
   };
   const { url, miniflare } = await startMiniflare(vars, {
     main: join(BUILT, "worker.js"),
@@ -44,6 +45,7 @@ export async function startSite(): Promise<CountedSite> {
         return { status, location: headers.get("location"), text: await response.text() };
       },
       settle,
+      rest: async () => sleep(20_000),
       runCron: async () => void (await fetch(`${url}/cron`)),
       // The ledger's alarm follows within a second or two.
       removeTask: async () => sleep(3_000),

@@ -8,10 +8,22 @@ export * from "../../test/support/worker.ts";
 
 registerTaskTypes(COST_TYPES);
 
+const SHARDS = ["s0", "s1", "s2", "s3"];
+
+/** Has the ledgers remove what has expired, as the watchdog would within a minute. Of that, only the rows count. */
+async function removeExpired(env: Env): Promise<void> {
+  const before = { ...platform.total };
+  await Promise.all(SHARDS.map(async (shard) => env.TASK_LEDGER.getByName(shard).rearm()));
+  platform.total = { ...before, rowsWritten: platform.total.rowsWritten };
+}
+
 export default {
   async fetch(request, env, ctx) {
     const { pathname } = new URL(request.url);
-    if (pathname === "/used") return Response.json({ used: platform.total, isIdle: platform.isIdle });
+    if (pathname === "/used") {
+      if (platform.isIdle) await removeExpired(env);
+      return Response.json({ used: platform.total, isIdle: platform.isIdle });
+    }
     if (pathname !== "/cron") return sluice.fetch(request, env, ctx);
     await sluice.scheduled({ scheduledTime: Date.now(), cron: "* * * * *", noRetry: () => {} }, env);
     return new Response();

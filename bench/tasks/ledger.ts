@@ -55,12 +55,12 @@ const FILL = `
     SELECT i, ?4 + i * 1000,
       CASE WHEN i % 2 = 0 THEN 'queued' WHEN i % 20 = 11 THEN 'failed' ELSE 'succeeded' END FROM number
   )
-  INSERT INTO task (id, type, input, status, priority, rank_ms, token, attempt, crashes, is_resuming, spent_ms, due_at_ms,
-    run_at_ms, created_at_ms, finished_at_ms, first_event, events, result)
+  INSERT INTO task (id, type, input, status, pool, priority, rank_ms, token, attempt, crashes, is_resuming, busy_until_ms,
+    spent_ms, due_at_ms, run_at_ms, created_at_ms, finished_at_ms, first_event, events, result)
   SELECT
     printf('%s-%08x-%04x-7000-8000-%012x', ?3, at >> 16, at & 65535, i),
     'type-' || (i / 7 % 10),
-    '{"ticket":0}', status, 0, iif(status = 'queued', at, NULL), 0, 0, 0, 0, 0,
+    '{"ticket":0}', status, 'new', 0, iif(status = 'queued', at, NULL), 0, 0, 0, 0, 0, 0,
     iif(status = 'queued', NULL, at + 1000000000000), at, at, iif(status = 'queued', NULL, at + 5),
     '{"status":"queued","attempt":0}', 1, 'null'
   FROM made`;

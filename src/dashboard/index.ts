@@ -1,2 +1,3 @@
 export { favicon } from "./favicon.ts";
-export { createDashboard } from "./routes.ts";
+export { dashboard } from "./routes.ts";
+export { sessionRoutes, signIn } from "./session-routes.ts";

@@ -30,7 +30,7 @@ const PAGE = `<!doctype html>
 
 const START_SCRIPT = `SwaggerUIBundle({ dom_id: "#reference", url: "/openapi.json", deepLinking: true, validatorUrl: null, tryItOutEnabled: true });\n`;
 
-/** The files of Swagger UI's package that are served. `prepare` in package.json keeps the others from being deployed. */
+/** The files of Swagger UI that are served; scripts/build-pages.ts copies them. */
 export const ASSETS = new Set(["swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-bundle.js.LICENSE.txt"]);
 
 /** `describe` gives the OpenAPI document of the whole application, as it is called under `origin`. */
@@ -58,7 +58,7 @@ export function createDocs(describe: (origin: string) => ApiDocument): Router {
   docs.get("/docs/:asset", async (c) => {
     const asset = c.req.param("asset");
     if (!ASSETS.has(asset)) throw new Problem("not-found", `There is nothing at ${c.req.path}.`);
-    const response = await c.env.ASSETS.fetch(new URL(`/${asset}`, c.req.url), c.req.raw);
+    const response = await c.env.ASSETS.fetch(new URL(`/docs/${asset}`, c.req.url), c.req.raw);
     return new Response(response.body, response);
   });
   return docs;

@@ -1,11 +1,12 @@
 /** The built-in task types, and what starts them: where tasks, files and outbound meet. */
 import { registerCallbackCheck, registerSchedules, registerTaskTypes } from "../tasks/index.ts";
-import { callbackTargetError } from "./callback-targets.ts";
+import { callbackTargetError } from "./notify/callback-targets.ts";
 import { SCHEDULES } from "./schedules.ts";
 import { TASK_TYPES } from "./task-types.ts";
 
-export { readCallbackTargets } from "./callback-targets.ts";
 export { FileTasks } from "./file-tasks.ts";
+export { readCallbackTargets } from "./notify/callback-targets.ts";
+export { readEmailSettings } from "./notify/email-settings.ts";
 export { runTasks as jobRoutes } from "./run-tasks.ts";
 
 registerCallbackCheck(callbackTargetError);

@@ -3,16 +3,19 @@
  *
  * Sluice is closed until it is opened: with no token configured, every request is refused. A caller sends a token as
  * `Authorization: Bearer` (RFC 6750). So that a browser can open the pages, the token may also be the password of
- * `Basic` (RFC 7617, with any user name). `ACCESS=local` lets requests to a loopback name in without a token.
+ * `Basic` (RFC 7617, with any user name). The dashboard trades it for a session (`sessions.ts`). `ACCESS=local` lets
+ * requests to a loopback name in without a token.
  *
- * Credentials that a browser adds by itself (Basic, or being on this machine) are ambient: a page of another site
- * could use them. `other-sites.ts` refuses such a request, unless `CORS_ORIGINS` names the site.
+ * Credentials that a browser adds by itself (Basic, a session, or being on this machine) are ambient: a page of another
+ * site could use them. `other-sites.ts` refuses such a request, unless `CORS_ORIGINS` names the site. A session is for
+ * pages of this origin alone.
  */
 import type { MiddlewareHandler } from "hono";
 import { z } from "zod";
 import { type AppEnv, type Principal, SCOPES, type Scope } from "./app-env.ts";
-import { isToLoopback, refuseOtherSites, refuseRebound } from "./other-sites.ts";
+import { isToLoopback, refuseOtherSites, refuseRebound, requireOwnPage } from "./other-sites.ts";
 import { Problem } from "./problem.ts";
+import { findSession } from "./sessions.ts";
 import { checkTokens, countTokenNames, findToken, hasTokens } from "./tokens.ts";
 import { perEnv, readVariable } from "./variables.ts";
 
@@ -40,7 +43,7 @@ export const countCallers = (env: Env): number => countTokenNames(env) + Number(
 
 /** Finds out who is calling, or rejects the request with 401. */
 export const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
-  c.set("principal", identify(c.env, c.req.raw));
+  c.set("principal", await identify(c.env, c.req.raw));
   await next();
 };
 
@@ -59,7 +62,7 @@ export const requireScope =
     await next();
   };
 
-function identify(env: Env, request: Request): Principal {
+async function identify(env: Env, request: Request): Promise<Principal> {
   const access = readAccess(env);
   const { token, ambient } = readCredentials(request.headers.get("Authorization"));
   if (token === undefined && access.localIsOpen && isToLoopback(request)) {
@@ -72,7 +75,19 @@ function identify(env: Env, request: Request): Principal {
       `This Sluice has no tokens, so it refuses everything but /healthz. ${isToLoopback(request) ? OPEN_LOCALLY : SET_TOKENS}`,
     );
   }
-  if (token === undefined) throw unauthorized("Send a token: `Authorization: Bearer …`.");
+  if (token === undefined) {
+    const session = await findSession(env, request);
+    if (!session) throw unauthorized("Send a token: `Authorization: Bearer …`.");
+    requireOwnPage(request);
+    return session.principal;
+  }
+  const principal = identifyToken(env, token);
+  if (ambient) refuseOtherSites(access.corsOrigins, request);
+  return principal;
+}
+
+/** Whose token it is. Throws a `Problem` 401 if it is unknown or has expired. */
+export function identifyToken(env: Env, token: string): Principal {
   const principal = findToken(env, token);
   if (!principal) {
     // It may be in the secret that cannot be read.
@@ -83,7 +98,6 @@ function identify(env: Env, request: Request): Principal {
     const expired = new Date(principal.expiresAtMs).toISOString();
     throw unauthorized(`This token expired at ${expired}.`, ', error="invalid_token"');
   }
-  if (ambient) refuseOtherSites(access.corsOrigins, request);
   return principal;
 }
 

@@ -63,6 +63,8 @@ interface CallOptions {
   mayRepeat?: boolean;
   pausesMs?: readonly number[];
   deadlineMs?: number;
+  /** `call` settles by itself by the time that it is given. Saves a timer. */
+  keepsDeadline?: boolean;
 }
 
 /**
@@ -70,29 +72,40 @@ interface CallOptions {
  * repeat anything itself. Throws what the last try threw, or an `ObjectTimeoutError`.
  */
 export async function callObject<T>(
-  call: () => Promise<T>,
-  { mayRepeat = true, pausesMs = RESTART_PAUSES_MS, deadlineMs = DEADLINE_MS }: CallOptions = {},
+  call: (untilMs: number) => Promise<T>,
+  options: CallOptions = {},
 ): Promise<T> {
-  const endsAtMs = Date.now() + deadlineMs;
+  const { deadlineMs = DEADLINE_MS, keepsDeadline = false } = options;
+  const untilMs = Date.now() + deadlineMs;
+  if (keepsDeadline) return callUntil(untilMs, async () => call(untilMs), options);
   const timeout = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
     timeout.reject(new ObjectTimeoutError(`An object did not respond within ${deadlineMs} ms.`));
   }, deadlineMs);
-  let leftMs = mayRepeat ? pausesMs : [];
   try {
-    for (;;) {
-      try {
-        return await Promise.race([call(), timeout.promise]);
-      } catch (error) {
-        const [pauseMs, ...rest] = pausesAfter(error, leftMs);
-        const jitteredMs = (pauseMs ?? 0) * (0.5 + Math.random());
-        if (pauseMs === undefined || Date.now() + jitteredMs >= endsAtMs) throw error;
-        leftMs = rest;
-        await scheduler.wait(jitteredMs);
-      }
-    }
+    return await callUntil(untilMs, async () => Promise.race([call(untilMs), timeout.promise]), options);
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/** Makes the call, again while the object restarts and there is time. */
+async function callUntil<T>(
+  untilMs: number,
+  call: () => Promise<T>,
+  { mayRepeat = true, pausesMs = RESTART_PAUSES_MS }: CallOptions,
+): Promise<T> {
+  let leftMs = mayRepeat ? pausesMs : [];
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      const [pauseMs, ...rest] = pausesAfter(error, leftMs);
+      const jitteredMs = (pauseMs ?? 0) * (0.5 + Math.random());
+      if (pauseMs === undefined || Date.now() + jitteredMs >= untilMs) throw error;
+      leftMs = rest;
+      await scheduler.wait(jitteredMs);
+    }
   }
 }
 

@@ -28,6 +28,19 @@ export function refuseOtherSites(corsOrigins: readonly string[], request: Reques
   );
 }
 
+/**
+ * Throws a `Problem` 403 unless the request comes from a page of this origin, or reads and comes from no page at all.
+ * What changes something has an Origin from every browser (Fetch §3.2): without one, it is forged.
+ */
+export function requireOwnPage(request: Request): void {
+  refuseOtherSites([], request);
+  if (["GET", "HEAD"].includes(request.method) || request.headers.has("Origin")) return;
+  throw new Problem(
+    "forbidden",
+    "A request of a session that changes something needs the Origin of this Worker.",
+  );
+}
+
 function isOfOtherSite(corsOrigins: readonly string[], request: Request): boolean {
   const site = request.headers.get("Sec-Fetch-Site");
   const origin = request.headers.get("Origin");
@@ -49,12 +62,12 @@ function ownOrigin(request: Request): string {
 /** Whether the request was sent to a loopback name, and not to another that resolves to this machine. */
 export function isToLoopback(request: Request): boolean {
   const { protocol, host } = new URL(request.url);
-  const named = [host, request.headers.get("Host") ?? host];
-  return named.every((name) => isLoopback(`${protocol}//${name}`));
+  const named = request.headers.get("Host") ?? host;
+  return isLoopback(`${protocol}//${host}`) && (named === host || isLoopback(`${protocol}//${named}`));
 }
 
 function isLoopback(origin: string): boolean {
-  return URL.canParse(origin) && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(origin).hostname);
+  return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(URL.parse(origin)?.hostname ?? "");
 }
 
 /**

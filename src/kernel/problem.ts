@@ -31,6 +31,7 @@
  *     ├── 503 upstream-failed, queue-full, wait-limit, paused, breaker-open, semaphore-unavailable
  *     ├── 503 no-link-key          no key to sign a link with
  *     ├── 503 bad-secret           a secret that this needs is missing or wrong
+ *     ├── 503 task-type-unavailable  this deployment lacks what the type needs
  *     ├── 503 task-not-started     the file is stored, but its task could not be started
  *     ├── 503 ledger-unavailable   the tasks cannot be written, so they are not accepted
  *     ├── 503 uploads-busy         no memory for another upload now
@@ -84,6 +85,7 @@ const TITLES = {
   "semaphore-unavailable": [503, "Semaphore unavailable"],
   "no-link-key": [503, "No link key"],
   "bad-secret": [503, "Secret missing or wrong"],
+  "task-type-unavailable": [503, "Task type unavailable"],
   "task-not-started": [503, "Task not started"],
   "ledger-unavailable": [503, "Ledger unavailable"],
   "uploads-busy": [503, "Uploads busy"],

@@ -3,7 +3,8 @@
  *
  * During a deploy, and in a gradual one for days, old and new code take turns with the same object; after a rollback the
  * old code has it again. So a migration only adds: tables, indexes, and columns that have a default, without a CHECK
- * that a later value would break. Then older code still reads and inserts rows, as long as it names its columns.
+ * that a later value would break. Then older code still reads and inserts rows, as long as it names its columns. Only
+ * indexes may also go, since nobody misses them but whoever waits for a query.
  */
 
 /** SQL, or a function that does what SQL alone cannot. */

@@ -108,6 +108,13 @@ export function findToken(env: Env, token: string): Token | undefined {
   return found;
 }
 
+/** The token whose SHA-256, in hexadecimal, this is. For a digest that this Worker itself has stored. */
+export const findTokenByDigest = (env: Env, sha256Hex: string): Token | undefined =>
+  readTokens(env).tokens.find(({ digest }) => digest.toString("hex") === sha256Hex);
+
+/** In hexadecimal, as `token_sha256` has it. */
+export const sha256OfToken = (token: string): string => sha256(token).toString("hex");
+
 function sha256(text: string): Buffer {
   return createHash("sha256").update(text).digest();
 }

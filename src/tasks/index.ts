@@ -6,10 +6,12 @@ export { submitRoutes } from "./http/submit-routes.ts";
 export { TaskLedger } from "./ledger/ledger.ts";
 export { type Task, taskLink, taskLinkSchema } from "./ledger/schema.ts";
 export { readTaskSettings } from "./ledger/settings.ts";
+export { FINAL_STATUSES } from "./ledger/task-state.ts";
+export { findEndedTasks, removeEndedTasks, type TaskCursor, taskShards } from "./run/ended-tasks.ts";
 export { TaskRunner } from "./run/runner.ts";
 export { enqueueOnce, getTask, type Start, startTaskOnce, startTasks } from "./run/submit.ts";
+export { readTaskRequest } from "./run/task-request.ts";
 export {
-  /** @public For src/jobs/schedules.ts, as soon as it declares a schedule. */
   defineSchedule,
   registerSchedules,
   type ScheduleSpec,
@@ -22,6 +24,8 @@ export {
   CALLBACK_TYPE,
   defineTask,
   NonRetryableError,
+  PostponedError,
+  RetryLaterError,
   type TaskContext,
   type TaskType,
 } from "./types/define.ts";

@@ -1,39 +1,42 @@
-import { env } from "cloudflare:test";
 import { expect, test } from "vitest";
-import { createDashboard } from "../../src/dashboard/index.ts";
-import { createApp } from "../../src/kernel/app.ts";
-import { callForJson, callWorker } from "../support/call.ts";
+import { callWorker } from "../support/call.ts";
 
-test("GET / is an index of every route in the OpenAPI document", async () => {
-  const { response } = await callWorker("/");
+const TOKENS_ONLY = {
+  variables: { ACCESS: "tokens", SLUICE_TOKENS: [] },
+  site: "https://sluice.example.com",
+};
+
+test("GET / is open, and names only what this Worker serves", async () => {
+  const { response } = await callWorker("/", TOKENS_ONLY);
   const page = await response.text();
-  expect(response.headers.get("Content-Type")).toContain("text/html");
-  const { body } = await callForJson("/openapi.json");
-  for (const path of Object.keys(body.paths as object)) expect(page).toContain(`<code>${path}</code>`);
+  expect([response.status, response.headers.get("Content-Type")]).toEqual([200, "text/html; charset=UTF-8"]);
+  const links = [...page.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, link]) => String(link));
+  expect(links).toEqual(expect.arrayContaining(["/app/main.js", "/app/style.css", "/docs", "/openapi.json"]));
+  for (const link of links.filter((path) => path.startsWith("/app/"))) {
+    const asset = await callWorker(link, TOKENS_ONLY);
+    expect([link, asset.response.status]).toEqual([link, 200]);
+    expect((await asset.response.arrayBuffer()).byteLength).toBeGreaterThan(20);
+  }
 });
 
-test("GET / begins with the four examples", async () => {
+test("its policy lets no script run but its own files", async () => {
   const { response } = await callWorker("/");
-  const page = await response.text();
-  const first = page.slice(page.indexOf("<table>"), page.indexOf("</table>"));
-  const paths = [...first.matchAll(/<a href="([^"]+)"/g)].map(([, path]) => path);
-  expect(page.indexOf("<h2>Examples</h2>")).toBeLessThan(page.indexOf("<h2>Tasks</h2>"));
-  expect(paths).toEqual(expect.arrayContaining(["/hello", "/run-tasks", "/data"]));
-  expect(first).toContain("<code>/upload-file</code>");
+  await response.text();
+  const policy = response.headers.get("Content-Security-Policy");
+  expect(policy).toContain("script-src 'self';");
+  expect(policy).toContain("style-src 'self';");
+  expect(policy).not.toContain("unsafe");
 });
 
-test("GET / shows a tag that the document does not describe, and a route without one", async () => {
-  const operation = (tags: string[]) => ({ get: { tags, summary: "<b>", responses: {} } });
-  const dashboard = createDashboard((origin) => ({
-    openapi: "3.1.0",
-    info: { title: "T", version: "1", description: `At ${origin}.` },
-    tags: [{ name: "Known", description: "Described." }],
-    paths: { "/mine": operation(["Mine"]), "/none": operation([]), "/known": operation(["Known"]) },
-  }));
-  const app = createApp({ open: [], closed: [dashboard] });
-  const page = await (await app.request("http://localhost/", {}, env)).text();
-  const headings = [...page.matchAll(/<h2>(\w+)<\/h2>/g)].map(([, heading]) => heading);
-  expect(headings).toEqual(["Known", "Mine", "Other"]);
-  expect(page).toContain("At http://localhost.");
-  expect(page).toContain("&lt;b&gt;");
+test.each([
+  "/app/",
+  "/app/none.js",
+  "/app/..%2Fdocs%2Fswagger-ui.css",
+  "/app/swagger-ui.css",
+  "/app/main.js.map",
+  "/app/.hidden.js",
+])("there is nothing at %s", async (path) => {
+  const { response } = await callWorker(path);
+  await response.text();
+  expect(response.status).toBe(404);
 });

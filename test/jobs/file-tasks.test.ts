@@ -1,14 +1,34 @@
 /** Uploads that start a task, through the front door. */
-import { reset } from "cloudflare:test";
+import { env, reset } from "cloudflare:test";
 import { exports } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
+import { z } from "zod";
+import { openFile } from "../../src/files/index.ts";
 import { TASK_TYPES } from "../../src/jobs/task-types.ts";
 import type { TaskType } from "../../src/tasks/index.ts";
+import { defineTask, registerTaskTypes } from "../../src/tasks/index.ts";
 import { callForJson } from "../support/call.ts";
+import { chainOf } from "../support/chains.ts";
 import { putFile } from "../support/files.ts";
 import { FORM_TYPE, filePart, formBody } from "../support/form.ts";
 import { keepQuiet } from "../support/quiet.ts";
 import { NOTHING, whatIsLeft } from "../support/stored.ts";
+import { CHUNK, idOf, metadata, pathOf, send, TUS } from "../support/uploads.ts";
+
+registerTaskTypes([
+  defineTask({
+    name: "upload_report",
+    input: z.strictObject({ fileId: z.string(), title: z.string() }),
+    run: async (_ctx, { fileId }) => ({
+      size: (await openFile(env, fileId, { range: { suffix: 1 } }))?.info.size,
+    }),
+  }),
+  defineTask({
+    name: "upload_mail",
+    input: z.strictObject({ text: z.string() }),
+    run: async (_ctx, { text }) => text,
+  }),
+]);
 
 interface Stored {
   id: string;
@@ -79,6 +99,82 @@ describe("an upload with ?task=", () => {
       expect(await whatIsLeft()).toEqual(NOTHING);
     },
   );
+});
+
+describe("an upload with a task as JSON", () => {
+  const JSON_TASK = {
+    type: "upload_report",
+    input: { title: "Report" },
+    then: [
+      { type: "upload_mail", input: { text: "{{input.title}}: {{result.size}} bytes of {{input.fileId}}" } },
+    ],
+  };
+  const query = (task: unknown) => `?task=${encodeURIComponent(JSON.stringify(task))}`;
+
+  async function expectChain(stored: Stored) {
+    const [report, mail] = await chainOf(String(stored.task?.id));
+    expect(report).toMatchObject({ type: "upload_report", input: { title: "Report", fileId: stored.id } });
+    expect(mail).toMatchObject({ type: "upload_mail", result: `Report: 5 bytes of ${stored.id}` });
+  }
+
+  test("by PUT, by both forms, by tus and by the IETF draft starts it and what follows", async () => {
+    const put = await callForJson(`/files/a${query(JSON_TASK)}`, { method: "PUT", body: "hello" });
+    await expectChain(put.body as unknown as Stored);
+    const one = await post(`/upload-file${query(JSON_TASK)}`, formBody([filePart("hello")]));
+    await expectChain(one.body as unknown as Stored);
+    const many = await post(`/files${query(JSON_TASK)}`, formBody([filePart("hello")]));
+    await expectChain((many.body as unknown as { files: [Stored] }).files[0]);
+    const headers = { "Upload-Length": 5, ...metadata({ task: JSON.stringify(JSON_TASK) }) };
+    const tus = await send("POST", "/uploads", { headers: { ...CHUNK, ...headers }, body: "hello" });
+    const monitor = /tasks\/([^>]+)>/.exec(tus.headers.get("Link") ?? "")?.[1] ?? "none";
+    await expectChain({ id: idOf(pathOf(tus)), task: { id: monitor, url: "" } });
+    const ietf = await send("POST", `/uploads${query(JSON_TASK)}`, {
+      headers: { "Upload-Complete": "?1" },
+      body: "hello",
+    });
+    await expectChain(ietf.body as unknown as Stored);
+  });
+
+  test.each<[string, unknown, string]>([
+    ["of an unknown type", { type: "none" }, "/type"],
+    ["of a type that takes no file", { type: "task_a" }, "/type"],
+    ["whose input does not fit", { type: "upload_report", input: { title: 1 } }, "/input/title"],
+    ["whose input is no object", { type: "upload_report", input: [] }, "/input"],
+    [
+      "that names a file itself",
+      { type: "upload_report", input: { title: "x", fileId: "b" } },
+      "/input/fileId",
+    ],
+    ["with a member that there is not", { ...JSON_TASK, run_at: "2030-01-01T00:00:00Z" }, ""],
+    ["with a callback to nowhere", { ...JSON_TASK, callback_url: "https://example.org/" }, "/callback_url"],
+    ["whose follow-up does not exist", { ...JSON_TASK, then: [{ type: "none" }] }, "/then/0/type"],
+    [
+      "whose follow-up asks for what is not there",
+      { ...JSON_TASK, then: [{ type: "upload_mail", input: { text: "{{input.nope}}" } }] },
+      "/then/0/input/text",
+    ],
+  ])("%s is rejected before anything is stored", async (_name, task, at) => {
+    for (const call of [
+      callForJson(`/files/a${query(task)}`, { method: "PUT", body: "x" }),
+      post(`/files${query(task)}`, form),
+      callForJson("/uploads", {
+        method: "POST",
+        headers: { ...TUS, "Upload-Length": "1", ...metadata({ task: JSON.stringify(task) }) },
+      }),
+    ]) {
+      const { status, body } = await call;
+      expect([status, body.errors]).toMatchObject([422, [{ at: `query/task${at}` }]]);
+    }
+    expect(await whatIsLeft()).toEqual(NOTHING);
+  });
+
+  test.each(["{", "{}", '{"type":'])("that is %j is rejected", async (task) => {
+    const { status } = await callForJson(`/files/a?task=${encodeURIComponent(task)}`, {
+      method: "PUT",
+      body: "x",
+    });
+    expect(status).toBe(422);
+  });
 });
 
 describe("the entrypoint", () => {

@@ -5,7 +5,7 @@ import { TASK_TYPES } from "../../src/jobs/task-types.ts";
 import type { TaskType } from "../../src/tasks/index.ts";
 import { findTaskType } from "../../src/tasks/types/registry.ts";
 
-const modules = import.meta.glob<Record<string, unknown>>("../../src/jobs/*.ts", { eager: true });
+const modules = import.meta.glob<Record<string, unknown>>("../../src/jobs/**/*.ts", { eager: true });
 
 const isTaskType = (value: unknown): value is TaskType =>
   typeof value === "object" &&

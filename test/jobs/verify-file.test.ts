@@ -1,10 +1,11 @@
 import { env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
 import { verify, verifyFile } from "../../src/jobs/verify-file.ts";
+import type { TaskContext } from "../../src/tasks/index.ts";
 import { putFile, sha256 } from "../support/files.ts";
 import { expectRuntimeErrors } from "../support/runtime-errors.ts";
 import { objectKeys } from "../support/stored.ts";
-import { taskContext } from "../support/task-context.ts";
+import { cutAtEveryMoment, TestTask, taskContext } from "../support/task-context.ts";
 
 // A range that is not read to its end.
 expectRuntimeErrors("reader canceled");
@@ -47,64 +48,54 @@ describe("verify_file of a long file", () => {
   const bytes = new Uint8Array(5 * RANGE + 777).map((_, n) => (n * 31) % 251);
   const replaced = bytes.map((byte, n) => (n === bytes.length - 1 ? byte ^ 1 : byte));
 
-  /** A context that keeps steps as the ledger does, and is interrupted in the step of a number. */
-  function runContext(steps: Map<string, string>, interruptAt = Number.POSITIVE_INFINITY) {
-    const interrupt = new AbortController();
-    const done: string[] = [];
-    const ctx = taskContext({
-      signal: interrupt.signal,
-      step: async (name, action) => {
-        interrupt.signal.throwIfAborted();
-        const text = steps.get(name);
-        if (text !== undefined) return JSON.parse(text) as never;
-        if (done.length + 1 === interruptAt) interrupt.abort(new Error("handed over"));
-        const result = await action();
-        done.push(name);
-        steps.set(name, JSON.stringify(result));
-        return result;
-      },
-    });
-    return { ctx, done };
-  }
+  const verifyLong =
+    (maxBytesPerRun = bytes.length) =>
+    async (ctx: TaskContext) =>
+      verify(ctx, "long", RANGE, maxBytesPerRun);
 
   beforeEach(async () => {
     await putFile("long", bytes);
   });
 
-  test("heeds its signal, and goes on where it was in another run", async () => {
-    const steps = new Map<string, string>();
-    const first = runContext(steps, 4);
-    await expect(verify(first.ctx, "long", RANGE)).rejects.toThrow("handed over");
-    expect(first.done).toHaveLength(3);
-    const second = runContext(steps);
-    expect(await verify(second.ctx, "long", RANGE)).toMatchObject({
-      size: bytes.length,
-      sha256: sha256(bytes),
-    });
-    // The last range is not worth a step: after it, the task has ended.
-    expect(second.done).toHaveLength(2);
+  const whole = { fileId: "long", filename: "long", size: bytes.length, sha256: sha256(bytes) };
+
+  test("goes on where it was, wherever a run is cut", async () => {
+    const moments = await cutAtEveryMoment(
+      async () => verifyLong(),
+      (result, task) => {
+        expect(result).toEqual(whole);
+        expect(task.runs).toBeLessThanOrEqual(2);
+      },
+    );
+    // Before and after each of five checkpoints.
+    expect(moments).toBe(10);
+  });
+
+  test("continues in another run when one has done enough, and reads no range twice", async () => {
+    const task = new TestTask();
+    expect(await task.finish(verifyLong(2 * RANGE))).toEqual(whole);
+    expect(task.runs).toBe(3);
+    expect(task.progress.map(([ratio]) => Math.round(ratio * 5.01))).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  test("heeds its signal", async () => {
+    const run = new AbortController();
+    const ctx = taskContext({ signal: run.signal });
+    run.abort(new Error("handed over"));
+    await expect(verifyLong()(ctx)).rejects.toThrow("handed over");
   });
 
   test("finds a change in its last byte", async () => {
     for (const key of await objectKeys())
       if ((await env.FILES.head(key))?.size === bytes.length) await env.FILES.put(key, replaced);
-    await expect(verify(runContext(new Map()).ctx, "long", RANGE)).rejects.toThrow(
-      `the sha256 is ${sha256(replaced)}`,
-    );
+    await expect(new TestTask().run(verifyLong())).rejects.toThrow(`the sha256 is ${sha256(replaced)}`);
   });
 
   test("begins anew with another version of the file", async () => {
-    const steps = new Map<string, string>();
-    await expect(verify(runContext(steps, 3).ctx, "long", RANGE)).rejects.toThrow("handed over");
+    const task = new TestTask();
+    await expect(task.run(verifyLong(), 4)).rejects.toThrow("cut at moment 4");
     await putFile("long", replaced);
-    const { ctx, done } = runContext(steps);
-    expect(await verify(ctx, "long", RANGE)).toMatchObject({ sha256: sha256(replaced) });
-    expect(done).toHaveLength(5);
-  });
-
-  test("has no more steps than a task may record, however long it is", async () => {
-    const steps = new Map<string, string>();
-    expect(await verify(runContext(steps).ctx, "long", 64)).toMatchObject({ sha256: sha256(bytes) });
-    expect(steps.size).toBeLessThan(800);
+    expect(await task.run(verifyLong())).toMatchObject({ sha256: sha256(replaced) });
+    expect(task.progress).toHaveLength(6);
   });
 });

@@ -12,7 +12,10 @@ keepQuiet();
 type Shows = "stored" | "sent" | "nothing";
 
 const TABLE: Record<string, [shows: Shows, scopes: string[]]> = {
-  "GET /": ["stored", ["read"]],
+  // Who is calling.
+  "GET /session": ["sent", []],
+  "DELETE /session": ["nothing", []],
+  "DELETE /sessions": ["nothing", []],
   "GET /docs": ["stored", ["read"]],
   "GET /openapi.json": ["stored", ["read"]],
   "GET /hello": ["stored", ["read"]],

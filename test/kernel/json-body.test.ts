@@ -163,7 +163,7 @@ describe("for any number, however it is written and wherever it stands,", () => 
           ...Array<number>(3).fill(mustBeKept(number) ? 200 : 422),
         ]);
       }),
-      { numRuns: 1_000 },
+      { numRuns: 200 },
     );
   });
 
@@ -174,7 +174,7 @@ describe("for any number, however it is written and wherever it stands,", () => 
         const isLong = /^-?\d+$/.test(text) && Math.abs(number) > 2 ** 53;
         expect([text, (await send(text)).status]).toEqual([text, isLong ? 422 : 200]);
       }),
-      { numRuns: 1_000 },
+      { numRuns: 200 },
     );
   });
 });

@@ -60,6 +60,21 @@ describe("a call to an object", () => {
     expect(call).toHaveBeenCalledTimes(1);
   });
 
+  test("that keeps the deadline itself is told when it is, and is repeated like any other", async () => {
+    vi.spyOn(scheduler, "wait").mockResolvedValue();
+    const timer = vi.spyOn(globalThis, "setTimeout");
+    const times: number[] = [];
+    const untilMs = Date.now() + 1_000;
+    const call = async (givenMs: number) => {
+      times.push(givenMs);
+      if (times.length === 1) throw Object.assign(new Error("reset"), { durableObjectReset: true });
+      return "done";
+    };
+    expect(await callObject(call, { deadlineMs: 1_000, keepsDeadline: true })).toBe("done");
+    expect([times.length, new Set(times).size, timer.mock.calls]).toEqual([2, 1, []]);
+    expect(times[0]).toBeGreaterThanOrEqual(untilMs);
+  });
+
   test("is not repeated if the deadline would pass first", async () => {
     await expect(callObject(flaky(99), { deadlineMs: 45 })).rejects.toThrow("failure 2");
   });

@@ -67,11 +67,12 @@ export async function submitUnchecked(type: string, input: unknown, lane: Lane |
 
 /** A ledger that accepts every call and records it. `script` replaces single methods. */
 export function scriptedLedger(
-  script: Partial<Record<"renew" | "heartbeat" | "step" | "progress" | "commit", unknown>>,
+  script: Partial<Record<"renew" | "heartbeat" | "step" | "saveCheckpoint" | "progress" | "commit", unknown>>,
 ) {
   const received = {
     reports: [] as Report[],
     steps: [] as [string, string][],
+    checkpoints: [] as string[],
     progress: [] as [number, string | null][],
     heartbeats: 0,
   };
@@ -82,6 +83,10 @@ export function scriptedLedger(
     },
     step: async (_claim: Claim, name: string, text: string) => {
       received.steps.push([name, text]);
+      return true;
+    },
+    saveCheckpoint: async (_claim: Claim, text: string) => {
+      received.checkpoints.push(text);
       return true;
     },
     progress: async (_claim: Claim, ratio: number, message: string | null) => {

@@ -6,11 +6,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-const NAMES = ["chromium", "chromium-browser", "google-chrome"];
-const executable = NAMES.find((name) => spawnSync(name, ["--version"]).status === 0);
+const NAMES = ["chromium", "chromium-browser", "google-chrome"].flatMap((name) => [`/usr/bin/${name}`, name]);
+/** The name of its program; undefined where there is none. */
+export const CHROMIUM = NAMES.find((name) => spawnSync(name, ["--version"]).status === 0);
 
 /** Whether this machine has it; without it, the tests that need it are skipped. */
-export const hasChromium = executable !== undefined;
+export const hasChromium = CHROMIUM !== undefined;
 
 const FLAGS = [
   "--headless",
@@ -72,7 +73,7 @@ export class Chromium {
 
   static async start(): Promise<Chromium> {
     const profile = mkdtempSync(join(tmpdir(), "sluice-chromium-"));
-    const child = spawn(String(executable), [...FLAGS, `--user-data-dir=${profile}`, "about:blank"], {
+    const child = spawn(String(CHROMIUM), [...FLAGS, `--user-data-dir=${profile}`, "about:blank"], {
       stdio: ["ignore", "ignore", "pipe"],
       detached: true,
     });

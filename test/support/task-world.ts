@@ -213,6 +213,11 @@ export class World {
     return item.waitsSinceMs === undefined ? item.earliestMs : undefined;
   }
 
+  /** Until when an ended task is kept: for its retention, and for as long as code of it may be at work. */
+  #keptUntilMs({ codeUntilMs }: Item, { atMs, as }: NonNullable<Item["life"]["ended"]>): number {
+    return Math.max(atMs + this.#retentionMs[as], codeUntilMs);
+  }
+
   running(type: string): Item[] {
     return [...this.items.values()].filter((item) => item.type === type && item.holder !== undefined);
   }
@@ -227,7 +232,7 @@ export class World {
 
   #tick(item: Item): void {
     const change = tick(item.state, this.#inputsFor(item));
-    const nextMs = this.nextMs(item);
+    const nextMs = item.life.ended ? this.#keptUntilMs(item, item.life.ended) : this.nextMs(item);
     const isDue = nextMs !== undefined && nextMs <= this.nowMs;
     must((change !== undefined) === isDue, `a ${item.state.status} task is acted on exactly when it is due`);
     if (change === undefined) return;

@@ -27,6 +27,8 @@ export const TEST_VARIABLES = {
     "https://slow.example.com": "callback-slow",
     "http://127.0.0.1:1": "callback-nowhere",
   },
+  EMAIL_RECIPIENTS: ["ada@example.com", "*@sluice.example"],
+  EMAIL_FROM: ["reports@example.com", "alerts@example.com"],
   UPSTREAMS: {
     ...COST_UPSTREAMS,
     scripted: { ...SCRIPTED, concurrency: 5 },

@@ -15,6 +15,7 @@ export const FileTasks = simulateEntrypoint(sluice.FileTasks);
 export const FileCatalogue = simulateObject(sluice.FileCatalogue);
 export const Scheduler = simulateObject(sluice.Scheduler);
 export const Semaphore = simulateObject(sluice.Semaphore);
+export const Sessions = simulateObject(sluice.Sessions);
 export const TaskLedger = simulateObject(sluice.TaskLedger);
 export const TaskRunner = simulateObject(sluice.TaskRunner);
 export const UpstreamCache = simulateEntrypoint(sluice.UpstreamCache);

@@ -25,6 +25,9 @@ const listQuery = z.object({
   prefix: emptyIsAbsent(
     fileIdSchema.meta({ description: "Only files whose id begins with this. Default: all files." }),
   ),
+  source: emptyIsAbsent(
+    fileIdSchema.meta({ description: "Only files that were made from the file with this id." }),
+  ),
   limit: pageSize(1000, 100),
   cursor: cursorParam(),
 });
@@ -154,8 +157,8 @@ const downloadByLinkRoute = createRoute({
 
 export const fileRoutes = createRouter()
   .openapi(listFilesRoute, async (c) => {
-    const { prefix = "", limit, cursor } = c.req.valid("query");
-    const page = await listFiles(c.env, { prefix, limit, cursor, base: c.req.url });
+    const { prefix = "", source, limit, cursor } = c.req.valid("query");
+    const page = await listFiles(c.env, { prefix, source, limit, cursor, base: c.req.url });
     return c.json(page, 200, { "Cache-Control": "no-store" });
   })
   .openapi(downloadFileRoute, async (c) => {

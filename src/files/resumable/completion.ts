@@ -8,6 +8,7 @@ import type { NewFile } from "../store/catalogue.ts";
 import { uploadMemory } from "../store/memory-budget.ts";
 import { PartBuffer } from "../store/parts.ts";
 import { NO_PRECONDITIONS } from "../store/preconditions.ts";
+import { expiryIn } from "../store/save-file.ts";
 import { catalogueOf } from "../store/shards.ts";
 import { TEND_AFTER_MS } from "../store/tended-sessions.ts";
 import { startTask } from "../store/upload-task.ts";
@@ -82,9 +83,20 @@ export async function publish(env: Env, record: SessionRecord): Promise<SessionR
   }
 }
 
-function toNewFile({ id, blob, filename, contentType, offset, sha256, expiresIn }: SessionRecord): NewFile {
-  const expires_at_ms = expiresIn === null ? null : Date.now() + expiresIn * 1000;
-  return { id, blob, filename, content_type: contentType, size: offset, sha256: sha256 ?? "", expires_at_ms };
+function toNewFile(record: SessionRecord): NewFile {
+  const { id, blob, filename, contentType, offset, sha256, expiresIn } = record;
+  const { source = null, sourceTask = null } = record;
+  return {
+    id,
+    blob,
+    filename,
+    content_type: contentType,
+    size: offset,
+    sha256: sha256 ?? "",
+    expires_at_ms: expiryIn(expiresIn),
+    source,
+    source_task: sourceTask,
+  };
 }
 
 /** Discards the bytes of a session, unless they belong to a file by now, which only the catalogue knows. */

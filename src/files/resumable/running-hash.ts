@@ -123,6 +123,11 @@ export class HashMemory {
     this.#hash = hash;
   }
 
+  /** Another upload begins in this object. */
+  forget(): void {
+    this.keep(0, new NativeHash());
+  }
+
   /** The sha256 of all bytes, hexadecimal; null if they are not hashed; undefined if it is lost. */
   digest(record: HashedRecord): string | null | undefined {
     const hash = this.resume(record);
@@ -135,7 +140,7 @@ export class HashMemory {
    * it goes on with the next call.
    */
   async readBack(bucket: R2Bucket, blob: string, record: HashedRecord): Promise<string | undefined> {
-    if (this.#offset > record.offset) this.keep(0, new NativeHash());
+    if (this.#offset > record.offset) this.forget();
     const length = Math.min(record.offset - this.#offset, this.#maxReadBack);
     if (length > 0) await this.#read(bucket, blob, length);
     return this.#offset === record.offset ? this.#hash.digest() : undefined;

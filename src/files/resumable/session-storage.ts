@@ -37,6 +37,9 @@ export interface SessionRecord extends Progress, Lifetime, StoredHash {
   expiresIn: number | null;
   /** A task type to start when the upload is complete. */
   task: string | null;
+  /** Of a draft: the file that it is made from, and the task that makes it. Missing in records of earlier versions. */
+  source?: string | null;
+  sourceTask?: string | null;
   /** The sha256 that the whole must have, hexadecimal, and the header it came in. */
   expected: { sha256: string; header: string } | null;
   /** `Upload-Metadata` and `Upload-Concat` of the creation; tus returns both. */
@@ -70,6 +73,8 @@ export type UploadSpec = Pick<
   | "contentType"
   | "expiresIn"
   | "task"
+  | "source"
+  | "sourceTask"
   | "expected"
   | "metadata"
   | "concat"

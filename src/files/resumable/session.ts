@@ -25,6 +25,7 @@ import { Appender, appendBody } from "./appender.ts";
 import { type CompletingSession, completeUpload, StillReadingBack } from "./complete-upload.ts";
 import { discardUpload, openMultipart, reserve } from "./completion.ts";
 import { notifyHolders, unpinPartials } from "./concatenation.ts";
+import { DraftOfSession } from "./draft-session.ts";
 import { CHECK_MS, FinalUpload } from "./final-upload.ts";
 import { PinsOfPartial } from "./pins.ts";
 import { PreemptiveLock } from "./preemptive-lock.ts";
@@ -68,6 +69,17 @@ export class UploadSession extends DurableObject<Env> {
     end: async (record) => this.#end(record),
   });
 
+  readonly #draft = new DraftOfSession({
+    ctx: this.ctx,
+    storage: this.#storage,
+    hash: this.#hash,
+    lock: this.#lock,
+    load: () => this.#load(),
+    append: async (chunk, body) =>
+      this.append({ ...chunk, length: null, endsAtLength: false, digests: [] }, body),
+    end: async (record) => this.#end(record),
+  });
+
   /** Begins an upload; the object must be a new one. Undefined if it has ended in the meantime. */
   async create(spec: UploadSpec): Promise<FinalOutcome | undefined> {
     const nowMs = Date.now();
@@ -77,6 +89,28 @@ export class UploadSession extends DurableObject<Env> {
     this.#storage.save(record);
     await this.ctx.storage.setAlarm(spec.kind === "final" ? nowMs + CHECK_MS : record.expiresAtMs);
     return spec.kind === "final" ? this.#final.begin() : { is: "accepted", upload: toSnapshot(record) };
+  }
+
+  /** Drafts: see `DraftOfSession`. */
+  async openDraft(spec: UploadSpec): Promise<Snapshot> {
+    return this.#draft.open(spec);
+  }
+
+  async appendDraft(
+    owner: string | null,
+    offset: number,
+    bytes: Uint8Array,
+    maxUnknownLength: number,
+  ): Promise<Outcome | undefined> {
+    return this.#draft.append(owner, offset, bytes, maxUnknownLength);
+  }
+
+  async finishDraft(owner: string | null, length: number): Promise<Outcome | "busy" | undefined> {
+    return this.#draft.finish(owner, length);
+  }
+
+  async discardDraft(owner: string | null): Promise<void> {
+    await this.#draft.discard(owner);
   }
 
   /** The state of the upload as it is stored. Stops nothing: a request may be appending to it. */
@@ -293,4 +327,15 @@ export class UploadSession extends DurableObject<Env> {
   }
 }
 
-markRepeatable(UploadSession, "peek", "status", "pin", "unpin", "noteSource");
+markRepeatable(
+  UploadSession,
+  "openDraft",
+  "appendDraft",
+  "finishDraft",
+  "discardDraft",
+  "peek",
+  "status",
+  "pin",
+  "unpin",
+  "noteSource",
+);

@@ -5,7 +5,7 @@ import { isWaiting } from "./pieces.ts";
 import type { SessionRecord, UploadSpec } from "./session-storage.ts";
 
 /** The state of an upload, for those who render it. */
-export type Snapshot = Omit<UploadSpec, "expected" | "sources"> &
+export type Snapshot = Omit<UploadSpec, "expected" | "sources" | "source" | "sourceTask"> &
   Pick<SessionRecord, "offset" | "phase" | "expiresAtMs" | "sha256" | "blob" | "taskId"> & {
     /** A final upload whose partials are not all complete. */
     isWaiting: boolean;

@@ -6,7 +6,7 @@ import { Problem } from "../../kernel/problem.ts";
 import { cleanMediaType } from "../store/media-type.ts";
 import { checkFilename, cleanFilename } from "../store/names.ts";
 import { uploadQuerySchema } from "../store/schema.ts";
-import { checkTaskType } from "../store/upload-task.ts";
+import { checkTask } from "../store/upload-task.ts";
 import { readWholeDigest } from "./request-digests.ts";
 import type { UploadSpec } from "./session-storage.ts";
 
@@ -38,7 +38,7 @@ export async function createSpec(description: FileDescription, fields: ProtocolF
     }));
     throw new Problem("invalid", "The expires_in or task of the upload is invalid.", { errors });
   }
-  await checkTaskType(query.data.task);
+  await checkTask(query.data.task);
   const id = uuidv7();
   const filename = cleanFilename(description.filename ?? "") || id;
   checkFilename(filename);

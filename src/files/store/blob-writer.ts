@@ -9,6 +9,7 @@
 import { v7 as uuidv7 } from "uuid";
 import { describeError, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
+import { countSubrequests } from "../../kernel/subrequests.ts";
 import { READ_SIZE } from "./body.ts";
 import { Digests, type ExpectedDigest } from "./digests.ts";
 import { uploadMemory } from "./memory-budget.ts";
@@ -89,6 +90,7 @@ async function writeAtOnce(
     const digests = new Digests(expected);
     let sha256 = "";
     await reserved;
+    countSubrequests({ internal: 1 });
     await putStream(env.FILES, blob, hashed(chunks, digests), length, () => {
       sha256 = digests.finish();
     });
@@ -144,8 +146,10 @@ async function sendParts(
       // Before the last part is sent: bytes with a wrong digest must not become complete.
       const sha256 = isLast ? digests.finish() : undefined;
       await reserved;
-      if (!upload) await env.FILES.put(blob, part);
-      else await upload.write(part);
+      if (!upload) {
+        countSubrequests({ internal: 1 });
+        await env.FILES.put(blob, part);
+      } else await upload.write(part);
       if (isReused) await upload?.settle();
       if (sha256 !== undefined) {
         await upload?.complete();
@@ -177,6 +181,8 @@ class MultipartWriter {
   }
 
   static async create(bucket: R2Bucket, key: string): Promise<MultipartWriter> {
+    // It, and its end.
+    countSubrequests({ internal: 2 });
     return new MultipartWriter(await bucket.createMultipartUpload(key));
   }
 
@@ -187,6 +193,7 @@ class MultipartWriter {
   /** Resolves when R2 has the part before this one. */
   async write(part: Uint8Array): Promise<void> {
     const before = await this.#sent;
+    countSubrequests({ internal: 1 });
     this.#sent = this.#upload.uploadPart(before.length + 1, part).then((sent) => [...before, sent]);
     // The next write, complete or abort sees a failure. Until then it must not count as unhandled.
     this.#sent.catch(() => {});

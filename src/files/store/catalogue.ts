@@ -19,7 +19,14 @@ import { markRepeatable } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
 import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
 import { evaluatePreconditions, type Preconditions } from "./preconditions.ts";
-import { CREATE_TABLES, type FileRow, type FoundFile, validatorsOf } from "./schema.ts";
+import {
+  ADD_SOURCES,
+  CREATE_SOURCE_INDEX,
+  CREATE_TABLES,
+  type FileRow,
+  type FoundFile,
+  validatorsOf,
+} from "./schema.ts";
 import { StrayBlobs } from "./stray-blobs.ts";
 import { CREATE_SESSIONS, TEND_AFTER_MS, TendedSessions } from "./tended-sessions.ts";
 import { dateOf, lastModified, type PreviousVersion } from "./version-date.ts";
@@ -27,13 +34,20 @@ import { dateOf, lastModified, type PreviousVersion } from "./version-date.ts";
 /** A complete file whose bytes are in R2. */
 export type NewFile = Omit<FileRow, "modified_at_ms" | "dated_at_ms" | "is_replacement">;
 
+/** A version of a file, and its size in bytes. */
+export interface OldVersion {
+  id: string;
+  blob: string;
+  size: number;
+}
+
 export type CommitResult =
   | { is: "created" | "replaced"; rows: FileRow[] }
   | { is: "precondition-failed" }
   /** A blob is not reserved, or no longer: the commit is too late, or an earlier one was replaced since. */
   | { is: "unreserved" };
 
-const MIGRATIONS = [CREATE_TABLES + CREATE_ENDED, CREATE_SESSIONS];
+const MIGRATIONS = [CREATE_TABLES + CREATE_ENDED, CREATE_SESSIONS, ADD_SOURCES, CREATE_SOURCE_INDEX];
 
 /** Blobs that one alarm collects: each may cost a call to R2, of which the Free plan allows 1,000. */
 const COLLECT_BATCH = 500;
@@ -83,6 +97,52 @@ export class FileCatalogue extends DurableObject<Env> {
         limit,
       )
       .toArray();
+  }
+
+  /** As `list`, of the files that were made from the file `source`. */
+  listMadeFrom(source: string, prefix: string, after: string, limit: number): FileRow[] {
+    return this.#sql
+      .exec<FileRow>(
+        `SELECT * FROM file WHERE source = ? AND id > ? AND id >= ? AND id < ?
+           AND (expires_at_ms IS NULL OR expires_at_ms > ?) ORDER BY id LIMIT ?`,
+        source,
+        after,
+        prefix,
+        `${prefix}{`,
+        Date.now(),
+        limit,
+      )
+      .toArray();
+  }
+
+  /**
+   * Looks at the next `limit` files whose ids begin with `prefix` and come after `after`, and returns those that were
+   * stored before a time. `next`: the id that was looked at last; null if there are no more.
+   */
+  listOlder(
+    prefix: string,
+    beforeMs: number,
+    after: string,
+    limit: number,
+  ): { files: OldVersion[]; next: string | null } {
+    const rows = this.list(prefix, after, limit);
+    const files = rows.filter((row) => row.modified_at_ms < beforeMs);
+    return {
+      files: files.map(({ id, blob, size }) => ({ id, blob, size })),
+      next: rows.length < limit ? null : (rows.at(-1)?.id ?? null),
+    };
+  }
+
+  /** Removes these versions, unless another has taken their place. It can be repeated safely. */
+  async removeVersions(versions: Pick<OldVersion, "id" | "blob">[]): Promise<void> {
+    const nowMs = Date.now();
+    this.ctx.storage.transactionSync(() => {
+      for (const { id, blob } of versions) {
+        const current = this.#find(id, nowMs);
+        if (current?.blob === blob) this.#removeVersion(current, nowMs);
+      }
+    });
+    await this.#setAlarm();
   }
 
   /**
@@ -188,16 +248,19 @@ export class FileCatalogue extends DurableObject<Env> {
       .toArray();
     if (before) this.#strays.add(before.blob, nowMs);
     const isReplacement = before && (before.expires_at_ms ?? Number.POSITIVE_INFINITY) > nowMs;
-    const row: FileRow = {
+    const row = {
       ...file,
+      source: file.source ?? null,
+      source_task: file.source_task ?? null,
       modified_at_ms: nowMs,
       dated_at_ms: dateOf(nowMs, before ? endOf(before, nowMs) : this.#ended.find(file.id)),
       is_replacement: isReplacement ? 1 : 0,
     };
     this.#sql.exec(
       `INSERT OR REPLACE INTO file
-       (id, blob, filename, content_type, size, sha256, expires_at_ms, modified_at_ms, dated_at_ms, is_replacement)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       (id, blob, filename, content_type, size, sha256, expires_at_ms, modified_at_ms, dated_at_ms, is_replacement,
+        source, source_task)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       row.id,
       row.blob,
       row.filename,
@@ -208,6 +271,8 @@ export class FileCatalogue extends DurableObject<Env> {
       row.modified_at_ms,
       row.dated_at_ms,
       row.is_replacement,
+      row.source,
+      row.source_task,
     );
     return row;
   }
@@ -261,7 +326,17 @@ export class FileCatalogue extends DurableObject<Env> {
   }
 }
 
-markRepeatable(FileCatalogue, "find", "list", "reserve", "commit", "discard");
+markRepeatable(
+  FileCatalogue,
+  "find",
+  "list",
+  "listMadeFrom",
+  "listOlder",
+  "removeVersions",
+  "reserve",
+  "commit",
+  "discard",
+);
 
 type VersionEnd = Pick<FileRow, "dated_at_ms" | "expires_at_ms">;
 

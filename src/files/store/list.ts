@@ -6,6 +6,8 @@ import { CATALOGUES, callCatalogue, catalogueNamed } from "./shards.ts";
 
 interface PageRequest {
   prefix: string;
+  /** Only files that were made from the file with this id. */
+  source: string | undefined;
   limit: number;
   /** `next` of the previous page. */
   cursor: string | undefined;
@@ -17,13 +19,18 @@ interface PageRequest {
  * The cursor names the last file of its page. So pages neither repeat nor miss a file that exists all the while,
  * whatever else comes and goes. Throws a `Problem` 422 for a cursor that this function did not return.
  */
-export async function listFiles(env: Env, { prefix, limit, cursor, base }: PageRequest) {
+export async function listFiles(env: Env, { prefix, source, limit, cursor, base }: PageRequest) {
   const after = cursor === undefined ? "" : readCursor(cursor);
   // One more than the page, to see whether there is another page.
   const shards = await Promise.all(
     CATALOGUES.map(
       async (name): Promise<FileRow[]> =>
-        callCatalogue(async () => catalogueNamed(env, name).list(prefix, after, limit + 1)),
+        callCatalogue(async () => {
+          const catalogue = catalogueNamed(env, name);
+          return source === undefined
+            ? catalogue.list(prefix, after, limit + 1)
+            : catalogue.listMadeFrom(source, prefix, after, limit + 1);
+        }),
     ),
   );
   // By code units, as SQLite does: ids are ASCII.

@@ -1,18 +1,8 @@
 /** Files, for the code of this Worker: `openFile` reads one from a task or a route. */
 import { countSubrequests } from "../../kernel/subrequests.ts";
+import { type FileInfo, toInfo } from "./file-info.ts";
 import type { FileRow, FoundFile } from "./schema.ts";
 import { callCatalogue, catalogueOf } from "./shards.ts";
-
-interface StoredFileInfo {
-  id: string;
-  filename: string;
-  /** From the client, with its parameters, such as `text/plain; charset=utf-8`. */
-  contentType: string;
-  /** Of the whole file, in bytes. */
-  size: number;
-  /** Of the whole file, hexadecimal. */
-  sha256: string;
-}
 
 /** Bytes `offset` to `offset + length - 1`. */
 export interface ByteRange {
@@ -24,7 +14,7 @@ export interface ByteRange {
 type RequestedRange = { offset: number; length?: number } | { suffix: number };
 
 interface OpenFile {
-  info: StoredFileInfo;
+  info: FileInfo;
   /** The bytes that `body` has; all of them if no range was requested. */
   range: ByteRange;
   body: ReadableStream<Uint8Array>;
@@ -89,11 +79,3 @@ export async function readCurrentVersion<T>(
     if (tries === MAX_TRIES) throw new Error(`the bytes of the file ${id} are not in R2`);
   }
 }
-
-const toInfo = (row: FileRow): StoredFileInfo => ({
-  id: row.id,
-  filename: row.filename,
-  contentType: row.content_type,
-  size: row.size,
-  sha256: row.sha256,
-});

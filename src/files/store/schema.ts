@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { addColumns } from "../../kernel/schema.ts";
 import type { Validators } from "./preconditions.ts";
 
 /** One file as the catalogue stores it; times are ms since the epoch. */
@@ -19,6 +20,9 @@ export type FileRow = {
   is_replacement: number;
   /** From then on readers no longer find it; null: it does not expire. */
   expires_at_ms: number | null;
+  /** The file, and the task, that it was made from. Missing in what an earlier version sends. */
+  source?: string | null;
+  source_task?: string | null;
 };
 
 /** A row, and its `Last-Modified` at the moment when it was read. */
@@ -50,6 +54,11 @@ export const CREATE_TABLES = `
   CREATE INDEX IF NOT EXISTS stray_due ON stray (due_at_ms);
 `;
 
+/** Files that were made from others. Uploads have neither, and so cost nothing in the index. */
+export const ADD_SOURCES = addColumns("file", { source: "TEXT", source_task: "TEXT" });
+export const CREATE_SOURCE_INDEX =
+  "CREATE INDEX IF NOT EXISTS file_source ON file (source, id) WHERE source IS NOT NULL";
+
 /** A file as callers see it. */
 export const fileSchema = z
   .object({
@@ -65,6 +74,14 @@ export const fileSchema = z
       .datetime()
       .nullable()
       .meta({ description: "When the file expires; null if it does not." }),
+    source: z
+      .string()
+      .nullable()
+      .meta({ description: "The id of the file that it was made from; null for an upload." }),
+    sourceTask: z
+      .string()
+      .nullable()
+      .meta({ description: "The id of the task that made it; null for an upload." }),
   })
   .meta({ id: "File" });
 
@@ -92,6 +109,8 @@ export function toFile(row: FileRow, base: string): z.output<typeof fileSchema> 
     etag: etagOf(row),
     modifiedAt: new Date(row.modified_at_ms).toISOString(),
     expiresAt: row.expires_at_ms === null ? null : new Date(row.expires_at_ms).toISOString(),
+    source: row.source ?? null,
+    sourceTask: row.source_task ?? null,
   };
 }
 
@@ -127,6 +146,9 @@ export const BYTES = { [ANYTHING]: { schema: { type: "string" as const, format: 
 /** Such a body as an API explorer can send it without a file to choose. */
 export const TEXT = { "text/plain": { schema: { type: "string" as const }, example: "Hello, Sluice.\n" } };
 
+/** URLs and headers have their limits. */
+const MAX_TASK_LENGTH = 8_192;
+
 /** What any upload may say about the file, as query parameters (or, for tus, as metadata). */
 export const uploadQuerySchema = z.object({
   expires_in: seconds
@@ -134,9 +156,13 @@ export const uploadQuerySchema = z.object({
     .meta({ description: "The file expires this many seconds after the upload is complete." }),
   task: z
     .string()
-    .max(64)
+    .max(MAX_TASK_LENGTH)
     .optional()
-    .meta({ description: "A task type to start with each file; the input is `{fileId}`." }),
+    .meta({
+      description:
+        "A task to start with each file: the name of a type that takes `{fileId}` alone, or JSON (URL-encoded) with `type`, " +
+        "`input`, to which `fileId` is added, and `then`, `delay`, `priority` and `callback_url` as in `POST /tasks`.",
+    }),
 });
 
 export type UploadQuery = z.output<typeof uploadQuerySchema>;

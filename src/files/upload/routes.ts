@@ -4,7 +4,7 @@ import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { fileIdSchema } from "../store/names.ts";
 import { BYTES, storedFileSchema, TEXT, uploadQuerySchema } from "../store/schema.ts";
-import { checkTaskType } from "../store/upload-task.ts";
+import { checkTask } from "../store/upload-task.ts";
 import { uploadBody, uploadForm } from "./upload.ts";
 
 /** Plain JSON Schemas: for a zod schema, the router would read the whole form into memory to validate it. */
@@ -117,7 +117,7 @@ const putFileRoute = createRoute({
 export const storeRoutes = createRouter()
   .openapi(uploadFileRoute, async (c) => {
     const query = c.req.valid("query");
-    await checkTaskType(query.task);
+    await checkTask(query.task);
     const upload = uploadForm(c.env, c.req.raw, query, {
       checkFile: checkOnlyFile,
       checkField: checkOtherField,
@@ -136,7 +136,7 @@ export const storeRoutes = createRouter()
   })
   .openapi(uploadFilesRoute, async (c) => {
     const query = c.req.valid("query");
-    await checkTaskType(query.task);
+    await checkTask(query.task);
     const upload = uploadForm(c.env, c.req.raw, query, {
       checkFile: () => {},
       checkField: () => {},
@@ -148,7 +148,7 @@ export const storeRoutes = createRouter()
   .openapi(putFileRoute, async (c) => {
     const { id } = c.req.valid("param");
     const query = c.req.valid("query");
-    await checkTaskType(query.task);
+    await checkTask(query.task);
     const upload = uploadBody(c.env, c.req.raw, id, query);
     c.executionCtx.waitUntil(Promise.allSettled([upload]));
     const { is, etag, file } = await upload;

@@ -18,6 +18,7 @@ import {
   readPreconditions,
 } from "../store/preconditions.ts";
 import { preconditionFailed, tooLarge } from "../store/problems.ts";
+import { expiryIn } from "../store/save-file.ts";
 import {
   etagOf,
   type FileRow,
@@ -145,7 +146,7 @@ function toNewFile(
   { id, blob, filename, contentType, size, sha256 }: WrittenFile,
   { expires_in }: UploadQuery,
 ): NewFile {
-  const expires_at_ms = expires_in === undefined ? null : Date.now() + expires_in * 1000;
+  const expires_at_ms = expiryIn(expires_in);
   return { id, blob, filename, content_type: contentType, size, sha256, expires_at_ms };
 }
 

@@ -56,6 +56,10 @@ export const isConfigured = (upstream: Upstream, name: string): boolean =>
 /** True if this header may identify who is asking. Every header may that is not known to be impersonal. */
 export const isPersonal = (name: string): boolean => !REQUEST_HEADERS.has(name) && !OWN_HEADERS.has(name);
 
+/** True if a header of this name (in lower case) that a caller sends travels to the upstream. */
+export const travels = (upstream: Upstream, name: string): boolean =>
+  REQUEST_HEADERS.has(name) || PERSONAL_HEADERS.has(name) || upstream.requestHeaders.includes(name);
+
 /** Who wrote the headers of a call, and what Sluice adds to them. */
 export interface Sender {
   /** Code of this Worker chooses the headers of its calls itself: the list does not apply to them. */
@@ -70,10 +74,7 @@ export interface Sender {
 /** The headers of a call, from those that its caller sent. */
 export function toUpstream(received: Headers, upstream: Upstream, sender: Sender): Headers {
   const { isCode, requestId, via, acceptEncoding } = sender;
-  const mayTravel = (name: string) =>
-    isCode
-      ? !isReservedInRequests(name)
-      : REQUEST_HEADERS.has(name) || PERSONAL_HEADERS.has(name) || upstream.requestHeaders.includes(name);
+  const mayTravel = (name: string) => (isCode ? !isReservedInRequests(name) : travels(upstream, name));
   const headers = selected(received, mayTravel);
   if (!headers.has("user-agent")) headers.set("user-agent", USER_AGENT);
   headers.set("via", [received.get("via"), `1.1 ${via}`].filter(Boolean).join(", "));

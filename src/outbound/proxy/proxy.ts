@@ -175,7 +175,8 @@ const notStored = () =>
     },
   );
 
-function checkMethod({ name, methods }: Upstream, method: string): void {
+/** Throws a `Problem` 405 that says how to allow the method. */
+export function checkMethod({ name, methods }: Upstream, method: string): void {
   if (methods.some((allowed) => allowed === method)) return;
   const allow = methods.join(", ");
   const isPossible = METHODS.some((possible) => possible === method);

@@ -3,10 +3,11 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { tooManyStreams } from "../../kernel/open-streams.ts";
 import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
-import { taskSchema, toTask, typeNameSchema } from "../ledger/schema.ts";
+import { taskSchema, toTask } from "../ledger/schema.ts";
 import { callLedger, ledgerOf } from "../ledger/shards.ts";
 import { TASK_STATUSES } from "../ledger/task-state.ts";
 import { openTaskTypes } from "../types/registry.ts";
+import { typeNameSchema } from "../types/type-name.ts";
 import { listTasks } from "./list.ts";
 import { ITEM_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./responses.ts";
 
@@ -81,6 +82,10 @@ const typesRoute = createRoute({
                 .nullable()
                 .meta({ description: "How many may run at once; null if there is no limit." }),
               lane: z.enum(["fast", "long"]),
+              available: z.boolean(),
+              unavailableReason: z.string().nullable().meta({
+                description: "What this deployment lacks to run the type, such as a binding; null if it can.",
+              }),
             })
             .meta({ id: "TaskType" }),
         ),
@@ -146,9 +151,21 @@ export const taskRoutes = createRouter()
     return c.json(await listTasks(c.env, query), 200, NO_STORE);
   })
   .openapi(typesRoute, (c) => {
-    const taskTypes = openTaskTypes().map(({ name, input, retry, timeoutMs, concurrency = null, lane }) => {
+    const taskTypes = openTaskTypes().map((type) => {
+      const { name, input, retry, timeoutMs, concurrency = null, lane } = type;
       const schema = z.toJSONSchema(input, { io: "input", unrepresentable: "any" });
-      return { name, input: { ...schema }, retry, timeoutMs, concurrency, lane };
+      const unavailableReason = type.unavailable?.(c.env) ?? null;
+      const available = unavailableReason === null;
+      return {
+        name,
+        input: { ...schema },
+        retry,
+        timeoutMs,
+        concurrency,
+        lane,
+        available,
+        unavailableReason,
+      };
     });
     return c.json({ taskTypes }, 200);
   })

@@ -3,9 +3,10 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { Problem } from "../../kernel/problem.ts";
-import { taskSchema, toTask, typeNameSchema } from "../ledger/schema.ts";
+import { taskSchema, toTask } from "../ledger/schema.ts";
 import { callLedger, type Ledger, ledgerOf, ledgerOn, shardsInUse } from "../ledger/shards.ts";
 import { findTaskType } from "../types/registry.ts";
+import { typeNameSchema } from "../types/type-name.ts";
 import { ITEM_PROBLEMS, JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./responses.ts";
 
 /** How many dead letters of a shard one call retries. */
@@ -74,7 +75,10 @@ const retryRoute = createRoute({
   request: { params },
   responses: {
     202: json("The task is queued, or waits for its time.", taskSchema),
-    ...problems({ ...ITEM_PROBLEMS, 409: "The task has succeeded or has not ended." }),
+    ...problems({
+      ...ITEM_PROBLEMS,
+      409: "The task has succeeded, has not ended, or failed before it could start.",
+    }),
   },
 });
 
@@ -119,7 +123,10 @@ export const steeringRoutes = createRouter()
     const { id } = c.req.valid("param");
     const task = orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.retry(id), "once"), id);
     if (task === "refused")
-      throw new Problem("conflict", "Only a task that failed or was cancelled can be retried.");
+      throw new Problem(
+        "conflict",
+        "Only a task that failed after it had started, or was cancelled, can be retried.",
+      );
     return c.json(toTask(task), 202, NO_STORE);
   })
   .openapi(removeRoute, async (c) => {

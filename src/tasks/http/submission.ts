@@ -4,35 +4,32 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
 import type { NewTask } from "../ledger/claim.ts";
-import { MAX_PRIORITY } from "../ledger/rank.ts";
-import { typeNameSchema } from "../ledger/schema.ts";
 import { newTaskId, shardOfType } from "../ledger/task-id.ts";
 import { toNewTask } from "../run/submit.ts";
+import { checkAvailable, type NamedType } from "../types/availability.ts";
+import { checkCallbackUrl } from "../types/callbacks.ts";
 import type { TaskType } from "../types/define.ts";
+import {
+  type FieldError,
+  followUpErrors,
+  followUpsSchema,
+  noSuchType,
+  readFollowUps,
+  taskMembers,
+  typesOf,
+  YEAR_S,
+} from "../types/follow-ups.ts";
 import { parseInput } from "../types/input.ts";
 import { MAX_JSON_BYTES } from "../types/json.ts";
 import { findOpenTaskType } from "../types/registry.ts";
-import { isKeptAsText } from "../types/text.ts";
 
-const YEAR_S = 366 * 86_400;
 const MAX_BATCH_SIZE = 1_000;
 /** How many errors a problem lists. */
 const MAX_ERRORS = 100;
 
 const taskSubmissionSchema = z
   .strictObject({
-    type: typeNameSchema.meta({ description: "One of the names in GET /task-types.", example: "task_a" }),
-    input: z
-      .unknown()
-      .optional()
-      .transform((input) => (input === undefined ? {} : input))
-      .meta({ description: "The input, as the task type requires it. Default: {}." }),
-    delay: z
-      .number()
-      .min(0)
-      .max(YEAR_S)
-      .optional()
-      .meta({ description: "The task starts no earlier than this many seconds from now." }),
+    ...taskMembers,
     run_at: z.iso
       .datetime({ offset: true })
       .refine((text) => Date.parse(text) <= Date.now() + YEAR_S * 1000, {
@@ -42,21 +39,10 @@ const taskSubmissionSchema = z
       .meta({
         description: "The task starts no earlier than this time, given with its offset. Excludes `delay`.",
       }),
-    priority: z
-      .int()
-      .min(0)
-      .max(MAX_PRIORITY)
-      .optional()
-      .transform((priority) => priority ?? 0)
-      .meta({
-        description: "Each step passes tasks that were queued up to a minute earlier. Default: 0.",
-      }),
-    callback_url: z
-      .url()
-      .max(2_000)
-      .refine(isKeptAsText, { message: "has half of a character that takes two, or a NUL" })
-      .optional()
-      .meta({ description: "Receives a Standard Webhooks message when the task has ended." }),
+    then: followUpsSchema.optional().meta({
+      description:
+        "Tasks that start when this one has succeeded, each with the result and the input of this one filled in.",
+    }),
   })
   .refine(({ delay, run_at }) => delay === undefined || run_at === undefined, {
     message: "excludes delay: give only one of the two",
@@ -78,49 +64,54 @@ interface CheckedTask {
   submission: TaskSubmission;
   /** JSON text. */
   input: string;
+  /** Its own, and those of its follow-ups. */
+  types: NamedType[];
 }
 
 /**
- * Finds the types, and checks every input. `callbackError` says why a callback URL cannot be used. Throws a `Problem`
- * 422 that names everything that is wrong.
+ * Finds the types, and checks every input and callback URL. Throws a `Problem` 422 that names everything that is wrong, or
+ * a 503 if a type cannot run here.
  */
-export async function checkSubmission(
-  submission: Submission,
-  callbackError: (url: string) => string | undefined,
-): Promise<CheckedTask[]> {
+export async function checkSubmission(env: Env, submission: Submission): Promise<CheckedTask[]> {
   const isBatch = Array.isArray(submission);
   const results = await Promise.all(
     (isBatch ? submission : [submission]).map(async (task, i) =>
-      checkTask(task, isBatch ? `json/${i}` : "json", callbackError),
+      checkTask(env, task, isBatch ? `json/${i}` : "json"),
     ),
   );
   const errors = results.flatMap((result) => result.errors);
-  if (errors.length === 0) return results.flatMap(({ checked }) => checked ?? []);
+  if (errors.length === 0) {
+    const all = results.flatMap(({ checked }) => checked ?? []);
+    checkAvailable(
+      env,
+      all.flatMap(({ types }) => types),
+    );
+    return all;
+  }
   throw new Problem("invalid", "The request's json is not what this route takes.", {
     errors: errors.slice(0, MAX_ERRORS),
   });
 }
 
-interface FieldError {
-  at: string;
-  detail: string;
-}
-
 async function checkTask(
+  env: Env,
   submission: TaskSubmission,
   at: string,
-  callbackError: (url: string) => string | undefined,
 ): Promise<{ checked?: CheckedTask; errors: FieldError[] }> {
-  const { type: name, callback_url } = submission;
+  const { type: name, callback_url, then = [] } = submission;
   const type = findOpenTaskType(name);
   const input = JSON.stringify(submission.input);
   const errors = type
     ? await inputErrors(type, input, `${at}/input`)
-    : [{ at: `${at}/type`, detail: `there is no task type "${name}"; GET /task-types lists them` }];
+    : [{ at: `${at}/type`, detail: noSuchType(name) }];
+  const callbackError = (url: string) => checkCallbackUrl(env, url);
   const wrongCallback = callback_url === undefined ? undefined : callbackError(callback_url);
   if (wrongCallback !== undefined) errors.push({ at: `${at}/callback_url`, detail: wrongCallback });
+  const followUps = readFollowUps(then, `${at}/then`, submission.input, callbackError);
+  errors.push(...(await followUpErrors(followUps)));
   if (!type || errors.length > 0) return { errors };
-  return { checked: { type, submission, input }, errors };
+  const types = [{ type, at: `${at}/type` }, ...typesOf(followUps)];
+  return { checked: { type, submission, input, types }, errors };
 }
 
 /**
@@ -140,6 +131,7 @@ export function createTasks(
     priority: submission.priority,
     runAtMs: runAtMs(submission, nowMs),
     callbackUrl: submission.callback_url ?? null,
+    ...(submission.then ? { then: JSON.stringify(submission.then) } : {}),
   }));
 }
 

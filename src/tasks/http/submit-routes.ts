@@ -9,7 +9,6 @@ import { readTaskSettings } from "../ledger/settings.ts";
 import { callLedger, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
 import { anyShard, shardOf, shardOfName } from "../ledger/task-id.ts";
 import { submitTasks } from "../run/submit.ts";
-import { checkCallbackUrl } from "../types/callbacks.ts";
 import { checkReservation, parseKey, parseWait } from "./idempotency.ts";
 import { JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE } from "./responses.ts";
 import {
@@ -71,7 +70,7 @@ const submitRoute = createRoute({
     202: json("The tasks are kept and will be run.", z.union([taskLinkSchema, batchSchema])),
     ...problems({
       ...JSON_PROBLEMS,
-      ...LEDGER_PROBLEMS,
+      503: `${LEDGER_PROBLEMS[503]} Or a task type cannot run here: \`errors\` says what it lacks.`,
       400: "The body is not valid JSON, or the Idempotency-Key is malformed.",
       409: "The first request with this Idempotency-Key is still in progress. With Retry-After.",
       422: "`errors` names what is wrong; or an earlier request used the Idempotency-Key with another payload.",
@@ -84,7 +83,7 @@ export const submitRoutes = createRouter().openapi(submitRoute, async (c) => {
   // Before anything is written: whatever is wrong with a header must change nothing.
   const key = parseKey(c.req.header("Idempotency-Key"));
   const waitS = waitOf(c);
-  const checked = await checkSubmission(submission, (url) => checkCallbackUrl(c.env, url));
+  const checked = await checkSubmission(c.env, submission);
   const { regions } = readTaskSettings(c.env);
   const tasks = createTasks(checked, (starts) => anyShard(c.executionCtx, regions, starts), Date.now());
   // A batch is not waited for.

@@ -1,6 +1,7 @@
 /**
  * What a ledger does by itself, in its alarm: it acts on the tasks that are due, removes expired ones, and gives
- * queued tasks to runners.
+ * queued tasks to runners. No alarm is set for a removal, since it can wait for the watchdog, which comes each minute, or
+ * for the alarm of another task: an alarm costs a row and a request.
  *
  * The alarm awaits no work and never throws: the runtime stops retrying an alarm that throws too often. A task that
  * cannot be read is set aside, so that it holds up no other.
@@ -20,7 +21,7 @@ import type { LedgerParts, Transitions } from "./transitions.ts";
  */
 const BATCH = 200;
 const REMOVAL_BATCH = 50;
-const MAX_REMOVED_ROWS = 2_000;
+export const MAX_REMOVED_ROWS = 2_000;
 
 export class AlarmWork {
   readonly #ctx: DurableObjectState;
@@ -34,14 +35,16 @@ export class AlarmWork {
   }
 
   run(nowMs: number): void {
-    const { queries, alarm } = this.#parts;
+    const { queries, alarm, handovers } = this.#parts;
     alarm.suspend();
     try {
       for (const task of queries.due(nowMs, BATCH)) this.#transitions.guard(task.id, () => this.#tick(task));
-      this.#removeExpired(nowMs);
+      const isRemoved = this.#removeExpired(nowMs);
       for (const claimed of this.#dispatch(nowMs)) this.#ctx.waitUntil(this.#giveToRunner(claimed));
+      handovers.send(nowMs);
       alarm.reset();
       this.setAlarm(nowMs);
+      if (!isRemoved) alarm.wakeAt(nowMs);
     } catch (error) {
       log("error", "the ledger's alarm failed", { shard: this.#ctx.id.name, ...errorFields(error) });
       alarm.reset();
@@ -51,13 +54,27 @@ export class AlarmWork {
 
   /** Sets the alarm for the next due task, or for now if a queued task can be dispatched. */
   setAlarm(nowMs: number): void {
-    const { queries, alarm } = this.#parts;
-    const nextMs = queries.nextDueAtMs();
-    if (nextMs !== null) alarm.wakeAt(Math.max(nextMs, nowMs));
+    const { queries, alarm, handovers } = this.#parts;
+    for (const nextMs of [queries.nextDueAtMs(), handovers.nextDueAtMs()])
+      if (nextMs !== null) alarm.wakeAt(Math.max(nextMs, nowMs));
     if (nextToDispatch(queries, 1).length > 0) alarm.wakeAt(nowMs);
   }
 
-  /** Sets the alarm again if it was lost. Returns by how many ms the ledger is overdue; 0 if it is not. */
+  /** Starts the follow-ups of tasks whose end an earlier version has written, after a rollback. */
+  startForgotten(): void {
+    const { queries, tasks } = this.#parts;
+    for (const id of queries.forgotten(BATCH))
+      this.#transitions.guard(id, () =>
+        this.#ctx.storage.transactionSync(() =>
+          this.#transitions.startFollowUps(id, tasks.get(id)?.result ?? null),
+        ),
+      );
+  }
+
+  /**
+   * Removes what has expired, and sets the alarm again if it was lost. Returns by how many ms the ledger is overdue; 0 if it
+   * is not.
+   */
   async rearm(nowMs: number): Promise<number> {
     const { queries, alarm } = this.#parts;
     const [next] = nextToDispatch(queries, 1);
@@ -65,6 +82,7 @@ export class AlarmWork {
     const lateMs = nowMs - Math.min(queuedMs, queries.nextDueAtMs() ?? nowMs);
     await alarm.load(nowMs);
     this.setAlarm(nowMs);
+    if (!this.#removeExpired(nowMs)) alarm.wakeAt(nowMs);
     return lateMs > OVERDUE_MS ? lateMs : 0;
   }
 
@@ -73,16 +91,19 @@ export class AlarmWork {
     if (transition && transition !== "remove") this.#transitions.applyEnd(task, transition);
   }
 
-  #removeExpired(nowMs: number): void {
+  /** Returns whether nothing that has expired is left. */
+  #removeExpired(nowMs: number): boolean {
     const { queries, tasks } = this.#parts;
+    const expired = queries.expired(nowMs, this.#transitions.retentionMs, REMOVAL_BATCH);
     let room = MAX_REMOVED_ROWS;
-    for (const task of queries.expired(nowMs, REMOVAL_BATCH)) {
-      if (room <= 0) return;
+    for (const task of expired) {
+      if (room <= 0) return false;
       this.#transitions.guard(task.id, () => {
         if (tick(task, this.#transitions.inputsFor(task)) !== "remove") return;
         room -= this.#ctx.storage.transactionSync(() => tasks.removePart(task.id, room));
       });
     }
+    return expired.length < REMOVAL_BATCH && room > 0;
   }
 
   /** Claims the queued tasks that there are free slots for. */

@@ -52,4 +52,6 @@ export interface Assignment {
   leaseMs?: number;
   /** The steps that earlier runs have recorded: JSON text by the step's name. */
   steps: Record<string, string>;
+  /** The checkpoint that was saved last, as JSON text. */
+  checkpoint?: string;
 }

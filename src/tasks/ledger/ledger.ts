@@ -13,10 +13,11 @@ import { markRepeatable } from "../../kernel/objects.ts";
 import { OpenStreams } from "../../kernel/open-streams.ts";
 import { migrate } from "../../kernel/schema.ts";
 import { Alarm } from "./alarm.ts";
-import { AlarmWork } from "./alarm-work.ts";
+import { AlarmWork, MAX_REMOVED_ROWS } from "./alarm-work.ts";
 import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
+import { Handovers } from "./handovers.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import { rankOf } from "./rank.ts";
 import {
@@ -30,8 +31,8 @@ import {
   submit,
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
-import { IGNORE_OLD_CHECKS, MIGRATIONS, type TaskRow } from "./schema.ts";
-import { type Page, TaskQueries } from "./task-queries.ts";
+import { FOR_EVERY_START, MIGRATIONS, type TaskRow } from "./schema.ts";
+import { type EndedCursor, type EndedQuery, type Page, TaskQueries } from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
 import { type LedgerParts, Transitions } from "./transitions.ts";
@@ -53,6 +54,7 @@ export class TaskLedger extends DurableObject<Env> {
     queries: this.#queries,
     alarm: this.#alarm,
     runners: this.#runners,
+    handovers: new Handovers(this.ctx, this.env, this.#alarm),
   };
   readonly #transitions = new Transitions(this.ctx, this.env, this.#parts);
   readonly #alarmWork = new AlarmWork(this.ctx, this.#parts, this.#transitions);
@@ -60,10 +62,11 @@ export class TaskLedger extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage, MIGRATIONS);
-    ctx.storage.sql.exec(IGNORE_OLD_CHECKS);
+    ctx.storage.sql.exec(FOR_EVERY_START);
     // The first `wakeAt` of this instance must not postpone an alarm that is already set, nor set it once more.
     const start = async () => {
       await this.#alarm.load(Date.now());
+      this.#alarmWork.startForgotten();
       this.#alarmWork.setAlarm(Date.now());
     };
     ctx.waitUntil(ctx.blockConcurrencyWhile(start));
@@ -82,6 +85,11 @@ export class TaskLedger extends DurableObject<Env> {
     const inserted = tasks.length === 1 ? insertAll() : this.ctx.storage.transactionSync(insertAll);
     this.#alarm.wakeAt(Math.min(...inserted.map(({ dueAtMs }) => dueAtMs)));
     return inserted.map(({ claim }) => claim);
+  }
+
+  /** As `submit`, of tasks that have follow-ups. */
+  submitWithFollowUps(tasks: NewTask[]): (Claim | null)[] {
+    return this.submit(tasks);
   }
 
   /** Makes many calls in one: `report`, and then a `submit` for each submission, whose error is that of no other. */
@@ -132,6 +140,14 @@ export class TaskLedger extends DurableObject<Env> {
     return true;
   }
 
+  /** Saves a checkpoint, as JSON text, in place of the one before; false if the claim is stale. */
+  saveCheckpoint({ taskId, token }: Claim, value: string): boolean {
+    const task = this.#tasks.getLean(taskId);
+    if (!task || !mayReport(task, token)) return false;
+    this.ctx.storage.transactionSync(() => this.#tasks.saveCheckpoint(task, value));
+    return true;
+  }
+
   /** What a claim's holder has to run, with a renewed lease; null if the claim is stale or the task was cancelled. */
   open({ taskId, token }: Claim): Assignment | null {
     const task = this.#tasks.get(taskId);
@@ -146,7 +162,16 @@ export class TaskLedger extends DurableObject<Env> {
     const { type, input, attempt, attempt_started_at_ms } = task;
     const attemptStartedAtMs = attempt_started_at_ms ?? nowMs;
     const steps = this.#tasks.steps(taskId);
-    return { type, input, attempt, attemptStartedAtMs, leaseMs: RUNNER_LEASE_MS, steps };
+    const checkpoint = this.#tasks.checkpoint(taskId);
+    return {
+      type,
+      input,
+      attempt,
+      attemptStartedAtMs,
+      leaseMs: RUNNER_LEASE_MS,
+      steps,
+      ...(checkpoint === undefined ? {} : { checkpoint }),
+    };
   }
 
   getTask(taskId: string): TaskRow | null {
@@ -182,13 +207,13 @@ export class TaskLedger extends DurableObject<Env> {
       read: (last: number, limit: number) => this.#tasks.events(taskId, last, limit),
       endsWith: (last: number) => {
         const task = this.#tasks.getLean(taskId);
-        return !task || (isFinal(task.status) && task.events <= last);
+        return !task || (isFinal(task.status) && (this.#tasks.lastEvent(taskId)?.number ?? 0) <= last);
       },
       changed: async (ms: number) => this.#watchers.next(taskId, ms),
     };
-    const task = this.#tasks.getLean(taskId);
-    if (!task) return null;
-    const after = lastRead > task.events ? 0 : lastRead;
+    const lastEvent = this.#tasks.lastEvent(taskId);
+    if (!lastEvent) return null;
+    const after = lastRead > lastEvent.number ? 0 : lastRead;
     if (history.endsWith(after)) return "over";
     const stream = this.#streams.open(caller);
     return stream === "too-many" ? stream : eventStream(history, after, stream);
@@ -236,6 +261,31 @@ export class TaskLedger extends DurableObject<Env> {
     return "removed";
   }
 
+  /** Tasks that have ended before a time: see `TaskQueries.ended`. */
+  listEnded(query: EndedQuery): { ids: string[]; next: EndedCursor | null } {
+    return this.#queries.ended(query);
+  }
+
+  /**
+   * Removes these tasks, but none that has ended later than a time or whose code may be at work. Returns those that are left
+   * for another call: calls wait while this is at work. It can be repeated safely.
+   */
+  removeEnded(taskIds: string[], endedBeforeMs: number): string[] {
+    const nowMs = Date.now();
+    let room = MAX_REMOVED_ROWS;
+    for (const [done, id] of taskIds.entries()) {
+      if (room <= 0) return taskIds.slice(done);
+      const task = this.#tasks.getLean(id);
+      const isOld = task && isFinal(task.status) && (task.finished_at_ms ?? nowMs) < endedBeforeMs;
+      if (!isOld || task.busy_until_ms > nowMs) continue;
+      const removed = this.ctx.storage.transactionSync(() => this.#tasks.removePart(id, room));
+      // What has more rows than that goes on in the next call.
+      if (removed >= room && this.#tasks.getLean(id)) return taskIds.slice(done);
+      room -= removed;
+    }
+    return [];
+  }
+
   reserveKey(key: string, fingerprint: string, taskIds: string[]): Reservation {
     return this.#keys.reserve(key, fingerprint, taskIds, Date.now());
   }
@@ -275,8 +325,10 @@ export class TaskLedger extends DurableObject<Env> {
   #retryTask(task: TaskRow): boolean {
     const transition = retry(task, Date.now());
     if (!transition) return false;
-    this.#tasks.clearProgress(task.id);
-    this.#transitions.apply(transition);
+    this.ctx.storage.transactionSync(() => {
+      const events = this.#tasks.reopen(task);
+      this.#transitions.apply({ ...transition, task: { ...transition.task, events } });
+    });
     return true;
   }
 }
@@ -284,16 +336,20 @@ export class TaskLedger extends DurableObject<Env> {
 markRepeatable(
   TaskLedger,
   "submit",
+  "submitWithFollowUps",
   "commit",
   "report",
   "renew",
   "heartbeat",
   "progress",
   "step",
+  "saveCheckpoint",
   "open",
   "getTask",
   "list",
   "cancel",
+  "listEnded",
+  "removeEnded",
   "reserveKey",
   "settleKey",
   "rearm",

@@ -5,7 +5,6 @@
 
 /** What one step of priority is worth: a task with priority 2 passes those that arrived up to two minutes earlier. */
 export const PRIORITY_HEAD_START_MS = 60_000;
-export const MAX_PRIORITY = 9;
 
 export function rankOf(priority: number, queuedAtMs: number): number {
   return queuedAtMs - priority * PRIORITY_HEAD_START_MS;

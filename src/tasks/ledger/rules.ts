@@ -20,8 +20,9 @@
  * claim says until when its code may be at work (`busy_until_ms`), and the task is not queued again before that time, or
  * before the code is known to have been stopped.
  *
- * `due_at_ms` is when the ledger must act on a task by itself: when the task must be queued, when its lease expires,
- * or when it must be removed. A queued task has none: it waits for a free slot.
+ * `due_at_ms` is when the ledger must act on a task by itself: when the task must be queued, or when its lease expires. A
+ * queued task has none: it waits for a free slot. A task that has ended is kept for as long as the settings of today say;
+ * its `due_at_ms`, by those at its end, is for version 0.1.0.
  */
 import type { Lane, RetryPolicy } from "../types/define.ts";
 import { rankOf } from "./rank.ts";
@@ -109,6 +110,11 @@ export function submit(
   return lane === null ? transition(task) : claim(task, lane, nowMs, nowMs + lifetimeMs);
 }
 
+/** Creates a task that can never run: there is no input that it could run with. */
+export function submitFailed(priority: number, error: TaskError, inputs: RuleInputs): Transition {
+  return finish(submit(priority, 0, null, inputs.nowMs).task, "failed", inputs, error);
+}
+
 /**
  * Gives a queued task to its submitter, whose invocation ends at `busyUntilMs`, or to a runner, of which nothing is at
  * work until it opens the claim.
@@ -181,8 +187,9 @@ export function tick<State extends TaskState>(
   task: State,
   inputs: RuleInputs,
 ): Transition<State> | "remove" | undefined {
+  const { status } = task;
+  if (isFinal(status)) return keptUntilMs(task, status, inputs) <= inputs.nowMs ? "remove" : undefined;
   if (task.due_at_ms === null || task.due_at_ms > inputs.nowMs) return undefined;
-  if (isFinal(task.status)) return "remove";
   if (task.status === "cancelling") return finish(task, "cancelled", inputs);
   if (task.status === "running") return crash(task, inputs);
   // A version after this one, which has been rolled back, may have left what only that can handle.
@@ -218,9 +225,13 @@ export function cancel<State extends TaskState>(
   return finish(task, "cancelled", inputs);
 }
 
-/** Begins another life of a task that failed or was cancelled; undefined for any other. Recorded steps are kept. */
+/**
+ * Begins another life of a task that failed or was cancelled; undefined for any other, and for one that failed without ever
+ * having started. Recorded steps are kept.
+ */
 export function retry<State extends TaskState>(task: State, nowMs: number): Transition<State> | undefined {
   if (task.status !== "failed" && task.status !== "cancelled") return undefined;
+  if (task.status === "failed" && task.started_at_ms === null) return undefined;
   const notEnded = { finished_at_ms: null, error: null };
   const life = { ...task, ...notEnded, attempt: 0, crashes: 0, has_new_step: 0, started_at_ms: null };
   return transition({ ...requeue(life, task.run_at_ms, nowMs), ...NEW_ATTEMPT });
@@ -231,11 +242,12 @@ const NEW_ATTEMPT = { is_resuming: 0, attempt_started_at_ms: null, spent_ms: 0 }
 
 function fail<State extends TaskState>(
   task: State,
-  { error, isFinal: isLast }: Extract<Outcome, { kind: "failed" }>,
+  { error, isFinal: isLast, notBeforeMs = 0 }: Extract<Outcome, { kind: "failed" }>,
   inputs: RuleInputs,
 ): Transition<State> {
   if (isLast || task.attempt > inputs.retry.retries) return finish(task, "failed", inputs, error);
-  const runAtMs = inputs.nowMs + retryDelayMs(inputs.retry, task.attempt, inputs.random);
+  const delayMs = retryDelayMs(inputs.retry, task.attempt, inputs.random);
+  const runAtMs = Math.max(inputs.nowMs + delayMs, notBeforeMs);
   const again = { ...requeue(task, runAtMs, inputs.nowMs), ...NEW_ATTEMPT };
   return transition({ ...again, error: JSON.stringify(error) }, { error });
 }
@@ -282,10 +294,14 @@ function finish<State extends TaskState>(
     rank_ms: null,
     lane: null,
     finished_at_ms: inputs.nowMs,
-    due_at_ms: Math.max(inputs.nowMs + inputs.retentionMs[status], task.busy_until_ms),
   };
-  return transition(finished, error === undefined ? {} : { error });
+  const due_at_ms = keptUntilMs(finished, status, inputs);
+  return transition({ ...finished, due_at_ms }, error === undefined ? {} : { error });
 }
+
+/** When an ended task is removed: after its retention, and not before the end of its code. */
+const keptUntilMs = (task: TaskState, status: FinalStatus, { nowMs, retentionMs }: RuleInputs): number =>
+  Math.max((task.finished_at_ms ?? nowMs) + retentionMs[status], task.busy_until_ms);
 
 /** The transition to this task, with a `status` event. */
 function transition<State extends TaskState>(

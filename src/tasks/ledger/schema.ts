@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { cleanUrl } from "../../kernel/clean-url.ts";
 import { addColumns } from "../../kernel/schema.ts";
-import { CALLBACK_TYPE, TYPE_NAME } from "../types/define.ts";
+import { CALLBACK_TYPE } from "../types/define.ts";
+import { CREATE_LEAN_INDEXES, CREATE_SHARED_INDEXES, DROP_OLD_INDEXES } from "./indexes.ts";
 import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
 
 /** A task as SQLite stores it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */
@@ -13,11 +14,15 @@ export type TaskRow = TaskState & {
   progress_ratio: number | null;
   progress_message: string | null;
   callback_url: string | null;
-  /** The number of events, and so the id of the last one. */
+  /** The follow-ups that have still to start, as JSON text. */
+  then_tasks: string | null;
+  /** The ids of those that have started, as JSON text. Missing in what a ledger of an earlier version sends. */
+  follow_ups?: string | null;
+  /** The number of events that are stored. The last one of a task that has ended is not: the row says what is in it. */
   events: number;
 };
 
-/** One event of a task's history, numbered by its place there. The first event is in the task's own row. */
+/** One event of a task's history, numbered by its place there. The table has neither the first nor, usually, the last. */
 export type EventRow = { task_id: string; number: number; at_ms: number; name: string; data: string };
 
 /** A request that came with an Idempotency-Key. */
@@ -31,6 +36,7 @@ export type KeyRow = {
   expires_at_ms: number;
 };
 
+/** Without a rowid, whose index would be one more row to write. Those of ledgers that 0.1.0 has made keep theirs. */
 const CREATE_TABLES = `
   CREATE TABLE IF NOT EXISTS task (
     id               TEXT PRIMARY KEY,
@@ -61,7 +67,7 @@ const CREATE_TABLES = `
     events           INTEGER NOT NULL,
     result           TEXT,
     error            TEXT
-  ) STRICT;
+  ) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS event (
     task_id TEXT NOT NULL,
     number  INTEGER NOT NULL,
@@ -76,7 +82,7 @@ const CREATE_TABLES = `
     name    TEXT NOT NULL,
     result  TEXT NOT NULL,
     PRIMARY KEY (task_id, name)
-  ) STRICT;
+  ) STRICT, WITHOUT ROWID;
 
   CREATE TABLE IF NOT EXISTS key (
     key              TEXT PRIMARY KEY,
@@ -84,7 +90,7 @@ const CREATE_TABLES = `
     task_ids         TEXT NOT NULL,
     lease_ends_at_ms INTEGER,
     expires_at_ms    INTEGER NOT NULL
-  ) STRICT;
+  ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS key_expiry ON key (expires_at_ms);
 `;
 
@@ -95,39 +101,54 @@ const ADDED_COLUMNS = {
   has_new_step: "INTEGER NOT NULL DEFAULT 0",
 };
 
-/** After the columns: an index may be on one that was added. */
-const CREATE_INDEXES = `
-  -- When the ledger must act on a task by itself; and, separately, when it must remove one.
-  CREATE INDEX IF NOT EXISTS task_due ON task (due_at_ms) WHERE finished_at_ms IS NULL AND due_at_ms IS NOT NULL;
-  CREATE INDEX IF NOT EXISTS task_expiry ON task (due_at_ms) WHERE finished_at_ms IS NOT NULL;
-  -- The queues, one per type and pool: a type at its concurrency limit, or a pool without a runner, holds up no other.
-  CREATE INDEX IF NOT EXISTS task_queue ON task (type, pool, rank_ms, id) WHERE status = 'queued';
-  -- The tasks that occupy runners.
-  CREATE INDEX IF NOT EXISTS task_runners ON task (pool) WHERE lane = 'long';
-  -- For lists, counts and retries. There are few statuses and types, so every list is a merge of a few ranges.
-  CREATE INDEX IF NOT EXISTS task_kind ON task (status, type, created_at_ms, id);
-`;
-
 /** Whoever got the task's first claim with its submission, and gets it again if the reply was lost. */
 const CLAIMANT = { claimant: "TEXT" };
+
+const FOLLOW_UPS = { then_tasks: "TEXT", follow_ups: "TEXT" };
+/**
+ * The tasks whose end a version without follow-ups has written, after a rollback. This version writes no entry: it takes
+ * `then_tasks` away before it writes the end.
+ */
+export const IS_FORGOTTEN = "then_tasks IS NOT NULL AND status = 'succeeded'";
+const CREATE_FORGOTTEN_INDEX = `CREATE INDEX IF NOT EXISTS task_forgotten ON task (id) WHERE ${IS_FORGOTTEN};`;
+
+/** Tasks on their way to another shard (handovers.ts). */
+const CREATE_HANDOVERS = `
+  CREATE TABLE IF NOT EXISTS handover (
+    id        TEXT PRIMARY KEY,
+    task      TEXT NOT NULL,
+    tries     INTEGER NOT NULL,
+    due_at_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+`;
+
+/** Of each task that has saved one, the last. */
+const CREATE_CHECKPOINTS = `
+  CREATE TABLE IF NOT EXISTS checkpoint (
+    task_id TEXT PRIMARY KEY,
+    value   TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+`;
 
 export const MIGRATIONS = [
   CREATE_TABLES,
   addColumns("task", ADDED_COLUMNS),
-  CREATE_INDEXES,
+  // After the columns: an index may be on one that was added.
+  CREATE_SHARED_INDEXES,
   addColumns("task", CLAIMANT),
+  CREATE_LEAN_INDEXES,
+  CREATE_CHECKPOINTS,
+  addColumns("task", FOLLOW_UPS),
+  CREATE_FORGOTTEN_INDEX + CREATE_HANDOVERS,
 ];
 
 /**
- * For every start of a ledger. The tables of 0.1.0 have a CHECK for each status and pool there was, which another one
- * would break, and SQLite can only remove it by copying the table, of up to 10 GB.
+ * The tables of 0.1.0 have a CHECK for each status and pool there was, which another one would break, and SQLite can only
+ * remove it by copying the table, of up to 10 GB.
  */
-export const IGNORE_OLD_CHECKS = "PRAGMA ignore_check_constraints = ON";
+const IGNORE_OLD_CHECKS = "PRAGMA ignore_check_constraints = ON;";
 
-/** A type's name as a caller sends it. */
-export const typeNameSchema = z.string().regex(TYPE_NAME, {
-  error: "is not the name of a task type: 1 to 64 letters, digits, _, - and .",
-});
+export const FOR_EVERY_START = IGNORE_OLD_CHECKS + DROP_OLD_INDEXES;
 
 const moment = z.iso.datetime().nullable();
 
@@ -159,6 +180,9 @@ export const taskSchema = z
       .nullable()
       .meta({ description: "Why the task failed; before that, why its last attempt failed." }),
     callbackUrl: z.string().nullable().meta({ description: "Without its query, which may hold a secret." }),
+    followUps: z.array(z.string()).meta({
+      description: "The ids of the tasks that started when it succeeded: those of `then`, in their order.",
+    }),
   })
   .meta({ id: "Task" });
 
@@ -183,6 +207,7 @@ export function toTask(row: TaskRow): Task {
     result: row.result === null ? null : readJsonOrNull(row.result),
     error: row.error === null ? null : readError(row.error),
     callbackUrl: row.callback_url === null ? null : cleanUrl(row.callback_url),
+    followUps: readIds(row.follow_ups ?? "[]"),
   };
 }
 
@@ -201,13 +226,15 @@ function readError(text: string): TaskError {
     : { name: "Error", message: "The recorded error can no longer be read." };
 }
 
+const readIds = (text: string): string[] => z.array(z.string()).safeParse(readJsonOrNull(text)).data ?? [];
+
 /** The input of a callback, whose URL is shown like that of the task which it reports. */
 function withCleanUrl(text: string): unknown {
   const parsed = z.looseObject({ url: z.url() }).safeParse(readJsonOrNull(text));
   return parsed.success ? { ...parsed.data, url: cleanUrl(parsed.data.url) } : null;
 }
 
-function readJsonOrNull(text: string): unknown {
+export function readJsonOrNull(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -218,7 +245,8 @@ function readJsonOrNull(text: string): unknown {
 /** What a caller receives for each task that was started. */
 export const taskLinkSchema = z.object({ id: z.string(), url: z.url() }).meta({ id: "TaskLink" });
 
-/** `base` is any URL of this Worker. */
+/** `base` is any URL of this Worker, as the runtime writes it. Not parsed: each submission has links. */
 export function taskLink(id: string, base: string): z.output<typeof taskLinkSchema> {
-  return { id, url: new URL(`/tasks/${id}`, base).href };
+  const [origin = ""] = /^https?:\/\/[^/]+/.exec(base) ?? [];
+  return { id, url: `${origin}/tasks/${id}` };
 }

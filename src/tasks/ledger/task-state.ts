@@ -70,7 +70,8 @@ export type TaskState = {
 /** How a run went, as the holder of the claim reports it. */
 export type Outcome =
   | { kind: "succeeded"; result: string }
-  | { kind: "failed"; error: TaskError; isFinal: boolean }
+  /** Another attempt begins no earlier than `notBeforeMs`, if that is given. */
+  | { kind: "failed"; error: TaskError; isFinal: boolean; notBeforeMs?: number }
   /** The task must continue in another run, no earlier than `notBeforeMs`. */
   | { kind: "handed-over"; notBeforeMs: number }
   /** Whatever ran the task died. */

@@ -3,11 +3,11 @@
  * what they have in common. Neither decides anything.
  *
  * Whatever changes a task appends to its history in the same transaction, so event ids have no gap. The first event
- * is kept in the task's own row, which saves a write while the caller waits.
+ * is kept in the task's own row, and the end of a task is what its row says, so most tasks have no other row.
  */
 import { FIRST_TOKEN, type Transition } from "./rules.ts";
-import type { EventRow, TaskRow } from "./schema.ts";
-import type { TaskEvent, TaskState } from "./task-state.ts";
+import { type EventRow, readJsonOrNull, type TaskRow, toTask } from "./schema.ts";
+import { isFinal, type TaskEvent, type TaskState } from "./task-state.ts";
 
 /** What a new task has besides its state. */
 export interface TaskFields {
@@ -18,6 +18,8 @@ export interface TaskFields {
   callbackUrl: string | null;
   /** Whoever gets the first claim, and would get it again. */
   claimant?: string;
+  /** The tasks that start when it has succeeded (types/follow-ups.ts), as JSON text. */
+  then?: string;
 }
 
 /** The columns that a rule may change. */
@@ -44,14 +46,15 @@ const STATE_COLUMNS = [
 
 const SAVE = `UPDATE task SET events = ?, ${STATE_COLUMNS.map((name) => `${name} = ?`).join(", ")} WHERE id = ?`;
 const INSERT = `
-  INSERT INTO task (id, type, input, run_at_ms, created_at_ms, callback_url, first_event, claimant, events,
-    ${STATE_COLUMNS.join(", ")}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ${STATE_COLUMNS.map(() => "?").join(", ")}) ON CONFLICT (id) DO NOTHING`;
+  INSERT INTO task (id, type, input, run_at_ms, created_at_ms, callback_url, first_event, claimant, then_tasks, events,
+    ${STATE_COLUMNS.join(", ")}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ${STATE_COLUMNS.map(() => "?").join(", ")}) ON CONFLICT (id) DO NOTHING`;
 /**
- * The columns of a lean row: `input` and `result`, which may be long, are left out. Saving a lean row is safe: a rule
+ * The columns of a lean row: `input`, `result` and `then_tasks`, which may be long, are left out; the last is '' if there are
+ * any. Saving a lean row is safe: a rule
  * only changes tasks that have no result yet, so none is lost.
  */
 export const LEAN_COLUMNS = `id, type, '' AS input, run_at_ms, created_at_ms, callback_url, events, progress_ratio,
-  progress_message, ${STATE_COLUMNS.map((name) => (name === "result" ? "NULL AS result" : name)).join(", ")}`;
+  progress_message, iif(then_tasks IS NULL, NULL, '') AS then_tasks, follow_ups, ${STATE_COLUMNS.map((name) => (name === "result" ? "NULL AS result" : name)).join(", ")}`;
 /** After this many events of a task, its progress is still updated, but no longer recorded as an event. */
 const MAX_EVENTS = 10_000;
 
@@ -67,10 +70,10 @@ export class TaskTable {
 
   /** Adds a new task; false if there already is one with its id. */
   insert(fields: TaskFields, { task, event }: Transition, nowMs: number): boolean {
-    const { id, type, input, callbackUrl, claimant } = fields;
+    const { id, type, input, callbackUrl, claimant = null, then = null } = fields;
     const state = STATE_COLUMNS.map((name) => task[name]);
     const first = JSON.stringify(event.data);
-    const values = [id, type, input, task.run_at_ms, nowMs, callbackUrl, first, claimant ?? null, ...state];
+    const values = [id, type, input, task.run_at_ms, nowMs, callbackUrl, first, claimant, then, ...state];
     return this.#sql.exec(INSERT, ...values).rowsWritten > 0;
   }
 
@@ -94,17 +97,20 @@ export class TaskTable {
     return this.#sql.exec<TaskRow>(`SELECT ${LEAN_COLUMNS} FROM task WHERE id = ?`, id).toArray()[0];
   }
 
-  /** Writes a state transition. */
+  /** Writes a state transition. That a task has ended is no event in the table: the row says so itself. */
   save({ task, event }: Transition<TaskRow>, nowMs: number): void {
-    const state = STATE_COLUMNS.map((name) => task[name]);
-    this.#append(task.id, task.events + 1, event, nowMs);
-    this.#sql.exec(SAVE, task.events + 1, ...state, task.id);
+    const hasEnded = isFinal(task.status);
+    const events = hasEnded ? task.events : task.events + 1;
+    if (!hasEnded) this.#append(task.id, events, event, nowMs);
+    this.#sql.exec(SAVE, events, ...STATE_COLUMNS.map((name) => task[name]), task.id);
+    if (hasEnded) this.#onEvent(task.id);
   }
 
   /** Puts a task that could not be handled out of the way until a time, and counts its events anew. */
   setAside(id: string, untilMs: number): void {
     this.#sql.exec(
-      `UPDATE task SET due_at_ms = iif(finished_at_ms IS NULL, ?2, max(due_at_ms, ?2)), rank_ms = NULL,
+      `UPDATE task SET due_at_ms = iif(finished_at_ms IS NULL, ?2, due_at_ms), rank_ms = NULL,
+         busy_until_ms = iif(finished_at_ms IS NULL, busy_until_ms, max(busy_until_ms, ?2)),
          status = iif(status = 'queued', 'scheduled', status),
          events = 1 + (SELECT count(*) FROM event WHERE task_id = ?1) WHERE id = ?1`,
       id,
@@ -112,8 +118,10 @@ export class TaskTable {
     );
   }
 
-  clearProgress(id: string): void {
-    this.#sql.exec("UPDATE task SET progress_ratio = NULL, progress_message = NULL WHERE id = ?", id);
+  /** Records that the follow-ups of a task have started, with these ids. */
+  recordFollowUps(id: string, ids: readonly string[]): void {
+    const query = "UPDATE task SET then_tasks = NULL, follow_ups = ? WHERE id = ?";
+    this.#sql.exec(query, JSON.stringify(ids), id);
   }
 
   renewLease(id: string, leaseEndsAtMs: number | null): void {
@@ -171,13 +179,44 @@ export class TaskTable {
     return Object.fromEntries([...rows].map(({ name, result }) => [name, result]));
   }
 
+  /** Saves a checkpoint, as JSON text, in place of the one before. Like a step, it shows that the task gets on. */
+  saveCheckpoint({ id, has_new_step }: TaskRow, value: string): void {
+    this.#sql.exec("INSERT OR REPLACE INTO checkpoint (task_id, value) VALUES (?, ?)", id, value);
+    if (has_new_step === 0) this.#sql.exec("UPDATE task SET has_new_step = 1 WHERE id = ?", id);
+  }
+
+  checkpoint(taskId: string): string | undefined {
+    const query = "SELECT value FROM checkpoint WHERE task_id = ?";
+    return this.#sql.exec<{ value: string }>(query, taskId).toArray()[0]?.value;
+  }
+
   events(taskId: string, after: number, limit: number): EventRow[] {
-    const query = `
-      SELECT id AS task_id, 1 AS number, created_at_ms AS at_ms, 'status' AS name, first_event AS data
-        FROM task WHERE id = ?1 AND ?2 < 1
-      UNION ALL SELECT task_id, number, at_ms, name, data FROM event WHERE task_id = ?1 AND number > ?2
-      ORDER BY number LIMIT ?3`;
-    return this.#sql.exec<EventRow>(query, taskId, after, limit).toArray();
+    const stored = this.#storedEvents(taskId, after, limit);
+    const last = stored.length < limit ? this.lastEvent(taskId) : undefined;
+    return last && last.number > (stored.at(-1)?.number ?? after) ? [...stored, last] : stored;
+  }
+
+  /** The last event of a task so far; undefined if there is no such task. */
+  lastEvent(taskId: string): EventRow | undefined {
+    const row = this.getLean(taskId);
+    const stored = row && this.#storedEvents(taskId, row.events - 1, 1)[0];
+    // Version 0.1.0 stores the end as well.
+    if (!row || !isFinal(row.status) || (stored && statusIn(stored) === row.status)) return stored;
+    const { status, attempt, error } = toTask(row);
+    const data = JSON.stringify({ status, attempt, ...(error && { error }) });
+    return { task_id: taskId, number: row.events + 1, at_ms: row.finished_at_ms ?? 0, name: "status", data };
+  }
+
+  /**
+   * Prepares an ended task for another life: its end becomes an event in the table, and its progress is forgotten. Returns
+   * the number of its events.
+   */
+  reopen({ id, events }: TaskRow): number {
+    const last = this.lastEvent(id);
+    if (last && last.number > events) this.#insertEvent(last);
+    const query = "UPDATE task SET progress_ratio = NULL, progress_message = NULL, events = ? WHERE id = ?";
+    this.#sql.exec(query, last?.number ?? events, id);
+    return last?.number ?? events;
   }
 
   /**
@@ -208,20 +247,35 @@ export class TaskTable {
   }
 
   remove(id: string): void {
-    for (const table of ["event", "step"]) this.#sql.exec(`DELETE FROM ${table} WHERE task_id = ?`, id);
+    for (const table of ["event", "step", "checkpoint"])
+      this.#sql.exec(`DELETE FROM ${table} WHERE task_id = ?`, id);
     this.#sql.exec("DELETE FROM task WHERE id = ?", id);
     this.#onEvent(id);
   }
 
-  #append(taskId: string, number: number, { name, data }: TaskEvent, nowMs: number): void {
-    this.#sql.exec(
-      "INSERT INTO event (task_id, number, at_ms, name, data) VALUES (?, ?, ?, ?, ?)",
-      taskId,
-      number,
-      nowMs,
-      name,
-      JSON.stringify(data),
-    );
-    this.#onEvent(taskId);
+  /** The first event is in the task's row, and so is the last one of a task that has ended: see `lastEvent`. */
+  #storedEvents(taskId: string, after: number, limit: number): EventRow[] {
+    const query = `
+      SELECT id AS task_id, 1 AS number, created_at_ms AS at_ms, 'status' AS name, first_event AS data
+        FROM task WHERE id = ?1 AND ?2 < 1
+      UNION ALL SELECT task_id, number, at_ms, name, data FROM event WHERE task_id = ?1 AND number > ?2
+      ORDER BY number LIMIT ?3`;
+    return this.#sql.exec<EventRow>(query, taskId, after, limit).toArray();
   }
+
+  #append(task_id: string, number: number, { name, data }: TaskEvent, at_ms: number): void {
+    this.#insertEvent({ task_id, number, at_ms, name, data: JSON.stringify(data) });
+    this.#onEvent(task_id);
+  }
+
+  #insertEvent({ task_id, number, at_ms, name, data }: EventRow): void {
+    const query = "INSERT INTO event (task_id, number, at_ms, name, data) VALUES (?, ?, ?, ?, ?)";
+    this.#sql.exec(query, task_id, number, at_ms, name, data);
+  }
+}
+
+/** The status that an event tells. */
+function statusIn({ data }: EventRow): unknown {
+  const parsed = readJsonOrNull(data);
+  return typeof parsed === "object" && parsed !== null && "status" in parsed ? parsed.status : undefined;
 }

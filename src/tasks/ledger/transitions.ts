@@ -1,7 +1,7 @@
 /**
  * Applies the rules to stored tasks. A state transition is written together with what follows from it: the callback
- * of a task that has ended, and the next alarm. A task that cannot be handled is set aside, so that it holds up no
- * other.
+ * of a task that has ended, the tasks that follow one that has succeeded, and the next alarm. A task that cannot be
+ * handled is set aside, so that it holds up no other.
  */
 
 import { errorFields, log } from "../../kernel/log.ts";
@@ -9,6 +9,8 @@ import { CALLBACK_TYPE, DEFAULT_RETRY } from "../types/define.ts";
 import { findTaskType } from "../types/registry.ts";
 import type { Alarm } from "./alarm.ts";
 import type { Claim, Report } from "./claim.ts";
+import { beginningOf, isHere, startFollowUps } from "./follow-ups.ts";
+import type { Handovers } from "./handovers.ts";
 import { type RuleInputs, report, stopped, submit, type Transition } from "./rules.ts";
 import type { Runners } from "./runners.ts";
 import type { TaskRow } from "./schema.ts";
@@ -28,6 +30,7 @@ export interface LedgerParts {
   queries: TaskQueries;
   alarm: Alarm;
   runners: Runners;
+  handovers: Handovers;
 }
 
 export class Transitions {
@@ -49,13 +52,51 @@ export class Transitions {
     if (status !== "running") runners.forget(id);
     if (isFinal(status) && pool === "tick") this.#ctx.waitUntil(this.#tellScheduler(id));
     const callsBack = isFinal(status) && callback_url !== null;
-    if (callsBack)
+    const continues = status === "succeeded" && transition.task.then_tasks !== null;
+    if (callsBack || continues)
       this.#ctx.storage.transactionSync(() => {
+        if (continues) this.startFollowUps(id, transition.task.result);
         tasks.save(transition, nowMs);
-        this.#insertCallback(transition.task, callback_url, nowMs);
+        if (callsBack) this.#insertCallback(transition.task, callback_url, nowMs);
       });
     else tasks.save(transition, nowMs);
-    alarm.wakeAt(callsBack ? nowMs : (due_at_ms ?? nowMs));
+    // Of a task that has ended, nothing is left to do but its removal, which can wait for other work.
+    if (callsBack || continues) alarm.wakeAt(nowMs);
+    else if (!isFinal(status)) alarm.wakeAt(due_at_ms ?? nowMs);
+  }
+
+  /** Writes the follow-ups of a task that succeeds with this result, as JSON text, in the caller's transaction. */
+  startFollowUps(taskId: string, result: string | null): void {
+    const { tasks, handovers } = this.#parts;
+    const row = tasks.get(taskId);
+    if (!row || row.then_tasks === null) return;
+    const nowMs = Date.now();
+    const scope = {
+      input: JSON.parse(row.input) as unknown,
+      result: JSON.parse(result ?? "null") as unknown,
+    };
+    const started = startFollowUps(row.then_tasks, scope, this.#shard, nowMs);
+    for (const followUp of started) {
+      const { task } = followUp;
+      if (!isHere(followUp, this.#shard)) {
+        handovers.add(task, nowMs);
+        continue;
+      }
+      const beginning = beginningOf(followUp, {
+        retentionMs: this.retentionMs,
+        nowMs,
+        random: 0,
+        retry: DEFAULT_RETRY,
+      });
+      tasks.insert(task, beginning, nowMs);
+      const { status, finished_at_ms } = beginning.task;
+      if (isFinal(status) && task.callbackUrl !== null)
+        this.#insertCallback({ id: task.id, events: 1, finished_at_ms }, task.callbackUrl, nowMs);
+    }
+    tasks.recordFollowUps(
+      taskId,
+      started.map(({ task }) => task.id),
+    );
   }
 
   /** As `apply`, for a claim that ends by it. If its code may still be at work in a runner, that is stopped. */
@@ -114,12 +155,21 @@ export class Transitions {
       nowMs: Date.now(),
       random: Math.random(),
       retry: findTaskType(task.type)?.retry ?? DEFAULT_RETRY,
-      retentionMs: readTaskSettings(this.#env).retentionMs,
+      retentionMs: this.retentionMs,
     };
   }
 
+  /** How long a task is kept after it has ended. */
+  get retentionMs(): RuleInputs["retentionMs"] {
+    return readTaskSettings(this.#env).retentionMs;
+  }
+
   /** One callback per end of a task: a task that is retried by hand can end more than once. */
-  #insertCallback({ id: taskId, events, finished_at_ms }: TaskRow, url: string, nowMs: number): void {
+  #insertCallback(
+    { id: taskId, events, finished_at_ms }: Pick<TaskRow, "id" | "events" | "finished_at_ms">,
+    url: string,
+    nowMs: number,
+  ): void {
     const finishedAt = new Date(finished_at_ms ?? nowMs).toISOString();
     const fields = {
       id: taskIdOfKey(this.#shard, `callback:${taskId}:${events}`),

@@ -13,6 +13,7 @@
  * Between the end of the code and its report, nothing may throw, whatever was returned or thrown: the attempt would end
  * as a crash, without its reason.
  */
+import type { ZodError } from "zod";
 import { cleanText } from "../../kernel/clean-url.ts";
 import { asInvocation } from "../../kernel/invocation.ts";
 import { describeError, errorFields } from "../../kernel/log.ts";
@@ -20,7 +21,13 @@ import { countedBy, isSubrequestLimit, type SubrequestCount } from "../../kernel
 import type { WaitUntil } from "../../kernel/wait-until.ts";
 import type { Assignment, Claim, Report } from "../ledger/claim.ts";
 import type { Outcome, TaskError } from "../ledger/task-state.ts";
-import { NonRetryableError, type TaskContext, type TaskType } from "../types/define.ts";
+import {
+  NonRetryableError,
+  PostponedError,
+  RetryLaterError,
+  type TaskContext,
+  type TaskType,
+} from "../types/define.ts";
 import { parseInput } from "../types/input.ts";
 import { NotJsonError, TooLongError, toJson } from "../types/json.ts";
 import { findTaskType } from "../types/registry.ts";
@@ -89,7 +96,7 @@ async function executeRun(invocation: Invocation, run: Run, requestedAtMs: numbe
     run.interrupt.abort(new Interruption("hand-over", "The invocation has few subrequests left.")),
   );
   const abandoned = abandonAfterGrace(signal, invocation.graceMs);
-  const ending = await Promise.race([executeCode(run.assignment, context), abandoned]);
+  const ending = await Promise.race([executeCode(run.env, run.assignment, context), abandoned]);
   // What interrupts the run from here on is not the cause of its ending.
   const interruption = interruptionOf(signal);
   const outcome = outcomeOf(ending, interruption);
@@ -127,11 +134,17 @@ function logOutcome(
   else if (outcome?.kind === "handed-over") log("info", "task handed over");
 }
 
-async function executeCode({ type: name, input }: Assignment, context: TaskContext): Promise<Ending> {
+async function executeCode(
+  env: Env,
+  { type: name, input }: Assignment,
+  context: TaskContext,
+): Promise<Ending> {
   try {
     const type = findTaskType(name);
     // Not final: during a deploy, other parts of the fleet may already know the type.
     if (!type) throw new Error(`This version of the Worker has no task type "${name}".`);
+    const reason = type.unavailable?.(env);
+    if (reason !== undefined) throw new NonRetryableError(reason);
     const { data, error } = await parseInput(type, input);
     if (error) throw unfit(type, error);
     return { kind: "returned", result: await type.run(context, data) };
@@ -140,10 +153,13 @@ async function executeCode({ type: name, input }: Assignment, context: TaskConte
   }
 }
 
-const unfit = (type: TaskType, cause: unknown) =>
-  new NonRetryableError(`The input does not fit (or no longer fits) the task type "${type.name}".`, {
-    cause,
-  });
+/** Names the first place that does not fit. */
+function unfit(type: TaskType, cause: ZodError): NonRetryableError {
+  const [issue] = cause.issues;
+  const where = issue ? ` ${["input", ...issue.path.map(String)].join("/")}: ${issue.message}` : "";
+  const message = `The input does not fit (or no longer fits) the task type "${type.name}".${where}`;
+  return new NonRetryableError(message, { cause });
+}
 
 async function abandonAfterGrace(signal: AbortSignal, graceMs: number): Promise<Ending> {
   await new Promise((resolve) => {
@@ -168,7 +184,9 @@ export function outcomeOf(ending: Ending, interruption: Interruption | undefined
   const error = ending.kind === "threw" ? ending.error : undefined;
   // Subrequests that nobody counted. It is the invocation that is used up, and not the task.
   if (isSubrequestLimit(error)) return { kind: "handed-over", notBeforeMs: 0 };
-  return { kind: "failed", error: describeFailure(error), isFinal: isFinalError(error) };
+  if (isA(PostponedError, error)) return { kind: "handed-over", notBeforeMs: timeOf(error) };
+  const failure = { kind: "failed", error: describeFailure(error), isFinal: isFinalError(error) } as const;
+  return isA(RetryLaterError, error) ? { ...failure, notBeforeMs: timeOf(error) } : failure;
 }
 
 function succeeded(result: unknown): Outcome {
@@ -185,14 +203,25 @@ function describeFailure(error: unknown): TaskError {
   return { name, message: cleanText(message) };
 }
 
-/** Whether another attempt would fail as well. Asking a revoked proxy what it is throws. */
-function isFinalError(error: unknown): boolean {
+/** Whether another attempt would fail as well. */
+const isFinalError = (error: unknown): boolean =>
+  [NonRetryableError, NotJsonError, TooLongError].some((kind) => isA(kind, error));
+
+/** Asking a revoked proxy what it is throws. */
+function isA<T>(kind: abstract new (...args: never[]) => T, error: unknown): error is T {
   try {
-    return [NonRetryableError, NotJsonError, TooLongError].some((kind) => error instanceof kind);
+    return error instanceof kind;
   } catch {
     return false;
   }
 }
+
+/** The longest that an error can put a task off: a task cannot be submitted for later either. */
+const MAX_DELAY_MS = 366 * 86_400_000;
+
+/** Code that is not checked by types may have set anything. */
+const timeOf = ({ notBeforeMs }: { notBeforeMs: number }): number =>
+  Number.isFinite(notBeforeMs) ? Math.min(notBeforeMs, Date.now() + MAX_DELAY_MS) : 0;
 
 function failureFields(
   ending: Ending,

@@ -1,7 +1,7 @@
 /**
- * The context that a task's code receives: its steps, progress, sleeps and log lines.
+ * The context that a task's code receives: its steps, checkpoint, progress, sleeps and log lines.
  *
- * Steps and sleeps are recorded in the ledger under the run's claim. Progress and log lines only tell about the work, so
+ * Steps, checkpoints and sleeps are recorded in the ledger under the run's claim. Progress and log lines only tell about the work, so
  * they never fail it: what cannot be sent or shown as it is, is sent or shown as well as it can be.
  *
  * A run ends with its code, but a part of the code may go on: the loser of a `Promise.race`, what is left of a
@@ -13,6 +13,7 @@ import { toFields } from "../../kernel/safe-text.ts";
 import type { TaskContext } from "../types/define.ts";
 import { isKeptAsText } from "../types/text.ts";
 import { createActivity } from "./activity.ts";
+import { createCheckpoint } from "./checkpoint.ts";
 import { createProgress } from "./progress.ts";
 import { Interruption, type Run } from "./run.ts";
 import { createSleepNames } from "./sleeps.ts";
@@ -43,6 +44,7 @@ export function createContext(run: Run): RunContext {
     interrupt.abort(new Interruption("hand-over", "The task sleeps.", wakeAtMs)),
   );
   const runStep = createSteps(run);
+  const checkpoint = createCheckpoint(run);
   const sleepName = createSleepNames(attempt, assignment.steps);
   const progress = createProgress(run, logFields);
   const ending = new AbortController();
@@ -66,6 +68,17 @@ export function createContext(run: Run): RunContext {
         );
       checkAlive();
       return activity.track(async () => runStep(name, action));
+    },
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is what the code has saved, as JSON keeps it
+    checkpoint: () => checkpoint.read() as never,
+    async saveCheckpoint(value) {
+      checkAlive();
+      return activity.track(async () => checkpoint.save(value));
+    },
+    async handOver() {
+      checkAlive();
+      interrupt.abort(new Interruption("hand-over", "The task continues in another run."));
+      throw interrupt.signal.reason;
     },
     progress(ratio, message) {
       signal.throwIfAborted();

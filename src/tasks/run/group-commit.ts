@@ -21,19 +21,24 @@ const WEIGHT = 10_000;
 
 const groups = new WeakMap<Env, Map<string, GroupedCalls<Cargo, Outcome>>>();
 
-/** Writes tasks to a shard, all or none. Returns the claims, as `TaskLedger.submit` does. One try. */
-export async function submitInGroup(env: Env, shard: string, tasks: NewTask[]): Promise<(Claim | null)[]> {
+/** Writes tasks to a shard, all or none. Returns the claims, as `TaskLedger.submit` does. One try, until a time. */
+export async function submitInGroup(
+  env: Env,
+  shard: string,
+  tasks: NewTask[],
+  untilMs: number,
+): Promise<(Claim | null)[]> {
   const weight = tasks.reduce((sum, { input }) => sum + WEIGHT + input.length, 0);
-  const outcome = await groupOf(env, shard).send({ tasks }, weight);
+  const outcome = await groupOf(env, shard).send({ tasks }, weight, untilMs);
   if ("error" in outcome) throw outcome.error;
   return outcome.claims;
 }
 
-/** Sends a report to a shard. One try. */
-export async function reportInGroup(env: Env, shard: string, report: Report): Promise<void> {
+/** Sends a report to a shard. One try, until a time. */
+export async function reportInGroup(env: Env, shard: string, report: Report, untilMs: number): Promise<void> {
   const { outcome } = report;
   const weight = WEIGHT + (outcome.kind === "succeeded" ? outcome.result.length : 0);
-  await groupOf(env, shard).send({ report }, weight);
+  await groupOf(env, shard).send({ report }, weight, untilMs);
 }
 
 function groupOf(env: Env, shard: string): GroupedCalls<Cargo, Outcome> {

@@ -19,15 +19,14 @@ import { isSubrequestLimit } from "../../kernel/subrequests.ts";
 export const PATIENCE_MS = 1_000;
 /** How long the next carrier may take to begin before another makes the call in its place. */
 const HANDOVER_MS = 100;
-/** After this, the owner of a parcel gives up. */
-const MAX_AGE_MS = 10_000;
 /** What the parcels of a call weigh together at most, if they are more than one. */
 const MAX_WEIGHT = 2_000_000;
 
 interface Parcel<Cargo, Outcome> {
   cargo: Cargo;
   weight: number;
-  madeAtMs: number;
+  /** Then its owner gives up. */
+  untilMs: number;
   /** When the latest call that carries it began; null before the first. */
   sentAtMs: number | null;
   outcome?: { value: Outcome } | { error: unknown };
@@ -53,18 +52,18 @@ export class GroupedCalls<Cargo, Outcome> {
 
   /**
    * Sends cargo, perhaps with others'. Rejects with the error of the call that carried it, or with an
-   * `ObjectTimeoutError` after ten seconds. `weight`: how much of a call it takes.
+   * `ObjectTimeoutError` at `untilMs`. `weight`: how much of a call it takes.
    */
-  async send(cargo: Cargo, weight: number): Promise<Outcome> {
+  async send(cargo: Cargo, weight: number, untilMs: number): Promise<Outcome> {
     const parcel: Parcel<Cargo, Outcome> = {
       cargo,
       weight,
-      madeAtMs: Date.now(),
+      untilMs,
       sentAtMs: null,
       ring: () => {},
     };
     this.#parcels.add(parcel);
-    while (parcel.outcome === undefined && Date.now() < parcel.madeAtMs + MAX_AGE_MS) {
+    while (parcel.outcome === undefined && Date.now() < untilMs) {
       const isCarrier = this.#mayCarry(parcel, Date.now());
       await this.#wait(parcel, isCarrier ? [this.#carry(parcel)] : []);
     }
@@ -104,7 +103,7 @@ export class GroupedCalls<Cargo, Outcome> {
     const load = [own];
     let room = MAX_WEIGHT - own.weight;
     for (const parcel of this.#parcels) {
-      if (parcel.madeAtMs < nowMs - MAX_AGE_MS) this.#parcels.delete(parcel);
+      if (parcel.untilMs < nowMs) this.#parcels.delete(parcel);
       else if (parcel !== own && isUnsent(parcel, nowMs) && parcel.weight <= room) {
         load.push(parcel);
         room -= parcel.weight;
@@ -122,7 +121,8 @@ export class GroupedCalls<Cargo, Outcome> {
 
   /** Waits until the owner is rung or its call is over, or else until nobody counts on the call or the turn any longer. */
   async #wait(parcel: Parcel<Cargo, Outcome>, calls: Promise<void>[]): Promise<void> {
-    const untilMs = Math.max(this.#turn?.untilMs ?? 0, (parcel.sentAtMs ?? 0) + PATIENCE_MS);
+    const patientUntilMs = Math.max(this.#turn?.untilMs ?? 0, (parcel.sentAtMs ?? 0) + PATIENCE_MS);
+    const untilMs = Math.min(parcel.untilMs, patientUntilMs);
     const rung = Promise.withResolvers<void>();
     parcel.ring = rung.resolve;
     const timer = setTimeout(rung.resolve, Math.max(0, untilMs - Date.now()));

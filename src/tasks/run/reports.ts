@@ -18,10 +18,10 @@ export async function deliver(env: Env, report: Report, travels: Travels): Promi
   const { taskId } = report;
   const shard = shardOf(taskId);
   if (shard === undefined) return true;
-  const send = async () =>
-    travels === "together" ? reportInGroup(env, shard, report) : ledgerOn(env, shard).report([report]);
+  const inGroup = async (untilMs: number) => reportInGroup(env, shard, report, untilMs);
+  const alone = async () => ledgerOn(env, shard).report([report]);
   try {
-    await callObject(send);
+    await (travels === "together" ? callObject(inGroup, { keepsDeadline: true }) : callObject(alone));
     return true;
   } catch (error) {
     log("error", "the outcome of a run could not be reported", { taskId, ...errorFields(error) });

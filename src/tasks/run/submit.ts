@@ -10,7 +10,7 @@ import { limitWaitUntil, type WaitUntil } from "../../kernel/wait-until.ts";
 import type { Claim, NewTask } from "../ledger/claim.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
 import { readTaskSettings } from "../ledger/settings.ts";
-import { callLedger, ledgerOf, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
+import { callLedger, hasFollowUps, ledgerOf, ledgerUnavailable, submitAlone } from "../ledger/shards.ts";
 import {
   anyShard,
   leaveShard,
@@ -20,17 +20,30 @@ import {
   shardOfType,
   taskIdOfKey,
 } from "../ledger/task-id.ts";
+import { checkAvailable } from "../types/availability.ts";
+import { checkCallbackUrl } from "../types/callbacks.ts";
 import type { TaskType } from "../types/define.ts";
+import { followUpErrors, followUpsSchema, readFollowUps, typesOf } from "../types/follow-ups.ts";
 import { parseInput } from "../types/input.ts";
 import { toJson } from "../types/json.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
 import { type Invocation, startRun } from "./attempt.ts";
 import { submitInGroup } from "./group-commit.ts";
 
-/** A task to start: its type, and an input that the type's schema accepts. */
+/** A task to start: its type, an input that the type's schema accepts, and what follows when it has succeeded. */
 export interface Start<Input extends z.ZodType = z.ZodType> {
   type: TaskType<Input>;
   input: z.input<Input>;
+  /** In seconds. */
+  delay?: number | undefined;
+  priority?: number | undefined;
+  callback_url?: string | undefined;
+  then?: StartNext[];
+}
+
+/** A follow-up: its input is a template (types/template.ts), which no compiler can check. */
+export interface StartNext extends Omit<Start, "input"> {
+  input?: unknown;
 }
 
 /** One `Start` for each input schema, so that the compiler checks each input against its own type. */
@@ -48,8 +61,8 @@ export const MAX_WAIT_S = 60;
 /**
  * Writes tasks to the ledger and starts to run them concurrently. Returns their ids; from then on, the tasks are
  * kept. The write is all or none, unless some of the types have a shard of their own (`concurrency`). If an input
- * does not fit its type, throws a `ZodError`; if it is not JSON or its type is not registered, a `TypeError`; if the ledger
- * does not respond, a `Problem` 503. In the first two cases no task is started. Respond within seconds after this: if code of a task ignores its signal, or its lease expires,
+ * does not fit its type, throws a `ZodError`; if it is not JSON or its type is not registered, a `TypeError`; if a type
+ * cannot run here or the ledger does not respond, a `Problem` 503. Only in the last case may a task have started. Respond within seconds after this: if code of a task ignores its signal, or its lease expires,
  * the task is run again when the invocation must be over, 35 s after its begin.
  */
 export async function startTasks<const Inputs extends readonly z.ZodType[]>(
@@ -57,10 +70,17 @@ export async function startTasks<const Inputs extends readonly z.ZodType[]>(
   ctx: WaitUntil,
   starts: Starts<Inputs>,
 ): Promise<string[]> {
+  checkAvailable(
+    env,
+    starts.map(({ type }, i) => ({ type, at: `${i}/type` })),
+  );
   const startsHere = starts.some(({ type }) => type.lane === "fast");
   const shard = anyShard(ctx, readTaskSettings(env).regions, startsHere);
   const tasks = await Promise.all(
-    starts.map(async ({ type, input }) => validateTask(type, input, newTaskId(shardOfType(type, shard)))),
+    starts.map(async (start, i) => {
+      const id = newTaskId(shardOfType(start.type, shard));
+      return validateStart(env, start, id, String(i));
+    }),
   );
   for (const [name, part] of Map.groupBy(tasks, ({ id }) => shardOf(id) ?? ""))
     await submitTasks(env, ctx, name, part);
@@ -74,27 +94,63 @@ export async function startTasks<const Inputs extends readonly z.ZodType[]>(
 export async function startTaskOnce<Input extends z.ZodType>(
   env: Env,
   ctx: WaitUntil,
-  { type, input }: Start<Input>,
+  start: Start<Input>,
   key: string,
 ): Promise<string> {
-  const shard = shardOfType(type, shardOfName(key));
-  const task = await validateTask(type, input, taskIdOfKey(shard, key));
+  const shard = shardOfType(start.type, shardOfName(key));
+  const task = await validateStart(env, start, taskIdOfKey(shard, key), "start");
   await submitTasks(env, ctx, shard, [task]);
   return task.id;
 }
 
-/** As `startTaskOnce`, for a tick of a schedule: there is no invocation to run the task, so a runner is kept for it. */
+/**
+ * As `startTaskOnce`, for a tick of a schedule: there is no invocation to run the task, so a runner is kept for it. `then`: its
+ * follow-ups as JSON text, which have been checked.
+ */
 export async function enqueueOnce<Input extends z.ZodType>(
   env: Env,
   type: TaskType<Input>,
   input: z.input<Input>,
   key: string,
+  then: string | null = null,
 ): Promise<string> {
   const shard = shardOfType(type, shardOfName(key));
   const task = await validateTask(type, input, taskIdOfKey(shard, key));
-  await callObject(async () => ledgerOn(env, shard).submit([{ ...task, lane: null, pool: "tick" }]));
+  const run: NewTask = { ...task, lane: null, pool: "tick", ...(then === null ? {} : { then }) };
+  await callObject(async () => submitAlone(env, [run]));
   return task.id;
 }
+
+async function validateStart(env: Env, start: Start, id: string, at: string): Promise<NewTask> {
+  const { type, input, delay, priority = 0, callback_url = null, then } = start;
+  const runAtMs = delay === undefined ? 0 : Date.now() + Math.ceil(delay * 1000);
+  return {
+    ...(await validateTask(type, input, id)),
+    priority,
+    runAtMs,
+    callbackUrl: callback_url,
+    ...(then ? { then: await checkNext(env, then, `${at}/then`, input) } : {}),
+  };
+}
+
+/** Follow-ups as JSON text. Throws a `TypeError` that names what is wrong, or a `Problem` 503 if a type cannot run here. */
+async function checkNext(env: Env, next: StartNext[], at: string, parent: unknown): Promise<string> {
+  const { data, error } = followUpsSchema.safeParse(toWire(next));
+  if (!data) throw new TypeError(`${at} is not valid: ${error.message}`);
+  const read = readFollowUps(data, at, parent, (url) => checkCallbackUrl(env, url));
+  const [wrong] = await followUpErrors(read);
+  if (wrong) throw new TypeError(`${wrong.at}: ${wrong.detail}`);
+  checkAvailable(env, typesOf(read));
+  return JSON.stringify(data);
+}
+
+/** As a caller of the API would send it. */
+export const toWire = (next: StartNext[]): unknown[] =>
+  next.map(({ type, then, ...rest }) => ({
+    ...rest,
+    type: type.name,
+    ...(then ? { then: toWire(then) } : {}),
+  }));
 
 /** Throws a `Problem` 503 if the ledger does not respond. */
 export async function getTask(env: Env, id: string): Promise<Task | undefined> {
@@ -154,7 +210,9 @@ export async function submitTasks(
 
 /** Writes together, and again if the shard restarts: tasks that already exist stay as they are. */
 const writeTasks = async (env: Env, shard: string, tasks: NewTask[]): Promise<(Claim | null)[]> =>
-  callObject(async () => submitInGroup(env, shard, tasks));
+  hasFollowUps(tasks)
+    ? callObject(async () => submitAlone(env, tasks))
+    : callObject(async (untilMs) => submitInGroup(env, shard, tasks, untilMs), { keepsDeadline: true });
 
 /** What the tasks of one invocation have used together. */
 const counts = new WeakMap<WaitUntil, SubrequestCount>();

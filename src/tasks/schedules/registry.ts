@@ -1,7 +1,9 @@
 /** The schedules that are declared in code. An invalid one stops the Worker from starting. */
 import type { z } from "zod";
 import { describeError } from "../../kernel/log.ts";
+import { type StartNext, toWire } from "../run/submit.ts";
 import type { TaskType } from "../types/define.ts";
+import { followUpsSchema, knownIssues, readFollowUps } from "../types/follow-ups.ts";
 import { parseInputNow } from "../types/input.ts";
 import { toJson } from "../types/json.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
@@ -14,6 +16,8 @@ export interface ScheduleSpec extends Timing {
   type: string;
   /** JSON text that the type's schema accepts. */
   input: string;
+  /** The follow-ups of each run, as JSON text. Missing in what an earlier version sends. */
+  then?: string | null;
   overlap: Overlap;
   missed: MissedPolicy;
 }
@@ -32,6 +36,8 @@ interface Declaration<Input extends z.ZodType> {
   timeZone?: string;
   type: TaskType<Input>;
   input: z.input<Input>;
+  /** What follows each run that has succeeded. */
+  then?: StartNext[];
   /** While the previous run has not ended, a tick is skipped or queued. */
   overlap?: Overlap;
   /** Of the ticks missed during a downtime, the last one runs late, or none runs. */
@@ -49,7 +55,8 @@ export function defineSchedule<Input extends z.ZodType>(declaration: Declaration
   const input = inputText(declaration.input, invalid);
   const parsed = parseInputNow(type, input);
   if (!parsed.success) throw invalid(`its input does not fit "${type.name}". ${parsed.error.message}`);
-  return { id, cron, timeZone, type: type.name, input, overlap, missed };
+  const then = declaration.then && { then: nextText(declaration.then, invalid) };
+  return { id, cron, timeZone, type: type.name, input, overlap, missed, ...then };
 }
 
 function inputText(input: unknown, invalid: (why: string) => TypeError): string {
@@ -62,6 +69,26 @@ function inputText(input: unknown, invalid: (why: string) => TypeError): string 
   throw invalid(`its input may have at most ${MAX_INPUT_BYTES} bytes of JSON.`);
 }
 
+/** Whether the types exist is known when the schedules are registered. */
+function nextText(next: StartNext[], invalid: (why: string) => TypeError): string {
+  const { data, error } = followUpsSchema.safeParse(toWire(next));
+  if (!data) throw invalid(`then: ${error.message}`);
+  const text = JSON.stringify(data);
+  if (Buffer.byteLength(text) > MAX_INPUT_BYTES)
+    throw invalid(`its follow-ups may have at most ${MAX_INPUT_BYTES} bytes of JSON.`);
+  return text;
+}
+
+/** What is wrong with the follow-ups of a schedule. Callback URLs are checked when they are used. */
+function nextErrors({ input, then }: ScheduleSpec): string[] {
+  const { data = [] } = followUpsSchema.safeParse(JSON.parse(then ?? "[]"));
+  const { errors, inputs } = readFollowUps(data, "then", JSON.parse(input), () => undefined);
+  const wrong = inputs.flatMap(({ type, text, at, unknown }) =>
+    knownIssues(parseInputNow(type, text).error, `${at}/input`, unknown),
+  );
+  return [...errors, ...wrong].map(({ at, detail }) => `${at}: ${detail}`);
+}
+
 let declared: readonly ScheduleSpec[] = [];
 
 /**
@@ -71,10 +98,13 @@ let declared: readonly ScheduleSpec[] = [];
 export function registerSchedules(list: readonly ScheduleSpec[]): void {
   if (list.length > MAX_SCHEDULES) throw new RangeError(`There can be at most ${MAX_SCHEDULES} schedules.`);
   const ids = new Set<string>();
-  for (const { id, type } of list) {
+  for (const spec of list) {
+    const { id, type } = spec;
     if (ids.has(id)) throw new TypeError(`Two schedules have the id "${id}".`);
     if (!findTaskType(type))
       throw new TypeError(`The schedule "${id}" is not valid. ${unregisteredTypeError(type).message}`);
+    const [wrong] = nextErrors(spec);
+    if (wrong !== undefined) throw new TypeError(`The schedule "${id}" is not valid. ${wrong}`);
     ids.add(id);
   }
   declared = [...list];

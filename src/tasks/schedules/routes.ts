@@ -6,6 +6,9 @@ import { Problem } from "../../kernel/problem.ts";
 import { ITEM_PROBLEMS, JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, params } from "../http/responses.ts";
 import { inputErrors } from "../http/submission.ts";
 import { callLedger, schedulerOf } from "../ledger/shards.ts";
+import { checkAvailable } from "../types/availability.ts";
+import { checkCallbackUrl } from "../types/callbacks.ts";
+import { followUpErrors, readFollowUps, typesOf } from "../types/follow-ups.ts";
 import { findOpenTaskType } from "../types/registry.ts";
 import { MAX_INPUT_BYTES, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
 import { timingError } from "./rules.ts";
@@ -34,6 +37,7 @@ const createScheduleRoute = createRoute({
     ...problems({
       ...JSON_PROBLEMS,
       ...LEDGER_PROBLEMS,
+      503: `${LEDGER_PROBLEMS[503]} Or the task type cannot run here: \`errors\` says what it lacks.`,
       409: `There are already ${MAX_SCHEDULES} schedules.`,
       422: "The pattern, time zone, task type or input is not valid; `errors` says which.",
     }),
@@ -82,8 +86,11 @@ const deleteRoute = createRoute({
 export const scheduleRoutes = createRouter()
   .openapi(createScheduleRoute, async (c) => {
     const nowMs = Date.now();
-    const spec = await toSpec(c.req.valid("json"), nowMs);
-    const row = await callLedger(async () => schedulerOf(c.env).create(spec));
+    const spec = await toSpec(c.env, c.req.valid("json"), nowMs);
+    const row = await callLedger(async () => {
+      const scheduler = schedulerOf(c.env);
+      return (spec.then ?? null) === null ? scheduler.create(spec) : scheduler.createWithFollowUps(spec);
+    });
     if (row === "full") {
       throw new Problem("conflict", `There are already ${MAX_SCHEDULES} schedules. Delete one first.`);
     }
@@ -116,12 +123,22 @@ export const scheduleRoutes = createRouter()
 
 const notFound = (id: string) => new Problem("not-found", `There is no schedule ${id}.`);
 
-/** Checks a new schedule. Throws a `Problem` 422 that names everything that is wrong. */
-async function toSpec(body: z.output<typeof newScheduleSchema>, nowMs: number): Promise<ScheduleSpec> {
+/** Checks a new schedule. Throws a `Problem` 422 that names everything that is wrong, or 503 if its type cannot run here. */
+async function toSpec(
+  env: Env,
+  body: z.output<typeof newScheduleSchema>,
+  nowMs: number,
+): Promise<ScheduleSpec> {
   const { time_zone: timeZone, type, overlap, missed } = body;
   const cron = body.cron.trim().replaceAll(/\s+/g, " ");
   const input = JSON.stringify(body.input);
   const errors = await taskErrors(type, input);
+  const then = body.then ?? [];
+  const next = readFollowUps(then, "json/then", body.input, (url) => checkCallbackUrl(env, url));
+  errors.push(...(await followUpErrors(next)));
+  const thenText = then.length === 0 ? null : JSON.stringify(then);
+  if (Buffer.byteLength(thenText ?? "") > MAX_INPUT_BYTES)
+    errors.push({ at: "json/then", detail: `may have at most ${MAX_INPUT_BYTES} bytes of JSON` });
   const wrongTiming = timingError({ cron, timeZone }, nowMs);
   if (wrongTiming)
     errors.unshift({
@@ -131,7 +148,9 @@ async function toSpec(body: z.output<typeof newScheduleSchema>, nowMs: number): 
   if (errors.length > 0) {
     throw new Problem("invalid", "The request's json is not what this route takes.", { errors });
   }
-  return { id: uuidv7(), cron, timeZone, type, input, overlap, missed };
+  const found = findOpenTaskType(type);
+  if (found) checkAvailable(env, [{ type: found, at: "json/type" }, ...typesOf(next)]);
+  return { id: uuidv7(), cron, timeZone, type, input, then: thenText, overlap, missed };
 }
 
 async function taskErrors(name: string, text: string): Promise<{ at: string; detail: string }[]> {

@@ -60,9 +60,14 @@ export class Scheduler extends DurableObject<Env> {
     return row;
   }
 
+  /** As `create`. A scheduler of an earlier version lacks it, and would drop the follow-ups in silence. */
+  createWithFollowUps(spec: ScheduleSpec): CountedRow | "full" {
+    return this.create(spec);
+  }
+
   /** In order of creation. */
   list(): CountedRow[] {
-    return this.#sql.exec<CountedRow>(`${COUNTED_ROWS} ORDER BY created_at_ms, id`).toArray();
+    return this.#list();
   }
 
   get(id: string): CountedRow | undefined {
@@ -182,7 +187,13 @@ export class Scheduler extends DurableObject<Env> {
     if (!row || !tick) return;
     const type = findTaskType(row.type);
     if (!type) throw unregisteredTypeError(row.type);
-    const taskId = await runs.enqueueOnce(this.env, type, JSON.parse(row.input), runKey(id, tick.at_ms));
+    const taskId = await runs.enqueueOnce(
+      this.env,
+      type,
+      JSON.parse(row.input),
+      runKey(id, tick.at_ms),
+      row.then_tasks ?? null,
+    );
     this.ctx.storage.transactionSync(() => {
       this.#sql.exec("DELETE FROM tick WHERE schedule_id = ? AND at_ms = ?", id, tick.at_ms);
       this.#sql.exec(
@@ -199,10 +210,14 @@ export class Scheduler extends DurableObject<Env> {
     return task !== undefined && !isFinal(task.status);
   }
 
+  #list(): CountedRow[] {
+    return this.#sql.exec<CountedRow>(`${COUNTED_ROWS} ORDER BY created_at_ms, id`).toArray();
+  }
+
   /** Makes the stored declared schedules match the code: adds, changes and removes them. */
   #sync(): void {
     try {
-      const { changed, gone } = compareDeclared(this.list(), declaredSchedules());
+      const { changed, gone } = compareDeclared(this.#list(), declaredSchedules());
       for (const id of gone) this.#delete(id);
       for (const spec of changed) this.#put(spec, true);
       if (changed.length > 0) this.#setAlarm();
@@ -218,9 +233,9 @@ export class Scheduler extends DurableObject<Env> {
     if (nextAtMs === undefined) throw new RangeError(`No future day matches "${spec.cron}".`);
     const rows = this.#sql.exec<CountedRow>(
       `INSERT INTO schedule (id, cron, time_zone, type, input, overlap, missed, is_declared, created_at_ms,
-         next_at_ms, look_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?10, ?10)
+         then_tasks, next_at_ms, look_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?11, ?11)
        ON CONFLICT (id) DO UPDATE SET type = excluded.type, input = excluded.input, overlap = excluded.overlap,
-         missed = excluded.missed, is_declared = excluded.is_declared, last_error = NULL,
+         missed = excluded.missed, is_declared = excluded.is_declared, then_tasks = excluded.then_tasks, last_error = NULL,
          next_at_ms = CASE WHEN cron = excluded.cron AND time_zone = excluded.time_zone
            THEN next_at_ms ELSE excluded.next_at_ms END,
          look_at_ms = MIN(look_at_ms, excluded.next_at_ms),
@@ -235,6 +250,7 @@ export class Scheduler extends DurableObject<Env> {
       spec.missed,
       isDeclared ? 1 : 0,
       nowMs,
+      spec.then ?? null,
       nextAtMs,
     );
     return rows.one();
@@ -257,4 +273,4 @@ export class Scheduler extends DurableObject<Env> {
   }
 }
 
-markRepeatable(Scheduler, "create", "list", "get", "rearm", "runEnded");
+markRepeatable(Scheduler, "create", "createWithFollowUps", "list", "get", "rearm", "runEnded");

@@ -1,5 +1,7 @@
 import { z } from "zod";
-import { typeNameSchema } from "../ledger/schema.ts";
+import { addColumns } from "../../kernel/schema.ts";
+import { followUpsSchema } from "../types/follow-ups.ts";
+import { typeNameSchema } from "../types/type-name.ts";
 import type { ScheduleSpec } from "./registry.ts";
 import { MISSED_POLICIES, type MissedPolicy, nextRuns, OVERLAPS, type Overlap } from "./rules.ts";
 
@@ -23,6 +25,8 @@ export type ScheduleRow = {
   skipped_count: number;
   missed_count: number;
   last_error: string | null;
+  /** The follow-ups of each run, as JSON text. Missing in what a scheduler of an earlier version sends. */
+  then_tasks?: string | null;
 };
 
 /** A row, with the number of ticks that were taken but not enqueued yet. */
@@ -57,7 +61,7 @@ const CREATE_TABLES = `
 `;
 
 /** Only ever append: see kernel/schema.ts. */
-export const MIGRATIONS = [CREATE_TABLES];
+export const MIGRATIONS = [CREATE_TABLES, addColumns("schedule", { then_tasks: "TEXT" })];
 
 /** The column that turns a row into a counted row. */
 export const WAITING = "(SELECT COUNT(*) FROM tick WHERE schedule_id = schedule.id) AS waiting";
@@ -85,6 +89,9 @@ export const newScheduleSchema = z
       .optional()
       .transform((input) => (input === undefined ? {} : input))
       .meta({ description: "The input, as the task type requires it. Default: {}." }),
+    then: followUpsSchema.optional().meta({
+      description: "Tasks that start when a run has succeeded, each with its result and input filled in.",
+    }),
     overlap: z
       .enum(OVERLAPS)
       .optional()
@@ -115,6 +122,7 @@ export const scheduleSchema = z
     timeZone: z.string(),
     type: z.string(),
     input: z.unknown(),
+    then: z.array(z.unknown()).meta({ description: "What follows each run that has succeeded." }),
     overlap: z.enum(OVERLAPS),
     missed: z.enum(MISSED_POLICIES),
     declared: z.boolean().meta({ description: "Declared in code: it cannot be deleted through the API." }),
@@ -151,6 +159,7 @@ export function toSchedule(row: CountedRow, nowMs: number, base: string): Schedu
     timeZone: row.time_zone,
     type,
     input: JSON.parse(row.input),
+    then: z.array(z.unknown()).parse(JSON.parse(row.then_tasks ?? "[]")),
     overlap,
     missed,
     declared: row.is_declared === 1,
@@ -196,5 +205,6 @@ const isSame = (row: ScheduleRow, spec: ScheduleSpec) =>
   row.time_zone === spec.timeZone &&
   row.type === spec.type &&
   row.input === spec.input &&
+  (row.then_tasks ?? null) === (spec.then ?? null) &&
   row.overlap === spec.overlap &&
   row.missed === spec.missed;

@@ -30,6 +30,23 @@ export interface TaskContext {
    */
   step<T>(name: string, action: () => Promise<T>): Promise<T>;
   /**
+   * What `saveCheckpoint` has saved last, in this run or an earlier one; undefined if nothing was. `T` is what the code
+   * expects: an earlier release of it may have saved something else.
+   */
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as JSON.parse, it cannot know
+  checkpoint<T>(): T | undefined;
+  /**
+   * Saves where the work is, in place of what was saved before. A step's result stays for ever, and there may be 1,000 of
+   * them; a position in a long stream is only needed until the next one. The value must be JSON of at most 1 MiB, as for a
+   * step; it is durable when this resolves. Throws if this run has lost the task or has ended.
+   */
+  saveCheckpoint(value: unknown): Promise<void>;
+  /**
+   * Ends this run; another one continues at once, in an invocation of its own: with its own time, CPU time and subrequests.
+   * The code begins anew there, with the recorded steps and the last checkpoint, so save what was done first. Always throws.
+   */
+  handOver(): Promise<never>;
+  /**
    * Reports progress: `ratio` from 0 to 1, clamped, and a message, cut to 500 characters. Sent at most once a second; the
    * latest value wins. Never fails, unless the run is interrupted.
    */
@@ -68,6 +85,11 @@ export interface TaskType<Input extends z.ZodType = z.ZodType, Result = unknown>
   concurrency?: number;
   /** Where an attempt begins. `fast`: in the request that submits it. `long`: in a Durable Object of its own. */
   lane: Lane;
+  /**
+   * Why the type cannot run here, as a sentence that says what to do: `The binding EMAIL is missing: add [[send_email]] to
+   * wrangler.toml.` Undefined if it can. While it cannot, nobody can submit it, and what starts by itself fails with this.
+   */
+  unavailable?: (env: Env) => string | undefined;
 }
 
 type Optional = "retry" | "timeoutMs" | "lane";
@@ -80,6 +102,9 @@ type Definition<Input extends z.ZodType, Result> = Omit<TaskType<Input, Result>,
 export const DEFAULT_RETRY: RetryPolicy = { retries: 3, minDelayMs: 1_000, maxDelayMs: 600_000, factor: 2 };
 /** The type that the ledger itself starts to tell a task's `callback_url` how the task ended. */
 export const CALLBACK_TYPE = "callback";
+
+/** A task's priority is from 0 to this. */
+export const MAX_PRIORITY = 9;
 
 /** What the name of a type may be. It is kept as text, and stands in URLs. */
 export const TYPE_NAME = /^[\w.-]{1,64}$/;
@@ -117,4 +142,33 @@ const isCount = (value: number, min: number) => Number.isInteger(value) && value
 /** Throw this when another attempt would fail as well: the task is `failed` at once. */
 export class NonRetryableError extends Error {
   override readonly name = "NonRetryableError";
+}
+
+/**
+ * Throw this when the attempt has failed and something has said when another one may begin, such as a `Retry-After`. The
+ * next attempt begins after the usual delay, or at `notBeforeMs` (since the epoch) if that is later.
+ */
+export class RetryLaterError extends Error {
+  override readonly name = "RetryLaterError";
+  readonly notBeforeMs: number;
+
+  constructor(message: string, notBeforeMs: number, options?: ErrorOptions) {
+    super(message, options);
+    this.notBeforeMs = notBeforeMs;
+  }
+}
+
+/**
+ * Throw this when the work could not begin yet, such as a call that got no permit. The run ends, and another one begins at
+ * `notBeforeMs` (since the epoch), after the recorded steps. It uses up no attempt and none of the attempt's time, so a
+ * task may be postponed for as long as it takes.
+ */
+export class PostponedError extends Error {
+  override readonly name = "PostponedError";
+  readonly notBeforeMs: number;
+
+  constructor(message: string, notBeforeMs: number, options?: ErrorOptions) {
+    super(message, options);
+    this.notBeforeMs = notBeforeMs;
+  }
 }

@@ -10,6 +10,8 @@
 
 /** The limit for a task's input, for its result, and for a step's result, as JSON text. A row holds at most 2 MB. */
 export const MAX_JSON_BYTES = 512 * 1024;
+/** The limit for a checkpoint, as JSON text. */
+export const MAX_CHECKPOINT_BYTES = 1024 * 1024;
 /** How deeply arrays and objects may be nested, as in the body of a request. */
 export const MAX_JSON_DEPTH = 3_000;
 
@@ -22,19 +24,19 @@ export class TooLongError extends RangeError {}
  * A value as JSON text; `undefined`, as a whole, is `null`. Throws a `NotJsonError` that names the place of what JSON
  * cannot hold, or a `TooLongError`. `place`: what the messages call the value.
  */
-export function toJson(value: unknown, place = "result"): string {
-  const text = JSON.stringify(value === undefined ? null : new JsonCopy(place).of(value));
-  if (Buffer.byteLength(text) <= MAX_JSON_BYTES) return text;
-  throw tooLong(place);
+export function toJson(value: unknown, place = "result", maxBytes = MAX_JSON_BYTES): string {
+  const text = JSON.stringify(value === undefined ? null : new JsonCopy(place, maxBytes).of(value));
+  if (Buffer.byteLength(text) <= maxBytes) return text;
+  throw tooLong(place, maxBytes);
 }
 
 export function readJson(text: string): unknown {
   return JSON.parse(text);
 }
 
-const tooLong = (place: string) =>
+const tooLong = (place: string, maxBytes: number) =>
   new TooLongError(
-    `${place}: at most ${MAX_JSON_BYTES} bytes of JSON are kept. Store larger data in a file, and keep its id.`,
+    `${place}: at most ${maxBytes} bytes of JSON are kept. Store larger data in a file, and keep its id.`,
   );
 
 /** An object that is being copied. */
@@ -54,10 +56,13 @@ class JsonCopy {
   readonly #frames: Frame[] = [];
   readonly #parents = new Set<object>();
   /** Each value takes a byte of text at least. So this bounds the work, also on an object that is shared many times. */
-  #valuesLeft = MAX_JSON_BYTES;
+  #valuesLeft: number;
+  readonly #maxBytes: number;
 
-  constructor(root: string) {
+  constructor(root: string, maxBytes: number) {
     this.#root = root;
+    this.#maxBytes = maxBytes;
+    this.#valuesLeft = maxBytes;
   }
 
   of(value: unknown): unknown {
@@ -78,7 +83,7 @@ class JsonCopy {
 
   /** The copy of a value; of an object, a copy that is still to be filled. */
   #begin(value: unknown): unknown {
-    if (--this.#valuesLeft < 0) throw tooLong(this.#root);
+    if (--this.#valuesLeft < 0) throw tooLong(this.#root, this.#maxBytes);
     // JSON asks a BigInt too for its toJSON, which it has only if the code has given it one.
     const object: unknown = typeof value === "bigint" ? Object(value) : value;
     if (typeof object !== "object" || object === null) return this.#primitive(value);

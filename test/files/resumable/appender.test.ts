@@ -117,7 +117,7 @@ test("whatever arrives, in whatever chunks: the stored bytes, their number and t
         });
       },
     ),
-    { numRuns: 100 },
+    { numRuns: 40 },
   );
 });
 

@@ -107,6 +107,7 @@ async function createUncompleted(bytes: Uint8Array<ArrayBuffer>, failure: string
   return path;
 }
 
+const [FAILURE_OF_R2 = ""] = Object.keys(FAILURES);
 const every = Object.keys(FAILURES).flatMap((failure) => [
   { failure, size: "small", bytes: SMALL },
   { failure, size: "large", bytes: LARGE },
@@ -122,20 +123,23 @@ describe.each(every)("when $failure, a $size upload", ({ failure, bytes }) => {
     expect(await blobsLeft()).toEqual({ objects: [expect.any(String)], strays: [] });
   });
 
-  test("is completed by the alarm if no request comes", async () => {
-    const path = await createUncompleted(bytes, failure);
-    expect((await storageOf(path)).alarm).toBeLessThan(Date.now() + 60_000);
-    await runDurableObjectAlarm(sessionOf(path));
-    expect((await recordOf(path))?.phase).toBe("complete");
-    expect((await fileOf(path)).sha256).toBe(sha256(bytes));
-  });
-
   test("can be removed, and then nothing is left, not even a file", async () => {
     const path = await createUncompleted(bytes, failure);
     expect((await send("DELETE", path, { headers: TUS })).status).toBe(204);
     expect([await storageOf(path), (await fileOf(path)).status]).toEqual([EMPTY_STORAGE, 404]);
     expect(await blobsLeft()).toEqual({ objects: [], strays: [] });
   });
+});
+
+test.each([
+  ...Object.keys(FAILURES).map((failure) => [failure, SMALL] as const),
+  [FAILURE_OF_R2, LARGE] as const,
+])("when %s, it is completed by the alarm if no request comes", async (failure, bytes) => {
+  const path = await createUncompleted(bytes, failure);
+  expect((await storageOf(path)).alarm).toBeLessThan(Date.now() + 60_000);
+  await runDurableObjectAlarm(sessionOf(path));
+  expect((await recordOf(path))?.phase).toBe("complete");
+  expect((await fileOf(path)).sha256).toBe(sha256(bytes));
 });
 
 test.each([

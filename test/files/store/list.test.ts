@@ -1,7 +1,8 @@
 /** `GET /files`: the files of all shards in one order, page by page. */
-import { reset } from "cloudflare:test";
+import { env, reset } from "cloudflare:test";
 import * as fc from "fast-check";
 import { beforeEach, describe, expect, test, vi } from "vitest";
+import { saveFile } from "../../../src/files/store/save-file.ts";
 import { callForJson } from "../../support/call.ts";
 import { putFile } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
@@ -184,6 +185,35 @@ test("holds for any set of ids, any prefix, any page size", async () => {
         expect((await pages({ prefix, limit })).flat()).toEqual(right);
       },
     ),
-    { numRuns: 25 },
+    { numRuns: 12 },
   );
+});
+
+describe("the files that were made from another", () => {
+  const make = async (id: string, source: string, expiresInSeconds?: number) =>
+    saveFile(
+      env,
+      { id, filename: id, contentType: "text/plain", source, expiresInSeconds },
+      new Uint8Array(1),
+    );
+
+  test("are listed page by page, by prefix, and no others", async () => {
+    await store(["in", "other"]);
+    for (const id of ["a1", "a2", "a3", "b1"]) await make(id, "in");
+    await make("a4", "other");
+    expect((await pages({ source: "in", limit: 2 })).flat()).toEqual(["a1", "a2", "a3", "b1"]);
+    expect((await pages({ source: "in", prefix: "a", limit: 1 })).flat()).toEqual(["a1", "a2", "a3"]);
+    expect((await list({ source: "none" })).ids).toEqual([]);
+    expect((await list({ source: "" })).ids).toHaveLength(7);
+    expect((await list({ source: "a/b" })).status).toBe(422);
+  });
+
+  test("are no longer listed once they have expired or are replaced by an upload", async () => {
+    await make("a", "in", 1);
+    await make("b", "in");
+    await store(["b"]);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 2_000 });
+    expect((await list({ source: "in" })).ids).toEqual([]);
+    vi.useRealTimers();
+  });
 });

@@ -18,7 +18,8 @@ test("opens a file, with its metadata", async () => {
       "Content-Disposition": "attachment; filename*=UTF-8''%C3%A4.txt",
     },
   });
-  const info = { id: "a", filename: "ä.txt", contentType: "text/plain", size: 10, sha256: sha256(TEXT) };
+  const described = { id: "a", filename: "ä.txt", contentType: "text/plain", size: 10, sha256: sha256(TEXT) };
+  const info = { ...described, source: null, task: null };
   const file = await openFile(env, "a");
   expect([file?.info, file?.range, await textOf(file)]).toEqual([info, WHOLE, TEXT]);
 });

@@ -128,7 +128,7 @@ describe("random parts", () => {
         const text = `${preamble}${write(parts, boundary, padding)}${epilogue}`;
         expect(await read(cut(text, cuts), { boundary })).toEqual(parts);
       }),
-      { numRuns: 500 },
+      { numRuns: 200 },
     );
   });
 
@@ -140,7 +140,7 @@ describe("random parts", () => {
         const broken = text.slice(0, place % text.length);
         expect(await outcome(cut(broken, cuts), { boundary })).toBe("malformed");
       }),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 });

@@ -727,7 +727,7 @@ test("in every history: never too many, never too fast, first come first served,
         drain(model, real);
       },
     ),
-    { numRuns: 3000 },
+    { numRuns: 1000 },
   );
 });
 

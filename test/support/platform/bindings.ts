@@ -44,6 +44,8 @@ function wrapExports(): object {
 
 function wrapBinding(name: string, binding: unknown): unknown {
   if (!isObject(binding)) return binding;
+  // It has every member that is asked for: a name of a method may be that of one on the other side.
+  if (Object.prototype.toString.call(binding) === "[object Fetcher]") return wrapService(binding);
   if ("getByName" in binding && "idFromName" in binding) return wrapNamespace(name, binding);
   if ("createMultipartUpload" in binding) return wrapBucket(binding);
   return "fetch" in binding ? wrapService(binding) : binding;

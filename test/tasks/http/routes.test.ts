@@ -106,6 +106,8 @@ describe("GET /task-types", () => {
       timeoutMs: 3_600_000,
       concurrency: null,
       lane: "fast",
+      available: true,
+      unavailableReason: null,
     });
   });
 

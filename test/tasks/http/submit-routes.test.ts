@@ -61,6 +61,7 @@ describe("one task", () => {
       result: { n: 1 },
       error: null,
       callbackUrl: null,
+      followUps: [],
     });
   });
 

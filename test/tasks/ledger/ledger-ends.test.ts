@@ -270,7 +270,7 @@ describe("a task that has ended", () => {
   test("is removed after its retention, with its events and steps, and not before", async () => {
     await withOne((inside) => {
       inside.object.submit([task("b", FAST), task("c")]);
-      inside.object.step(CLAIM, "one", "1");
+      for (const taskId of ["a", "b"]) inside.object.step({ ...CLAIM, taskId }, "one", "1");
       inside.report("a", SUCCESS);
       inside.report("b", FAILURE);
       inside.object.cancel("c");
@@ -282,7 +282,7 @@ describe("a task that has ended", () => {
       expect(keptAfter(7 * DAY_MS - 1)).toEqual(["a", "b", "c"]);
       expect(keptAfter(1)).toEqual(["b"]);
       expect(inside.sql("SELECT DISTINCT task_id AS id FROM event")).toEqual([{ id: "b" }]);
-      expect(inside.sql("SELECT * FROM step")).toEqual([]);
+      expect(inside.sql("SELECT DISTINCT task_id AS id FROM step")).toEqual([{ id: "b" }]);
       expect(keptAfter(23 * DAY_MS - 1)).toEqual(["b"]);
       expect(keptAfter(1)).toEqual([]);
     });

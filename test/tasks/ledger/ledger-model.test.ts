@@ -3,7 +3,7 @@ import { evictDurableObject } from "cloudflare:test";
 import * as fc from "fast-check";
 import { expect, test, vi } from "vitest";
 import { z } from "zod";
-import type { Outcome, TaskState } from "../../../src/tasks/ledger/task-state.ts";
+import { isFinal, type Outcome, type TaskState } from "../../../src/tasks/ledger/task-state.ts";
 import { defineTask } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
 import {
@@ -152,9 +152,11 @@ async function compare(world: World, inside: Inside): Promise<void> {
   expect(rows.map(({ id }) => id)).toEqual(items.map(({ id }) => id));
   for (const [n, { state, events }] of items.entries()) {
     const row = rows[n] as Record<string, unknown> | undefined;
-    const isEqual = Object.entries({ ...state, events }).every(([name, value]) => row?.[name] === value);
+    // The end of a task is not stored as an event.
+    const expected = { ...state, events: isFinal(state.status) ? events - 1 : events };
+    const isEqual = Object.entries(expected).every(([name, value]) => row?.[name] === value);
     // A matcher takes much longer than the ledger, so it only words the difference.
-    if (!isEqual) expect(row).toMatchObject({ ...state, events });
+    if (!isEqual) expect(row).toMatchObject(expected);
   }
   const gaps = inside.sql(
     `SELECT id FROM task WHERE events <> 1 + (SELECT count(*) FROM event WHERE task_id = id AND number BETWEEN 2 AND events)
@@ -162,7 +164,7 @@ async function compare(world: World, inside: Inside): Promise<void> {
      UNION SELECT task_id FROM event WHERE task_id NOT IN (SELECT id FROM task)`,
   );
   expect(gaps).toEqual([]);
-  const [late] = inside.sql("SELECT min(due_at_ms) AS at FROM task");
+  const [late] = inside.sql("SELECT min(due_at_ms) AS at FROM task WHERE finished_at_ms IS NULL");
   const alarmAtMs = (await storage.getAlarm()) ?? Number.POSITIVE_INFINITY;
   must(
     alarmAtMs <= Math.max(Number(late?.at ?? Number.POSITIVE_INFINITY), Date.now()),
@@ -201,6 +203,13 @@ async function act(name: string, world: World, commands: Command[]): Promise<voi
       await letStop(world, inside);
       if (given.do !== "pass") await compare(world, inside);
     }
+    for (const { id, events } of world.items.values()) {
+      const numbers = inside.events(id).map(({ number }) => number);
+      must(
+        numbers.length === events && numbers.every((number, n) => number === n + 1),
+        "histories are whole",
+      );
+    }
   });
 }
 
@@ -218,5 +227,5 @@ test("the ledger does what the rules say, even if it is evicted in between", asy
       await act(name, world, commands);
     }
   });
-  await fc.assert(property, { numRuns: 30 });
+  await fc.assert(property, { numRuns: 15 });
 });

@@ -1,11 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import {
-  MAX_PRIORITY,
-  PRIORITY_HEAD_START_MS,
-  queuedSinceMs,
-  rankOf,
-} from "../../../src/tasks/ledger/rank.ts";
+import { PRIORITY_HEAD_START_MS, queuedSinceMs, rankOf } from "../../../src/tasks/ledger/rank.ts";
+import { MAX_PRIORITY } from "../../../src/tasks/types/define.ts";
 
 test("a higher priority has a lower rank; within a priority, the earlier task does", () => {
   expect([rankOf(0, 5), rankOf(0, 6)]).toEqual([5, 6]);

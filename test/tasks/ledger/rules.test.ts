@@ -155,6 +155,14 @@ describe("a report", () => {
     ["of a failure", {}, BAD, { status: "scheduled", due_at_ms: NOW + 1_000, is_resuming: 0, attempt: 1 }],
     ["of the failure before the last", { attempt: 2 }, BAD, { status: "scheduled", due_at_ms: NOW + 2_000 }],
     ["of the last failure", { attempt: 3 }, BAD, { status: "failed", due_at_ms: NOW + 200 }],
+    ["of a failure that says when", {}, { ...BAD, notBeforeMs: NOW + 5_000 }, { due_at_ms: NOW + 5_000 }],
+    ["of one that says sooner than usual", {}, { ...BAD, notBeforeMs: NOW + 5 }, { due_at_ms: NOW + 1_000 }],
+    [
+      "of the last failure, though it says when",
+      { attempt: 3 },
+      { ...BAD, notBeforeMs: NOW + 5_000 },
+      { status: "failed", due_at_ms: NOW + 200 },
+    ],
     ["of a failure for good", {}, { ...BAD, isFinal: true }, { status: "failed", finished_at_ms: NOW }],
     [
       "of a sleep",
@@ -221,20 +229,25 @@ describe("a report", () => {
   });
 });
 
+const transitionOf = (transition: ReturnType<typeof tick>) =>
+  typeof transition === "object" ? transition.task : undefined;
+
 describe("the due time", () => {
-  test.each<[TaskStatus, unknown]>([
+  test.each<[TaskStatus, Partial<TaskState>]>([
     ["scheduled", { status: "queued", rank_ms: NOW, due_at_ms: null }],
     ["running", { status: "queued", crashes: 1 }],
     ["cancelling", { status: "cancelled", finished_at_ms: NOW }],
-    ["succeeded", "remove"],
-    ["failed", "remove"],
-    ["cancelled", "remove"],
   ])("of a %s task acts on it, and not before", (status, expected) => {
-    const transition = tick(taskThatIs(status, { due_at_ms: NOW }), inputs);
-    expect(transition === "remove" ? transition : transition?.task).toEqual(
-      expected === "remove" ? expected : expect.objectContaining(expected),
-    );
+    expect(transitionOf(tick(taskThatIs(status, { due_at_ms: NOW }), inputs))).toMatchObject(expected);
     expect(tick(taskThatIs(status, { due_at_ms: NOW + 1 }), inputs)).toBeUndefined();
+  });
+
+  test.each(FINAL_STATUSES)("of a %s task is not what removes it: the retention of today is", (status) => {
+    const endedSince = (ms: number) => taskThatIs(status, { finished_at_ms: NOW - ms, due_at_ms: NOW + 9 });
+    expect(tick(endedSince(inputs.retentionMs[status]), inputs)).toBe("remove");
+    expect(tick(endedSince(inputs.retentionMs[status] - 1), inputs)).toBeUndefined();
+    const isBusy = { finished_at_ms: 0, busy_until_ms: NOW + 1 };
+    expect(tick(taskThatIs(status, { ...isBusy, due_at_ms: NOW }), inputs)).toBeUndefined();
   });
 
   test("does not exist for a queued task", () => {
@@ -337,9 +350,6 @@ describe("a task whose code may be at work until a time is not queued before tha
   });
 
   const busy = { busy_until_ms: UNTIL };
-  const transitionOf = (transition: ReturnType<typeof tick>) =>
-    typeof transition === "object" ? transition.task : undefined;
-
   test("after a crash that only the lease tells of", () => {
     expect(queuedAtMs(transitionOf(tick({ ...running, ...busy }, inputs)))).toBe(UNTIL);
   });

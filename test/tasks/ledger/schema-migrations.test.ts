@@ -5,6 +5,8 @@ import { z } from "zod";
 import { defineTask } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
 import {
+  DAY_MS,
+  FAILURE,
   type Inside,
   inLedger,
   ledgerCalled,
@@ -12,6 +14,7 @@ import {
   newTask,
   pass,
   SUCCESS,
+  T0,
   useClock,
 } from "../../support/ledgers.ts";
 import { keepQuiet } from "../../support/quiet.ts";
@@ -46,6 +49,7 @@ function moveBack(inside: Inside): void {
   inside.sql(TASKS_0_1_0);
   inside.sql(`INSERT INTO task (${OLD_COLUMNS}) SELECT ${OLD_COLUMNS} FROM newer`);
   inside.sql("DROP TABLE newer");
+  inside.sql("CREATE INDEX task_kind ON task (status, type, created_at_ms, id)");
   inside.storage.kv.delete("schema-version");
 }
 
@@ -62,11 +66,18 @@ test("a ledger of 0.1.0 keeps its tasks, and gets what it lacks", async () => {
   await evictDurableObject(ledgerCalled(name));
   await inLedger(name, (inside) => {
     expect(columns(inside)).toContain("has_new_step");
-    expect(
-      inside.sql(
-        "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'task' AND sql NOT NULL",
-      ),
-    ).toHaveLength(5);
+    // Its own indexes, and no other: each would be written as well.
+    const indexes =
+      "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'task' AND sql NOT NULL";
+    expect(inside.sql(`${indexes} ORDER BY name`).map((index) => index.name)).toEqual([
+      "task_fast",
+      "task_forgotten",
+      "task_late",
+      "task_listed",
+      "task_queue",
+      "task_runners",
+      "task_waking",
+    ]);
     expect(inside.object.renew({ taskId: "runs", token: 1 })).toMatchObject({ reply: "ok" });
     inside.report("runs", SUCCESS);
     expect(inside.alarm()).toEqual([{ taskId: "waits", token: 1 }]);
@@ -97,6 +108,30 @@ test("a task that a later version has left in a status of its own is left alone,
     expect(inside.alarm()).toEqual([{ taskId: "b", token: 1 }]);
     expect(inside.status("later")).toBe("paused");
     expect(inside.object.getTask("later")?.due_at_ms).toBe(Date.now() + 60_000);
+  });
+});
+
+test("what 0.1.0 has ended is listed, has each event once, and is removed after its retention", async () => {
+  await inLedger(newLedgerName(), (inside) => {
+    inside.object.submit([task("old", { lane: "fast" }), task("kept", { lane: "fast" })]);
+    const data = JSON.stringify({ status: "succeeded", attempt: 1 });
+    inside.sql(
+      "INSERT INTO event (task_id, number, at_ms, name, data) VALUES ('old', 2, ?, 'status', ?)",
+      T0,
+      data,
+    );
+    inside.sql(
+      "UPDATE task SET status = 'succeeded', lane = NULL, events = 2, finished_at_ms = ?1, due_at_ms = ?1 + ?2 WHERE id = 'old'",
+      T0,
+      7 * DAY_MS,
+    );
+    inside.report("kept", FAILURE);
+    expect(inside.events("old").map(({ number }) => number)).toEqual([1, 2]);
+    expect(inside.object.watch("old", 2, "reader")).toBe("over");
+    pass(7 * DAY_MS);
+    inside.alarm();
+    expect(inside.statuses()).toEqual({ kept: "failed" });
+    expect(inside.sql("SELECT 1 FROM event")).toEqual([]);
   });
 });
 

@@ -27,6 +27,8 @@ const ROW: TaskRow = {
   progress_ratio: 0.25,
   progress_message: null,
   callback_url: "https://app.example.com/",
+  then_tasks: null,
+  follow_ups: '["s1-b"]',
   events: 7,
   result: null,
   error: '{"name":"Error","message":"why"}',
@@ -49,6 +51,7 @@ test("a row is shown without the ledger's internal columns", () => {
     result: null,
     error: { name: "Error", message: "why" },
     callbackUrl: "https://app.example.com/",
+    followUps: ["s1-b"],
   });
 });
 

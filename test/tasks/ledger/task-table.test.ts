@@ -7,6 +7,8 @@ import { T0, useClock } from "../../support/ledgers.ts";
 
 useClock();
 
+const idsOf = (rows: TaskRow[]) => rows.map(({ id }) => id);
+
 test("a task is inserted once; a second task with its id changes nothing", async () => {
   await withTables((tables) => {
     const { tasks, sql } = tables;
@@ -56,7 +58,7 @@ test("a change whose event cannot be written is not made", async () => {
     insert(tables, "a");
     sql.exec("INSERT INTO event (task_id, number, at_ms, name, data) VALUES ('a', 2, 0, 'status', '{}')");
     const before = tasks.get("a");
-    expect(() => setStatus(tables, "a", "succeeded")).toThrow("UNIQUE");
+    expect(() => setStatus(tables, "a", "running")).toThrow("UNIQUE");
     expect([tasks.get("a"), changedIds]).toEqual([before, []]);
   });
 });
@@ -88,19 +90,64 @@ test.each<[TaskStatus, Partial<TaskRow>]>([
 });
 
 test.each([
-  ["its retention, if that is longer", T0 + 60_001, T0 + 60_001],
-  ["the pause, if that is longer", T0 + 1, T0 + 60_000],
-])("an ended task that is set aside is kept for %s", async (_, dueAtMs, keptUntilMs) => {
+  ["its code may be at work, if that is longer", T0 + 60_001, T0 + 60_001],
+  ["the pause lasts, if that is longer", 0, T0 + 60_000],
+])("an ended task that is set aside is kept for as long as %s", async (_, busyUntilMs, keptUntilMs) => {
   await withTables((tables) => {
     insert(tables, "a");
     setStatus(tables, "a", "failed");
-    tables.sql.exec("UPDATE task SET due_at_ms = ?, finished_at_ms = ?", dueAtMs, T0);
+    tables.sql.exec("UPDATE task SET busy_until_ms = ?, finished_at_ms = ?", busyUntilMs, T0);
     tables.tasks.setAside("a", T0 + 60_000);
-    expect(tables.tasks.get("a")).toMatchObject({
+    expect(tables.tasks.get("a")).toMatchObject({ status: "failed", due_at_ms: T0, finished_at_ms: T0 });
+    const expired = (nowMs: number) =>
+      idsOf(tables.queries.expired(nowMs, { succeeded: 0, failed: 1, cancelled: 0 }, 9));
+    expect([expired(keptUntilMs - 1), expired(keptUntilMs)]).toEqual([[], ["a"]]);
+  });
+});
+
+test("the end of a task is in its own row, until the task is begun again: then it is an event like any other", async () => {
+  await withTables((tables) => {
+    const { tasks, sql, changedIds } = tables;
+    insert(tables, "a");
+    const error = { name: "Error", message: "no" };
+    const ended = {
       status: "failed",
-      due_at_ms: keptUntilMs,
-      finished_at_ms: T0,
-    });
+      attempt: 4,
+      error: JSON.stringify(error),
+      finished_at_ms: T0 + 5,
+    } as const;
+    tasks.save({ task: { ...leanRow(tables, "a"), ...ended }, event: STATUS_EVENT }, T0 + 5);
+    const end = { task_id: "a", number: 2, at_ms: T0 + 5, name: "status" };
+    const shown = { ...end, data: JSON.stringify({ status: "failed", attempt: 4, error }) };
+    expect([tasks.lastEvent("a"), tasks.events("a", 1, 9), tasks.events("a", 2, 9)]).toEqual([
+      shown,
+      [shown],
+      [],
+    ]);
+    expect([
+      tasks.events("a", 0, 1).map(({ number }) => number),
+      sql.exec("SELECT 1 FROM event").toArray(),
+    ]).toEqual([[1], []]);
+    expect(changedIds).toEqual(["a"]);
+    expect(tasks.reopen(leanRow(tables, "a"))).toBe(2);
+    const again = { ...leanRow(tables, "a"), status: "queued", finished_at_ms: null, error: null } as const;
+    tasks.save({ task: again, event: STATUS_EVENT }, T0 + 6);
+    expect(tasks.events("a", 1, 9)).toEqual([shown, { ...end, number: 3, at_ms: T0 + 6, data: "{}" }]);
+  });
+});
+
+test("an end that version 0.1.0 has stored as an event is shown once", async () => {
+  await withTables((tables) => {
+    const { tasks, sql } = tables;
+    insert(tables, "a");
+    setStatus(tables, "a", "succeeded");
+    sql.exec("UPDATE task SET events = 2, finished_at_ms = ?", T0);
+    const data = JSON.stringify({ status: "succeeded", attempt: 0 });
+    sql.exec("INSERT INTO event (task_id, number, at_ms, name, data) VALUES ('a', 2, 7, 'status', ?)", data);
+    const stored = { task_id: "a", number: 2, at_ms: 7, name: "status", data };
+    expect([tasks.lastEvent("a"), tasks.events("a", 1, 9)]).toEqual([stored, [stored]]);
+    expect(tasks.reopen(leanRow(tables, "a"))).toBe(2);
+    expect(sql.exec("SELECT 1 FROM event").toArray()).toHaveLength(1);
   });
 });
 

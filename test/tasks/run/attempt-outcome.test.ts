@@ -1,13 +1,15 @@
 import { describe, expect, test } from "vitest";
 import { outcomeOf } from "../../../src/tasks/run/attempt.ts";
 import { Interruption } from "../../../src/tasks/run/run.ts";
-import { NonRetryableError } from "../../../src/tasks/types/define.ts";
+import { NonRetryableError, PostponedError, RetryLaterError } from "../../../src/tasks/types/define.ts";
 
 type Ending = Parameters<typeof outcomeOf>[0];
 
 const returned: Ending = { kind: "returned", result: 7 };
 const threw: Ending = { kind: "threw", error: new RangeError("odd") };
 const threwForGood: Ending = { kind: "threw", error: new NonRetryableError("hopeless") };
+const threwForLater: Ending = { kind: "threw", error: new RetryLaterError("busy", 7_000) };
+const postponed: Ending = { kind: "threw", error: new PostponedError("no permit", 9_000) };
 const abandoned: Ending = { kind: "abandoned" };
 
 const lost = new Interruption("lost", "gone");
@@ -29,6 +31,14 @@ describe("the outcome of a run whose code", () => {
     ["returned", returned, undefined, succeeded],
     ["threw", threw, undefined, failed("RangeError", "odd")],
     ["threw for good", threwForGood, undefined, failed("NonRetryableError", "hopeless", true)],
+    [
+      "threw, and said when to retry",
+      threwForLater,
+      undefined,
+      { ...failed("RetryLaterError", "busy"), notBeforeMs: 7_000 },
+    ],
+    ["was postponed", postponed, undefined, handedOver(9_000)],
+    ["was postponed, after a cancel", postponed, cancelled, failed("Cancelled", "no more")],
 
     // A run that has lost its claim reports nothing, whatever its code did.
     ["returned, after the claim was lost", returned, lost, undefined],
@@ -71,4 +81,14 @@ describe("the outcome of a run whose code", () => {
   ])("returned %s", (_name, result, outcome) => {
     expect(outcomeOf({ kind: "returned", result }, undefined)).toMatchObject(outcome);
   });
+});
+
+test("no error puts a task off for more than a year, or until a time that is none", () => {
+  const untilOf = (notBeforeMs: number) => {
+    const outcome = outcomeOf({ kind: "threw", error: new PostponedError("", notBeforeMs) }, undefined);
+    return outcome?.kind === "handed-over" ? outcome.notBeforeMs : undefined;
+  };
+  expect(untilOf(Number.NaN)).toBe(0);
+  expect(untilOf(Number.POSITIVE_INFINITY)).toBe(0);
+  expect(untilOf(Number.MAX_SAFE_INTEGER)).toBeLessThan(Date.now() + 367 * 86_400_000);
 });

@@ -47,17 +47,19 @@ function heldLedger() {
   return { held, calls, letGo: () => (isHeld = false) };
 }
 
+const soon = () => Date.now() + 10_000;
+
 describe("submissions and reports that meet a call under way", () => {
   test("travel together in the next one, each with its own claims", async () => {
     const { held, calls, letGo } = heldLedger();
     const [first, second, pair] = [newTask(), newTask(), [newTask(), newTask({ lane: null })]];
     const sent = [
-      submitInGroup(held, SHARD, [first]),
-      submitInGroup(held, SHARD, [second]),
-      submitInGroup(held, SHARD, pair),
+      submitInGroup(held, SHARD, [first], soon()),
+      submitInGroup(held, SHARD, [second], soon()),
+      submitInGroup(held, SHARD, pair, soon()),
     ];
     const report = { taskId: first.id, token: 1, outcome: { kind: "succeeded", result: "1" } } as const;
-    const reported = reportInGroup(held, SHARD, report);
+    const reported = reportInGroup(held, SHARD, report, soon());
     letGo();
     expect(await Promise.all(sent)).toEqual([
       [{ taskId: first.id, token: 1 }],
@@ -75,7 +77,9 @@ describe("submissions and reports that meet a call under way", () => {
     const { held, calls, letGo } = heldLedger();
     const [first, second, third] = [newTask(), newTask(), newTask()];
     const broken = [newTask(), newTask({ type: null as never })];
-    const sent = [[first], [second], broken, [third]].map(async (tasks) => submitInGroup(held, SHARD, tasks));
+    const sent = [[first], [second], broken, [third]].map(async (tasks) =>
+      submitInGroup(held, SHARD, tasks, soon()),
+    );
     letGo();
     const outcomes = await Promise.allSettled(sent);
     expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected", "fulfilled"]);
@@ -128,8 +132,8 @@ test("a ledger of version 0.1.0 gets each submission in a call of its own", asyn
   }));
   const [a, b] = [newTask(), newTask()];
   const report = { taskId: a.id, token: 1, outcome: { kind: "crashed" } } as const;
-  const sent = [submitInGroup(old, SHARD, [a]), submitInGroup(old, SHARD, [a, b])];
-  await reportInGroup(old, SHARD, report);
+  const sent = [submitInGroup(old, SHARD, [a], soon()), submitInGroup(old, SHARD, [a, b], soon())];
+  await reportInGroup(old, SHARD, report, soon());
   expect(await Promise.allSettled(sent)).toMatchObject([
     { value: [null] },
     { reason: { message: "the second" } },

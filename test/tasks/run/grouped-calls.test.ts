@@ -1,11 +1,14 @@
 import { array, assert, asyncProperty, constantFrom, integer, record } from "fast-check";
 import { beforeEach, describe, expect, test, vi } from "vitest";
+import { ObjectTimeoutError } from "../../../src/kernel/objects.ts";
 import { GroupedCalls, PATIENCE_MS } from "../../../src/tasks/run/grouped-calls.ts";
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["Date", "setTimeout", "clearTimeout"] });
   return () => void vi.useRealTimers();
 });
+
+const PATIENT_MS = 10_000;
 
 const pass = async (ms = 0) => vi.advanceTimersByTimeAsync(ms);
 
@@ -22,7 +25,7 @@ function receiver() {
   /** Sends, and notes what becomes of it. */
   const send = (cargo: string, weight = 1) => {
     const sent: { outcome?: string; error?: unknown } = {};
-    grouped.send(cargo, weight).then(
+    grouped.send(cargo, weight, Date.now() + PATIENT_MS).then(
       (outcome) => Object.assign(sent, { outcome }),
       (error: unknown) => Object.assign(sent, { error }),
     );
@@ -141,6 +144,19 @@ test("calls are few while the receiver does not reply, and what nobody waits for
   expect(carried.slice(before)).toEqual([["late"]]);
 });
 
+test("what gets no reply is given up at its time, and is sent to nobody any more", async () => {
+  const { carried, send } = receiver();
+  const a = send("a");
+  await pass(PATIENT_MS - 1);
+  expect(a).toEqual({});
+  await pass(1);
+  expect(a).toEqual({ error: expect.any(ObjectTimeoutError) });
+  const before = carried.length;
+  await pass(PATIENCE_MS);
+  send("b");
+  expect(carried.slice(before)).toEqual([["b"]]);
+});
+
 test("whatever dies or fails, all that is sent ends, with its own outcome, and soon", async () => {
   const call = record({
     ms: integer({ min: 1, max: 400 }),
@@ -165,7 +181,9 @@ test("whatever dies or fails, all that is sent ends, with its own outcome, and s
       const ended = arrivalsMs.map(async (atMs, n) => {
         await new Promise((resolve) => setTimeout(resolve, atMs));
         const beganAtMs = Date.now();
-        const outcome = await grouped.send(n, 1).catch((error: Error) => error.message);
+        const outcome = await grouped
+          .send(n, 1, Date.now() + PATIENT_MS)
+          .catch((error: Error) => error.message);
         expect(outcome).toBeOneOf([n * 2, "failed"]);
         expect(Date.now() - beganAtMs).toBeLessThanOrEqual(5 * PATIENCE_MS);
       });

@@ -68,6 +68,7 @@ describe("POST /schedules", () => {
       timeZone: "Asia/Kolkata",
       type: "routes_report",
       input: { pages: 3 },
+      then: [],
       overlap: "queue",
       missed: "skip",
       declared: false,
@@ -134,7 +135,7 @@ describe("POST /schedules", () => {
       storage.sql.exec(
         `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
          INSERT INTO schedule SELECT 'n' || i, cron, time_zone, type, input, overlap, missed, is_declared,
-           created_at_ms, next_at_ms, look_at_ms, NULL, NULL, 0, 0, NULL FROM n, schedule WHERE id = ?`,
+           created_at_ms, next_at_ms, look_at_ms, NULL, NULL, 0, 0, NULL, NULL FROM n, schedule WHERE id = ?`,
         id,
       );
     });

@@ -44,6 +44,23 @@ describe("schedules that are declared in code", () => {
     expect([runsOf("x"), runsOf("y")]).toEqual([[1], [1]]);
   });
 
+  test("may have follow-ups, which are checked when the schedules are registered, and change with the code", async () => {
+    const next = { type: work, input: { n: "{{result.n}}" } };
+    await deploy(declare("x", { then: [next] }));
+    expect(JSON.parse(String((await scheduler().get("x"))?.then_tasks))).toEqual([
+      { type: work.name, input: next.input, priority: 0 },
+    ]);
+    await deploy(declare("x"));
+    expect(await scheduler().get("x")).toMatchObject({ then_tasks: null });
+    for (const [wrong, why] of [
+      [{ type: work, input: { n: "1" } }, "then/0/input/n"],
+      [{ type: work, input: { n: "{{input.m}}" } }, "leads nowhere"],
+    ] as const)
+      expect(() => registerSchedules([declare("x", { then: [wrong] })])).toThrow(why);
+    expect(() => declare("x", { then: [] })).toThrow("then:");
+    await deploy();
+  });
+
   test("are added, changed and removed with the code; those created through the API stay", async () => {
     await create("mine");
     await deploy(declare("x"), declare("y"));

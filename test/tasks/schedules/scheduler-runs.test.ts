@@ -174,6 +174,6 @@ test("whatever happens, no tick runs twice, concurrently or out of order, and ea
       fc.array(step, { minLength: 5, maxLength: 30 }),
       run,
     ),
-    { numRuns: 60 },
+    { numRuns: 25 },
   );
 });

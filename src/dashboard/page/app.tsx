@@ -1,0 +1,70 @@
+/** The frame of the dashboard: navigation, who is signed in, and the view that the URL names. */
+import { useEffect } from "preact/hooks";
+import { readSession, session, signOut } from "./lib/api.ts";
+import { act, Notices, notify } from "./lib/notices.tsx";
+import { linkTo, route } from "./lib/route.ts";
+import { SignIn } from "./sign-in.tsx";
+import { VIEWS } from "./views/index.ts";
+
+export function App() {
+  useEffect(() => {
+    readSession().catch(notify);
+  }, []);
+  return (
+    <>
+      <Header />
+      <main id="main" tabIndex={-1}>
+        {session.value === null ? <SignIn /> : session.value && <View />}
+      </main>
+      <Notices />
+    </>
+  );
+}
+
+function Header() {
+  return (
+    <header class="top">
+      <a class="skip" href="#main">
+        Skip to content
+      </a>
+      <a class="brand" href={linkTo("")}>
+        <img src="/favicon.ico" alt="" width="28" height="28" /> Sluice
+      </a>
+      <nav aria-label="Views">
+        {VIEWS.map(({ name, label }) => (
+          <a key={name} href={linkTo(name)} aria-current={route.value.view === name ? "page" : undefined}>
+            {label}
+          </a>
+        ))}
+        <a href="/docs">API</a>
+      </nav>
+      <span class="badge">{session.value?.name === "local" ? "local" : location.host}</span>
+      {session.value?.expiresAt && <Account />}
+    </header>
+  );
+}
+
+function Account() {
+  return (
+    <details class="menu">
+      <summary>{session.value?.name}</summary>
+      <div class="panel">
+        <p>May {session.value?.scopes.join(", ")}.</p>
+        <button type="button" onClick={act(async () => signOut(false))}>
+          Sign out
+        </button>
+        <button type="button" onClick={act(async () => signOut(true))}>
+          Sign out everywhere
+        </button>
+      </div>
+    </details>
+  );
+}
+
+function View() {
+  const { view } = route.value;
+  const found = VIEWS.find(({ name }) => name === view);
+  if (!found) return <p>There is no view “{view}”.</p>;
+  const { Component } = found;
+  return <Component />;
+}

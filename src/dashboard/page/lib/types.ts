@@ -1,0 +1,76 @@
+/** What the API says of tasks, schedules and files, as far as the page shows it. */
+
+export const STATUSES = [
+  "scheduled",
+  "queued",
+  "running",
+  "cancelling",
+  "succeeded",
+  "failed",
+  "cancelled",
+] as const;
+export type Status = (typeof STATUSES)[number];
+
+export interface TaskLine {
+  id: string;
+  type: string;
+  status: Status;
+  priority: number;
+  attempt: number;
+  crashes: number;
+  progress: { ratio: number; message: string | null } | null;
+  createdAt: string;
+  runAt: string | null;
+  startedAt: string | null;
+  finishedAt: string | null;
+  error: { name: string; message: string } | null;
+}
+
+export interface Task extends TaskLine {
+  input: unknown;
+  result: unknown;
+}
+
+export interface TaskType {
+  name: string;
+  input: JsonSchema;
+  lane: "fast" | "long";
+  concurrency: number | null;
+}
+
+/** The part of JSON Schema that forms are made from. */
+export interface JsonSchema {
+  type?: string;
+  description?: string;
+  properties?: Record<string, JsonSchema>;
+  required?: string[];
+  enum?: unknown[];
+  default?: unknown;
+}
+
+export interface Schedule {
+  id: string;
+  cron: string;
+  timeZone: string;
+  type: string;
+  declared: boolean;
+  next: string[];
+  lastTickAt: string | null;
+  lastTaskId: string | null;
+  lastError: { name: string; message: string } | null;
+}
+
+export interface StoredFile {
+  id: string;
+  url: string;
+  filename: string;
+  size: number;
+  contentType: string;
+  sha256: string;
+  modifiedAt: string;
+  expiresAt: string | null;
+}
+
+/** A task that waits for another attempt is told apart from one that has not begun. */
+export const stateOf = ({ status, attempt, error }: TaskLine): string =>
+  status === "scheduled" && attempt > 0 && error !== null ? "retrying" : status;

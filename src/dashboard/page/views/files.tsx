@@ -1,0 +1,97 @@
+/** Files: uploading by drop or choice, the list with its search in the URL, and one file with its preview. */
+import { may } from "../lib/api.ts";
+import { staleText, usePolled } from "../lib/poll.ts";
+import { linkTo, route, setQuery } from "../lib/route.ts";
+import { Size } from "../lib/size.tsx";
+import { Ago } from "../lib/time.tsx";
+import type { StoredFile } from "../lib/types.ts";
+import { OneFile } from "./one-file.tsx";
+import { Uploads } from "./uploads.tsx";
+
+const REFRESH_MS = 3_000;
+
+export function Files() {
+  const { id } = route.value;
+  return id === "" ? <FileList /> : <OneFile id={id} />;
+}
+
+function FileList() {
+  const { query } = route.value;
+  const filters = new URLSearchParams({ limit: "50" });
+  for (const name of ["prefix", "cursor"]) filters.set(name, query.get(name) ?? "");
+  const page = usePolled<{ files: StoredFile[]; next: string | null }>(
+    `/files?${String(filters)}`,
+    REFRESH_MS,
+  );
+  const next = page.value?.next;
+  return (
+    <>
+      <h1>Files</h1>
+      {may("write") && <Uploads onStored={page.refresh} />}
+      <label>
+        Id begins with{" "}
+        <input
+          type="search"
+          value={query.get("prefix") ?? ""}
+          onInput={({ currentTarget }) => setQuery({ prefix: currentTarget.value, cursor: undefined })}
+        />
+      </label>
+      <p class="error" role="status">
+        {staleText(page)}
+      </p>
+      {page.value && <Table files={page.value.files} />}
+      <p class="controls">
+        {query.get("cursor") && (
+          <button type="button" class="quiet" onClick={() => setQuery({ cursor: undefined })}>
+            First page
+          </button>
+        )}
+        {next && (
+          <button type="button" class="quiet" onClick={() => setQuery({ cursor: next })}>
+            Next page
+          </button>
+        )}
+      </p>
+    </>
+  );
+}
+
+function Table({ files }: { files: StoredFile[] }) {
+  if (files.length === 0) return <p class="faint">There are no such files.</p>;
+  return (
+    <div class="scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Name</th>
+            <th scope="col" class="wide">
+              Id
+            </th>
+            <th scope="col">Type</th>
+            <th scope="col">Size</th>
+            <th scope="col">Stored</th>
+          </tr>
+        </thead>
+        <tbody>
+          {files.map(({ id, filename, contentType, size, modifiedAt }) => (
+            <tr key={id}>
+              <td>
+                <a href={linkTo("files", id)}>{filename}</a>
+              </td>
+              <td class="wide">
+                <code>{id}</code>
+              </td>
+              <td>{contentType}</td>
+              <td class="number">
+                <Size bytes={size} />
+              </td>
+              <td>
+                <Ago time={modifiedAt} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

@@ -1,0 +1,20 @@
+/** The views, in the order of the navigation. */
+import type { FunctionComponent } from "preact";
+import { Files } from "./files.tsx";
+import { Overview } from "./overview.tsx";
+import { Tasks } from "./tasks.tsx";
+import { Upstreams } from "./upstreams.tsx";
+
+export interface View {
+  /** Its place in the URL. */
+  name: string;
+  label: string;
+  Component: FunctionComponent;
+}
+
+export const VIEWS: readonly View[] = [
+  { name: "", label: "Start", Component: Overview },
+  { name: "tasks", label: "Tasks", Component: Tasks },
+  { name: "files", label: "Files", Component: Files },
+  { name: "upstreams", label: "Upstreams", Component: Upstreams },
+];
