@@ -14,6 +14,8 @@ export class Place implements Successor {
   readonly #line: Line;
   #offered = Promise.withResolvers<Offer>();
   #offer: Offer | undefined;
+  /** Its turn, as the semaphore has told last; undefined if it is no successor. */
+  #told: number | undefined;
 
   constructor(priority: Priority, line: Line) {
     this.priority = priority;
@@ -33,7 +35,9 @@ export class Place implements Successor {
       if ("lease" in result && !("is" in result)) {
         const number = result.take();
         if (number !== undefined) return { is: "taken", lease: result.lease, number, late: waiting };
+        // It came too late, and takes its turn again: the holder has removed it from the line.
         this.#offered = Promise.withResolvers();
+        this.#stand(this.#told);
       } else if (result.is === "told") {
         this.#stand(result.turn);
         waiting = wait();
@@ -49,6 +53,7 @@ export class Place implements Successor {
 
   #stand(turn: number | undefined): void {
     this.#line.leave(this);
+    this.#told = turn;
     if (turn === undefined) return;
     this.turn = turn;
     this.#line.join(this);

@@ -4,6 +4,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { acquirePermit } from "../../../src/outbound/client/acquire-permit.ts";
 import { LEASE_MS, Offer, SharedLease } from "../../../src/outbound/client/hand-over.ts";
 import { Line, type Successor } from "../../../src/outbound/client/isolate.ts";
+import { Place } from "../../../src/outbound/client/place.ts";
+import type { WaitResult } from "../../../src/outbound/semaphore/ticket.ts";
 import type { Priority } from "../../../src/outbound/semaphore/wait-queue.ts";
 import { readUpstreams } from "../../../src/outbound/upstreams.ts";
 import { wrapEnv } from "../../support/platform/bindings.ts";
@@ -85,6 +87,27 @@ describe("a line", () => {
     const order = Array.from({ length: 10 }, () => line.takeNext()?.priority[0]).join("");
     expect(order).toBe("iiiibiiiib");
   });
+});
+
+test("a successor that is woken too late for an offer has its turn again, and loses it when it is told so", async () => {
+  const line = new Line();
+  const place = new Place("interactive", line);
+  const told = Promise.withResolvers<WaitResult>();
+  const waits = [told.promise, new Promise<WaitResult>(() => {})];
+  const waiting = place.wait(async () => waits.shift() ?? { is: "gone" }, 1);
+  stand(line, 2);
+  expect(line.takeNext()).toBe(place);
+  const offer = new Offer(newLease(), OK);
+  offer.decline();
+  place.offer(offer);
+  await scheduler.wait(0);
+  expect(line.takeNext()).toBe(place);
+  told.resolve({ is: "told" });
+  await scheduler.wait(0);
+  expect(line.takeNext()).not.toBe(place);
+  const last = new Offer(newLease(), OK);
+  place.offer(last);
+  expect(await waiting).toMatchObject({ is: "taken", number: 1 });
 });
 
 describe("what the semaphore is told", () => {
