@@ -82,9 +82,11 @@ async function untilGranted(
     const result =
       acquired.is === "granted"
         ? acquired
-        : await untilAborted(async () => place.wait(wait, acquired.turn), signal, ticket).finally(() =>
-            place.leave(),
-          );
+        : await untilAborted(
+            async () => place.wait(wait, acquired.turn),
+            signal,
+            () => leaveQueue(ticket, request.leaseId),
+          ).finally(() => place.leave());
     if (result.is === "taken") {
       passOnLate(result.late, requestedAtMs, line, ticket);
       return { ...result, ticket, isProbe: false };
@@ -160,14 +162,18 @@ async function acquire(env: Env, upstream: Upstream, request: PermitRequest, sig
 }
 
 /** Resolves as `wait` does. If the caller goes away first, leaves the queue and throws. */
-async function untilAborted<T>(wait: () => Promise<T>, signal: AbortSignal, ticket: Disposable): Promise<T> {
+async function untilAborted<T>(
+  wait: () => Promise<T>,
+  signal: AbortSignal,
+  leaveQueue: () => void,
+): Promise<T> {
   if (signal.aborted) {
-    ticket[Symbol.dispose]();
+    leaveQueue();
     throw clientGone();
   }
   const gone = Promise.withResolvers<never>();
   const leave = () => {
-    ticket[Symbol.dispose]();
+    leaveQueue();
     gone.reject(clientGone());
   };
   signal.addEventListener("abort", leave, { once: true });
@@ -176,6 +182,12 @@ async function untilAborted<T>(wait: () => Promise<T>, signal: AbortSignal, tick
   } finally {
     signal.removeEventListener("abort", leave);
   }
+}
+
+/** A ticket is not disposed as long as one of its calls is under way, and a wait is. So the wait must end. */
+function leaveQueue(ticket: Ticket, leaseId: string): void {
+  ticket.release({ outcome: "unknown" }, leaseId).catch(() => {}); // of an older version, or gone: then no wait of it is
+  ticket[Symbol.dispose]();
 }
 
 export const clientGone = () => new Problem("client-gone", "The client went away while it was queued.");
