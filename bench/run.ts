@@ -4,6 +4,7 @@
  *     cost       what each operation uses on Cloudflare, and its price
  *     examples   the four examples, beside the FastAPI program that a user would write instead
  *     files      the speed of each way in, and how much memory grows with the size of a file
+ *     jobs       the built-in task types: analyze_file beside parsers alone, and its memory; scrape_pages beside its upstream's limit
  *     outbound   the semaphore: what it costs, how well its permits are used, and the same job through Redis
  *     tasks      how soon tasks start and how many end, beside Queues and Workflows; what a full ledger costs
  *
@@ -15,6 +16,7 @@ import { CONCURRENCY } from "./contender.ts";
 import { benchCost } from "./cost/run.ts";
 import { benchExamples } from "./examples.ts";
 import { benchFiles } from "./files/run.ts";
+import { benchJobs } from "./jobs/run.ts";
 import { CLIENTS } from "./load.ts";
 import { benchOutbound } from "./outbound/run.ts";
 import { WORKERD_VERSION } from "./support/workerd.ts";
@@ -26,6 +28,7 @@ const PARTS = new Map([
   ["outbound", benchOutbound],
   ["files", benchFiles],
   ["tasks", benchTasks],
+  ["jobs", benchJobs],
 ]);
 
 // Exits normally, so that the "exit" handlers end everything that was started.

@@ -47,3 +47,8 @@ declare module "workerd" {
 declare module "sluice";
 /** `gate.ts` beside it. */
 declare module "gate";
+
+declare module "papaparse" {
+  const Papa: { parse(text: string, options: { step: () => void }): void };
+  export default Papa;
+}

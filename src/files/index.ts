@@ -9,16 +9,16 @@ export const uploadRoutes = createUploadRoutes(async (c, id, isInline) =>
 );
 
 export { fileRoutes, linkRoutes } from "./download/routes.ts";
-/** @public For the jobs that make long files. */
 export { type Draft, openDraft } from "./resumable/draft.ts";
 export { uploadOptionsRoutes } from "./resumable/routes.ts";
 export { UploadSession } from "./resumable/session.ts";
 export { FileCatalogue } from "./store/catalogue.ts";
+export { countFiles } from "./store/count-files.ts";
 export { type FileInfo, findFile } from "./store/file-info.ts";
 export { fileIdSchema } from "./store/names.ts";
 export { CATALOGUE_COUNT, findOldFiles, type OldFile, removeOldFiles } from "./store/old-files.ts";
 export { openFile } from "./store/open-file.ts";
-/** @public For the jobs that make files. */
-export { saveFile } from "./store/save-file.ts";
+export { removeFile } from "./store/remove-file.ts";
+export { type FileSpec, saveFile } from "./store/save-file.ts";
 export { readFileSettings, readLinkKeys } from "./store/settings.ts";
 export { storeRoutes } from "./upload/routes.ts";

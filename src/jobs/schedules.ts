@@ -14,8 +14,10 @@ import { env } from "cloudflare:workers";
 import type { ScheduleSpec } from "../tasks/index.ts";
 import { optionalSchedule } from "./support/optional-schedule.ts";
 import { cleanUp } from "./upkeep/clean-up.ts";
+import { dailyReport } from "./upkeep/daily-report.ts";
 
 export const SCHEDULES: ScheduleSpec[] = [
   ...optionalSchedule(env, "CLEAN_UP", cleanUp),
+  ...optionalSchedule(env, "DAILY_REPORT", dailyReport),
   // Your own, one on each line:
 ];

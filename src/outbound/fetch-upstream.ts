@@ -17,8 +17,11 @@ const CALL_OVERHEAD = 6;
 
 /** As for `fetch`. A body that is not a stream can be sent again, by a retry or a redirect. */
 export interface FetchUpstreamInit extends Pick<RequestInit, "method" | "headers" | "body"> {
-  /** Fail if the upstream redirects. By default redirects are followed where the configuration allows them. */
-  redirect?: "error";
+  /**
+   * `error`: fail if the upstream redirects. `manual`: a redirect is the response, and the cache is not used. By default
+   * redirects are followed where the configuration allows them.
+   */
+  redirect?: "error" | "manual";
 }
 
 /**

@@ -12,6 +12,7 @@ import { readData } from "./proxy/data.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { statusSchema } from "./semaphore/status.ts";
 import { changeSchema, toOverride } from "./settings.ts";
+import { statusListSchema, statusOfAll } from "./status-of-all.ts";
 import { readUpstreams, SAFE_METHODS, type Upstream } from "./upstreams.ts";
 
 const SHARE_USED =
@@ -23,13 +24,6 @@ const params = z.object({ name: z.string().meta({ example: "demo" }) });
 /** Not literal types: with those, a handler could return neither a stream nor JSON that is text already. */
 const EVENT_STREAM: string = "text/event-stream";
 const JSON_TYPE: string = "application/json";
-
-const listSchema = z.object({
-  upstreams: z.array(statusSchema),
-  unavailable: z
-    .array(z.string())
-    .meta({ description: "Upstreams whose semaphores do not respond. See the log." }),
-});
 
 const getData = createRoute({
   operationId: "getData",
@@ -51,7 +45,7 @@ const listUpstreams = createRoute({
   tags: ["Outbound"],
   summary: "All upstreams, with the status of their semaphores",
   ...needs("read"),
-  responses: { 200: json("All upstreams.", listSchema), ...problems() },
+  responses: { 200: json("All upstreams.", statusListSchema), ...problems() },
 });
 
 const getUpstream = createRoute({
@@ -183,21 +177,6 @@ outboundRoutes.all("/fetch/:upstream/*", async (c) => {
   const upstream = findUpstream(c.env, c.req.param("upstream"));
   return proxy(callerOf(c), upstream, pathAfterUpstream(c.req.url), c.req.raw);
 });
-
-/** One upstream whose semaphore fails does not hide the others. */
-async function statusOfAll(env: Env): Promise<z.output<typeof listSchema>> {
-  const all = [...readUpstreams(env).values()];
-  const results = await Promise.allSettled(
-    all.map(async (upstream) => callSemaphore(upstream, async () => semaphoreOf(env, upstream).status())),
-  );
-  const list: z.output<typeof listSchema> = { upstreams: [], unavailable: [] };
-  for (const [i, result] of results.entries()) {
-    const name = all[i]?.name ?? "";
-    if (result.status === "fulfilled") list.upstreams.push(result.value);
-    else list.unavailable.push(name);
-  }
-  return list;
-}
 
 function findUpstream(env: Env, name: string): Upstream {
   const upstream = readUpstreams(env).get(name);

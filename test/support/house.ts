@@ -19,6 +19,9 @@ export const FLOORS: string[][] = [
   ["hello.ts", "dashboard", "docs"],
   ["jobs"],
   ["jobs/notify", "jobs/calls", "jobs/data", "jobs/upkeep", "jobs/scrape", "jobs/process"],
+  ["jobs/data/sketches"],
+  ["jobs/pdf"],
+  ["jobs/pdf/fonts"],
   ["jobs/support"],
   ["tasks", "files", "outbound"],
   ["tasks/schedules", "files/resumable", "files/upload", "files/download", "outbound/proxy"],
@@ -26,7 +29,7 @@ export const FLOORS: string[][] = [
   ["tasks/run", "outbound/semaphore"],
   ["tasks/ledger", "files/store"],
   ["tasks/types"],
-  ["kernel"],
+  ["kernel", "outbound/demo"],
   // For browsers: it imports nothing of the Worker.
   ["dashboard/page"],
   ["dashboard/page/views"],

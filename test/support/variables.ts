@@ -97,4 +97,11 @@ export const TEST_VARIABLES = {
     "callback-slow": { ...SCRIPTED, methods: ["POST"], timeout_ms: 100 },
     "callback-nowhere": { origin: "http://127.0.0.1:1", methods: ["POST"] },
   },
+  /** For crawls and collections. */
+  UPSTREAMS_SCRAPE: {
+    "scrape-site": { ...SCRIPTED, concurrency: 4, retries: 0 },
+    "scrape-part": { ...SCRIPTED, retries: 0, path_prefixes: ["/docs/", "/robots.txt/"] },
+    "scrape-named": { ...SCRIPTED, retries: 0, headers: { "User-Agent": "ShopBot/2.0" } },
+    "scrape-narrow": { ...SCRIPTED, concurrency: 1, max_wait_ms: 100, retries: 0 },
+  },
 };

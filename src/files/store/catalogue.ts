@@ -41,6 +41,13 @@ export interface OldVersion {
   size: number;
 }
 
+/** Sizes are in bytes. */
+export interface FileTotals {
+  kept: { count: number; bytes: number };
+  /** In each hour, numbered from 0; `is_made`: 1 for files that tasks have made. */
+  stored: { hour: number; is_made: number; count: number; bytes: number }[];
+}
+
 export type CommitResult =
   | { is: "created" | "replaced"; rows: FileRow[] }
   | { is: "precondition-failed" }
@@ -113,6 +120,23 @@ export class FileCatalogue extends DurableObject<Env> {
         limit,
       )
       .toArray();
+  }
+
+  /** All files, and those that were stored in each hour from one time to another. Looks at every row. */
+  totals(fromMs: number, untilMs: number): FileTotals {
+    const kept = this.#sql.exec<FileTotals["kept"]>(
+      `SELECT count(*) AS count, coalesce(sum(size), 0) AS bytes FROM file
+         WHERE expires_at_ms IS NULL OR expires_at_ms > ?`,
+      Date.now(),
+    );
+    const stored = this.#sql.exec<FileTotals["stored"][number]>(
+      `SELECT CAST((modified_at_ms - ?1) / 3600000 AS INTEGER) AS hour, source_task IS NOT NULL AS is_made, count(*) AS count,
+         sum(size) AS bytes
+       FROM file WHERE modified_at_ms >= ?1 AND modified_at_ms < ?2 GROUP BY hour, is_made`,
+      fromMs,
+      untilMs,
+    );
+    return { kept: kept.one(), stored: stored.toArray() };
   }
 
   /**

@@ -24,8 +24,8 @@ export interface UpstreamRequest extends RequestBody {
   /** Includes the query. */
   path: string;
   headers: Headers;
-  /** Follow no redirect, and fail if the response is one. */
-  redirect?: "error";
+  /** `error`: follow no redirect, and fail if the response is one. `manual`: a redirect is the response. */
+  redirect?: "error" | "manual";
   /** Called with the head of each response, before its body is read: those of redirects and of all tries too. */
   onHead?: (head: ResponseHead) => void;
 }
@@ -64,7 +64,7 @@ export async function call(
     request.onHead?.({ method: hop.method, url: hop.url, status, headers });
     if (response.webSocket) return { response, isRedirected: redirects > 0, url: hop.url };
     const location = headers.get("location");
-    if (!REDIRECTS.has(status) || location === null)
+    if (!REDIRECTS.has(status) || location === null || request.redirect === "manual")
       return { response: await check(response, upstream), isRedirected: redirects > 0, url: hop.url };
     await response.body?.cancel();
     if (request.redirect === "error") throw refused("The upstream redirects, and this call follows none.");

@@ -57,9 +57,14 @@ export type CacheUse =
 
 const bypass = (bypassed: CacheStatus): CacheUse => ({ mayRead: false, mayStore: false, bypassed });
 
-export function cacheUseOf(upstream: Upstream, { method, headers, body }: UpstreamRequest): CacheUse {
+export function cacheUseOf(
+  upstream: Upstream,
+  { method, headers, body, redirect }: UpstreamRequest,
+): CacheUse {
   if (upstream.cacheSeconds === 0) return bypass("fwd=bypass");
   if (method !== "GET") return bypass("fwd=method");
+  // What is stored is what followed redirects led to.
+  if (redirect === "manual") return bypass("fwd=request");
   const own = [...headers.keys()].filter((name) => !isConfigured(upstream, name));
   const understood = [...KEY_HEADERS, ...NEUTRAL_HEADERS, ...CONDITIONS];
   const demands = readDemands(headers);

@@ -91,7 +91,7 @@ export async function readThrough(
     caller,
     upstream,
     url,
-    redirect ? { ...call, redirect } : call,
+    redirect === "error" ? { ...call, redirect } : call,
   );
   if (!result || "isMissing" in result) return { status: "fwd=uri-miss", url };
   if ("kind" in result) throw new Problem(result.kind, result.detail, { headers: result.headers });

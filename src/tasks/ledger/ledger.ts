@@ -32,6 +32,7 @@ import {
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
 import { FOR_EVERY_START, MIGRATIONS, type TaskRow } from "./schema.ts";
+import { countByHour, type TaskCount } from "./task-counts.ts";
 import { type EndedCursor, type EndedQuery, type Page, TaskQueries } from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
@@ -259,6 +260,10 @@ export class TaskLedger extends DurableObject<Env> {
     if (task.busy_until_ms > Date.now()) return "busy";
     this.ctx.storage.transactionSync(() => this.#tasks.remove(taskId));
     return "removed";
+  }
+
+  countByHour(fromMs: number, untilMs: number): TaskCount[] {
+    return countByHour(this.ctx.storage.sql, fromMs, untilMs);
   }
 
   /** Tasks that have ended before a time: see `TaskQueries.ended`. */

@@ -161,7 +161,6 @@ export class TaskQueries {
     if (!section) return { ids: [], next: null };
     const types = type === undefined ? this.#typesIn(section) : [type];
     const [current, following] = types.filter((name) => name >= (after?.type ?? ""));
-    const beginOf = (place: { section: number; type: string }) => ({ ...place, createdAtMs: 0, id: "" });
     const end = nextSection ? beginOf({ section: number + 1, type: "" }) : null;
     if (current === undefined) return { ids: [], next: end };
     const from = after?.type === current ? after : beginOf({ section: number, type: current });
@@ -229,6 +228,12 @@ export class TaskQueries {
     return this.#sql.exec<TaskRow>(`SELECT ${LEAN_COLUMNS} FROM ${from}`, ...values).toArray();
   }
 }
+
+const beginOf = (place: Pick<EndedCursor, "section" | "type">): EndedCursor => ({
+  ...place,
+  createdAtMs: 0,
+  id: "",
+});
 
 /** Not while its callback may be tried, or code of it may be at work. */
 function isRemovable(

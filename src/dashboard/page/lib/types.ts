@@ -9,7 +9,7 @@ export const STATUSES = [
   "failed",
   "cancelled",
 ] as const;
-export type Status = (typeof STATUSES)[number];
+type Status = (typeof STATUSES)[number];
 
 export interface TaskLine {
   id: string;

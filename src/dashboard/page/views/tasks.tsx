@@ -117,7 +117,7 @@ function Table({ tasks }: { tasks: TaskLine[] }) {
   );
 }
 
-export function State({ task }: { task: TaskLine }) {
+function State({ task }: { task: TaskLine }) {
   const state = stateOf(task);
   return <span class={`state ${state}`}>{state}</span>;
 }

@@ -1,0 +1,162 @@
+/**
+ * The columns of a Parquet file, one chunk of a column after the other: a row group has one for each column, and it is
+ * what must be in memory at once.
+ *
+ * What the file says about itself is not believed: sizes that would not fit into memory are refused first.
+ */
+import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from "node:zlib";
+import type { AsyncBuffer, Compressors, FileMetaData } from "hyparquet";
+import { NonRetryableError } from "../../tasks/index.ts";
+import { Columns } from "./columns.ts";
+import { MAX_COLUMNS } from "./precision.ts";
+import type { ByteSource } from "./text-bytes.ts";
+import { ValueAdder } from "./values.ts";
+
+const MAX_FOOTER_BYTES = 8 * 1024 * 1024;
+const MAX_CHUNK_BYTES = 32 * 1024 * 1024;
+/** Of one chunk of a column. As values of JavaScript they take up to a few dozen bytes each. */
+const MAX_CHUNK_ROWS = 2 ** 20 + 2 ** 18;
+
+export interface ParquetFile {
+  names: string[];
+  rows: number;
+  /** Row groups × columns. */
+  chunks: number;
+  /** Gives every value of a chunk to its column, and returns how many bytes it has. */
+  readChunk(chunk: number, columns: Columns): Promise<number>;
+}
+
+/** Throws a `NonRetryableError` for what cannot be read. `nulls`: texts that stand for no value. */
+export async function openParquet(source: ByteSource, nulls: readonly string[]): Promise<ParquetFile> {
+  const hyparquet = await import("hyparquet");
+  const { size } = source.info;
+  const file = new RangedFile(source);
+  const metadata = await refusing(file, "its footer", async () => {
+    checkFooter(new DataView(await file.slice(Math.max(0, size - 8))), size);
+    return hyparquet.parquetMetadataAsync(file);
+  });
+  const names = hyparquet.parquetSchema(metadata).children.map(({ element }) => element.name);
+  if (names.length > MAX_COLUMNS)
+    throw new NonRetryableError(`It has ${names.length} columns; at most ${MAX_COLUMNS}.`);
+  const compressors = createCompressors(hyparquet.snappyUncompress);
+  const adder = new ValueAdder(nulls);
+  const starts = rowStarts(metadata);
+  return {
+    names,
+    rows: Number(metadata.num_rows),
+    chunks: metadata.row_groups.length * names.length,
+    async readChunk(chunk, columns) {
+      const [group, place] = [Math.floor(chunk / names.length), chunk % names.length];
+      const [name = "", column] = [names[place], columns.columns[place]];
+      const what = `row group ${group + 1}, column ${JSON.stringify(name)}`;
+      const bytes = checkChunk(metadata, group, name, what);
+      const [rowStart = 0, rowEnd = 0] = [starts[group], starts[group + 1]];
+      await refusing(file, what, async () =>
+        hyparquet.parquetRead({
+          file,
+          metadata,
+          compressors,
+          columns: [name],
+          rowStart,
+          rowEnd,
+          onChunk: ({ columnData }) => {
+            if (column) for (const value of columnData) adder.add(column, value);
+          },
+        }),
+      );
+      return bytes;
+    },
+  };
+}
+
+class RangedFile implements AsyncBuffer {
+  readonly byteLength: number;
+  readonly #source: ByteSource;
+  /** Why bytes could not be read: that is no fault of the file. */
+  failure: unknown;
+
+  constructor(source: ByteSource) {
+    this.#source = source;
+    this.byteLength = source.info.size;
+  }
+
+  async slice(start: number, end = this.byteLength): Promise<ArrayBuffer> {
+    const bytes = new Uint8Array(Math.max(0, Math.min(end, this.byteLength) - start));
+    let at = 0;
+    try {
+      if (bytes.length > 0)
+        for await (const chunk of this.#source.chunks({ offset: start, length: bytes.length })) {
+          bytes.set(chunk, at);
+          at += chunk.length;
+        }
+    } catch (error) {
+      this.failure = error;
+      throw error;
+    }
+    return bytes.buffer;
+  }
+}
+
+function checkFooter(tail: DataView, size: number): void {
+  const isParquet = tail.byteLength === 8 && tail.getUint32(4) === 0x50415231; // PAR1
+  const length = isParquet ? tail.getUint32(0, true) : 0;
+  if (!isParquet || length > size - 12) throw new Error("the end of the file is missing");
+  if (length > MAX_FOOTER_BYTES) throw new Error(`it has ${length} bytes; at most ${MAX_FOOTER_BYTES}`);
+}
+
+function checkChunk({ row_groups: groups }: FileMetaData, group: number, name: string, what: string): number {
+  const { columns = [], num_rows: rows = 0n } = groups[group] ?? {};
+  const parts = columns.flatMap(({ meta_data: meta }) => (meta?.path_in_schema[0] === name ? [meta] : []));
+  const sum = (size: (part: (typeof parts)[number]) => bigint) =>
+    parts.reduce((all, part) => all + Number(size(part)), 0);
+  const bytes = sum((part) => part.total_uncompressed_size);
+  const packed = sum((part) => part.total_compressed_size);
+  if (
+    Math.max(bytes, packed) > MAX_CHUNK_BYTES ||
+    rows > MAX_CHUNK_ROWS ||
+    sum((part) => part.num_values) > MAX_CHUNK_ROWS
+  )
+    throw new NonRetryableError(
+      `Too large to read at once: ${what} has ${bytes} bytes in ${rows} rows, and at most ${MAX_CHUNK_BYTES} bytes in ` +
+        `${MAX_CHUNK_ROWS} rows fit. Write the file with smaller row groups.`,
+    );
+  return bytes;
+}
+
+/** The first row of each group, and the end of the last. */
+function rowStarts({ row_groups: groups }: FileMetaData): number[] {
+  const starts = [0];
+  for (const { num_rows: rows } of groups) starts.push((starts.at(-1) ?? 0) + Number(rows));
+  return starts;
+}
+
+/** Whoever wrote the file also wrote the length. */
+function bounded(length: number): { maxOutputLength: number } {
+  if (length > MAX_CHUNK_BYTES) throw new Error(`a page of ${length} bytes is too large`);
+  return { maxOutputLength: Math.max(1, length) };
+}
+
+function createCompressors(snappy: (input: Uint8Array, output: Uint8Array) => void): Compressors {
+  return {
+    SNAPPY: (input, length) => {
+      bounded(length);
+      const output = new Uint8Array(length);
+      snappy(input, output);
+      return output;
+    },
+    GZIP: (input, length) => gunzipSync(input, bounded(length)),
+    BROTLI: (input, length) => brotliDecompressSync(input, bounded(length)),
+    ZSTD: (input, length) => zstdDecompressSync(input, bounded(length)),
+  };
+}
+
+/** What cannot be decoded now never can; but a read that failed may work later. */
+async function refusing<T>(file: RangedFile, what: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    if (file.failure !== undefined) throw file.failure;
+    const message = error instanceof Error ? error.message : String(error);
+    throw new NonRetryableError(`It cannot be read as Parquet: ${what}: ${message}.`, { cause: error });
+  }
+}

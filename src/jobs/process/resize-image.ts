@@ -1,0 +1,166 @@
+/**
+ * `resize_image`: a stored image in other sizes and formats, several at once, by Cloudflare Images. It is turned upright as
+ * its Exif data says, and the results have no metadata. Each result is a step: a task that goes on makes none of them twice.
+ */
+import { env } from "cloudflare:workers";
+import { z } from "zod";
+import { saveFile } from "../../files/index.ts";
+import { defineTask, NonRetryableError, type TaskContext } from "../../tasks/index.ts";
+import { outputId } from "../support/outputs.ts";
+import { fileId } from "../support/schemas.ts";
+import { openSource, type Source } from "../support/sources.ts";
+import { stripJpegMetadata } from "./jpeg-metadata.ts";
+import { describeFile, expiresIn } from "./made-file.ts";
+
+/** In bytes: of the source, which streams; and of a result, which is in memory. */
+const MAX_SOURCE_BYTES = 70_000_000;
+const MAX_RESULT_BYTES = 40_000_000;
+/** What Cloudflare Images takes: 100 megapixels. */
+const MAX_PIXELS = 100_000_000;
+const MAX_SIDE = 12_000;
+
+const FORMATS = ["jpeg", "png", "webp", "avif"] as const;
+type Format = (typeof FORMATS)[number];
+const SUFFIXES: Record<Format, string> = { jpeg: "jpg", png: "png", webp: "webp", avif: "avif" };
+
+const outputSchema = z
+  .strictObject({
+    width: z.int().min(1).max(MAX_SIDE).optional(),
+    height: z.int().min(1).max(MAX_SIDE).optional(),
+    fit: z
+      .enum(["scale-down", "contain", "cover", "crop", "pad", "squeeze"])
+      .default("scale-down")
+      .meta({
+        description:
+          "`scale-down` and `contain` keep the whole image within the size, `contain` also enlarges it; `cover` and `crop` fill " +
+          "the size and cut off the rest, `cover` also enlarges; `pad` adds white; `squeeze` distorts. Default: scale-down.",
+      }),
+    format: z.enum(FORMATS).optional().meta({ description: "Default: that of the source, or png." }),
+    quality: z.int().min(1).max(100).optional().meta({ description: "Of jpeg, webp and avif. Default: 85." }),
+  })
+  .refine(({ width, height, format }) => (width ?? height ?? format) !== undefined, {
+    message: "give at least one of width, height and format",
+    path: ["width"],
+  });
+type Output = z.output<typeof outputSchema>;
+
+const inputSchema = z.strictObject({
+  fileId,
+  outputs: z
+    .array(outputSchema)
+    .min(1)
+    .max(10)
+    .meta({ example: [{ width: 320, height: 320, fit: "cover", format: "webp" }, { width: 1600 }] }),
+  expires_in: expiresIn,
+});
+
+export const resizeImage = defineTask({
+  name: "resize_image",
+  input: inputSchema,
+  unavailable: (bindings) =>
+    "IMAGES" in bindings
+      ? undefined
+      : 'The binding IMAGES is missing: add [images] with binding = "IMAGES" to wrangler.toml.',
+  run: async (ctx, input) => resize(ctx, input),
+});
+
+export async function resize(
+  ctx: TaskContext,
+  { fileId: id, outputs, expires_in }: z.output<typeof inputSchema>,
+) {
+  const source = await openSource(ctx.signal, id);
+  const { size } = source.info;
+  const refuse = (why: string) => new NonRetryableError(`the file ${id} cannot be resized: ${why}`);
+  if (size > MAX_SOURCE_BYTES) throw refuse(`it has ${size} bytes, and the limit is ${MAX_SOURCE_BYTES}`);
+  if (!(await isImage(source))) throw refuse("it is no JPEG, PNG, GIF, WebP, AVIF or HEIC");
+  const info = await env.IMAGES.info(streamOf(source)).catch(throwFinal(refuse));
+  if (!("width" in info)) throw refuse("it is an SVG, which has no pixels");
+  if (info.width * info.height > MAX_PIXELS)
+    throw refuse(`it has ${info.width} × ${info.height} pixels, and the limit is ${MAX_PIXELS} in all`);
+  const results = [];
+  for (const [i, output] of outputs.entries()) {
+    const format = output.format ?? FORMATS.find((one) => info.format === `image/${one}`) ?? "png";
+    const name = `${i + 1}.${SUFFIXES[format]}`;
+    // Another version of the file has other steps.
+    const result = await ctx.step(`${source.info.sha256.slice(0, 16)} ${name}`, async () => {
+      const bytes = await transform(source, output, format).catch(throwFinal(refuse));
+      if (bytes.length > MAX_RESULT_BYTES)
+        throw refuse(`a result has ${bytes.length} bytes, and the limit is ${MAX_RESULT_BYTES}`);
+      const made = await env.IMAGES.info(streamOfBytes(bytes));
+      const base = source.info.filename.replace(/(?<=.)\.[a-z\d]{1,5}$/i, "");
+      const spec = {
+        id: outputId(ctx, name),
+        filename: `${base}-${"width" in made ? `${made.width}x${made.height}` : i + 1}.${SUFFIXES[format]}`,
+        contentType: `image/${format}`,
+        source: id,
+        task: ctx.taskId,
+        expiresInSeconds: expires_in,
+      };
+      const file = await saveFile(env, spec, bytes, { signal: ctx.signal });
+      return { ...describeFile(file), ...("width" in made && { width: made.width, height: made.height }) };
+    });
+    results.push(result);
+    ctx.progress((i + 1) / outputs.length, `${i + 1} of ${outputs.length} images made`);
+  }
+  return { fileId: id, format: info.format, width: info.width, height: info.height, outputs: results };
+}
+
+async function transform(
+  source: Source,
+  { width, height, fit, quality }: Output,
+  format: Format,
+): Promise<Uint8Array> {
+  const size = { ...(width !== undefined && { width }), ...(height !== undefined && { height }) };
+  const input = env.IMAGES.input(streamOf(source));
+  const transformed = width === undefined && height === undefined ? input : input.transform({ ...size, fit });
+  const result = await transformed.output({ format: `image/${format}`, quality: quality ?? 85 });
+  const bytes = new Uint8Array(await new Response(result.image()).arrayBuffer());
+  return format === "jpeg" ? stripJpegMetadata(bytes) : bytes;
+}
+
+/** Faults of the image or of the request, which another try would have as well; any other may pass. */
+const FINAL_CODES = [9401, 9402, 9412, 9413, 9516, 9520];
+
+const throwFinal =
+  (refuse: (why: string) => Error) =>
+  (error: unknown): never => {
+    if (!(error instanceof Error)) throw error;
+    const code = "code" in error ? error.code : undefined;
+    throw FINAL_CODES.some((final) => final === code || error.message.includes(String(final)))
+      ? refuse(`Cloudflare Images says: ${error.message.slice(0, 300)}`)
+      : error;
+  };
+
+/** How files of the formats begin that Cloudflare Images reads, as Latin-1. */
+const SIGNATURES = [
+  /^\xff\xd8\xff/,
+  /^\x89PNG\r\n/,
+  /^GIF8[79]a/,
+  /^RIFF[^]{4}WEBP/,
+  /^[^]{4}ftyp(?:avi[fs]|hei[cx]|mif1)/,
+];
+
+async function isImage(source: Source): Promise<boolean> {
+  const start = Buffer.from(await source.bytes({ offset: 0, length: 16 })).toString("latin1");
+  return SIGNATURES.some((signature) => signature.test(start));
+}
+
+function streamOf(source: Source): ReadableStream<Uint8Array> {
+  const chunks = source.chunks();
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await chunks.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    async cancel() {
+      await chunks.return();
+    },
+  });
+}
+
+function streamOfBytes(bytes: Uint8Array): ReadableStream<Uint8Array> {
+  const { body } = new Response(bytes);
+  if (!body) throw new Error("a response of bytes has no body");
+  return body;
+}

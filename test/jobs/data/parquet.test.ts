@@ -1,0 +1,93 @@
+import { brotliCompressSync, gzipSync, zstdCompressSync } from "node:zlib";
+import { parquetWriteBuffer } from "hyparquet-writer";
+import { describe, expect, test } from "vitest";
+import { analyzeBytes, checkpointKeeper } from "../../support/analysis.ts";
+
+const ROWS = 500;
+const range = <T>(of: (i: number) => T): T[] => Array.from({ length: ROWS }, (_, i) => of(i));
+const columnData = [
+  { name: "id", data: range((i) => BigInt(i) * 10_000_000_000n), type: "INT64" as const },
+  { name: "price", data: range((i) => (i % 10 === 0 ? null : i / 4)), type: "DOUBLE" as const },
+  { name: "city", data: range((i) => ["Rome", "Oslo", "São Paulo"][i % 3]), type: "STRING" as const },
+  { name: "active", data: range((i) => i % 2 === 0), type: "BOOLEAN" as const },
+  { name: "at", data: range((i) => new Date(Date.UTC(2024, 0, 1 + i))), type: "TIMESTAMP" as const },
+  { name: "tags", data: range((i) => ({ n: i % 5 })), type: "JSON" as const },
+];
+
+function write(options: Partial<Parameters<typeof parquetWriteBuffer>[0]> = {}): Uint8Array {
+  return new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize: 100, ...options }));
+}
+
+describe("Parquet", () => {
+  test("is known by its first bytes, and its values are those that were written", async () => {
+    const { format, rows, columns } = await analyzeBytes(write());
+    expect([format.type, rows]).toEqual(["parquet", ROWS]);
+    expect(columns).toMatchObject([
+      { name: "id", type: "integer", distinct: expect.closeTo(500, -2), max: 4_990_000_000_000, nulls: 0 },
+      {
+        name: "price",
+        type: "decimal",
+        kinds: { integer: 100, decimal: 350 },
+        nulls: 50,
+        numbers: { count: 450 },
+      },
+      {
+        name: "city",
+        type: "text",
+        distinct: 3,
+        frequent: [{ value: "Rome", count: 167 }, {}, {}],
+        max: "São Paulo",
+      },
+      { name: "active", type: "boolean", kinds: { boolean: 500 } },
+      { name: "at", type: "date", min: "2024-01-01", max: "2025-05-14" },
+      {
+        name: "tags",
+        type: "object",
+        distinct: 5,
+        frequent: [{ value: '{"n":0}', count: 100 }, {}, {}, {}, {}],
+      },
+    ]);
+  });
+
+  test.each(["UNCOMPRESSED", "SNAPPY", "GZIP", "BROTLI", "ZSTD"] as const)(
+    "is unpacked: %s",
+    async (codec) => {
+      const compressors = {
+        GZIP: (bytes: Uint8Array) => new Uint8Array(gzipSync(bytes)),
+        BROTLI: (bytes: Uint8Array) => new Uint8Array(brotliCompressSync(bytes)),
+        ZSTD: (bytes: Uint8Array) => new Uint8Array(zstdCompressSync(bytes)),
+      };
+      expect(await analyzeBytes(write({ codec, compressors }))).toEqual(await analyzeBytes(write()));
+    },
+  );
+
+  test("goes on from each checkpoint to the same result", async () => {
+    const { kept, save } = checkpointKeeper();
+    const whole = await analyzeBytes(write(), { checkpointBytes: 500, save });
+    expect(kept.length).toBeGreaterThan(5);
+    for (const from of kept)
+      expect(await analyzeBytes(write(), { checkpointBytes: 500, from })).toEqual(whole);
+  });
+
+  test("that is damaged anywhere is refused, and never read past its end", async () => {
+    const bytes = write({ codec: "SNAPPY" });
+    for (let at = 4; at < bytes.length; at += 997) {
+      const damaged = bytes.slice();
+      damaged[at] = (damaged[at] ?? 0) ^ 0xff;
+      const error = await analyzeBytes(damaged).then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      if (error !== undefined) expect(error).toMatchObject({ name: "NonRetryableError" });
+    }
+    await expect(analyzeBytes(bytes.slice(0, -20))).rejects.toThrow(
+      "its footer: the end of the file is missing",
+    );
+  });
+
+  test("with a chunk that does not fit into memory is refused before it is read", async () => {
+    const data = Array.from({ length: 1_400_000 }, () => true);
+    const wide = write({ columnData: [{ name: "x", data, type: "BOOLEAN" }], rowGroupSize: data.length });
+    await expect(analyzeBytes(wide)).rejects.toThrow('row group 1, column "x" has');
+  });
+});
