@@ -162,18 +162,14 @@ async function acquire(env: Env, upstream: Upstream, request: PermitRequest, sig
 }
 
 /** Resolves as `wait` does. If the caller goes away first, leaves the queue and throws. */
-async function untilAborted<T>(
-  wait: () => Promise<T>,
-  signal: AbortSignal,
-  leaveQueue: () => void,
-): Promise<T> {
+async function untilAborted<T>(wait: () => Promise<T>, signal: AbortSignal, onAbort: () => void): Promise<T> {
   if (signal.aborted) {
-    leaveQueue();
+    onAbort();
     throw clientGone();
   }
   const gone = Promise.withResolvers<never>();
   const leave = () => {
-    leaveQueue();
+    onAbort();
     gone.reject(clientGone());
   };
   signal.addEventListener("abort", leave, { once: true });
