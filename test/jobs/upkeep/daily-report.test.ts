@@ -110,9 +110,10 @@ test("reports the same wherever it was cut, and replaces its own files", async (
 });
 
 describe("the calls of an upstream", () => {
-  const totals = (granted: number, handedOn: 0, since = "2026-11-26T08:00:00.000Z") => ({
+  const totals = (granted: number, since = "2026-11-26T08:00:00.000Z") => ({
     since,
     granted,
+    handedOn: 0,
     expired: 0,
     retries: 1,
     retriesRefused: 0,
