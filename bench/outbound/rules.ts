@@ -65,6 +65,8 @@ function startPermits(): Permits {
     isPaused: false,
     maxWaiters: LONG_QUEUE,
     maxWaitMs: FOREVER_MS,
+    maxPasses: LONG_QUEUE,
+    maxPassMs: FOREVER_MS,
   };
   return new Permits(settings, { atMs: 0, held: [], lastFence: 0, state: undefined });
 }

@@ -6,6 +6,7 @@
  */
 import { startUpstream } from "../support/upstream.ts";
 import { renderTable } from "../table.ts";
+import { measureDistance } from "./distance.ts";
 import { findLibraries, measureFleet } from "./fleet.ts";
 import { measureObject } from "./object.ts";
 import { measureRules } from "./rules.ts";
@@ -27,7 +28,9 @@ export async function benchOutbound(): Promise<string> {
   ]);
   console.error("measuring how well permits are used …");
   const uses = renderTable([{ name: "Sluice", figures: await measureUtilisation() }]);
-  return [costs, "", uses, "", MEANING, "", await compare()].join("\n");
+  console.error("measuring how well permits are used from afar …");
+  const afar = renderTable([{ name: "Sluice", figures: await measureDistance() }]);
+  return [costs, "", uses, "", MEANING, "", afar, "", await compare()].join("\n");
 }
 
 /** The same job through Sluice and through Redis, one after the other. */

@@ -45,6 +45,8 @@ declare module "workerd" {
 
 /** Its classes; see outbound/worker.ts. */
 declare module "sluice";
+/** `gate.ts` beside it. */
+declare module "gate";
 
 declare module "papaparse" {
   const Papa: { parse(text: string, options: { step: () => void }): void };

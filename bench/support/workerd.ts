@@ -41,6 +41,8 @@ interface Wrapper {
   code: string;
   /** Its own Durable Objects, and the names of their bindings. */
   objects: DurableObjectBinding[];
+  /** Further modules that it can import, in JavaScript. */
+  modules?: { name: string; code: string }[];
   /** Additions to the configuration, in Cap'n Proto's text format. */
   bindings?: string[];
   services?: string[];
@@ -69,6 +71,7 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
     mkdirSync(storage, { recursive: true });
     const config = join(folder.path, "config.capnp");
     if (around) writeFileSync(join(folder.path, "around.js"), around.code);
+    for (const { name, code } of around?.modules ?? []) writeFileSync(join(folder.path, `${name}.js`), code);
     writeFileSync(config, describeWorker(basename(main), vars, storage, port, around));
     child = await startProcess({
       command: workerd.default,
@@ -112,7 +115,13 @@ function describeWorker(
   const objects = [...config.durable_objects.bindings, ...added];
   const built = `esModule = embed ${quote(`/${main}`)}`;
   const modules = around
-    ? ['(name = "around.js", esModule = embed "around.js")', `(name = "sluice", ${built})`]
+    ? [
+        '(name = "around.js", esModule = embed "around.js")',
+        `(name = "sluice", ${built})`,
+        ...(around.modules ?? []).map(
+          ({ name }) => `(name = ${quote(name)}, esModule = embed ${quote(`${name}.js`)})`,
+        ),
+      ]
     : [`(name = ${quote(main)}, ${built})`];
   const bindings = [
     ...Object.entries({ ...config.vars, ...OWN_VARIABLES, ...vars }).map(([name, value]) =>

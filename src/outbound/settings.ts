@@ -28,7 +28,18 @@ export interface Settings {
   isPaused: boolean;
   maxWaiters: number;
   maxWaitMs: number;
+  /** By how many calls of another isolate a waiter may be passed, and for how long. */
+  maxPasses: number;
+  maxPassMs: number;
 }
+
+/** What an upstream has in the configuration. */
+export interface Configured extends Omit<Settings, "isPaused" | "maxPasses"> {
+  /** Default: as many as `PASSES_PER_PERMIT` for each permit. */
+  maxPasses: number | undefined;
+}
+
+const PASSES_PER_PERMIT = 8;
 
 /** A change that an operator asks for; null goes back to the configuration. */
 export const changeSchema = z
@@ -66,13 +77,16 @@ export const toRate = ({ per_second, burst = 1 }: z.output<typeof rateSchema>): 
 });
 
 /** The configuration, with the changes of an operator. */
-export function settingsOf(upstream: Omit<Settings, "isPaused">, override: Override): Settings {
+export function settingsOf(upstream: Configured, override: Override): Settings {
+  const concurrency = override.concurrency ?? upstream.concurrency;
   return {
-    concurrency: override.concurrency ?? upstream.concurrency,
+    concurrency,
     rate: override.rate ?? upstream.rate,
     isPaused: override.paused ?? false,
     adaptive: upstream.adaptive,
     maxWaiters: upstream.maxWaiters,
     maxWaitMs: upstream.maxWaitMs,
+    maxPasses: upstream.maxPasses ?? PASSES_PER_PERMIT * concurrency,
+    maxPassMs: upstream.maxPassMs,
   };
 }

@@ -50,6 +50,8 @@ const upstreamSchema = z
     timeout_ms: z.int().min(1).max(300_000).default(5_000),
     max_waiters: z.int().min(0).max(100_000).default(1_000),
     max_wait_ms: z.int().min(0).max(300_000).default(30_000),
+    max_passes: z.int().min(0).max(100_000).optional(),
+    max_pass_ms: z.int().min(0).max(300_000).default(1_000),
     methods: z.array(z.enum(METHODS)).min(1).default(["GET", "HEAD"]),
     path_prefixes: z
       .array(z.string().regex(/^\/([^%\\?#]*\/)?$/, "must begin and end with /"))
@@ -86,6 +88,8 @@ export interface Upstream {
   timeoutMs: number;
   maxWaiters: number;
   maxWaitMs: number;
+  maxPasses: number | undefined;
+  maxPassMs: number;
   methods: readonly Method[];
   /** True if requests through Sluice may change what it serves: under this name, or another with the same target. */
   isChangedHere: boolean;
@@ -184,6 +188,8 @@ function toUpstream(env: Env, at: string, name: string, raw: Configured): Omit<U
     timeoutMs: raw.timeout_ms,
     maxWaiters: raw.max_waiters,
     maxWaitMs: raw.max_wait_ms,
+    maxPasses: raw.max_passes,
+    maxPassMs: raw.max_pass_ms,
     methods: raw.methods,
     pathPrefixes: raw.path_prefixes,
     headers: Object.fromEntries(headers.map(({ header, value }) => [header, value])),

@@ -400,7 +400,15 @@ test("a permit is released by id, on a fresh stub, when the first release fails"
     getByName: (name: string) => {
       const stub = env.SEMAPHORE.getByName(name);
       return {
-        acquire: (request: Parameters<typeof stub.acquire>[0]) => stub.acquire(request),
+        acquire: async (request: Parameters<typeof stub.acquire>[0]) => {
+          const acquired = await stub.acquire(request);
+          if (acquired.is === "refused") return acquired;
+          const brokenTicket = {
+            release: async () => Promise.reject(new Error("the object has restarted")),
+            [Symbol.dispose]: () => acquired.ticket[Symbol.dispose](),
+          };
+          return { ...acquired, ticket: brokenTicket };
+        },
         release: async (leaseId: string) => {
           if (failures++ === 0) throw new Error("the object restarts");
           released.push(leaseId);

@@ -1,39 +1,25 @@
 /**
- * The caller's side of the semaphore: acquires a permit, keeps it through restarts of the object, and releases it.
+ * The caller's side of the semaphore: acquires a permit, through restarts of the object.
  */
 import { countCallers } from "../../kernel/access.ts";
 import { errorFields, log } from "../../kernel/log.ts";
-import { callObject, isOverloaded, ObjectTimeoutError } from "../../kernel/objects.ts";
+import { callObject, isOverloaded, lacksMethod, ObjectTimeoutError } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { tooManyRequests } from "../../kernel/rate-limit.ts";
-import type { Feedback, Lease, PermitRequest, Refusal } from "../semaphore/permit-types.ts";
-import type { WaitResult } from "../semaphore/semaphore.ts";
+import type { PermitRequest, Refusal } from "../semaphore/permit-types.ts";
+import type { WaitResult } from "../semaphore/ticket.ts";
 import type { Upstream } from "../upstreams.ts";
-import { startHeadReport } from "./head-report.ts";
-import { callSemaphore, noResponse, semaphoreOf, semaphoreUnavailable } from "./semaphores.ts";
+import { LEASE_MS, MARGIN_MS, RENEW_MS, SharedLease } from "./hand-over.ts";
+import { HeldPermit, type Holding, type Permit, type Ticket } from "./held-permit.ts";
+import { isolateOf, type Line } from "./isolate.ts";
+import { Place } from "./place.ts";
+import { callSemaphore, noResponse, semaphoreOf } from "./semaphores.ts";
 
-/** A permit ends this long after its holder's last sign of life. */
-const LEASE_MS = 15_000;
-const RENEW_MS = LEASE_MS / 5;
-/** If the lease could not be renewed, the call is aborted this long before it ends. */
-const MARGIN_MS = 2_000;
 /** A grant that arrives within this time leaves room for two renewals. */
 const MAX_GRANT_AGE_MS = LEASE_MS - MARGIN_MS - 2 * RENEW_MS;
 
 /** For how long after the longest wait the semaphore may take to say that it is over. */
 const WAIT_MARGIN_MS = 5_000;
-
-/** The right to call an upstream now. Release it, once, when the call is over. */
-export interface Permit {
-  /** The fencing token: grows with every permit of the upstream. */
-  fence: number;
-  /** Aborts when the lease is about to end because it could not be renewed. The call must end before that. */
-  signal: AbortSignal;
-  /** Say what the head of the response says. `endsSoon`: the release, with the same feedback, follows at once. */
-  onHead(feedback: Feedback, endsSoon: boolean): void;
-  /** Releases the permit and reports how the call went. Resolves to true if the call failed and may be retried. */
-  release(feedback: Feedback): Promise<boolean>;
-}
 
 export interface AcquireOptions extends Pick<PermitRequest, "holder" | "priority" | "isRetry"> {
   /** Under which the call shares the queue with others. */
@@ -47,43 +33,25 @@ export interface AcquireOptions extends Pick<PermitRequest, "holder" | "priority
  */
 export async function acquirePermit(env: Env, upstream: Upstream, options: AcquireOptions): Promise<Permit> {
   const { signal, name, ...rest } = options;
-  const leaseId = crypto.randomUUID();
-  const share = { of: name, maxWaiting: maxWaitingOf(env, upstream) };
-  const request: PermitRequest = { ...rest, share, leaseId, leaseMs: LEASE_MS };
-  const granted = await untilGranted(env, upstream, request, signal);
-  const renewal = keepRenewed(env, upstream, request, granted);
-  const { fence, isProbe } = granted.lease;
-  const fields = { upstream: upstream.name, leaseId, fence };
-  const head = startHeadReport(isProbe, (feedback) => {
-    semaphoreOf(env, upstream)
-      .reportHead(leaseId, feedback)
-      .catch((error: unknown) => log("warn", "head not reported", { ...fields, ...errorFields(error) }));
-  });
-  return {
-    fence,
-    signal: renewal.signal,
-    onHead: (feedback, endsSoon) => head.onHead(feedback, endsSoon),
-    release: async (feedback) => {
-      head.stop();
-      const ticket = renewal.stop();
-      try {
-        return await callObject(async () => semaphoreOf(env, upstream).release(leaseId, feedback));
-      } catch (error) {
-        log("error", "permit not released: held until its lease ends", { ...fields, ...errorFields(error) });
-        return false;
-      } finally {
-        ticket[Symbol.dispose]();
-      }
-    },
+  const isolate = isolateOf(env);
+  const request: PermitRequest = {
+    ...rest,
+    share: { of: name, maxWaiting: maxWaitingOf(env, upstream) },
+    leaseId: crypto.randomUUID(),
+    leaseMs: LEASE_MS,
+    isolate: isolate.id,
   };
+  const line = isolate.lineOf(upstream.name);
+  return new HeldPermit({
+    env,
+    upstream,
+    request,
+    line,
+    ...(await untilGranted(env, upstream, request, line, signal)),
+  });
 }
 
-interface Granted {
-  lease: Lease;
-  ticket: Disposable;
-  /** The lease began after this. */
-  requestedAtMs: number;
-}
+type Granted = Pick<Holding, "lease" | "number" | "ticket" | "isProbe">;
 
 /**
  * Acquires and waits. After each restart of the object it acquires again, under the same id and with its first
@@ -95,6 +63,7 @@ async function untilGranted(
   env: Env,
   upstream: Upstream,
   request: PermitRequest,
+  line: Line,
   signal: AbortSignal,
 ): Promise<Granted> {
   let arrivedAtMs: number | undefined;
@@ -108,13 +77,43 @@ async function untilGranted(
     if (acquired.is === "refused") throw refused(env, upstream, acquired);
     arrivedAtMs ??= acquired.is === "granted" ? acquired.lease.grantedAtMs : acquired.arrivedAtMs;
     const { ticket } = acquired;
-    const wait = async () => waitInQueue(upstream, async () => semaphore.wait(request.leaseId), ticket);
-    const result = acquired.is === "granted" ? acquired : await untilAborted(wait, signal, ticket);
+    const wait = async () => waitInQueue(upstream, ticket, async () => semaphore.wait(request.leaseId));
+    const place = new Place(request.priority, line);
+    const result =
+      acquired.is === "granted"
+        ? acquired
+        : await untilAborted(
+            async () => place.wait(wait, acquired.turn),
+            signal,
+            () => leaveQueue(ticket, request.leaseId),
+          ).finally(() => place.leave());
+    if (result.is === "taken") {
+      passOnLate(result.late, requestedAtMs, line, ticket);
+      return { ...result, ticket, isProbe: false };
+    }
     if (result.is === "refused") throw refused(env, upstream, result);
     if (result.is === "gone") await scheduler.wait(20 * (0.5 + Math.random()));
-    else if (Date.now() - requestedAtMs < MAX_GRANT_AGE_MS)
-      return { lease: result.lease, ticket, requestedAtMs };
+    else if (Date.now() - requestedAtMs < MAX_GRANT_AGE_MS) {
+      const lease = new SharedLease(result.lease, requestedAtMs + LEASE_MS);
+      return { lease, number: 0, ticket, isProbe: result.lease.isProbe };
+    }
   }
+}
+
+/**
+ * The semaphore may grant a permit to a caller that has taken over another just then. Whoever is next in the isolate gets
+ * it, or the semaphore has it back.
+ */
+function passOnLate(late: Promise<WaitResult>, requestedAtMs: number, line: Line, ticket: Ticket): void {
+  const passOn = async () => {
+    const result = await late;
+    if (result.is !== "granted") return;
+    const { lease } = result;
+    const isTaken = !lease.isProbe && (await line.handOn(new SharedLease(lease, requestedAtMs + LEASE_MS)));
+    if (!isTaken) await ticket.release({ outcome: "unknown" }, lease.id);
+  };
+  // If it fails, the permit comes back when the ticket is disposed.
+  passOn().catch(() => {});
 }
 
 /**
@@ -123,10 +122,16 @@ async function untilGranted(
  */
 async function waitInQueue(
   upstream: Upstream,
-  wait: () => Promise<WaitResult>,
-  ticket: Disposable,
+  ticket: Ticket,
+  waitById: () => Promise<WaitResult>,
 ): Promise<WaitResult> {
   const deadlineMs = upstream.maxWaitMs + WAIT_MARGIN_MS;
+  const wait = async () =>
+    ticket.wait().catch(async (error: unknown) => {
+      // Of an object of an older version.
+      if (lacksMethod(error)) return waitById();
+      throw error;
+    });
   try {
     return await callObject(wait, { mayRepeat: false, deadlineMs });
   } catch (error) {
@@ -157,14 +162,14 @@ async function acquire(env: Env, upstream: Upstream, request: PermitRequest, sig
 }
 
 /** Resolves as `wait` does. If the caller goes away first, leaves the queue and throws. */
-async function untilAborted<T>(wait: () => Promise<T>, signal: AbortSignal, ticket: Disposable): Promise<T> {
+async function untilAborted<T>(wait: () => Promise<T>, signal: AbortSignal, onAbort: () => void): Promise<T> {
   if (signal.aborted) {
-    ticket[Symbol.dispose]();
+    onAbort();
     throw clientGone();
   }
   const gone = Promise.withResolvers<never>();
   const leave = () => {
-    ticket[Symbol.dispose]();
+    onAbort();
     gone.reject(clientGone());
   };
   signal.addEventListener("abort", leave, { once: true });
@@ -175,48 +180,13 @@ async function untilAborted<T>(wait: () => Promise<T>, signal: AbortSignal, tick
   }
 }
 
-const leaseLost = ({ name }: Upstream) =>
-  semaphoreUnavailable(`The permit for "${name}" could not be renewed: its semaphore does not respond.`);
+/** A ticket is not disposed as long as one of its calls is under way, and a wait is. So the wait must end. */
+function leaveQueue(ticket: Ticket, leaseId: string): void {
+  ticket.release({ outcome: "unknown" }, leaseId).catch(() => {}); // of an older version, or gone: then no wait of it is
+  ticket[Symbol.dispose]();
+}
 
 export const clientGone = () => new Problem("client-gone", "The client went away while it was queued.");
-
-/**
- * Renews a lease until stopped. Each renewal brings a new ticket, which is valid after a restart of the object too.
- */
-function keepRenewed(env: Env, upstream: Upstream, request: PermitRequest, granted: Granted) {
-  const abort = new AbortController();
-  const fields = { upstream: upstream.name, leaseId: request.leaseId };
-  let { ticket } = granted;
-  let endsAtMs = granted.requestedAtMs + LEASE_MS;
-  let isStopped = false;
-  const renew = async () => {
-    const requestedAtMs = Date.now();
-    const renewed = await semaphoreOf(env, upstream).acquire(request);
-    const isSame = renewed.is === "granted" && renewed.lease.fence === granted.lease.fence;
-    if (isSame && !isStopped) {
-      ticket[Symbol.dispose](); // of no effect on the lease, which has a newer ticket
-      ticket = renewed.ticket;
-      endsAtMs = requestedAtMs + LEASE_MS;
-      return;
-    }
-    // The lease was released or expired meanwhile. Nobody wants what was acquired instead.
-    if (renewed.is !== "refused") renewed.ticket[Symbol.dispose]();
-    if (!isStopped) abort.abort(leaseLost(upstream));
-  };
-  const timer = setInterval(() => {
-    if (Date.now() + RENEW_MS > endsAtMs - MARGIN_MS) abort.abort(leaseLost(upstream));
-    else
-      renew().catch((error: unknown) =>
-        log("warn", "lease not renewed", { ...fields, ...errorFields(error) }),
-      );
-  }, RENEW_MS);
-  const stop = () => {
-    isStopped = true;
-    clearInterval(timer);
-    return ticket;
-  };
-  return { signal: abort.signal, stop };
-}
 
 /** Half of the queue is for others, if there are any. */
 function maxWaitingOf(env: Env, { maxWaiters }: Upstream): number {

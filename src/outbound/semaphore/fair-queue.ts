@@ -8,7 +8,7 @@
 import { PRIORITIES, type Priority, type Waiter, WaitQueue } from "./wait-queue.ts";
 
 /** After this many interactive grants in a row, it is background's turn. */
-const INTERACTIVE_IN_A_ROW = 4;
+export const INTERACTIVE_IN_A_ROW = 4;
 
 export class FairQueue implements Iterable<Waiter> {
   readonly #queues: Record<Priority, WaitQueue> = {
@@ -30,6 +30,11 @@ export class FairQueue implements Iterable<Waiter> {
   join(waiter: Waiter): void {
     this.#queues[waiter.priority].join(waiter);
     this.#count(waiter, 1);
+  }
+
+  /** Those of its class behind a waiter, in their order. */
+  behind({ priority, leaseId }: Waiter): Iterable<Waiter> {
+    return this.#queues[priority].behind(leaseId);
   }
 
   leave(leaseId: string): void {
@@ -57,16 +62,27 @@ export class FairQueue implements Iterable<Waiter> {
     return a && b ? (a.arrivedAtMs <= b.arrivedAtMs ? a : b) : (a ?? b);
   }
 
-  /** Removes the next waiter from the queue and returns it. */
-  takeNext(): Waiter | undefined {
+  /** Removes the next waiter from the queue and returns it. `choose` may choose another one of its class. */
+  takeNext(choose = (next: Waiter) => next): Waiter | undefined {
     const { interactive, background } = this.#queues;
     const isBackgroundsTurn = !interactive.first || this.#interactiveInARow >= INTERACTIVE_IN_A_ROW;
     const next = isBackgroundsTurn ? (background.first ?? interactive.first) : interactive.first;
     if (!next) return undefined;
-    this.#interactiveInARow =
-      next.priority === "interactive" && background.first ? this.#interactiveInARow + 1 : 0;
-    this.leave(next.leaseId);
-    return next;
+    const chosen = choose(next);
+    this.take(chosen);
+    return chosen;
+  }
+
+  /** Removes a waiter whose turn it is. */
+  take(waiter: Waiter): void {
+    const isInARow = waiter.priority === "interactive" && this.#queues.background.first !== undefined;
+    this.#interactiveInARow = isInARow ? this.#interactiveInARow + 1 : 0;
+    this.leave(waiter.leaseId);
+  }
+
+  /** How many more interactive calls may have their turn before it is that of background work. */
+  get interactiveLeft(): number {
+    return Math.max(0, INTERACTIVE_IN_A_ROW - this.#interactiveInARow);
   }
 
   /** Interactive waiters first, each class in its order. */

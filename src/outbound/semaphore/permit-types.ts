@@ -14,6 +14,28 @@ export interface Lease {
   isProbe: boolean;
   grantedAtMs: number;
   endsAtMs: number;
+  /** How often it has been handed on since it was granted. */
+  handOvers: number;
+  /** Where its holder runs. Unknown after a restart, until it is renewed, and of an older caller. */
+  isolate?: string;
+}
+
+/**
+ * A permit was handed on: its holder's call has ended well, and a waiter of the same isolate has begun its own under the
+ * same lease.
+ */
+export interface HandOver {
+  leaseId: string;
+  /** The how-manieth it is since the permit was granted, from 1. The lease belongs to the latest. */
+  number: number;
+  /** The calls under the lease that have ended, as far as nobody knows that the semaphore has heard of them. */
+  ended: EndedCall[];
+}
+
+interface EndedCall {
+  /** After how many hand-overs it had the permit. */
+  after: number;
+  feedback: Feedback;
 }
 
 /** What must survive a restart besides the leases. A member is replaced, never changed in place. */
@@ -36,6 +58,12 @@ export interface PermitRequest {
   leaseMs: number;
   /** When the caller first requested it, if it does so again after a restart. */
   arrivedAtMs?: number;
+  /** Where the caller runs, so that a permit may be handed on to it. Absent from a caller that cannot take one. */
+  isolate?: string;
+  /** With a renewal: after how many hand-overs the caller has the permit. */
+  handOvers?: number;
+  /** The caller has taken over the permit of `leaseId`, while it waited under the id `waitedAs`. */
+  handOver?: HandOver & { waitedAs: string };
   /** True for a retry. A retry does not earn retry budget: it was paid for when the failed call was released. */
   isRetry: boolean;
 }
@@ -73,6 +101,10 @@ export interface Feedback {
 export interface Changes {
   granted: Lease[];
   expired: Lease[];
+  /** Their holders have gone, and have handed them on to nobody. */
+  lost: Lease[];
+  /** Waiters that have become successors, or are none any longer. */
+  told: Waiter[];
   refused: ({ waiter: Waiter } & Refusal)[];
 }
 
@@ -81,4 +113,17 @@ export interface Block {
   by: "restarted" | "paused" | "breaker-open" | "probe" | "concurrency" | "rate";
   /** When the block ends by itself; Infinity if it takes a release or an operator. */
   untilMs: number;
+}
+
+/** What a restarted object begins with. */
+export interface RestoredState {
+  atMs: number;
+  held: Lease[];
+  lastFence: number;
+  state: PermitsState | undefined;
+}
+
+/** A caller that has taken over a permit, and the id under which it waited. */
+export interface Taker extends Pick<PermitRequest, "holder" | "isolate" | "leaseMs"> {
+  waitedAs: string;
 }

@@ -1,75 +1,49 @@
 /**
- * The rules of the semaphore: who is granted a permit, and when. No clock, storage, randomness or network in here.
+ * The rules of the semaphore: who has a permit, and when. No clock, storage, randomness or network in here.
  *
- * A permit is a lease. A request is granted at once if nobody waits and nothing blocks it; otherwise it is queued.
- * The lease ends when it is released or when it expires. What can block a grant, in the order in which it is checked:
- *
- *     paused        by an operator
- *     restarted     a moment ago, while permits were held: those that waited before come back first
- *     paused        because the upstream sent Retry-After
- *     breaker-open  the upstream fails
- *     probe         the breaker is half-open, and its probe is in flight
- *     concurrency   as many permits are held as the limit, the ramp and the adaptive limit allow
- *     rate          too many calls a moment ago
+ * A permit is a lease. A request is granted at once if nobody waits and nothing blocks it (`gate.ts`); otherwise it is
+ * queued. The lease ends when it is released or when it expires. Or it is handed on, within an isolate, to a waiter that
+ * was named as a successor (`succession.ts`): then it goes on with another holder.
  *
  * Invariants: at most `concurrency` leases are held, except after the limit was lowered below the number that were;
- * within a class, no request is granted while an earlier one waits; no name has more than its share of the queue;
- * each fence is greater than every fence before it.
+ * within a class, no request is granted while an earlier one waits, and what is handed on passes others only as
+ * `succession.ts` says; no name has more than its share of the queue; each fence is greater than every fence before it.
  */
 import type { Settings } from "../settings.ts";
-import { Breaker } from "./breaker.ts";
+import type { Breaker } from "./breaker.ts";
 import { FairQueue } from "./fair-queue.ts";
+import { Gate } from "./gate.ts";
 import { HeldLeases } from "./held-leases.ts";
+import type { SuccessionRules } from "./passes.ts";
 import type {
   Block,
   Changes,
   Decision,
   Feedback,
+  HandOver,
   Lease,
   PermitRequest,
   PermitsState,
   Refusal,
   RefusalReason,
+  RestoredState,
+  Taker,
 } from "./permit-types.ts";
-import { dueAfterCall, rateAllowsAt } from "./rate.ts";
 import { reasonToRefuseNewcomer, reasonToRefuseWaiter, refusalFor } from "./refusal.ts";
-import { RetryBudget } from "./retry-budget.ts";
-import { Throttle } from "./throttle.ts";
+import { Succession } from "./succession.ts";
 import type { Waiter } from "./wait-queue.ts";
 
-/** After a restart with calls in flight, nobody is granted a permit for this long. */
-const GRACE_MS = 150;
-
-/** What a restarted object begins with. */
-interface RestoredState {
-  atMs: number;
-  held: Lease[];
-  lastFence: number;
-  state: PermitsState | undefined;
-}
-
 export class Permits {
-  #settings: Settings;
-  /** When the next call is due at the rate. */
-  #dueAtMs: number;
   #lastFence: number;
-  readonly #graceUntilMs: number;
   readonly #held: HeldLeases;
+  readonly #gate: Gate;
   readonly #queue = new FairQueue();
-  readonly #breaker: Breaker;
-  readonly #throttle: Throttle;
-  readonly #budget: RetryBudget;
+  readonly #succession = new Succession();
 
   constructor(settings: Settings, { atMs, held, lastFence, state }: RestoredState) {
-    this.#settings = settings;
-    this.#graceUntilMs = held.length > 0 ? atMs + GRACE_MS : 0;
-    this.#dueAtMs = state?.dueAtMs ?? 0;
     this.#held = new HeldLeases(held);
     this.#lastFence = lastFence;
-    this.#breaker = new Breaker(state?.breaker, (leaseId) => this.held.has(leaseId));
-    this.#throttle = new Throttle(settings.concurrency, state?.throttle);
-    this.#budget = new RetryBudget(state?.retryBudget);
-    this.#capDueTime(atMs);
+    this.#gate = new Gate(settings, this.#held.all, state, atMs);
   }
 
   get held(): ReadonlyMap<string, Lease> {
@@ -81,29 +55,29 @@ export class Permits {
   }
 
   get state(): PermitsState {
-    const [throttle, breaker] = [this.#throttle.state, this.#breaker.state];
-    return { throttle, breaker, dueAtMs: this.#dueAtMs, retryBudget: this.#budget.kept };
+    return this.#gate.state;
   }
 
   /** Ends the pause that the upstream asked for. Call `advance` afterwards. */
   resume(nowMs: number): void {
-    this.#throttle.resume(nowMs);
+    this.#gate.health.throttle.resume(nowMs);
   }
 
   /** Replaces the settings in force. Call `advance` afterwards. */
   configure(settings: Settings, nowMs: number): void {
-    if (this.#settings.isPaused && !settings.isPaused) this.#throttle.beginRamp(nowMs);
-    this.#settings = settings;
-    this.#throttle.hardLimit = settings.concurrency;
-    this.#capDueTime(nowMs);
+    this.#gate.configure(settings, nowMs);
   }
 
-  /** Requests a permit, or renews the one under this id. Call `advance` first. */
+  /** Requests a permit, or renews the one under this id. Call `advance` first, and afterwards. */
   request(request: PermitRequest, nowMs: number): Decision {
-    const { leaseId, leaseMs, arrivedAtMs } = request;
+    const { leaseId, leaseMs, arrivedAtMs, isolate } = request;
     const held = this.held.get(leaseId);
-    if (held)
-      return { is: "granted", lease: this.#held.hold({ ...held, endsAtMs: nowMs + leaseMs }), isNew: false };
+    if (held) {
+      this.#succession.settle(leaseId);
+      this.#succession.leave(leaseId, "gone");
+      const renewed = { ...held, ...(isolate !== undefined && { isolate }), endsAtMs: nowMs + leaseMs };
+      return { is: "granted", lease: this.#held.hold(renewed), isNew: false };
+    }
     const queued = this.#queue.get(leaseId);
     if (queued) return { is: "queued", arrivedAtMs: queued.arrivedAtMs };
 
@@ -111,62 +85,114 @@ export class Permits {
     const block = this.blockAt(nowMs);
     const mustWait = block !== undefined || this.#queue.length > 0;
     const reason = mustWait
-      ? reasonToRefuseNewcomer(waiter, this.#queue, this.#settings, block, nowMs)
+      ? reasonToRefuseNewcomer(waiter, this.#queue, this.#gate.settings, block, nowMs)
       : undefined;
     if (reason) return { is: "refused", ...this.#refusal(reason, block, nowMs) };
-    if (!request.isRetry && arrivedAtMs === undefined) this.#budget.earn();
+    if (!request.isRetry && arrivedAtMs === undefined) this.#gate.health.budget.earn();
     if (!mustWait) return { is: "granted", lease: this.#grant(waiter, nowMs), isNew: true };
     this.#queue.join(waiter);
+    this.#succession.join(waiter, this.#queue.behind(waiter));
     return { is: "queued", arrivedAtMs: waiter.arrivedAtMs };
   }
 
   /** Releases a permit, or leaves the queue. Harmless if neither exists under this id. Call `advance` afterwards. */
-  release(
-    leaseId: string,
-    { outcome, retryAfterMs }: Feedback,
-    nowMs: number,
-    jitter: number,
-  ): Lease | undefined {
-    this.#queue.leave(leaseId);
+  release(leaseId: string, feedback: Feedback, nowMs: number, jitter: number): Lease | undefined {
+    this.#leave(leaseId);
     const lease = this.#held.release(leaseId, nowMs);
     if (!lease) return undefined;
-    this.#budget.keep();
-    this.#reportToBreaker(leaseId, outcome, nowMs);
-    if (this.#settings.adaptive && outcome === "ok") this.#throttle.increase(this.held.size + 1);
-    if (this.#settings.adaptive && ["overloaded", "failed"].includes(outcome))
-      this.#throttle.decrease(lease.grantedAtMs, nowMs);
-    this.#pause(retryAfterMs, nowMs, jitter);
+    this.#succession.settle(leaseId);
+    this.#onEnd(lease, feedback, nowMs, jitter);
     return lease;
+  }
+
+  /**
+   * A permit was handed on, and the call of the taker has begun. Returns its lease, or undefined if that has ended; and
+   * if the permit was handed on again since, the lease of the latest holder. Call `advance` afterwards.
+   */
+  takeOver(handOver: HandOver, taker: Taker, nowMs: number, jitter: number): Lease | undefined {
+    const waiter = this.#queue.get(taker.waitedAs);
+    if (waiter) this.#queue.take(waiter);
+    this.#succession.leave(taker.waitedAs, "took");
+    const lease = this.held.get(handOver.leaseId);
+    if (!lease) return undefined;
+    for (const { after, feedback } of handOver.ended)
+      if (after >= lease.handOvers) this.#onEnd(lease, feedback, nowMs, jitter);
+    if (handOver.number <= lease.handOvers) return lease;
+    this.#held.onEnd(lease, nowMs);
+    this.#succession.settle(lease.id);
+    return this.#begin({ ...taker, leaseId: lease.id }, handOver.number, nowMs);
+  }
+
+  /**
+   * The holder of a permit has gone without a word. Returns false if nobody can have taken the permit over; otherwise it
+   * is with whoever says so, and lost when nobody can any longer. Call `advance` afterwards.
+   */
+  orphan(leaseId: string): boolean {
+    const isolate = this.held.get(leaseId)?.isolate;
+    this.#succession.leave(leaseId, "gone");
+    if (isolate === undefined || !this.#succession.mayHaveTakenIn(isolate)) return false;
+    this.#succession.orphan(leaseId, isolate);
+    return true;
+  }
+
+  /** A waiter waits for a word. Call `advance` afterwards. */
+  hear(leaseId: string, nowMs: number): void {
+    this.#succession.hear(leaseId, nowMs);
+  }
+
+  hasNewsFor(leaseId: string): boolean {
+    return this.#succession.hasNewsFor(leaseId);
+  }
+
+  /** Its turn among the successors of its isolate, for a waiter that is told now; undefined if it is none. */
+  tell(leaseId: string, nowMs: number): number | undefined {
+    return this.#succession.tell(leaseId, nowMs);
   }
 
   /**
    * The head of a response has come, and its body may take long: what the head says holds from now on. Harmless if
    * the permit is no longer held. Call `advance` afterwards.
    */
-  reportHead(leaseId: string, { outcome, retryAfterMs }: Feedback, nowMs: number, jitter: number): void {
-    if (!this.held.has(leaseId)) return;
-    if (this.#breaker.isProbe(leaseId)) this.#reportToBreaker(leaseId, outcome, nowMs);
-    this.#pause(retryAfterMs, nowMs, jitter);
+  reportHead(leaseId: string, feedback: Feedback, nowMs: number, jitter: number): void {
+    if (this.held.has(leaseId)) this.#gate.health.onHead(leaseId, feedback, nowMs, jitter);
   }
 
   /** Whether a failed call may be retried. If so, the retry is paid for. */
   allowRetry(): boolean {
-    return this.#budget.spend();
+    return this.#gate.health.budget.spend();
   }
 
-  /** Expires what ends at `nowMs`, refuses waiters that it is no use to keep, then grants what can be granted. */
+  /**
+   * Ends leases that are over or lost, refuses waiters that it is no use to keep, grants what can be granted, and names
+   * successors for the rest.
+   */
   advance(nowMs: number): Changes {
-    const changes: Changes = { granted: [], expired: this.#held.expire(nowMs), refused: [] };
-    for (const { id } of changes.expired) this.#reportToBreaker(id, "unknown", nowMs);
+    const expired = this.#held.expire(nowMs);
+    for (const { id } of expired) {
+      this.#succession.settle(id);
+      this.#succession.leave(id, "gone");
+    }
+    const lost = this.#succession.takeLost().flatMap((id) => this.#held.release(id, nowMs) ?? []);
+    for (const { id } of [...expired, ...lost]) this.#gate.health.onSilentEnd(id, nowMs);
+    const changes: Changes = { granted: [], expired, lost, refused: [], told: [] };
     for (let oldest = this.#queue.oldest; oldest; oldest = this.#queue.oldest) {
       const block = this.blockAt(nowMs);
-      const reason = reasonToRefuseWaiter(oldest, this.#settings, block, nowMs);
+      const reason = reasonToRefuseWaiter(oldest, this.#gate.settings, block, nowMs);
       if (reason) {
         this.#queue.leave(oldest.leaseId);
+        this.#succession.leave(oldest.leaseId, "refused");
         changes.refused.push({ waiter: oldest, ...this.#refusal(reason, block, nowMs) });
       } else if (block) break;
-      else changes.granted.push(this.#grant(this.#queue.takeNext() ?? oldest, nowMs));
+      else {
+        const rules = this.#rulesAt(nowMs);
+        const choose = (next: Waiter) =>
+          rules.mayHandOn ? this.#succession.choose(next, rules, nowMs) : next;
+        const next = this.#queue.takeNext(choose) ?? oldest;
+        this.#succession.leave(next.leaseId, "granted");
+        changes.granted.push(this.#grant(next, nowMs));
+      }
     }
+    changes.told = this.#succession.update(this.#rulesAt(nowMs), nowMs);
     return changes;
   }
 
@@ -175,37 +201,25 @@ export class Permits {
     const oldest = this.#queue.oldest;
     if (!oldest) return undefined;
     const untilMs = this.blockAt(nowMs)?.untilMs ?? nowMs;
-    return Math.min(oldest.arrivedAtMs + this.#settings.maxWaitMs, this.#held.earliestEndMs, untilMs);
+    const { maxWaitMs, maxPassMs } = this.#gate.settings;
+    const passMs = this.#succession.nextChangeAtMs(maxPassMs, nowMs);
+    return Math.min(oldest.arrivedAtMs + maxWaitMs, this.#held.earliestEndMs, untilMs, passMs);
   }
 
-  /** What blocks every grant at `nowMs`, if anything does. */
   blockAt(nowMs: number): Block | undefined {
-    if (this.#settings.isPaused) return { by: "paused", untilMs: Infinity };
-    const { pausedUntilMs } = this.#throttle.state;
-    if (nowMs < this.#graceUntilMs) return { by: "restarted", untilMs: this.#graceUntilMs };
-    if (nowMs < pausedUntilMs) return { by: "paused", untilMs: pausedUntilMs };
-    const phase = this.#breaker.phaseAt(nowMs);
-    if (phase === "open") return { by: "breaker-open", untilMs: this.#breaker.state.reopensAtMs };
-    if (phase === "half-open" && this.#breaker.hasProbe) return { by: "probe", untilMs: Infinity };
-    if (this.held.size >= this.limitAt(nowMs))
-      return { by: "concurrency", untilMs: this.#throttle.rampExceedsAtMs(this.held.size, nowMs) };
-    const { rate } = this.#settings;
-    const rateAtMs = rate ? rateAllowsAt(rate, this.#dueAtMs) : 0;
-    return rateAtMs > nowMs ? { by: "rate", untilMs: rateAtMs } : undefined;
+    return this.#gate.blockAt(nowMs);
   }
 
-  /** How many permits may be held at `nowMs`. */
   limitAt(nowMs: number): number {
-    const { concurrency, adaptive } = this.#settings;
-    return Math.min(this.#throttle.rampAt(nowMs), adaptive ? this.#throttle.adaptiveLimit : concurrency);
+    return this.#gate.limitAt(nowMs);
   }
 
   get adaptiveLimit(): number | undefined {
-    return this.#settings.adaptive ? this.#throttle.adaptiveLimit : undefined;
+    return this.#gate.settings.adaptive ? this.#gate.health.throttle.adaptiveLimit : undefined;
   }
 
   breakerAt(nowMs: number): ReturnType<Breaker["phaseAt"]> {
-    return this.#breaker.phaseAt(nowMs);
+    return this.#gate.health.breaker.phaseAt(nowMs);
   }
 
   /** Roughly how long a waiter at this position (from 0) of the queue will wait. */
@@ -219,32 +233,51 @@ export class Permits {
     return refusalFor(reason, block, this.estimateWaitMs(this.#queue.length, nowMs), nowMs);
   }
 
-  #pause(retryAfterMs: number | undefined, nowMs: number, jitter: number): void {
-    if (retryAfterMs !== undefined && retryAfterMs > 0) this.#throttle.pause(retryAfterMs, nowMs, jitter);
+  #rulesAt(nowMs: number): SuccessionRules {
+    const { concurrency, maxPasses, maxPassMs } = this.#gate.settings;
+    return {
+      concurrency,
+      maxPasses,
+      maxPassMs,
+      mayHandOn: this.#gate.mayHandOnAt(nowMs),
+      interactiveLeft: this.#queue.interactiveLeft,
+      heldIn: (isolate) => this.#held.heldIn(isolate),
+      meanHoldMs: this.#held.meanHoldMs,
+    };
   }
 
-  #reportToBreaker(leaseId: string, outcome: Feedback["outcome"], nowMs: number): void {
-    const failed = outcome === "ok" || outcome === "failed" ? outcome === "failed" : undefined;
-    if (this.#breaker.onEnd(leaseId, failed, nowMs)) this.#throttle.beginRamp(nowMs);
+  #leave(leaseId: string): void {
+    this.#queue.leave(leaseId);
+    this.#succession.leave(leaseId, "gone");
   }
 
-  /** After a change of rate: what is due at a slower rate is due, at the latest, a whole burst from now. */
-  #capDueTime(nowMs: number): void {
-    const { rate } = this.#settings;
-    if (rate) this.#dueAtMs = Math.min(this.#dueAtMs, nowMs + (rate.burst * 1000) / rate.perSecond);
+  #onEnd({ id, grantedAtMs }: Lease, feedback: Feedback, nowMs: number, jitter: number): void {
+    const inFlight = this.held.size + (this.held.has(id) ? 0 : 1);
+    const { health, settings } = this.#gate;
+    health.onEnd({ leaseId: id, grantedAtMs, inFlight }, feedback, settings.adaptive, nowMs, jitter);
   }
 
-  #grant({ leaseId, holder, leaseMs }: Waiter, nowMs: number): Lease {
-    const { rate } = this.#settings;
-    if (rate) this.#dueAtMs = dueAfterCall(rate, this.#dueAtMs, nowMs);
-    this.#breaker.onGrant(leaseId);
+  #grant(waiter: Waiter, nowMs: number): Lease {
+    this.#gate.health.breaker.onGrant(waiter.leaseId);
+    return this.#begin(waiter, 0, nowMs);
+  }
+
+  /** A call begins, with a fence of its own and a whole lease. */
+  #begin(
+    { leaseId, holder, isolate, leaseMs }: Omit<Taker, "waitedAs"> & { leaseId: string },
+    handOvers: number,
+    nowMs: number,
+  ): Lease {
+    this.#gate.onCall(nowMs);
     return this.#held.hold({
       id: leaseId,
       holder,
-      isProbe: this.#breaker.isProbe(leaseId),
+      isProbe: this.#gate.health.breaker.isProbe(leaseId),
       fence: ++this.#lastFence,
       grantedAtMs: nowMs,
       endsAtMs: nowMs + leaseMs,
+      handOvers,
+      ...(isolate !== undefined && { isolate }),
     });
   }
 }

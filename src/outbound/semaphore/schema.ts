@@ -1,3 +1,5 @@
+import { addColumns } from "../../kernel/schema.ts";
+
 /** A lease as SQLite stores it; times are ms since the epoch. */
 export interface LeaseRow {
   [column: string]: SqlStorageValue;
@@ -6,6 +8,7 @@ export interface LeaseRow {
   holder: string;
   granted_at_ms: number;
   ends_at_ms: number;
+  hand_overs: number;
 }
 
 const CREATE_TABLES = `
@@ -23,4 +26,8 @@ const CREATE_TABLES = `
 `;
 
 /** Only ever append: see kernel/schema.ts. */
-export const MIGRATIONS = [CREATE_TABLES];
+export const MIGRATIONS = [
+  CREATE_TABLES,
+  // Older code leaves it as it is: a permit that is handed on while it runs keeps to what it was.
+  addColumns("lease", { hand_overs: "INTEGER NOT NULL DEFAULT 0" }),
+];

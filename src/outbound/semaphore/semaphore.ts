@@ -4,66 +4,56 @@
  * The life of a permit:
  *   1. `acquire` responds at once: granted, queued or refused. The first two come with a ticket. When the caller
  *      ends, in whatever way, the runtime disposes its ticket, and that releases the permit or leaves the queue.
- *   2. A queued caller then calls `wait`. This is a separate call because a caller that dies inside a pending
+ *   2. A queued caller then waits, with its ticket. This is a separate call because a caller that dies inside a pending
  *      `acquire` would have no ticket yet, and would stay in the queue.
- *   3. A long call renews its lease by acquiring again under the same id.
- *   4. `release` ends the lease and reports how the call went. It goes by id, on any stub: a restart of this object
- *      breaks the ticket, but not the id. `reportHead` comes before it where the head of a response decides.
+ *   3. A long call renews its lease.
+ *   4. `release` ends the lease and reports how the call went. `reportHead` comes before it where the head of a response
+ *      decides. Or the permit is handed on: then a caller that waited says with `takeOver` that the lease is its own.
  *
- * A grant is in SQLite before it is returned (an RPC response waits for the write), so a restarted object knows who
- * may be calling. Queued callers acquire again, under the same id and with their first arrival time. If a holder
- * freezes, or dies together with this object, its lease expires.
+ * All of it goes by id too, on any stub: a restart of this object breaks the ticket, but not the id. A grant is in SQLite
+ * before it is returned (an RPC response waits for the write), so a restarted object knows who may be calling. Queued
+ * callers acquire again, under the same id and with their first arrival time. If a holder freezes, or dies together with
+ * this object, its lease expires.
  */
-import { DurableObject, RpcTarget } from "cloudflare:workers";
+import { DurableObject } from "cloudflare:workers";
 import { log } from "../../kernel/log.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
 import { type Override, settingsOf } from "../settings.ts";
 import { readUpstreams, type Upstream } from "../upstreams.ts";
-import type { Feedback, Lease, PermitRequest, Refusal } from "./permit-types.ts";
+import { LeaseStore } from "./lease-store.ts";
+import type { Feedback, HandOver, Lease, PermitRequest, Taker } from "./permit-types.ts";
 import { Permits } from "./permits.ts";
-import { type LeaseRow, MIGRATIONS } from "./schema.ts";
+import { MIGRATIONS } from "./schema.ts";
 import { StateStore } from "./state-store.ts";
 import { Statistics } from "./statistics.ts";
 import { describe, type SemaphoreStatus } from "./status.ts";
 import { Subscribers } from "./subscribers.ts";
-
-/** Its holder is alive. Disposing it releases the permit or leaves the queue. */
-class Ticket extends RpcTarget {
-  readonly #onDispose: (ticket: Ticket) => void;
-
-  constructor(onDispose: (ticket: Ticket) => void) {
-    super();
-    this.#onDispose = onDispose;
-  }
-
-  [Symbol.dispose](): void {
-    this.#onDispose(this);
-  }
-}
-
-type Refused = { is: "refused" } & Refusal;
-
-export type AcquireResult =
-  | { is: "granted"; lease: Lease; ticket: Ticket }
-  | { is: "queued"; arrivedAtMs: number; ticket: Ticket }
-  | Refused;
-
-/**
- * How a wait ended. `gone`: nobody waits under this id, for example after a restart of this object; acquire again.
- */
-export type WaitResult = { is: "granted"; lease: Lease } | Refused | { is: "gone" };
+import { type AcquireResult, type Refused, type Ticket, Tickets, type WaitResult } from "./ticket.ts";
 
 export class Semaphore extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
   readonly #store: StateStore;
+  readonly #leases: LeaseStore;
   readonly #permits: Permits;
   readonly #statistics = new Statistics(Date.now());
   readonly #subscribers = new Subscribers(() => this.status());
-  /**
-   * The latest ticket of each lease id. Once a caller has acquired again, disposing its older ticket has no effect.
-   */
-  readonly #tickets = new Map<string, Ticket>();
+  readonly #tickets = new Tickets(
+    {
+      wait: ({ leaseId }) => this.wait(leaseId),
+      renew: (ticket) => this.#renew(ticket),
+      takeOver: (ticket, handOver) => {
+        const lease = this.#takeOver(handOver, { ...ticket.request, waitedAs: ticket.request.leaseId });
+        if (lease) this.#tickets.assign(ticket, lease.id, handOver.number);
+        return lease;
+      },
+      release: (leaseId, feedback) => this.release(leaseId, feedback),
+      onDispose: (ticket) => {
+        for (const leaseId of this.#tickets.idsOf(ticket)) this.#onTicketGone(leaseId);
+      },
+    },
+    () => this.#permits.held,
+  );
   readonly #waits = new Map<string, PromiseWithResolvers<WaitResult>>();
   #timer: { atMs: number; id: ReturnType<typeof setTimeout> } | undefined;
 
@@ -71,35 +61,41 @@ export class Semaphore extends DurableObject<Env> {
     super(ctx, env);
     migrate(ctx.storage, MIGRATIONS);
     this.#store = new StateStore(this.#sql);
-    const rows = this.#sql.exec<LeaseRow>("SELECT * FROM lease ORDER BY fence").toArray();
-    const held = rows.map((row) => toLease(row, this.#store.permits?.breaker.probe));
-    const [last] = this.#sql
-      .exec<{ seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = 'lease'")
-      .toArray();
-    const restored = { atMs: Date.now(), held, lastFence: last?.seq ?? 0, state: this.#store.permits };
+    this.#leases = new LeaseStore(this.#sql);
+    const { permits: state } = this.#store;
+    const held = this.#leases.read(state?.breaker.probe);
+    const restored = { atMs: Date.now(), held, lastFence: this.#leases.lastFence, state };
     this.#permits = new Permits(settingsOf(this.#upstream, this.#store.override), restored);
   }
 
-  /** Requests a permit, or renews one; see above. Doing so again under the same id is harmless. */
+  /** Requests a permit, renews one, or takes one over; see above. Doing so again under the same id is harmless. */
   acquire(request: PermitRequest): AcquireResult {
-    const { leaseId } = request;
     this.#advance();
+    if (request.handOver) return this.#acquireTaken(request, request.handOver);
+    const { leaseId } = request;
     const decision = this.#permits.request(request, Date.now());
     if (decision.is === "refused") {
       this.#refuse(leaseId, decision);
       return decision;
     }
-    if (decision.is === "granted" && decision.isNew) this.#insertLease(decision.lease);
-    else if (decision.is === "granted") this.#extendLease(decision.lease);
+    if (decision.is === "granted" && decision.isNew) this.#onGrant(decision.lease);
+    else if (decision.is === "granted") this.#leases.extend(decision.lease);
+    this.#advance();
     this.#onChange();
-    return { ...decision, ticket: this.#issueTicket(leaseId) };
+    const ticket = this.#tickets.issue(request, leaseId);
+    return decision.is === "granted"
+      ? { ...decision, ticket }
+      : { ...decision, ...this.#tell(leaseId), ticket };
   }
 
-  /** Waits for a permit that `acquire` has queued. */
+  /** Waits for a permit that `acquire` has queued, or for news about who may take one over. */
   wait(leaseId: string): WaitResult | Promise<WaitResult> {
+    this.#permits.hear(leaseId, Date.now());
+    this.#advance();
     const lease = this.#permits.held.get(leaseId);
     if (lease) return { is: "granted", lease };
     if (!this.#permits.queue.get(leaseId)) return { is: "gone" };
+    if (this.#permits.hasNewsFor(leaseId)) return { is: "told", ...this.#tell(leaseId) };
     const wait = this.#waits.get(leaseId) ?? Promise.withResolvers<WaitResult>();
     this.#waits.set(leaseId, wait);
     return wait.promise;
@@ -111,11 +107,11 @@ export class Semaphore extends DurableObject<Env> {
    */
   release(leaseId: string, feedback: Feedback = { outcome: "unknown" }): boolean {
     const nowMs = Date.now();
-    this.#tickets.delete(leaseId);
+    this.#tickets.forget(leaseId);
     this.#endWait(leaseId, { is: "gone" });
     const lease = this.#permits.release(leaseId, feedback, nowMs, Math.random());
     if (lease) {
-      this.#deleteLease(lease);
+      this.#leases.delete(lease);
       this.#statistics.onEnd(feedback.outcome, nowMs - lease.grantedAtMs);
     }
     const mayRetry = lease !== undefined && feedback.wantsRetry === true && this.#permits.allowRetry();
@@ -154,28 +150,74 @@ export class Semaphore extends DurableObject<Env> {
     return this.#subscribers.subscribe(caller);
   }
 
-  #issueTicket(leaseId: string): Ticket {
-    const ticket = new Ticket((disposed) => {
-      if (this.#tickets.get(leaseId) === disposed) this.release(leaseId);
-    });
-    this.#tickets.set(leaseId, ticket);
-    return ticket;
+  /** A caller whose ticket has ended, with an earlier life of this object, has taken over a permit. */
+  #acquireTaken(request: PermitRequest, handOver: HandOver & Pick<Taker, "waitedAs">): AcquireResult {
+    const lease = this.#takeOver(handOver, { ...request, waitedAs: handOver.waitedAs });
+    // Its call has no permit, and must end.
+    if (!lease) return { is: "refused", reason: "wait-limit", retryAfterMs: 1_000, byOperator: false };
+    return { is: "granted", lease, ticket: this.#tickets.issue(request, lease.id, handOver.number) };
+  }
+
+  #takeOver(handOver: HandOver, taker: Taker): Lease | undefined {
+    const nowMs = Date.now();
+    const before = this.#permits.held.get(handOver.leaseId);
+    const lease = this.#permits.takeOver(handOver, taker, nowMs, Math.random());
+    // If it was granted another permit meanwhile, its ticket stands for both until it returns that one.
+    if (!this.#permits.held.has(taker.waitedAs)) this.#tickets.forget(taker.waitedAs);
+    this.#endWait(taker.waitedAs, { is: "gone" });
+    if (before && lease && lease !== before) {
+      this.#leases.delete(before);
+      this.#onGrant(lease);
+      for (const { after, feedback } of handOver.ended)
+        if (after >= before.handOvers)
+          this.#statistics.onHandOver(feedback.outcome, nowMs - before.grantedAtMs);
+    }
+    this.#onChange();
+    this.#advance();
+    return lease;
+  }
+
+  /** Undefined if the lease has ended, or was handed on since. */
+  #renew({ request, leaseId, handOvers }: Ticket): Lease | undefined {
+    this.#advance();
+    if (this.#permits.held.get(leaseId)?.handOvers !== handOvers) return undefined;
+    const renewed = this.#permits.request({ ...request, leaseId }, Date.now());
+    if (renewed.is !== "granted") return undefined;
+    this.#leases.extend(renewed.lease);
+    this.#onChange();
+    return renewed.lease;
+  }
+
+  #onTicketGone(leaseId: string): void {
+    if (!this.#permits.orphan(leaseId)) return void this.release(leaseId);
+    this.#tickets.forget(leaseId);
+    this.#advance();
+    this.#onChange();
+  }
+
+  /** What a waiter is told about who may take over a permit. */
+  #tell(leaseId: string): { turn?: number } {
+    const turn = this.#permits.tell(leaseId, Date.now());
+    return turn === undefined ? {} : { turn };
   }
 
   #advance(): void {
-    const { granted, expired, refused } = this.#permits.advance(Date.now());
+    const { granted, expired, lost, refused, told } = this.#permits.advance(Date.now());
     for (const lease of expired) this.#onExpiry(lease);
+    for (const lease of lost) this.#leases.delete(lease);
     for (const lease of granted) {
-      this.#insertLease(lease);
+      this.#onGrant(lease);
       this.#endWait(lease.id, { is: "granted", lease });
     }
     for (const { waiter, ...refusal } of refused) this.#refuse(waiter.leaseId, { is: "refused", ...refusal });
-    if (granted.length + expired.length + refused.length > 0) this.#onChange();
+    for (const { leaseId } of told)
+      if (this.#waits.has(leaseId)) this.#endWait(leaseId, { is: "told", ...this.#tell(leaseId) });
+    if (granted.length + expired.length + lost.length + refused.length > 0) this.#onChange();
   }
 
   #onExpiry(lease: Lease): void {
-    this.#tickets.delete(lease.id);
-    this.#deleteLease(lease);
+    this.#tickets.forget(lease.id);
+    this.#leases.delete(lease);
     this.#statistics.onExpiry();
     log("warn", "lease expired: its holder neither released it nor ended", {
       upstream: this.#upstream.name,
@@ -183,8 +225,8 @@ export class Semaphore extends DurableObject<Env> {
     });
   }
 
+  /** It keeps its ticket, in case it has taken over a permit just before. */
   #refuse(leaseId: string, refused: Refused): void {
-    this.#tickets.delete(leaseId);
     this.#statistics.onRefusal(refused.reason);
     this.#endWait(leaseId, refused);
   }
@@ -194,24 +236,9 @@ export class Semaphore extends DurableObject<Env> {
     this.#waits.delete(leaseId);
   }
 
-  #insertLease({ id, fence, holder, grantedAtMs, endsAtMs }: Lease): void {
+  #onGrant(lease: Lease): void {
     this.#statistics.onGrant();
-    this.#sql.exec(
-      "INSERT INTO lease (fence, id, holder, granted_at_ms, ends_at_ms) VALUES (?, ?, ?, ?, ?)",
-      fence,
-      id,
-      holder,
-      grantedAtMs,
-      endsAtMs,
-    );
-  }
-
-  #extendLease({ fence, endsAtMs }: Lease): void {
-    this.#sql.exec("UPDATE lease SET ends_at_ms = ? WHERE fence = ?", endsAtMs, fence);
-  }
-
-  #deleteLease({ fence }: Lease): void {
-    this.#sql.exec("DELETE FROM lease WHERE fence = ?", fence);
+    this.#leases.insert(lease);
   }
 
   /** Saves the state of the rules, notifies subscribers, and sets the timer. */
@@ -245,14 +272,3 @@ export class Semaphore extends DurableObject<Env> {
 }
 
 markRepeatable(Semaphore, "acquire", "wait", "release", "reportHead", "status", "configure");
-
-function toLease(row: LeaseRow, probe: string | null | undefined): Lease {
-  return {
-    id: row.id,
-    fence: row.fence,
-    holder: row.holder,
-    isProbe: row.id === probe,
-    grantedAtMs: row.granted_at_ms,
-    endsAtMs: row.ends_at_ms,
-  };
-}

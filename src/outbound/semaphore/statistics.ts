@@ -6,6 +6,7 @@ const SAMPLES = 1024;
 
 export interface Totals {
   granted: number;
+  handedOn: number;
   expired: number;
   retries: number;
   retriesRefused: number;
@@ -17,6 +18,7 @@ export class Statistics {
   readonly sinceMs: number;
   readonly totals: Totals = {
     granted: 0,
+    handedOn: 0,
     expired: 0,
     retries: 0,
     retriesRefused: 0,
@@ -45,6 +47,12 @@ export class Statistics {
   onRetry(isAllowed: boolean): void {
     if (isAllowed) this.totals.retries++;
     else this.totals.retriesRefused++;
+  }
+
+  /** A call has ended, and its permit was handed on. */
+  onHandOver(outcome: Feedback["outcome"], ms: number): void {
+    this.totals.handedOn++;
+    this.onEnd(outcome, ms);
   }
 
   /** A call has ended; it held its permit for `ms`. */

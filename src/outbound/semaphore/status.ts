@@ -58,6 +58,7 @@ export const statusSchema = z
       .object({
         since: time,
         granted: count,
+        handedOn: count.meta({ description: "Those of them that came from a holder of the same isolate." }),
         expired: count,
         retries: count,
         retriesRefused: count,

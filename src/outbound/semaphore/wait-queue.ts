@@ -18,6 +18,8 @@ export interface Waiter {
   priority: Priority;
   /** Its share of the queue. Default: the whole queue. */
   share?: QueueShare;
+  /** Where it runs. Absent: it cannot take over a permit. */
+  isolate?: string;
 }
 
 /** Callers of one name may have so many calls in a queue at once, so that others find room in it. */
@@ -46,6 +48,10 @@ export class WaitQueue implements Iterable<Waiter> {
     return this.#first?.waiter;
   }
 
+  get last(): Waiter | undefined {
+    return this.#last?.waiter;
+  }
+
   get(leaseId: string): Waiter | undefined {
     return this.#nodes.get(leaseId)?.waiter;
   }
@@ -72,6 +78,11 @@ export class WaitQueue implements Iterable<Waiter> {
     if (node.next) node.next.previous = node.previous;
     else this.#last = node.previous;
     return this.#nodes.delete(leaseId);
+  }
+
+  /** Those behind a waiter, in their order. */
+  *behind(leaseId: string): Generator<Waiter> {
+    for (let node = this.#nodes.get(leaseId)?.next; node; node = node.next) yield node.waiter;
   }
 
   *[Symbol.iterator](): Iterator<Waiter> {

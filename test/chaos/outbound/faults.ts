@@ -12,9 +12,11 @@ import { type ChaosUpstream, startChaosUpstream } from "./upstream.ts";
 import type { Fault, Record } from "./verdict.ts";
 
 const LIMIT = 5;
-/** As in src/outbound/client/acquire-permit.ts. */
+/** As in src/outbound/client/hand-over.ts. */
 const LEASE_MS = 15_000;
 const MAX_WAIT_MS = 20_000;
+/** Few, so that more would be noticed. */
+const MAX_PASSES = 10;
 const CLIENTS = { home: 28, away: 12 } as const;
 
 /** Pauses between one fault and the next of its kind. */
@@ -36,8 +38,8 @@ const SETTLE_MS = MAX_WAIT_MS + LEASE_MS;
 export interface ChaosOptions {
   seconds: number;
   seed: number;
-  /** `memory`: the semaphore forgets its leases when it crashes. */
-  leases: "kept" | "memory";
+  /** `memory`: the semaphore forgets its leases when it crashes. `doubled`: it grants once more what is handed on. */
+  leases: "kept" | "memory" | "doubled";
   /** Which faults happen. Clients that reset their connections always do. */
   kinds: readonly Fault["is"][];
   onWarning?: (line: string) => void;
@@ -62,6 +64,7 @@ export async function runChaos(options: ChaosOptions): Promise<Record> {
   return {
     startedAtMs,
     limit: LIMIT,
+    maxPasses: MAX_PASSES,
     leaseMs: LEASE_MS,
     calls,
     unsettled,
@@ -83,6 +86,7 @@ const variables = (origin: string, leases: ChaosOptions["leases"]) => ({
       timeout_ms: 2_000,
       max_wait_ms: MAX_WAIT_MS,
       max_waiters: 200,
+      max_passes: MAX_PASSES,
       methods: ["GET", "POST"],
       cache_seconds: 0,
       retries: 1,

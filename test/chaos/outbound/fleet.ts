@@ -4,13 +4,9 @@
  * So a holder of permits can be killed or frozen while the semaphore keeps running.
  */
 import { readFileSync } from "node:fs";
-import { stripTypeScriptTypes } from "node:module";
-import { createServer } from "node:net";
 import { join } from "node:path";
-import { startWorkerd, type Workerd } from "../../../bench/support/workerd.ts";
-
-/** Any name that is the same on both ends: a CONNECT to it opens an RPC connection. */
-const RPC_HOST = "chaos";
+import { findFreePort, startAway, startHome } from "../../../bench/support/gateway.ts";
+import type { Workerd } from "../../../bench/support/workerd.ts";
 
 export interface FleetOptions {
   vars: Record<string, unknown>;
@@ -24,29 +20,19 @@ export class Fleet implements AsyncDisposable {
   readonly #home: Workerd;
   #away: Workerd;
 
-  private constructor(home: Workerd, away: Workerd, startAway: () => Promise<Workerd>) {
+  private constructor(home: Workerd, away: Workerd, restart: () => Promise<Workerd>) {
     this.#home = home;
     this.#away = away;
-    this.#startAway = startAway;
+    this.#startAway = restart;
   }
 
   static async start({ vars, onHomeLine, onAwayLine }: FleetOptions): Promise<Fleet> {
-    const code = stripTypeScriptTypes(readFileSync(join(import.meta.dirname, "worker.ts"), "utf8"));
+    const source = readFileSync(join(import.meta.dirname, "worker.ts"), "utf8");
     const gate = `127.0.0.1:${await findFreePort()}`;
-    const rpc = `http = (capnpConnectHost = "${RPC_HOST}")`;
-    const sockets = [
-      `(name = "gate", address = "${gate}", ${rpc}, service = (name = "sluice", entrypoint = "Gate"))`,
-    ];
-    const services = [`(name = "gate", external = (address = "${gate}", ${rpc}))`];
-    const bindings = ['(name = "GATE", service = "gate")'];
-    const startAway = () =>
-      startWorkerd({ vars, onLine: onAwayLine, around: { code, objects: [], services, bindings } });
-
+    const away = async () => startAway({ vars, source, onLine: onAwayLine }, gate);
     await using starting = new AsyncDisposableStack();
-    const home = starting.use(
-      await startWorkerd({ vars, onLine: onHomeLine, around: { code, objects: [], sockets } }),
-    );
-    const fleet = new Fleet(home, await startAway(), startAway);
+    const home = starting.use(await startHome({ vars, source, onLine: onHomeLine }, gate));
+    const fleet = new Fleet(home, await away(), away);
     starting.move();
     return fleet;
   }
@@ -84,17 +70,4 @@ export class Fleet implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([this.#away.stop("SIGKILL"), this.#home.stop()]);
   }
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer();
-  const listening = Promise.withResolvers<void>();
-  server.listen(0, "127.0.0.1", () => listening.resolve());
-  await listening.promise;
-  const address = server.address();
-  const closed = Promise.withResolvers<void>();
-  server.close(() => closed.resolve());
-  await closed.promise;
-  if (typeof address !== "object" || address === null) throw new Error("There is no free port.");
-  return address.port;
 }

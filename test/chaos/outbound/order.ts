@@ -4,8 +4,9 @@
  * The promise is about callers that wait at the same time. A crash drops all of them from the queue, and one that
  * comes back after the grace period may find that others have passed it. So there are two measures:
  *
- *     broken      among calls that first requested, and were first granted, a permit in the same life of the object:
- *                 the order of the fences is not the order of the requests. This must never happen.
+ *     passed      among calls that first requested, and were first granted, a permit in the same life of the object: by
+ *                 how many calls of another isolate that requested theirs later, and have a lower fence. The setting
+ *                 `max_passes` limits it.
  *     overtaken   among all calls, over all lives: a later request has a lower fence. Reported, not judged.
  */
 import { z } from "zod";
@@ -13,13 +14,26 @@ import { z } from "zod";
 const linePrefix = '{"chaos":';
 const eventSchema = z.object({
   chaos: z.discriminatedUnion("did", [
-    z.object({ did: z.literal("requested"), leaseId: z.string(), turn: z.number(), life: z.number() }),
-    z.object({ did: z.literal("granted"), leaseId: z.string(), fence: z.number(), life: z.number() }),
+    z.object({
+      did: z.literal("requested"),
+      leaseId: z.string(),
+      isolate: z.string(),
+      turn: z.number(),
+      life: z.number(),
+    }),
+    z.object({
+      did: z.literal("granted"),
+      leaseId: z.string(),
+      fence: z.number(),
+      life: z.number(),
+      isHandedOn: z.boolean().default(false),
+    }),
   ]),
 });
 
 interface Place {
   turn: number;
+  isolate: string;
   life: number;
   granted?: { fence: number; life: number };
 }
@@ -29,7 +43,9 @@ export interface OrderCount {
   granted: number;
   /** How many of them in the life of the object in which they had first requested it. */
   grantedInOneLife: number;
-  broken: number;
+  /** By how many calls of another isolate one of these was passed, at most. */
+  mostPassed: number;
+  handedOn: number;
   overtaken: number;
   /** How many others overtook one call, at most. */
   maxOvertakers: number;
@@ -39,6 +55,7 @@ export interface OrderCount {
 export class Order {
   readonly #places = new Map<string, Place>();
   #lives = 0;
+  #handedOn = 0;
 
   /** Reads a line of the log. Lines about other things are ignored. */
   readonly observe = (line: string): void => {
@@ -47,7 +64,8 @@ export class Order {
     this.#lives = Math.max(this.#lives, event.life);
     const place = this.#places.get(event.leaseId);
     if (event.did === "requested" && !place)
-      this.#places.set(event.leaseId, { turn: event.turn, life: event.life });
+      this.#places.set(event.leaseId, { turn: event.turn, isolate: event.isolate, life: event.life });
+    if (event.did === "granted" && event.isHandedOn) this.#handedOn++;
     if (event.did === "granted" && place) place.granted ??= { fence: event.fence, life: event.life };
   };
 
@@ -63,15 +81,22 @@ export class Order {
     return {
       granted: granted.length,
       grantedInOneLife: inOneLife.reduce((sum, calls) => sum + calls.length, 0),
-      broken: inOneLife
-        .flatMap((calls) => countOvertakers(calls.map(({ grant }) => grant.fence)))
-        .filter(Boolean).length,
+      mostPassed: Math.max(0, ...inOneLife.flatMap(countPasses)),
+      handedOn: this.#handedOn,
       overtaken: timesOvertaken.filter(Boolean).length,
       maxOvertakers: Math.max(0, ...timesOvertaken),
       lives: this.#lives,
     };
   }
 }
+
+/** For each call, in the order of the requests, how many later ones of another isolate were granted before it. */
+const countPasses = (calls: (Place & { grant: { fence: number } })[]): number[] =>
+  calls.map(
+    ({ isolate, grant }, place) =>
+      calls.slice(place + 1).filter((later) => later.isolate !== isolate && later.grant.fence < grant.fence)
+        .length,
+  );
 
 /** For each number, how many after it are lower. */
 function countOvertakers(fences: number[]): number[] {

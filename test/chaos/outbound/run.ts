@@ -6,8 +6,9 @@
  *     --only crash,kill,freeze,burst    only some of the faults; clients always come and go
  *     --verbose       show what the Workers log
  *
- * Then it runs the same check on a semaphore that keeps its leases in memory only: a check that cannot fail would
- * prove nothing. The exit code is 1 if a promise is broken, or if this control does not break one.
+ * Then it runs the same check on a semaphore that keeps its leases in memory only, and on one that grants once more what is
+ * handed on: a check that cannot fail would prove nothing. The exit code is 1 if a promise is broken, or if a control does
+ * not break one.
  */
 import { parseArgs } from "node:util";
 import type { Promised } from "../promised.ts";
@@ -44,16 +45,18 @@ export async function run(args: string[]): Promise<boolean> {
   );
   const promises = await perform({ ...watch, seconds, seed, leases: "kept", kinds });
   const isKept = promises.every((promise) => promise.isKept);
+  const control = { ...watch, seconds: CONTROL_SECONDS, seed };
   console.log(
     "\nNegative control: leases in memory only, crashes and client resets only. The first promise must break.",
   );
-  const control = { ...watch, seconds: CONTROL_SECONDS, seed };
-  const [limit] = await perform({ ...control, leases: "memory", kinds: ["crash"] });
-  const hasFailed = limit?.isKept === false;
+  const [forgetful] = await perform({ ...control, leases: "memory", kinds: ["crash"] });
+  console.log("\nNegative control: what is handed on is granted once more. The first promise must break.");
+  const [doubling] = await perform({ ...control, leases: "doubled", kinds: [] });
+  const haveFailed = forgetful?.isKept === false && doubling?.isKept === false;
   console.log(
-    `\n${isKept ? "All promises kept" : "PROMISES BROKEN"}; ${hasFailed ? "the control broke its promise, as it must." : "THE CONTROL DID NOT FAIL."}`,
+    `\n${isKept ? "All promises kept" : "PROMISES BROKEN"}; ${haveFailed ? "the controls broke their promise, as they must." : "A CONTROL DID NOT FAIL."}`,
   );
-  return isKept && hasFailed;
+  return isKept && haveFailed;
 }
 
 async function perform(options: ChaosOptions): Promise<Promised[]> {

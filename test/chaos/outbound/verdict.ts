@@ -15,6 +15,7 @@ export interface Fault {
 export interface Record {
   startedAtMs: number;
   limit: number;
+  maxPasses: number;
   leaseMs: number;
   calls: Call[];
   /** Calls that had not ended when the run did. */
@@ -36,7 +37,7 @@ const QUICK_RECOVERY_MS = 2_000;
 const MARGIN_MS = 5_000;
 
 export function judge(record: Record): Promised[] {
-  const { limit, leaseMs, seen, left, order, unsettled } = record;
+  const { limit, maxPasses, leaseMs, seen, left, order, unsettled } = record;
   const improper = record.calls.filter((call) => !isProper(call, record.faults));
   const brokenOff = record.calls.filter(({ end }) => end.is === "cancelled" && end.when === "sending");
   const whole = new Set(seen.wholeUploads);
@@ -65,9 +66,14 @@ export function judge(record: Record): Promised[] {
       measured: `${left.held} held, ${left.waiting} waiting, ${left.afterMs} ms after the last call`,
     },
     {
-      what: "order kept among callers that wait at the same time",
-      isKept: order.broken === 0 && order.grantedInOneLife > 0,
-      measured: `${order.broken} overtaken, of ${order.grantedInOneLife} that no crash interrupted`,
+      what: `none of the callers that wait at the same time is passed by more than ${maxPasses} of another isolate`,
+      isKept: order.mostPassed <= maxPasses && order.grantedInOneLife > 0,
+      measured: `by ${order.mostPassed} at most, of ${order.grantedInOneLife} that no crash interrupted`,
+    },
+    {
+      what: "permits are handed on",
+      isKept: order.handedOn > 0,
+      measured: `${order.handedOn} were, of ${order.granted}`,
     },
     {
       what: "recovery in time",

@@ -4,20 +4,22 @@
  *     home    has the Durable Objects. Its semaphore can be crashed, and logs every request and grant.
  *     away    reaches the same semaphore through `Gate`, over the network. Its holders can be killed or frozen alone.
  *
- * With CHAOS_LEASES=memory the semaphore forgets its leases whenever it starts. That is the negative control.
+ * There are two negative controls. With CHAOS_LEASES=memory the semaphore forgets its leases whenever it starts. With
+ * CHAOS_LEASES=doubled it takes a permit that is handed on for one that was released, too.
  */
-import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
+import * as builtGate from "gate";
 import * as built from "sluice";
+import type * as gateSource from "../../../bench/support/gate.ts";
 import type * as source from "../../../src/index.ts";
 
+export * from "gate";
 export * from "sluice";
 
 const production: typeof source = built;
+const gate: typeof gateSource = builtGate;
 
 interface ChaosEnv extends Env {
-  CHAOS_LEASES: "kept" | "memory";
-  /** Only in the process without the objects. */
-  GATE?: Service<Gate>;
+  CHAOS_LEASES: "kept" | "memory" | "doubled";
 }
 
 type AcquireRequest = Parameters<source.Semaphore["acquire"]>[0];
@@ -28,16 +30,30 @@ let lives = 0;
 
 export class Semaphore extends production.Semaphore {
   readonly #life = ++lives;
+  readonly #env: ChaosEnv;
 
   constructor(ctx: DurableObjectState, env: ChaosEnv) {
     if (env.CHAOS_LEASES === "memory") forgetLeases(ctx.storage.sql);
     super(ctx, env);
+    this.#env = env;
   }
 
   override acquire(request: AcquireRequest): ReturnType<source.Semaphore["acquire"]> {
     const acquired = super.acquire(request);
-    logEvent({ did: "requested", leaseId: request.leaseId, turn: ++requests, life: this.#life });
-    if (acquired.is === "granted") this.#logGrant(request.leaseId, acquired.lease.fence);
+    if (!request.handOver)
+      logEvent({
+        did: "requested",
+        leaseId: request.leaseId,
+        isolate: request.isolate,
+        turn: ++requests,
+        life: this.#life,
+      });
+    if (acquired.is !== "refused") {
+      watchTickets(acquired.ticket);
+      takeOvers.set(acquired.ticket, (...args) => this.onTakeOver(...args));
+    }
+    if (acquired.is === "granted")
+      this.#logGrant(request.handOver?.waitedAs ?? request.leaseId, acquired.lease.fence);
     return acquired;
   }
 
@@ -45,6 +61,14 @@ export class Semaphore extends production.Semaphore {
     const result = await super.wait(leaseId);
     if (result.is === "granted") this.#logGrant(leaseId, result.lease.fence);
     return result;
+  }
+
+  onTakeOver(waitedAs: string, handOver: HandOver, takeOver: () => Lease | undefined): Lease | undefined {
+    if (this.#env.CHAOS_LEASES === "doubled") this.release(handOver.leaseId);
+    const lease = takeOver();
+    if (lease)
+      logEvent({ did: "granted", leaseId: waitedAs, fence: lease.fence, life: this.#life, isHandedOn: true });
+    return lease;
   }
 
   crash(): void {
@@ -56,64 +80,36 @@ export class Semaphore extends production.Semaphore {
   }
 }
 
-/** The semaphores, for another process. */
-export class Gate extends WorkerEntrypoint<ChaosEnv> {
-  semaphore(name: string): Door {
-    return new Door(this.env.SEMAPHORE.getByName(name));
-  }
-}
+type Ticket = Extract<ReturnType<source.Semaphore["acquire"]>, { ticket: unknown }>["ticket"];
+type HandOver = Parameters<Ticket["takeOver"]>[0];
+type Lease = NonNullable<ReturnType<Ticket["takeOver"]>>;
+/** What happens when a permit is taken over with a ticket. */
+const takeOvers = new WeakMap<Ticket, Semaphore["onTakeOver"]>();
+let areWatched = false;
 
-type Stub = ReturnType<Env["SEMAPHORE"]["getByName"]>;
-
-/** Gives access to one semaphore. Its stub itself has no meaning outside of its process. */
-class Door extends RpcTarget {
-  readonly #stub: Stub;
-
-  constructor(stub: Stub) {
-    super();
-    this.#stub = stub;
-  }
-
-  acquire(...args: Parameters<Stub["acquire"]>) {
-    return this.#stub.acquire(...args);
-  }
-
-  wait(...args: Parameters<Stub["wait"]>) {
-    return this.#stub.wait(...args);
-  }
-
-  reportHead(...args: Parameters<Stub["reportHead"]>) {
-    return this.#stub.reportHead(...args);
-  }
-
-  release(...args: Parameters<Stub["release"]>) {
-    return this.#stub.release(...args);
-  }
+/** Permits are taken over with tickets, which all have one prototype. */
+function watchTickets(ticket: Ticket): void {
+  if (areWatched) return;
+  areWatched = true;
+  const prototype: Ticket = Object.getPrototypeOf(ticket);
+  const takeOver: Ticket["takeOver"] = Reflect.get(prototype, "takeOver");
+  prototype.takeOver = function (this: Ticket, handOver) {
+    const take = () => takeOver.call(this, handOver);
+    const onTakeOver = takeOvers.get(this);
+    return onTakeOver ? onTakeOver(this.request.leaseId, handOver, take) : take();
+  };
 }
 
 export default {
   async fetch(request, env, ctx) {
     const { pathname } = new URL(request.url);
-    if (!pathname.startsWith("/~crash/")) return production.default.fetch(request, reachable(env), ctx);
+    if (!pathname.startsWith("/~crash/")) return production.default.fetch(request, gate.reachable(env), ctx);
     const semaphore = env.SEMAPHORE.getByName(pathname.slice("/~crash/".length));
     // The crash breaks the very call that asks for it.
     await Promise.resolve(Reflect.get(semaphore, "crash")()).catch(() => {});
     return new Response(null, { status: 204 });
   },
 } satisfies ExportedHandler<ChaosEnv>;
-
-let away: Env | undefined;
-
-/** The environment, with semaphores that can be reached from this process. */
-function reachable(env: ChaosEnv): Env {
-  const { GATE } = env;
-  if (!GATE) return env;
-  const idFromName = (name: string) => env.SEMAPHORE.idFromName(name);
-  // Promise pipelining: a call leaves together with the request for the stub it is made on.
-  const getByName = (name: string) => GATE.semaphore(name);
-  away ??= Object.assign({ ...env }, { SEMAPHORE: { idFromName, getByName } });
-  return away;
-}
 
 function forgetLeases(sql: SqlStorage): void {
   const [table] = sql.exec("SELECT name FROM sqlite_master WHERE name = 'lease'").toArray();

@@ -113,6 +113,7 @@ describe("the calls of an upstream", () => {
   const totals = (granted: number, since = "2026-11-26T08:00:00.000Z") => ({
     since,
     granted,
+    handedOn: 0,
     expired: 0,
     retries: 1,
     retriesRefused: 0,

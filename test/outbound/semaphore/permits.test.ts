@@ -18,6 +18,8 @@ const SETTINGS: Settings = {
   isPaused: false,
   maxWaiters: 3,
   maxWaitMs: 100,
+  maxPasses: 4,
+  maxPassMs: 60,
 };
 const OK: Feedback = { outcome: "ok" };
 const FAILED: Feedback = { outcome: "failed" };
@@ -29,6 +31,7 @@ const lease = (id: string, fence = 1): Lease => ({
   isProbe: false,
   grantedAtMs: 0,
   endsAtMs: 1000,
+  handOvers: 0,
 });
 const create = (change: Partial<Settings> = {}, held: Lease[] = [], atMs = -1000, state?: PermitsState) =>
   new Permits(
@@ -99,7 +102,7 @@ describe("a permit", () => {
     request(permits, "a", 0);
     request(permits, "b", 10);
     expect(permits.nextChangeAtMs(10)).toBe(50);
-    expect(permits.advance(49)).toEqual({ granted: [], expired: [], refused: [] });
+    expect(permits.advance(49)).toEqual({ granted: [], expired: [], lost: [], refused: [], told: [] });
     const { expired, granted } = permits.advance(50);
     expect([ids(expired), ids(granted), granted[0]?.endsAtMs]).toEqual([["a"], ["b"], 100]);
   });

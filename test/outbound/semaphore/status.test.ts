@@ -71,6 +71,7 @@ describe("GET /upstreams/{name}", () => {
       totals: {
         since: expect.any(String),
         granted: 0,
+        handedOn: 0,
         expired: 0,
         retries: 0,
         retriesRefused: 0,

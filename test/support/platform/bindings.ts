@@ -1,6 +1,7 @@
 /** The bindings of the simulated platform: the real ones, each of whose calls is counted, and may be made to fail. */
 
 import { exports, env as workerEnv } from "cloudflare:workers";
+import type { ObjectCall } from "./faults.ts";
 import { count, subrequest } from "./invocation.ts";
 import { platform } from "./platform.ts";
 import { isBehindCache, throughWorkersCache } from "./workers-cache.ts";
@@ -68,10 +69,25 @@ function wrapStub(binding: string, stub: object): object {
     return async (...args: unknown[]) =>
       subrequest(
         "internal",
-        async () => platform.faults.apply(call, async () => apply(member, stub, args) as Promise<unknown>),
+        async () =>
+          platform.faults.apply(call, async () =>
+            wrapTicket(call, (await apply(member, stub, args)) as object),
+          ),
         platform.limits.rpcTakesConnection,
       );
   });
+}
+
+/** A ticket of a semaphore has methods too. They belong to the request that it came with, and may fail like that. */
+function wrapTicket(call: ObjectCall, result: unknown): unknown {
+  if (call.binding !== "SEMAPHORE" || !isObject(result) || !("ticket" in result)) return result;
+  const ticket = result.ticket as object;
+  const wrappedTicket = intercept(ticket, (method, member) => {
+    if (typeof member !== "function" || method === "dup") return member;
+    return async (...args: unknown[]) =>
+      platform.faults.apply({ ...call, method }, async () => apply(member, ticket, args) as Promise<unknown>);
+  });
+  return intercept(result, (key, member) => (key === "ticket" ? wrappedTicket : member));
 }
 
 /** A service binding, an entrypoint by its name, or the assets. */
