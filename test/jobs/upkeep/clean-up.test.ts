@@ -74,17 +74,18 @@ describe("from end to end", () => {
     await oldFile("tmp-old", 31);
     await oldFile("tmp-young", 29);
     await oldFile("kept-old", 400);
-    const [old, young] = [await oldTask("clean_a", 8), await oldTask("clean_a", 6)];
+    // Younger than what the ledger itself removes.
+    const [old, young] = [await oldTask("clean_a", 3), await oldTask("clean_a", 1)];
     const { task, events, id } = await follow("clean_up", {
       files: [filesRule("tmp-", 30)],
-      tasks: [{ status: "succeeded", older_than_days: 7 }],
+      tasks: [{ status: "succeeded", older_than_days: 2 }],
     });
     expect(task).toMatchObject({
       status: "succeeded",
       result: {
         dryRun: false,
         files: [{ prefix: "tmp-", older_than_days: 30, count: 1, bytes: 7 }],
-        tasks: [{ status: "succeeded", older_than_days: 7, count: 1 }],
+        tasks: [{ status: "succeeded", older_than_days: 2, count: 1 }],
       },
     });
     expect(events).toContainEqual(
