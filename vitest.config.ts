@@ -30,6 +30,7 @@ const root = import.meta.dirname;
 if (!existsSync(`${root}/dist/assets`)) await import("./scripts/build-pages.ts");
 
 const slow = "test/e2e/slow/**/*.test.ts";
+const slowInWorkers = "test/**/*.slow.test.ts";
 const inNode = [
   "test/e2e/*.test.ts",
   "test/architecture.test.ts",
@@ -46,34 +47,44 @@ export default defineConfig({
     silent: "passed-only",
     sequence: { sequencer: LongestFirst },
     projects: [
-      {
-        root,
-        plugins: [
-          cloudflareTest({
-            main: "./test/support/worker.ts",
-            wrangler: { configPath: "./wrangler.toml" },
-            miniflare: {
-              bindings: TEST_VARIABLES,
-              email: { send_email: [{ name: "EMAIL" }] },
-              serviceBindings: { EXPECTED_ERRORS: expectedErrors, SENT_EMAILS: sentEmails },
-            },
-          }),
-        ],
-        test: {
-          name: "workers",
-          include: ["test/**/*.test.ts"],
-          exclude: [...inNode, slow],
-          isolate: false,
-          setupFiles: ["test/support/fresh.ts"],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-        },
-      },
+      inWorkersProject("workers", ["test/**/*.test.ts"], [...inNode, slow, slowInWorkers]),
+      inWorkersProject("slow-workers", [slowInWorkers]),
       inNodeProject("node", inNode),
       inNodeProject("slow", [slow]),
     ],
   },
 });
+
+/** A project whose files run in workerd. */
+function inWorkersProject(
+  name: string,
+  include: string[],
+  exclude: string[] = [],
+): TestProjectInlineConfiguration {
+  return {
+    root,
+    plugins: [
+      cloudflareTest({
+        main: "./test/support/worker.ts",
+        wrangler: { configPath: "./wrangler.toml" },
+        miniflare: {
+          bindings: TEST_VARIABLES,
+          email: { send_email: [{ name: "EMAIL" }] },
+          serviceBindings: { EXPECTED_ERRORS: expectedErrors, SENT_EMAILS: sentEmails },
+        },
+      }),
+    ],
+    test: {
+      name,
+      include,
+      exclude,
+      isolate: false,
+      setupFiles: ["test/support/fresh.ts"],
+      testTimeout: 60_000,
+      hookTimeout: 60_000,
+    },
+  };
+}
 
 /** A project whose files run in Node. */
 function inNodeProject(name: string, include: string[]): TestProjectInlineConfiguration {

@@ -126,7 +126,7 @@ test("tests mirror the source: each test file stands where the file does that it
   const known = new Set(sources.map(({ path }) => path));
   const isOfTheWhole = (path: string) => path.startsWith("e2e/") || !path.includes("/");
   const mirrors = (path: string) =>
-    [/\.test\.ts$/, /-\w+\.test\.ts$/, /-\w+-\w+\.test\.ts$/].some((end) =>
+    [/(\.slow)?\.test\.ts$/, /-\w+(\.slow)?\.test\.ts$/, /-\w+-\w+(\.slow)?\.test\.ts$/].some((end) =>
       known.has(normalize(path.replace(end, ".ts"))),
     );
   expect(tests.map(({ path }) => path).filter((path) => !isOfTheWhole(path) && !mirrors(path))).toEqual([]);

@@ -10,7 +10,7 @@ const ROOT = join(import.meta.dirname, "../../..");
 export const HURRIED = {
   "src/tasks/ledger/rules.ts": { LEASE_MS: 3_200 },
   "src/tasks/run/submit.ts": { RESPONSE_MARGIN_MS: 500 },
-  "src/outbound/client/acquire-permit.ts": { LEASE_MS: 4_000, MARGIN_MS: 500 },
+  "src/outbound/client/hand-over.ts": { LEASE_MS: 4_000, MARGIN_MS: 500 },
   "src/outbound/client/pace.ts": { windowMs: 1_500 },
 };
 

@@ -17,7 +17,6 @@ const LONGEST = [
   "/test/architecture.test.ts",
   "/test/cost.test.ts",
   "/kernel/objects-faults.test.ts",
-  "/files/store/memory-budget-uploads.test.ts",
   "/outbound/routes.test.ts",
   "/tasks/run/runner.test.ts",
   "/files/resumable/completion.test.ts",
