@@ -1,5 +1,5 @@
 /**
- * Three projects. `npm test` runs the first two, and `npm run e2e` the third:
+ * Four projects. `npm test` runs the first two, and `npm run e2e` the others:
  *
  * - `workers` runs in workerd, on the bindings of wrangler.toml. Its files share a few Workers, one after the other, since
  *   a start costs more than most files take. Before each file its Worker's storage is emptied (support/fresh.ts), so that
@@ -7,7 +7,7 @@
  *   that a file registers have names of its own.
  * - `node` holds what must look at the source, or start the Worker as its users do. Its files share a few processes, one
  *   after the other, and what support/node/workshop.ts makes: the built Worker, and servers.
- * - `slow` is the same for what is in test/e2e/slow.
+ * - `slow` and `slow-workers` are the same for what takes long: test/e2e/slow, and files named `*.slow.test.ts`.
  */
 import { existsSync } from "node:fs";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";

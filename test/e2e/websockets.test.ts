@@ -15,7 +15,7 @@ import {
 const eventually = <T>(read: () => T) => expect.poll(read, { timeout: 10_000 });
 
 /** A permit that is not renewed ends after this long. */
-const { LEASE_MS } = HURRIED["src/outbound/client/acquire-permit.ts"];
+const { LEASE_MS } = HURRIED["src/outbound/client/hand-over.ts"];
 
 let server: WebSocketServer;
 let sluice: Server;
