@@ -5,6 +5,7 @@
  */
 import { env, listDurableObjectIds, reset, runInDurableObject } from "cloudflare:test";
 import { afterAll, beforeAll } from "vitest";
+import { readUpstreams } from "../../src/outbound/upstreams.ts";
 import { platform } from "./platform/platform.ts";
 
 /** The runtime puts an object out of memory that has had no call for ten seconds, and `reset` forgets it. */
@@ -27,10 +28,16 @@ afterAll(async () => {
 /** Calls each object, and that of the bucket, so that it is in memory. */
 async function wakeAll(): Promise<void> {
   await env.FILES.head("none");
-  const namespaces = Object.values(env).filter(isNamespace);
-  for (const namespace of namespaces)
+  for (const namespace of Object.values(env).filter(isNamespace)) {
+    if (namespace === env.SEMAPHORE) continue;
     for (const id of await listDurableObjectIds(namespace))
       await runInDurableObject(namespace.get(id), () => {}).catch(() => {});
+  }
+  // A semaphore does not start without the name of its upstream.
+  const ids = new Set((await listDurableObjectIds(env.SEMAPHORE)).map(String));
+  for (const name of readUpstreams(env).keys())
+    if (ids.has(String(env.SEMAPHORE.idFromName(name))))
+      await runInDurableObject(env.SEMAPHORE.getByName(name), () => {});
 }
 
 /** A service binding claims to have any method. */
