@@ -14,6 +14,7 @@ import { openSource, type Source } from "../support/sources.ts";
 import { type Analysis, analyze, CHECKPOINT_BYTES, readCheckpoint } from "./analysis.ts";
 import { formatInput, planAnalysis } from "./format.ts";
 import { renderReport } from "./report.ts";
+import { describeReport } from "./report-pdf.ts";
 import { type AnalysisResult, type ColumnResult, describeColumns, summarize } from "./result.ts";
 
 /** A run that has lasted so long hands over at its next checkpoint. It has 30 s of CPU time. */
@@ -26,7 +27,7 @@ const input = z
     fileId,
     ...formatInput,
     report: z
-      .enum(["html"])
+      .enum(["html", "pdf"])
       .optional()
       .meta({ description: "Stores a report with charts, besides the result." }),
   })
@@ -73,9 +74,9 @@ async function writeDown(
   { info }: Source,
   summary: AnalysisResult,
   analysis: Analysis,
-  report: "html" | undefined,
+  report: "html" | "pdf" | undefined,
 ) {
-  const save = async (suffix: string, contentType: string, pieces: Iterable<string>) => {
+  const save = async (suffix: string, contentType: string, body: Parameters<typeof saveFile>[2]) => {
     const stem = info.filename.replace(/\.[^.]*$/, "") || info.filename;
     const spec = {
       id: outputId(ctx, suffix),
@@ -84,19 +85,24 @@ async function writeDown(
       source: info.id,
       task: ctx.taskId,
     };
-    return (await saveFile(env, spec, encode(pieces), { signal: ctx.signal })).id;
+    return (await saveFile(env, spec, body, { signal: ctx.signal })).id;
   };
   const columns = inlineColumns(analysis);
   const columnsFileId = columns
     ? null
-    : await save("columns.json", "application/json", toJsonPieces(analysis));
-  const reportFileId = report
-    ? await save(
-        "report.html",
-        "text/html; charset=utf-8",
-        renderReport(info.filename, summary, describeColumns(analysis)),
-      )
-    : null;
+    : await save("columns.json", "application/json", encode(toJsonPieces(analysis)));
+  let reportFileId: string | null = null;
+  if (report === "html")
+    reportFileId = await save(
+      "report.html",
+      "text/html; charset=utf-8",
+      encode(renderReport(info.filename, summary, describeColumns(analysis))),
+    );
+  if (report === "pdf") {
+    const { renderPdf } = await import("../pdf/index.ts");
+    const { bytes } = await renderPdf(describeReport(info.filename, summary, describeColumns(analysis)));
+    reportFileId = await save("report.pdf", "application/pdf", bytes);
+  }
   ctx.log("info", "File analysed.", { fileId: info.id, rows: summary.rows, columns: summary.columnCount });
   const { id, filename, size } = info;
   return { fileId: id, filename, size, ...summary, columns, columnsFileId, reportFileId };

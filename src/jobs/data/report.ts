@@ -4,10 +4,16 @@
  * Names and values come from whoever made the file, so every text goes through `escapeHtml`.
  */
 import { drawBars, drawHistogram, escapeHtml, showNumber } from "./charts.ts";
-import type { AnalysisResult, ColumnDetail, ColumnResult, NumberStatistics } from "./result.ts";
-
-/** Further columns have a line each, and no chart. */
-const MAX_CARDS = 300;
+import {
+  columnFacts,
+  type Fact,
+  histogramRange,
+  MAX_CARDS,
+  malformedFacts,
+  show,
+  summaryFacts,
+} from "./report-facts.ts";
+import type { AnalysisResult, ColumnDetail, ColumnResult } from "./result.ts";
 
 const STYLE = `
 :root{color-scheme:light dark;--line:#8884;--bar:#3b7dd8}
@@ -42,78 +48,31 @@ ${renderSummary(summary)}
   yield "</body></html>\n";
 }
 
-function renderSummary({
-  format,
-  rows,
-  blankLines,
-  malformed,
-  columnCount,
-  precision,
-}: AnalysisResult): string {
-  const described = Object.entries(format).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
-  const facts = renderFacts([
-    ["Rows", showNumber(rows)],
-    ["Columns", showNumber(columnCount)],
-    ["Malformed rows", showNumber(malformed.count)],
-    ["Blank lines", showNumber(blankLines)],
-    ["Read as", described.join(", ")],
-    ["Estimates", `distinct values ± ${percent(precision.distinctError ?? 1)} (standard error)`],
-  ]);
-  const listed = malformed.listed.map(
-    ({ row, line, reason, detail }): Fact => [`Row ${row}, line ${line}`, `${reason}: ${detail}`],
-  );
+function renderSummary(summary: AnalysisResult): string {
+  const listed = malformedFacts(summary);
   const malformedRows = listed.length === 0 ? "" : `<h2>Malformed rows</h2>${renderFacts(listed)}`;
-  return `<section>${facts}${malformedRows}</section>`;
+  return `<section>${renderFacts(summaryFacts(summary))}${malformedRows}</section>`;
 }
 
-function renderCard({ result, bins }: ColumnDetail, { rows, malformed }: AnalysisResult): string {
-  const { name, type, nulls, distinct, distinctIsExact, min, max, numbers, kinds } = result;
-  const read = Math.max(1, rows - malformed.count);
-  const kindCounts = Object.entries(kinds).map(([kind, count]) => `${kind} ${showNumber(count)}`);
-  const facts: Fact[] = [["Nulls", `${showNumber(nulls)} (${percent(nulls / read)})`]];
-  if (distinct !== null)
-    facts.push(["Distinct", `${distinctIsExact ? "" : "about "}${showNumber(distinct)}`]);
-  if (kindCounts.length > 1) facts.unshift(["Kinds", kindCounts.join(", ")]);
-  if (min !== null) facts.push(["Least", show(min)], ["Greatest", show(max)]);
-  if (numbers) facts.push(...numberFacts(numbers));
-  return `<section><h2>${escapeHtml(name)} <small>${escapeHtml(type)}</small></h2><div class="column">${renderFacts(facts)}<div>${drawColumn(result, bins)}</div></div></section>\n`;
+function renderCard({ result, bins }: ColumnDetail, summary: AnalysisResult): string {
+  const { name, type } = result;
+  const facts = renderFacts(columnFacts(result, summary));
+  return `<section><h2>${escapeHtml(name)} <small>${escapeHtml(type)}</small></h2><div class="column">${facts}<div>${drawColumn(result, bins)}</div></div></section>\n`;
 }
 
-function numberFacts({ mean, standardDeviation, quantiles, quantileError }: NumberStatistics): Fact[] {
-  const facts: Fact[] = [["Mean", showNumber(mean)]];
-  if (standardDeviation !== null) facts.push(["Standard deviation", showNumber(standardDeviation)]);
-  if (quantiles)
-    facts.push(
-      [
-        "Quantiles",
-        Object.entries(quantiles)
-          .map(([name, value]) => `${name} ${showNumber(value)}`)
-          .join(", "),
-      ],
-      ["Their error", `at most ${percent(quantileError ?? 0)}`],
+/** A histogram of numbers; otherwise what is frequent. */
+function drawColumn(result: ColumnResult, bins: ColumnDetail["bins"]): string {
+  const range = histogramRange(result, bins);
+  if (range)
+    return (
+      drawHistogram(bins, range.from, range.to) + (range.isCut ? "<br><small>From p01 to p99.</small>" : "")
     );
-  return facts;
-}
-
-/** A histogram of numbers, without what a few far away would press together; otherwise what is frequent. */
-function drawColumn({ numbers, frequent }: ColumnResult, bins: ColumnDetail["bins"]): string {
-  const { p01, p99 } = numbers?.quantiles ?? {};
-  if (numbers && p01 !== undefined && p99 !== undefined && numbers.max > numbers.min && bins.length > 2) {
-    const isWide = numbers.max - numbers.min > 4 * (p99 - p01) && p99 > p01;
-    const [from, to] = isWide ? [p01, p99] : [numbers.min, numbers.max];
-    return drawHistogram(bins, from, to) + (isWide ? "<br><small>From p01 to p99.</small>" : "");
-  }
+  const { frequent } = result;
   return frequent.length > 0 ? drawBars(frequent.map(({ value, count }) => ({ name: value, count }))) : "";
 }
 
 const renderLine = ({ name, type, nulls, distinct, min, max }: ColumnResult) =>
   `<tr><th>${escapeHtml(name)}</th><td>${escapeHtml(type)}</td><td>${showNumber(nulls)} nulls</td><td>${distinct === null ? "" : `${showNumber(distinct)} distinct`}</td><td>${min === null ? "" : `${escapeHtml(show(min))} – ${escapeHtml(show(max))}`}</td></tr>\n`;
 
-type Fact = [name: string, value: string];
-
 const renderFacts = (facts: readonly Fact[]) =>
   `<table>${facts.map(([name, value]) => `<tr><th>${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`).join("")}</table>`;
-
-const show = (value: number | string | null) =>
-  typeof value === "number" ? showNumber(value) : (value ?? "");
-const percent = (share: number) => `${Number((share * 100).toPrecision(3))} %`;

@@ -5,6 +5,7 @@ import { gzipSync } from "node:zlib";
 import { beforeEach, describe, expect, test } from "vitest";
 import { findFile } from "../../../src/files/index.ts";
 import { analyzeFile, runAnalysis } from "../../../src/jobs/data/analyze-file.ts";
+import { readPdf } from "../../../src/jobs/process/read-pdf.ts";
 import { callForJson, callWorker } from "../../support/call.ts";
 import { EventReader } from "../../support/events.ts";
 import { putFile } from "../../support/files.ts";
@@ -216,5 +217,22 @@ describe("the files of an analysis", () => {
     expect(html.match(/<svg /g)).toHaveLength(2);
     expect(html).toContain("&#60;script&#62;alert(&#34;x&#34;)");
     expect(html).not.toMatch(/<script|<b>|<img|NaN|undefined|Infinity/);
+  });
+
+  test("a report as PDF has the same facts, which read_pdf reads", async () => {
+    const rows = Array.from({ length: 500 }, (_, i) => `${i},walk ${i % 3}`).join("\n");
+    await putFile("b.csv", `km,name\n${rows}\n`);
+    const task = new TestTask();
+    const { reportFileId } = await task.run(async (ctx) =>
+      analyzeFile.run(ctx, { fileId: "b.csv", nulls: [], report: "pdf" }),
+    );
+    expect(reportFileId).toBe(`${task.id}.report.pdf`);
+    const reading = new TestTask();
+    const read = await reading.run(async (ctx) =>
+      readPdf.run(ctx, { fileId: String(reportFileId), first_page: 1 }),
+    );
+    for (const text of ["b.csv", "km (integer)", "Standard deviation", "name (text)", "Most frequent values"])
+      expect(read.text).toContain(text);
+    expect(read.text).not.toMatch(/NaN|undefined|Infinity/);
   });
 });
