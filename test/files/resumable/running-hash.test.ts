@@ -26,7 +26,11 @@ import {
 } from "../../support/uploads.ts";
 
 keepQuiet();
-expectRuntimeErrors("The hash of this upload has version 99", "the hash of a long upload is being computed", "StillReadingBack");
+expectRuntimeErrors(
+  "The hash of this upload has version 99",
+  "the hash of a long upload is being computed",
+  "StillReadingBack",
+);
 afterEach(async () => {
   vi.restoreAllMocks();
   await reset();
