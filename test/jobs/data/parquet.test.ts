@@ -85,6 +85,30 @@ describe("Parquet", () => {
     );
   });
 
+  test("whose pages are damaged anywhere ends soon, with its result or a refusal", async () => {
+    const columns = [
+      { name: "n", data: [1, null, 3, null, 5], type: "INT32" as const },
+      { name: "t", data: ["a", "b", "a", "b", "a"], type: "STRING" as const },
+      { name: "d", data: [1, 2, 3, 4, 5], type: "INT32" as const, encoding: "DELTA_BINARY_PACKED" as const },
+      {
+        name: "b",
+        data: [true, false, true, true, true],
+        type: "BOOLEAN" as const,
+        encoding: "RLE" as const,
+      },
+    ];
+    const bytes = write({ columnData: columns, codec: "UNCOMPRESSED", statistics: false });
+    const footer = bytes.length - 8 - new DataView(bytes.buffer).getUint32(bytes.length - 8, true);
+    for (let at = 4; at < footer; at++)
+      for (const bits of [0xff, 0x80, 0x01, 0x10]) {
+        const damaged = bytes.slice();
+        damaged[at] = (damaged[at] ?? 0) ^ bits;
+        await analyzeBytes(damaged).catch((error: unknown) => {
+          expect(error).toMatchObject({ name: "NonRetryableError" });
+        });
+      }
+  });
+
   test("with a chunk that does not fit into memory is refused before it is read", async () => {
     const data = Array.from({ length: 1_400_000 }, () => true);
     const wide = write({ columnData: [{ name: "x", data, type: "BOOLEAN" }], rowGroupSize: data.length });
