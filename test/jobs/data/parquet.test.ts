@@ -61,6 +61,24 @@ describe("Parquet", () => {
     },
   );
 
+  test.each(["GZIP", "BROTLI"] as const)("pages of any length are unpacked: %s", async (codec) => {
+    const compressors = {
+      GZIP: (bytes: Uint8Array) => new Uint8Array(gzipSync(bytes)),
+      BROTLI: (bytes: Uint8Array) => new Uint8Array(brotliCompressSync(bytes)),
+    };
+    for (const length of [1_000, 13_750]) {
+      const data = Array.from({ length }, (_, i) => Math.imul(i, 2_654_435_761));
+      const file = write({
+        columnData: [{ name: "n", data, type: "INT32" }],
+        rowGroupSize: length,
+        pageSize: 1e7,
+        codec,
+        compressors,
+      });
+      expect((await analyzeBytes(file)).columns).toMatchObject([{ name: "n", numbers: { count: length } }]);
+    }
+  });
+
   test("goes on from each checkpoint to the same result", async () => {
     const { kept, save } = checkpointKeeper();
     const whole = await analyzeBytes(write(), { checkpointBytes: 500, save });
