@@ -12,7 +12,7 @@ import { readPageHeader, readVarInt } from "./parquet-page-header.ts";
 const PAGE = { data: 0, dictionary: 2, dataV2: 3 };
 const ENCODING = { rle: 3, indices: [2, 3, 8], deltas: [5, 6, 7] };
 
-export interface ChunkLimits {
+interface ChunkLimits {
   /** Of one page, unpacked. */
   maxBytes: number;
   /** Of all pages, and of one run in a page. */

@@ -150,7 +150,7 @@ async function guardChunk(
     });
     const unpack = meta.codec === "UNCOMPRESSED" ? (input: Uint8Array) => input : unpackers[meta.codec];
     if (!unpack) throw new Error(`its codec, ${meta.codec}, is not known here`);
-    // hyparquet looks a codec up by its name, whatever that is.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- hyparquet takes any name that is in `compressors`
     const codec = `guarded ${columns.length}` as CompressionCodec;
     compressors[codec] = (input, length) => {
       const page = unpack(input, length);
