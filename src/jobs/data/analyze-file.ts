@@ -31,7 +31,7 @@ const input = z
       .optional()
       .meta({ description: "Stores a report with charts, besides the result." }),
   })
-  .refine(({ quote, delimiter }) => quote === undefined || quote !== delimiter, {
+  .refine(({ quote = '"', delimiter }) => quote !== delimiter, {
     path: ["quote"],
     message: "the quote cannot be the delimiter",
   });

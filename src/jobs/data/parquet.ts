@@ -5,9 +5,10 @@
  * What the file says about itself is not believed: sizes that would not fit into memory are refused first.
  */
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from "node:zlib";
-import type { AsyncBuffer, Compressors, FileMetaData } from "hyparquet";
+import type { AsyncBuffer, CompressionCodec, Compressors, FileMetaData, SchemaTree } from "hyparquet";
 import { NonRetryableError } from "../../tasks/index.ts";
 import { Columns } from "./columns.ts";
+import { PageGuard } from "./parquet-guard.ts";
 import { MAX_COLUMNS } from "./precision.ts";
 import type { ByteSource } from "./text-bytes.ts";
 import { ValueAdder } from "./values.ts";
@@ -35,12 +36,12 @@ export async function openParquet(source: ByteSource, nulls: readonly string[]):
     checkFooter(new DataView(await file.slice(Math.max(0, size - 8))), size);
     return hyparquet.parquetMetadataAsync(file);
   });
-  const names = hyparquet.parquetSchema(metadata).children.map(({ element }) => element.name);
+  const schema = hyparquet.parquetSchema(metadata);
+  const names = schema.children.map(({ element }) => element.name);
   if (names.length > MAX_COLUMNS)
     throw new NonRetryableError(`It has ${names.length} columns; at most ${MAX_COLUMNS}.`);
   const compressors = createCompressors(hyparquet.snappyUncompress);
   const adder = new ValueAdder(nulls);
-  const starts = rowStarts(metadata);
   return {
     names,
     rows: Number(metadata.num_rows),
@@ -50,20 +51,16 @@ export async function openParquet(source: ByteSource, nulls: readonly string[]):
       const [name = "", column] = [names[place], columns.columns[place]];
       const what = `row group ${group + 1}, column ${JSON.stringify(name)}`;
       const bytes = checkChunk(metadata, group, name, what);
-      const [rowStart = 0, rowEnd = 0] = [starts[group], starts[group + 1]];
-      await refusing(file, what, async () =>
-        hyparquet.parquetRead({
-          file,
-          metadata,
-          compressors,
+      await refusing(file, what, async () => {
+        const guarded = await guardChunk(file, metadata, group, name, schema, compressors);
+        await hyparquet.parquetRead({
+          ...guarded,
           columns: [name],
-          rowStart,
-          rowEnd,
           onChunk: ({ columnData }) => {
             if (column) for (const value of columnData) adder.add(column, value);
           },
-        }),
-      );
+        });
+      });
       return bytes;
     },
   };
@@ -123,17 +120,72 @@ function checkChunk({ row_groups: groups }: FileMetaData, group: number, name: s
   return bytes;
 }
 
-/** The first row of each group, and the end of the last. */
-function rowStarts({ row_groups: groups }: FileMetaData): number[] {
-  const starts = [0];
-  for (const { num_rows: rows } of groups) starts.push((starts.at(-1) ?? 0) + Number(rows));
-  return starts;
+/**
+ * What hyparquet is given to read one column of one row group, whose pages are looked at before it decodes them. Each
+ * chunk (a nested column has several) gets a codec of its own, so that its unpacked pages pass its guard.
+ */
+async function guardChunk(
+  file: RangedFile,
+  metadata: FileMetaData,
+  group: number,
+  name: string,
+  schema: SchemaTree,
+  unpackers: Compressors,
+): Promise<{ file: AsyncBuffer; metadata: FileMetaData; compressors: Compressors }> {
+  const found = metadata.row_groups[group];
+  if (!found) throw new Error("it is missing");
+  const compressors: Compressors = {};
+  const buffers = new Map<string, ArrayBuffer>();
+  const columns: typeof found.columns = [];
+  for (const column of found.columns) {
+    const meta = column.meta_data;
+    if (meta?.path_in_schema[0] !== name) continue;
+    const start = Number(meta.dictionary_page_offset || meta.data_page_offset);
+    const end = start + Number(meta.total_compressed_size);
+    const bytes = await file.slice(start, end);
+    buffers.set(`${start}-${end}`, bytes);
+    const guard = new PageGuard(new Uint8Array(bytes), pathTo(schema, meta.path_in_schema), {
+      maxBytes: MAX_CHUNK_BYTES,
+      maxValues: MAX_CHUNK_ROWS,
+    });
+    const unpack = meta.codec === "UNCOMPRESSED" ? (input: Uint8Array) => input : unpackers[meta.codec];
+    if (!unpack) throw new Error(`its codec, ${meta.codec}, is not known here`);
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- hyparquet takes any name that is in `compressors`
+    const codec = `guarded ${columns.length}` as CompressionCodec;
+    compressors[codec] = (input, length) => {
+      const page = unpack(input, length);
+      guard.check(input.byteOffset, page);
+      return page;
+    };
+    columns.push({ ...column, meta_data: { ...meta, codec } });
+  }
+  return {
+    file: {
+      byteLength: file.byteLength,
+      slice: (start, end) => buffers.get(`${start}-${end}`) ?? file.slice(start, end),
+    },
+    metadata: { ...metadata, row_groups: [{ ...found, columns }] },
+    compressors,
+  };
 }
 
-/** Whoever wrote the file also wrote the length. */
+function pathTo(schema: SchemaTree, names: readonly string[]): SchemaTree[] {
+  const path = [schema];
+  for (const name of names) {
+    const next = path.at(-1)?.children.find(({ element }) => element.name === name);
+    if (!next) throw new Error(`its schema has no ${names.join(".")}`);
+    path.push(next);
+  }
+  return path;
+}
+
+/**
+ * Whoever wrote the file also wrote the length. workerd holds the limit against what it has reserved, which is more than
+ * the bytes it unpacks; hyparquet compares the length itself.
+ */
 function bounded(length: number): { maxOutputLength: number } {
   if (length > MAX_CHUNK_BYTES) throw new Error(`a page of ${length} bytes is too large`);
-  return { maxOutputLength: Math.max(1, length) };
+  return { maxOutputLength: length + 64 * 1024 };
 }
 
 function createCompressors(snappy: (input: Uint8Array, output: Uint8Array) => void): Compressors {

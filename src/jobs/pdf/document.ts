@@ -1,5 +1,6 @@
 /** What a report consists of: the form in which jobs describe it, and callers as JSON. */
 import { z } from "zod";
+import { PdfError } from "./pdf-error.ts";
 
 const MAX_TEXT = 200_000;
 const text = z.string().max(MAX_TEXT);
@@ -89,6 +90,14 @@ export const documentSchema = z.object({
   landscape: z.boolean().optional(),
   blocks: z.array(blockSchema).max(50_000),
 });
+
+/** Throws a `PdfError` that names the first place at fault. */
+export function readDocument(value: unknown): z.output<typeof documentSchema> {
+  const { data, error } = documentSchema.safeParse(value);
+  if (data) return data;
+  const [{ path, message } = { path: [], message: "" }] = error.issues;
+  throw new PdfError(`it is not a document: ${path.length === 0 ? "" : `${path.join(".")}: `}${message}`);
+}
 
 export type PdfDocument = z.input<typeof documentSchema>;
 export type Block = z.output<typeof blockSchema>;

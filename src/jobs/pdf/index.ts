@@ -1,5 +1,5 @@
 /** Reports as PDF: what jobs draw them with. */
-export { type Block, documentSchema, type PdfDocument } from "./document.ts";
+export { type Block, documentSchema, type PdfDocument, readDocument } from "./document.ts";
 export { type OwnFonts } from "./faces.ts";
 export { readMarkdown } from "./markdown.ts";
 export { PdfError } from "./pdf-error.ts";

@@ -13,11 +13,17 @@ export interface MarkdownDocument {
   skippedImages: string[];
 }
 
-/** Throws a `PdfError` for a chart that is none. */
+/** Throws a `PdfError` for a chart that is none, and for quotes and lists that are nested too deeply. */
 export async function readMarkdown(text: string): Promise<MarkdownDocument> {
   const { marked } = await import("marked");
   const reader = new Reader();
-  reader.blocks(marked.lexer(text.replace(/^\ufeff/, "")));
+  try {
+    reader.blocks(marked.lexer(text.replace(/^\ufeff/, "")));
+  } catch (error) {
+    // marked and the reader call themselves for what is inside: the stack is full.
+    if (error instanceof RangeError) throw new PdfError("it is nested too deeply");
+    throw error;
+  }
   return { blocks: reader.result, skippedImages: reader.skippedImages };
 }
 

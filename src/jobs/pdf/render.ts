@@ -4,7 +4,7 @@
  */
 import { Canvas, type Page, type PageFormat } from "./canvas.ts";
 import { drawChart } from "./chart.ts";
-import { type Block, documentSchema, type Inline, type PdfDocument, spansOf } from "./document.ts";
+import { type Block, type Inline, type PdfDocument, readDocument, spansOf } from "./document.ts";
 import { type OwnFonts, openFaces } from "./faces.ts";
 import { type PdfImage, readImage } from "./image.ts";
 import { asciiString, number, PdfFile, type Reference, textString } from "./pdf-file.ts";
@@ -32,11 +32,11 @@ const GREY: Color = [0.4, 0.42, 0.45];
 const SHADE: Color = [0.955, 0.96, 0.97];
 
 /**
- * Renders a document. Throws a `ZodError` if it is not one, and a `PdfError` for a font or image that cannot be used, or
- * if there are too many pages.
+ * Renders a document. Throws a `PdfError` if it is not one, for a font or image that cannot be used, or if there are too
+ * many pages.
  */
 export async function renderPdf(document: PdfDocument, options: RenderOptions = {}): Promise<RenderedPdf> {
-  const { blocks, title, author, page_size = "A4", landscape } = documentSchema.parse(document);
+  const { blocks, title, author, page_size = "A4", landscape } = readDocument(document);
   const faces = await openFaces(options.fonts ?? {});
   const [width, height] = SIZES[page_size];
   const format = landscape

@@ -21,16 +21,21 @@ const FORM_FEED = "\f";
 /** A text that is no longer is in the result too. In characters. */
 const MAX_INLINE_CHARACTERS = 50_000;
 
-const inputSchema = z.strictObject({
-  fileId,
-  first_page: z.int().min(1).default(1).meta({ description: "Default: 1." }),
-  last_page: z.int().min(1).optional().meta({ description: "Default: the last one." }),
-  password: z.string().min(1).max(200).optional().meta({
-    description:
-      "Opens an encrypted PDF. It is kept with the task's input, where callers who may read tasks see it.",
-  }),
-  expires_in: expiresIn,
-});
+const inputSchema = z
+  .strictObject({
+    fileId,
+    first_page: z.int().min(1).default(1).meta({ description: "Default: 1." }),
+    last_page: z.int().min(1).optional().meta({ description: "Default: the last one." }),
+    password: z.string().min(1).max(200).optional().meta({
+      description:
+        "Opens an encrypted PDF. It is kept with the task's input, where callers who may read tasks see it.",
+    }),
+    expires_in: expiresIn,
+  })
+  .refine(({ first_page, last_page }) => last_page === undefined || last_page >= first_page, {
+    path: ["last_page"],
+    message: "the last page comes before the first",
+  });
 
 export const readPdf = defineTask({
   name: "read_pdf",

@@ -14,6 +14,7 @@ import {
   type OwnFonts,
   type PdfDocument,
   PdfError,
+  readDocument,
   readMarkdown,
   renderPdf,
 } from "../pdf/index.ts";
@@ -141,10 +142,7 @@ function fromJson(text: string): PdfDocument {
     throw new PdfError("it is not valid JSON");
   }
   if (Array.isArray(value)) return { blocks: [tableOf(value)] };
-  const { data, error } = documentSchema.safeParse(value);
-  if (data) return data;
-  const [issue] = error.issues;
-  throw new PdfError(`it is not a document: ${issue?.path.join(".")}: ${issue?.message}`);
+  return readDocument(value);
 }
 
 /** What is no text is shown as JSON. */

@@ -9,7 +9,7 @@ import { openSource } from "../support/sources.ts";
 import { describeFile, expiresIn, filenameSchema } from "./made-file.ts";
 import { writeOutput } from "./output.ts";
 import { writeZip, type ZipInput, type ZipState } from "./write-zip.ts";
-import { safePath, uniqueNames } from "./zip-names.ts";
+import { foldersOf, safePath, uniqueNames } from "./zip-names.ts";
 
 /** DEFLATE takes up to 60 ns of CPU time for a byte, and a run has 30 s. */
 const MAX_BYTES_PER_RUN = 256 * 1024 * 1024;
@@ -47,6 +47,16 @@ const inputSchema = z.strictObject({
         if (seen.has(path.toLowerCase()))
           context.addIssue({ code: "custom", path: [i, "path"], message: "another file has this path" });
         seen.add(path.toLowerCase());
+      }
+      for (const [i, { path }] of files.entries()) {
+        const file =
+          path === undefined ? undefined : foldersOf(path).find((folder) => seen.has(folder.toLowerCase()));
+        if (file !== undefined)
+          context.addIssue({
+            code: "custom",
+            path: [i, "path"],
+            message: `another file has the path ${file}`,
+          });
       }
     }),
   filename: filenameSchema.default("archive.zip").meta({ description: "Default: archive.zip." }),

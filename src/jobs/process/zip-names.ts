@@ -61,9 +61,18 @@ export function safePath(name: string): { path: string } | { fault: string } {
 
 export const filenameIn = (path: string) => path.slice(path.lastIndexOf("/") + 1);
 
-/** The names, each once: a name that is taken gets a number, `report (2).pdf`. Upper and lower case do not differ. */
+/** The folders that a path leads through, the outermost first. */
+export function foldersOf(path: string): string[] {
+  const parts = path.split("/");
+  return parts.slice(1).map((_, i) => parts.slice(0, i + 1).join("/"));
+}
+
+/**
+ * The names, each once: a name that another file or a folder has gets a number, `report (2).pdf`. Upper and lower case do
+ * not differ.
+ */
 export function uniqueNames(names: readonly string[]): string[] {
-  const taken = new Set<string>();
+  const taken = new Set(names.flatMap(foldersOf).map((folder) => folder.toLowerCase()));
   const isFree = (name: string) => !taken.has(name.toLowerCase());
   return names.map((name) => {
     const dot = name.lastIndexOf(".");

@@ -38,6 +38,7 @@ const input = z
       .array(z.string().max(200))
       .min(1)
       .max(MAX_COLUMNS)
+      .refine((names) => new Set(names).size === names.length, "a column is there twice")
       .optional()
       .meta({ description: "Of the CSV. Default: the members of the items of the first page." }),
     maxPages: z

@@ -54,13 +54,19 @@ const input = z
       description: "Extract the article as Markdown, which takes most of the CPU time. Default: true.",
     }),
   })
-  .superRefine(({ upstream, paths = [], sitemap }, context) => {
+  .superRefine(({ upstream, paths, sitemap }, context) => {
     const robots = {
       at: ["upstream"],
       address: ROBOTS_PATH,
       message: `its path_prefixes must allow ${ROBOTS_PATH}, which says what may be fetched: add "${ROBOTS_PATH}/"`,
     };
-    const starts = paths.map((address, i) => ({ at: ["paths", i], address }));
+    if (!sitemap && paths?.length === 0)
+      context.addIssue({
+        code: "custom",
+        path: ["paths"],
+        message: "name a path to start from, or a sitemap",
+      });
+    const starts = (paths ?? []).map((address, i) => ({ at: ["paths", i], address }));
     const own = typeof sitemap === "string" ? [{ at: ["sitemap"], address: sitemap }] : [];
     checkAddresses(upstream, [robots, ...starts, ...own], context);
   })

@@ -119,6 +119,7 @@ describe("analyze_file", () => {
     ["json/input/report", { fileId: "a", report: "docx" }],
     ["json/input/quote", { fileId: "a", quote: ",", delimiter: "," }],
     ["json/input", { fileId: "a", delimter: ";" }],
+    ["json/input/quote", { fileId: "a", delimiter: '"' }],
   ])("refuses a bad %s before it starts", async (at, input) => {
     const { status, body } = await submit(analysis(input));
     expect(status).toBe(422);

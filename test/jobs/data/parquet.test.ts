@@ -61,6 +61,24 @@ describe("Parquet", () => {
     },
   );
 
+  test.each(["GZIP", "BROTLI"] as const)("pages of any length are unpacked: %s", async (codec) => {
+    const compressors = {
+      GZIP: (bytes: Uint8Array) => new Uint8Array(gzipSync(bytes)),
+      BROTLI: (bytes: Uint8Array) => new Uint8Array(brotliCompressSync(bytes)),
+    };
+    for (const length of [1_000, 13_750]) {
+      const data = Array.from({ length }, (_, i) => Math.imul(i, 2_654_435_761));
+      const file = write({
+        columnData: [{ name: "n", data, type: "INT32" }],
+        rowGroupSize: length,
+        pageSize: 1e7,
+        codec,
+        compressors,
+      });
+      expect((await analyzeBytes(file)).columns).toMatchObject([{ name: "n", numbers: { count: length } }]);
+    }
+  });
+
   test("goes on from each checkpoint to the same result", async () => {
     const { kept, save } = checkpointKeeper();
     const whole = await analyzeBytes(write(), { checkpointBytes: 500, save });
@@ -83,6 +101,30 @@ describe("Parquet", () => {
     await expect(analyzeBytes(bytes.slice(0, -20))).rejects.toThrow(
       "its footer: the end of the file is missing",
     );
+  });
+
+  test("whose pages are damaged anywhere ends soon, with its result or a refusal", async () => {
+    const columns = [
+      { name: "n", data: [1, null, 3, null, 5], type: "INT32" as const },
+      { name: "t", data: ["a", "b", "a", "b", "a"], type: "STRING" as const },
+      { name: "d", data: [1, 2, 3, 4, 5], type: "INT32" as const, encoding: "DELTA_BINARY_PACKED" as const },
+      {
+        name: "b",
+        data: [true, false, true, true, true],
+        type: "BOOLEAN" as const,
+        encoding: "RLE" as const,
+      },
+    ];
+    const bytes = write({ columnData: columns, codec: "UNCOMPRESSED", statistics: false });
+    const footer = bytes.length - 8 - new DataView(bytes.buffer).getUint32(bytes.length - 8, true);
+    for (let at = 4; at < footer; at++)
+      for (const bits of [0xff, 0x80, 0x01, 0x10]) {
+        const damaged = bytes.slice();
+        damaged[at] = (damaged[at] ?? 0) ^ bits;
+        await analyzeBytes(damaged).catch((error: unknown) => {
+          expect(error).toMatchObject({ name: "NonRetryableError" });
+        });
+      }
   });
 
   test("with a chunk that does not fit into memory is refused before it is read", async () => {

@@ -96,6 +96,10 @@ describe("Markdown is read as blocks:", () => {
     expect(skippedImages).toEqual(["https://a.example/cat.jpg"]);
   });
 
+  test("what is nested too deeply is refused", async () => {
+    await expect(readMarkdown(`${">".repeat(20_000)}x`)).rejects.toMatchObject({ name: "PdfError" });
+  });
+
   test.each([
     ["```chart\nno\n```", "not JSON"],
     ['```chart\n{"kind": "pie", "labels": [], "series": []}\n```', "is no chart: kind"],

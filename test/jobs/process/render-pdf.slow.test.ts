@@ -221,6 +221,7 @@ describe("read_pdf", () => {
     [{}, "json/input/fileId"],
     [{ fileId: "a", first_page: 0 }, "json/input/first_page"],
     [{ fileId: "a", last_page: 1.5 }, "json/input/last_page"],
+    [{ fileId: "a", first_page: 3, last_page: 2 }, "json/input/last_page"],
   ])("refuses %j, and starts nothing", async (input, at) => {
     const { status, body } = await submit({ type: "read_pdf", input });
     expect([status, body.errors]).toEqual([422, [expect.objectContaining({ at })]]);

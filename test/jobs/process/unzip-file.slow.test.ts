@@ -243,6 +243,16 @@ test.each([
     "zip_files",
     {
       files: [
+        { fileId: "a", path: "b/c" },
+        { fileId: "b", path: "B" },
+      ],
+    },
+    "json/input/files/0/path",
+  ],
+  [
+    "zip_files",
+    {
+      files: [
         { fileId: "a", path: "b" },
         { fileId: "b", path: "B" },
       ],

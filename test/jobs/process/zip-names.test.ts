@@ -72,6 +72,10 @@ test("names are made unique, without regard to case", () => {
   ]);
 });
 
+test("a name that is a folder of another is changed", () => {
+  expect(uniqueNames(["a", "A/b/c", "a/B"])).toEqual(["a (2)", "A/b/c", "a/B (2)"]);
+});
+
 test("the name of a file is the last part of its path", () => {
   expect(["a/b/c.txt", "c.txt"].map(filenameIn)).toEqual(["c.txt", "c.txt"]);
 });

@@ -276,6 +276,7 @@ describe("an input is refused that has", () => {
     ["a path that is none", { ...good, path: "https://other.example/" }, "path"],
     ["columns without a table", { ...good, columns: ["a"] }, "columns"],
     ["no columns", { ...good, format: "csv", columns: [] }, "columns"],
+    ["a column twice", { ...good, format: "csv", columns: ["id", "id"] }, "columns"],
     ["a format that nobody knows", { ...good, format: "xml" }, "format"],
     ["more pages than a checkpoint holds", { ...good, maxPages: 10_001 }, "maxPages"],
   ])("%s", async (_, input, at) => {

@@ -348,6 +348,7 @@ describe("an input is refused that has", () => {
     ["an upstream that is not there", { upstream: "nowhere" }, "json/input/upstream"],
     ["an upstream whose robots.txt may not be read", { upstream: "path-narrow" }, "json/input/upstream"],
     ["an upstream without GET", { upstream: "callback-slow" }, "json/input/upstream"],
+    ["nowhere to start", { upstream: "scrape-site", paths: [] }, "json/input/paths"],
     ["a path that is none", { upstream: "scrape-site", paths: ["docs"] }, "json/input/paths/0"],
     ["a path with a fragment", { upstream: "scrape-site", paths: ["/a#b"] }, "json/input/paths/0"],
     [
