@@ -107,7 +107,8 @@ test("a 429 whose body streams pauses the others at once", async () => {
       controller.close();
     },
   });
-  resetUpstream(() => new Response(body, { status: 429, headers: { "Retry-After": "30" } }));
+  const init = { status: 429, headers: { "Retry-After": "30" } };
+  resetUpstream(() => (upstream.order.length === 1 ? new Response(body, init) : new Response(null, init)));
   const { response, settled } = await callWorker("/fetch/probe-any/x", { method: "POST" });
   await expect
     .poll(async () => (await env.SEMAPHORE.getByName("probe-any").status()).obstacle?.is)
