@@ -7,6 +7,7 @@ import { env, listDurableObjectIds, reset, runInDurableObject } from "cloudflare
 import { afterAll, beforeAll } from "vitest";
 import { readUpstreams } from "../../src/outbound/upstreams.ts";
 import { platform } from "./platform/platform.ts";
+import { resetUpstream } from "./scripted-upstream.ts";
 
 /** The runtime puts an object out of memory that has had no call for ten seconds, and `reset` forgets it. */
 const MIN_IDLE_MS = 9_000;
@@ -23,6 +24,8 @@ afterAll(async () => {
   if (now() - startedAtMs > MIN_IDLE_MS) await wakeAll();
   await reset();
   platform.reset();
+  // What a file scripted would respond to the next one, or never respond.
+  resetUpstream();
 });
 
 /** Calls each object, and that of the bucket, so that it is in memory. */
