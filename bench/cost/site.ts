@@ -47,8 +47,11 @@ export async function startSite(retentionDays: number): Promise<CountedSite> {
       settle,
       rest: async () => sleep(20_000),
       runCron: async () => void (await fetch(`${url}/cron`)),
-      // The ledger's alarm follows within a second or two.
-      removeTask: async () => sleep(3_000),
+      // By then its time has come.
+      removeTask: async () => {
+        await sleep(2_000);
+        await fetch(`${url}/remove`);
+      },
       // From the next minute on the clock.
       tick: async () => sleep(60_000 - (Date.now() % 60_000) + 3_000),
     },

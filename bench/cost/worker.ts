@@ -20,9 +20,10 @@ async function removeExpired(env: Env): Promise<void> {
 export default {
   async fetch(request, env, ctx) {
     const { pathname } = new URL(request.url);
-    if (pathname === "/used") {
-      if (platform.isIdle) await removeExpired(env);
-      return Response.json({ used: platform.total, isIdle: platform.isIdle });
+    if (pathname === "/used") return Response.json({ used: platform.total, isIdle: platform.isIdle });
+    if (pathname === "/remove") {
+      await removeExpired(env);
+      return new Response();
     }
     if (pathname !== "/cron") return sluice.fetch(request, env, ctx);
     await sluice.scheduled({ scheduledTime: Date.now(), cron: "* * * * *", noRetry: () => {} }, env);
