@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { defineTask, NonRetryableError, type TaskContext } from "../../tasks/index.ts";
-import { outputId } from "../support/outputs.ts";
+import { allOrNothing, outputId } from "../support/outputs.ts";
 import { createRunBudget } from "../support/run-budget.ts";
 import { fileId } from "../support/schemas.ts";
 import { openSource, type Source } from "../support/sources.ts";
@@ -44,10 +44,18 @@ export const readPdf = defineTask({
   run: async (ctx, input) => read(ctx, input),
 });
 
+type Input = z.output<typeof inputSchema>;
+
 /** `batchBytes`: for tests. */
-export async function read(
+export async function read(ctx: TaskContext, input: Input, batchBytes?: number) {
+  const made = outputId(ctx, "txt");
+  return allOrNothing(ctx, [made], async () => write(ctx, made, input, batchBytes));
+}
+
+async function write(
   ctx: TaskContext,
-  { fileId: id, first_page, last_page, password, expires_in }: z.output<typeof inputSchema>,
+  made: string,
+  { fileId: id, first_page, last_page, password, expires_in }: Input,
   batchBytes?: number,
 ) {
   const source = await openSource(ctx.signal, id, startedVersion(ctx));
@@ -73,7 +81,7 @@ export async function read(
       }
     }
     const spec = {
-      id: outputId(ctx, "txt"),
+      id: made,
       filename: `${source.info.filename.replace(/(?<=.)\.pdf$/i, "")}.txt`,
       contentType: "text/plain; charset=utf-8",
       source: id,
