@@ -68,16 +68,16 @@ describe.skipIf(!hasChromium)("the dashboard", () => {
     const card = page.getByRole("region", { name: "demo" });
     await card.getByText("limit 5").waitFor();
     // So that permits are held whenever the page asks.
-    let isBusy = true;
+    const seen = new AbortController();
     const callers = Array.from({ length: 12 }, async (_, i) => {
-      while (isBusy) await (await fetch(`${url}/fetch/demo/todos/${100 + i}`)).text();
+      while (!seen.signal.aborted) await (await fetch(`${url}/fetch/demo/todos/${100 + i}`)).text();
     });
     await card.getByText(/[1-9]\d* of \d permits held/).waitFor();
     await card.getByRole("button", { name: "Lower the limit of demo" }).click();
     await card.getByText("limit 4").waitFor();
     await card.getByRole("button", { name: "Raise the limit of demo" }).click();
     await card.getByText("limit 5").waitFor();
-    isBusy = false;
+    seen.abort();
     await Promise.all(callers);
     await card.getByText(/0 of 5 permits held/).waitFor();
     await card.getByRole("button", { name: "Pause" }).click();
