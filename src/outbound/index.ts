@@ -8,6 +8,7 @@ export { UpstreamCache } from "./proxy/upstream-cache.ts";
 export { outboundRoutes } from "./routes.ts";
 export { Semaphore } from "./semaphore/semaphore.ts";
 export { statusOfAll } from "./status-of-all.ts";
+export { watchUpstreams } from "./watch-all.ts";
 export {
   checkUpstreamSecrets,
   METHODS,
