@@ -1,8 +1,12 @@
 /** Metrics, as Prometheus reads them: by its own parser, and scraped by a real one from the built Worker. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { toFamilies } from "../../../src/metrics/families.ts";
 import { type Server, startOnMiniflare } from "../../support/node/built-worker.ts";
 import { hasPrometheus, type Prometheus, promtool, startPrometheus } from "../../support/prometheus.ts";
 
+const examples = join(import.meta.dirname, "../../../examples/monitoring");
 const TOKEN = "token-of-the-tests-0123456789-0123456789";
 const headers = { Authorization: `Bearer ${TOKEN}` };
 
@@ -38,6 +42,16 @@ describe.skipIf(!hasPrometheus)("Prometheus", () => {
     expect(() => promtool(["check", "metrics"], "# TYPE a counter\na 1\n")).toThrow(/_total/);
   });
 
+  test("takes the alert rules of the example, each of which fires for what it is about, and for nothing else", () => {
+    expect(promtool(["check", "rules", join(examples, "alerts.yml")])).toContain("SUCCESS");
+    expect(promtool(["test", "rules", join(examples, "alerts.test.yml")])).toContain("SUCCESS");
+    const namesIn = (file: string, pattern: RegExp) =>
+      [...readFileSync(join(examples, file), "utf8").matchAll(pattern)].map(([, name]) => name);
+    const rules = namesIn("alerts.yml", /alert: (\w+)/g);
+    expect(namesIn("alerts.test.yml", /alertname="(\w+)"/g).toSorted()).toEqual(rules.toSorted());
+    for (const rule of rules) expect(readFileSync(join(examples, "README.md"), "utf8")).toContain(rule);
+  });
+
   test("scrapes OpenMetrics, with either kind of credentials, and can add up what is there", async () => {
     for (const prometheus of scraping)
       await vi.waitFor(
@@ -64,4 +78,16 @@ describe.skipIf(!hasPrometheus)("Prometheus", () => {
 test.runIf(!hasPrometheus)("metrics are not read by Prometheus where it is not installed", (context) => {
   console.warn("Prometheus is not installed: the metrics were not checked with it.");
   context.skip();
+});
+
+test.each(["alerts.yml", "dashboard.json"])("%s names only metrics that there are", (file) => {
+  const own = ["sluice_object_up", "sluice_object_list_up", "sluice_build_info"];
+  const names = new Set([
+    ...own,
+    ...toFamilies([]).map(({ name, type }) => name + (type === "counter" ? "_total" : "")),
+  ]);
+  const text = readFileSync(join(examples, file), "utf8");
+  const used = [...text.matchAll(/\bsluice_[a-z_]+/g)].map(([name]) => name.replace(/_bucket$/, ""));
+  expect(used.length).toBeGreaterThan(15);
+  expect(used.filter((name) => !names.has(name))).toEqual([]);
 });
