@@ -20,8 +20,10 @@ import { Broadcast, type News } from "../../kernel/broadcast.ts";
 import { log } from "../../kernel/log.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
+import type { Figures } from "../../kernel/tally.ts";
 import { type Override, settingsOf } from "../settings.ts";
 import { readUpstreams, type Upstream } from "../upstreams.ts";
+import { SemaphoreFigures } from "./figures.ts";
 import { LeaseStore } from "./lease-store.ts";
 import type { Feedback, HandOver, Lease, PermitRequest, Taker } from "./permit-types.ts";
 import { Permits } from "./permits.ts";
@@ -36,7 +38,8 @@ export class Semaphore extends DurableObject<Env> {
   readonly #store: StateStore;
   readonly #leases: LeaseStore;
   readonly #permits: Permits;
-  readonly #statistics = new Statistics(Date.now());
+  readonly #figures = new SemaphoreFigures(this.ctx.storage);
+  readonly #statistics = new Statistics(Date.now(), this.#figures);
   readonly #watchers = new Broadcast({ whole: () => this.#news(), changes: () => this.#news() });
   readonly #tickets = new Tickets(
     {
@@ -136,11 +139,18 @@ export class Semaphore extends DurableObject<Env> {
     return describe(this.#upstream, this.#store.override, this.#permits, this.#statistics, Date.now());
   }
 
+  /** For `GET /metrics`. */
+  figures(): Figures {
+    this.#advance();
+    return this.#figures.read(this.#permits, Date.now());
+  }
+
   /** Changes the settings in force, across restarts too. A member that is null goes back to the configuration. */
   configure(change: Override): SemaphoreStatus {
     this.#store.override = { ...this.#store.override, ...change };
     this.#permits.configure(settingsOf(this.#upstream, this.#store.override), Date.now());
     if (change.paused === false) this.#permits.resume(Date.now());
+    if (change.paused === true) this.#figures.onPause("operator");
     this.#onChange();
     return this.status();
   }
@@ -248,6 +258,7 @@ export class Semaphore extends DurableObject<Env> {
 
   /** Saves the state of the rules, notifies those who watch, and sets the timer. */
   #onChange(): void {
+    this.#figures.onChange(this.#store.permits, this.#permits, Date.now());
     this.#store.permits = this.#permits.state;
     this.#watchers.notify();
     this.#setTimer();
@@ -276,4 +287,4 @@ export class Semaphore extends DurableObject<Env> {
   }
 }
 
-markRepeatable(Semaphore, "acquire", "wait", "release", "reportHead", "status", "configure");
+markRepeatable(Semaphore, "acquire", "wait", "release", "reportHead", "status", "configure", "figures");
