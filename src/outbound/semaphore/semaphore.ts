@@ -16,11 +16,14 @@
  * this object, its lease expires.
  */
 import { DurableObject } from "cloudflare:workers";
+import { Broadcast, type News } from "../../kernel/broadcast.ts";
 import { log } from "../../kernel/log.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
+import type { Figures } from "../../kernel/tally.ts";
 import { type Override, settingsOf } from "../settings.ts";
 import { readUpstreams, type Upstream } from "../upstreams.ts";
+import { SemaphoreFigures } from "./figures.ts";
 import { LeaseStore } from "./lease-store.ts";
 import type { Feedback, HandOver, Lease, PermitRequest, Taker } from "./permit-types.ts";
 import { Permits } from "./permits.ts";
@@ -28,7 +31,6 @@ import { MIGRATIONS } from "./schema.ts";
 import { StateStore } from "./state-store.ts";
 import { Statistics } from "./statistics.ts";
 import { describe, type SemaphoreStatus } from "./status.ts";
-import { Subscribers } from "./subscribers.ts";
 import { type AcquireResult, type Refused, type Ticket, Tickets, type WaitResult } from "./ticket.ts";
 
 export class Semaphore extends DurableObject<Env> {
@@ -36,8 +38,9 @@ export class Semaphore extends DurableObject<Env> {
   readonly #store: StateStore;
   readonly #leases: LeaseStore;
   readonly #permits: Permits;
-  readonly #statistics = new Statistics(Date.now());
-  readonly #subscribers = new Subscribers(() => this.status());
+  readonly #figures = new SemaphoreFigures(this.ctx.storage);
+  readonly #statistics = new Statistics(Date.now(), this.#figures);
+  readonly #watchers = new Broadcast({ whole: () => this.#news(), changes: () => this.#news() });
   readonly #tickets = new Tickets(
     {
       wait: ({ leaseId }) => this.wait(leaseId),
@@ -136,18 +139,25 @@ export class Semaphore extends DurableObject<Env> {
     return describe(this.#upstream, this.#store.override, this.#permits, this.#statistics, Date.now());
   }
 
+  /** For `GET /metrics`. */
+  figures(): Figures {
+    this.#advance();
+    return this.#figures.read(this.#permits, Date.now());
+  }
+
   /** Changes the settings in force, across restarts too. A member that is null goes back to the configuration. */
   configure(change: Override): SemaphoreStatus {
     this.#store.override = { ...this.#store.override, ...change };
     this.#permits.configure(settingsOf(this.#upstream, this.#store.override), Date.now());
     if (change.paused === false) this.#permits.resume(Date.now());
+    if (change.paused === true) this.#figures.onPause("operator");
     this.#onChange();
     return this.status();
   }
 
   /** Server-sent events: the current status, and again after each change. `caller` is the name of its token. */
   events(caller: string): ReadableStream<Uint8Array> | "too-many" {
-    return this.#subscribers.subscribe(caller);
+    return this.#watchers.subscribe(caller);
   }
 
   /** A caller whose ticket has ended, with an earlier life of this object, has taken over a permit. */
@@ -241,10 +251,16 @@ export class Semaphore extends DurableObject<Env> {
     this.#leases.insert(lease);
   }
 
-  /** Saves the state of the rules, notifies subscribers, and sets the timer. */
+  /** Each event has the whole status, so that none depends on another. */
+  #news(): News {
+    return { event: "status", data: this.status() };
+  }
+
+  /** Saves the state of the rules, notifies those who watch, and sets the timer. */
   #onChange(): void {
+    this.#figures.onChange(this.#store.permits, this.#permits, Date.now());
     this.#store.permits = this.#permits.state;
-    this.#subscribers.notify();
+    this.#watchers.notify();
     this.#setTimer();
   }
 
@@ -271,4 +287,4 @@ export class Semaphore extends DurableObject<Env> {
   }
 }
 
-markRepeatable(Semaphore, "acquire", "wait", "release", "reportHead", "status", "configure");
+markRepeatable(Semaphore, "acquire", "wait", "release", "reportHead", "status", "configure", "figures");
