@@ -176,6 +176,18 @@ describe("a long analysis", () => {
     expect(result).toEqual(await new TestTask().finish(code()));
   });
 
+  test.each([
+    ["before hashes had versions", { version: "the sha256", checkpoint: { columns: "AAAA" } }],
+    ["with hashes of another version", { hashes: -1 }],
+  ])("reads again what was read %s, and ends with the same result", async (_, changes) => {
+    const task = new TestTask();
+    await expect(task.run(code(), 4)).rejects.toThrow("cut at moment 4");
+    expect(task.checkpoint).toMatchObject({ hashes: expect.any(Number) });
+    const own = task.checkpoint as object;
+    task.checkpoint = "hashes" in changes ? { ...own, ...changes } : changes;
+    expect(await task.run(code())).toEqual(await new TestTask().finish(code()));
+  });
+
   test("fails when the file is replaced in between", async () => {
     const task = new TestTask();
     await expect(task.run(code(), 4)).rejects.toThrow("cut at moment 4");
