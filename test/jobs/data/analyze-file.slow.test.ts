@@ -132,6 +132,8 @@ describe("analyze_file", () => {
     ["one object a line (NDJSON)", "array", '[{"a": 1}]'],
     ["at most 10000 can be analysed", "wide", Array.from({ length: 10_001 }, (_, i) => `c${i}`).join()],
     ["It cannot be read as Parquet: its footer: the end of the file is missing", "parquet", "PAR1abcdefgh"],
+    ["its footer: it is empty", "hollow", "PAR1\0\0\0\0PAR1"],
+    ["its footer: it is damaged", "nameless", "PAR1\0\x01\0\0\0PAR1"],
     ["It cannot be unpacked", "gzip", new Uint8Array(gzipSync("a,b\n1,2\n").subarray(0, 20))],
     ["longer than 1048576 bytes", "long", `"${"x".repeat(1_100_000)}`],
   ])("fails for good, and says why: %s", async (message, file, data) => {
