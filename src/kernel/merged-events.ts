@@ -33,11 +33,16 @@ export async function mergeEvents(watched: readonly Watched[]): Promise<Events |
   const results = await Promise.allSettled(watched.map(async (one) => one.open()));
   const opened = results.map((result) => (result.status === "fulfilled" ? result.value : undefined));
   if (opened.includes("too-many")) {
-    await Promise.allSettled(opened.map(async (stream) => stream instanceof ReadableStream && stream.cancel()));
+    await Promise.allSettled(
+      opened.map(async (stream) => stream instanceof ReadableStream && stream.cancel()),
+    );
     return "too-many";
   }
   return new MergedEvents(
-    watched.map((one, i) => ({ ...one, stream: opened[i] instanceof ReadableStream ? opened[i] : undefined })),
+    watched.map((one, i) => ({
+      ...one,
+      stream: opened[i] instanceof ReadableStream ? opened[i] : undefined,
+    })),
   ).readable;
 }
 

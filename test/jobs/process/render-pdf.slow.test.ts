@@ -238,6 +238,20 @@ describe("read_pdf", () => {
     );
   });
 
+  test("refuses what is damaged anywhere for good, in words about the file, or reads it", async () => {
+    const { bytes } = await renderPdf({ blocks });
+    const messages = new Set<string>();
+    for (let at = 20; at < bytes.length; at += Math.ceil(bytes.length / 40)) {
+      await putFile("hurt.pdf", Buffer.from(bytes).fill("x", at, at + 30));
+      const reading = new TestTask().run(async (ctx) => read(ctx, { fileId: "hurt.pdf", first_page: 1 }));
+      await reading.catch((error: unknown) => {
+        expect(error).toMatchObject({ name: "NonRetryableError" });
+        messages.add(String(error));
+      });
+    }
+    for (const message of messages) expect(message).not.toMatch(/undefined|null|is not a function/);
+  });
+
   test.each([
     [{}, "json/input/fileId"],
     [{ fileId: "a", first_page: 0 }, "json/input/first_page"],

@@ -43,10 +43,13 @@ async function reasonOf(picture: Uint8Array | string): Promise<string> {
   return (error as { message: string }).message;
 }
 
-/** Which corner has about this colour. Small pictures and lossy formats are far from exact. */
-function cornerOf([red = 0, green = 0]: number[]): Corner | undefined {
-  const corners = Object.entries(COLOURS) as [Corner, [number, number]][];
-  return corners.find(([, [r, g]]) => Math.abs(red - r) < 80 && Math.abs(green - g) < 80)?.[0];
+/** The corner whose colour is the nearest. Small pictures, lossy formats and CMYK are far from exact. */
+function cornerOf([red = 0, green = 0]: number[]): string {
+  const distances = Object.entries(COLOURS).map(([corner, [r, g]]): [string, number] => [
+    corner,
+    Math.hypot(red - r, green - g),
+  ]);
+  return distances.reduce((nearest, one) => (one[1] < nearest[1] ? one : nearest))[0];
 }
 
 describe.each([
