@@ -100,7 +100,7 @@ async function write(
       ...describeFile(file),
       pages: numPages,
       text: isWhole ? text : null,
-      hasText: file.size > last - first_page + 1,
+      hasText: file.size > EMPTY_PAGE.length * (last - first_page + 1),
       ...(await metadataOf(pdf).catch((error: unknown) => {
         throw refuse(`its metadata or its first page are damaged: ${messageOf(error)}`);
       })),
@@ -141,13 +141,17 @@ function messageOf(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).slice(0, 300);
 }
 
-/** The text of a page, with its line breaks; and a form feed. */
+/** What a page without text is in the file. */
+const EMPTY_PAGE = `\n${FORM_FEED}`;
+
+/** The text of a page, with its line breaks; and a form feed. White space alone is no text. */
 async function pageText(pdf: Pdf, number: number): Promise<string> {
   const page = await pdf.getPage(number);
   const { items } = await page.getTextContent();
   const parts = items.map((item) => ("str" in item ? item.str + (item.hasEOL ? "\n" : "") : ""));
   page.cleanup();
-  return `${parts.join("").toWellFormed().replaceAll("\0", "")}\n${FORM_FEED}`;
+  const text = parts.join("").toWellFormed().replaceAll("\0", "");
+  return text.trim() === "" ? EMPTY_PAGE : `${text}\n${FORM_FEED}`;
 }
 
 /** The entries of the document's information dictionary that are text (ISO 32000-1 §14.3.3). */
