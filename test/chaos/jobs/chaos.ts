@@ -4,18 +4,19 @@
  * have made is compared with what was found out without Sluice.
  */
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { makeTemporaryFolder } from "../../../bench/support/process.ts";
 import { Server } from "../files/server.ts";
 import { Random } from "../random.ts";
-import { Api, ENDED, type Task } from "./api.ts";
+import { Api } from "./api.ts";
 import { callJobs, cleaningUp, UPSTREAM, webhookJob } from "./call-jobs.ts";
+import { judge } from "./checks.ts";
 import { chainOf, fileJobs } from "./file-jobs.ts";
-import type { Ended, History } from "./history.ts";
-import { type Finding, finding, type Job } from "./job.ts";
+import type { History } from "./history.ts";
+import type { Job } from "./job.ts";
 import { readLeftovers } from "./leftovers.ts";
 import { Outside } from "./outside.ts";
-import { buildSabotaged } from "./sabotage.ts";
+import { settle, submitAll } from "./round.ts";
+import { buildSabotaged, SABOTAGED } from "./sabotage.ts";
 import { makeSources, type Source, type Sources } from "./sources.ts";
 import { CONTROL_AIMS, chooseAim, strike } from "./strike.ts";
 
@@ -23,29 +24,91 @@ import { CONTROL_AIMS, chooseAim, strike } from "./strike.ts";
 const KILLS_PER_ROUND = [3, 4] as const;
 /** How long the jobs of a round may take after the last kill. */
 const PATIENCE_MS = { chaos: 180_000, control: 90_000 };
-const POLL_MS = 250;
+/** The control goes on until all that it must break is broken, or so long. */
+const CONTROL_ROUNDS = 4;
+/** What the sabotage changes. Without the others, they get on quickly. */
+const CONTROL_TYPES = [
+  "decompress_file",
+  "unzip_file",
+  "scrape_pages",
+  "collect_data",
+  "send_webhook",
+  "http_request",
+];
 /** In some rounds, some jobs begin in the request that submits them. The ledger waits 35 s until it begins such a job again. */
 const HERE_ROUNDS = 0.3;
 const HERE_SHARE = 0.3;
-/** The others begin so much later, in a runner: when all are submitted, if nothing kills that. In seconds. */
-const DELAY_S = 0.6;
 
 export interface ChaosOptions {
-  /** The control has one round, with its own. */
   kills: number;
   seed: number;
-  /** The Worker is the one that breaks its promises. */
-  isSabotaged: boolean;
   onLine: (line: string) => void;
 }
 
-export async function runChaos({ kills, seed, isSabotaged, onLine }: ChaosOptions): Promise<History> {
+/** Where a run takes place. */
+interface Scene {
+  server: Server;
+  outside: Outside;
+  api: Api;
+  sources: Sources;
+  history: History;
+  random: Random;
+}
+
+/** As many kills as are asked for, of the built Worker. */
+export async function runChaos({ kills, seed, onLine }: ChaosOptions): Promise<History> {
+  return play({ seed, onLine, isSabotaged: false }, async (scene) => {
+    const { server, outside, api, sources, history, random } = scene;
+    for (let round = 1; history.kills.length < kills; round++) {
+      const hereShare = random.chance(HERE_ROUNDS) ? HERE_SHARE : 0;
+      const jobs = [
+        ...fileJobs(sources),
+        ...callJobs(`r${round}`, sources, outside),
+        chainOf(sources, webhookJob(outside, `chain-r${round}`)),
+        await cleaningUp(`r${round}`, api),
+      ];
+      const submitting = submitAll(jobs, { round, api, random, hereShare });
+      const count = Math.min(kills - history.kills.length, random.between(...KILLS_PER_ROUND));
+      for (let kill = 0; kill < count; kill++)
+        history.kills.push(await strike(server, outside, chooseAim(random, kill === 0), random));
+      await settle(await submitting, scene, PATIENCE_MS.chaos);
+    }
+    await lookAtAll(scene);
+  });
+}
+
+/** The control: the Worker that breaks its promises, until all of them are broken. */
+export async function runControl({ seed, onLine }: Omit<ChaosOptions, "kills">): Promise<History> {
+  return play({ seed, onLine, isSabotaged: true }, async (scene) => {
+    const { server, outside, api, sources, history, random } = scene;
+    for (let round = 1; round <= CONTROL_ROUNDS; round++) {
+      const all: Job[] = [...fileJobs(sources), ...callJobs(`r${round}`, sources, outside)];
+      // What follows makes files: started twice, it makes some that nobody knows of.
+      const then = all.filter(({ type }) => type === "unzip_file");
+      const jobs = all
+        .filter(({ type }) => CONTROL_TYPES.includes(type))
+        .map((job, i) => (i === 0 ? { ...job, then } : job));
+      const submitting = submitAll(jobs, { round, api, random, hereShare: 0 });
+      for (const aim of CONTROL_AIMS) history.kills.push(await strike(server, outside, aim, random));
+      await settle(await submitting, scene, PATIENCE_MS.control);
+      await lookAtAll(scene);
+      if (SABOTAGED.every((check) => !judge(history, check).isKept)) return;
+      await server.start();
+    }
+  });
+}
+
+/** Sets a run up, and returns its history after `act`. */
+async function play(
+  { seed, onLine, isSabotaged }: Omit<ChaosOptions, "kills"> & { isSabotaged: boolean },
+  act: (scene: Scene) => Promise<void>,
+): Promise<History> {
   const beganAtMs = performance.now();
   await using made = new AsyncDisposableStack();
   const folder = makeTemporaryFolder();
   made.defer(folder.remove);
-  const outside = made.use(await Outside.open());
   const main = isSabotaged ? await buildSabotaged(join(folder.path, "index.js")) : undefined;
+  const outside = made.use(await Outside.open());
   const server = made.use(new Server({ main, isForgetful: false, onLine, vars: variables(outside) }));
   await server.start();
   const api = new Api(() => server.url);
@@ -63,27 +126,17 @@ export async function runChaos({ kills, seed, isSabotaged, onLine }: ChaosOption
     disk: { drafts: [], objects: [], multiparts: [], doomed: 0 },
     tookMs: 0,
   };
-  const random = new Random(seed, "rounds");
-  for (let round = 1; history.kills.length < kills; round++) {
-    const jobs = await jobsOf(`r${round}`, sources, outside, api);
-    const submitting = submitAll(
-      jobs,
-      api,
-      random,
-      round,
-      random.chance(HERE_ROUNDS) && !isSabotaged ? HERE_SHARE : 0,
-    );
-    const count = Math.min(kills - history.kills.length, random.between(...KILLS_PER_ROUND));
-    const aims = isSabotaged
-      ? CONTROL_AIMS
-      : Array.from({ length: count }, (_, i) => chooseAim(random, i === 0));
-    for (const aim of aims) history.kills.push(await strike(server, outside, aim, random));
-    await settle(await submitting, api, sources, history, PATIENCE_MS[isSabotaged ? "control" : "chaos"]);
-  }
+  await act({ server, outside, api, sources, history, random: new Random(seed, "rounds") });
+  history.tookMs = performance.now() - beganAtMs;
+  return history;
+}
+
+/** Records all that there is, and stops the server: its disk can be read only then. */
+async function lookAtAll({ api, server, history }: Scene): Promise<void> {
   history.files = await api.files();
   history.tasks = await api.tasks();
   await server.stop();
-  return { ...history, disk: readLeftovers(server.storage), tookMs: performance.now() - beganAtMs };
+  history.disk = readLeftovers(server.storage);
 }
 
 function variables({ origin }: Outside) {
@@ -99,85 +152,3 @@ function variables({ origin }: Outside) {
 
 const isSource = (value: unknown): value is Source =>
   typeof value === "object" && value !== null && "contentType" in value;
-
-async function jobsOf(round: string, sources: Sources, outside: Outside, api: Api): Promise<Job[]> {
-  return [
-    ...fileJobs(sources),
-    ...callJobs(round, sources, outside),
-    chainOf(sources, webhookJob(outside, `chain-${round}`)),
-    await cleaningUp(round, api),
-  ];
-}
-
-interface Submitted {
-  job: Job;
-  taskId: string;
-}
-
-async function submitAll(
-  jobs: Job[],
-  api: Api,
-  random: Random,
-  round: number,
-  hereShare: number,
-): Promise<Submitted[]> {
-  return Promise.all(
-    jobs.map(async (job, i) => {
-      const delay = random.chance(hereShare) ? {} : { delay: DELAY_S };
-      return { job, taskId: await api.submit(`${round}-${i}`, { ...requestOf(job), ...delay }) };
-    }),
-  );
-}
-
-function requestOf({ type, input, then }: Job): object {
-  return { type, input, ...(then && { then: then.map(requestOf) }) };
-}
-
-/** Waits for the ends of the jobs and of what follows them, and records what was found. */
-async function settle(
-  submitted: Submitted[],
-  api: Api,
-  sources: Sources,
-  history: History,
-  patienceMs: number,
-): Promise<void> {
-  const untilMs = performance.now() + patienceMs;
-  for (let waiting = submitted; waiting.length > 0; await sleep(POLL_MS)) {
-    const looks = await Promise.all(
-      waiting.map(async (one) => ({ ...one, task: await api.task(one.taskId) })),
-    );
-    waiting = [];
-    for (const { job, taskId, task } of looks) {
-      if (!ENDED.includes(task.status)) {
-        if (performance.now() < untilMs) waiting.push({ job, taskId });
-        else history.unfinished.push(`${job.kind} ${taskId} is ${task.status}`);
-        continue;
-      }
-      history.ended.push(await examine(job, task, api, sources));
-      for (const [i, next] of (job.then ?? []).entries()) {
-        const followUp = task.followUps[i];
-        if (followUp !== undefined) waiting.push({ job: next, taskId: followUp });
-      }
-    }
-  }
-}
-
-async function examine(job: Job, task: Task, api: Api, sources: Sources): Promise<Ended> {
-  const { id: taskId, status, error, followUps } = task;
-  const found: Finding =
-    status === "succeeded"
-      ? await job
-          .check(task.result, { api, sources, taskId })
-          .catch((fault: unknown) => finding([`it cannot be checked: ${String(fault)}`]))
-      : finding([]);
-  return {
-    kind: job.kind,
-    taskId,
-    status,
-    error: error?.message ?? "",
-    ...found,
-    cuts: await api.cuts(taskId),
-    followUps: followUps.length,
-    wanted: status === "succeeded" ? (job.then?.length ?? 0) : 0,
-  };
-}

@@ -10,7 +10,7 @@
  * controls failed.
  */
 import { parseArgs } from "node:util";
-import { type ChaosOptions, runChaos } from "./chaos.ts";
+import { type ChaosOptions, runChaos, runControl } from "./chaos.ts";
 import { CHECKS, type Check, judge, type Verdict } from "./checks.ts";
 import { DAMAGES } from "./doctor.ts";
 import type { History } from "./history.ts";
@@ -29,7 +29,7 @@ export async function run(args: string[]): Promise<boolean> {
   console.log(
     `Chaos: ${kills} kills, seed ${seed}: \`npm run chaos -- jobs --kills ${kills} --seed ${seed}\``,
   );
-  const history = await runChaos({ ...options, isSabotaged: false });
+  const history = await runChaos(options);
   describe(history);
   const verdicts = ALL.map((check) => judge(history, check));
   for (const verdict of verdicts) print(verdict, MAX_FAULTS);
@@ -41,7 +41,7 @@ export async function run(args: string[]): Promise<boolean> {
   return isKept && hasFailed;
 }
 
-function readOptions(args: string[]): Omit<ChaosOptions, "isSabotaged"> | undefined {
+function readOptions(args: string[]): ChaosOptions | undefined {
   const { values } = parseArgs({
     args,
     options: {
@@ -68,9 +68,9 @@ function showDoctored(history: History): boolean {
   return blind.length === 0;
 }
 
-async function showSabotaged(options: Omit<ChaosOptions, "isSabotaged">): Promise<boolean> {
+async function showSabotaged(options: ChaosOptions): Promise<boolean> {
   console.log("\nNegative control: a Worker whose jobs are naive. All of these must be reported as broken.");
-  const history = await runChaos({ ...options, kills: 1, isSabotaged: true });
+  const history = await runControl(options);
   describe(history);
   const verdicts = SABOTAGED.map((check) => judge(history, check));
   for (const verdict of verdicts) print(verdict, 1);

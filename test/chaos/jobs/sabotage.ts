@@ -24,6 +24,10 @@ const CHANGES: Record<string, readonly (readonly [from: string, to: string])[]> 
   "src/jobs/scrape/collect-data.ts": [
     ["outputId(ctx, `items.${job.format}`)", `outputId(ctx, \`\${${LIFE}}.items.\${job.format}\`)`],
   ],
+  // What an event says is made anew for each delivery.
+  "src/jobs/notify/send-webhook.ts": [
+    ['await ctx.step("timestamp", async () => new Date().toISOString())', "new Date().toISOString()"],
+  ],
   "src/jobs/notify/delivery.ts": [
     [
       "signMessage(readCallbackKeys(env), `msg_${ctx.taskId}`",
