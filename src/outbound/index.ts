@@ -7,7 +7,7 @@ export { fetchUpstream } from "./fetch-upstream.ts";
 export { UpstreamCache } from "./proxy/upstream-cache.ts";
 export { outboundRoutes } from "./routes.ts";
 export { Semaphore } from "./semaphore/semaphore.ts";
-export { statusOfAll } from "./status-of-all.ts";
+export { statusOfAll } from "./steer.ts";
 export {
   checkUpstreamSecrets,
   METHODS,

@@ -1,5 +1,5 @@
 /**
- * The semaphore of one upstream, for the whole fleet. The object's name is the upstream's.
+ * The semaphore of one upstream, for the whole fleet; or one of its shards, with a part of its limits (../shards.ts).
  *
  * The life of a permit:
  *   1. `acquire` responds at once: granted, queued or refused. The first two come with a ticket. When the caller
@@ -16,20 +16,28 @@
  * this object, its lease expires.
  */
 import { DurableObject } from "cloudflare:workers";
-import { log } from "../../kernel/log.ts";
-import { markRepeatable } from "../../kernel/objects.ts";
+import { errorFields, log } from "../../kernel/log.ts";
+import { callObject, markRepeatable } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
-import { type Override, settingsOf } from "../settings.ts";
-import { readUpstreams, type Upstream } from "../upstreams.ts";
+import { type Override, partOf, type Settings, settingsOf } from "../settings.ts";
+import { indexesOf, semaphoreOf, shardNamed } from "../shards.ts";
 import { LeaseStore } from "./lease-store.ts";
 import type { Feedback, HandOver, Lease, PermitRequest, Taker } from "./permit-types.ts";
 import { Permits } from "./permits.ts";
 import { MIGRATIONS } from "./schema.ts";
+import { Siblings } from "./siblings.ts";
 import { StateStore } from "./state-store.ts";
 import { Statistics } from "./statistics.ts";
-import { describe, type SemaphoreStatus } from "./status.ts";
+import { describe, type ShardStatus } from "./status.ts";
 import { Subscribers } from "./subscribers.ts";
-import { type AcquireResult, type Refused, type Ticket, Tickets, type WaitResult } from "./ticket.ts";
+import {
+  type AcquireResult,
+  type Refused,
+  type ShardLoad,
+  type Ticket,
+  Tickets,
+  type WaitResult,
+} from "./ticket.ts";
 
 export class Semaphore extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
@@ -38,6 +46,7 @@ export class Semaphore extends DurableObject<Env> {
   readonly #permits: Permits;
   readonly #statistics = new Statistics(Date.now());
   readonly #subscribers = new Subscribers(() => this.status());
+  readonly #siblings = new Siblings((pauseMs) => this.#tellSiblings(pauseMs));
   readonly #tickets = new Tickets(
     {
       wait: ({ leaseId }) => this.wait(leaseId),
@@ -65,7 +74,7 @@ export class Semaphore extends DurableObject<Env> {
     const { permits: state } = this.#store;
     const held = this.#leases.read(state?.breaker.probe);
     const restored = { atMs: Date.now(), held, lastFence: this.#leases.lastFence, state };
-    this.#permits = new Permits(settingsOf(this.#upstream, this.#store.override), restored);
+    this.#permits = new Permits(this.#settings, restored);
   }
 
   /** Requests a permit, renews one, or takes one over; see above. Doing so again under the same id is harmless. */
@@ -73,10 +82,10 @@ export class Semaphore extends DurableObject<Env> {
     this.#advance();
     if (request.handOver) return this.#acquireTaken(request, request.handOver);
     const { leaseId } = request;
-    const decision = this.#permits.request(request, Date.now());
+    const decision = this.#permits.request(this.#withPartOfQueue(request), Date.now());
     if (decision.is === "refused") {
       this.#refuse(leaseId, decision);
-      return decision;
+      return { ...decision, ...this.#load() };
     }
     if (decision.is === "granted" && decision.isNew) this.#onGrant(decision.lease);
     else if (decision.is === "granted") this.#leases.extend(decision.lease);
@@ -84,8 +93,8 @@ export class Semaphore extends DurableObject<Env> {
     this.#onChange();
     const ticket = this.#tickets.issue(request, leaseId);
     return decision.is === "granted"
-      ? { ...decision, ticket }
-      : { ...decision, ...this.#tell(leaseId), ticket };
+      ? { ...decision, ...this.#load(), ticket }
+      : { ...decision, ...this.#tell(leaseId), ...this.#load(), ticket };
   }
 
   /** Waits for a permit that `acquire` has queued, or for news about who may take one over. */
@@ -131,16 +140,30 @@ export class Semaphore extends DurableObject<Env> {
     this.#advance();
   }
 
-  status(): SemaphoreStatus {
+  /** Another shard was asked for a pause by the upstream: this one pauses too, for so long from now. */
+  pauseFor(ms: number): void {
+    const nowMs = Date.now();
+    this.#siblings.onTold(ms, nowMs);
+    this.#permits.pauseFor(ms, nowMs);
+    this.#onChange();
     this.#advance();
-    return describe(this.#upstream, this.#store.override, this.#permits, this.#statistics, Date.now());
+  }
+
+  status(): ShardStatus {
+    this.#advance();
+    const { upstream, shard } = this.#place;
+    const override = this.#store.override;
+    return describe({ upstream, shard, override }, this.#permits, this.#statistics, Date.now());
   }
 
   /** Changes the settings in force, across restarts too. A member that is null goes back to the configuration. */
-  configure(change: Override): SemaphoreStatus {
+  configure(change: Override): ShardStatus {
     this.#store.override = { ...this.#store.override, ...change };
-    this.#permits.configure(settingsOf(this.#upstream, this.#store.override), Date.now());
-    if (change.paused === false) this.#permits.resume(Date.now());
+    this.#permits.configure(this.#settings, Date.now());
+    if (change.paused === false) {
+      this.#siblings.onResume();
+      this.#permits.resume(Date.now());
+    }
     this.#onChange();
     return this.status();
   }
@@ -220,7 +243,7 @@ export class Semaphore extends DurableObject<Env> {
     this.#leases.delete(lease);
     this.#statistics.onExpiry();
     log("warn", "lease expired: its holder neither released it nor ended", {
-      upstream: this.#upstream.name,
+      upstream: this.#place.upstream.name,
       lease,
     });
   }
@@ -241,9 +264,11 @@ export class Semaphore extends DurableObject<Env> {
     this.#leases.insert(lease);
   }
 
-  /** Saves the state of the rules, notifies subscribers, and sets the timer. */
+  /** Saves the state of the rules, notifies subscribers and the other shards, and sets the timer. */
   #onChange(): void {
-    this.#store.permits = this.#permits.state;
+    const { state } = this.#permits;
+    this.#store.permits = state;
+    if (this.#place.upstream.shards > 1) this.#siblings.onPause(state.throttle.pausedUntilMs, Date.now());
     this.#subscribers.notify();
     this.#setTimer();
   }
@@ -264,11 +289,45 @@ export class Semaphore extends DurableObject<Env> {
     this.#setTimer(); // in case the timer fired a little early, and there was nothing to do yet
   }
 
-  get #upstream(): Upstream {
-    const upstream = readUpstreams(this.env).get(this.ctx.id.name ?? "");
-    if (!upstream) throw new Error("A Semaphore must be addressed by the name of an upstream.");
-    return upstream;
+  /** One that is not reached learns of the pause from its own calls. */
+  #tellSiblings(pauseMs: number): void {
+    const { upstream, shard } = this.#place;
+    for (const other of indexesOf(upstream)) {
+      if (other === shard) continue;
+      callObject(async () => semaphoreOf(this.env, upstream, other).pauseFor(pauseMs)).catch(
+        (error: unknown) =>
+          log("warn", "pause not passed on", {
+            upstream: upstream.name,
+            shard: other,
+            ...errorFields(error),
+          }),
+      );
+    }
+  }
+
+  /** Callers know the share of a name in the whole queue. */
+  #withPartOfQueue(request: PermitRequest): PermitRequest {
+    const { upstream, shard } = this.#place;
+    const { share } = request;
+    if (!share || shard === undefined) return request;
+    return { ...request, share: { ...share, maxWaiting: partOf(share.maxWaiting, shard, upstream.shards) } };
+  }
+
+  /** What callers choose a shard by. */
+  #load(): { load?: ShardLoad } {
+    if (this.#place.upstream.shards === 1) return {};
+    const { concurrency } = this.#settings;
+    return { load: { permits: concurrency, calls: this.#permits.held.size + this.#permits.queue.length } };
+  }
+
+  get #settings(): Settings {
+    const { upstream, shard } = this.#place;
+    return settingsOf(upstream, this.#store.override, shard);
+  }
+
+  get #place(): ReturnType<typeof shardNamed> {
+    return shardNamed(this.env, this.ctx.id.name);
   }
 }
 
-markRepeatable(Semaphore, "acquire", "wait", "release", "reportHead", "status", "configure");
+markRepeatable(Semaphore, "acquire", "wait", "release", "reportHead", "pauseFor", "status", "configure");
