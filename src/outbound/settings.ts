@@ -124,11 +124,7 @@ export const partOf = (whole: number, shard: number, shards: number): number =>
  * What is in force at one shard: its part of the configuration, with the changes of an operator. Undefined: at an object
  * that is no shard any longer. That has no permits, and neither has a shard beyond the limit, or beyond the burst.
  */
-export function settingsOf(
-  upstream: Configured,
-  override: Override,
-  shard: number | undefined = 0,
-): Settings {
+export function settingsOf(upstream: Configured, override: Override, shard: number | undefined): Settings {
   const { shards } = upstream;
   const limits = limitsOf(upstream, override);
   const part = (whole: number) => (shard === undefined ? 0 : partOf(whole, shard, shards));

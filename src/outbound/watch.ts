@@ -42,7 +42,8 @@ export async function watch(env: Env, upstream: Upstream, caller: string): Promi
   ).readable;
 }
 
-class MergedEvents {
+/** @public For its tests. */
+export class MergedEvents {
   readonly readable: Events;
   readonly #askAgain: (shard: number) => Promise<ShardStatus>;
   readonly #latest: (ShardStatus | undefined)[];

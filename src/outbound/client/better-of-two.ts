@@ -9,6 +9,8 @@ import type { ShardLoads } from "./shard-loads.ts";
 const MAX_SHARDS_TRIED = 2;
 /** For how long calls rather go elsewhere, after a shard did not respond. */
 const LOST_MS = 5_000;
+/** The same, after its queue was full. */
+const FULL_MS = 500;
 
 const ABOUT_THE_SHARD: ReadonlySet<ProblemKind> = new Set([
   "queue-full",
@@ -35,7 +37,7 @@ export async function atBetterOfTwo<T>(
       return await acquire(shard);
     } catch (error) {
       if (!isAboutTheShard(error)) throw error;
-      if (error.kind === "semaphore-unavailable") loads.avoid(shard, Date.now() + LOST_MS);
+      loads.avoid(shard, Date.now() + (error.kind === "semaphore-unavailable" ? LOST_MS : FULL_MS));
       if (loads.mayHavePermits(shard, Date.now())) failures++;
       failure = error;
     }

@@ -1,29 +1,20 @@
 /**
  * Which shard of an upstream a call goes to: the better of two at random. No clock, network or randomness in here.
  *
- * Better is the one with fewer calls for each of its permits, by what this isolate knows: what the shard last said when it
- * answered a request for a permit, and which calls of this isolate have begun or ended there since. That costs no message.
- * It may be wrong, since other isolates call too, and two at random forgive that: whoever is told of the emptiest shard
- * does not run there together with all others.
- *
- * What was said counts for a short time only, and so do calls of which only the beginning was seen, because their
- * invocation died: the next answer sets it right.
+ * Better is the one where this isolate has fewer calls under way for each of its permits. It knows that to the call, at
+ * once and without a message. How many calls other isolates have there it could only know from answers: those are old
+ * when they are used, and have many isolates run to the same shard together. In simulations that was worse than not to
+ * know it (test/outbound/client/shard-loads.test.ts).
  */
 import type { ShardLoad } from "../semaphore/ticket.ts";
 
-/** For how long it counts how busy a shard was. */
-export const LOAD_MS = 2_000;
 /** For how long a shard is passed over that has no permits: an operator may have lowered the limit, and raises it again. */
 export const NO_PERMITS_MS = 10_000;
 
 interface Known {
   permits: number;
-  /** Calls that held or wanted a permit, by the answer to a request that was sent when `net` was `netThen`. */
+  /** Calls of this isolate that hold or want a permit of it. */
   calls: number;
-  netThen: number;
-  untilMs: number;
-  /** Calls of this isolate that have begun there, less those that have ended. */
-  net: number;
   avoidedUntilMs: number;
 }
 
@@ -36,16 +27,16 @@ export class ShardLoads {
   /** `permits`: of each shard, as configured. */
   constructor(permits: readonly number[]) {
     this.#used = permits.length;
-    const unknown = { calls: 0, netThen: 0, untilMs: 0, net: 0, avoidedUntilMs: 0 };
-    this.#shards = permits.map((count) => ({ ...unknown, permits: count }));
+    this.#shards = permits.map((count) => ({ permits: count, calls: 0, avoidedUntilMs: 0 }));
   }
 
   /**
    * The better of two shards; undefined if none is left that was not `tried`. `random` returns numbers from 0 to below 1.
    */
   choose(nowMs: number, random: () => number, tried: ReadonlySet<number> = new Set()): number | undefined {
-    const used = nowMs < this.#usedUntilMs ? this.#used : this.#shards.length;
-    const left = [...this.#shards.keys()].filter((shard) => shard < used && !tried.has(shard));
+    const left = [...this.#shards.keys()].filter(
+      (shard) => !tried.has(shard) && this.mayHavePermits(shard, nowMs),
+    );
     const [first] = left.splice(Math.floor(random() * left.length), 1);
     const [second] = left.splice(Math.floor(random() * left.length), 1);
     if (first === undefined || second === undefined) return first;
@@ -54,28 +45,33 @@ export class ShardLoads {
 
   /** A call begins at a shard. */
   begin(shard: number): void {
-    this.#at(shard).net++;
+    this.#at(shard).calls++;
   }
 
   /** It has ended: its permit is released or handed on, or it has none and no place in the queue. */
   end(shard: number): void {
-    this.#at(shard).net--;
+    const known = this.#at(shard);
+    known.calls = Math.max(0, known.calls - 1);
   }
 
   /** A request for a permit is sent. Returns what `hear` needs when it is answered. */
   send(shard: number): number {
-    return this.#at(shard).net;
+    return this.#at(shard).calls;
   }
 
-  /** A shard has said how busy it is, with the call that asked. `sent`: as `send` returned it. */
+  /**
+   * A shard has said how many permits it has, and how many calls, with the one that asked. If those are fewer than this
+   * isolate had there when it asked, the invocations of some have died, and will not say that they have ended.
+   */
   hear(shard: number, sent: number, { permits, calls }: ShardLoad, nowMs: number): void {
-    if (permits === 0) this.#onNoPermits(shard, nowMs);
-    else if (shard >= this.#used) this.#used = shard + 1;
-    if (permits > 0)
-      Object.assign(this.#at(shard), { permits, calls, netThen: sent, untilMs: nowMs + LOAD_MS });
+    if (permits === 0) return this.#onNoPermits(shard, nowMs);
+    this.#used = Math.max(this.#used, shard + 1);
+    const known = this.#at(shard);
+    known.permits = permits;
+    known.calls = Math.max(0, known.calls - Math.max(0, sent - calls));
   }
 
-  /** A shard does not respond, or refuses for a while. */
+  /** A shard does not respond, or refuses calls for a while. */
   avoid(shard: number, untilMs: number): void {
     const known = this.#at(shard);
     known.avoidedUntilMs = Math.max(known.avoidedUntilMs, untilMs);
@@ -93,17 +89,15 @@ export class ShardLoads {
   }
 
   #isBetter(a: number, b: number, nowMs: number): boolean {
-    const [isAvoided, isOtherAvoided] = [a, b].map((shard) => nowMs < this.#at(shard).avoidedUntilMs);
-    if (isAvoided !== isOtherAvoided) return isOtherAvoided === true;
-    return this.#pressure(a, nowMs) < this.#pressure(b, nowMs);
+    const isAvoided = (shard: number) => nowMs < this.#at(shard).avoidedUntilMs;
+    if (isAvoided(a) !== isAvoided(b)) return isAvoided(b);
+    return this.#pressure(a) < this.#pressure(b);
   }
 
-  /** How many calls there would be for each permit, with one more. */
-  #pressure(shard: number, nowMs: number): number {
-    const known = this.#at(shard);
-    if (nowMs >= known.untilMs)
-      Object.assign(known, { calls: 0, netThen: known.net, untilMs: nowMs + LOAD_MS });
-    return (Math.max(0, known.calls + known.net - known.netThen) + 1) / known.permits;
+  /** How many calls of this isolate there would be for each permit, with one more. */
+  #pressure(shard: number): number {
+    const { calls, permits } = this.#at(shard);
+    return (calls + 1) / permits;
   }
 
   #at(shard: number): Known {

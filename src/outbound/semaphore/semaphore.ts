@@ -46,7 +46,7 @@ export class Semaphore extends DurableObject<Env> {
   readonly #permits: Permits;
   readonly #statistics = new Statistics(Date.now());
   readonly #subscribers = new Subscribers(() => this.status());
-  readonly #siblings = new Siblings((pauseMs) => this.#tellSiblings(pauseMs));
+  readonly #siblings = new Siblings((pauseMs) => this.#pauseAll(pauseMs));
   readonly #tickets = new Tickets(
     {
       wait: ({ leaseId }) => this.wait(leaseId),
@@ -266,9 +266,9 @@ export class Semaphore extends DurableObject<Env> {
 
   /** Saves the state of the rules, notifies subscribers and the other shards, and sets the timer. */
   #onChange(): void {
-    const { state } = this.#permits;
-    this.#store.permits = state;
-    if (this.#place.upstream.shards > 1) this.#siblings.onPause(state.throttle.pausedUntilMs, Date.now());
+    const { pausedUntilMs } = this.#permits.state.throttle;
+    if (this.#place.upstream.shards > 1) this.#siblings.onPause(pausedUntilMs, Date.now());
+    this.#store.permits = this.#permits.state;
     this.#subscribers.notify();
     this.#setTimer();
   }
@@ -289,9 +289,10 @@ export class Semaphore extends DurableObject<Env> {
     this.#setTimer(); // in case the timer fired a little early, and there was nothing to do yet
   }
 
-  /** One that is not reached learns of the pause from its own calls. */
-  #tellSiblings(pauseMs: number): void {
+  /** A shard that is not reached learns of the pause from its own calls. */
+  #pauseAll(pauseMs: number): void {
     const { upstream, shard } = this.#place;
+    this.#permits.pauseFor(pauseMs, Date.now());
     for (const other of indexesOf(upstream)) {
       if (other === shard) continue;
       callObject(async () => semaphoreOf(this.env, upstream, other).pauseFor(pauseMs)).catch(
