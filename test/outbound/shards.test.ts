@@ -54,7 +54,8 @@ describe("calls", () => {
   test("use all permits of all shards, and never more", async () => {
     const open = holdUpstream();
     const made = calls("sharded", 40);
-    await expect.poll(() => upstream.inFlight).toBe(LIMIT);
+    // The objects may take a moment to start.
+    await expect.poll(() => upstream.inFlight, { timeout: 5_000 }).toBe(LIMIT);
     const { body } = await statusOf("sharded");
     expect(body).toMatchObject({ concurrency: LIMIT, held: { count: LIMIT }, waiting: { count: 34 } });
     expect(body.shards?.responding.map(({ concurrency, held }) => [concurrency, held])).toEqual([
