@@ -16,7 +16,8 @@ const SEPARATOR = "#";
 export const semaphoreNames = ({ name, shards }: Pick<Upstream, "name" | "shards">): string[] =>
   indexesOf({ shards }).map((shard) => semaphoreName({ name, shards }, shard));
 
-function semaphoreName({ name, shards }: Pick<Upstream, "name" | "shards">, shard: number): string {
+/** The name of one of them, from 0. */
+export function semaphoreName({ name, shards }: Pick<Upstream, "name" | "shards">, shard: number): string {
   return shards === 1 ? name : `${name}${SEPARATOR}${shard}`;
 }
 

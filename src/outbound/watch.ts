@@ -2,11 +2,12 @@
  * The events of an upstream: its status, and again after each change. A semaphore of one object sends them itself; those of
  * several shards are merged here, in the invocation of the request that watches.
  *
- * Each shard has its own stream (semaphore/subscribers.ts). The first event here is sent when all of them have sent one.
+ * Each shard has its own stream (kernel/broadcast.ts). The first event here is sent when all of them have sent one.
  * A stream that breaks breaks this one, and an `EventSource` comes back. It also comes back soon while a shard does not
  * respond, which each event says. This stream ends when all of theirs have, which they do when nothing happens; a shard
  * whose stream has ended before that of the others is asked for its status now and then.
  */
+import { eventsIn } from "../kernel/merged-events.ts";
 import { callSemaphore, noResponse } from "./client/semaphores.ts";
 import { mergeStatus } from "./merge-status.ts";
 import type { ShardStatus } from "./semaphore/status.ts";
@@ -154,19 +155,6 @@ export class MergedEvents {
     this.#controller = undefined;
     clearTimeout(this.#timer);
     for (const reader of this.#readers.values()) reader.cancel().catch(() => {});
-  }
-}
-
-/** The events in a stream of them, each without the empty line that ends it. */
-async function* eventsIn(reader: ReadableStreamDefaultReader<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let text = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const events = (text + decoder.decode(value, { stream: true })).split("\n\n");
-    text = events.pop() ?? "";
-    yield* events;
   }
 }
 

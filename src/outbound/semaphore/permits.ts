@@ -39,6 +39,7 @@ export class Permits {
   readonly #gate: Gate;
   readonly #queue = new FairQueue();
   readonly #succession = new Succession();
+  readonly #waitsMs: number[] = [];
 
   constructor(settings: Settings, { atMs, held, lastFence, state }: RestoredState) {
     this.#held = new HeldLeases(held);
@@ -48,6 +49,11 @@ export class Permits {
 
   get held(): ReadonlyMap<string, Lease> {
     return this.#held.all;
+  }
+
+  /** How many calls have begun, over all lives of the object: each has a fence of its own. */
+  get lastFence(): number {
+    return this.#lastFence;
   }
 
   get queue(): Iterable<Waiter> & Pick<FairQueue, "get" | "length"> {
@@ -61,6 +67,11 @@ export class Permits {
   /** The upstream has asked another shard for a pause. Call `advance` afterwards. */
   pauseFor(ms: number, nowMs: number): void {
     this.#gate.health.throttle.pause(ms, nowMs, 0);
+  }
+
+  /** How long those have waited whose calls have begun since the last time. */
+  takeWaitsMs(): number[] {
+    return this.#waitsMs.splice(0);
   }
 
   /** Ends the pause that the upstream asked for. Call `advance` afterwards. */
@@ -124,6 +135,7 @@ export class Permits {
       if (after >= lease.handOvers) this.#onEnd(lease, feedback, nowMs, jitter);
     if (handOver.number <= lease.handOvers) return lease;
     this.#held.onEnd(lease, nowMs);
+    this.#waitsMs.push(nowMs - (waiter?.arrivedAtMs ?? nowMs));
     this.#succession.settle(lease.id);
     return this.#begin({ ...taker, leaseId: lease.id }, handOver.number, nowMs);
   }
@@ -264,6 +276,7 @@ export class Permits {
 
   #grant(waiter: Waiter, nowMs: number): Lease {
     this.#gate.health.breaker.onGrant(waiter.leaseId);
+    this.#waitsMs.push(nowMs - waiter.arrivedAtMs);
     return this.#begin(waiter, 0, nowMs);
   }
 

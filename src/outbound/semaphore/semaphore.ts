@@ -16,12 +16,15 @@
  * this object, its lease expires.
  */
 import { DurableObject } from "cloudflare:workers";
-import { errorFields, log } from "../../kernel/log.ts";
-import { callObject, markRepeatable } from "../../kernel/objects.ts";
+import { Broadcast, type News } from "../../kernel/broadcast.ts";
+import { log } from "../../kernel/log.ts";
+import { markRepeatable } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
-import { type Override, partOf, type Settings, settingsOf } from "../settings.ts";
-import { indexesOf, semaphoreOf, shardNamed } from "../shards.ts";
+import type { Figures } from "../../kernel/tally.ts";
+import type { Override, Settings } from "../settings.ts";
+import { SemaphoreFigures } from "./figures.ts";
 import { LeaseStore } from "./lease-store.ts";
+import { OwnShard } from "./own-shard.ts";
 import type { Feedback, HandOver, Lease, PermitRequest, Taker } from "./permit-types.ts";
 import { Permits } from "./permits.ts";
 import { MIGRATIONS } from "./schema.ts";
@@ -29,24 +32,21 @@ import { Siblings } from "./siblings.ts";
 import { StateStore } from "./state-store.ts";
 import { Statistics } from "./statistics.ts";
 import { describe, type ShardStatus } from "./status.ts";
-import { Subscribers } from "./subscribers.ts";
-import {
-  type AcquireResult,
-  type Refused,
-  type ShardLoad,
-  type Ticket,
-  Tickets,
-  type WaitResult,
-} from "./ticket.ts";
+import { type AcquireResult, type Refused, type Ticket, Tickets, type WaitResult } from "./ticket.ts";
 
 export class Semaphore extends DurableObject<Env> {
+  readonly #own = new OwnShard(this.env, this.ctx.id.name);
   readonly #sql = this.ctx.storage.sql;
   readonly #store: StateStore;
   readonly #leases: LeaseStore;
   readonly #permits: Permits;
-  readonly #statistics = new Statistics(Date.now());
-  readonly #subscribers = new Subscribers(() => this.status());
-  readonly #siblings = new Siblings((pauseMs) => this.#pauseAll(pauseMs));
+  readonly #figures = new SemaphoreFigures(this.ctx.storage);
+  readonly #statistics = new Statistics(Date.now(), this.#figures);
+  readonly #watchers = new Broadcast({ whole: () => this.#news(), changes: () => this.#news() });
+  readonly #siblings = new Siblings((pauseMs) => {
+    this.#permits.pauseFor(pauseMs, Date.now());
+    this.#own.pauseOthers(pauseMs);
+  });
   readonly #tickets = new Tickets(
     {
       wait: ({ leaseId }) => this.wait(leaseId),
@@ -82,10 +82,10 @@ export class Semaphore extends DurableObject<Env> {
     this.#advance();
     if (request.handOver) return this.#acquireTaken(request, request.handOver);
     const { leaseId } = request;
-    const decision = this.#permits.request(this.#withPartOfQueue(request), Date.now());
+    const decision = this.#permits.request(this.#own.withPartOfQueue(request), Date.now());
     if (decision.is === "refused") {
       this.#refuse(leaseId, decision);
-      return { ...decision, ...this.#load() };
+      return { ...decision, ...this.#own.loadOf(this.#permits, this.#settings) };
     }
     if (decision.is === "granted" && decision.isNew) this.#onGrant(decision.lease);
     else if (decision.is === "granted") this.#leases.extend(decision.lease);
@@ -93,8 +93,8 @@ export class Semaphore extends DurableObject<Env> {
     this.#onChange();
     const ticket = this.#tickets.issue(request, leaseId);
     return decision.is === "granted"
-      ? { ...decision, ...this.#load(), ticket }
-      : { ...decision, ...this.#tell(leaseId), ...this.#load(), ticket };
+      ? { ...decision, ...this.#own.loadOf(this.#permits, this.#settings), ticket }
+      : { ...decision, ...this.#tell(leaseId), ...this.#own.loadOf(this.#permits, this.#settings), ticket };
   }
 
   /** Waits for a permit that `acquire` has queued, or for news about who may take one over. */
@@ -151,9 +151,13 @@ export class Semaphore extends DurableObject<Env> {
 
   status(): ShardStatus {
     this.#advance();
-    const { upstream, shard } = this.#place;
-    const override = this.#store.override;
-    return describe({ upstream, shard, override }, this.#permits, this.#statistics, Date.now());
+    return describe(this.#own, this.#store.override, this.#permits, this.#statistics, Date.now());
+  }
+
+  /** For `GET /metrics`. */
+  figures(): Figures {
+    this.#advance();
+    return this.#figures.read(this.#permits, Date.now());
   }
 
   /** Changes the settings in force, across restarts too. A member that is null goes back to the configuration. */
@@ -164,13 +168,14 @@ export class Semaphore extends DurableObject<Env> {
       this.#siblings.onResume();
       this.#permits.resume(Date.now());
     }
+    if (change.paused === true) this.#figures.onPause("operator");
     this.#onChange();
     return this.status();
   }
 
   /** Server-sent events: the current status, and again after each change. `caller` is the name of its token. */
   events(caller: string): ReadableStream<Uint8Array> | "too-many" {
-    return this.#subscribers.subscribe(caller);
+    return this.#watchers.subscribe(caller);
   }
 
   /** A caller whose ticket has ended, with an earlier life of this object, has taken over a permit. */
@@ -243,7 +248,7 @@ export class Semaphore extends DurableObject<Env> {
     this.#leases.delete(lease);
     this.#statistics.onExpiry();
     log("warn", "lease expired: its holder neither released it nor ended", {
-      upstream: this.#place.upstream.name,
+      upstream: this.#own.upstream.name,
       lease,
     });
   }
@@ -264,12 +269,18 @@ export class Semaphore extends DurableObject<Env> {
     this.#leases.insert(lease);
   }
 
-  /** Saves the state of the rules, notifies subscribers and the other shards, and sets the timer. */
+  /** Each event has the whole status, so that none depends on another. */
+  #news(): News {
+    return { event: "status", data: this.status() };
+  }
+
+  /** Saves the state of the rules, tells the other shards and those who watch, and sets the timer. */
   #onChange(): void {
     const { pausedUntilMs } = this.#permits.state.throttle;
-    if (this.#place.upstream.shards > 1) this.#siblings.onPause(pausedUntilMs, Date.now());
+    if (this.#own.isOneOfSeveral) this.#siblings.onPause(pausedUntilMs, Date.now());
+    this.#figures.onChange(this.#store.permits, this.#permits, Date.now());
     this.#store.permits = this.#permits.state;
-    this.#subscribers.notify();
+    this.#watchers.notify();
     this.#setTimer();
   }
 
@@ -289,46 +300,19 @@ export class Semaphore extends DurableObject<Env> {
     this.#setTimer(); // in case the timer fired a little early, and there was nothing to do yet
   }
 
-  /** A shard that is not reached learns of the pause from its own calls. */
-  #pauseAll(pauseMs: number): void {
-    const { upstream, shard } = this.#place;
-    this.#permits.pauseFor(pauseMs, Date.now());
-    for (const other of indexesOf(upstream)) {
-      if (other === shard) continue;
-      callObject(async () => semaphoreOf(this.env, upstream, other).pauseFor(pauseMs)).catch(
-        (error: unknown) =>
-          log("warn", "pause not passed on", {
-            upstream: upstream.name,
-            shard: other,
-            ...errorFields(error),
-          }),
-      );
-    }
-  }
-
-  /** Callers know the share of a name in the whole queue. */
-  #withPartOfQueue(request: PermitRequest): PermitRequest {
-    const { upstream, shard } = this.#place;
-    const { share } = request;
-    if (!share || shard === undefined) return request;
-    return { ...request, share: { ...share, maxWaiting: partOf(share.maxWaiting, shard, upstream.shards) } };
-  }
-
-  /** What callers choose a shard by. */
-  #load(): { load?: ShardLoad } {
-    if (this.#place.upstream.shards === 1) return {};
-    const { concurrency } = this.#settings;
-    return { load: { permits: concurrency, calls: this.#permits.held.size + this.#permits.queue.length } };
-  }
-
   get #settings(): Settings {
-    const { upstream, shard } = this.#place;
-    return settingsOf(upstream, this.#store.override, shard);
-  }
-
-  get #place(): ReturnType<typeof shardNamed> {
-    return shardNamed(this.env, this.ctx.id.name);
+    return this.#own.settings(this.#store.override);
   }
 }
 
-markRepeatable(Semaphore, "acquire", "wait", "release", "reportHead", "pauseFor", "status", "configure");
+markRepeatable(
+  Semaphore,
+  "acquire",
+  "wait",
+  "release",
+  "reportHead",
+  "pauseFor",
+  "status",
+  "configure",
+  "figures",
+);

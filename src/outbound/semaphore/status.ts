@@ -117,7 +117,8 @@ export type SemaphoreStatus = z.output<typeof statusSchema>;
 export type ShardStatus = SemaphoreStatus & { whole?: Pick<SemaphoreStatus, "concurrency" | "rate"> };
 
 export function describe(
-  { upstream, shard, override }: { upstream: Upstream; shard: number | undefined; override: Override },
+  { upstream, shard }: { upstream: Upstream; shard: number | undefined },
+  override: Override,
   permits: Permits,
   statistics: Statistics,
   nowMs: number,

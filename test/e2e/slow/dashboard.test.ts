@@ -67,13 +67,18 @@ describe.skipIf(!hasChromium)("the dashboard", () => {
     await page.goto(`${url}/#/upstreams`);
     const card = page.getByRole("region", { name: "demo" });
     await card.getByText("limit 5").waitFor();
-    const calls = Array.from({ length: 12 }, async (_, i) => fetch(`${url}/fetch/demo/todos/${100 + i}`));
+    // So that permits are held whenever the page asks.
+    const seen = new AbortController();
+    const callers = Array.from({ length: 12 }, async (_, i) => {
+      while (!seen.signal.aborted) await (await fetch(`${url}/fetch/demo/todos/${100 + i}`)).text();
+    });
     await card.getByText(/[1-9]\d* of \d permits held/).waitFor();
     await card.getByRole("button", { name: "Lower the limit of demo" }).click();
     await card.getByText("limit 4").waitFor();
     await card.getByRole("button", { name: "Raise the limit of demo" }).click();
     await card.getByText("limit 5").waitFor();
-    for (const response of await Promise.all(calls)) await response.text();
+    seen.abort();
+    await Promise.all(callers);
     await card.getByText(/0 of 5 permits held/).waitFor();
     await card.getByRole("button", { name: "Pause" }).click();
     await card.getByText("Paused").waitFor();
