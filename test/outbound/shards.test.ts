@@ -33,6 +33,9 @@ const patch = async (name: string, change: object, options: CallOptions = {}) =>
 const call = async (name: string, options?: CallOptions) => callForJson(`/fetch/${name}/x`, options);
 const calls = (name: string, count: number) => Array.from({ length: count }, async () => call(name));
 
+/** Objects may take a moment to start. */
+const soon = <T>(look: () => T) => expect.poll(look, { timeout: 5_000 });
+
 /** Semaphores, some of which are away. */
 const without = (...names: string[]): CallOptions => ({
   variables: {
@@ -54,8 +57,7 @@ describe("calls", () => {
   test("use all permits of all shards, and never more", async () => {
     const open = holdUpstream();
     const made = calls("sharded", 40);
-    // The objects may take a moment to start.
-    await expect.poll(() => upstream.inFlight, { timeout: 5_000 }).toBe(LIMIT);
+    await soon(() => upstream.inFlight).toBe(LIMIT);
     const { body } = await statusOf("sharded");
     expect(body).toMatchObject({ concurrency: LIMIT, held: { count: LIMIT }, waiting: { count: 34 } });
     expect(body.shards?.responding.map(({ concurrency, held }) => [concurrency, held])).toEqual([
@@ -90,7 +92,7 @@ describe("calls", () => {
     });
     expect(made.map(({ status }) => status)).toEqual(Array.from({ length: 60 }, () => 200));
     expect(upstream.maxInFlight).toBeLessThanOrEqual(LIMIT);
-    await expect.poll(async () => (await statusOf("sharded")).body.held.count).toBe(0);
+    await soon(async () => (await statusOf("sharded")).body.held.count).toBe(0);
   });
 
   test("of tasks go the same way, as background work", async () => {
@@ -99,7 +101,7 @@ describe("calls", () => {
       const response = await fetchUpstream(taskContext(), "sharded", "/x");
       return response.json();
     });
-    await expect.poll(async () => (await statusOf("sharded")).body.waiting.count).toBe(10 - LIMIT);
+    await soon(async () => (await statusOf("sharded")).body.waiting.count).toBe(10 - LIMIT);
     const { waiting } = (await statusOf("sharded")).body;
     expect(new Set(waiting.callers.map(({ priority }) => priority))).toEqual(new Set(["background"]));
     open();
@@ -109,7 +111,7 @@ describe("calls", () => {
   test("are refused when the queue of neither shard has room", async () => {
     const open = holdUpstream();
     const made = calls("sharded-full", 5);
-    await expect.poll(async () => (await statusOf("sharded-full")).body.totals.refused["queue-full"]).toBe(2);
+    await soon(async () => (await statusOf("sharded-full")).body.totals.refused["queue-full"]).toBe(2);
     open();
     const ended = (await Promise.all(made)).toSorted((a, b) => a.status - b.status);
     expect(ended.map(({ status }) => status)).toEqual([200, 200, 200, 200, 503]);
@@ -186,10 +188,23 @@ describe("an operator's change", () => {
   test("pauses all, and resumes all", async () => {
     expect((await patch("sharded", { paused: true })).body).toMatchObject({ obstacle: { is: "paused" } });
     const made = call("sharded");
-    await expect.poll(async () => (await statusOf("sharded")).body.waiting.count).toBe(0);
+    await soon(async () => (await statusOf("sharded")).body.waiting.count).toBe(0);
     expect((await made).body.type).toBe("urn:sluice:problem:paused");
     expect((await patch("sharded", { paused: null })).body).toMatchObject({ paused: false, obstacle: null });
     expect((await call("sharded")).status).toBe(200);
+  });
+
+  test("sends those on that wait at a shard which has no permits any longer", async () => {
+    const open = holdUpstream();
+    const made = calls("sharded", 16);
+    await soon(async () => (await statusOf("sharded")).body.waiting.count).toBe(16 - LIMIT);
+    await patch("sharded", { concurrency: 2 });
+    await soon(async () =>
+      (await statusOf("sharded")).body.shards?.responding.map(({ waiting }) => waiting > 0),
+    ).toEqual([true, true, false, false]);
+    open();
+    expect((await Promise.all(made)).map(({ status }) => status)).toEqual(Array(16).fill(200));
+    expect(upstream.maxInFlight).toBe(LIMIT); // those before the change
   });
 
   test("may leave fewer permits than shards: calls find those that have one", async () => {
@@ -201,19 +216,6 @@ describe("an operator's change", () => {
     const made = await Promise.all(calls("sharded", 12));
     expect(made.map(({ status }) => status)).toEqual(Array(12).fill(200));
     expect(upstream.maxInFlight).toBe(1);
-  });
-
-  test("sends those on that wait at a shard which has no permits any longer", async () => {
-    const open = holdUpstream();
-    const made = calls("sharded", 16);
-    await expect.poll(async () => (await statusOf("sharded")).body.waiting.count).toBe(16 - LIMIT);
-    await patch("sharded", { concurrency: 2 });
-    await expect
-      .poll(async () => (await statusOf("sharded")).body.shards?.responding.map(({ waiting }) => waiting > 0))
-      .toEqual([true, true, false, false]);
-    open();
-    expect((await Promise.all(made)).map(({ status }) => status)).toEqual(Array(16).fill(200));
-    expect(upstream.maxInFlight).toBe(LIMIT); // those before the change
   });
 
   test.each([
@@ -238,7 +240,7 @@ describe("a pause that the upstream asks for", () => {
   test("comes from one shard to all of them, until an operator ends it", async () => {
     resetUpstream(BUSY);
     expect((await call("sharded")).status).toBe(429);
-    await expect.poll(obstacles).toEqual(["paused", "paused", "paused", "paused"]);
+    await soon(obstacles).toEqual(["paused", "paused", "paused", "paused"]);
     expect(upstream.order).toHaveLength(1);
     await abortAllDurableObjects();
     expect(await obstacles()).toEqual(["paused", "paused", "paused", "paused"]);
@@ -246,7 +248,7 @@ describe("a pause that the upstream asks for", () => {
     expect(await obstacles()).toEqual([undefined, undefined, undefined, undefined]);
     resetUpstream(BUSY);
     expect((await call("sharded")).status).toBe(429);
-    await expect.poll(obstacles).toEqual(["paused", "paused", "paused", "paused"]);
+    await soon(obstacles).toEqual(["paused", "paused", "paused", "paused"]);
   });
 });
 

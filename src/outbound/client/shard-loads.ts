@@ -9,7 +9,7 @@
 import type { ShardLoad } from "../semaphore/ticket.ts";
 
 /** For how long a shard is passed over that has no permits: an operator may have lowered the limit, and raises it again. */
-export const NO_PERMITS_MS = 10_000;
+export const NO_PERMITS_MS = 2_000;
 
 interface Known {
   permits: number;

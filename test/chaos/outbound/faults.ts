@@ -20,7 +20,7 @@ const LEASE_MS = 15_000;
 const MAX_WAIT_MS = 20_000;
 /** Few, so that more would be noticed. */
 const MAX_PASSES = 10;
-const CLIENTS = { home: 28, away: 12 } as const;
+const CLIENTS = { home: 36, away: 16 } as const;
 
 /** Pauses between one fault and the next of its kind; for crashes, of one object and any. */
 const CRASH_EVERY_MS = [150, 750] as const;
