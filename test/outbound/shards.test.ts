@@ -105,7 +105,7 @@ describe("calls", () => {
     const { waiting } = (await statusOf("sharded")).body;
     expect(new Set(waiting.callers.map(({ priority }) => priority))).toEqual(new Set(["background"]));
     open();
-    expect(await Promise.all(made)).toEqual(Array(10).fill({}));
+    expect(await Promise.all(made)).toEqual(Array.from({ length: 10 }, () => ({})));
   });
 
   test("are refused when the queue of neither shard has room", async () => {
