@@ -9,7 +9,6 @@ export { readUpstreamFigures } from "./read-figures.ts";
 export { outboundRoutes } from "./routes.ts";
 export { Semaphore } from "./semaphore/semaphore.ts";
 export { statusOfAll } from "./status-of-all.ts";
-export { watchUpstreams } from "./watch-all.ts";
 export {
   checkUpstreamSecrets,
   METHODS,
@@ -18,3 +17,4 @@ export {
   SAFE_METHODS,
   type Upstream,
 } from "./upstreams.ts";
+export { watchUpstreams } from "./watch-all.ts";
