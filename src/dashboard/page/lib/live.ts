@@ -53,10 +53,6 @@ export function useLive(listener: Listener): void {
 
 /** Opens the stream, and keeps it open. Returns what ends that. */
 export function startLive(): () => void {
-  const onVisibility = () => {
-    if (document.hidden) close();
-    else open();
-  };
   document.addEventListener("visibilitychange", onVisibility);
   const stopWaking = onChange(() => liveness.value === "idle" && open());
   onVisibility();
@@ -65,6 +61,11 @@ export function startLive(): () => void {
     stopWaking();
     close();
   };
+}
+
+function onVisibility(): void {
+  if (document.hidden) close();
+  else open();
 }
 
 function open(): void {

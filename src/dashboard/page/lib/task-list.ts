@@ -36,7 +36,7 @@ export function withChanges(
   return [...byId.values()].toSorted(byAge).slice(0, limit);
 }
 
-export function fitsFilter(task: TaskLine, { statuses, type, fromMs, untilMs }: TaskFilter): boolean {
+function fitsFilter(task: TaskLine, { statuses, type, fromMs, untilMs }: TaskFilter): boolean {
   const createdAtMs = Date.parse(task.createdAt);
   return (
     (statuses.length === 0 || statuses.includes(task.status)) &&

@@ -3,9 +3,15 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { getJson } from "./api.ts";
 import { useLive } from "./live.ts";
+import { notify } from "./notices.tsx";
 import { route } from "./route.ts";
 import { type TaskFilter, withChanges } from "./task-list.ts";
 import type { TaskLine } from "./types.ts";
+
+interface List {
+  tasks: TaskLine[];
+  next: string | null;
+}
 
 const LIMIT = 50;
 /** The list of an object that was not heard of is read once for all that come together. */
@@ -25,7 +31,7 @@ export interface TaskPage {
 export function useTaskPage(isHeld: boolean): TaskPage {
   const { query } = route.value;
   const path = `/tasks?${String(listQuery(query))}`;
-  const page = useSignal<{ path: string; tasks: TaskLine[]; next: string | null } | undefined>(undefined);
+  const page = useSignal<({ path: string } & List) | undefined>(undefined);
   const error = useSignal<string | undefined>(undefined);
   const missed = useSignal(0);
   const turn = useSignal(0);
@@ -36,15 +42,15 @@ export function useTaskPage(isHeld: boolean): TaskPage {
   };
   useEffect(() => {
     const gone = new AbortController();
-    getJson<{ tasks: TaskLine[]; next: string | null }>(path, { signal: gone.signal }).then(
-      (read) => {
-        page.value = { path, ...read };
+    const read = async () => {
+      try {
+        page.value = { path, ...(await getJson<List>(path, { signal: gone.signal })) };
         error.value = undefined;
-      },
-      (failure: unknown) => {
+      } catch (failure) {
         if (!gone.signal.aborted) error.value = failure instanceof Error ? failure.message : String(failure);
-      },
-    );
+      }
+    };
+    read().catch(notify);
     return () => gone.abort();
   }, [path, turn.value]);
   useEffect(() => {

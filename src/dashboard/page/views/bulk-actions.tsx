@@ -49,7 +49,7 @@ export function BulkActions({ onDone }: { onDone: () => void }) {
   return (
     <section aria-label="All that match" class="controls">
       <span>All that match:</span>
-      {(Object.keys(ACTIONS) as Action[])
+      {(["cancel", "retry", "delete"] as const)
         .filter((action) => may(ACTIONS[action].needs))
         .map((action) => (
           <button key={action} type="button" class="quiet" onClick={act(prepare(action))}>

@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { getJson } from "../lib/api.ts";
 import { useLive } from "../lib/live.ts";
+import { notify } from "../lib/notices.tsx";
 import { route, setQuery } from "../lib/route.ts";
 import { STATUSES } from "../lib/types.ts";
 
@@ -55,7 +56,7 @@ function useCounts(): Count[] {
   const readSoon = () => {
     timer.current ??= setTimeout(() => {
       timer.current = undefined;
-      void read();
+      read().catch(notify);
     }, MIN_INTERVAL_MS);
   };
   useLive({
@@ -65,7 +66,7 @@ function useCounts(): Count[] {
     reset: readSoon,
   });
   useEffect(() => {
-    void read();
+    read().catch(notify);
     return () => clearTimeout(timer.current);
   }, []);
   return counts.value;
