@@ -10,6 +10,8 @@ import { COST_UPSTREAMS, type Site } from "./operations.ts";
 /** So short that the ledger removes a task as soon as it has ended. */
 export const REMOVES_AT_ONCE = 0.000_01;
 const POLL_MS = 100;
+/** Longer than the longest operation takes. */
+const MAX_SETTLE_MS = 180_000;
 /** Inside the project: Miniflare reads modules from there only. */
 const BUILT = join(DIST, "cost");
 
@@ -35,7 +37,11 @@ export async function startSite(retentionDays: number): Promise<CountedSite> {
   });
   const report = async () => (await fetch(`${url}/used`)).json() as Promise<{ used: Usage; isIdle: boolean }>;
   const settle = async () => {
-    while (!(await report()).isIdle) await sleep(POLL_MS);
+    const untilMs = Date.now() + MAX_SETTLE_MS;
+    while (!(await report()).isIdle) {
+      if (Date.now() > untilMs) throw new Error("What the operation has begun does not end.");
+      await sleep(POLL_MS);
+    }
   };
   return {
     site: {
