@@ -201,14 +201,30 @@ describe("a report that is to be mailed", () => {
 
 test.each([
   [{ date: "2026-02-30" }, "json/input/date"],
+  [{ date: "2026-13-01" }, "json/input/date"],
+  [{ date: "" }, "json/input/date"],
   [{ date: "2999-01-01" }, "json/input/date"],
+  [{ date: "1999-12-31" }, "json/input/date"],
   [{ time_zone: "Mars" }, "json/input/time_zone"],
+  [{ date: "2020-01-01", time_zone: "Mars" }, "json/input/time_zone"],
   [{ email: { to: [] } }, "json/input/email/to"],
   [{ expires_in: 0 }, "json/input/expires_in"],
   [{ day: "2026-01-01" }, "json/input"],
 ])("refuses %j, and starts nothing", async (input, at) => {
   const { status, body } = await submit({ type: "daily_report", input });
   expect([status, body.errors]).toEqual([422, [expect.objectContaining({ at })]]);
+});
+
+test("takes any day from 2000 on that has begun in its time zone", () => {
+  const takes = (date: string, time_zone: string) => dailyReport.input.safeParse({ date, time_zone }).success;
+  expect(takes("2000-01-01", "UTC")).toBe(true);
+  const inHours = (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString().slice(0, 10);
+  // 14 hours ahead of UTC, and 11 behind it.
+  for (const [timeZone, ahead] of [
+    ["Pacific/Kiritimati", 14],
+    ["Pacific/Pago_Pago", -11],
+  ] as const)
+    expect([inHours(ahead), inHours(ahead + 24)].map((date) => takes(date, timeZone))).toEqual([true, false]);
 });
 
 test("without a date it is about the day before", async () => {
