@@ -31,8 +31,8 @@ export async function measureMemory(
 
 interface Work {
   what: string;
-  store(size: number): Promise<void>;
-  read(size: number): Promise<void>;
+  store: (size: number) => Promise<void>;
+  read: (size: number) => Promise<void>;
 }
 
 async function measureGrowth(pid: number | undefined, { what, store, read }: Work): Promise<number> {

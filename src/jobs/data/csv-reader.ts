@@ -48,7 +48,6 @@ export class CsvReader implements RecordReader {
   readonly #malformed: MalformedRows;
   readonly #scanner: CsvScanner;
   readonly #fields: FieldReader;
-  readonly #quote: number;
   readonly #lineEnd: number;
   /** The rows whose fields the scanner keeps: they are still to be given to the columns. */
   readonly #kept: Rows;
@@ -59,7 +58,6 @@ export class CsvReader implements RecordReader {
     this.#malformed = malformed;
     this.#scanner = new CsvScanner(format, MIN_FLUSHED_FIELDS);
     this.#fields = new FieldReader(format.decimal, format.nulls);
-    this.#quote = format.quote;
     this.#lineEnd = format.endsWithCr ? CR : LF;
     const { fields } = this.#scanner;
     this.#kept = {

@@ -20,10 +20,16 @@ const SECOND_FACTOR = 0x5bd1e995;
 /** How many bytes must be there after those that are hashed, whatever they are. */
 export const PADDING_BYTES = 3;
 
-/** Hashes bytes, and has both hashes until the next. */
+/** Hashes bytes, and has both hashes until the next. As members of the object they would be boxed, as any large number is. */
 export class Hasher {
-  first = 0;
-  second = 0;
+  readonly #hashes = new Int32Array(2);
+
+  get first(): number {
+    return this.#hashes[0] ?? 0;
+  }
+  get second(): number {
+    return this.#hashes[1] ?? 0;
+  }
 
   /** From `start` to before `end`. `salt`: the same bytes with another one are another value. */
   hash(view: DataView, start: number, end: number, salt: number): void {
@@ -44,8 +50,8 @@ export class Hasher {
       second = Math.imul(second ^ word, SECOND_FACTOR);
       second ^= second >>> 13;
     }
-    this.first = mix(first ^ (end - start));
-    this.second = second;
+    this.#hashes[0] = mix(first ^ (end - start));
+    this.#hashes[1] = second;
   }
 }
 

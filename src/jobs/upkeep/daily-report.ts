@@ -142,21 +142,23 @@ async function readBefore(env: Env, date: string): Promise<Before | undefined> {
 const MAX_BEFORE_BYTES = 4 * 1024 * 1024;
 
 const count = z.number();
+const totals = z.object({
+  since: z.string(),
+  granted: count,
+  ok: count,
+  failed: count,
+  overloaded: count,
+  refused: count,
+  retries: count,
+});
 /** Whoever may write files may have put anything there. */
 const beforeSchema = z.object({
   collectedAt: z.iso.datetime(),
   upstreams: z.array(
     z.object({
       name: z.string(),
-      totals: z.object({
-        since: z.string(),
-        granted: count,
-        ok: count,
-        failed: count,
-        overloaded: count,
-        refused: count,
-        retries: count,
-      }),
+      totals,
+      shards: z.record(z.string(), totals).optional(),
     }),
   ),
 }) satisfies z.ZodType<Before>;

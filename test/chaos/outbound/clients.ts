@@ -48,6 +48,8 @@ export interface Client {
   at: string;
   /** Read before each call: a restarted process has a new address. */
   url: () => string;
+  /** How many of its calls go to the upstream whose semaphore has several shards. */
+  shardedShare: number;
   random: Random;
 }
 
@@ -57,13 +59,14 @@ export async function keepCalling(
   signal: AbortSignal,
   onEnd: (call: Call) => void,
 ): Promise<void> {
-  const { name, at, url, random } = client;
+  const { name, at, url, shardedShare, random } = client;
   for (let count = 1; !signal.aborted; count++) {
     const id = `${name}-${count}`;
     const beganAtMs = Date.now();
     const upload = random.chance(UPLOAD_SHARE) ? chooseUpload(random) : undefined;
-    const path = upload ? `/fetch/chaos/upload/${random.between(...QUICK_MS)}` : choosePath(random);
-    const end = await call(`${url()}${path}`, id, choosePatience(random), upload);
+    const upstream = random.chance(shardedShare) ? "sharded" : "chaos";
+    const path = upload ? `upload/${random.between(...QUICK_MS)}` : choosePath(random);
+    const end = await call(`${url()}/fetch/${upstream}/${path}`, id, choosePatience(random), upload);
     onEnd({ id, at, beganAtMs, endedAtMs: Date.now(), end });
     await sleep(end.is === "refused" ? TRY_AGAIN_MS : random.between(...THINK_MS));
   }
@@ -71,8 +74,8 @@ export async function keepCalling(
 
 const choosePath = (random: Random) =>
   random.chance(STREAM_SHARE)
-    ? `/fetch/chaos/stream/${random.between(...STREAM_MS)}`
-    : `/fetch/chaos/quick/${random.between(...QUICK_MS)}`;
+    ? `stream/${random.between(...STREAM_MS)}`
+    : `quick/${random.between(...QUICK_MS)}`;
 
 /** A body in chunks, with or without a Content-Length. Its client may reset the connection before the last of them. */
 interface Upload {

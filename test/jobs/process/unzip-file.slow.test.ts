@@ -247,6 +247,7 @@ test.each([
   ["zip_files", { files: [] }, "json/input/files"],
   ["zip_files", { files: [{ fileId: "a", path: "../b" }] }, "json/input/files/0/path"],
   ["zip_files", { files: [{ fileId: "a", path: "/b" }] }, "json/input/files/0/path"],
+  ["zip_files", { files: [{ fileId: "a", path: "" }] }, "json/input/files/0/path"],
   [
     "zip_files",
     {

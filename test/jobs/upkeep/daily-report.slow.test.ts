@@ -145,6 +145,26 @@ describe("the calls of an upstream", () => {
         refused: 3,
       });
   });
+
+  test("are counted for each shard, since one may have started anew", () => {
+    const shard = (number: number, granted: number, since?: string) => {
+      const idle = { concurrency: 1, limitNow: 1, held: 0, waiting: 0, obstacle: null };
+      return { ...idle, shard: number, breaker: "closed" as const, totals: totals(granted, since) };
+    };
+    const dayOf = (before: Parameters<typeof sinceBefore>[1], ...responding: ReturnType<typeof shard>[]) => {
+      const shards = { count: 2, lost: [], responding };
+      return sinceBefore({ name: "api", totals: totals(0), latencyMs: null, shards }, before);
+    };
+    const first = dayOf(undefined, shard(0, 10), shard(1, 50));
+    expect(first).toMatchObject({ calls: 60, failed: 4, since: "2026-11-26T08:00:00.000Z" });
+    const before = { collectedAt: "2026-11-26T23:00:00.000Z", upstreams: [first] };
+    const restarted = shard(1, 7, "2026-11-26T23:30:00.000Z");
+    expect(dayOf(before, shard(0, 15), restarted)).toMatchObject({
+      calls: 5 + 7,
+      failed: 0 + 2,
+      since: before.collectedAt,
+    });
+  });
 });
 
 describe("a report that is to be mailed", () => {
