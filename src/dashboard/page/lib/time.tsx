@@ -1,7 +1,8 @@
 /** Times, relative and in the viewer's zone. The exact one, in UTC, shows on hover and stands in the markup. */
 import { signal } from "@preact/signals";
 
-const nowMs = signal(Date.now());
+/** The time, each second. */
+export const nowMs = signal(Date.now());
 setInterval(() => {
   if (!document.hidden) nowMs.value = Date.now();
 }, 1_000);
