@@ -18,7 +18,7 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-export const SCREENS = [
+const SCREENS = [
   ["light", 1280],
   ["dark", 1280],
   ["light", 360],

@@ -29,6 +29,7 @@ export interface TaskLine {
 export interface Task extends TaskLine {
   input: unknown;
   result: unknown;
+  followUps: string[];
 }
 
 export interface TaskType {

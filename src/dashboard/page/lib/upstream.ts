@@ -21,7 +21,7 @@ export interface Status {
   latencyMs: { p50: number; p90: number; p99: number } | null;
 }
 
-export interface Lease {
+interface Lease {
   id: string;
   holder: string;
   since: string;
