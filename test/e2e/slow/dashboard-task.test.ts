@@ -31,7 +31,8 @@ describe.skipIf(!hasChromium)("one task on the dashboard", () => {
   async function start(task: object): Promise<string> {
     const headers = { "Content-Type": "application/json" };
     const response = await fetch(`${url}/tasks`, { method: "POST", headers, body: JSON.stringify(task) });
-    return ((await response.json()) as { id: string }).id;
+    const { id } = (await response.json()) as { id: string };
+    return id;
   }
 
   test("is retrying, which is not failed, until an attempt succeeds", async () => {

@@ -37,6 +37,8 @@ export interface TaskType {
   input: JsonSchema;
   lane: "fast" | "long";
   concurrency: number | null;
+  /** What this deployment lacks to run it; null if it can. */
+  unavailableReason: string | null;
 }
 
 /** The part of JSON Schema that forms are made from. */
@@ -47,6 +49,7 @@ export interface JsonSchema {
   required?: string[];
   enum?: unknown[];
   default?: unknown;
+  example?: unknown;
 }
 
 export interface Schedule {
@@ -55,6 +58,11 @@ export interface Schedule {
   timeZone: string;
   type: string;
   declared: boolean;
+  input: unknown;
+  waiting: number;
+  skippedCount: number;
+  missedCount: number;
+  /** The next five ticks. */
   next: string[];
   lastTickAt: string | null;
   lastTaskId: string | null;

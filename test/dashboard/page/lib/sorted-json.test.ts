@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { assert, json, property } from "fast-check";
 import { expect, test } from "vitest";
 import { sortedJson } from "../../../../src/dashboard/page/lib/sorted-json.ts";
 
@@ -14,8 +14,8 @@ test.each([0.1, 1e21, 9007199254740991, 5e-324, 123456789.123])("%d is written e
 });
 
 test("the text is the same value", () => {
-  fc.assert(
-    fc.property(fc.json(), (text) => {
+  assert(
+    property(json(), (text) => {
       expect(JSON.parse(sortedJson(JSON.parse(text)))).toEqual(JSON.parse(text));
     }),
   );
