@@ -3,8 +3,8 @@
  * A route of your own is one line in `api`, as src/jobs/README.md shows.
  */
 import { env as startEnv } from "cloudflare:workers";
-import { dashboard, favicon, sessionRoutes, signIn } from "./dashboard/index.ts";
-import { createDocs, describeApi } from "./docs/index.ts";
+import { dashboard, eventsRoute, favicon, sessionRoutes, signIn } from "./dashboard/index.ts";
+import { createDocs, describeApi, VERSION } from "./docs/index.ts";
 import {
   fileRoutes,
   linkRoutes,
@@ -24,6 +24,7 @@ import { readPlacement } from "./kernel/objects.ts";
 import { notePlace } from "./kernel/regions.ts";
 import { checkSecrets } from "./kernel/secrets.ts";
 import { checkTokens } from "./kernel/tokens.ts";
+import { createMetrics } from "./metrics/index.ts";
 import { checkUpstreamSecrets, outboundRoutes, readDataSource } from "./outbound/index.ts";
 import {
   readTaskSettings,
@@ -73,7 +74,7 @@ const describe = describeApi(() => app);
 
 const app: Router = createApp({
   open: [health, favicon, dashboard, signIn, uploadOptionsRoutes, linkRoutes],
-  closed: [api, sessionRoutes, createDocs(describe)],
+  closed: [api, sessionRoutes, eventsRoute, createDocs(describe), createMetrics(VERSION)],
 });
 
 export default {

@@ -10,9 +10,11 @@ import type { ApiDocument, Router } from "../kernel/app.ts";
 
 type PathItem = NonNullable<ApiDocument["paths"]>[string];
 
+export const VERSION = packageJson.version;
+
 const INFO = {
   title: "Sluice",
-  version: packageJson.version,
+  version: VERSION,
   description:
     "Background tasks, streamed files, and calls to other people's APIs under a limit that the whole fleet shares.",
   license: { name: packageJson.license, identifier: packageJson.license },
@@ -31,7 +33,7 @@ const TAGS = [
     description: "Uploads that survive a broken connection, by tus 1.0 or the IETF draft.",
   },
   { name: "Outbound", description: "Calls to the configured upstreams, each through its semaphore." },
-  { name: "Service", description: "The pages, this document, and the health of the Worker." },
+  { name: "Service", description: "The pages, this document, metrics, and the health of the Worker." },
 ];
 
 /**

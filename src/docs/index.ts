@@ -1,2 +1,2 @@
-export { describeApi } from "./document.ts";
+export { describeApi, VERSION } from "./document.ts";
 export { createDocs } from "./routes.ts";

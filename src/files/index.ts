@@ -18,6 +18,7 @@ export { type FileInfo, findFile } from "./store/file-info.ts";
 export { fileIdSchema } from "./store/names.ts";
 export { CATALOGUE_COUNT, findOldFiles, type OldFile, removeOldFiles } from "./store/old-files.ts";
 export { openFile } from "./store/open-file.ts";
+export { readFileFigures } from "./store/read-figures.ts";
 export { removeFile } from "./store/remove-file.ts";
 export { type FileSpec, saveFile } from "./store/save-file.ts";
 export { readFileSettings, readLinkKeys } from "./store/settings.ts";

@@ -5,9 +5,10 @@ export { targetOf } from "./client/path.ts";
 export { DemoUpstream } from "./demo.ts";
 export { fetchUpstream } from "./fetch-upstream.ts";
 export { UpstreamCache } from "./proxy/upstream-cache.ts";
+export { readUpstreamFigures } from "./read-figures.ts";
 export { outboundRoutes } from "./routes.ts";
 export { Semaphore } from "./semaphore/semaphore.ts";
-export { statusOfAll } from "./status-of-all.ts";
+export { statusOfAll } from "./steer.ts";
 export {
   checkUpstreamSecrets,
   METHODS,
@@ -16,3 +17,4 @@ export {
   SAFE_METHODS,
   type Upstream,
 } from "./upstreams.ts";
+export { watchUpstreams } from "./watch-all.ts";

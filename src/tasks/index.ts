@@ -9,9 +9,11 @@ export { readTaskSettings } from "./ledger/settings.ts";
 export { FINAL_STATUSES } from "./ledger/task-state.ts";
 export { countTasks, type TaskCount } from "./run/count-tasks.ts";
 export { findEndedTasks, removeEndedTasks, type TaskCursor, taskShards } from "./run/ended-tasks.ts";
+export { readTaskFigures } from "./run/read-figures.ts";
 export { TaskRunner } from "./run/runner.ts";
 export { enqueueOnce, getTask, type Start, startTaskOnce, startTasks } from "./run/submit.ts";
 export { readTaskRequest } from "./run/task-request.ts";
+export { watchTasks } from "./run/watch-tasks.ts";
 export {
   defineSchedule,
   registerSchedules,

@@ -16,7 +16,7 @@ const PILLARS = ["tasks", "files", "outbound"];
 /** Which places stand above which: the whole, and inside each pillar its rooms. */
 export const FLOORS: string[][] = [
   ["index.ts"],
-  ["hello.ts", "dashboard", "docs"],
+  ["hello.ts", "dashboard", "docs", "metrics"],
   ["jobs"],
   ["jobs/notify", "jobs/calls", "jobs/data", "jobs/upkeep", "jobs/scrape", "jobs/process"],
   ["jobs/data/sketches"],
@@ -38,6 +38,7 @@ export const FLOORS: string[][] = [
 
 /** Files of a pillar's lobby that its rooms stand on; each may import those after it. */
 const FOUNDATIONS = [
+  "outbound/shards.ts",
   "outbound/upstreams.ts",
   "outbound/header-secrets.ts",
   "outbound/settings.ts",

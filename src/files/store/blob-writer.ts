@@ -9,6 +9,7 @@
 import { v7 as uuidv7 } from "uuid";
 import { describeError, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
+import { Problem } from "../../kernel/problem.ts";
 import { countSubrequests } from "../../kernel/subrequests.ts";
 import { READ_SIZE } from "./body.ts";
 import { Digests, type ExpectedDigest } from "./digests.ts";
@@ -62,7 +63,8 @@ export async function writeBlob(env: Env, incoming: IncomingBlob): Promise<Store
   } catch (error) {
     // Otherwise the reservation could arrive after the discard.
     await Promise.allSettled([reserved]);
-    await discardBlob(env, { id, blob });
+    const isWrong = error instanceof Problem && error.kind === "digest-mismatch";
+    await discardBlob(env, { id, blob }, isWrong ? "digest" : "other");
     log("info", "upload abandoned, its bytes are discarded", { fileId: id, error: describeError(error) });
     throw error;
   }
@@ -164,10 +166,14 @@ async function sendParts(
 }
 
 /** Removes bytes that will not become a file. If something fails here, the catalogue removes them later. */
-export async function discardBlob(env: Env, { id, blob }: Pick<StoredBlob, "id" | "blob">): Promise<void> {
+export async function discardBlob(
+  env: Env,
+  { id, blob }: Pick<StoredBlob, "id" | "blob">,
+  why: "digest" | "other" = "other",
+): Promise<void> {
   await Promise.allSettled([
     env.FILES.delete(blob),
-    callObject(async () => catalogueOf(env, id).discard(blob)),
+    callObject(async () => catalogueOf(env, id).discard(blob, why)),
   ]);
 }
 

@@ -13,10 +13,12 @@
  *                   └──discarded, or never committed──▶ due ──alarm──▶ gone
  */
 import { DurableObject } from "cloudflare:workers";
+import { KeptTally } from "../../kernel/kept-tally.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
+import { type Figures, keyOf } from "../../kernel/tally.ts";
 import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
 import { evaluatePreconditions, type Preconditions } from "./preconditions.ts";
 import {
@@ -58,6 +60,8 @@ const MIGRATIONS = [CREATE_TABLES + CREATE_ENDED, CREATE_SESSIONS, ADD_SOURCES, 
 
 /** Blobs that one alarm collects: each may cost a call to R2, of which the Free plan allows 1,000. */
 const COLLECT_BATCH = 500;
+/** No more strays than this are counted at each reading of the figures. */
+const MAX_COUNTED = 10_000;
 /** The pause after R2 has failed. */
 const COLLECT_RETRY_MS = 60_000;
 
@@ -67,6 +71,7 @@ export class FileCatalogue extends DurableObject<Env> {
   readonly #ended = new EndedVersions(this.#sql);
   readonly #strays = new StrayBlobs(this.#sql);
   readonly #sessions = new TendedSessions(this.#sql);
+  readonly #tally = new KeptTally(this.ctx.storage);
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -181,7 +186,9 @@ export class FileCatalogue extends DurableObject<Env> {
     session?: string,
     tendAtMs = Date.now() + TEND_AFTER_MS,
   ): Promise<string | null> {
+    const isNew = !this.#strays.has(blob);
     const recorded = this.#strays.reserve(blob, uploadId, dueAtMs);
+    if (isNew && this.#strays.has(blob)) this.#tally.add("begun");
     if (session !== undefined) this.#sessions.add(blob, session, tendAtMs);
     await this.#setAlarm();
     return recorded;
@@ -216,9 +223,12 @@ export class FileCatalogue extends DurableObject<Env> {
     return outcome;
   }
 
-  /** Makes a blob that was reserved and not committed due for collection now. Its session, if it has one, has ended. */
-  async discard(blob: string): Promise<void> {
-    this.#strays.discard(blob, Date.now());
+  /**
+   * Makes a blob that was reserved and not committed due for collection now. Its session, if it has one, has ended. `why`:
+   * what was wrong with it, for the metrics.
+   */
+  async discard(blob: string, why: "digest" | "other" = "other"): Promise<void> {
+    if (this.#strays.discard(blob, Date.now())) this.#tally.add(keyOf("broken-off", why));
     this.#sessions.delete(blob);
     await this.#setAlarm();
   }
@@ -234,8 +244,18 @@ export class FileCatalogue extends DurableObject<Env> {
     return lateMs > COLLECT_RETRY_MS ? lateMs : 0;
   }
 
+  /** For `GET /metrics`. */
+  async figures(): Promise<Figures> {
+    const nowMs = Date.now();
+    const { reserved, due } = this.#strays.count(nowMs, MAX_COUNTED);
+    const lateMs = nowMs - ((await this.ctx.storage.getAlarm()) ?? nowMs);
+    const strays = { [keyOf("strays", "reserved")]: reserved, [keyOf("strays", "due")]: due };
+    return { counts: this.#tally.read(nowMs), gauges: { ...strays, overdue: Math.max(0, lateMs) / 1000 } };
+  }
+
   /** Removes a batch of what is due; the next alarm, which is then due now, removes the next. Never throws, because the runtime abandons an alarm that fails too often. */
-  override async alarm(): Promise<void> {
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    if (info) this.#tally.addDuration("alarm", Date.now() - info.scheduledTime);
     try {
       await this.#collect(Date.now());
       await this.#setAlarm();
@@ -258,6 +278,10 @@ export class FileCatalogue extends DurableObject<Env> {
       return { is: "precondition-failed" };
     }
     const rows = files.map((file) => this.#put(file, nowMs));
+    for (const { size } of files) {
+      this.#tally.add("finished");
+      this.#tally.add("bytes", size);
+    }
     return { is: before.some((row) => row) ? "replaced" : "created", rows };
   }
 
@@ -360,6 +384,7 @@ markRepeatable(
   "reserve",
   "commit",
   "discard",
+  "figures",
 );
 
 type VersionEnd = Pick<FileRow, "dated_at_ms" | "expires_at_ms">;

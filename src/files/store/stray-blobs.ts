@@ -28,6 +28,18 @@ export class StrayBlobs {
     return row?.upload_id ?? null;
   }
 
+  has(blob: string): boolean {
+    return this.#sql.exec("SELECT 1 FROM stray WHERE blob = ?", blob).toArray().length > 0;
+  }
+
+  /** How many there are, at most `max`, and how many of them are due. */
+  count(nowMs: number, max: number): { reserved: number; due: number } {
+    const query =
+      "SELECT count(*) AS found, coalesce(sum(due_at_ms <= ?), 0) AS due FROM (SELECT due_at_ms FROM stray LIMIT ?)";
+    const { found, due } = this.#sql.exec<{ found: number; due: number }>(query, nowMs, max).one();
+    return { reserved: found - due, due };
+  }
+
   /** A reservation that is due does not count: the blob may already be on its way out of R2. */
   isReserved(blob: string, nowMs: number): boolean {
     const found = this.#sql.exec("SELECT 1 FROM stray WHERE blob = ? AND due_at_ms > ?", blob, nowMs);
@@ -39,9 +51,10 @@ export class StrayBlobs {
     this.#sql.exec("INSERT OR REPLACE INTO stray (blob, due_at_ms) VALUES (?, ?)", blob, dueAtMs);
   }
 
-  /** Makes a blob that was reserved, and not committed, due. */
-  discard(blob: string, nowMs: number): void {
-    this.#sql.exec("UPDATE stray SET due_at_ms = ? WHERE blob = ?", nowMs, blob);
+  /** Makes a blob that was reserved, and not committed, due. Returns whether it was not before. */
+  discard(blob: string, nowMs: number): boolean {
+    const query = "UPDATE stray SET due_at_ms = ?1 WHERE blob = ?2 AND due_at_ms > ?1";
+    return this.#sql.exec(query, nowMs, blob).rowsWritten > 0;
   }
 
   /** It belongs to a file from now on, or is gone. */

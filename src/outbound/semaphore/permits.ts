@@ -39,6 +39,7 @@ export class Permits {
   readonly #gate: Gate;
   readonly #queue = new FairQueue();
   readonly #succession = new Succession();
+  readonly #waitsMs: number[] = [];
 
   constructor(settings: Settings, { atMs, held, lastFence, state }: RestoredState) {
     this.#held = new HeldLeases(held);
@@ -50,12 +51,27 @@ export class Permits {
     return this.#held.all;
   }
 
+  /** How many calls have begun, over all lives of the object: each has a fence of its own. */
+  get lastFence(): number {
+    return this.#lastFence;
+  }
+
   get queue(): Iterable<Waiter> & Pick<FairQueue, "get" | "length"> {
     return this.#queue;
   }
 
   get state(): PermitsState {
     return this.#gate.state;
+  }
+
+  /** The upstream has asked another shard for a pause. Call `advance` afterwards. */
+  pauseFor(ms: number, nowMs: number): void {
+    this.#gate.health.throttle.pause(ms, nowMs, 0);
+  }
+
+  /** How long those have waited whose calls have begun since the last time. */
+  takeWaitsMs(): number[] {
+    return this.#waitsMs.splice(0);
   }
 
   /** Ends the pause that the upstream asked for. Call `advance` afterwards. */
@@ -119,6 +135,7 @@ export class Permits {
       if (after >= lease.handOvers) this.#onEnd(lease, feedback, nowMs, jitter);
     if (handOver.number <= lease.handOvers) return lease;
     this.#held.onEnd(lease, nowMs);
+    this.#waitsMs.push(nowMs - (waiter?.arrivedAtMs ?? nowMs));
     this.#succession.settle(lease.id);
     return this.#begin({ ...taker, leaseId: lease.id }, handOver.number, nowMs);
   }
@@ -226,7 +243,7 @@ export class Permits {
   estimateWaitMs(position: number, nowMs: number): number {
     const block = this.blockAt(nowMs);
     const blockedMs = block && Number.isFinite(block.untilMs) ? block.untilMs - nowMs : 0;
-    return Math.ceil(blockedMs + (this.#held.meanHoldMs * (position + 1)) / this.limitAt(nowMs));
+    return Math.ceil(blockedMs + (this.#held.meanHoldMs * (position + 1)) / Math.max(1, this.limitAt(nowMs)));
   }
 
   #refusal(reason: RefusalReason, block: Block | undefined, nowMs: number): Refusal {
@@ -259,6 +276,7 @@ export class Permits {
 
   #grant(waiter: Waiter, nowMs: number): Lease {
     this.#gate.health.breaker.onGrant(waiter.leaseId);
+    this.#waitsMs.push(nowMs - waiter.arrivedAtMs);
     return this.#begin(waiter, 0, nowMs);
   }
 

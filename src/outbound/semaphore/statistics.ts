@@ -1,4 +1,5 @@
 /** Figures about an upstream's calls since its object started: totals, and how long the latest calls took. */
+import type { SemaphoreFigures } from "./figures.ts";
 import type { Feedback, RefusalReason } from "./permit-types.ts";
 
 /** Percentiles are taken from this many of the latest calls. */
@@ -25,11 +26,14 @@ export class Statistics {
     outcomes: { ok: 0, overloaded: 0, failed: 0, unknown: 0 },
     refused: { "queue-full": 0, "too-many-requests": 0, "wait-limit": 0, paused: 0, "breaker-open": 0 },
   };
+  readonly #kept: Pick<SemaphoreFigures, "add">;
   readonly #latenciesMs: number[] = [];
   #next = 0;
 
-  constructor(sinceMs: number) {
+  /** What is counted here is added to `kept` too, which outlives the object. */
+  constructor(sinceMs: number, kept: Pick<SemaphoreFigures, "add">) {
     this.sinceMs = sinceMs;
+    this.#kept = kept;
   }
 
   onGrant(): void {
@@ -38,26 +42,31 @@ export class Statistics {
 
   onExpiry(): void {
     this.totals.expired++;
+    this.#kept.add("expired");
   }
 
   onRefusal(reason: RefusalReason): void {
     this.totals.refused[reason]++;
+    this.#kept.add("refusals", reason);
   }
 
   onRetry(isAllowed: boolean): void {
     if (isAllowed) this.totals.retries++;
     else this.totals.retriesRefused++;
+    this.#kept.add("retries", isAllowed ? "allowed" : "refused");
   }
 
   /** A call has ended, and its permit was handed on. */
   onHandOver(outcome: Feedback["outcome"], ms: number): void {
     this.totals.handedOn++;
+    this.#kept.add("hand-overs");
     this.onEnd(outcome, ms);
   }
 
   /** A call has ended; it held its permit for `ms`. */
   onEnd(outcome: Feedback["outcome"], ms: number): void {
     this.totals.outcomes[outcome]++;
+    this.#kept.add("calls", outcome);
     this.#latenciesMs[this.#next++ % SAMPLES] = ms;
   }
 

@@ -93,8 +93,9 @@ export class AlarmWork {
 
   /** Returns whether nothing that has expired is left. */
   #removeExpired(nowMs: number): boolean {
-    const { queries, tasks } = this.#parts;
+    const { queries, tasks, figures } = this.#parts;
     const expired = queries.expired(nowMs, this.#transitions.retentionMs, REMOVAL_BATCH);
+    figures.beforeForgetting(expired, nowMs);
     let room = MAX_REMOVED_ROWS;
     for (const task of expired) {
       if (room <= 0) return false;

@@ -13,7 +13,7 @@ export const FAST = "status = 'running' AND lane = 'fast'";
 export const NOT_FAST = "(status <> 'running' OR lane IS NOT 'fast')";
 
 /** How long after its creation a task may end and still be in the order of its creation when it is to be removed. */
-const SOON_MS = 60_000;
+export const SOON_MS = 60_000;
 export const LATE = `finished_at_ms > created_at_ms + ${SOON_MS}`;
 /** 1 for a task that has ended later than that, 0 for any other. */
 export const IS_LATE = `ifnull(${LATE}, 0)`;

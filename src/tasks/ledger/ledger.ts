@@ -12,11 +12,13 @@ import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
 import { OpenStreams } from "../../kernel/open-streams.ts";
 import { migrate } from "../../kernel/schema.ts";
+import type { Figures } from "../../kernel/tally.ts";
 import { Alarm } from "./alarm.ts";
 import { AlarmWork, MAX_REMOVED_ROWS } from "./alarm-work.ts";
 import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
+import { Feed } from "./feed.ts";
 import { Handovers } from "./handovers.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import { rankOf } from "./rank.ts";
@@ -33,7 +35,14 @@ import {
 import { Runners } from "./runners.ts";
 import { FOR_EVERY_START, MIGRATIONS, type TaskRow } from "./schema.ts";
 import { countByHour, type TaskCount } from "./task-counts.ts";
-import { type EndedCursor, type EndedQuery, type Page, TaskQueries } from "./task-queries.ts";
+import { TaskFigures } from "./task-figures.ts";
+import {
+  type EndedCursor,
+  type EndedQuery,
+  type Page,
+  type StatusCount,
+  TaskQueries,
+} from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
 import { type LedgerParts, Transitions } from "./transitions.ts";
@@ -45,17 +54,23 @@ const KEY_REMOVAL_BATCH = 200;
 export class TaskLedger extends DurableObject<Env> {
   readonly #streams = new OpenStreams();
   readonly #watchers = new Watchers();
-  readonly #tasks = new TaskTable(this.ctx.storage.sql, (taskId) => this.#watchers.notify(taskId));
+  readonly #tasks = new TaskTable(this.ctx.storage.sql, (taskId) => {
+    this.#watchers.notify(taskId);
+    this.#feed.notify(taskId);
+  });
+  readonly #feed = new Feed((taskId) => this.#tasks.getLean(taskId));
   readonly #queries = new TaskQueries(this.ctx.storage.sql);
   readonly #keys = new IdempotencyKeys(this.ctx.storage.sql);
   readonly #runners = new Runners(this.env);
   readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "TASK_LEDGER"));
+  readonly #figures = new TaskFigures(this.ctx.storage, this.#queries);
   readonly #parts: LedgerParts = {
     tasks: this.#tasks,
     queries: this.#queries,
     alarm: this.#alarm,
     runners: this.#runners,
     handovers: new Handovers(this.ctx, this.env, this.#alarm),
+    figures: this.#figures,
   };
   readonly #transitions = new Transitions(this.ctx, this.env, this.#parts);
   readonly #alarmWork = new AlarmWork(this.ctx, this.#parts, this.#transitions);
@@ -220,6 +235,11 @@ export class TaskLedger extends DurableObject<Env> {
     return stream === "too-many" ? stream : eventStream(history, after, stream);
   }
 
+  /** What happens to all tasks: see `Feed`. */
+  watchAll(caller: string): ReadableStream<Uint8Array> | "too-many" {
+    return this.#feed.watch(caller);
+  }
+
   /** Cancels a task, for good; "ended" if it has already succeeded or failed. */
   cancel(taskId: string): TaskRow | "ended" | null {
     const task = this.#tasks.getLean(taskId);
@@ -258,12 +278,17 @@ export class TaskLedger extends DurableObject<Env> {
     if (!task) return null;
     if (!isFinal(task.status)) return "active";
     if (task.busy_until_ms > Date.now()) return "busy";
+    this.#figures.beforeForgetting([task], Date.now());
     this.ctx.storage.transactionSync(() => this.#tasks.remove(taskId));
     return "removed";
   }
 
   countByHour(fromMs: number, untilMs: number): TaskCount[] {
     return countByHour(this.ctx.storage.sql, fromMs, untilMs);
+  }
+
+  countByStatus(): StatusCount[] {
+    return this.#queries.countByStatus();
   }
 
   /** Tasks that have ended before a time: see `TaskQueries.ended`. */
@@ -283,6 +308,7 @@ export class TaskLedger extends DurableObject<Env> {
       const task = this.#tasks.getLean(id);
       const isOld = task && isFinal(task.status) && (task.finished_at_ms ?? nowMs) < endedBeforeMs;
       if (!isOld || task.busy_until_ms > nowMs) continue;
+      this.#figures.beforeForgetting([task], nowMs);
       const removed = this.ctx.storage.transactionSync(() => this.#tasks.removePart(id, room));
       // What has more rows than that goes on in the next call.
       if (removed >= room && this.#tasks.getLean(id)) return taskIds.slice(done);
@@ -308,8 +334,15 @@ export class TaskLedger extends DurableObject<Env> {
     return this.#alarmWork.rearm(nowMs);
   }
 
-  override alarm(): void {
-    this.#alarmWork.run(Date.now());
+  /** For `GET /metrics`. */
+  figures(): Figures {
+    return this.#figures.read(Date.now());
+  }
+
+  override alarm(info?: AlarmInvocationInfo): void {
+    const nowMs = Date.now();
+    if (info) this.#figures.onAlarm(nowMs - info.scheduledTime);
+    this.#alarmWork.run(nowMs);
   }
 
   /** Returns the claim, if there is one, and when the ledger must act on the task. */
@@ -330,6 +363,7 @@ export class TaskLedger extends DurableObject<Env> {
   #retryTask(task: TaskRow): boolean {
     const transition = retry(task, Date.now());
     if (!transition) return false;
+    this.#figures.beforeForgetting([task], Date.now());
     this.ctx.storage.transactionSync(() => {
       const events = this.#tasks.reopen(task);
       this.#transitions.apply({ ...transition, task: { ...transition.task, events } });
@@ -352,10 +386,12 @@ markRepeatable(
   "open",
   "getTask",
   "list",
+  "countByStatus",
   "cancel",
   "listEnded",
   "removeEnded",
   "reserveKey",
   "settleKey",
   "rearm",
+  "figures",
 );

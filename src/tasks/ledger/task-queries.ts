@@ -47,11 +47,21 @@ export interface EndedQuery {
   limit: number;
 }
 
+/** A type and status may be there twice. */
+export interface StatusCount {
+  type: string;
+  status: TaskStatus;
+  count: number;
+}
+
+/** So many tasks are counted at most in a part of the list: counting reads each. */
+const MAX_COUNTED = 10_000;
+
 /** For so long a callback may be tried, which needs its task. */
 const CALLBACK_TIME_MS = 3 * 86_400_000;
 
 /** Part of a list, which an index has in its order. With the values of its conditions, if it has any. */
-interface Section {
+export interface Section {
   from: string;
   values: SqlStorageValue[];
 }
@@ -97,7 +107,7 @@ export class TaskQueries {
       const ended = [status, untilMs, nowMs];
       add(`${ENDED_LATE} AND ${ENDED}`, "finished_at_ms", ...ended);
       const soon = `${LISTED} AND ${IS_LATE} = 0`;
-      for (const type of this.#typesIn({ from: `${soon} AND status = ?`, values: [status] }))
+      for (const type of this.typesIn({ from: `${soon} AND status = ?`, values: [status] }))
         add(
           `${soon} AND ${ENDED} AND type = ? AND created_at_ms <= ?`,
           "created_at_ms",
@@ -111,7 +121,16 @@ export class TaskQueries {
 
   /** The types that have queued tasks. */
   queuedTypes(): string[] {
-    return this.#typesIn({ from: QUEUED, values: [] });
+    return this.typesIn({ from: QUEUED, values: [] });
+  }
+
+  /** How many tasks there are of each type and status: of each, at most about 10,000 are counted. */
+  countByStatus(): StatusCount[] {
+    return TASK_STATUSES.flatMap((status) =>
+      sectionsOf(status).flatMap((section) =>
+        this.typesIn(section).map((type) => ({ type, status, count: this.#countUpTo(section, type) })),
+      ),
+    );
   }
 
   /** The first tasks of a pool in a type's queue. */
@@ -159,7 +178,7 @@ export class TaskQueries {
     const number = after?.section ?? 0;
     const [section, nextSection] = sectionsOf(status).slice(number);
     if (!section) return { ids: [], next: null };
-    const types = type === undefined ? this.#typesIn(section) : [type];
+    const types = type === undefined ? this.typesIn(section) : [type];
     const [current, following] = types.filter((name) => name >= (after?.type ?? ""));
     const end = nextSection ? beginOf({ section: number + 1, type: "" }) : null;
     if (current === undefined) return { ids: [], next: end };
@@ -194,7 +213,7 @@ export class TaskQueries {
   list({ statuses, type, fromMs, before, limit }: Page): TaskRow[] {
     let rows: TaskRow[] = [];
     for (const section of (statuses.length === 0 ? TASK_STATUSES : statuses).flatMap(sectionsOf)) {
-      for (const listedType of type === undefined ? this.#typesIn(section) : [type]) {
+      for (const listedType of type === undefined ? this.typesIn(section) : [type]) {
         // Once the page is full, only tasks newer than its last one can still get on it.
         const sinceMs = rows.length < limit ? fromMs : (rows.at(-1)?.created_at_ms ?? fromMs);
         const found = this.#lean(
@@ -214,7 +233,7 @@ export class TaskQueries {
   }
 
   /** The types that have tasks there. The cost grows with the number of types, not of tasks. */
-  #typesIn({ from, values }: Section): string[] {
+  typesIn({ from, values }: Section): string[] {
     const query = `SELECT type FROM ${from} AND type > ? ORDER BY type LIMIT 1`;
     const types: string[] = [];
     for (;;) {
@@ -222,6 +241,11 @@ export class TaskQueries {
       if (!next) return types;
       types.push(next.type);
     }
+  }
+
+  #countUpTo({ from, values }: Section, type: string): number {
+    const query = `SELECT count(*) AS count FROM (SELECT 1 FROM ${from} AND type = ? LIMIT ${MAX_COUNTED})`;
+    return this.#sql.exec<{ count: number }>(query, ...values, type).one().count;
   }
 
   #lean(from: string, ...values: SqlStorageValue[]): TaskRow[] {
@@ -246,7 +270,7 @@ function isRemovable(
 }
 
 /** Where the tasks of a status are, of each type in the order of their creation. */
-function sectionsOf(status: TaskStatus): Section[] {
+export function sectionsOf(status: TaskStatus): Section[] {
   const listed = (isLate: number): Section => ({
     from: `${LISTED} AND status = ? AND ${IS_LATE} = ?`,
     values: [status, isLate],

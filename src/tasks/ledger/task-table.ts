@@ -62,7 +62,7 @@ export class TaskTable {
   readonly #sql: SqlStorage;
   readonly #onEvent: (taskId: string) => void;
 
-  /** `onEvent` is called with the id of each task that has a new event. */
+  /** `onEvent` is called with the id of each task that is added or removed, or has a new event. */
   constructor(sql: SqlStorage, onEvent: (taskId: string) => void) {
     this.#sql = sql;
     this.#onEvent = onEvent;
@@ -74,7 +74,9 @@ export class TaskTable {
     const state = STATE_COLUMNS.map((name) => task[name]);
     const first = JSON.stringify(event.data);
     const values = [id, type, input, task.run_at_ms, nowMs, callbackUrl, first, claimant, then, ...state];
-    return this.#sql.exec(INSERT, ...values).rowsWritten > 0;
+    const isNew = this.#sql.exec(INSERT, ...values).rowsWritten > 0;
+    if (isNew) this.#onEvent(id);
+    return isNew;
   }
 
   /**

@@ -16,6 +16,7 @@ import type { Runners } from "./runners.ts";
 import type { TaskRow } from "./schema.ts";
 import { readTaskSettings } from "./settings.ts";
 import { schedulerOf } from "./shards.ts";
+import type { TaskFigures } from "./task-figures.ts";
 import { taskIdOfKey } from "./task-id.ts";
 import type { TaskQueries } from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
@@ -31,6 +32,7 @@ export interface LedgerParts {
   alarm: Alarm;
   runners: Runners;
   handovers: Handovers;
+  figures: TaskFigures;
 }
 
 export class Transitions {
@@ -46,8 +48,9 @@ export class Transitions {
 
   /** Writes a state transition, and what follows from it. */
   apply(transition: Transition<TaskRow>): void {
-    const { tasks, alarm, runners } = this.#parts;
+    const { tasks, alarm, runners, figures } = this.#parts;
     const nowMs = Date.now();
+    figures.onTransition(transition);
     const { id, status, pool, callback_url, due_at_ms } = transition.task;
     if (status !== "running") runners.forget(id);
     if (isFinal(status) && pool === "tick") this.#ctx.waitUntil(this.#tellScheduler(id));

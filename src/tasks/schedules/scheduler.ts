@@ -13,6 +13,7 @@ import { describeError, errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
+import type { Figures } from "../../kernel/tally.ts";
 import { Alarm } from "../ledger/alarm.ts";
 import { isFinal } from "../ledger/task-state.ts";
 import { enqueueOnce, getTask } from "../run/submit.ts";
@@ -91,6 +92,17 @@ export class Scheduler extends DurableObject<Env> {
     this.#setAlarm();
     const lateMs = Date.now() - dueAtMs;
     return lateMs > FAILURE_RETRY_MS ? lateMs : 0;
+  }
+
+  /** For `GET /metrics`. */
+  figures(): Figures {
+    const query = "SELECT count(*) AS schedules, count(last_error) AS failing FROM schedule";
+    const counts = this.#sql.exec<{ schedules: number; failing: number }>(query).one();
+    const nowMs = Date.now();
+    return {
+      counts: {},
+      gauges: { ...counts, overdue: Math.max(0, nowMs - (this.#dueAtMs() ?? nowMs)) / 1000 },
+    };
   }
 
   /** For the ledger: the run of a tick has ended. If further ticks of its schedule wait for that, the next one runs. */
@@ -273,4 +285,4 @@ export class Scheduler extends DurableObject<Env> {
   }
 }
 
-markRepeatable(Scheduler, "create", "createWithFollowUps", "list", "get", "rearm", "runEnded");
+markRepeatable(Scheduler, "create", "createWithFollowUps", "list", "get", "rearm", "runEnded", "figures");

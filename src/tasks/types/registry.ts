@@ -5,6 +5,9 @@
 import { CALLBACK_TYPE, type TaskType } from "./define.ts";
 
 const registered = new Map<string, TaskType>();
+/** The types that have names of their own in metrics: so many, those that were registered first. */
+const labelled = new Set<string>();
+const MAX_LABELS = 100;
 
 /** Where a type is added to the list, for messages about one that is missing. */
 const LIST = "src/jobs/task-types.ts";
@@ -18,12 +21,18 @@ export function registerTaskTypes(types: readonly TaskType[]): void {
       );
     if (registered.has(type.name)) throw new TypeError(`There are two task types "${type.name}".`);
     registered.set(type.name, type);
+    if (labelled.size < MAX_LABELS) labelled.add(type.name);
   }
 }
 
 export function findTaskType(name: string): TaskType | undefined {
   return registered.get(name);
 }
+
+export const typeLabels = (): string[] => [...labelled];
+
+/** A type's name as a label of metrics. What is no longer registered, or too much, has one in common. */
+export const typeLabel = (name: string): string => (labelled.has(name) ? name : "other");
 
 /** The `TypeError` for a type that is not registered: nothing would run its tasks. It says where to add the type. */
 export const unregisteredTypeError = (name: string) =>

@@ -19,6 +19,15 @@ export interface Status {
     refused: Record<string, number>;
   };
   latencyMs: { p50: number; p90: number; p99: number } | null;
+  /** Where an upstream has several. */
+  shards?: { count: number; lost: number[]; responding: Shard[] };
+}
+
+interface Shard {
+  shard: number;
+  concurrency: number;
+  held: number;
+  waiting: number;
 }
 
 interface Lease {

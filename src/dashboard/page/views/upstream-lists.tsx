@@ -1,11 +1,12 @@
-/** Who holds a permit of an upstream, and who waits for one, each since when. */
+/** The shards of an upstream that has several, who holds a permit, and who waits for one, each since when. */
 import type { ComponentChild } from "preact";
 import { Ago, Until } from "../lib/time.tsx";
 import { callerOf, type Status } from "../lib/upstream.ts";
 
-export function UpstreamLists({ status: { held, waiting } }: { status: Status }) {
+export function UpstreamLists({ status: { held, waiting, shards } }: { status: Status }) {
   return (
     <>
+      {shards && <Shards shards={shards} />}
       <h3>Who holds a permit</h3>
       {held.leases.length === 0 ? (
         <p class="faint">Nobody.</p>
@@ -30,6 +31,22 @@ export function UpstreamLists({ status: { held, waiting } }: { status: Status })
           }))}
         />
       )}
+    </>
+  );
+}
+
+function Shards({ shards: { count, lost, responding } }: { shards: NonNullable<Status["shards"]> }) {
+  return (
+    <>
+      <h3>{count} shards</h3>
+      {lost.length > 0 && <p class="error">Not responding: {lost.join(", ")}. The log says why.</p>}
+      <Table
+        heads={["Shard", "Limit", "Held", "Waiting"]}
+        rows={responding.map(({ shard, concurrency, held, waiting }) => ({
+          id: String(shard),
+          cells: [shard, concurrency, held, waiting],
+        }))}
+      />
     </>
   );
 }
