@@ -76,8 +76,12 @@ export interface StoredFile {
   size: number;
   contentType: string;
   sha256: string;
+  etag: string;
   modifiedAt: string;
   expiresAt: string | null;
+  /** The file and the task that it was made from; null for an upload. */
+  source: string | null;
+  sourceTask: string | null;
 }
 
 /** A task that waits for another attempt is told apart from one that has not begun. */
