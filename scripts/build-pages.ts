@@ -1,6 +1,6 @@
 /**
  * Builds what browsers load into dist/assets, which `[assets]` in wrangler.toml serves: the script and style of the
- * dashboard, and the three files of Swagger UI that /docs needs. wrangler runs it before each build, and `npm ci` once.
+ * dashboard, and for /docs a style and the three files of Swagger UI that it needs. wrangler runs it before each build, and `npm ci` once.
  */
 import { copyFile, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,8 +13,12 @@ const SWAGGER_UI = join(ROOT, "node_modules/swagger-ui-dist");
 await rm(ASSETS, { recursive: true, force: true });
 await mkdir(join(ASSETS, "docs"), { recursive: true });
 await build({
-  entryPoints: [join(ROOT, "src/dashboard/page/main.tsx"), join(ROOT, "src/dashboard/page/style.css")],
-  outdir: join(ASSETS, "app"),
+  entryPoints: {
+    "app/main": join(ROOT, "src/dashboard/page/main.tsx"),
+    "app/style": join(ROOT, "src/dashboard/page/style.css"),
+    "docs/style": join(ROOT, "src/docs/style.css"),
+  },
+  outdir: ASSETS,
   bundle: true,
   splitting: true,
   format: "esm",
@@ -23,7 +27,7 @@ await build({
   jsx: "automatic",
   jsxImportSource: "preact",
   // What is loaded on demand changes its name with its content, so that browsers may keep it.
-  chunkNames: "[name]-[hash]",
+  chunkNames: "app/[name]-[hash]",
   logLevel: "warning",
 });
 for (const file of ["swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-bundle.js.LICENSE.txt"])

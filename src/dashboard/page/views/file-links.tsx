@@ -2,7 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { sendJson } from "../lib/api.ts";
 import { Copy } from "../lib/copy.tsx";
-import { act } from "../lib/notices.tsx";
+import { act, announce } from "../lib/notices.tsx";
 import { Ago } from "../lib/time.tsx";
 
 const HOUR_MS = 3_600_000;
@@ -15,6 +15,7 @@ export function FileLinks({ path }: { path: string }) {
     // The latest time that can be chosen is a minute's beginning, so it is never too late.
     const seconds = Math.ceil((Date.parse(until.value) - Date.now()) / 1_000);
     link.value = await sendJson("POST", `${path}/links`, { expires_in: seconds });
+    announce("The link is made.");
   });
   return (
     <form
@@ -41,7 +42,7 @@ export function FileLinks({ path }: { path: string }) {
         Make a link
       </button>
       {link.value && (
-        <span role="status">
+        <span>
           <input readOnly value={link.value.url} aria-label="Link" />{" "}
           <Copy text={link.value.url} what="Link" /> It ends <Ago time={link.value.expiresAt} />.
         </span>

@@ -52,7 +52,13 @@ export function TryUpstream({ name }: { name: string }) {
           Call
         </button>
       </form>
-      <div aria-live="polite">{trial.value && <Outcome trial={trial.value} />}</div>
+      <p role="status">{trial.value && <Summary trial={trial.value} />}</p>
+      {trial.value && (
+        <>
+          <TimeBar trial={trial.value} />
+          <pre tabIndex={0}>{trial.value.text}</pre>
+        </>
+      )}
     </section>
   );
 }
@@ -79,28 +85,24 @@ async function tryCall(name: string, path: string): Promise<Trial> {
 /** In Sluice's words, where the time went. */
 const NAMES: Record<string, string> = { queue: "waiting for a permit", upstream: "upstream" };
 
-function Outcome({ trial: { status, isGood, cache, spans, totalMs, text } }: { trial: Trial }) {
-  const rest = Math.max(0, totalMs - spans.reduce((sum, { ms }) => sum + ms, 0));
-  const parts = [...spans, { name: "rest", ms: rest, description: "" }];
+function Summary({ trial: { status, isGood, cache, totalMs } }: { trial: Trial }) {
   return (
     <>
-      <p>
-        <strong class={isGood ? "good" : "error"}>{status}</strong> in {Math.round(totalMs)} ms
-        {cache && (
-          <>
-            , Cache-Status <code>{cache}</code>
-          </>
-        )}
-      </p>
-      <TimeBar parts={parts} />
-      <pre tabIndex={0}>{text}</pre>
+      <strong class={isGood ? "good" : "error"}>{status}</strong> in {Math.round(totalMs)} ms
+      {cache && (
+        <>
+          , Cache-Status <code>{cache}</code>
+        </>
+      )}
     </>
   );
 }
 
 const WIDTH = 400;
 
-function TimeBar({ parts }: { parts: Span[] }) {
+function TimeBar({ trial: { spans, totalMs } }: { trial: Trial }) {
+  const rest = Math.max(0, totalMs - spans.reduce((sum, { ms }) => sum + ms, 0));
+  const parts = [...spans, { name: "rest", ms: rest, description: "" }];
   const total = Math.max(
     1,
     parts.reduce((sum, { ms }) => sum + ms, 0),
