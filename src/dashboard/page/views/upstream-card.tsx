@@ -34,6 +34,7 @@ export function UpstreamCard({ status, samples, isWhole, onChanged }: Props) {
         {limitNow < concurrency && ` (limit ${concurrency})`}
         {rate && `, at most ${rate.per_second} a second`}.
       </p>
+      <Shards status={status} />
       <Obstacle status={status} />
       <Queue status={status} />
       <Charts samples={samples} />
@@ -69,6 +70,17 @@ function Permits({ status: { concurrency, limitNow, held } }: { status: Status }
       ))}
       {Math.max(concurrency, held.count) > MAX_DRAWN && <span>… {concurrency}</span>}
     </div>
+  );
+}
+
+/** Where the semaphore is several objects. */
+function Shards({ status: { shards } }: { status: Status }) {
+  if (!shards) return null;
+  return (
+    <p class={shards.lost.length > 0 ? "warn" : "faint"}>
+      {shards.count} shards
+      {shards.lost.length > 0 && `, of which ${shards.lost.length} do not respond`}.
+    </p>
   );
 }
 
