@@ -76,10 +76,11 @@ function Permits({ status: { concurrency, limitNow, held } }: { status: Status }
 /** Where the semaphore is several objects. */
 function Shards({ status: { shards } }: { status: Status }) {
   if (!shards) return null;
+  const { count, lost } = shards;
+  if (lost.length === 0) return <p class="faint">{count} shards.</p>;
   return (
-    <p class={shards.lost.length > 0 ? "warn" : "faint"}>
-      {shards.count} shards
-      {shards.lost.length > 0 && `, of which ${shards.lost.length} do not respond`}.
+    <p class="error">
+      Of {count} shards, these do not respond: {lost.join(", ")}. What they hold is missing here.
     </p>
   );
 }
@@ -112,7 +113,9 @@ function Queue({ status: { waiting } }: { status: Status }) {
               <i key={i} class="waits" />
             ))}
           </span>
-          {count} of <b>{caller}</b> ({priority}), the first <Ago time={since} />
+          <span>
+            {count} of <b>{caller}</b> ({priority}), the first <Ago time={since} />
+          </span>
         </li>
       ))}
       {unlisted > 0 && <li class="faint">and {unlisted} more</li>}

@@ -35,11 +35,10 @@ export function UpstreamLists({ status: { held, waiting, shards } }: { status: S
   );
 }
 
-function Shards({ shards: { count, lost, responding } }: { shards: NonNullable<Status["shards"]> }) {
+function Shards({ shards: { responding } }: { shards: NonNullable<Status["shards"]> }) {
   return (
     <>
-      <h3>{count} shards</h3>
-      {lost.length > 0 && <p class="error">Not responding: {lost.join(", ")}. The log says why.</p>}
+      <h3>Shards</h3>
       <Table
         heads={["Shard", "Limit", "Held", "Waiting"]}
         rows={responding.map(({ shard, concurrency, held, waiting }) => ({
