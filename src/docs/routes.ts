@@ -33,7 +33,7 @@ const PAGE = `<!doctype html>
     <a href="/docs" aria-current="page">API</a>
   </nav>
 </header>
-<main id="reference"></main>
+<div id="reference"></div>
 <script src="/docs/swagger-ui-bundle.js"></script>
 <script src="/docs/start.js"></script>
 </html>

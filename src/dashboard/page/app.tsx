@@ -60,7 +60,7 @@ function Behind() {
   if (operations.length === 0) return null;
   return (
     <footer class="behind">
-      The API behind this view:{" "}
+      <span>The API behind this view:</span>
       {operations.map(({ href, label }) => (
         <a key={label} href={href}>
           {label}

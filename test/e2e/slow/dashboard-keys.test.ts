@@ -96,7 +96,7 @@ describe.skipIf(!hasChromium)("every view of the dashboard", () => {
         expect(dateTime).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
         expect(title).toContain(dateTime);
       }
-      const behind = page.getByText("The API behind this view:").getByRole("link");
+      const behind = page.getByRole("contentinfo").getByRole("link");
       const document = (await (await fetch(`${url}/openapi.json`)).json()) as OpenApi;
       const known = Object.entries(document.paths).flatMap(([path, item]) =>
         Object.entries(item).map(([method, { operationId, tags }]) => [

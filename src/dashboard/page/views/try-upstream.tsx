@@ -10,6 +10,8 @@ interface Trial {
   status: string;
   isGood: boolean;
   cache: string;
+  /** The browser had kept the response of an earlier call: nothing was called now. */
+  isKept: boolean;
   spans: Span[];
   /** Until the head of the response was here. */
   totalMs: number;
@@ -76,16 +78,22 @@ async function tryCall(name: string, path: string): Promise<Trial> {
     status: `${status} ${statusText}`,
     isGood: ok,
     cache: headers.get("Cache-Status") ?? "",
+    isKept: isFromBrowser(url.href),
     spans: readServerTiming(headers.get("Server-Timing") ?? ""),
     totalMs,
     text: text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text,
   };
 }
 
+function isFromBrowser(url: string): boolean {
+  const entry = performance.getEntriesByName(url, "resource").at(-1);
+  return entry instanceof PerformanceResourceTiming && entry.transferSize === 0;
+}
+
 /** In Sluice's words, where the time went. */
 const NAMES: Record<string, string> = { queue: "waiting for a permit", upstream: "upstream" };
 
-function Summary({ trial: { status, isGood, cache, totalMs } }: { trial: Trial }) {
+function Summary({ trial: { status, isGood, cache, isKept, totalMs } }: { trial: Trial }) {
   return (
     <>
       <strong class={isGood ? "good" : "error"}>{status}</strong> in {Math.round(totalMs)} ms
@@ -94,6 +102,8 @@ function Summary({ trial: { status, isGood, cache, totalMs } }: { trial: Trial }
           , Cache-Status <code>{cache}</code>
         </>
       )}
+      {isKept &&
+        ". This browser had kept it: nothing was called, and the times are those of the earlier call."}
     </>
   );
 }
