@@ -32,8 +32,8 @@ export interface Visitor {
   reopen: (options: BrowserContextOptions) => Promise<Page>;
   /** A complaint of the browser itself that the test provokes, such as about each 404. */
   expectComplaint: (part: string) => void;
-  /** On all four screens: opens the URL, waits until `ready`, and holds the page against the rules of axe. */
-  checkAccess: (url: string, ready: (page: Page) => Promise<unknown>) => Promise<void>;
+  /** On all four screens: opens the URL, waits until `ready`, and holds the page against all rules of axe, or these. */
+  checkAccess: (url: string, ready: (page: Page) => Promise<unknown>, rules?: string[]) => Promise<void>;
 }
 
 /** Call it once in a `describe`. */
@@ -71,13 +71,13 @@ export function visitor(): Visitor {
     },
     reopen,
     expectComplaint: (part) => void expected.push(part),
-    async checkAccess(url, ready) {
+    async checkAccess(url, ready, rules) {
       for (const [colorScheme, width] of SCREENS) {
         // The script of axe is none of the page's.
         const opened = await reopen({ colorScheme, viewport: { width, height: 800 }, bypassCSP: true });
         await opened.goto(url);
         await ready(opened);
-        expect([colorScheme, width, await violationsOn(opened)]).toEqual([colorScheme, width, []]);
+        expect([colorScheme, width, await violationsOn(opened, rules)]).toEqual([colorScheme, width, []]);
         expect(await opened.evaluate<number>("document.documentElement.scrollWidth")).toBeLessThanOrEqual(
           width,
         );
@@ -91,12 +91,19 @@ interface Violation {
   nodes: { html: string }[];
 }
 
-async function violationsOn(page: Page): Promise<string[]> {
+interface Axe {
+  run: (options: object) => Promise<{ violations: Violation[] }>;
+}
+
+async function violationsOn(page: Page, rules?: string[]): Promise<string[]> {
   await page.evaluate(readFileSync(AXE, "utf8"));
-  return page.evaluate(async () => {
-    const { axe } = globalThis as unknown as { axe: { run: () => Promise<{ violations: Violation[] }> } };
-    return (await axe.run()).violations.map(
-      ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`,
-    );
-  });
+  return page.evaluate(
+    async (options) => {
+      const { axe } = globalThis as unknown as { axe: Axe };
+      return (await axe.run(options)).violations.map(
+        ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`,
+      );
+    },
+    rules ? { runOnly: rules } : {},
+  );
 }
