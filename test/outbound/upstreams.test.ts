@@ -34,6 +34,7 @@ test("the defaults are as documented", () => {
     cacheSeconds: undefined,
     retries: 2,
     maxResponseBytes: 104_857_600,
+    trace: true,
     locationHint: undefined,
   });
 });
@@ -60,6 +61,7 @@ test("every setting is read", () => {
     cache_seconds: 0,
     retries: 0,
     max_response_bytes: 1,
+    trace: false,
     location_hint: "weur",
   };
   expect(parseUpstream(configured)).toEqual({
@@ -85,6 +87,7 @@ test("every setting is read", () => {
     cacheSeconds: 0,
     retries: 0,
     maxResponseBytes: 1,
+    trace: false,
     locationHint: "weur",
   });
 });

@@ -48,7 +48,7 @@ describe.skipIf(!hasPrometheus)("Prometheus", () => {
     const namesIn = (file: string, pattern: RegExp) =>
       [...readFileSync(join(examples, file), "utf8").matchAll(pattern)].map(([, name]) => name);
     const rules = namesIn("alerts.yml", /alert: (\w+)/g);
-    expect(namesIn("alerts.test.yml", /alertname="(\w+)"/g).toSorted()).toEqual(rules.toSorted());
+    expect(new Set(namesIn("alerts.test.yml", /alertname="(\w+)"/g))).toEqual(new Set(rules));
     for (const rule of rules) expect(readFileSync(join(examples, "README.md"), "utf8")).toContain(rule);
   });
 
