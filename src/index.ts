@@ -3,7 +3,7 @@
  * A route of your own is one line in `api`, as src/jobs/README.md shows.
  */
 import { env as startEnv } from "cloudflare:workers";
-import { dashboard, favicon, sessionRoutes, signIn } from "./dashboard/index.ts";
+import { dashboard, eventsRoute, favicon, sessionRoutes, signIn } from "./dashboard/index.ts";
 import { createDocs, describeApi, VERSION } from "./docs/index.ts";
 import {
   fileRoutes,
@@ -76,7 +76,7 @@ const describe = describeApi(() => app);
 
 const app: Router = createApp({
   open: [health, favicon, dashboard, signIn, uploadOptionsRoutes, linkRoutes],
-  closed: [api, sessionRoutes, createDocs(describe), createMetrics(VERSION)],
+  closed: [api, sessionRoutes, eventsRoute, createDocs(describe), createMetrics(VERSION)],
 });
 
 export default {

@@ -17,3 +17,4 @@ export {
   SAFE_METHODS,
   type Upstream,
 } from "./upstreams.ts";
+export { watchUpstreams } from "./watch-all.ts";

@@ -13,6 +13,7 @@ export { readTaskFigures } from "./run/read-figures.ts";
 export { TaskRunner } from "./run/runner.ts";
 export { enqueueOnce, getTask, type Start, startTaskOnce, startTasks } from "./run/submit.ts";
 export { readTaskRequest } from "./run/task-request.ts";
+export { watchTasks } from "./run/watch-tasks.ts";
 export {
   defineSchedule,
   registerSchedules,

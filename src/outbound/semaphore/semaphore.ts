@@ -16,6 +16,7 @@
  * this object, its lease expires.
  */
 import { DurableObject } from "cloudflare:workers";
+import { Broadcast, type News } from "../../kernel/broadcast.ts";
 import { log } from "../../kernel/log.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
@@ -30,7 +31,6 @@ import { MIGRATIONS } from "./schema.ts";
 import { StateStore } from "./state-store.ts";
 import { Statistics } from "./statistics.ts";
 import { describe, type SemaphoreStatus } from "./status.ts";
-import { Subscribers } from "./subscribers.ts";
 import { type AcquireResult, type Refused, type Ticket, Tickets, type WaitResult } from "./ticket.ts";
 
 export class Semaphore extends DurableObject<Env> {
@@ -40,7 +40,7 @@ export class Semaphore extends DurableObject<Env> {
   readonly #permits: Permits;
   readonly #figures = new SemaphoreFigures(this.ctx.storage);
   readonly #statistics = new Statistics(Date.now(), this.#figures);
-  readonly #subscribers = new Subscribers(() => this.status());
+  readonly #watchers = new Broadcast({ whole: () => this.#news(), changes: () => this.#news() });
   readonly #tickets = new Tickets(
     {
       wait: ({ leaseId }) => this.wait(leaseId),
@@ -157,7 +157,7 @@ export class Semaphore extends DurableObject<Env> {
 
   /** Server-sent events: the current status, and again after each change. `caller` is the name of its token. */
   events(caller: string): ReadableStream<Uint8Array> | "too-many" {
-    return this.#subscribers.subscribe(caller);
+    return this.#watchers.subscribe(caller);
   }
 
   /** A caller whose ticket has ended, with an earlier life of this object, has taken over a permit. */
@@ -251,11 +251,16 @@ export class Semaphore extends DurableObject<Env> {
     this.#leases.insert(lease);
   }
 
-  /** Saves the state of the rules, notifies subscribers, and sets the timer. */
+  /** Each event has the whole status, so that none depends on another. */
+  #news(): News {
+    return { event: "status", data: this.status() };
+  }
+
+  /** Saves the state of the rules, notifies those who watch, and sets the timer. */
   #onChange(): void {
     this.#figures.onChange(this.#store.permits, this.#permits, Date.now());
     this.#store.permits = this.#permits.state;
-    this.#subscribers.notify();
+    this.#watchers.notify();
     this.#setTimer();
   }
 

@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
-import { type Task, toTask } from "../ledger/schema.ts";
+import { toLine } from "../ledger/schema.ts";
 import { callLedger, ledgerOn, shardsInUse } from "../ledger/shards.ts";
 import { shardOf } from "../ledger/task-id.ts";
 import { byAge, type Page } from "../ledger/task-queries.ts";
@@ -13,9 +13,6 @@ interface ListQuery extends Omit<Page, "before"> {
   /** `next` of the previous page. */
   cursor: string | undefined;
 }
-
-/** A task in a list: without its input and result, which may be long. */
-type TaskLine = Omit<Task, "input" | "result">;
 
 /**
  * The cursor names the last task of its page. So a task that exists throughout is on exactly one page, whatever other
@@ -32,11 +29,7 @@ export async function listTasks(env: Env, { untilMs, cursor, limit, ...query }: 
   const rows = shards.flat().toSorted(byAge);
   const last = rows[limit - 1];
   const next = rows.length > limit && last ? writeCursor(last.created_at_ms, last.id) : null;
-  return { tasks: rows.slice(0, limit).map(toTask).map(toLine), next };
-}
-
-function toLine({ input: _input, result: _result, ...line }: Task): TaskLine {
-  return line;
+  return { tasks: rows.slice(0, limit).map(toLine), next };
 }
 
 const cursorSchema = z.tuple([z.int().min(0), z.string().refine((id) => shardOf(id) !== undefined)]);

@@ -18,6 +18,7 @@ import { AlarmWork, MAX_REMOVED_ROWS } from "./alarm-work.ts";
 import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
+import { Feed } from "./feed.ts";
 import { Handovers } from "./handovers.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import { rankOf } from "./rank.ts";
@@ -47,7 +48,11 @@ const KEY_REMOVAL_BATCH = 200;
 export class TaskLedger extends DurableObject<Env> {
   readonly #streams = new OpenStreams();
   readonly #watchers = new Watchers();
-  readonly #tasks = new TaskTable(this.ctx.storage.sql, (taskId) => this.#watchers.notify(taskId));
+  readonly #tasks = new TaskTable(this.ctx.storage.sql, (taskId) => {
+    this.#watchers.notify(taskId);
+    this.#feed.notify(taskId);
+  });
+  readonly #feed = new Feed((taskId) => this.#tasks.getLean(taskId));
   readonly #queries = new TaskQueries(this.ctx.storage.sql);
   readonly #keys = new IdempotencyKeys(this.ctx.storage.sql);
   readonly #runners = new Runners(this.env);
@@ -223,6 +228,11 @@ export class TaskLedger extends DurableObject<Env> {
     if (history.endsWith(after)) return "over";
     const stream = this.#streams.open(caller);
     return stream === "too-many" ? stream : eventStream(history, after, stream);
+  }
+
+  /** What happens to all tasks: see `Feed`. */
+  watchAll(caller: string): ReadableStream<Uint8Array> | "too-many" {
+    return this.#feed.watch(caller);
   }
 
   /** Cancels a task, for good; "ended" if it has already succeeded or failed. */

@@ -225,6 +225,14 @@ function traceIdOf({ trace }: TaskRow): { traceId?: string } {
   return context ? { traceId: context.traceId } : {};
 }
 
+/** A task in a list: without its input and result, which may be long. */
+export type TaskLine = Omit<Task, "input" | "result">;
+
+export function toLine(row: TaskRow): TaskLine {
+  const { input: _input, result: _result, ...line } = toTask(row);
+  return line;
+}
+
 /** The range of a date (ECMA-262 §21.4.1.1). A time outside it cannot be shown. */
 const MAX_DATE_MS = 8.64e15;
 

@@ -64,7 +64,7 @@ export class TaskTable {
   readonly #sql: SqlStorage;
   readonly #onEvent: (taskId: string) => void;
 
-  /** `onEvent` is called with the id of each task that has a new event. */
+  /** `onEvent` is called with the id of each task that is added or removed, or has a new event. */
   constructor(sql: SqlStorage, onEvent: (taskId: string) => void) {
     this.#sql = sql;
     this.#onEvent = onEvent;
@@ -88,7 +88,9 @@ export class TaskTable {
       trace,
       ...state,
     ];
-    return this.#sql.exec(INSERT, ...values).rowsWritten > 0;
+    const isNew = this.#sql.exec(INSERT, ...values).rowsWritten > 0;
+    if (isNew) this.#onEvent(id);
+    return isNew;
   }
 
   /**

@@ -1,21 +1,29 @@
 /**
- * Sends an upstream's status to those that watch it, as server-sent events (WHATWG HTML §9.2).
+ * Sends what happens in a Durable Object to all that watch it, as server-sent events (WHATWG HTML §9.2).
  *
- * Each event holds the whole status, so no event depends on another. Changes that come close together share one
- * event, a slow reader skips what is out of date, and a reader that reconnects needs nothing repeated.
+ * Changes that come close together share an event. A reader that is new, or too slow and so has missed an event, gets
+ * one that needs none before it. So nothing is kept for anybody.
  *
- * Streams keep the semaphore awake. So they end when there have been no calls for a while.
+ * Streams keep the object awake. So they end when nothing has happened for a while.
  */
-import {
-  MAX_IDLE_MS,
-  MAX_IDLE_RECONNECTED_MS,
-  type OpenStream,
-  OpenStreams,
-} from "../../kernel/open-streams.ts";
+import { MAX_IDLE_MS, MAX_IDLE_RECONNECTED_MS, type OpenStream, OpenStreams } from "./open-streams.ts";
 
 const MIN_INTERVAL_MS = 200;
-/** The status also changes with time alone: a pause ends, a lease expires. */
+/** An event comes this often even if nothing happens: some things change with time alone, and it shows a stream is alive. */
 const MAX_INTERVAL_MS = 5_000;
+
+export interface News {
+  event: string;
+  data: unknown;
+}
+
+/** What there is to send. */
+export interface Source {
+  /** For a reader that knows nothing. */
+  whole(): News;
+  /** For one that has read all before: what has happened since this was asked last. */
+  changes(): News;
+}
 
 interface Subscriber {
   stream: OpenStream;
@@ -26,8 +34,8 @@ interface Subscriber {
   isBehind: boolean;
 }
 
-export class Subscribers {
-  readonly #describe: () => unknown;
+export class Broadcast {
+  readonly #source: Source;
   readonly #all = new Set<Subscriber>();
   readonly #streams = new OpenStreams();
   #revision = 0;
@@ -36,23 +44,26 @@ export class Subscribers {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #heartbeat: ReturnType<typeof setInterval> | undefined;
 
-  /** `describe` returns the status that is sent. */
-  constructor(describe: () => unknown) {
-    this.#describe = describe;
+  constructor(source: Source) {
+    this.#source = source;
   }
 
-  /** A stream of events that begins with the current status; "too-many" if the caller has its share of them. */
+  get hasReaders(): boolean {
+    return this.#all.size > 0;
+  }
+
+  /** A stream of events that begins with the whole; "too-many" if the caller has its share of them. */
   subscribe(caller: string): ReadableStream<Uint8Array> | "too-many" {
     const stream = this.#streams.open(caller);
     if (stream === "too-many") return stream;
     const subscriber: Subscriber = { stream, sinceMs: Date.now(), isBusy: false, isBehind: false };
     this.#all.add(subscriber);
     this.#heartbeat ??= setInterval(() => this.#onHeartbeat(), MAX_INTERVAL_MS);
-    this.#send(subscriber, this.#event());
+    this.#send(subscriber, this.#render(this.#source.whole()));
     return stream.readable;
   }
 
-  /** The status has changed: an event follows soon, one for all changes until then. */
+  /** Something has happened: an event follows soon, one for all that happens until then. */
   notify(): void {
     this.#changedAtMs = Date.now();
     this.#sendSoon();
@@ -74,12 +85,12 @@ export class Subscribers {
     if (this.#all.size === 0 || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#sendToAll(this.#event());
+      this.#sendToAll(this.#render(this.#source.changes()));
     }, MIN_INTERVAL_MS);
   }
 
-  #event(): string {
-    return `id: ${++this.#revision}\nevent: status\ndata: ${JSON.stringify(this.#describe())}\n\n`;
+  #render({ event, data }: News): string {
+    return `id: ${++this.#revision}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
   }
 
   #sendToAll(text: string): void {
@@ -101,7 +112,7 @@ export class Subscribers {
     subscriber.isBusy = false;
     if (!subscriber.isBehind) return;
     subscriber.isBehind = false;
-    this.#send(subscriber, this.#event());
+    this.#send(subscriber, this.#render(this.#source.whole()));
   }
 
   #remove(subscriber: Subscriber): void {

@@ -1,17 +1,22 @@
 /** Subscribers of an upstream get the whole status at once, and again after each change. */
 import { env, reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Subscribers } from "../../../src/outbound/semaphore/subscribers.ts";
-import { callForJson, callWorker } from "../../support/call.ts";
-import { EventReader } from "../../support/events.ts";
-import { keepQuiet } from "../../support/quiet.ts";
-import { resetUpstream } from "../../support/scripted-upstream.ts";
-import { acquireFrom } from "../../support/upstreams.ts";
+import { Broadcast } from "../../src/kernel/broadcast.ts";
+import { callForJson, callWorker } from "../support/call.ts";
+import { EventReader } from "../support/events.ts";
+import { keepQuiet } from "../support/quiet.ts";
+import { resetUpstream } from "../support/scripted-upstream.ts";
+import { acquireFrom } from "../support/upstreams.ts";
 
 /** Longer than the shortest interval between two events. */
 const A_WHILE_MS = 600;
 
-function streamOf(subscribers: Subscribers): ReadableStream<Uint8Array> {
+const ofStatus = (describe: () => unknown) => {
+  const news = () => ({ event: "status", data: describe() });
+  return { whole: news, changes: news };
+};
+
+function streamOf(subscribers: Broadcast): ReadableStream<Uint8Array> {
   const stream = subscribers.subscribe("reader");
   return stream === "too-many" ? expect.fail() : stream;
 }
@@ -19,7 +24,7 @@ function streamOf(subscribers: Subscribers): ReadableStream<Uint8Array> {
 describe("subscribers", () => {
   const watch = () => {
     const state = { n: 0 };
-    const subscribers = new Subscribers(() => ({ ...state }));
+    const subscribers = new Broadcast(ofStatus(() => ({ ...state })));
     const change = () => {
       state.n++;
       subscribers.notify();
@@ -170,7 +175,7 @@ describe("streams of an upstream that nobody calls end, since they would keep it
   });
 
   /** Reads a stream to its end. Returns its text, and after how many seconds it ended. */
-  async function readToEnd(subscribers: Subscribers): Promise<{ text: string; endedAfterS: number }> {
+  async function readToEnd(subscribers: Broadcast): Promise<{ text: string; endedAfterS: number }> {
     const beganAtMs = Date.now();
     const read = async () => {
       const text = await new Response(streamOf(subscribers)).text();
@@ -182,7 +187,7 @@ describe("streams of an upstream that nobody calls end, since they would keep it
   }
 
   test("five minutes after the last change, and their readers come back a minute later", async () => {
-    const subscribers = new Subscribers(() => ({}));
+    const subscribers = new Broadcast(ofStatus(() => ({})));
     subscribers.notify();
     const { text, endedAfterS } = await readToEnd(subscribers);
     expect(endedAfterS).toBeGreaterThanOrEqual(300);
@@ -192,7 +197,7 @@ describe("streams of an upstream that nobody calls end, since they would keep it
   });
 
   test("soon, if there has been no change for so long before", async () => {
-    const { text, endedAfterS } = await readToEnd(new Subscribers(() => ({ n: 7 })));
+    const { text, endedAfterS } = await readToEnd(new Broadcast(ofStatus(() => ({ n: 7 }))));
     expect(endedAfterS).toBeLessThan(20);
     expect(text).toContain('data: {"n":7}');
     expect(vi.getTimerCount()).toBe(0);
