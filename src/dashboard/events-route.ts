@@ -20,9 +20,9 @@ const route = createRoute({
     200: {
       description:
         "The events `tasks` (`tasks`: those that were added or have changed, as in a list; `removed`: ids), `reset` " +
-        "(something was missed: read the list), `upstream` (its status) and `open` (`lacking`: the objects that do not " +
-        "respond). They are not numbered: after a reconnection, read the lists again. The stream ends when nothing happens " +
-        "for minutes, with a `retry` of a minute.",
+        "(something was missed: read the list), `upstream` (its status) and `begin` (`lacking`: the objects that do not " +
+        "respond). They are not numbered: after a reconnection, read the lists again. When nothing happens for minutes, the " +
+        "stream ends with `idle` and a `retry` of a minute.",
       content: { [EVENT_STREAM]: { schema: z.string() } },
     },
     ...problems({ 429: "The token has too many event streams open. With Retry-After." }),

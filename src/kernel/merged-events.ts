@@ -26,7 +26,7 @@ export interface Watched {
 }
 
 /**
- * All of them in one stream, which begins with the event `open`: `{"lacking": ["tasks s1"]}` names those that do not respond.
+ * All of them in one stream, which begins with the event `begin`: `{"lacking": ["tasks s1"]}` names those that do not respond.
  * "too-many" if the caller has its share of streams of one of them.
  */
 export async function mergeEvents(watched: readonly Watched[]): Promise<Events | "too-many"> {
@@ -65,12 +65,15 @@ class MergedEvents {
     this.#writer = writable.getWriter();
     const lacking = sources.filter(({ stream }) => !stream).map(({ name }) => name);
     this.#writer.closed.catch(() => this.#over.abort());
-    // A write fails when the reader has gone: nobody is left who could be told.
-    this.#run(sources, lacking).catch(() => this.#over.abort());
+    this.#run(sources, lacking).catch(async (error: unknown) => {
+      this.#over.abort();
+      // Harmless if the reader has gone.
+      await this.#writer.abort(error).catch(() => undefined);
+    });
   }
 
   async #run(sources: readonly Source[], lacking: string[]): Promise<void> {
-    await this.#write(`retry: ${RECONNECT_MS}\n\nevent: open\ndata: ${JSON.stringify({ lacking })}\n\n`);
+    await this.#write(`retry: ${RECONNECT_MS}\n\nevent: begin\ndata: ${JSON.stringify({ lacking })}\n\n`);
     const timer = setTimeout(() => this.#over.abort(), lacking.length > 0 ? LACKING_MS : MAX_AGE_MS);
     const following = sources.filter(({ stream }) => stream);
     this.#open = following.length;
@@ -85,12 +88,14 @@ class MergedEvents {
 
   /** Passes on the events of an object; asks it again while it sleeps and others are awake. */
   async #follow(source: Source): Promise<void> {
-    let { stream } = source;
-    while (stream && !this.#over.signal.aborted) {
+    const { signal } = this.#over;
+    for (let { stream } = source; stream; ) {
       await this.#pass(source, stream);
+      if (signal.aborted) return;
       this.#open--;
-      if (this.#open === 0) return this.#end(`retry: ${SLEEP_MS}\n\n`);
-      await scheduler.wait(SLEEP_MS, { signal: this.#over.signal });
+      if (this.#open === 0) return this.#end();
+      await scheduler.wait(SLEEP_MS, { signal }).catch(() => undefined);
+      if (signal.aborted) return;
       const next = await source.open();
       stream = next === "too-many" ? undefined : next;
       this.#open++;
@@ -111,8 +116,9 @@ class MergedEvents {
     this.#over.signal.removeEventListener("abort", stop);
   }
 
-  async #end(text: string): Promise<void> {
-    await this.#write(text);
+  /** Nothing happens any more. An `EventSource` comes back later than usual. */
+  async #end(): Promise<void> {
+    await this.#write(`retry: ${SLEEP_MS}\n\nevent: idle\ndata: {}\n\n`);
     this.#over.abort();
   }
 

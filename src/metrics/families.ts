@@ -263,10 +263,11 @@ const ROWS: readonly Row[] = [
   {
     from: "semaphore",
     key: "breaker",
+    over: "max",
     name: "sluice_breaker_state",
     type: "gauge",
     labels: ["state"],
-    help: "1 for the state that the circuit breaker is in, 0 for the others.",
+    help: "1 for the state that the circuit breaker is in, 0 for the others. With several shards, for those that any is in.",
   },
   {
     from: "semaphore",
@@ -279,6 +280,7 @@ const ROWS: readonly Row[] = [
   {
     from: "semaphore",
     key: "paused",
+    over: "max",
     name: "sluice_upstream_paused",
     type: "gauge",
     labels: [],
@@ -287,11 +289,12 @@ const ROWS: readonly Row[] = [
   {
     from: "semaphore",
     key: "pauses",
+    over: "max",
     name: "sluice_upstream_pauses",
     type: "counter",
     labels: ["by"],
     values: ["operator", "upstream"],
-    help: "Pauses, by who has asked for them.",
+    help: "Pauses, by who has asked for them. They come to all shards, and count once.",
   },
 ];
 

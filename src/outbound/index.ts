@@ -8,7 +8,7 @@ export { UpstreamCache } from "./proxy/upstream-cache.ts";
 export { readUpstreamFigures } from "./read-figures.ts";
 export { outboundRoutes } from "./routes.ts";
 export { Semaphore } from "./semaphore/semaphore.ts";
-export { statusOfAll } from "./status-of-all.ts";
+export { statusOfAll } from "./steer.ts";
 export {
   checkUpstreamSecrets,
   METHODS,

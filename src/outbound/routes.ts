@@ -6,14 +6,14 @@ import { tooManyStreams } from "../kernel/open-streams.ts";
 import { Problem } from "../kernel/problem.ts";
 import { callerOf } from "./caller.ts";
 import { pathAfterUpstream } from "./client/path.ts";
-import { callSemaphore, semaphoreOf } from "./client/semaphores.ts";
 import { asksForWebSocket } from "./client/websocket.ts";
 import { readData } from "./proxy/data.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { statusSchema } from "./semaphore/status.ts";
 import { changeSchema, toOverride } from "./settings.ts";
-import { statusListSchema, statusOfAll } from "./status-of-all.ts";
+import { configure, statusListSchema, statusOf, statusOfAll } from "./steer.ts";
 import { readUpstreams, SAFE_METHODS, type Upstream } from "./upstreams.ts";
+import { watch } from "./watch.ts";
 
 const SHARE_USED =
   "As many calls of the token already wait as its share of the queue allows. With Retry-After and RateLimit.";
@@ -76,7 +76,7 @@ const updateUpstream = createRoute({
       400: "The body is not JSON.",
       413: "The body is too long.",
       415: "The Content-Type is not application/json.",
-      422: "The body is not a valid change.",
+      422: "The body is not a valid change, or one that cannot be divided among the upstream's shards.",
     }),
   },
 });
@@ -105,21 +105,18 @@ export const outboundRoutes = createRouter()
   })
   .openapi(getUpstream, async (c) => {
     const upstream = findUpstream(c.env, c.req.valid("param").name);
-    const status = await callSemaphore(upstream, async () => semaphoreOf(c.env, upstream).status());
-    return c.json(status, 200, { "Cache-Control": "no-store" });
+    return c.json(await statusOf(c.env, upstream), 200, { "Cache-Control": "no-store" });
   })
   .openapi(updateUpstream, async (c) => {
     const upstream = findUpstream(c.env, c.req.valid("param").name);
     const override = toOverride(c.req.valid("json"));
-    const status = await callSemaphore(upstream, async () =>
-      semaphoreOf(c.env, upstream).configure(override),
-    );
+    const status = await configure(c.env, upstream, override);
     return c.json(status, 200, { "Cache-Control": "no-store" });
   })
   .openapi(watchUpstream, async (c) => {
     const upstream = findUpstream(c.env, c.req.valid("param").name);
     const { name } = c.get("principal");
-    const events = await callSemaphore(upstream, async () => semaphoreOf(c.env, upstream).events(name));
+    const events = await watch(c.env, upstream, name);
     if (events === "too-many") throw tooManyStreams();
     return c.body(events, 200, {
       "Content-Type": EVENT_STREAM,

@@ -12,7 +12,15 @@ export const rateSchema = z.strictObject({
   burst: z.int().min(1).max(100_000).optional().meta({ description: "Calls begun at once. Default: 1." }),
 });
 
-export const concurrencySchema = z.int().min(1).max(1000);
+export const MAX_SHARDS = 64;
+/** As many permits as one object may have. */
+const MAX_PERMITS = 1000;
+
+export const concurrencySchema = z
+  .int()
+  .min(1)
+  .max(MAX_PERMITS * MAX_SHARDS);
+export const shardsSchema = z.int().min(1).max(MAX_SHARDS);
 
 /** How fast calls may begin: per second on average, and at once. */
 export interface Rate {
@@ -35,6 +43,8 @@ export interface Settings {
 
 /** What an upstream has in the configuration. */
 export interface Configured extends Omit<Settings, "isPaused" | "maxPasses"> {
+  /** Over how many objects all of this is divided. */
+  shards: number;
   /** Default: as many as `PASSES_PER_PERMIT` for each permit. */
   maxPasses: number | undefined;
 }
@@ -76,15 +86,56 @@ export const toRate = ({ per_second, burst = 1 }: z.output<typeof rateSchema>): 
   burst,
 });
 
-/** The configuration, with the changes of an operator. */
-export function settingsOf(upstream: Configured, override: Override): Settings {
-  const concurrency = override.concurrency ?? upstream.concurrency;
+/** Limits in force for a whole upstream: the configuration, with the changes of an operator. */
+export const limitsOf = (
+  upstream: Configured,
+  override: Override,
+): Pick<Settings, "concurrency" | "rate"> => ({
+  concurrency: override.concurrency ?? upstream.concurrency,
+  rate: override.rate ?? upstream.rate,
+});
+
+/** Why limits cannot be divided among so many shards, as what to do about it; undefined if they can. */
+export function whyIndivisible(
+  { concurrency, rate }: Pick<Settings, "concurrency" | "rate">,
+  shards: number,
+): { limit: "concurrency" | "rate"; message: string } | undefined {
+  if (concurrency > MAX_PERMITS * shards)
+    return {
+      limit: "concurrency",
+      message: `must be at most ${MAX_PERMITS} for each shard, and there ${shards === 1 ? "is 1" : `are ${shards}`}: set shards = ${Math.ceil(concurrency / MAX_PERMITS)} or more`,
+    };
+  if (rate && rate.burst < shards)
+    return {
+      limit: "rate",
+      message: `must have a burst of at least ${shards}, since each of the ${shards} shards needs one call of it`,
+    };
+  return undefined;
+}
+
+/**
+ * What one of the shards has of a whole number. The parts sum to it, and differ by at most one. None shrinks when the
+ * whole grows: so while a change is on its way to the shards, they have no more than the larger of the two wholes.
+ */
+export const partOf = (whole: number, shard: number, shards: number): number =>
+  Math.floor(whole / shards) + (shard < whole % shards ? 1 : 0);
+
+/**
+ * What is in force at one shard: its part of the configuration, with the changes of an operator. Undefined: at an object
+ * that is no shard any longer. That has no permits, and neither has a shard beyond the limit, or beyond the burst.
+ */
+export function settingsOf(upstream: Configured, override: Override, shard: number | undefined): Settings {
+  const { shards } = upstream;
+  const limits = limitsOf(upstream, override);
+  const part = (whole: number) => (shard === undefined ? 0 : partOf(whole, shard, shards));
+  const burst = limits.rate && part(limits.rate.burst);
+  const concurrency = burst === 0 ? 0 : part(limits.concurrency);
   return {
     concurrency,
-    rate: override.rate ?? upstream.rate,
+    rate: limits.rate && burst ? { perSecond: limits.rate.perSecond / shards, burst } : undefined,
     isPaused: override.paused ?? false,
     adaptive: upstream.adaptive,
-    maxWaiters: upstream.maxWaiters,
+    maxWaiters: part(upstream.maxWaiters),
     maxWaitMs: upstream.maxWaitMs,
     maxPasses: upstream.maxPasses ?? PASSES_PER_PERMIT * concurrency,
     maxPassMs: upstream.maxPassMs,

@@ -6,7 +6,14 @@ import { ConfigurationError, perEnv, readVariable } from "../kernel/variables.ts
 import { embeddedUpstreams } from "./demo.ts";
 import { type BadSecret, fillSecrets, HEADER_VALUE } from "./header-secrets.ts";
 import { isReservedInRequests, isReservedInResponses } from "./reserved-headers.ts";
-import { concurrencySchema, type Rate, rateSchema, toRate } from "./settings.ts";
+import {
+  concurrencySchema,
+  type Rate,
+  rateSchema,
+  shardsSchema,
+  toRate,
+  whyIndivisible,
+} from "./settings.ts";
 
 export const METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] as const;
 /** They ask for no change (RFC 9110 §9.2.1). */
@@ -45,6 +52,7 @@ const upstreamSchema = z
       })
       .optional(),
     concurrency: concurrencySchema.default(5),
+    shards: shardsSchema.default(1),
     rate: rateSchema.optional(),
     adaptive: z.boolean().default(false),
     timeout_ms: z.int().min(1).max(300_000).default(5_000),
@@ -76,6 +84,17 @@ const upstreamSchema = z
   })
   .refine((u) => [u.origin, u.service, u.entrypoint].filter((target) => target !== undefined).length === 1, {
     message: "needs exactly one of origin, service and entrypoint",
+  })
+  .check(({ value: { concurrency, rate, shards }, issues }) => {
+    if (shards > concurrency)
+      issues.push({
+        code: "custom",
+        input: shards,
+        path: ["shards"],
+        message: `must be at most concurrency, which is ${concurrency}: each shard needs a permit`,
+      });
+    const why = whyIndivisible({ concurrency, rate: rate && toRate(rate) }, shards);
+    if (why) issues.push({ code: "custom", input: concurrency, path: [why.limit], message: why.message });
   });
 const upstreamsSchema = z.record(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/), upstreamSchema);
 
@@ -84,6 +103,8 @@ export interface Upstream {
   name: string;
   target: { origin: string } | { service: string } | { entrypoint: string };
   concurrency: number;
+  /** Among how many objects its limits are divided. */
+  shards: number;
   rate: Rate | undefined;
   adaptive: boolean;
   timeoutMs: number;
@@ -186,6 +207,7 @@ function toUpstream(env: Env, at: string, name: string, raw: Configured): Omit<U
     name,
     target: targetOf(raw),
     concurrency: raw.concurrency,
+    shards: raw.shards,
     rate: raw.rate && toRate(raw.rate),
     adaptive: raw.adaptive,
     timeoutMs: raw.timeout_ms,

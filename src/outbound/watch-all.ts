@@ -1,13 +1,13 @@
 /** The statuses of all upstreams as they change: each a stream of its own. */
 import type { Watched } from "../kernel/merged-events.ts";
-import { callSemaphore, semaphoreOf } from "./client/semaphores.ts";
 import { readUpstreams } from "./upstreams.ts";
+import { watch } from "./watch.ts";
 
 /** `caller` is the name of the token. */
 export function watchUpstreams(env: Env, caller: string): Watched[] {
   return [...readUpstreams(env).values()].map((upstream) => ({
     name: `upstream ${upstream.name}`,
     status: "upstream",
-    open: async () => callSemaphore(upstream, async () => semaphoreOf(env, upstream).events(caller)),
+    open: async () => watch(env, upstream, caller),
   }));
 }

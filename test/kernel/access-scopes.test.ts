@@ -20,12 +20,14 @@ const TABLE: Record<string, [shows: Shows, scopes: string[]]> = {
   "GET /openapi.json": ["stored", ["read"]],
   "GET /hello": ["stored", ["read"]],
   "GET /metrics": ["stored", ["read"]],
+  "GET /events": ["stored", ["read"]],
   "GET /data": ["stored", ["read"]],
   // Both start two tasks, and show their ids.
   "GET /run-tasks": ["sent", ["write"]],
   "POST /run-tasks": ["sent", ["write"]],
 
   "GET /tasks": ["stored", ["read"]],
+  "GET /tasks/counts": ["stored", ["read"]],
   "GET /task-types": ["stored", ["read"]],
   "GET /tasks/{id}": ["stored", ["read"]],
   "GET /tasks/{id}/events": ["stored", ["read"]],
@@ -103,7 +105,7 @@ test.each(rows)("$route shows what is $shows, and needs $scopes", async ({ route
 
 test("no route of the features is missing from the table", async () => {
   const features =
-    /^\w+ \/(tasks|task-types|schedules|files|upload-file|uploads|upstreams|fetch|run-tasks|data|metrics)\b/;
+    /^\w+ \/(tasks|task-types|schedules|files|upload-file|uploads|upstreams|fetch|run-tasks|data|metrics|events)\b/;
   const known = [...(await operations())].filter(
     ([route, scopes]) => scopes.length > 0 && features.test(route),
   );

@@ -11,8 +11,8 @@ import { acquireFrom } from "../support/upstreams.ts";
 /** Longer than the shortest interval between two events. */
 const A_WHILE_MS = 600;
 
-const ofStatus = (describe: () => unknown) => {
-  const news = () => ({ event: "status", data: describe() });
+const ofStatus = (read: () => unknown) => {
+  const news = () => ({ event: "status", data: read() });
   return { whole: news, changes: news };
 };
 

@@ -89,3 +89,35 @@ test("what has few values is there as zero before it happens, so that its rate h
     'sluice_permits_granted_total{upstream="a"} 0',
   ]);
 });
+
+test("of the shards of an upstream, permits are added up, and a pause or an open breaker of any shows", () => {
+  const readings = [
+    semaphore(
+      "api",
+      "api#0",
+      figures(
+        { granted: 3, "pauses|upstream": 1 },
+        { "in-use": 2, paused: 1, "breaker|open": 0, "breaker|closed": 1 },
+      ),
+    ),
+    semaphore(
+      "api",
+      "api#1",
+      figures(
+        { granted: 4, "pauses|upstream": 1 },
+        { "in-use": 1, paused: 0, "breaker|open": 1, "breaker|closed": 0 },
+      ),
+    ),
+  ];
+  const of = (name: string) => samplesOf(name, readings);
+  expect(of("sluice_permits_in_use")).toEqual(['sluice_permits_in_use{upstream="api"} 3']);
+  expect(of("sluice_permits_granted")).toEqual(['sluice_permits_granted_total{upstream="api"} 7']);
+  expect(of("sluice_upstream_paused")).toEqual(['sluice_upstream_paused{upstream="api"} 1']);
+  expect(of("sluice_upstream_pauses")).toContain(
+    'sluice_upstream_pauses_total{upstream="api",by="upstream"} 1',
+  );
+  expect(of("sluice_breaker_state")).toEqual([
+    'sluice_breaker_state{upstream="api",state="open"} 1',
+    'sluice_breaker_state{upstream="api",state="closed"} 1',
+  ]);
+});

@@ -15,6 +15,7 @@ test("the defaults are as documented", () => {
     name: "api",
     target: { origin: ORIGIN },
     concurrency: 5,
+    shards: 1,
     rate: undefined,
     adaptive: false,
     timeoutMs: 5000,
@@ -42,7 +43,8 @@ test("the defaults are as documented", () => {
 test("every setting is read", () => {
   const configured = {
     service: "BILLING",
-    concurrency: 1000,
+    concurrency: 1001,
+    shards: 2,
     rate: { per_second: 0.5, burst: 3 },
     adaptive: true,
     timeout_ms: 1,
@@ -67,7 +69,8 @@ test("every setting is read", () => {
   expect(parseUpstream(configured)).toEqual({
     name: "api",
     target: { service: "BILLING" },
-    concurrency: 1000,
+    concurrency: 1001,
+    shards: 2,
     rate: { perSecond: 0.5, burst: 3 },
     adaptive: true,
     timeoutMs: 1,
@@ -123,6 +126,9 @@ describe("accepted:", () => {
         response_headers: ["X-Page", "RateLimit-Policy", "X-Amz-Request-Id"],
       },
     ],
+    ["a shard for each permit", { origin: ORIGIN, concurrency: 64, shards: 64 }],
+    ["1000 permits for each shard", { origin: ORIGIN, concurrency: 64_000, shards: 64 }],
+    ["a call of the burst for each shard", { origin: ORIGIN, shards: 4, rate: { per_second: 1, burst: 4 } }],
     ["the root as a prefix", { origin: ORIGIN, path_prefixes: ["/"] }],
   ])("%s", (_name, configuration) => {
     expect(parseUpstream(configuration)).toMatchObject({ name: "api" });
@@ -159,6 +165,29 @@ describe("refused, with a message that names the setting:", () => {
     ["a concurrency of 0", { origin: ORIGIN, concurrency: 0 }, "UPSTREAMS.api.concurrency"],
     ["a fractional concurrency", { origin: ORIGIN, concurrency: 1.5 }, "UPSTREAMS.api.concurrency"],
     ["a concurrency above 1000", { origin: ORIGIN, concurrency: 1001 }, "UPSTREAMS.api.concurrency"],
+    [
+      "a concurrency above 1000 for each shard",
+      { origin: ORIGIN, concurrency: 2001, shards: 2 },
+      "shards = 3 or",
+    ],
+    ["no shards", { origin: ORIGIN, shards: 0 }, "UPSTREAMS.api.shards"],
+    ["a part of a shard", { origin: ORIGIN, shards: 1.5 }, "UPSTREAMS.api.shards"],
+    ["65 shards", { origin: ORIGIN, concurrency: 100, shards: 65 }, "UPSTREAMS.api.shards"],
+    [
+      "more shards than permits",
+      { origin: ORIGIN, concurrency: 5, shards: 6 },
+      "UPSTREAMS.api.shards: must be at most concurrency, which is 5",
+    ],
+    [
+      "more shards than calls in a burst",
+      { origin: ORIGIN, concurrency: 5, shards: 4, rate: { per_second: 10, burst: 3 } },
+      "UPSTREAMS.api.rate: must have a burst of at least 4",
+    ],
+    [
+      "more shards than the one call of a burst that is not set",
+      { origin: ORIGIN, concurrency: 5, shards: 2, rate: { per_second: 10 } },
+      "UPSTREAMS.api.rate: must have a burst of at least 2",
+    ],
     ["a concurrency in quotes", { origin: ORIGIN, concurrency: "5" }, "UPSTREAMS.api.concurrency"],
     ["a rate of 0", { origin: ORIGIN, rate: { per_second: 0 } }, "UPSTREAMS.api.rate.per_second"],
     ["a rate as a number", { origin: ORIGIN, rate: 5 }, "UPSTREAMS.api.rate"],
@@ -322,7 +351,7 @@ describe("the source of GET /data", () => {
 
 describe("an operator's change", () => {
   const configured = parseUpstream({ origin: ORIGIN, concurrency: 5, rate: { per_second: 10, burst: 2 } });
-  const ofConfigured = (change: unknown) => settingsOf(configured, toOverride(changeSchema.parse(change)));
+  const ofConfigured = (change: unknown) => settingsOf(configured, toOverride(changeSchema.parse(change)), 0);
 
   test.each<[object, object]>([
     [{}, { concurrency: 5, rate: { perSecond: 10, burst: 2 }, isPaused: false }],
@@ -348,7 +377,7 @@ describe("an operator's change", () => {
 
   test.each<[unknown]>([
     [{ concurrency: 0 }],
-    [{ concurrency: 1001 }],
+    [{ concurrency: 64_001 }],
     [{ concurrency: "5" }],
     [{ concurrency: 2.5 }],
     [{ rate: 5 }],

@@ -5,6 +5,7 @@
  */
 import { env, listDurableObjectIds, reset, runInDurableObject } from "cloudflare:test";
 import { afterAll, beforeAll } from "vitest";
+import { semaphoreNames } from "../../src/outbound/shards.ts";
 import { readUpstreams } from "../../src/outbound/upstreams.ts";
 import { platform } from "./platform/platform.ts";
 import { resetUpstream } from "./scripted-upstream.ts";
@@ -38,7 +39,7 @@ async function wakeAll(): Promise<void> {
   }
   // A semaphore does not start without the name of its upstream.
   const ids = new Set((await listDurableObjectIds(env.SEMAPHORE)).map(String));
-  for (const name of readUpstreams(env).keys())
+  for (const name of [...readUpstreams(env).values()].flatMap(semaphoreNames))
     if (ids.has(String(env.SEMAPHORE.idFromName(name))))
       await runInDurableObject(env.SEMAPHORE.getByName(name), () => {});
 }

@@ -38,6 +38,7 @@ export const FLOORS: string[][] = [
 
 /** Files of a pillar's lobby that its rooms stand on; each may import those after it. */
 const FOUNDATIONS = [
+  "outbound/shards.ts",
   "outbound/upstreams.ts",
   "outbound/header-secrets.ts",
   "outbound/settings.ts",

@@ -98,6 +98,12 @@ export const TEST_VARIABLES = {
     "callback-slow": { ...SCRIPTED, methods: ["POST"], timeout_ms: 100 },
     "callback-nowhere": { origin: "http://127.0.0.1:1", methods: ["POST"] },
   },
+  /** Whose semaphores are several objects. */
+  UPSTREAMS_SHARDED: {
+    sharded: { ...SCRIPTED, concurrency: 6, shards: 4, retries: 0, methods: METHODS },
+    "sharded-full": { ...SCRIPTED, concurrency: 2, shards: 2, max_waiters: 2, retries: 0 },
+    "sharded-rate": { ...SCRIPTED, concurrency: 8, shards: 4, rate: { per_second: 100, burst: 5 } },
+  },
   /** For crawls and collections. */
   UPSTREAMS_SCRAPE: {
     "scrape-site": { ...SCRIPTED, concurrency: 4, retries: 0 },

@@ -1,6 +1,7 @@
 /** The frame of the dashboard: navigation, who is signed in, and the view that the URL names. */
 import { useEffect } from "preact/hooks";
 import { readSession, session, signOut } from "./lib/api.ts";
+import { lacking, startLive } from "./lib/live.ts";
 import { act, Notices, notify } from "./lib/notices.tsx";
 import { linkTo, route } from "./lib/route.ts";
 import { SignIn } from "./sign-in.tsx";
@@ -14,6 +15,11 @@ export function App() {
     <>
       <Header />
       <main id="main" tabIndex={-1}>
+        {lacking.value.length > 0 && (
+          <p class="error" role="status">
+            Not responding: {lacking.value.join(", ")}. The log says why.
+          </p>
+        )}
         {session.value === null ? <SignIn /> : session.value && <View />}
       </main>
       <Notices />
@@ -63,6 +69,7 @@ function Account() {
 
 function View() {
   const { view } = route.value;
+  useEffect(startLive, []);
   const found = VIEWS.find(({ name }) => name === view);
   if (!found) return <p>There is no view “{view}”.</p>;
   const { Component } = found;

@@ -1,19 +1,20 @@
 /**
  * The caller's side of the semaphore: acquires a permit, through restarts of the object.
  */
-import { countCallers } from "../../kernel/access.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { callObject, isOverloaded, lacksMethod, ObjectTimeoutError } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
-import { tooManyRequests } from "../../kernel/rate-limit.ts";
 import type { PermitRequest, Refusal } from "../semaphore/permit-types.ts";
 import type { WaitResult } from "../semaphore/ticket.ts";
+import { semaphoreOf } from "../shards.ts";
 import type { Upstream } from "../upstreams.ts";
+import { atBetterOfTwo } from "./better-of-two.ts";
 import { LEASE_MS, MARGIN_MS, RENEW_MS, SharedLease } from "./hand-over.ts";
 import { HeldPermit, type Holding, type Permit, type Ticket } from "./held-permit.ts";
-import { isolateOf, type Line } from "./isolate.ts";
+import { isolateOf, type Line, type LocalUpstream } from "./isolate.ts";
 import { Place } from "./place.ts";
-import { callSemaphore, noResponse, semaphoreOf } from "./semaphores.ts";
+import { maxWaitingOf, refused } from "./refused.ts";
+import { callSemaphore, noResponse } from "./semaphores.ts";
 
 /** A grant that arrives within this time leaves room for two renewals. */
 const MAX_GRANT_AGE_MS = LEASE_MS - MARGIN_MS - 2 * RENEW_MS;
@@ -34,21 +35,32 @@ export interface AcquireOptions extends Pick<PermitRequest, "holder" | "priority
 export async function acquirePermit(env: Env, upstream: Upstream, options: AcquireOptions): Promise<Permit> {
   const { signal, name, ...rest } = options;
   const isolate = isolateOf(env);
-  const request: PermitRequest = {
-    ...rest,
-    share: { of: name, maxWaiting: maxWaitingOf(env, upstream) },
-    leaseId: crypto.randomUUID(),
-    leaseMs: LEASE_MS,
-    isolate: isolate.id,
-  };
-  const line = isolate.lineOf(upstream.name);
-  return new HeldPermit({
-    env,
-    upstream,
-    request,
-    line,
-    ...(await untilGranted(env, upstream, request, line, signal)),
+  const local = isolate.localOf(upstream);
+  let arrivedAtMs: number | undefined;
+  return atBetterOfTwo(local.loads, async (shard) => {
+    const request: PermitRequest = {
+      ...rest,
+      share: { of: name, maxWaiting: maxWaitingOf(env, upstream) },
+      leaseId: crypto.randomUUID(),
+      leaseMs: LEASE_MS,
+      isolate: isolate.id,
+    };
+    const at: At = { env, upstream, local, shard, onArrival: (ms) => (arrivedAtMs = ms) };
+    local.loads.begin(shard);
+    try {
+      const granted = await untilGranted(at, request, arrivedAtMs, signal);
+      return new HeldPermit({ env, upstream, shard, request, local, ...granted });
+    } catch (error) {
+      local.loads.end(shard);
+      throw error;
+    }
   });
+}
+
+/** Where a permit is asked for. */
+interface At extends Pick<Holding, "env" | "upstream" | "shard" | "local"> {
+  /** When the call has come there: that counts wherever it goes then. */
+  onArrival(arrivedAtMs: number): void;
 }
 
 type Granted = Pick<Holding, "lease" | "number" | "ticket" | "isProbe">;
@@ -60,22 +72,23 @@ type Granted = Pick<Holding, "lease" | "number" | "ticket" | "isProbe">;
  * is still held.
  */
 async function untilGranted(
-  env: Env,
-  upstream: Upstream,
+  at: At,
   request: PermitRequest,
-  line: Line,
+  arrivedBeforeMs: number | undefined,
   signal: AbortSignal,
 ): Promise<Granted> {
-  let arrivedAtMs: number | undefined;
+  const { upstream, local, shard } = at;
+  const line = local.lineAt(shard);
+  let arrivedAtMs = arrivedBeforeMs;
   for (;;) {
     const { semaphore, acquired, requestedAtMs } = await acquire(
-      env,
-      upstream,
+      at,
       { ...request, ...(arrivedAtMs && { arrivedAtMs }) },
       signal,
     );
-    if (acquired.is === "refused") throw refused(env, upstream, acquired);
+    if (acquired.is === "refused") throw refusedAt(at, acquired);
     arrivedAtMs ??= acquired.is === "granted" ? acquired.lease.grantedAtMs : acquired.arrivedAtMs;
+    at.onArrival(arrivedAtMs);
     const { ticket } = acquired;
     const wait = async () => waitInQueue(upstream, ticket, async () => semaphore.wait(request.leaseId));
     const place = new Place(request.priority, line);
@@ -91,7 +104,7 @@ async function untilGranted(
       passOnLate(result.late, requestedAtMs, line, ticket);
       return { ...result, ticket, isProbe: false };
     }
-    if (result.is === "refused") throw refused(env, upstream, result);
+    if (result.is === "refused") throw refusedAt(at, result);
     if (result.is === "gone") await scheduler.wait(20 * (0.5 + Math.random()));
     else if (Date.now() - requestedAtMs < MAX_GRANT_AGE_MS) {
       const lease = new SharedLease(result.lease, requestedAtMs + LEASE_MS);
@@ -143,13 +156,19 @@ async function waitInQueue(
 }
 
 /** Calls `acquire`, again if the object restarts just then, on a fresh stub each time. */
-async function acquire(env: Env, upstream: Upstream, request: PermitRequest, signal: AbortSignal) {
+async function acquire(
+  { env, upstream, shard, local: { loads } }: At,
+  request: PermitRequest,
+  signal: AbortSignal,
+) {
   let isOver = false;
   const acquireOnce = async () => {
     if (signal.aborted) throw clientGone();
-    const semaphore = semaphoreOf(env, upstream);
+    const semaphore = semaphoreOf(env, upstream, shard);
     const requestedAtMs = Date.now();
+    const sent = loads.send(shard);
     const acquired = await semaphore.acquire(request);
+    if (acquired.load) loads.hear(shard, sent, acquired.load, Date.now());
     // After the deadline, nobody uses it.
     if (isOver && acquired.is !== "refused") acquired.ticket[Symbol.dispose]();
     return { semaphore, requestedAtMs, acquired };
@@ -188,26 +207,8 @@ function leaveQueue(ticket: Ticket, leaseId: string): void {
 
 export const clientGone = () => new Problem("client-gone", "The client went away while it was queued.");
 
-/** Half of the queue is for others, if there are any. */
-function maxWaitingOf(env: Env, { maxWaiters }: Upstream): number {
-  return countCallers(env) > 1 ? Math.ceil(maxWaiters / 2) : maxWaiters;
-}
-
-function refused(env: Env, upstream: Upstream, { reason, retryAfterMs, byOperator }: Refusal): Problem {
-  if (reason === "too-many-requests") {
-    const share = { policy: "queue", quota: maxWaitingOf(env, upstream) };
-    const detail = `${share.quota} of your calls already wait for "${upstream.name}". The rest of its queue is for others.`;
-    return tooManyRequests(share, detail, retryAfterMs);
-  }
-  const detail = {
-    "queue-full": `${upstream.maxWaiters} calls already wait for "${upstream.name}".`,
-    "wait-limit": `No permit for "${upstream.name}" became free within ${upstream.maxWaitMs} ms.`,
-    paused: byOperator
-      ? `An operator has paused "${upstream.name}", for an unknown time. Retry-After is a guess.`
-      : `"${upstream.name}" is paused, because the upstream asked for it (Retry-After).`,
-    "breaker-open": `"${upstream.name}" has failed too often, so it is not called for a while.`,
-  }[reason];
-  return new Problem(reason, detail, {
-    headers: { "Retry-After": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) },
-  });
+/** A shard whose breaker is open is passed over until it may close, as long as another's is closed. */
+function refusedAt({ env, upstream, shard, local }: At, refusal: Refusal): Problem {
+  if (refusal.reason === "breaker-open") local.loads.avoid(shard, Date.now() + refusal.retryAfterMs);
+  return refused(env, upstream, refusal);
 }

@@ -8,11 +8,12 @@
 import { errorFields, log } from "../../kernel/log.ts";
 import { callObject, isOverloaded } from "../../kernel/objects.ts";
 import type { Feedback, Lease, PermitRequest } from "../semaphore/permit-types.ts";
+import { semaphoreOf } from "../shards.ts";
 import type { Upstream } from "../upstreams.ts";
 import { LEASE_MS, RENEW_MS, type SharedLease } from "./hand-over.ts";
 import { type HeadReport, startHeadReport } from "./head-report.ts";
-import type { Line } from "./isolate.ts";
-import { semaphoreOf, semaphoreUnavailable } from "./semaphores.ts";
+import type { LocalUpstream } from "./isolate.ts";
+import { semaphoreUnavailable } from "./semaphores.ts";
 
 /** As long as it may take to tell the semaphore. After this, who has handed on a permit leaves it to others to find it. */
 const HEAR_MS = 10_000;
@@ -22,7 +23,7 @@ export type Ticket = Extract<Acquired, { ticket: unknown }>["ticket"];
 
 /** The right to call an upstream now. Release it, once, when the call is over. */
 export interface Permit {
-  /** The fencing token: grows with every permit of the upstream. Until the semaphore has given it, that of the holder before. */
+  /** The fencing token: grows with every permit of its shard. Until the semaphore has given it, that of the holder before. */
   fence: number;
   /** Aborts when the lease is about to end because it could not be renewed. The call must end before that. */
   signal: AbortSignal;
@@ -35,6 +36,7 @@ export interface Permit {
 export interface Holding {
   env: Env;
   upstream: Upstream;
+  shard: number;
   /** Under whose id the caller waited; the lease has it too, unless it was taken over. */
   request: PermitRequest;
   lease: SharedLease;
@@ -42,8 +44,8 @@ export interface Holding {
   number: number;
   ticket: Ticket;
   isProbe: boolean;
-  /** Who may take it over. */
-  line: Line;
+  /** Where those are that may take it over. */
+  local: LocalUpstream;
 }
 
 export class HeldPermit implements Permit {
@@ -76,7 +78,7 @@ export class HeldPermit implements Permit {
   }
 
   onHead(feedback: Feedback, endsSoon: boolean): void {
-    if (asksForPause(feedback)) this.#holding.line.clear();
+    if (asksForPause(feedback)) this.#holding.local.pause();
     this.#head.onHead(feedback, endsSoon);
   }
 
@@ -84,6 +86,7 @@ export class HeldPermit implements Permit {
     const { lease, number } = this.#holding;
     this.#head.stop();
     const isHandedOn = await this.#handOn(feedback);
+    this.#holding.local.loads.end(this.#holding.shard);
     this.#isOver = true;
     clearInterval(this.#timer);
     try {
@@ -104,10 +107,10 @@ export class HeldPermit implements Permit {
 
   /** After a call that ended well, hands the permit on to the next in the isolate that takes it. Resolves to whether one did. */
   async #handOn(feedback: Feedback): Promise<boolean> {
-    const { line, lease, isProbe } = this.#holding;
-    if (asksForPause(feedback)) line.clear();
+    const { local, shard, lease, isProbe } = this.#holding;
+    if (asksForPause(feedback)) local.pause();
     if (feedback.outcome !== "ok" || isProbe || this.signal.aborted) return false;
-    return line.handOn(lease, feedback);
+    return local.lineAt(shard).handOn(lease, feedback);
   }
 
   #onTimer(): void {
@@ -155,10 +158,10 @@ export class HeldPermit implements Permit {
   }
 
   async #releaseOnce(feedback: Feedback): Promise<boolean> {
-    const { env, upstream, lease } = this.#holding;
+    const { lease } = this.#holding;
     return this.#byTicket(
       async (ticket) => ticket.release(feedback, lease.id),
-      async () => semaphoreOf(env, upstream).release(lease.id, feedback),
+      async () => this.#semaphore().release(lease.id, feedback),
     );
   }
 
@@ -174,8 +177,8 @@ export class HeldPermit implements Permit {
 
   /** Acquires again, which brings another ticket. Resolves to the lease if it is still the same. */
   async #acquireAgain(change: Partial<PermitRequest>): Promise<Lease | undefined> {
-    const { env, upstream, request, lease, number } = this.#holding;
-    const again = await semaphoreOf(env, upstream).acquire({ ...request, ...change });
+    const { request, lease, number } = this.#holding;
+    const again = await this.#semaphore().acquire({ ...request, ...change });
     if (again.is === "refused") return undefined;
     const isSame =
       again.is === "granted" &&
@@ -194,12 +197,17 @@ export class HeldPermit implements Permit {
   }
 
   #reportHead(feedback: Feedback): void {
-    const { env, upstream, lease } = this.#holding;
-    semaphoreOf(env, upstream)
-      .reportHead(lease.id, feedback)
+    this.#semaphore()
+      .reportHead(this.#holding.lease.id, feedback)
       .catch((error: unknown) =>
         log("warn", "head not reported", { ...this.#fields(), ...errorFields(error) }),
       );
+  }
+
+  /** A fresh stub of its shard. */
+  #semaphore() {
+    const { env, upstream, shard } = this.#holding;
+    return semaphoreOf(env, upstream, shard);
   }
 
   #fields() {

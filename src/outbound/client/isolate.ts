@@ -1,13 +1,19 @@
 /**
  * What the invocations of an isolate share, so that a permit can be handed on from one to another: who may take over a
- * permit of which upstream, in which order. The semaphore decides who may; here they only stand in line.
+ * permit of which shard of which upstream, in which order. The semaphore decides who may; here they only stand in line.
+ * And what is known of how busy the shards are.
  *
  * Only plain data is shared. An invocation that is woken by another one goes on in its own context.
  */
+
 import { INTERACTIVE_IN_A_ROW } from "../semaphore/fair-queue.ts";
 import type { Feedback } from "../semaphore/permit-types.ts";
 import type { Priority } from "../semaphore/wait-queue.ts";
+import { settingsOf } from "../settings.ts";
+import { indexesOf } from "../shards.ts";
+import type { Upstream } from "../upstreams.ts";
 import { Offer, type SharedLease } from "./hand-over.ts";
+import { ShardLoads } from "./shard-loads.ts";
 
 /** A waiter that may take over a permit. */
 export interface Successor {
@@ -17,7 +23,7 @@ export interface Successor {
   offer(offer: Offer): void;
 }
 
-/** The successors of one upstream. */
+/** The successors at one shard of an upstream. */
 export class Line {
   readonly #successors: Record<Priority, Successor[]> = { interactive: [], background: [] };
   #interactiveInARow = 0;
@@ -66,14 +72,37 @@ export class Line {
   }
 }
 
+/** One upstream, as an isolate sees it. */
+export class LocalUpstream {
+  readonly loads: ShardLoads;
+  readonly #lines: Line[];
+
+  constructor(upstream: Upstream) {
+    const shards = indexesOf(upstream);
+    this.#lines = shards.map(() => new Line());
+    this.loads = new ShardLoads(shards.map((shard) => settingsOf(upstream, {}, shard).concurrency));
+  }
+
+  lineAt(shard: number): Line {
+    const line = this.#lines[shard];
+    if (!line) throw new Error(`There is no shard ${shard}.`);
+    return line;
+  }
+
+  /** The upstream asks for a pause, whichever shard hears of it first. */
+  pause(): void {
+    for (const line of this.#lines) line.clear();
+  }
+}
+
 class Isolate {
   readonly id = crypto.randomUUID();
-  readonly #lines = new Map<string, Line>();
+  readonly #upstreams = new Map<string, LocalUpstream>();
 
-  lineOf(upstream: string): Line {
-    const line = this.#lines.get(upstream) ?? new Line();
-    this.#lines.set(upstream, line);
-    return line;
+  localOf(upstream: Upstream): LocalUpstream {
+    const local = this.#upstreams.get(upstream.name) ?? new LocalUpstream(upstream);
+    this.#upstreams.set(upstream.name, local);
+    return local;
   }
 }
 

@@ -1,11 +1,8 @@
-/** How the semaphores are reached, and the problem that is returned when one does not respond. */
+/** Calls to semaphores, and the problem that is returned when one does not respond. */
 import { errorFields, log } from "../../kernel/log.ts";
-import { callObject, objectNamed } from "../../kernel/objects.ts";
+import { callObject } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
 import type { Upstream } from "../upstreams.ts";
-
-export const semaphoreOf = (env: Env, { name, locationHint }: Upstream) =>
-  objectNamed(env, "SEMAPHORE", name, { hint: locationHint });
 
 /** Makes a call that may be repeated, on a caller's behalf. Throws a `Problem` 503 if the semaphore does not respond. */
 export async function callSemaphore<T>({ name }: Upstream, call: () => Promise<T>): Promise<T> {

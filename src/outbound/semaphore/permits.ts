@@ -64,6 +64,11 @@ export class Permits {
     return this.#gate.state;
   }
 
+  /** The upstream has asked another shard for a pause. Call `advance` afterwards. */
+  pauseFor(ms: number, nowMs: number): void {
+    this.#gate.health.throttle.pause(ms, nowMs, 0);
+  }
+
   /** How long those have waited whose calls have begun since the last time. */
   takeWaitsMs(): number[] {
     return this.#waitsMs.splice(0);
@@ -238,7 +243,7 @@ export class Permits {
   estimateWaitMs(position: number, nowMs: number): number {
     const block = this.blockAt(nowMs);
     const blockedMs = block && Number.isFinite(block.untilMs) ? block.untilMs - nowMs : 0;
-    return Math.ceil(blockedMs + (this.#held.meanHoldMs * (position + 1)) / this.limitAt(nowMs));
+    return Math.ceil(blockedMs + (this.#held.meanHoldMs * (position + 1)) / Math.max(1, this.limitAt(nowMs)));
   }
 
   #refusal(reason: RefusalReason, block: Block | undefined, nowMs: number): Refusal {

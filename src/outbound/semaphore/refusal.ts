@@ -26,10 +26,12 @@ export function reasonToRefuseNewcomer(
 /** Why a caller may wait no longer; undefined if it may. */
 export function reasonToRefuseWaiter(
   waiter: Waiter,
-  { maxWaitMs }: Settings,
+  { concurrency, maxWaitMs }: Settings,
   block: Block | undefined,
   nowMs: number,
 ): RefusalReason | undefined {
+  // A shard that has no permits. The caller finds another.
+  if (concurrency === 0) return "queue-full";
   if (block?.by === "breaker-open") return "breaker-open";
   if (waiter.arrivedAtMs + maxWaitMs > nowMs) return undefined;
   return block?.by === "paused" ? "paused" : "wait-limit";

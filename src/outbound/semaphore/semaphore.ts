@@ -1,5 +1,5 @@
 /**
- * The semaphore of one upstream, for the whole fleet. The object's name is the upstream's.
+ * The semaphore of one upstream, for the whole fleet; or one of its shards, with a part of its limits (../shards.ts).
  *
  * The life of a permit:
  *   1. `acquire` responds at once: granted, queued or refused. The first two come with a ticket. When the caller
@@ -21,19 +21,21 @@ import { log } from "../../kernel/log.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
 import type { Figures } from "../../kernel/tally.ts";
-import { type Override, settingsOf } from "../settings.ts";
-import { readUpstreams, type Upstream } from "../upstreams.ts";
+import type { Override, Settings } from "../settings.ts";
 import { SemaphoreFigures } from "./figures.ts";
 import { LeaseStore } from "./lease-store.ts";
+import { OwnShard } from "./own-shard.ts";
 import type { Feedback, HandOver, Lease, PermitRequest, Taker } from "./permit-types.ts";
 import { Permits } from "./permits.ts";
 import { MIGRATIONS } from "./schema.ts";
+import { Siblings } from "./siblings.ts";
 import { StateStore } from "./state-store.ts";
 import { Statistics } from "./statistics.ts";
-import { describe, type SemaphoreStatus } from "./status.ts";
+import { describe, type ShardStatus } from "./status.ts";
 import { type AcquireResult, type Refused, type Ticket, Tickets, type WaitResult } from "./ticket.ts";
 
 export class Semaphore extends DurableObject<Env> {
+  readonly #own = new OwnShard(this.env, this.ctx.id.name);
   readonly #sql = this.ctx.storage.sql;
   readonly #store: StateStore;
   readonly #leases: LeaseStore;
@@ -41,6 +43,10 @@ export class Semaphore extends DurableObject<Env> {
   readonly #figures = new SemaphoreFigures(this.ctx.storage);
   readonly #statistics = new Statistics(Date.now(), this.#figures);
   readonly #watchers = new Broadcast({ whole: () => this.#news(), changes: () => this.#news() });
+  readonly #siblings = new Siblings((pauseMs) => {
+    this.#permits.pauseFor(pauseMs, Date.now());
+    this.#own.pauseOthers(pauseMs);
+  });
   readonly #tickets = new Tickets(
     {
       wait: ({ leaseId }) => this.wait(leaseId),
@@ -68,7 +74,7 @@ export class Semaphore extends DurableObject<Env> {
     const { permits: state } = this.#store;
     const held = this.#leases.read(state?.breaker.probe);
     const restored = { atMs: Date.now(), held, lastFence: this.#leases.lastFence, state };
-    this.#permits = new Permits(settingsOf(this.#upstream, this.#store.override), restored);
+    this.#permits = new Permits(this.#settings, restored);
   }
 
   /** Requests a permit, renews one, or takes one over; see above. Doing so again under the same id is harmless. */
@@ -76,10 +82,10 @@ export class Semaphore extends DurableObject<Env> {
     this.#advance();
     if (request.handOver) return this.#acquireTaken(request, request.handOver);
     const { leaseId } = request;
-    const decision = this.#permits.request(request, Date.now());
+    const decision = this.#permits.request(this.#own.withPartOfQueue(request), Date.now());
     if (decision.is === "refused") {
       this.#refuse(leaseId, decision);
-      return decision;
+      return { ...decision, ...this.#own.loadOf(this.#permits, this.#settings) };
     }
     if (decision.is === "granted" && decision.isNew) this.#onGrant(decision.lease);
     else if (decision.is === "granted") this.#leases.extend(decision.lease);
@@ -87,8 +93,8 @@ export class Semaphore extends DurableObject<Env> {
     this.#onChange();
     const ticket = this.#tickets.issue(request, leaseId);
     return decision.is === "granted"
-      ? { ...decision, ticket }
-      : { ...decision, ...this.#tell(leaseId), ticket };
+      ? { ...decision, ...this.#own.loadOf(this.#permits, this.#settings), ticket }
+      : { ...decision, ...this.#tell(leaseId), ...this.#own.loadOf(this.#permits, this.#settings), ticket };
   }
 
   /** Waits for a permit that `acquire` has queued, or for news about who may take one over. */
@@ -134,9 +140,18 @@ export class Semaphore extends DurableObject<Env> {
     this.#advance();
   }
 
-  status(): SemaphoreStatus {
+  /** Another shard was asked for a pause by the upstream: this one pauses too, for so long from now. */
+  pauseFor(ms: number): void {
+    const nowMs = Date.now();
+    this.#siblings.onTold(ms, nowMs);
+    this.#permits.pauseFor(ms, nowMs);
+    this.#onChange();
     this.#advance();
-    return describe(this.#upstream, this.#store.override, this.#permits, this.#statistics, Date.now());
+  }
+
+  status(): ShardStatus {
+    this.#advance();
+    return describe(this.#own, this.#store.override, this.#permits, this.#statistics, Date.now());
   }
 
   /** For `GET /metrics`. */
@@ -146,10 +161,13 @@ export class Semaphore extends DurableObject<Env> {
   }
 
   /** Changes the settings in force, across restarts too. A member that is null goes back to the configuration. */
-  configure(change: Override): SemaphoreStatus {
+  configure(change: Override): ShardStatus {
     this.#store.override = { ...this.#store.override, ...change };
-    this.#permits.configure(settingsOf(this.#upstream, this.#store.override), Date.now());
-    if (change.paused === false) this.#permits.resume(Date.now());
+    this.#permits.configure(this.#settings, Date.now());
+    if (change.paused === false) {
+      this.#siblings.onResume();
+      this.#permits.resume(Date.now());
+    }
     if (change.paused === true) this.#figures.onPause("operator");
     this.#onChange();
     return this.status();
@@ -230,7 +248,7 @@ export class Semaphore extends DurableObject<Env> {
     this.#leases.delete(lease);
     this.#statistics.onExpiry();
     log("warn", "lease expired: its holder neither released it nor ended", {
-      upstream: this.#upstream.name,
+      upstream: this.#own.upstream.name,
       lease,
     });
   }
@@ -256,8 +274,10 @@ export class Semaphore extends DurableObject<Env> {
     return { event: "status", data: this.status() };
   }
 
-  /** Saves the state of the rules, notifies those who watch, and sets the timer. */
+  /** Saves the state of the rules, tells the other shards and those who watch, and sets the timer. */
   #onChange(): void {
+    const { pausedUntilMs } = this.#permits.state.throttle;
+    if (this.#own.isOneOfSeveral) this.#siblings.onPause(pausedUntilMs, Date.now());
     this.#figures.onChange(this.#store.permits, this.#permits, Date.now());
     this.#store.permits = this.#permits.state;
     this.#watchers.notify();
@@ -280,11 +300,19 @@ export class Semaphore extends DurableObject<Env> {
     this.#setTimer(); // in case the timer fired a little early, and there was nothing to do yet
   }
 
-  get #upstream(): Upstream {
-    const upstream = readUpstreams(this.env).get(this.ctx.id.name ?? "");
-    if (!upstream) throw new Error("A Semaphore must be addressed by the name of an upstream.");
-    return upstream;
+  get #settings(): Settings {
+    return this.#own.settings(this.#store.override);
   }
 }
 
-markRepeatable(Semaphore, "acquire", "wait", "release", "reportHead", "status", "configure", "figures");
+markRepeatable(
+  Semaphore,
+  "acquire",
+  "wait",
+  "release",
+  "reportHead",
+  "pauseFor",
+  "status",
+  "configure",
+  "figures",
+);

@@ -1,22 +1,74 @@
 /** The status of a semaphore, as `GET /upstreams/{name}` shows it. */
 import { z } from "zod";
-import { concurrencySchema, type Override, settingsOf } from "../settings.ts";
+import { concurrencySchema, limitsOf, type Override, type Rate, settingsOf } from "../settings.ts";
 import type { Upstream } from "../upstreams.ts";
 import type { Permits } from "./permits.ts";
 import type { Statistics } from "./statistics.ts";
 import { PRIORITIES } from "./wait-queue.ts";
 
 /** At most this many leases, and this many waiters, are listed. All are counted. */
-const MAX_LISTED = 100;
+export const MAX_LISTED = 100;
 
 const time = z.iso.datetime();
 const count = z.int().min(0);
+
+const obstacle = z
+  .object({
+    is: z.enum(["restarted", "paused", "breaker-open", "probe", "concurrency", "rate"]),
+    until: time
+      .nullable()
+      .meta({ description: "When it ends by itself; null if it takes a release or an operator." }),
+  })
+  .nullable();
+const breaker = z.enum(["closed", "open", "half-open"]);
+const limitNow = count.meta({ description: "What the ramp and the adaptive limit leave of it right now." });
+const totals = z.object({
+  since: time,
+  granted: count,
+  handedOn: count.meta({ description: "Those of them that came from a holder of the same isolate." }),
+  expired: count,
+  retries: count,
+  retriesRefused: count,
+  outcomes: z.object({ ok: count, overloaded: count, failed: count, unknown: count }),
+  refused: z.object({
+    "queue-full": count,
+    "too-many-requests": count,
+    "wait-limit": count,
+    paused: count,
+    "breaker-open": count,
+  }),
+});
+
+const shardsSchema = z
+  .object({
+    count: count.meta({ description: "How many there are." }),
+    lost: z.array(count).meta({
+      description: "Those that do not respond. What they hold is missing from the sums. See the log.",
+    }),
+    responding: z.array(
+      z.object({
+        shard: count.meta({ description: "From 0." }),
+        concurrency: count.meta({ description: "Its part of the limit." }),
+        limitNow,
+        held: count,
+        waiting: count,
+        obstacle,
+        breaker,
+        totals,
+      }),
+    ),
+  })
+  .meta({
+    description:
+      "If the upstream has several shards. The rest of the status is then that of all that respond: counts are sums, " +
+      "latencies are means, and states are the worst.",
+  });
 
 export const statusSchema = z
   .object({
     name: z.string(),
     concurrency: concurrencySchema.meta({ description: "The hard limit in force." }),
-    limitNow: count.meta({ description: "What the ramp and the adaptive limit leave of it right now." }),
+    limitNow,
     adaptiveLimit: count
       .nullable()
       .meta({ description: "What AIMD has found; null if the limit is not adaptive." }),
@@ -25,16 +77,12 @@ export const statusSchema = z
     overridden: z
       .array(z.string())
       .meta({ description: "What an operator has changed. PATCH it with null to reset it." }),
-    obstacle: z
-      .object({
-        is: z.enum(["restarted", "paused", "breaker-open", "probe", "concurrency", "rate"]),
-        until: time
-          .nullable()
-          .meta({ description: "When it ends by itself; null if it takes a release or an operator." }),
-      })
-      .nullable()
-      .meta({ description: "What blocks every grant right now." }),
-    breaker: z.enum(["closed", "open", "half-open"]),
+    obstacle: obstacle.meta({
+      description:
+        "What blocks every grant right now. With several shards: what blocks any of them, but `concurrency` and `rate` " +
+        "only if each is blocked.",
+    }),
+    breaker,
     held: z.object({
       count,
       leases: z.array(
@@ -54,48 +102,36 @@ export const statusSchema = z
         }),
       ),
     }),
-    totals: z
-      .object({
-        since: time,
-        granted: count,
-        handedOn: count.meta({ description: "Those of them that came from a holder of the same isolate." }),
-        expired: count,
-        retries: count,
-        retriesRefused: count,
-        outcomes: z.object({ ok: count, overloaded: count, failed: count, unknown: count }),
-        refused: z.object({
-          "queue-full": count,
-          "too-many-requests": count,
-          "wait-limit": count,
-          paused: count,
-          "breaker-open": count,
-        }),
-      })
-      .meta({ description: "Since the semaphore's object last started." }),
+    totals: totals.meta({ description: "Since the semaphore's object last started." }),
     latencyMs: z
       .object({ p50: z.number(), p90: z.number(), p99: z.number() })
       .nullable()
       .meta({ description: "How long the latest calls held their permits; null before the first." }),
+    shards: shardsSchema.optional(),
   })
   .meta({ id: "UpstreamStatus" });
 
 export type SemaphoreStatus = z.output<typeof statusSchema>;
 
+/** That of one object. `whole`: the limits of which a shard has a part. */
+export type ShardStatus = SemaphoreStatus & { whole?: Pick<SemaphoreStatus, "concurrency" | "rate"> };
+
 export function describe(
-  upstream: Upstream,
+  { upstream, shard }: { upstream: Upstream; shard: number | undefined },
   override: Override,
   permits: Permits,
   statistics: Statistics,
   nowMs: number,
-): SemaphoreStatus {
-  const { concurrency, rate, isPaused } = settingsOf(upstream, override);
+): ShardStatus {
+  const { concurrency, rate, isPaused } = settingsOf(upstream, override, shard);
+  const whole = limitsOf(upstream, override);
   const block = permits.blockAt(nowMs);
   return {
     name: upstream.name,
     concurrency,
     limitNow: permits.limitAt(nowMs),
     adaptiveLimit: permits.adaptiveLimit ?? null,
-    rate: rate ? { per_second: rate.perSecond, burst: rate.burst } : null,
+    rate: describeRate(rate),
     paused: isPaused,
     overridden: Object.entries(override).flatMap(([name, value]) => (value === null ? [] : [name])),
     obstacle: block
@@ -125,8 +161,14 @@ export function describe(
     },
     totals: { since: iso(statistics.sinceMs), ...statistics.totals },
     latencyMs: statistics.percentiles() ?? null,
+    ...(upstream.shards > 1 && {
+      whole: { concurrency: whole.concurrency, rate: describeRate(whole.rate) },
+    }),
   };
 }
+
+const describeRate = (rate: Rate | undefined): SemaphoreStatus["rate"] =>
+  rate ? { per_second: rate.perSecond, burst: rate.burst } : null;
 
 function* take<T>(items: Iterable<T>, max: number): Generator<T> {
   let taken = 0;

@@ -29,7 +29,12 @@ export class Throttle {
 
   constructor(
     hardLimit: number,
-    state: ThrottleState = { pausedUntilMs: 0, rampFromMs: LONG_AGO_MS, adaptiveLimit: hardLimit },
+    state: ThrottleState = {
+      pausedUntilMs: 0,
+      rampFromMs: LONG_AGO_MS,
+      // A shard may have no permits yet.
+      adaptiveLimit: Math.max(1, hardLimit),
+    },
   ) {
     this.#hardLimit = hardLimit;
     this.#state = state;

@@ -11,11 +11,21 @@ import type { Feedback, HandOver, Lease, PermitRequest, Refusal } from "./permit
 
 export type Refused = { is: "refused" } & Refusal;
 
-/** `turn`: the caller is a successor, and this is its turn among those of its isolate. */
-export type AcquireResult =
+/** How busy a shard is: its permits, and the calls that hold or want one of them. */
+export interface ShardLoad {
+  permits: number;
+  calls: number;
+}
+
+/**
+ * `turn`: the caller is a successor, and this is its turn among those of its isolate. `load`: of the shard, if there are
+ * several.
+ */
+export type AcquireResult = { load?: ShardLoad } & (
   | { is: "granted"; lease: Lease; ticket: Ticket }
   | { is: "queued"; arrivedAtMs: number; turn?: number; ticket: Ticket }
-  | Refused;
+  | Refused
+);
 
 /**
  * How a wait ended. `gone`: nobody waits under this id, for example after a restart of the object; acquire again.

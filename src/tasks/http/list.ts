@@ -5,7 +5,7 @@ import { Problem } from "../../kernel/problem.ts";
 import { toLine } from "../ledger/schema.ts";
 import { callLedger, ledgerOn, shardsInUse } from "../ledger/shards.ts";
 import { shardOf } from "../ledger/task-id.ts";
-import { byAge, type Page } from "../ledger/task-queries.ts";
+import { byAge, type Page, type StatusCount } from "../ledger/task-queries.ts";
 
 interface ListQuery extends Omit<Page, "before"> {
   /** Only tasks created before this; ms since the epoch. */
@@ -52,4 +52,18 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** How many tasks there are of each type and status, over all shards. */
+export async function countTasksByStatus(env: Env): Promise<StatusCount[]> {
+  const shards = await Promise.all(
+    (await shardsInUse(env)).map(async (shard) =>
+      callLedger(async () => ledgerOn(env, shard).countByStatus()),
+    ),
+  );
+  const groups = Object.groupBy(shards.flat(), ({ type, status }) => `${type} ${status}`);
+  return Object.values(groups).flatMap((counts = []) => {
+    const [first] = counts;
+    return first ? [{ ...first, count: counts.reduce((sum, { count }) => sum + count, 0) }] : [];
+  });
 }

@@ -8,7 +8,7 @@ import { callLedger, ledgerOf } from "../ledger/shards.ts";
 import { TASK_STATUSES } from "../ledger/task-state.ts";
 import { openTaskTypes } from "../types/registry.ts";
 import { typeNameSchema } from "../types/type-name.ts";
-import { listTasks } from "./list.ts";
+import { countTasksByStatus, listTasks } from "./list.ts";
 import { ITEM_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./responses.ts";
 
 /** Typed as `string`, not as a literal: with a literal, the router's types would not allow a stream. */
@@ -51,6 +51,26 @@ const listRoute = createRoute({
       }),
     ),
     ...problems({ ...LEDGER_PROBLEMS, 422: "A parameter is not valid; `errors` says which." }),
+  },
+});
+
+const countsRoute = createRoute({
+  operationId: "countTasks",
+  method: "get",
+  path: "/tasks/counts",
+  tags: ["Tasks"],
+  summary: "Count tasks by type and status",
+  ...needs("read"),
+  responses: {
+    200: json(
+      "How many there are, of types and statuses that have any. In each object, at most about 10,000 of each are counted.",
+      z.object({
+        counts: z.array(
+          z.object({ type: z.string(), status: z.enum(TASK_STATUSES), count: z.int().positive() }),
+        ),
+      }),
+    ),
+    ...problems(LEDGER_PROBLEMS),
   },
 });
 
@@ -150,6 +170,7 @@ export const taskRoutes = createRouter()
     const query = { statuses: status ?? [], type, fromMs: created_after ?? 0, untilMs, limit, cursor };
     return c.json(await listTasks(c.env, query), 200, NO_STORE);
   })
+  .openapi(countsRoute, async (c) => c.json({ counts: await countTasksByStatus(c.env) }, 200, NO_STORE))
   .openapi(typesRoute, (c) => {
     const taskTypes = openTaskTypes().map((type) => {
       const { name, input, retry, timeoutMs, concurrency = null, lane } = type;

@@ -36,7 +36,13 @@ import { Runners } from "./runners.ts";
 import { FOR_EVERY_START, MIGRATIONS, type TaskRow } from "./schema.ts";
 import { countByHour, type TaskCount } from "./task-counts.ts";
 import { TaskFigures } from "./task-figures.ts";
-import { type EndedCursor, type EndedQuery, type Page, TaskQueries } from "./task-queries.ts";
+import {
+  type EndedCursor,
+  type EndedQuery,
+  type Page,
+  type StatusCount,
+  TaskQueries,
+} from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
 import { type LedgerParts, Transitions } from "./transitions.ts";
@@ -282,6 +288,10 @@ export class TaskLedger extends DurableObject<Env> {
     return countByHour(this.ctx.storage.sql, fromMs, untilMs);
   }
 
+  countByStatus(): StatusCount[] {
+    return this.#queries.countByStatus();
+  }
+
   /** Tasks that have ended before a time: see `TaskQueries.ended`. */
   listEnded(query: EndedQuery): { ids: string[]; next: EndedCursor | null } {
     return this.#queries.ended(query);
@@ -377,6 +387,7 @@ markRepeatable(
   "open",
   "getTask",
   "list",
+  "countByStatus",
   "cancel",
   "listEnded",
   "removeEnded",

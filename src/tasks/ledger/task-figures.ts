@@ -18,9 +18,6 @@ import type { TaskRow } from "./schema.ts";
 import { sectionsOf, type TaskQueries } from "./task-queries.ts";
 import { FINAL_STATUSES, isFinal, POOLS, TASK_STATUSES } from "./task-state.ts";
 
-/** Of a type and status, no more tasks than this are counted at each reading. */
-const MAX_COUNTED = 10_000;
-
 type EndedRow = Pick<TaskRow, "type" | "status" | "created_at_ms" | "run_at_ms" | "started_at_ms"> & {
   finished_at_ms: number;
 };
@@ -127,22 +124,15 @@ export class TaskFigures {
 
   #tasksNow(nowMs: number): Record<string, number> {
     const gauges: Record<string, number> = {};
-    for (const status of TASK_STATUSES)
-      for (const section of sectionsOf(status))
-        for (const type of this.#queries.typesIn(section)) {
-          const key = keyOf("tasks", typeLabel(type), status);
-          gauges[key] = (gauges[key] ?? 0) + this.#countUpTo(section, type);
-        }
+    for (const { type, status, count } of this.#queries.countByStatus()) {
+      const key = keyOf("tasks", typeLabel(type), status);
+      gauges[key] = (gauges[key] ?? 0) + count;
+    }
     for (const type of this.#queries.queuedTypes()) {
       const key = keyOf("oldest", typeLabel(type));
       gauges[key] = Math.max(gauges[key] ?? 0, this.#queuedForMs(type, nowMs) / 1000);
     }
     return gauges;
-  }
-
-  #countUpTo({ from, values }: ReturnType<typeof sectionsOf>[number], type: string): number {
-    const query = `SELECT count(*) AS count FROM (SELECT 1 FROM ${from} AND type = ? LIMIT ${MAX_COUNTED})`;
-    return this.#sql.exec<{ count: number }>(query, ...values, type).one().count;
   }
 
   /** Of those that are next, since a task may pass only those that have come soon before it. */

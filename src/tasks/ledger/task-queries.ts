@@ -47,6 +47,16 @@ export interface EndedQuery {
   limit: number;
 }
 
+/** A type and status may be there twice. */
+export interface StatusCount {
+  type: string;
+  status: TaskStatus;
+  count: number;
+}
+
+/** So many tasks are counted at most in a part of the list: counting reads each. */
+const MAX_COUNTED = 10_000;
+
 /** For so long a callback may be tried, which needs its task. */
 const CALLBACK_TIME_MS = 3 * 86_400_000;
 
@@ -112,6 +122,15 @@ export class TaskQueries {
   /** The types that have queued tasks. */
   queuedTypes(): string[] {
     return this.typesIn({ from: QUEUED, values: [] });
+  }
+
+  /** How many tasks there are of each type and status: of each, at most about 10,000 are counted. */
+  countByStatus(): StatusCount[] {
+    return TASK_STATUSES.flatMap((status) =>
+      sectionsOf(status).flatMap((section) =>
+        this.typesIn(section).map((type) => ({ type, status, count: this.#countUpTo(section, type) })),
+      ),
+    );
   }
 
   /** The first tasks of a pool in a type's queue. */
@@ -222,6 +241,11 @@ export class TaskQueries {
       if (!next) return types;
       types.push(next.type);
     }
+  }
+
+  #countUpTo({ from, values }: Section, type: string): number {
+    const query = `SELECT count(*) AS count FROM (SELECT 1 FROM ${from} AND type = ? LIMIT ${MAX_COUNTED})`;
+    return this.#sql.exec<{ count: number }>(query, ...values, type).one().count;
   }
 
   #lean(from: string, ...values: SqlStorageValue[]): TaskRow[] {

@@ -15,6 +15,10 @@ import { type ClientRequest, request as httpRequest, type IncomingMessage } from
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Random } from "../random.ts";
 
+/** Upstreams, and how many of the calls go there. */
+export const UPSTREAMS = { chaos: 0.65, sharded: 0.35 } as const;
+export type UpstreamName = keyof typeof UPSTREAMS;
+
 const RESET_SHARE = 0.25;
 const STREAM_SHARE = 0.2;
 const UPLOAD_SHARE = 0.2;
@@ -62,8 +66,9 @@ export async function keepCalling(
     const id = `${name}-${count}`;
     const beganAtMs = Date.now();
     const upload = random.chance(UPLOAD_SHARE) ? chooseUpload(random) : undefined;
-    const path = upload ? `/fetch/chaos/upload/${random.between(...QUICK_MS)}` : choosePath(random);
-    const end = await call(`${url()}${path}`, id, choosePatience(random), upload);
+    const upstream: UpstreamName = random.chance(UPSTREAMS.sharded) ? "sharded" : "chaos";
+    const path = upload ? `upload/${random.between(...QUICK_MS)}` : choosePath(random);
+    const end = await call(`${url()}/fetch/${upstream}/${path}`, id, choosePatience(random), upload);
     onEnd({ id, at, beganAtMs, endedAtMs: Date.now(), end });
     await sleep(end.is === "refused" ? TRY_AGAIN_MS : random.between(...THINK_MS));
   }
@@ -71,8 +76,8 @@ export async function keepCalling(
 
 const choosePath = (random: Random) =>
   random.chance(STREAM_SHARE)
-    ? `/fetch/chaos/stream/${random.between(...STREAM_MS)}`
-    : `/fetch/chaos/quick/${random.between(...QUICK_MS)}`;
+    ? `stream/${random.between(...STREAM_MS)}`
+    : `quick/${random.between(...QUICK_MS)}`;
 
 /** A body in chunks, with or without a Content-Length. Its client may reset the connection before the last of them. */
 interface Upload {

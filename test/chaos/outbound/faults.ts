@@ -5,22 +5,27 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { Random } from "../random.ts";
-import { type Call, type Client, keepCalling } from "./clients.ts";
+import { type Call, type Client, keepCalling, UPSTREAMS } from "./clients.ts";
 import { Fleet } from "./fleet.ts";
 import { Order } from "./order.ts";
 import { type ChaosUpstream, startChaosUpstream } from "./upstream.ts";
 import type { Fault, Record } from "./verdict.ts";
 
 const LIMIT = 5;
+/** Of an upstream whose semaphore is several objects: two of them have two permits, and two have one. */
+const SHARDED = { limit: 6, shards: 4 };
+const SEMAPHORES = ["chaos", ...Array.from({ length: SHARDED.shards }, (_, shard) => `sharded#${shard}`)];
 /** As in src/outbound/client/hand-over.ts. */
 const LEASE_MS = 15_000;
 const MAX_WAIT_MS = 20_000;
 /** Few, so that more would be noticed. */
 const MAX_PASSES = 10;
-const CLIENTS = { home: 28, away: 12 } as const;
+const CLIENTS = { home: 36, away: 16 } as const;
 
-/** Pauses between one fault and the next of its kind. */
-const CRASH_EVERY_MS = [300, 1_500] as const;
+/** Pauses between one fault and the next of its kind; for crashes, of one object and any. */
+const CRASH_EVERY_MS = [150, 750] as const;
+/** How many of the crashes are of the semaphore that is one object. */
+const CRASHES_OF_ONE = 0.5;
 const KILL_EVERY_MS = [1_000, 3_000] as const;
 const BURST_EVERY_MS = [12_000, 18_000] as const;
 /** Early, so that the pause and the ramp after a burst end before the freeze of a short run. */
@@ -47,10 +52,11 @@ export interface ChaosOptions {
 
 export async function runChaos(options: ChaosOptions): Promise<Record> {
   await using upstream = await startChaosUpstream(LIMIT);
-  const order = new Order();
+  await using sharded = await startChaosUpstream(SHARDED.limit);
+  const order = new Order("chaos");
   const warn = options.onWarning ?? (() => {});
   await using fleet = await Fleet.start({
-    vars: variables(upstream.url, options.leases),
+    vars: variables(upstream.url, sharded.url, options.leases),
     onHomeLine: (line) => {
       order.observe(line);
       warn(`home ${line}`);
@@ -58,12 +64,13 @@ export async function runChaos(options: ChaosOptions): Promise<Record> {
     onAwayLine: (line) => warn(`away ${line}`),
   });
   const startedAtMs = Date.now();
-  const { calls, unsettled, faults } = await inject(fleet, upstream, options);
+  const { calls, unsettled, faults } = await inject(fleet, [upstream, sharded], options);
   const left = await untilAtRest(fleet);
-  const seen = await upstream.read();
+  const [seen, seenSharded] = await Promise.all([upstream.read(), sharded.read()]);
   return {
     startedAtMs,
     limit: LIMIT,
+    shardedLimit: SHARDED.limit,
     maxPasses: MAX_PASSES,
     leaseMs: LEASE_MS,
     calls,
@@ -71,30 +78,36 @@ export async function runChaos(options: ChaosOptions): Promise<Record> {
     faults,
     order: order.count(),
     seen,
+    seenSharded,
     left,
   };
 }
 
-const variables = (origin: string, leases: ChaosOptions["leases"]) => ({
+const SETTINGS = {
+  timeout_ms: 2_000,
+  max_wait_ms: MAX_WAIT_MS,
+  max_waiters: 200,
+  max_passes: MAX_PASSES,
+  methods: ["GET", "POST"],
+  cache_seconds: 0,
+  retries: 1,
+};
+
+const variables = (origin: string, shardedOrigin: string, leases: ChaosOptions["leases"]) => ({
   ACCESS: "local",
   DATA_UPSTREAM: "chaos",
   CHAOS_LEASES: leases,
   UPSTREAMS: {
-    chaos: {
-      origin,
-      concurrency: LIMIT,
-      timeout_ms: 2_000,
-      max_wait_ms: MAX_WAIT_MS,
-      max_waiters: 200,
-      max_passes: MAX_PASSES,
-      methods: ["GET", "POST"],
-      cache_seconds: 0,
-      retries: 1,
-    },
+    chaos: { ...SETTINGS, origin, concurrency: LIMIT },
+    sharded: { ...SETTINGS, origin: shardedOrigin, concurrency: SHARDED.limit, shards: SHARDED.shards },
   },
 });
 
-async function inject(fleet: Fleet, upstream: ChaosUpstream, { seconds, seed, kinds }: ChaosOptions) {
+async function inject(
+  fleet: Fleet,
+  upstreams: readonly ChaosUpstream[],
+  { seconds, seed, kinds }: ChaosOptions,
+) {
   const calls: Call[] = [];
   const faults: Fault[] = [];
   const closing = new AbortController();
@@ -108,7 +121,7 @@ async function inject(fleet: Fleet, upstream: ChaosUpstream, { seconds, seed, ki
     unsettled--;
   });
   const untilMs = Date.now() + seconds * 1000;
-  const injection = { fleet, upstream, kinds, faults, untilMs };
+  const injection = { fleet, upstreams, kinds, faults, untilMs };
   const random = (stream: string) => new Random(seed, stream);
   await Promise.all([
     crash(injection, random("crash")),
@@ -132,7 +145,7 @@ function clientsAt(at: keyof typeof CLIENTS, url: () => string, seed: number): C
 
 interface Injection {
   fleet: Fleet;
-  upstream: ChaosUpstream;
+  upstreams: readonly ChaosUpstream[];
   kinds: readonly Fault["is"][];
   faults: Fault[];
   untilMs: number;
@@ -144,18 +157,19 @@ async function crash({ fleet, kinds, faults, untilMs }: Injection, random: Rando
     await sleep(random.between(...CRASH_EVERY_MS));
     if (Date.now() >= untilMs) return;
     const atMs = Date.now();
-    await fleet.crashSemaphore("chaos");
+    const isOne = random.chance(CRASHES_OF_ONE);
+    await fleet.crashSemaphore(SEMAPHORES[isOne ? 0 : random.between(1, SHARDED.shards)] ?? "");
     faults.push({ is: "crash", atMs, untilMs: Date.now() });
   }
 }
 
-async function burst({ upstream, kinds, faults, untilMs }: Injection, random: Random): Promise<void> {
+async function burst({ upstreams, kinds, faults, untilMs }: Injection, random: Random): Promise<void> {
   if (!kinds.includes("burst")) return;
   await sleep(random.between(...FIRST_BURST_MS));
   while (Date.now() < untilMs) {
     const atMs = Date.now();
     faults.push({ is: "burst", atMs, untilMs: atMs + BURST_MS });
-    await upstream.burst(BURST_MS);
+    await Promise.all(upstreams.map(async (upstream) => upstream.burst(BURST_MS)));
     await sleep(Math.min(random.between(...BURST_EVERY_MS), Math.max(0, untilMs - Date.now())));
   }
 }
@@ -201,14 +215,19 @@ const statusSchema = z.object({
   waiting: z.object({ count: z.number() }),
 });
 
-/** Polls the semaphore until it holds nothing, for at most a lease and a little longer. */
+/** Polls the semaphores until they hold nothing, for at most a lease and a little longer. */
 async function untilAtRest(fleet: Fleet): Promise<Record["left"]> {
   const startMs = Date.now();
   for (;;) {
-    const response = await fetch(`${fleet.homeUrl}/upstreams/chaos`);
-    const { held, waiting } = statusSchema.parse(await response.json());
-    const left = { held: held.count, waiting: waiting.count, afterMs: Date.now() - startMs };
+    const all = await Promise.all(Object.keys(UPSTREAMS).map(async (name) => statusOf(fleet, name)));
+    const sum = (of: "held" | "waiting") => all.reduce((total, status) => total + status[of].count, 0);
+    const left = { held: sum("held"), waiting: sum("waiting"), afterMs: Date.now() - startMs };
     if (left.held + left.waiting === 0 || left.afterMs > LEASE_MS + AFTERMATH_MS) return left;
     await sleep(100);
   }
+}
+
+async function statusOf(fleet: Fleet, name: string) {
+  const response = await fetch(`${fleet.homeUrl}/upstreams/${name}`);
+  return statusSchema.parse(await response.json());
 }

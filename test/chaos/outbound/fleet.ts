@@ -47,7 +47,7 @@ export class Fleet implements AsyncDisposable {
 
   /** Aborts the semaphore: its memory is lost, and its callers' stubs break. */
   async crashSemaphore(name: string): Promise<void> {
-    await fetch(`${this.#home.url}/~crash/${name}`);
+    await fetch(`${this.#home.url}/~crash/${encodeURIComponent(name)}`);
   }
 
   /** SIGKILL: the process cannot clean up. */

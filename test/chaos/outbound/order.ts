@@ -20,12 +20,14 @@ const eventSchema = z.object({
       isolate: z.string(),
       turn: z.number(),
       life: z.number(),
+      semaphore: z.string(),
     }),
     z.object({
       did: z.literal("granted"),
       leaseId: z.string(),
       fence: z.number(),
       life: z.number(),
+      semaphore: z.string(),
       isHandedOn: z.boolean().default(false),
     }),
   ]),
@@ -53,14 +55,21 @@ export interface OrderCount {
 }
 
 export class Order {
+  readonly #semaphore: string;
   readonly #places = new Map<string, Place>();
   #lives = 0;
   #handedOn = 0;
+
+  /** That of the calls which asked this object. Between shards, there is no order. */
+  constructor(semaphore: string) {
+    this.#semaphore = semaphore;
+  }
 
   /** Reads a line of the log. Lines about other things are ignored. */
   readonly observe = (line: string): void => {
     if (!line.startsWith(linePrefix)) return;
     const { chaos: event } = eventSchema.parse(JSON.parse(line));
+    if (event.semaphore !== this.#semaphore) return;
     this.#lives = Math.max(this.#lives, event.life);
     const place = this.#places.get(event.leaseId);
     if (event.did === "requested" && !place)

@@ -15,6 +15,8 @@ export interface Fault {
 export interface Record {
   startedAtMs: number;
   limit: number;
+  /** The limit of the upstream whose semaphore has several shards. */
+  shardedLimit: number;
   maxPasses: number;
   leaseMs: number;
   calls: Call[];
@@ -23,7 +25,9 @@ export interface Record {
   faults: Fault[];
   order: OrderCount;
   seen: Seen;
-  /** The status of the semaphore at the end, and how long after the last call it was reached. */
+  /** What the upstream with several shards has seen. */
+  seenSharded: Seen;
+  /** The status of all semaphores at the end, and how long after the last call it was reached. */
   left: { held: number; waiting: number; afterMs: number };
 }
 
@@ -37,10 +41,10 @@ const QUICK_RECOVERY_MS = 2_000;
 const MARGIN_MS = 5_000;
 
 export function judge(record: Record): Promised[] {
-  const { limit, maxPasses, leaseMs, seen, left, order, unsettled } = record;
+  const { limit, shardedLimit, maxPasses, leaseMs, seen, seenSharded, left, order, unsettled } = record;
   const improper = record.calls.filter((call) => !isProper(call, record.faults));
   const brokenOff = record.calls.filter(({ end }) => end.is === "cancelled" && end.when === "sending");
-  const whole = new Set(seen.wholeUploads);
+  const whole = new Set([...seen.wholeUploads, ...seenSharded.wholeUploads]);
   const partsTakenForWhole = brokenOff.filter(({ id }) => whole.has(id));
   const recoveries = findRecoveries(record);
   const slow = recoveries.filter(({ ms, maxMs }) => ms > maxMs);
@@ -51,14 +55,19 @@ export function judge(record: Record): Promised[] {
       measured: `${seen.maxInFlight} at most, ${seen.meanInFlight.toFixed(2)} on average, ${seen.calls} calls`,
     },
     {
+      what: `never more than ${shardedLimit} at the one with several shards`,
+      isKept: seenSharded.maxInFlight <= shardedLimit && seenSharded.calls > 0,
+      measured: `${seenSharded.maxInFlight} at most, ${seenSharded.meanInFlight.toFixed(2)} on average, ${seenSharded.calls} calls`,
+    },
+    {
       what: "every call gets a response or is cancelled",
       isKept: improper.length === 0 && unsettled === 0,
       measured: `${improper.length} otherwise, ${unsettled} did not end, of ${record.calls.length}`,
     },
     {
       what: "no upload that broke off arrives as a whole",
-      isKept: partsTakenForWhole.length === 0 && seen.wholeUploads.length > 0,
-      measured: `${partsTakenForWhole.length} did, of ${brokenOff.length}; ${seen.wholeUploads.length} whole ones arrived`,
+      isKept: partsTakenForWhole.length === 0 && whole.size > 0,
+      measured: `${partsTakenForWhole.length} did, of ${brokenOff.length}; ${whole.size} whole ones arrived`,
     },
     {
       what: "nothing held, nobody waiting at the end",
@@ -105,8 +114,8 @@ export interface Recovery {
  * the waiters in the frozen process are still granted permits, until they hold all of them. There it is the longest
  * time without a good response.
  */
-export function findRecoveries({ calls, faults, seen, leaseMs }: Record): Recovery[] {
-  const arrivals = new Map(seen.arrivals);
+export function findRecoveries({ calls, faults, seen, seenSharded, leaseMs }: Record): Recovery[] {
+  const arrivals = new Map([...seen.arrivals, ...seenSharded.arrivals]);
   const good = calls
     .filter(({ end }) => end.is === "responded" && end.status === 200)
     .map(({ id, endedAtMs }) => ({ arrivedAtMs: arrivals.get(id) ?? 0, endedAtMs }));

@@ -41,7 +41,7 @@ export class Semaphore extends production.Semaphore {
   override acquire(request: AcquireRequest): ReturnType<source.Semaphore["acquire"]> {
     const acquired = super.acquire(request);
     if (!request.handOver)
-      logEvent({
+      this.#logEvent({
         did: "requested",
         leaseId: request.leaseId,
         isolate: request.isolate,
@@ -67,7 +67,13 @@ export class Semaphore extends production.Semaphore {
     if (this.#env.CHAOS_LEASES === "doubled") this.release(handOver.leaseId);
     const lease = takeOver();
     if (lease)
-      logEvent({ did: "granted", leaseId: waitedAs, fence: lease.fence, life: this.#life, isHandedOn: true });
+      this.#logEvent({
+        did: "granted",
+        leaseId: waitedAs,
+        fence: lease.fence,
+        life: this.#life,
+        isHandedOn: true,
+      });
     return lease;
   }
 
@@ -76,7 +82,11 @@ export class Semaphore extends production.Semaphore {
   }
 
   #logGrant(leaseId: string, fence: number): void {
-    logEvent({ did: "granted", leaseId, fence, life: this.#life });
+    this.#logEvent({ did: "granted", leaseId, fence, life: this.#life });
+  }
+
+  #logEvent(event: Record<string, unknown>): void {
+    console.log(JSON.stringify({ chaos: { ...event, semaphore: this.ctx.id.name } }));
   }
 }
 
@@ -104,7 +114,7 @@ export default {
   async fetch(request, env, ctx) {
     const { pathname } = new URL(request.url);
     if (!pathname.startsWith("/~crash/")) return production.default.fetch(request, gate.reachable(env), ctx);
-    const semaphore = env.SEMAPHORE.getByName(pathname.slice("/~crash/".length));
+    const semaphore = env.SEMAPHORE.getByName(decodeURIComponent(pathname.slice("/~crash/".length)));
     // The crash breaks the very call that asks for it.
     await Promise.resolve(Reflect.get(semaphore, "crash")()).catch(() => {});
     return new Response(null, { status: 204 });
@@ -114,8 +124,4 @@ export default {
 function forgetLeases(sql: SqlStorage): void {
   const [table] = sql.exec("SELECT name FROM sqlite_master WHERE name = 'lease'").toArray();
   if (table) sql.exec("DELETE FROM lease");
-}
-
-function logEvent(event: Record<string, unknown>): void {
-  console.log(JSON.stringify({ chaos: event }));
 }

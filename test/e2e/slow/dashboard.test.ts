@@ -94,8 +94,45 @@ describe.skipIf(!hasChromium)("the dashboard", () => {
     const history = page.getByRole("listitem");
     expect(await history.count()).toBeGreaterThanOrEqual(2);
     await page.goto(`${url}/#/tasks?status=succeeded&type=task_a`);
-    expect(await page.getByLabel("Status").inputValue()).toBe("succeeded");
+    expect(await page.getByRole("combobox", { name: "Status" }).inputValue()).toBe("succeeded");
     await page.getByRole("link", { name: "task_a" }).first().waitFor();
+  });
+
+  test("shows tasks as they come and end, counts them, and does one thing to all that match", async () => {
+    await page.goto(`${url}/#/tasks?type=task_b`);
+    await page.getByText("Live").waitFor();
+    const batch = Array.from({ length: 100 }, () => ({ type: "task_b", input: {}, delay: 3600 }));
+    const submit = async () =>
+      fetch(`${url}/tasks`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(batch),
+      });
+    for (let i = 0; i < 10; i++) expect((await submit()).status).toBe(202);
+    await page.getByRole("button", { name: "1,000 scheduled" }).click();
+    expect(page.url()).toContain("status=scheduled");
+    await expect.poll(async () => page.getByRole("row").count()).toBe(51);
+    await page.getByRole("button", { name: "Cancel", exact: true }).click();
+    await page.getByRole("button", { name: "Cancel 1000" }).click();
+    await page.getByText("1000 of 1000 tasks cancelled.").waitFor();
+    await page.getByText("There are no such tasks.").waitFor();
+    await page.getByRole("button", { name: "1,000 cancelled" }).waitFor();
+  });
+
+  test("stands still while text is selected, and then shows what has come", async () => {
+    await page.goto(`${url}/#/tasks?type=task_a`);
+    await fetch(`${url}/run-tasks`);
+    const links = page.getByRole("link", { name: "task_a" });
+    await links.first().waitFor();
+    await page.getByText("Live").waitFor();
+    await page.evaluate("getSelection().selectAllChildren(document.querySelector('tbody'))");
+    await page.getByText("Stands still").waitFor();
+    const before = await links.count();
+    await fetch(`${url}/run-tasks`);
+    await page.getByText("there is something new").waitFor();
+    expect(await links.count()).toBe(before);
+    await page.evaluate("getSelection().removeAllRanges()");
+    await expect.poll(async () => links.count()).toBe(before + 1);
   });
 
   test("uploads a file, which is whole", async () => {

@@ -41,6 +41,7 @@ describe("GET /upstreams", () => {
     const listed = statusSchema.array().parse(body.upstreams);
     expect(listed.map(({ name }) => name)).toEqual([
       ...Object.keys(TEST_VARIABLES.UPSTREAMS),
+      ...Object.keys(TEST_VARIABLES.UPSTREAMS_SHARDED),
       ...Object.keys(TEST_VARIABLES.UPSTREAMS_SCRAPE),
     ]);
   });

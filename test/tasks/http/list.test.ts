@@ -271,3 +271,23 @@ test("for any times and any page size, pages hold every task once, newest first"
     { numRuns: 12 },
   );
 });
+
+test("tasks are counted by type and status, over all shards", async () => {
+  const counts = async () =>
+    new Map(
+      (
+        (await callForJson("/tasks/counts")).body.counts as { type: string; status: string; count: number }[]
+      ).map(({ type, status, count }) => [`${type} ${status}`, count]),
+    );
+  const before = await counts();
+  for (let n = 0; n < 5; n++) await create(START_MS + n);
+  const after = await counts();
+  const added = [...after].map(([key, count]) => count - (before.get(key) ?? 0));
+  expect(added.reduce((sum, count) => sum + count, 0)).toBe(5);
+  const { body } = await callForJson("/tasks?limit=500");
+  const listed = Map.groupBy(
+    body.tasks as { type: string; status: string }[],
+    ({ type, status }) => `${type} ${status}`,
+  );
+  expect(after).toEqual(new Map([...listed].map(([key, tasks]) => [key, tasks.length])));
+});

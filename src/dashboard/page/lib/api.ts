@@ -25,11 +25,20 @@ export class ApiError extends Error {
   }
 }
 
+const changed = new Set<() => void>();
+
+/** Has `tell` called after each call that may have changed something. Returns what ends that. */
+export function onChange(tell: () => void): () => void {
+  changed.add(tell);
+  return () => void changed.delete(tell);
+}
+
 /** Calls a path. Throws an `ApiError` for any status of 400 and above; 401 shows the sign-in form. */
 export async function call(path: string, init: RequestInit = {}): Promise<Response> {
   const response = await fetch(path, init).catch(() => {
     throw new ApiError(0, "Sluice cannot be reached.");
   });
+  if (response.ok && !["GET", "HEAD"].includes(init.method ?? "GET")) for (const tell of changed) tell();
   if (response.ok || response.status === 304) return response;
   if (response.status === 401 && path !== "/session") session.value = null;
   throw new ApiError(response.status, await readProblem(response));

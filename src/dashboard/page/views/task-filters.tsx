@@ -1,0 +1,59 @@
+/** The filters of the list of tasks, which are in the URL. */
+import { usePolled } from "../lib/poll.ts";
+import { route, setQuery } from "../lib/route.ts";
+import { STATUSES, type TaskType } from "../lib/types.ts";
+
+/** Task types change with a deploy. */
+const TYPES_MS = 60_000;
+
+const set = (name: string) => (event: { currentTarget: HTMLSelectElement | HTMLInputElement }) =>
+  setQuery({ [name]: event.currentTarget.value, cursor: undefined });
+
+export function TaskFilters() {
+  const types = usePolled<{ taskTypes: TaskType[] }>("/task-types", TYPES_MS);
+  const { query } = route.value;
+  const names = types.value?.taskTypes.map(({ name }) => name) ?? [];
+  return (
+    <form class="filters" onSubmit={(event) => event.preventDefault()}>
+      <Choice label="Status" name="status" values={STATUSES} />
+      <Choice label="Type" name="type" values={names} />
+      <Time label="From" name="created_after" />
+      <Time label="Until" name="created_before" />
+      <label>
+        Text{" "}
+        <input
+          type="search"
+          value={query.get("text") ?? ""}
+          placeholder="id, error, progress"
+          onInput={set("text")}
+        />
+      </label>
+    </form>
+  );
+}
+
+function Choice({ label, name, values }: { label: string; name: string; values: readonly string[] }) {
+  const value = route.value.query.get(name) ?? "";
+  // What the URL asks for is shown even if it is none of them, e.g. two statuses.
+  const all = value === "" || values.includes(value) ? values : [...values, value];
+  return (
+    <label>
+      {label}{" "}
+      <select value={value} onChange={set(name)}>
+        <option value="">any</option>
+        {all.map((one) => (
+          <option key={one}>{one}</option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+/** In the time zone of whoever looks. */
+function Time({ label, name }: { label: string; name: string }) {
+  return (
+    <label>
+      {label} <input type="datetime-local" value={route.value.query.get(name) ?? ""} onChange={set(name)} />
+    </label>
+  );
+}

@@ -1,0 +1,138 @@
+/** The list of tasks, as it changes. It stands still while somebody selects text in it, or asks for that. */
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { may } from "../lib/api.ts";
+import { liveness } from "../lib/live.ts";
+import { linkTo, route, setQuery } from "../lib/route.ts";
+import { hasText } from "../lib/task-list.ts";
+import { useTaskPage } from "../lib/task-page.ts";
+import { Ago, Duration } from "../lib/time.tsx";
+import { stateOf, type TaskLine } from "../lib/types.ts";
+import { BulkActions } from "./bulk-actions.tsx";
+import { StatusCounts } from "./status-counts.tsx";
+import { TaskFilters } from "./task-filters.tsx";
+
+export function TaskList() {
+  const { query } = route.value;
+  const isPaused = useSignal(false);
+  const isSelecting = useSelection();
+  const isHeld = isPaused.value || isSelecting;
+  const page = useTaskPage(isHeld);
+  const text = query.get("text") ?? "";
+  const tasks = page.tasks?.filter((task) => hasText(task, text));
+  return (
+    <>
+      <div class="title">
+        <h1>Tasks</h1>
+        {may("write") && <a href={linkTo("tasks", "new")}>New task</a>}
+        <a href={linkTo("tasks", "schedules")}>Schedules</a>
+      </div>
+      <StatusCounts />
+      <TaskFilters />
+      <p class="controls">
+        <button
+          type="button"
+          class="quiet"
+          aria-pressed={isPaused.value}
+          onClick={() => {
+            isPaused.value = !isPaused.value;
+          }}
+        >
+          {isPaused.value ? "Go on" : "Pause"}
+        </button>
+        <span role="status">{describeLiveness(isHeld, page.missed)}</span>
+      </p>
+      {page.error && (
+        <p class="error" role="alert">
+          Not up to date: {page.error}
+        </p>
+      )}
+      {tasks && <Table tasks={tasks} />}
+      <p class="controls">
+        {query.get("cursor") && (
+          <button type="button" class="quiet" onClick={() => setQuery({ cursor: undefined })}>
+            Newest
+          </button>
+        )}
+        {page.next && (
+          <button type="button" class="quiet" onClick={() => setQuery({ cursor: page.next ?? undefined })}>
+            Older
+          </button>
+        )}
+      </p>
+      {may("write") && <BulkActions onDone={page.refresh} />}
+    </>
+  );
+}
+
+/** Whether text is selected in the view. */
+function useSelection(): boolean {
+  const isSelecting = useSignal(false);
+  useEffect(() => {
+    const onSelection = () => {
+      const selection = getSelection();
+      isSelecting.value =
+        selection?.isCollapsed === false &&
+        document.querySelector("main")?.contains(selection.anchorNode) === true;
+    };
+    document.addEventListener("selectionchange", onSelection);
+    return () => document.removeEventListener("selectionchange", onSelection);
+  }, []);
+  return isSelecting.value;
+}
+
+function describeLiveness(isHeld: boolean, missed: number): string {
+  if (isHeld) return missed === 0 ? "Stands still" : "Stands still: there is something new";
+  const words = {
+    connecting: "Connecting…",
+    live: "Live",
+    idle: "Nothing happens: looks again each minute",
+    stale: "Not up to date: connecting again…",
+  };
+  return words[liveness.value];
+}
+
+function Table({ tasks }: { tasks: readonly TaskLine[] }) {
+  if (tasks.length === 0) return <p class="faint">There are no such tasks.</p>;
+  return (
+    <div class="scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Task</th>
+            <th scope="col">Status</th>
+            <th scope="col">Created</th>
+            <th scope="col">Took</th>
+            <th scope="col">Progress</th>
+          </tr>
+        </thead>
+        <tbody>
+          {tasks.map((task) => (
+            <Row key={task.id} task={task} />
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Row({ task }: { task: TaskLine }) {
+  const state = stateOf(task);
+  return (
+    <tr>
+      <td>
+        <a href={linkTo("tasks", task.id)}>{task.type}</a>
+      </td>
+      <td>
+        <span class={`state ${state}`}>{state}</span>
+      </td>
+      <td>
+        <Ago time={task.createdAt} />
+      </td>
+      <td>{task.startedAt && <Duration from={task.startedAt} to={task.finishedAt} />}</td>
+      <td>{task.error?.message ?? task.progress?.message ?? percent(task)}</td>
+    </tr>
+  );
+}
+
+const percent = ({ progress }: TaskLine) => (progress ? `${Math.round(progress.ratio * 100)} %` : "");
