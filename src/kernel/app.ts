@@ -9,7 +9,7 @@ import type { Context, MiddlewareHandler, Schema } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
-import { matchedRoutes, routePath } from "hono/route";
+import { matchedRoutes } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
 import { authenticate, requireScope } from "./access.ts";
 import type { AppEnv, Scope } from "./app-env.ts";
@@ -82,6 +82,10 @@ export function createApp<Open extends Schema, Closed extends Schema>(routers: {
   return app;
 }
 
+/** Its pattern, not that of middleware; undefined if there is none. */
+const routeOf = (c: Context): string | undefined =>
+  matchedRoutes(c).findLast(({ path }) => path !== "/*")?.path;
+
 /** A request continues the trace that its caller names. */
 const trace: MiddlewareHandler<AppEnv> = async (c, next) =>
   inRootSpan(
@@ -91,8 +95,8 @@ const trace: MiddlewareHandler<AppEnv> = async (c, next) =>
       kind: "server",
       attributes: { "http.request.method": c.req.method },
       atEnd: () => ({
-        name: `${c.req.method} ${routePath(c, -1)}`,
-        "http.route": routePath(c, -1),
+        name: [c.req.method, routeOf(c)].filter(Boolean).join(" "),
+        "http.route": routeOf(c),
         "http.response.status_code": c.res.status,
       }),
     },

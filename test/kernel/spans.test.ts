@@ -140,6 +140,13 @@ describe("with an endpoint,", () => {
     expect(root.traceId).not.toBe(TRACE);
   });
 
+  test("a request is called by its route, and by its method alone if there is none", async () => {
+    for (const path of ["/healthz", "/files/spans-none", "/nothing/here"])
+      await callForJson(path, { variables: exporting });
+    const names = spans.filter(({ kind }) => kind === 2).map(({ name }) => name);
+    expect(names).toEqual(["GET /healthz", "GET /files/:id", "GET"]);
+  });
+
   test("spans travel together, and a failure says what kind of error it was, and no more", async () => {
     const fails = newType("spans_fails", async (ctx) =>
       ctx.step("secret", async () => {
