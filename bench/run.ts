@@ -2,6 +2,7 @@
  * `npm run bench`: measures everything; `npm run bench -- outbound` measures one part.
  *
  *     cost       what each operation uses on Cloudflare, and its price
+ *     dashboard  how soon the page shows its first list, and a change, and how much travels
  *     examples   the four examples, beside the FastAPI program that a user would write instead
  *     files      the speed of each way in, and how much memory grows with the size of a file
  *     jobs       the built-in task types: analyze_file beside parsers alone, and its memory; scrape_pages beside its upstream's limit
@@ -14,6 +15,7 @@
 import { availableParallelism, cpus } from "node:os";
 import { CONCURRENCY } from "./contender.ts";
 import { benchCost } from "./cost/run.ts";
+import { benchDashboard } from "./dashboard.ts";
 import { benchExamples } from "./examples.ts";
 import { benchFiles } from "./files/run.ts";
 import { benchJobs } from "./jobs/run.ts";
@@ -24,6 +26,7 @@ import { benchTasks } from "./tasks/run.ts";
 
 const PARTS = new Map([
   ["cost", benchCost],
+  ["dashboard", benchDashboard],
   ["examples", benchExamples],
   ["outbound", benchOutbound],
   ["files", benchFiles],
