@@ -13,6 +13,8 @@ export const CLIENTS = 40;
 const WARM_UP_S = 2;
 const LOAD_S = 10;
 const CEILING_S = 4;
+const RATE_WARM_UP_S = 1;
+const RATE_S = 4;
 /** How long the load is not steady, at its beginning and at its end. */
 const EDGE_MS = 1_000;
 /** How long after the last response every task should have finished: the longer one takes 3 s. */
@@ -62,6 +64,13 @@ export async function measureCeiling(upstream: Upstream, delayMs: number): Promi
   const direct = load(`${upstream.url}/todos/1`, CEILING_S, CONCURRENCY);
   const [, steady] = await Promise.all([direct, readSteady(upstream, CEILING_S)]);
   return steady / CONCURRENCY;
+}
+
+/** Requests per second, for a few seconds. */
+export async function measureRate(url: string): Promise<number> {
+  await load(url, RATE_WARM_UP_S);
+  const result = await load(url, RATE_S);
+  return result["2xx"] / result.duration;
 }
 
 async function load(url: string, seconds: number, clients = CLIENTS): Promise<Result> {

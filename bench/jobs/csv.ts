@@ -1,22 +1,26 @@
 /** A CSV file like those that people have, made while it is sent: the same bytes for the same size. */
 const CITIES = ["Berlin", "Paris", "New York", "Tokyo", "São Paulo", "London", "Madrid", "Rome"];
 const PIECE_LENGTH = 256 * 1024;
+/** More than any row has. */
+const LAST_BYTES = 1024;
+const LAST_ROW = "0,2026-01-01,Rome,user 1,1.00,1,true,";
 const HEADER = "id,created_at,city,name,amount,quantity,active,comment\n";
 
-/** Whole rows, of at least so many bytes in all. */
+/** Whole rows of so many bytes in all, at least a few thousand: the last comment is as long as it takes. */
 export function* makeCsv(size: number): Generator<Uint8Array> {
   const random = createRandom();
   const encoder = new TextEncoder();
   let text = HEADER;
-  let sent = 0;
-  for (let n = 0; sent < size; n++) {
-    text += makeRow(n, random);
+  let left = size - HEADER.length;
+  for (let n = 0; left > LAST_BYTES; n++) {
+    const row = makeRow(n, random);
+    left -= Buffer.byteLength(row);
+    text += row;
     if (text.length < PIECE_LENGTH) continue;
-    const piece = encoder.encode(text);
+    yield encoder.encode(text);
     text = "";
-    sent += piece.length;
-    yield piece;
   }
+  yield encoder.encode(`${text}${LAST_ROW}${"x".repeat(left - LAST_ROW.length - 1)}\n`);
 }
 
 function makeRow(n: number, random: () => number): string {

@@ -6,6 +6,8 @@ import Papa from "papaparse";
 import { inferSchema, initParser } from "udsv";
 
 const CHUNK_BYTES = 256 * 1024;
+/** As `analyze_file` reads. */
+const READ_BYTES = 128 * 1024;
 
 /** Strings, as both take them: decoding is a part of the work. */
 async function* decodedChunks(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
@@ -42,16 +44,27 @@ async function parseWithPapaparse(body: ReadableStream<Uint8Array>): Promise<num
   return rows;
 }
 
+/** Reads all of it, and drops it. */
+async function drain(body: ReadableStream<Uint8Array>): Promise<number> {
+  const reader = body.getReader({ mode: "byob" });
+  let buffer = new Uint8Array(READ_BYTES);
+  for (let bytes = 0; ; ) {
+    const { done, value } = await reader.readAtLeast(READ_BYTES, buffer);
+    bytes += value?.length ?? 0;
+    if (done || !value) return bytes;
+    buffer = new Uint8Array(value.buffer);
+  }
+}
+
 const WORK = new Map([
   ["/udsv", parseWithUdsv],
   ["/papaparse", parseWithPapaparse],
-  ["/read", async (body: ReadableStream<Uint8Array>) => (await new Response(body).arrayBuffer()).byteLength],
+  ["/read", drain],
 ]);
 
 export default {
   async fetch(request: Request, { FILES }: { FILES: R2Bucket }): Promise<Response> {
-    if (request.method === "PUT")
-      return new Response(String((await FILES.put("file", await request.bytes()))?.size));
+    if (request.method === "PUT") return new Response(String((await FILES.put("file", request.body))?.size));
     const file = await FILES.get("file");
     const work = WORK.get(new URL(request.url).pathname);
     return new Response(file && work ? String(await work(file.body)) : "");

@@ -10,6 +10,7 @@ import { measureDistance } from "./distance.ts";
 import { findLibraries, measureFleet } from "./fleet.ts";
 import { measureObject } from "./object.ts";
 import { measureRules } from "./rules.ts";
+import { measureShards } from "./shards.ts";
 import { measureJob, measureUtilisation } from "./utilisation.ts";
 
 const JOB_MS = 20;
@@ -26,11 +27,13 @@ export async function benchOutbound(): Promise<string> {
   const costs = renderTable([
     { name: "Semaphore", figures: [...(await measureObject()), ...measureRules()] },
   ]);
+  console.error("measuring what shards add …");
+  const shards = renderTable([{ name: "Sluice", figures: await measureShards() }]);
   console.error("measuring how well permits are used …");
   const uses = renderTable([{ name: "Sluice", figures: await measureUtilisation() }]);
   console.error("measuring how well permits are used from afar …");
   const afar = renderTable([{ name: "Sluice", figures: await measureDistance() }]);
-  return [costs, "", uses, "", MEANING, "", afar, "", await compare()].join("\n");
+  return [costs, "", shards, "", uses, "", MEANING, "", afar, "", await compare()].join("\n");
 }
 
 /** The same job through Sluice and through Redis, one after the other. */

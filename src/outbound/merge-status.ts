@@ -84,8 +84,11 @@ function worstObstacle(all: readonly ShardStatus[]): Obstacle | null {
     shown.map((obstacle) => obstacle.is),
   );
   const ends = shown.flatMap((obstacle) => (obstacle.is === is ? [obstacle.until] : []));
-  return { is, until: ends.includes(null) ? null : (ends.toSorted().at(-1) ?? null) };
+  return { is, until: ends.reduce(later) };
 }
+
+/** Null is never. */
+const later = (a: string | null, b: string | null) => (a === null || b === null ? null : a > b ? a : b);
 
 const worst = <T>(order: readonly T[], states: readonly T[]): T =>
   states.reduce((a, b) => (order.indexOf(b) > order.indexOf(a) ? b : a));
@@ -122,9 +125,9 @@ function mergeTotals(all: readonly ShardStatus[]): Totals {
   }));
 }
 
-function sumMembers<T extends Record<string, number>>(a: T, b: T): T {
+function sumMembers<Key extends string>(a: Record<Key, number>, b: Record<Key, number>): Record<Key, number> {
   const sums = { ...a };
-  for (const key of Object.keys(a) as (keyof T)[]) sums[key] = ((a[key] ?? 0) + (b[key] ?? 0)) as T[keyof T];
+  for (const key in sums) sums[key] += b[key];
   return sums;
 }
 

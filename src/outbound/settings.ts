@@ -12,7 +12,7 @@ export const rateSchema = z.strictObject({
   burst: z.int().min(1).max(100_000).optional().meta({ description: "Calls begun at once. Default: 1." }),
 });
 
-export const MAX_SHARDS = 64;
+const MAX_SHARDS = 64;
 /** As many permits as one object may have. */
 const MAX_PERMITS = 1000;
 

@@ -1,5 +1,11 @@
 /** An upstream whose semaphore is four objects, through the Worker's front door. */
-import { abortAllDurableObjects, env, reset } from "cloudflare:test";
+import {
+  abortAllDurableObjects,
+  createExecutionContext,
+  env,
+  reset,
+  waitOnExecutionContext,
+} from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
 import { fetchUpstream } from "../../src/outbound/index.ts";
 import type { SemaphoreStatus } from "../../src/outbound/semaphore/status.ts";
@@ -9,6 +15,7 @@ import { expectRuntimeErrors } from "../support/runtime-errors.ts";
 import { holdUpstream, resetUpstream, upstream } from "../support/scripted-upstream.ts";
 import { taskContext } from "../support/task-context.ts";
 import { acquireFrom } from "../support/upstreams.ts";
+import worker from "../support/worker.ts";
 
 keepQuiet();
 expectRuntimeErrors("it is away", "Network connection lost");
@@ -30,7 +37,20 @@ const patch = async (name: string, change: object, options: CallOptions = {}) =>
     headers: { "Content-Type": "application/json" },
     ...options,
   });
-const call = async (name: string, options?: CallOptions) => callForJson(`/fetch/${name}/x`, options);
+/** From an isolate that has known nothing before the test: an isolate is known by its bindings. */
+let bindings = env;
+beforeEach(() => {
+  bindings = { ...env };
+});
+async function call(name: string, { variables }: CallOptions = {}) {
+  const ctx = createExecutionContext();
+  const request = new Request<unknown, IncomingRequestCfProperties>(`http://localhost/fetch/${name}/x`);
+  const from = variables ? Object.assign(bindings, variables) : bindings;
+  const response = await worker.fetch(request, from, ctx);
+  const body = await response.json<Record<string, unknown>>();
+  await waitOnExecutionContext(ctx);
+  return { status: response.status, body };
+}
 const calls = (name: string, count: number) => Array.from({ length: count }, async () => call(name));
 
 /** Objects may take a moment to start. */
@@ -105,7 +125,7 @@ describe("calls", () => {
     const { waiting } = (await statusOf("sharded")).body;
     expect(new Set(waiting.callers.map(({ priority }) => priority))).toEqual(new Set(["background"]));
     open();
-    expect(await Promise.all(made)).toEqual(Array(10).fill({}));
+    expect(await Promise.all(made)).toEqual(Array.from({ length: 10 }, () => ({})));
   });
 
   test("are refused when the queue of neither shard has room", async () => {

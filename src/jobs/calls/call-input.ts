@@ -49,6 +49,13 @@ export function checkCall(call: DescribedRequest & { upstream: string }, refinem
   if (!upstream) return; // its own schema says so
   for (const { at, detail } of requestErrors(upstream, call))
     refinement.addIssue({ code: "custom", path: at, message: detail });
+  for (const [name, value] of Object.entries(call.headers))
+    if (name.toLowerCase() === "idempotency-key" && value.trim() === "")
+      refinement.addIssue({
+        code: "custom",
+        path: ["headers", name],
+        message: "is empty: leave it out, and the task's id is sent, or give it a key",
+      });
 }
 
 /** Whether a response with this status is what the caller expects. */

@@ -148,6 +148,8 @@ function countingUtf16(reader: RecordReader): RecordReader & { utf16Bytes: numbe
       if (next >= 0) this.utf16Bytes += countUtf16Bytes(bytes, start, next);
       return next;
     },
+    load: (bytes) => reader.load?.(bytes),
+    flush: () => reader.flush?.(),
   };
 }
 

@@ -13,6 +13,7 @@ import { fileId } from "../support/schemas.ts";
 import { openSource, type Source } from "../support/sources.ts";
 import { type Analysis, analyze, CHECKPOINT_BYTES, readCheckpoint } from "./analysis.ts";
 import { formatInput, planAnalysis } from "./format.ts";
+import { HASHES_VERSION } from "./hashing.ts";
 import { renderReport } from "./report.ts";
 import { describeReport } from "./report-pdf.ts";
 import { type AnalysisResult, type ColumnResult, describeColumns, summarize } from "./result.ts";
@@ -44,8 +45,11 @@ export const analyzeFile = defineTask({
     runAnalysis(ctx, options, { checkpointBytes: CHECKPOINT_BYTES, maxRunMs: MAX_RUN_MS }),
 });
 
-/** Of one version of the file: another one has other rows. */
-const savedSchema = z.object({ version: z.string(), checkpoint: z.unknown() });
+/**
+ * Of one version of the file, since another one has other rows; and with hashes of one version of this program, which in
+ * another would count the same values as different ones. Before `HASHES_VERSION` 2 it had other members.
+ */
+const savedSchema = z.object({ sha256: z.string(), hashes: z.number(), checkpoint: z.unknown() });
 
 interface Pace {
   checkpointBytes: number;
@@ -54,13 +58,15 @@ interface Pace {
 
 export async function runAnalysis(ctx: TaskContext, options: z.output<typeof input>, pace: Pace) {
   const saved = savedSchema.safeParse(ctx.checkpoint()).data;
-  const source = await openSource(ctx.signal, options.fileId, saved && { sha256: saved.version });
+  const source = await openSource(ctx.signal, options.fileId, saved && { sha256: saved.sha256 });
   const plan = await planAnalysis(source, options);
   const startMs = Date.now();
-  const analysis = await analyze(source, plan, saved && readCheckpoint(saved.checkpoint), {
+  // What another version of this program has read is read again.
+  const from = saved?.hashes === HASHES_VERSION ? readCheckpoint(saved.checkpoint) : undefined;
+  const analysis = await analyze(source, plan, from, {
     checkpointBytes: pace.checkpointBytes,
     async save(checkpoint) {
-      await ctx.saveCheckpoint({ version: source.info.sha256, checkpoint });
+      await ctx.saveCheckpoint({ sha256: source.info.sha256, hashes: HASHES_VERSION, checkpoint });
       // The clock stands still between I/O, but saving is some. CPU time is never more than what has passed.
       if (Date.now() - startMs >= pace.maxRunMs) await ctx.handOver();
     },

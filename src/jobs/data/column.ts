@@ -6,6 +6,7 @@
  * table is settled: before a value may leave it, before it is packed, and at the end. So a column of few different values
  * costs one look-up a field.
  */
+import { Hasher, mix } from "./hashing.ts";
 import { DATE, DATETIME, DECIMAL, INTEGER, KINDS, NULL, TEXT } from "./kinds.ts";
 import type { Precision } from "./precision.ts";
 import { DistinctSketch } from "./sketches/distinct.ts";
@@ -19,6 +20,19 @@ export interface ValueReader {
   read(bytes: Uint8Array, start: number, end: number): number;
   readonly value: number;
 }
+
+/** Fields of several rows. */
+export interface Rows {
+  bytes: Uint8Array;
+  /** Of the same bytes. There are `PADDING_BYTES` after the last field. */
+  view: DataView;
+  /** Where each field begins, and before which byte it ends; `columns` of them for each row. */
+  fields: Int32Array;
+  columns: number;
+  count: number;
+}
+
+const hasher = new Hasher();
 
 /** The bits of dates. */
 const TIMES = (1 << DATE) | (1 << DATETIME);
@@ -42,30 +56,30 @@ export class Column {
     this.#table = new ValueTable(precision.frequent, precision.textBytes);
   }
 
-  /**
-   * A value: its bytes from `start` to before `end`, and two hashes of them. What is empty need not be added.
-   */
+  /** A value: its bytes from `start` to before `end`. `salt`: another one makes another value of the same bytes. */
   add(
     reader: ValueReader,
     bytes: Uint8Array,
+    view: DataView,
     start: number,
     end: number,
-    first: number,
-    second: number,
+    salt: number,
   ): void {
-    const mixed = mix(first);
-    if (this.#table.count(mixed, second)) return;
-    if (this.#table.isFull) {
-      this.#settle();
-      this.#table.prune();
+    hasher.hash(view, start, end, salt);
+    if (!this.#table.count(hasher.first, hasher.second)) this.#addNew(reader, bytes, start, end);
+  }
+
+  /** The fields at `place` of rows. What is empty is no value. */
+  addAll(reader: ValueReader, rows: Rows, place: number): void {
+    const table = this.#table;
+    const { bytes, view, fields, columns, count } = rows;
+    for (let slot = 2 * place, row = 0; row < count; slot += 2 * columns, row++) {
+      const start = fields[slot] ?? 0;
+      const end = fields[slot + 1] ?? 0;
+      if (start === end) continue;
+      hasher.hash(view, start, end, 0);
+      if (!table.count(hasher.first, hasher.second)) this.#addNew(reader, bytes, start, end);
     }
-    const kind = reader.read(bytes, start, end);
-    const place = this.#table.insert(mixed, second, bytes, start, end);
-    this.#table.kinds[place] = kind;
-    this.#table.numbers[place] = reader.value;
-    if (kind === NULL) return;
-    this.#distinct?.add(mixed, mix(second ^ mixed));
-    if (kind >= TEXT && this.#precision.textBytes > 0) this.#widen(bytes, start, end);
   }
 
   /** Keeps less from now on. */
@@ -138,6 +152,22 @@ export class Column {
     };
   }
 
+  /** A value that the table does not have. Its hashes are those of the last that was hashed. */
+  #addNew(reader: ValueReader, bytes: Uint8Array, start: number, end: number): void {
+    const { first, second } = hasher;
+    if (this.#table.isFull) {
+      this.#settle();
+      this.#table.prune();
+    }
+    const kind = reader.read(bytes, start, end);
+    const place = this.#table.insert(first, second, bytes, start, end);
+    this.#table.kinds[place] = kind;
+    this.#table.numbers[place] = reader.value;
+    if (kind === NULL) return;
+    this.#distinct?.add(first, mix(second ^ first));
+    if (kind >= TEXT && this.#precision.textBytes > 0) this.#widen(bytes, start, end);
+  }
+
   #settle(): void {
     const { counts, settled, kinds, numbers, size } = this.#table;
     for (let place = 0; place < size; place++) {
@@ -170,14 +200,6 @@ export class Column {
     if (!this.#greatest || compare(bytes, start, most, this.#greatest) > 0)
       this.#greatest = bytes.slice(start, most);
   }
-}
-
-/** Every bit of the result depends on every bit of the hash: the last step of MurmurHash3 (A. Appleby). */
-function mix(hash: number): number {
-  let bits = hash ^ (hash >>> 16);
-  bits = Math.imul(bits, 0x85ebca6b);
-  bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35);
-  return bits ^ (bits >>> 16);
 }
 
 function compare(bytes: Uint8Array, start: number, end: number, other: Uint8Array): number {

@@ -5,11 +5,17 @@
  * `MAX_RECORD_BYTES`, or not before the end of the file, only its first line is malformed; the next lines are read again, and
  * up to where the search ended each quote must be closed in its own line. So no byte is read more than twice.
  */
+import type { Rows } from "./column.ts";
 import { Columns } from "./columns.ts";
-import { CR, CsvScanner, type Dialect, INCOMPLETE, LF, undouble } from "./csv-scanner.ts";
+import { CR, CsvScanner, type Dialect, INCOMPLETE, LF } from "./csv-scanner.ts";
 import { type DecimalSeparator, FieldReader } from "./kinds.ts";
 import { addMalformed, type MalformedRows } from "./malformed.ts";
 import { MAX_RECORD_BYTES, type RecordReader } from "./record-stream.ts";
+
+/** Columns are given so many fields at once, or more: then what they need is at hand for all of them. */
+const MIN_FLUSHED_FIELDS = 4096;
+
+const NO_BYTES = new Uint8Array();
 
 /** Where a reader is between two records. */
 export interface RowPosition {
@@ -42,69 +48,80 @@ export class CsvReader implements RecordReader {
   readonly #malformed: MalformedRows;
   readonly #scanner: CsvScanner;
   readonly #fields: FieldReader;
-  readonly #quote: number;
   readonly #lineEnd: number;
-  #scratch = new Uint8Array(1024);
+  /** The rows whose fields the scanner keeps: they are still to be given to the columns. */
+  readonly #kept: Rows;
 
   constructor(format: CsvFormat, columns: Columns, malformed: MalformedRows, position: RowPosition) {
     this.position = { ...position };
     this.#columns = columns;
     this.#malformed = malformed;
-    this.#scanner = new CsvScanner(format);
+    this.#scanner = new CsvScanner(format, MIN_FLUSHED_FIELDS);
     this.#fields = new FieldReader(format.decimal, format.nulls);
-    this.#quote = format.quote;
     this.#lineEnd = format.endsWithCr ? CR : LF;
+    const { fields } = this.#scanner;
+    this.#kept = {
+      bytes: NO_BYTES,
+      view: new DataView(NO_BYTES.buffer),
+      fields,
+      columns: columns.columns.length,
+      count: 0,
+    };
+  }
+
+  load(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#scanner.load(bytes);
+    this.#kept.bytes = bytes;
+    this.#kept.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  flush(): void {
+    if (this.#kept.count === 0) return;
+    const { columns } = this.#columns;
+    for (let place = 0; place < columns.length; place++)
+      columns[place]?.addAll(this.#fields, this.#kept, place);
+    this.#kept.count = 0;
+    this.#scanner.kept = 0;
   }
 
   readRecord(bytes: Uint8Array, start: number, end: number, isLast: boolean, offset: number): number {
     if (this.position.isSkipping) return this.#skip(bytes, start, end);
     const scanner = this.#scanner;
     const inOneLine = offset < this.position.oneLineUntil;
-    const next = scanner.scan(bytes, start, end, isLast, inOneLine);
+    const next = scanner.scan(start, end, isLast, inOneLine);
     const isTooLong = (next === INCOMPLETE ? end : next) - start > MAX_RECORD_BYTES;
     if (isTooLong || (scanner.problem === "unclosed_quote" && !inOneLine))
       return this.#giveUp(bytes, start, end, offset);
     if (next === INCOMPLETE) return INCOMPLETE;
     const isBlank = scanner.count === 1 && isBlankLine(bytes, start, next);
     if (isBlank) this.position.blankLines++;
-    else this.#readRow(bytes);
+    else this.#readRow();
     this.position.lines += scanner.lines;
     return next;
   }
 
-  #readRow(bytes: Uint8Array): void {
-    const { starts, ends, first, second, doubled, count, problem } = this.#scanner;
-    const { columns } = this.#columns;
+  #readRow(): void {
+    const { count, problem } = this.#scanner;
+    const columns = this.#columns.columns.length;
     this.position.rows++;
     if (problem === "unclosed_quote") return this.#addMalformed(problem, "a quote is not closed");
     if (problem)
       return this.#addMalformed(problem, "there is text between a closing quote and the next delimiter");
-    if (count !== columns.length && !this.#hasEmptyRest(columns.length)) {
-      const reason = count < columns.length ? "too_few_fields" : "too_many_fields";
-      return this.#addMalformed(reason, `fields: ${count} instead of ${columns.length}`);
+    if (count !== columns && !this.#hasEmptyRest(columns)) {
+      const reason = count < columns ? "too_few_fields" : "too_many_fields";
+      return this.#addMalformed(reason, `fields: ${count} instead of ${columns}`);
     }
-    for (let i = 0; i < columns.length; i++) {
-      const column = columns[i];
-      const start = starts[i] ?? 0;
-      const end = ends[i] ?? 0;
-      if (start === end || !column) continue;
-      if (doubled[i] === 1) this.#addDoubled(i, bytes.subarray(start, end));
-      else column.add(this.#fields, bytes, start, end, first[i] ?? 0, second[i] ?? 0);
-    }
-  }
-
-  #addDoubled(i: number, field: Uint8Array): void {
-    if (this.#scratch.length < field.length) this.#scratch = new Uint8Array(2 * field.length);
-    const length = undouble(field, 0, field.length, this.#quote, this.#scratch);
-    const { first, second } = this.#scanner;
-    this.#columns.columns[i]?.add(this.#fields, this.#scratch, 0, length, first[i] ?? 0, second[i] ?? 0);
+    if (this.#scanner.doubled.length > 0) this.#scanner.undouble();
+    this.#scanner.kept += columns;
+    this.#kept.count++;
+    if (this.#scanner.kept >= MIN_FLUSHED_FIELDS) this.flush();
   }
 
   /** A delimiter at the end of each row is no further column. */
   #hasEmptyRest(columns: number): boolean {
-    const { starts, ends, count } = this.#scanner;
+    const { count } = this.#scanner;
     if (count < columns) return false;
-    for (let i = columns; i < count; i++) if (starts[i] !== ends[i]) return false;
+    for (let i = columns; i < count; i++) if (this.#scanner.field(i).length > 0) return false;
     return true;
   }
 

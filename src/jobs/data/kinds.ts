@@ -46,6 +46,8 @@ export class FieldReader {
   readonly #decimal: number;
   readonly #group: number;
   readonly #nulls: Uint8Array[];
+  /** 1 for each byte with which one of them begins. */
+  readonly #nullStarts = new Uint8Array(256);
   /** Of the last field that was read: its number, or its time in milliseconds since 1970. */
   value = 0;
 
@@ -53,6 +55,7 @@ export class FieldReader {
   constructor(decimal: DecimalSeparator, nulls: readonly string[]) {
     [this.#decimal, this.#group] = decimal === "." ? [DOT, COMMA] : [COMMA, DOT];
     this.#nulls = nulls.map((text) => new TextEncoder().encode(text));
+    for (const [first = 0] of this.#nulls) this.#nullStarts[first] = 1;
   }
 
   /** The kind of a field, from `start` to before `end`, as an index into `KINDS`; `value` has its number. */
@@ -62,8 +65,9 @@ export class FieldReader {
     while (from < to && bytes[from] === SPACE) from++;
     while (from < to && bytes[to - 1] === SPACE) to--;
     this.value = 0;
-    if (from === to || this.#isNull(bytes, from, to)) return NULL;
+    if (from === to) return NULL;
     const first = bytes[from] ?? 0;
+    if (this.#nullStarts[first] === 1 && this.#isNull(bytes, from, to)) return NULL;
     if (isDigit(first) || first === MINUS || first === this.#decimal) {
       const kind = this.#readNumber(bytes, from, to);
       if (kind !== TEXT) return kind;

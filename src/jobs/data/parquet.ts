@@ -32,26 +32,34 @@ export async function openParquet(source: ByteSource, nulls: readonly string[]):
   const hyparquet = await import("hyparquet");
   const { size } = source.info;
   const file = new RangedFile(source);
-  const metadata = await refusing(file, "its footer", async () => {
+  const { metadata, schema, names, rows, chunks } = await refusing(file, "its footer", async () => {
     checkFooter(new DataView(await file.slice(Math.max(0, size - 8))), size);
-    return hyparquet.parquetMetadataAsync(file);
+    const found = await hyparquet.parquetMetadataAsync(file);
+    const root = hyparquet.parquetSchema(found);
+    const columns = root.children.map(({ element }) => element.name);
+    const groups = found.row_groups.length;
+    return {
+      metadata: found,
+      schema: root,
+      names: columns,
+      rows: Number(found.num_rows),
+      chunks: groups * columns.length,
+    };
   });
-  const schema = hyparquet.parquetSchema(metadata);
-  const names = schema.children.map(({ element }) => element.name);
   if (names.length > MAX_COLUMNS)
     throw new NonRetryableError(`It has ${names.length} columns; at most ${MAX_COLUMNS}.`);
   const compressors = createCompressors(hyparquet.snappyUncompress);
   const adder = new ValueAdder(nulls);
   return {
     names,
-    rows: Number(metadata.num_rows),
-    chunks: metadata.row_groups.length * names.length,
+    rows,
+    chunks,
     async readChunk(chunk, columns) {
       const [group, place] = [Math.floor(chunk / names.length), chunk % names.length];
       const [name = "", column] = [names[place], columns.columns[place]];
       const what = `row group ${group + 1}, column ${JSON.stringify(name)}`;
-      const bytes = checkChunk(metadata, group, name, what);
-      await refusing(file, what, async () => {
+      return refusing(file, what, async () => {
+        const bytes = checkChunk(metadata, group, name, what);
         const guarded = await guardChunk(file, metadata, group, name, schema, compressors);
         await hyparquet.parquetRead({
           ...guarded,
@@ -60,8 +68,8 @@ export async function openParquet(source: ByteSource, nulls: readonly string[]):
             if (column) for (const value of columnData) adder.add(column, value);
           },
         });
+        return bytes;
       });
-      return bytes;
     },
   };
 }
@@ -98,6 +106,7 @@ function checkFooter(tail: DataView, size: number): void {
   const isParquet = tail.byteLength === 8 && tail.getUint32(4) === 0x50415231; // PAR1
   const length = isParquet ? tail.getUint32(0, true) : 0;
   if (!isParquet || length > size - 12) throw new Error("the end of the file is missing");
+  if (length === 0) throw new Error("it is empty");
   if (length > MAX_FOOTER_BYTES) throw new Error(`it has ${length} bytes; at most ${MAX_FOOTER_BYTES}`);
 }
 
@@ -208,7 +217,16 @@ async function refusing<T>(file: RangedFile, what: string, action: () => Promise
     return await action();
   } catch (error) {
     if (file.failure !== undefined) throw file.failure;
-    const message = error instanceof Error ? error.message : String(error);
-    throw new NonRetryableError(`It cannot be read as Parquet: ${what}: ${message}.`, { cause: error });
+    if (error instanceof NonRetryableError) throw error;
+    throw new NonRetryableError(`It cannot be read as Parquet: ${what}: ${reasonOf(error)}.`, {
+      cause: error,
+    });
   }
+}
+
+/** An error about what is not there tells nobody anything about the file. */
+function reasonOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const isOfCode = [TypeError, RangeError, SyntaxError].some((type) => error instanceof type);
+  return isOfCode || message.includes("undefined") ? "it is damaged" : message;
 }

@@ -4,7 +4,8 @@
  * Whatever the caller gives is taken; the rest is found out. The same bytes always give the same format, so a run that
  * goes on after another need not be told.
  */
-import { CR, CsvScanner, type Dialect, LF, undouble } from "./csv-scanner.ts";
+import { CR, CsvScanner, type Dialect, LF } from "./csv-scanner.ts";
+import { PADDING_BYTES } from "./hashing.ts";
 import { DATE, DATETIME, DECIMAL, type DecimalSeparator, FieldReader, INTEGER, NULL } from "./kinds.ts";
 
 const DELIMITERS = [",", ";", "\t", "|"] as const;
@@ -76,27 +77,23 @@ interface SniffedRecord {
 /** The first records; the last of them only if it is whole. */
 function readRecords(head: Uint8Array, start: number, isWhole: boolean, dialect: Dialect): SniffedRecord[] {
   const scanner = new CsvScanner(dialect);
-  const bytes = new Uint8Array(head.length + 1);
+  const bytes = new Uint8Array(head.length + 1 + PADDING_BYTES);
   bytes.set(head);
   bytes[head.length] = LF;
+  scanner.load(bytes);
   const records: SniffedRecord[] = [];
   for (let at = start; at < head.length && records.length < MAX_RECORDS; ) {
     if (records.length > 1 && at > MAX_SNIFFED_BYTES) break;
-    const next = scanner.scan(bytes, at, head.length, isWhole, false);
+    const next = scanner.scan(at, head.length, isWhole, false);
     if (next < 0) break;
-    const fields = Array.from({ length: scanner.count }, (_, i) => fieldOf(bytes, scanner, i, dialect.quote));
+    scanner.undouble();
+    const fields = Array.from({ length: scanner.count }, (_, i) => scanner.field(i).slice());
     const isBlank = next - at <= 2 && (bytes[at] === LF || bytes[at] === CR);
     const { lines, problem } = scanner;
     records.push({ start: at, end: next, lines, isBlank, isMalformed: problem !== undefined, fields });
     at = next;
   }
   return records;
-}
-
-function fieldOf(bytes: Uint8Array, scanner: CsvScanner, i: number, quote: number): Uint8Array {
-  const field = bytes.slice(scanner.starts[i], scanner.ends[i]);
-  if (scanner.doubled[i] !== 1) return field;
-  return field.slice(0, undouble(field, 0, field.length, quote, field));
 }
 
 /** Excel writes the delimiter into a line of its own: `sep=;`. */

@@ -1,6 +1,6 @@
 /** Values of JavaScript, from JSON or Parquet, given to columns as bytes with their hashes. */
 import type { Column } from "./column.ts";
-import { FIRST_FACTOR, FIRST_SEED, SECOND_FACTOR, SECOND_SEED } from "./csv-scanner.ts";
+import { PADDING_BYTES } from "./hashing.ts";
 import {
   ARRAY,
   BOOLEAN,
@@ -20,7 +20,9 @@ const MAX_VALUE_BYTES = 64 * 1024;
 
 export class ValueAdder {
   readonly #encoder = new TextEncoder();
-  readonly #bytes = new Uint8Array(MAX_VALUE_BYTES);
+  readonly #padded = new Uint8Array(MAX_VALUE_BYTES + PADDING_BYTES);
+  readonly #bytes = this.#padded.subarray(0, MAX_VALUE_BYTES);
+  readonly #view = new DataView(this.#padded.buffer);
   readonly #fields: FieldReader;
   readonly #nulls: ReadonlySet<string>;
   /** What the column asks for the kind of a new value. */
@@ -68,13 +70,13 @@ export class ValueAdder {
     const isTime = kind === DATE || kind === DATETIME;
     this.#known.kind = isTime ? kind : TEXT;
     this.#known.value = isTime ? this.#fields.value : 0;
-    this.#hash(column, length);
+    this.#addBytes(column, length);
   }
 
   #add(column: Column, kind: number, value: number, text: string): void {
     this.#known.kind = kind;
     this.#known.value = value;
-    this.#hash(column, this.#encode(text));
+    this.#addBytes(column, this.#encode(text));
   }
 
   #encode(text: string): number {
@@ -82,16 +84,8 @@ export class ValueAdder {
   }
 
   /** The same text is another value if it is of another kind. */
-  #hash(column: Column, length: number): void {
-    const bytes = this.#bytes;
-    let first = FIRST_SEED ^ this.#known.kind;
-    let second = SECOND_SEED;
-    for (let i = 0; i < length; i++) {
-      const byte = bytes[i] ?? 0;
-      first = Math.imul(first ^ byte, FIRST_FACTOR);
-      second = Math.imul(second ^ byte, SECOND_FACTOR);
-    }
-    column.add(this.#known, bytes, 0, length, first, second);
+  #addBytes(column: Column, length: number): void {
+    column.add(this.#known, this.#bytes, this.#view, 0, length, this.#known.kind);
   }
 }
 

@@ -93,7 +93,9 @@ export async function read(
       pages: numPages,
       text: isWhole ? text : null,
       hasText: file.size > last - first_page + 1,
-      ...(await metadataOf(pdf)),
+      ...(await metadataOf(pdf).catch((error: unknown) => {
+        throw refuse(`its metadata or its first page are damaged: ${messageOf(error)}`);
+      })),
     };
   } finally {
     await pdf.loadingTask.destroy();
@@ -124,7 +126,12 @@ async function open(source: Source, password: string | undefined, refuse: (why: 
   );
 }
 
-const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error)).slice(0, 300);
+/** What PDF.js says; an error of its own code would tell nobody anything. */
+function messageOf(error: unknown): string {
+  if (error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError)
+    return "PDF.js cannot make sense of it";
+  return (error instanceof Error ? error.message : String(error)).slice(0, 300);
+}
 
 /** The text of a page, with its line breaks; and a form feed. */
 async function pageText(pdf: Pdf, number: number): Promise<string> {

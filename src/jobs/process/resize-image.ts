@@ -9,6 +9,7 @@ import { defineTask, NonRetryableError, type TaskContext } from "../../tasks/ind
 import { outputId } from "../support/outputs.ts";
 import { fileId } from "../support/schemas.ts";
 import { openSource, type Source } from "../support/sources.ts";
+import { callImages, streamOfBytes } from "./image-service.ts";
 import { stripJpegMetadata } from "./jpeg-metadata.ts";
 import { describeFile, expiresIn } from "./made-file.ts";
 
@@ -73,7 +74,7 @@ export async function resize(
   const refuse = (why: string) => new NonRetryableError(`the file ${id} cannot be resized: ${why}`);
   if (size > MAX_SOURCE_BYTES) throw refuse(`it has ${size} bytes, and the limit is ${MAX_SOURCE_BYTES}`);
   if (!(await isImage(source))) throw refuse("it is no JPEG, PNG, GIF, WebP, AVIF or HEIC");
-  const info = await env.IMAGES.info(streamOf(source)).catch(throwFinal(refuse));
+  const info = await callImages(env.IMAGES, source, refuse, async (stream) => env.IMAGES.info(stream));
   if (!("width" in info)) throw refuse("it is an SVG, which has no pixels");
   if (info.width * info.height > MAX_PIXELS)
     throw refuse(`it has ${info.width} × ${info.height} pixels, and the limit is ${MAX_PIXELS} in all`);
@@ -83,7 +84,9 @@ export async function resize(
     const name = `${i + 1}.${SUFFIXES[format]}`;
     // Another version of the file has other steps.
     const result = await ctx.step(`${source.info.sha256.slice(0, 16)} ${name}`, async () => {
-      const bytes = await transform(source, output, format).catch(throwFinal(refuse));
+      const bytes = await callImages(env.IMAGES, source, refuse, async (stream) =>
+        transform(stream, output, format),
+      );
       if (bytes.length > MAX_RESULT_BYTES)
         throw refuse(`a result has ${bytes.length} bytes, and the limit is ${MAX_RESULT_BYTES}`);
       const made = await env.IMAGES.info(streamOfBytes(bytes));
@@ -106,30 +109,17 @@ export async function resize(
 }
 
 async function transform(
-  source: Source,
+  stream: ReadableStream<Uint8Array>,
   { width, height, fit, quality }: Output,
   format: Format,
 ): Promise<Uint8Array> {
   const size = { ...(width !== undefined && { width }), ...(height !== undefined && { height }) };
-  const input = env.IMAGES.input(streamOf(source));
+  const input = env.IMAGES.input(stream);
   const transformed = width === undefined && height === undefined ? input : input.transform({ ...size, fit });
   const result = await transformed.output({ format: `image/${format}`, quality: quality ?? 85 });
   const bytes = new Uint8Array(await new Response(result.image()).arrayBuffer());
   return format === "jpeg" ? stripJpegMetadata(bytes) : bytes;
 }
-
-/** Faults of the image or of the request, which another try would have as well; any other may pass. */
-const FINAL_CODES = [9401, 9402, 9412, 9413, 9516, 9520];
-
-const throwFinal =
-  (refuse: (why: string) => Error) =>
-  (error: unknown): never => {
-    if (!(error instanceof Error)) throw error;
-    const code = "code" in error ? error.code : undefined;
-    throw FINAL_CODES.some((final) => final === code || error.message.includes(String(final)))
-      ? refuse(`Cloudflare Images says: ${error.message.slice(0, 300)}`)
-      : error;
-  };
 
 /** How files of the formats begin that Cloudflare Images reads, as Latin-1. */
 const SIGNATURES = [
@@ -143,24 +133,4 @@ const SIGNATURES = [
 async function isImage(source: Source): Promise<boolean> {
   const start = Buffer.from(await source.bytes({ offset: 0, length: 16 })).toString("latin1");
   return SIGNATURES.some((signature) => signature.test(start));
-}
-
-function streamOf(source: Source): ReadableStream<Uint8Array> {
-  const chunks = source.chunks();
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const { done, value } = await chunks.next();
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-    async cancel() {
-      await chunks.return();
-    },
-  });
-}
-
-function streamOfBytes(bytes: Uint8Array): ReadableStream<Uint8Array> {
-  const { body } = new Response(bytes);
-  if (!body) throw new Error("a response of bytes has no body");
-  return body;
 }

@@ -181,7 +181,10 @@ function checkEntry(entry: RawEntry & { limit: number }): ZipEntry | undefined {
     throw refuse("it is neither a file nor a folder");
   const safe = safePath(name);
   if ("fault" in safe) throw refuse(safe.fault);
-  if (/[/\\]$/.test(name) && entry.bytes === 0) return undefined;
+  if (/[/\\]$/.test(name) || kind === FILE_KIND.folder) {
+    if (entry.bytes > 0) throw refuse("it is a folder, and has content");
+    return undefined;
+  }
   const { method } = entry;
   if ((flags & (FLAG.encrypted | FLAG.strong | FLAG.masked)) !== 0 || method === 99)
     throw refuse("it is encrypted");

@@ -17,7 +17,7 @@ const MAX_FILES = 1_000;
 
 const pathSchema = z
   .string()
-  .min(1)
+  .min(1, { abort: true })
   .superRefine((name, context) => {
     const safe = safePath(name);
     if ("fault" in safe) context.addIssue({ code: "custom", message: `cannot be a path: ${safe.fault}` });

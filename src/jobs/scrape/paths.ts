@@ -27,6 +27,8 @@ export function checkAddresses(name: string, fields: Field[], context: z.Refinem
     context.addIssue({ code: "custom", path: at, message, input: context.value });
   if (!upstream.methods.includes("GET")) report(["upstream"], "its methods have no GET");
   for (const { at, address, message } of fields) {
+    // What is no path is an error of its own field already.
+    if (!path.safeParse(address).success) continue;
     const why = whyNot(upstream, address);
     if (why !== undefined) report(at, message ?? why);
   }

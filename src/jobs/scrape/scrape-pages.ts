@@ -47,9 +47,12 @@ const input = z
       .max(MAX_PAGES)
       .default(DEFAULT_PAGES)
       .meta({ description: `Stop after so many pages. Default: ${DEFAULT_PAGES}.` }),
-    sitemap: z.union([z.boolean(), path]).optional().meta({
-      description: "true: start from the sitemaps that robots.txt names, or /sitemap.xml. Or a path.",
-    }),
+    sitemap: z
+      .union([z.boolean(), path], { error: "true, false, or a path that begins with /" })
+      .optional()
+      .meta({
+        description: "true: start from the sitemaps that robots.txt names, or /sitemap.xml. Or a path.",
+      }),
     article: z.boolean().default(true).meta({
       description: "Extract the article as Markdown, which takes most of the CPU time. Default: true.",
     }),

@@ -17,19 +17,25 @@ import {
   type TaskContext,
 } from "../../tasks/index.ts";
 import { renderPdf } from "../pdf/index.ts";
-import { dateAt, dayBefore, dayOf } from "./day.ts";
+import { dateAt, dayBefore, dayOf, hasBegun } from "./day.ts";
 import { type Before, collectDay } from "./day-data.ts";
 import { dayReport } from "./day-report.ts";
 
-const inputSchema = z.strictObject({
+/** No day before it has anything to report, and whoever names one has mistyped the year. */
+const FIRST_DATE = "2000-01-01";
+
+const fieldsSchema = z.strictObject({
   date: z.iso
-    .date()
-    .refine((date) => Date.parse(date) < Date.now() + 86_400_000, "a day that has not come yet")
+    .date({ abort: true, error: "a day of the calendar, such as 2026-11-26" })
+    .refine((date) => date >= FIRST_DATE, `${FIRST_DATE} or a later day`)
     .optional()
-    .meta({ description: "Default: the day before the one on which the task runs.", example: "2026-11-26" }),
+    .meta({
+      description: `Default: the day before the one on which the task runs. From ${FIRST_DATE} on; not a day that has not begun in the time zone.`,
+      example: "2026-11-26",
+    }),
   time_zone: z
     .string()
-    .refine(isTimeZone, "a name from the IANA database, such as Europe/Berlin")
+    .refine(isTimeZone, { abort: true, message: "a name from the IANA database, such as Europe/Berlin" })
     .default("UTC"),
   email: z
     .strictObject({
@@ -45,6 +51,11 @@ const inputSchema = z.strictObject({
     .optional()
     .meta({ description: "The files expire after so many seconds." }),
 });
+
+const inputSchema = fieldsSchema.refine(
+  ({ date, time_zone: timeZone }) => date === undefined || hasBegun(date, timeZone, Date.now()),
+  { path: ["date"], message: "a day that has not begun yet in this time zone" },
+);
 type Input = z.output<typeof inputSchema>;
 
 export const dailyReport = defineTask({
@@ -131,21 +142,23 @@ async function readBefore(env: Env, date: string): Promise<Before | undefined> {
 const MAX_BEFORE_BYTES = 4 * 1024 * 1024;
 
 const count = z.number();
+const totals = z.object({
+  since: z.string(),
+  granted: count,
+  ok: count,
+  failed: count,
+  overloaded: count,
+  refused: count,
+  retries: count,
+});
 /** Whoever may write files may have put anything there. */
 const beforeSchema = z.object({
   collectedAt: z.iso.datetime(),
   upstreams: z.array(
     z.object({
       name: z.string(),
-      totals: z.object({
-        since: z.string(),
-        granted: count,
-        ok: count,
-        failed: count,
-        overloaded: count,
-        refused: count,
-        retries: count,
-      }),
+      totals,
+      shards: z.record(z.string(), totals).optional(),
     }),
   ),
 }) satisfies z.ZodType<Before>;

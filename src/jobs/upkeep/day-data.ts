@@ -43,19 +43,25 @@ export interface UpstreamDay {
   retries: number;
   latencyMs: { p50: number; p90: number; p99: number } | null;
   /** The totals of the semaphore, for the next report. */
-  totals: {
-    since: string;
-    granted: number;
-    ok: number;
-    failed: number;
-    overloaded: number;
-    refused: number;
-    retries: number;
-  };
+  totals: Totals;
+  /** Those of each shard that responded, by its number, if there are several: each counts from its own start. */
+  shards?: Record<string, Totals> | undefined;
+}
+
+interface Totals {
+  since: string;
+  granted: number;
+  ok: number;
+  failed: number;
+  overloaded: number;
+  refused: number;
+  retries: number;
 }
 
 /** What the report of the day before has kept, for what can only be counted as a difference. */
-export type Before = Pick<DayData, "collectedAt"> & { upstreams: Pick<UpstreamDay, "name" | "totals">[] };
+export type Before = Pick<DayData, "collectedAt"> & {
+  upstreams: Pick<UpstreamDay, "name" | "totals" | "shards">[];
+};
 
 export async function collectDay(
   env: Env,
@@ -130,20 +136,22 @@ type Status = Awaited<ReturnType<typeof statusOfAll>>["upstreams"][number];
 
 /** @public For its tests. A semaphore counts from its start: the day's calls are what has come since the report before. */
 export function sinceBefore(
-  { name, totals, latencyMs }: Pick<Status, "name" | "totals" | "latencyMs">,
+  { name, totals, latencyMs, shards }: Pick<Status, "name" | "totals" | "latencyMs" | "shards">,
   before: Before | undefined,
 ): UpstreamDay {
-  const { since, granted, retries, outcomes } = totals;
-  const refused = Object.values(totals.refused).reduce((sum, count) => sum + count, 0);
-  const { ok, failed, overloaded } = outcomes;
-  const now = { since, granted, ok, failed, overloaded, refused, retries };
-  const earlier = before?.upstreams.find((one) => one.name === name)?.totals;
-  const isSame = earlier?.since === since;
-  const difference = (key: Exclude<keyof typeof now, "since">) =>
-    now[key] - (isSame && earlier ? earlier[key] : 0);
+  const earlier = before?.upstreams.find((one) => one.name === name);
+  const byShard =
+    shards && Object.fromEntries(shards.responding.map((one) => [one.shard, countsIn(one.totals)]));
+  const counted = Object.entries(byShard ?? { "": countsIn(totals) }).map(([shard, now]) => {
+    const then = byShard ? earlier?.shards?.[shard] : earlier?.totals;
+    return { now, then: then?.since === now.since ? then : undefined };
+  });
+  const difference = (key: Exclude<keyof Totals, "since">) =>
+    counted.reduce((sum, { now, then }) => sum + now[key] - (then?.[key] ?? 0), 0);
+  const starts = counted.map(({ now, then }) => (then && before ? before.collectedAt : now.since));
   return {
     name,
-    since: isSame && before ? before.collectedAt : since,
+    since: starts.toSorted()[0] ?? totals.since,
     calls: difference("granted"),
     ok: difference("ok"),
     failed: difference("failed"),
@@ -151,6 +159,13 @@ export function sinceBefore(
     refused: difference("refused"),
     retries: difference("retries"),
     latencyMs,
-    totals: now,
+    totals: countsIn(totals),
+    ...(byShard && { shards: byShard }),
   };
+}
+
+function countsIn({ since, granted, retries, outcomes, refused }: Status["totals"]): Totals {
+  const { ok, failed, overloaded } = outcomes;
+  const refusals = Object.values(refused).reduce((sum, count) => sum + count, 0);
+  return { since, granted, ok, failed, overloaded, refused: refusals, retries };
 }

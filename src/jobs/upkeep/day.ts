@@ -13,6 +13,10 @@ export function dayOf(date: string, timeZone: string): Day {
 /** The date in a time zone at a time. */
 export const dateAt = (atMs: number, timeZone: string): string => isoIn(atMs, timeZone).slice(0, 10);
 
+/** Whether the first moment of a day has come. */
+export const hasBegun = (date: string, timeZone: string, nowMs: number): boolean =>
+  dateAt(nowMs, timeZone) >= date;
+
 /** The date of the day before. */
 export const dayBefore = (date: string): string =>
   new Date(Date.parse(`${date}T00:00:00Z`) - 86_400_000).toISOString().slice(0, 10);

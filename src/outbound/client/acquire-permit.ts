@@ -11,7 +11,7 @@ import type { Upstream } from "../upstreams.ts";
 import { atBetterOfTwo } from "./better-of-two.ts";
 import { LEASE_MS, MARGIN_MS, RENEW_MS, SharedLease } from "./hand-over.ts";
 import { HeldPermit, type Holding, type Permit, type Ticket } from "./held-permit.ts";
-import { isolateOf, type Line, type LocalUpstream } from "./isolate.ts";
+import { isolateOf, type Line } from "./isolate.ts";
 import { Place } from "./place.ts";
 import { maxWaitingOf, refused } from "./refused.ts";
 import { callSemaphore, noResponse } from "./semaphores.ts";

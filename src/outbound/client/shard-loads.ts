@@ -31,14 +31,18 @@ export class ShardLoads {
   }
 
   /**
-   * The better of two shards; undefined if none is left that was not `tried`. `random` returns numbers from 0 to below 1.
+   * The better of two shards, each drawn as often as it has permits; undefined if none is left that was not `tried`.
+   * `random` returns numbers from 0 to below 1.
    */
   choose(nowMs: number, random: () => number, tried: ReadonlySet<number> = new Set()): number | undefined {
     const left = [...this.#shards.keys()].filter(
       (shard) => !tried.has(shard) && this.mayHavePermits(shard, nowMs),
     );
-    const [first] = left.splice(Math.floor(random() * left.length), 1);
-    const [second] = left.splice(Math.floor(random() * left.length), 1);
+    const first = this.#draw(left, random);
+    const second = this.#draw(
+      left.filter((shard) => shard !== first),
+      random,
+    );
     if (first === undefined || second === undefined) return first;
     return this.#isBetter(second, first, nowMs) ? second : first;
   }
@@ -88,16 +92,21 @@ export class ShardLoads {
     this.#usedUntilMs = nowMs + NO_PERMITS_MS;
   }
 
-  #isBetter(a: number, b: number, nowMs: number): boolean {
-    const isAvoided = (shard: number) => nowMs < this.#at(shard).avoidedUntilMs;
-    if (isAvoided(a) !== isAvoided(b)) return isAvoided(b);
-    return this.#pressure(a) < this.#pressure(b);
+  #draw(shards: readonly number[], random: () => number): number | undefined {
+    const total = shards.reduce((sum, shard) => sum + this.#at(shard).permits, 0);
+    let left = random() * total;
+    return shards.find((shard) => (left -= this.#at(shard).permits) < 0) ?? shards.at(-1);
   }
 
-  /** How many calls of this isolate there would be for each permit, with one more. */
-  #pressure(shard: number): number {
-    const { calls, permits } = this.#at(shard);
-    return (calls + 1) / permits;
+  /**
+   * Whether a shard would have no more calls for each permit, with one more, than the other has without it. So between two
+   * that hardly differ, chance decides, and not that one of them has a permit more.
+   */
+  #isBetter(shard: number, other: number, nowMs: number): boolean {
+    const [one, two] = [this.#at(shard), this.#at(other)];
+    const isAvoided = ({ avoidedUntilMs }: Known) => nowMs < avoidedUntilMs;
+    if (isAvoided(one) !== isAvoided(two)) return isAvoided(two);
+    return (one.calls + 1) / one.permits <= two.calls / two.permits;
   }
 
   #at(shard: number): Known {

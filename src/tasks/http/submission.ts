@@ -31,7 +31,7 @@ const taskSubmissionSchema = z
   .strictObject({
     ...taskMembers,
     run_at: z.iso
-      .datetime({ offset: true })
+      .datetime({ offset: true, abort: true })
       .refine((text) => Date.parse(text) <= Date.now() + YEAR_S * 1000, {
         message: "is more than a year away",
       })

@@ -15,10 +15,6 @@ import { type ClientRequest, request as httpRequest, type IncomingMessage } from
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Random } from "../random.ts";
 
-/** Upstreams, and how many of the calls go there. */
-export const UPSTREAMS = { chaos: 0.65, sharded: 0.35 } as const;
-export type UpstreamName = keyof typeof UPSTREAMS;
-
 const RESET_SHARE = 0.25;
 const STREAM_SHARE = 0.2;
 const UPLOAD_SHARE = 0.2;
@@ -52,6 +48,8 @@ export interface Client {
   at: string;
   /** Read before each call: a restarted process has a new address. */
   url: () => string;
+  /** How many of its calls go to the upstream whose semaphore has several shards. */
+  shardedShare: number;
   random: Random;
 }
 
@@ -61,12 +59,12 @@ export async function keepCalling(
   signal: AbortSignal,
   onEnd: (call: Call) => void,
 ): Promise<void> {
-  const { name, at, url, random } = client;
+  const { name, at, url, shardedShare, random } = client;
   for (let count = 1; !signal.aborted; count++) {
     const id = `${name}-${count}`;
     const beganAtMs = Date.now();
     const upload = random.chance(UPLOAD_SHARE) ? chooseUpload(random) : undefined;
-    const upstream: UpstreamName = random.chance(UPSTREAMS.sharded) ? "sharded" : "chaos";
+    const upstream = random.chance(shardedShare) ? "sharded" : "chaos";
     const path = upload ? `upload/${random.between(...QUICK_MS)}` : choosePath(random);
     const end = await call(`${url()}/fetch/${upstream}/${path}`, id, choosePatience(random), upload);
     onEnd({ id, at, beganAtMs, endedAtMs: Date.now(), end });

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { Random } from "../random.ts";
-import { type Call, type Client, keepCalling, UPSTREAMS } from "./clients.ts";
+import { type Call, type Client, keepCalling } from "./clients.ts";
 import { Fleet } from "./fleet.ts";
 import { Order } from "./order.ts";
 import { type ChaosUpstream, startChaosUpstream } from "./upstream.ts";
@@ -45,6 +45,8 @@ export interface ChaosOptions {
   seed: number;
   /** `memory`: the semaphore forgets its leases when it crashes. `doubled`: it grants once more what is handed on. */
   leases: "kept" | "memory" | "doubled";
+  /** How many of the calls go to the upstream whose semaphore has several shards. */
+  shardedShare: number;
   /** Which faults happen. Clients that reset their connections always do. */
   kinds: readonly Fault["is"][];
   onWarning?: (line: string) => void;
@@ -106,14 +108,14 @@ const variables = (origin: string, shardedOrigin: string, leases: ChaosOptions["
 async function inject(
   fleet: Fleet,
   upstreams: readonly ChaosUpstream[],
-  { seconds, seed, kinds }: ChaosOptions,
+  { seconds, seed, shardedShare, kinds }: ChaosOptions,
 ) {
   const calls: Call[] = [];
   const faults: Fault[] = [];
   const closing = new AbortController();
   const clients = [
-    ...clientsAt("home", () => fleet.homeUrl, seed),
-    ...clientsAt("away", () => fleet.awayUrl, seed),
+    ...clientsAt("home", () => fleet.homeUrl, shardedShare, seed),
+    ...clientsAt("away", () => fleet.awayUrl, shardedShare, seed),
   ];
   let unsettled: number = clients.length;
   const working = clients.map(async (client) => {
@@ -134,11 +136,17 @@ async function inject(
   return { calls, faults, unsettled };
 }
 
-function clientsAt(at: keyof typeof CLIENTS, url: () => string, seed: number): Client[] {
+function clientsAt(
+  at: keyof typeof CLIENTS,
+  url: () => string,
+  shardedShare: number,
+  seed: number,
+): Client[] {
   return Array.from({ length: CLIENTS[at] }, (_, i) => ({
     name: `${at}${i}`,
     at,
     url,
+    shardedShare,
     random: new Random(seed, `${at}${i}`),
   }));
 }
@@ -219,7 +227,7 @@ const statusSchema = z.object({
 async function untilAtRest(fleet: Fleet): Promise<Record["left"]> {
   const startMs = Date.now();
   for (;;) {
-    const all = await Promise.all(Object.keys(UPSTREAMS).map(async (name) => statusOf(fleet, name)));
+    const all = await Promise.all(["chaos", "sharded"].map(async (name) => statusOf(fleet, name)));
     const sum = (of: "held" | "waiting") => all.reduce((total, status) => total + status[of].count, 0);
     const left = { held: sum("held"), waiting: sum("waiting"), afterMs: Date.now() - startMs };
     if (left.held + left.waiting === 0 || left.afterMs > LEASE_MS + AFTERMATH_MS) return left;

@@ -46,7 +46,7 @@ describe.skipIf(!hasPrometheus)("Prometheus", () => {
     expect(promtool(["check", "rules", join(examples, "alerts.yml")])).toContain("SUCCESS");
     expect(promtool(["test", "rules", join(examples, "alerts.test.yml")])).toContain("SUCCESS");
     const namesIn = (file: string, pattern: RegExp) =>
-      [...readFileSync(join(examples, file), "utf8").matchAll(pattern)].map(([, name]) => name);
+      [...readFileSync(join(examples, file), "utf8").matchAll(pattern)].map(([, name = ""]) => name);
     const rules = namesIn("alerts.yml", /alert: (\w+)/g);
     expect(new Set(namesIn("alerts.test.yml", /alertname="(\w+)"/g))).toEqual(new Set(rules));
     for (const rule of rules) expect(readFileSync(join(examples, "README.md"), "utf8")).toContain(rule);

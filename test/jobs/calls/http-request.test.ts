@@ -367,6 +367,11 @@ describe("a submission is rejected", () => {
       { upstream: "scripted", path: "/", headers: { "a b": "c" } },
       { "headers/a b": expect.stringContaining("name of a header") },
     ],
+    [
+      "for an Idempotency-Key that is empty",
+      { upstream: "scripted", path: "/", headers: { "idempotency-key": " " } },
+      { "headers/idempotency-key": expect.stringContaining("is empty") },
+    ],
     ["for a GET with a body", { upstream: "scripted", path: "/", body: "x" }, { body: "a GET has no body" }],
     [
       "for a body that is a number",

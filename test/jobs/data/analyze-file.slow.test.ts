@@ -132,6 +132,8 @@ describe("analyze_file", () => {
     ["one object a line (NDJSON)", "array", '[{"a": 1}]'],
     ["at most 10000 can be analysed", "wide", Array.from({ length: 10_001 }, (_, i) => `c${i}`).join()],
     ["It cannot be read as Parquet: its footer: the end of the file is missing", "parquet", "PAR1abcdefgh"],
+    ["its footer: it is empty", "hollow", "PAR1\0\0\0\0PAR1"],
+    ["its footer: it is damaged", "nameless", "PAR1\0\x01\0\0\0PAR1"],
     ["It cannot be unpacked", "gzip", new Uint8Array(gzipSync("a,b\n1,2\n").subarray(0, 20))],
     ["longer than 1048576 bytes", "long", `"${"x".repeat(1_100_000)}`],
   ])("fails for good, and says why: %s", async (message, file, data) => {
@@ -174,6 +176,18 @@ describe("a long analysis", () => {
     const result = await task.finish(code(0));
     expect(task.runs).toBe(1 + Math.floor(long.length / 12_000));
     expect(result).toEqual(await new TestTask().finish(code()));
+  });
+
+  test.each([
+    ["before hashes had versions", { version: "the sha256", checkpoint: { columns: "AAAA" } }],
+    ["with hashes of another version", { hashes: -1 }],
+  ])("reads again what was read %s, and ends with the same result", async (_, changes) => {
+    const task = new TestTask();
+    await expect(task.run(code(), 4)).rejects.toThrow("cut at moment 4");
+    expect(task.checkpoint).toMatchObject({ hashes: expect.any(Number) });
+    const own = task.checkpoint as object;
+    task.checkpoint = "hashes" in changes ? { ...own, ...changes } : changes;
+    expect(await task.run(code())).toEqual(await new TestTask().finish(code()));
   });
 
   test("fails when the file is replaced in between", async () => {

@@ -127,6 +127,26 @@ describe("Parquet", () => {
       }
   });
 
+  test("whose footer is damaged anywhere is refused in words about the file", async () => {
+    const bytes = write({ columnData: columnData.slice(0, 2), rowGroupSize: ROWS, codec: "UNCOMPRESSED" });
+    const footer = bytes.length - 8 - new DataView(bytes.buffer).getUint32(bytes.length - 8, true);
+    const messages = new Set<string>();
+    for (let at = footer; at < bytes.length; at++)
+      for (const bits of [0xff, 0x01]) {
+        const damaged = bytes.slice();
+        damaged[at] = (damaged[at] ?? 0) ^ bits;
+        await analyzeBytes(damaged).catch((error: unknown) => {
+          expect(error).toMatchObject({ name: "NonRetryableError" });
+          messages.add(String(error));
+        });
+      }
+    expect(messages.size).toBeGreaterThan(1);
+    for (const message of messages)
+      expect(message).not.toMatch(
+        /undefined|null|is not a function|iterable|BigInt|bounds|RangeError|TypeError/,
+      );
+  });
+
   test("with a chunk that does not fit into memory is refused before it is read", async () => {
     const data = Array.from({ length: 1_400_000 }, () => true);
     const wide = write({ columnData: [{ name: "x", data, type: "BOOLEAN" }], rowGroupSize: data.length });

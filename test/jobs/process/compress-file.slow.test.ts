@@ -139,7 +139,8 @@ describe("decompress_file", () => {
   ])("refuses %s, and leaves nothing", async (_, data, options, message) => {
     await putFile("a.gz", data);
     const id = await submitted({ type: "decompress_file", input: { fileId: "a.gz", ...options } });
-    const { error } = await taskWhen(id, "failed");
+    const { error, attempt } = await taskWhen(id, "failed");
+    expect(attempt).toBe(1);
     expect(error).toMatchObject({ message: expect.stringContaining(message) });
     expect(await whatIsLeftOf(`${id}.out`)).toEqual(NOTHING);
   });

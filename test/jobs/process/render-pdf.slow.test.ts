@@ -13,7 +13,7 @@ import { makePng } from "../../support/image-maker.ts";
 import { textOfPages } from "../../support/pdf-text.ts";
 import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import { submit, submitted, taskWhen } from "../../support/submissions.ts";
-import { cutAtEveryMoment } from "../../support/task-context.ts";
+import { cutAtEveryMoment, TestTask } from "../../support/task-context.ts";
 
 // A range that is not read to its end.
 expectRuntimeErrors("reader canceled");
@@ -215,6 +215,20 @@ describe("read_pdf", () => {
     expect(await failed("read_pdf", { fileId: "three.pdf", first_page: 4 })).toContain(
       "it has 3 pages, and first_page is 4",
     );
+  });
+
+  test("refuses what is damaged anywhere for good, in words about the file, or reads it", async () => {
+    const { bytes } = await renderPdf({ blocks });
+    const messages = new Set<string>();
+    for (let at = 20; at < bytes.length; at += Math.ceil(bytes.length / 40)) {
+      await putFile("hurt.pdf", Buffer.from(bytes).fill("x", at, at + 30));
+      const reading = new TestTask().run(async (ctx) => read(ctx, { fileId: "hurt.pdf", first_page: 1 }));
+      await reading.catch((error: unknown) => {
+        expect(error).toMatchObject({ name: "NonRetryableError" });
+        messages.add(String(error));
+      });
+    }
+    for (const message of messages) expect(message).not.toMatch(/undefined|null|is not a function/);
   });
 
   test.each([

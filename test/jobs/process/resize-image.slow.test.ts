@@ -135,6 +135,37 @@ describe("fails, and says why:", () => {
   });
 });
 
+/** Of each format that is taken, how a file begins that then has nothing sound. */
+const HEADS = {
+  jpeg: Buffer.from([0xff, 0xd8, 0xff, 0xe0]),
+  png: Buffer.from("\x89PNG\r\n\x1a\n", "latin1"),
+  gif: Buffer.from("GIF89a"),
+  webp: Buffer.from("RIFF\x40\0\0\0WEBPVP8 ", "latin1"),
+  avif: Buffer.from("\0\0\0\x1cftypavif", "latin1"),
+};
+const photo = Buffer.from(makePng(60, 30));
+const DAMAGED: [string, Uint8Array][] = [
+  ...Object.entries(HEADS).map(([format, head]): [string, Uint8Array] => [
+    `the head of a ${format} alone`,
+    Buffer.concat([head, Buffer.alloc(40)]),
+  ]),
+  ["a PNG that is cut off", photo.subarray(0, 60)],
+  ["a PNG whose middle is damaged", Buffer.from(photo).fill(0x78, 45, 60)],
+];
+
+test.each(DAMAGED)("%s fails at once and for good, in words of our own", async (_, bytes) => {
+  await putFile("bad", bytes);
+  const id = await submitted({ type: "resize_image", input: { fileId: "bad", outputs: [{ width: 5 }] } });
+  expect(await taskWhen(id, "failed")).toMatchObject({
+    attempt: 1,
+    error: {
+      name: "NonRetryableError",
+      message:
+        "the file bad cannot be resized: it is damaged, or of a kind that Cloudflare Images does not read",
+    },
+  });
+});
+
 test.each([
   [{ fileId: "a" }, "json/input/outputs"],
   [{ fileId: "a", outputs: [] }, "json/input/outputs"],

@@ -130,6 +130,10 @@ describe("unzip_file reads", () => {
       makeZip([
         { name: "d/", mode: 0o040_755 },
         { name: "d/a", content: text },
+        // As archivers write it that do not put a slash after a folder, or only there.
+        { name: "e", mode: 0o040_755 },
+        { name: "f/" },
+        { name: "g\\" },
       ]),
       [["d/a", text]],
     ],
@@ -173,6 +177,9 @@ describe("unzip_file refuses, and leaves nothing:", () => {
     ["a name with controls", one({ name: "b\u0007d" }), "invisible characters"],
     ["a symbolic link", one({ mode: 0o120_777 }), "it is a symbolic link"],
     ["a device", one({ mode: 0o060_644 }), "neither a file nor a folder"],
+    ["a folder that has content", one({ name: "bad/" }), "it is a folder, and has content"],
+    ["the same in another spelling", one({ name: "bad\\" }), "it is a folder, and has content"],
+    ["the same by its mode", one({ mode: 0o040_755 }), "it is a folder, and has content"],
     ["an encrypted entry", one({ flags: 1 }), "it is encrypted"],
     ["an entry of AES", one({ method: 99 }), "it is encrypted"],
     ["another method", one({ method: 14 }), "it is packed with LZMA, not DEFLATE"],
@@ -208,7 +215,8 @@ describe("unzip_file refuses, and leaves nothing:", () => {
   ])("%s", async (_, archive, message) => {
     await putFile("a.zip", archive);
     const id = await submitted({ type: "unzip_file", input: { fileId: "a.zip" } });
-    const { error } = await taskWhen(id, "failed");
+    const { error, attempt } = await taskWhen(id, "failed");
+    expect(attempt).toBe(1);
     expect(error).toMatchObject({ message: expect.stringContaining(message) });
     expect(error).toMatchObject({ message: expect.stringContaining("the file a.zip was not unzipped") });
     expect((await callForJson("/files?source=a.zip")).body.files).toEqual([]);
@@ -239,6 +247,7 @@ test.each([
   ["zip_files", { files: [] }, "json/input/files"],
   ["zip_files", { files: [{ fileId: "a", path: "../b" }] }, "json/input/files/0/path"],
   ["zip_files", { files: [{ fileId: "a", path: "/b" }] }, "json/input/files/0/path"],
+  ["zip_files", { files: [{ fileId: "a", path: "" }] }, "json/input/files/0/path"],
   [
     "zip_files",
     {

@@ -362,6 +362,7 @@ describe("an input is refused that has", () => {
       { upstream: "scrape-part", paths: ["/docs/"], sitemap: "/map.xml" },
       "json/input/sitemap",
     ],
+    ["a sitemap that is no path", { upstream: "scrape-site", sitemap: "map.xml" }, "json/input/sitemap"],
     ["a depth below zero", { upstream: "scrape-site", depth: -1 }, "json/input/depth"],
     ["no pages", { upstream: "scrape-site", maxPages: 0 }, "json/input/maxPages"],
     [
@@ -373,7 +374,13 @@ describe("an input is refused that has", () => {
   ])("%s", async (_, input, at) => {
     const { status, body } = await submit({ type: "scrape_pages", input });
     expect(status).toBe(422);
-    expect(new Set((body.errors as { at: string }[]).map((error) => error.at))).toEqual(new Set([at]));
+    expect((body.errors as { at: string }[]).map((error) => error.at)).toEqual([at]);
+  });
+
+  test.each([5, null, {}])("a sitemap that is %j, and says what may be there", async (sitemap) => {
+    const { body } = await submit({ type: "scrape_pages", input: { upstream: "scrape-site", sitemap } });
+    const detail = "true, false, or a path that begins with /";
+    expect(body.errors).toEqual([{ at: "json/input/sitemap", detail }]);
   });
 });
 

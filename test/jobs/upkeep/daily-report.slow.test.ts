@@ -145,6 +145,26 @@ describe("the calls of an upstream", () => {
         refused: 3,
       });
   });
+
+  test("are counted for each shard, since one may have started anew", () => {
+    const shard = (number: number, granted: number, since?: string) => {
+      const idle = { concurrency: 1, limitNow: 1, held: 0, waiting: 0, obstacle: null };
+      return { ...idle, shard: number, breaker: "closed" as const, totals: totals(granted, since) };
+    };
+    const dayOf = (before: Parameters<typeof sinceBefore>[1], ...responding: ReturnType<typeof shard>[]) => {
+      const shards = { count: 2, lost: [], responding };
+      return sinceBefore({ name: "api", totals: totals(0), latencyMs: null, shards }, before);
+    };
+    const first = dayOf(undefined, shard(0, 10), shard(1, 50));
+    expect(first).toMatchObject({ calls: 60, failed: 4, since: "2026-11-26T08:00:00.000Z" });
+    const before = { collectedAt: "2026-11-26T23:00:00.000Z", upstreams: [first] };
+    const restarted = shard(1, 7, "2026-11-26T23:30:00.000Z");
+    expect(dayOf(before, shard(0, 15), restarted)).toMatchObject({
+      calls: 5 + 7,
+      failed: 0 + 2,
+      since: before.collectedAt,
+    });
+  });
 });
 
 describe("a report that is to be mailed", () => {
@@ -181,14 +201,30 @@ describe("a report that is to be mailed", () => {
 
 test.each([
   [{ date: "2026-02-30" }, "json/input/date"],
+  [{ date: "2026-13-01" }, "json/input/date"],
+  [{ date: "" }, "json/input/date"],
   [{ date: "2999-01-01" }, "json/input/date"],
+  [{ date: "1999-12-31" }, "json/input/date"],
   [{ time_zone: "Mars" }, "json/input/time_zone"],
+  [{ date: "2020-01-01", time_zone: "Mars" }, "json/input/time_zone"],
   [{ email: { to: [] } }, "json/input/email/to"],
   [{ expires_in: 0 }, "json/input/expires_in"],
   [{ day: "2026-01-01" }, "json/input"],
 ])("refuses %j, and starts nothing", async (input, at) => {
   const { status, body } = await submit({ type: "daily_report", input });
   expect([status, body.errors]).toEqual([422, [expect.objectContaining({ at })]]);
+});
+
+test("takes any day from 2000 on that has begun in its time zone", () => {
+  const takes = (date: string, time_zone: string) => dailyReport.input.safeParse({ date, time_zone }).success;
+  expect(takes("2000-01-01", "UTC")).toBe(true);
+  const inHours = (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString().slice(0, 10);
+  // 14 hours ahead of UTC, and 11 behind it.
+  for (const [timeZone, ahead] of [
+    ["Pacific/Kiritimati", 14],
+    ["Pacific/Pago_Pago", -11],
+  ] as const)
+    expect([inHours(ahead), inHours(ahead + 24)].map((date) => takes(date, timeZone))).toEqual([true, false]);
 });
 
 test("without a date it is about the day before", async () => {

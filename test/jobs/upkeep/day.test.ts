@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { dateAt, dayBefore, dayOf } from "../../../src/jobs/upkeep/day.ts";
+import { dateAt, dayBefore, dayOf, hasBegun } from "../../../src/jobs/upkeep/day.ts";
 
 const HOUR_MS = 3_600_000;
 
@@ -15,6 +15,12 @@ test.each([
   const { fromMs, untilMs } = dayOf(date, timeZone);
   expect([new Date(fromMs).toISOString(), (untilMs - fromMs) / HOUR_MS]).toEqual([from, hours]);
   expect([dateAt(fromMs, timeZone), dateAt(fromMs - 1_000, timeZone)]).toEqual([date, dayBefore(date)]);
+});
+
+test("a day begins with its first moment in its time zone", () => {
+  const { fromMs } = dayOf("2026-10-25", "Europe/Berlin");
+  const begun = (atMs: number) => hasBegun("2026-10-25", "Europe/Berlin", atMs);
+  expect([begun(fromMs - 1), begun(fromMs), begun(fromMs + 100 * HOUR_MS)]).toEqual([false, true, true]);
 });
 
 test("the day before the first of a month", () => {

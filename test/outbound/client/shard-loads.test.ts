@@ -36,10 +36,20 @@ describe("of two shards, a call goes", () => {
   test("to the one with fewer calls for each permit, as configured and as it said last", () => {
     const all = loads(4, 2);
     begin(all, 0, 2);
-    begin(all, 1, 1);
-    expect(all.choose(0, drawing(0.5, 0))).toBe(0);
-    hear(all, 0, 2, 2);
+    begin(all, 1, 2);
+    expect(all.choose(0, drawing(0.9, 0))).toBe(0);
+    hear(all, 0, 1, 4);
     expect(all.choose(0, drawing(...FIRST_TWO))).toBe(1);
+  });
+
+  test("by chance, if all that differs is that one has a permit more", () => {
+    const all = loads(251, 250);
+    for (const calls of [0, 1]) {
+      expect(all.choose(0, drawing(...FIRST_TWO))).toBe(0);
+      expect(all.choose(0, drawing(0.9, 0))).toBe(1);
+      begin(all, 0, calls + 1);
+      begin(all, 1, calls + 1);
+    }
   });
 
   test("by no calls whose invocations have died", () => {
@@ -100,11 +110,14 @@ test("a choice is never one that was tried, always one that exists, and never th
       const chosen = all.choose(1, drawing(one, other), tried);
       expect(chosen === undefined).toBe(left.length === 0);
       if (chosen === undefined) return;
-      const [first] = left.splice(Math.floor(one * left.length), 1);
-      const [second = first] = left.splice(Math.floor(other * left.length), 1);
-      expect([first, second]).toContain(chosen);
-      const pressure = (shard = 0) => ((each[shard]?.calls ?? 0) + 1) / (each[shard]?.permits ?? 1);
-      expect(pressure(chosen)).toBe(Math.min(pressure(first), pressure(second)));
+      // Without calls, the one that was drawn first is chosen.
+      const idle = () => loads(...each.map(({ permits }) => permits));
+      const first = idle().choose(1, drawing(one, other), tried) ?? -1;
+      const second = idle().choose(1, drawing(other), new Set([...tried, first])) ?? first;
+      expect(left).toEqual(expect.arrayContaining([first, second]));
+      const { calls = 0, permits = 1 } = each[second] ?? {};
+      const ofFirst = (each[first]?.calls ?? 0) / (each[first]?.permits ?? 1);
+      expect(chosen).toBe((calls + 1) / permits <= ofFirst ? second : first);
     }),
     { numRuns: 5_000 },
   );
@@ -168,6 +181,18 @@ test.each([
   const blind = waitsOfAHundred("one at random", fleet);
   expect(blind).toBeGreaterThan(2);
   expect(waitsOfAHundred("better of two", fleet)).toBeLessThan(blind / 2);
+});
+
+test("shards are drawn as often as they have permits", () => {
+  const all = loads(2, 2, 1, 1);
+  const random = new Random(1, "draws");
+  const counts = [0, 0, 0, 0];
+  for (let i = 0; i < 6_000; i++) {
+    const shard = all.choose(0, () => random.next()) ?? 0;
+    counts[shard] = (counts[shard] ?? 0) + 1;
+  }
+  for (const [shard, count] of counts.entries())
+    expect(count / (shard < 2 ? 2_000 : 1_000)).toBeCloseTo(1, 0.9);
 });
 
 test("more isolates than calls: no worse than one shard at random", () => {

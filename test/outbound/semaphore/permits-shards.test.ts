@@ -8,7 +8,7 @@ import { ShardLoads } from "../../../src/outbound/client/shard-loads.ts";
 import type { Feedback, Lease, PermitsState } from "../../../src/outbound/semaphore/permit-types.ts";
 import { Permits } from "../../../src/outbound/semaphore/permits.ts";
 import type { Priority } from "../../../src/outbound/semaphore/wait-queue.ts";
-import { type Configured, type Override, type Rate, settingsOf } from "../../../src/outbound/settings.ts";
+import { type Configured, type Override, settingsOf } from "../../../src/outbound/settings.ts";
 
 const CONFIGURED: Configured = {
   shards: 1,
@@ -195,8 +195,8 @@ function take(upstream: Upstream, one: Step): void {
   const { is, n, draws, concurrency } = one;
   let drawn = 0;
   const random = () => draws[drawn++ % draws.length] ?? 0;
-  for (let i = 0; is === "calls" && i < one.calls; i++)
-    upstream.call((n + i) % ISOLATES, one.priority, random);
+  const calls = is === "calls" ? one.calls : 0;
+  for (let i = 0; i < calls; i++) upstream.call((n + i) % ISOLATES, one.priority, random);
   const call = is === "end" ? pick([...upstream.held.values(), ...upstream.waiting.values()], n) : undefined;
   if (call) upstream.end(call, { outcome: one.outcome });
   if (is === "restart") upstream.restart(n % upstream.shards.length);
@@ -207,7 +207,7 @@ test("in every history: never more permits than the limit, never faster than the
   const upstreams = fc.record({
     shards: fc.integer({ min: 2, max: 8 }),
     concurrency: fc.integer({ min: 8, max: 30 }),
-    rate: rates as fc.Arbitrary<Rate | undefined>,
+    rate: rates,
     changes: fc.boolean(),
   });
   const full = { withRate: false, withoutRate: false };
@@ -226,7 +226,7 @@ test("in every history: never more permits than the limit, never faster than the
         // Time passes and calls end: each waiter is granted a permit or refused.
         for (let i = 0; upstream.waiting.size > 0; i++) {
           expect(i).toBeLessThan(200);
-          for (const call of [...upstream.held.values()]) upstream.end(call, { outcome: "ok" });
+          for (const call of Array.from(upstream.held.values())) upstream.end(call, { outcome: "ok" });
           upstream.advance(100);
         }
       },

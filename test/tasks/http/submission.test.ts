@@ -85,6 +85,7 @@ describe("an invalid submission: every error is named, and nothing is stored", (
     ["a time without an offset", { type: "submission_any", run_at: "2026-12-01T00:00:00" }, ["run_at"]],
     ["a date alone", { type: "submission_any", run_at: "2026-12-01" }, ["run_at"]],
     ["a day that does not exist", { type: "submission_any", run_at: "2026-02-30T00:00:00Z" }, ["run_at"]],
+    ["a month that does not exist", { type: "submission_any", run_at: "2026-13-01T00:00:00Z" }, ["run_at"]],
     ["a time as a number", { type: "submission_any", run_at: 1e12 }, ["run_at"]],
     ["both a delay and a time", { ...ANY, run_at: inDays(1) }, ["run_at"]],
     ["a callback to an allowed origin", { ...ANY, callback_url: "https://app.example.com/hooks/" }, null],

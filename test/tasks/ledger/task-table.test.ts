@@ -42,13 +42,13 @@ test("every change of a task is in its history, numbered from 1, and wakes its w
     expect([tasks.events("a", 4, 9), tasks.events("b", 0, 9)]).toEqual([[], []]);
     expect(tasks.steps("a")).toEqual({ one: "1" });
     expect(leanRow(tables, "a")).toMatchObject({ progress_ratio: 0.25, events: 4 });
-    // The first event wakes nobody: nobody could watch the task before it.
-    expect(changedIds).toEqual(["a", "a", "a"]);
+    // The first is that the task is there: some watch all tasks.
+    expect(changedIds).toEqual(["a", "a", "a", "a"]);
     tasks.remove("a");
     for (const table of ["task", "event", "step"])
       expect(sql.exec(`SELECT 1 FROM ${table}`).toArray()).toEqual([]);
     expect(tasks.events("a", 0, 9)).toEqual([]);
-    expect(changedIds).toHaveLength(4);
+    expect(changedIds).toHaveLength(5);
   });
 });
 
@@ -59,7 +59,7 @@ test("a change whose event cannot be written is not made", async () => {
     sql.exec("INSERT INTO event (task_id, number, at_ms, name, data) VALUES ('a', 2, 0, 'status', '{}')");
     const before = tasks.get("a");
     expect(() => setStatus(tables, "a", "running")).toThrow("UNIQUE");
-    expect([tasks.get("a"), changedIds]).toEqual([before, []]);
+    expect([tasks.get("a"), changedIds]).toEqual([before, ["a"]]);
   });
 });
 
@@ -128,7 +128,7 @@ test("the end of a task is in its own row, until the task is begun again: then i
       tasks.events("a", 0, 1).map(({ number }) => number),
       sql.exec("SELECT 1 FROM event").toArray(),
     ]).toEqual([[1], []]);
-    expect(changedIds).toEqual(["a"]);
+    expect(changedIds).toEqual(["a", "a"]);
     expect(tasks.reopen(leanRow(tables, "a"))).toBe(2);
     const again = { ...leanRow(tables, "a"), status: "queued", finished_at_ms: null, error: null } as const;
     tasks.save({ task: again, event: STATUS_EVENT }, T0 + 6);

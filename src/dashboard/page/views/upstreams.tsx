@@ -21,6 +21,8 @@ interface Status {
   };
   totals: { granted: number; outcomes: Record<string, number>; refused: Record<string, number> };
   latencyMs: { p50: number; p90: number; p99: number } | null;
+  /** If its semaphore is several objects. */
+  shards?: { count: number; lost: number[] };
 }
 
 /** Why nobody gets a permit right now. */
@@ -85,6 +87,7 @@ function Upstream({ status, isWhole }: { status: Status; isWhole: boolean }) {
           .
         </p>
       )}
+      {status.shards && <Shards shards={status.shards} />}
       <p class="faint">
         {totals.granted} calls: {totals.outcomes.ok} ok, {totals.outcomes.failed} failed,{" "}
         {totals.outcomes.overloaded} overloaded.{latencyMs && ` Median ${Math.round(latencyMs.p50)} ms.`}
@@ -92,6 +95,15 @@ function Upstream({ status, isWhole }: { status: Status; isWhole: boolean }) {
       {may("admin") && <Controls status={status} />}
       {isWhole && <Lists status={status} />}
     </section>
+  );
+}
+
+function Shards({ shards: { count, lost } }: { shards: NonNullable<Status["shards"]> }) {
+  if (lost.length === 0) return <p class="faint">{count} shards.</p>;
+  return (
+    <p class="error">
+      Of {count} shards, these do not respond: {lost.join(", ")}. What they hold is missing here.
+    </p>
   );
 }
 
