@@ -10,6 +10,7 @@ export { FINAL_STATUSES } from "./ledger/task-state.ts";
 export { countTasks, type TaskCount } from "./run/count-tasks.ts";
 export { findEndedTasks, removeEndedTasks, type TaskCursor, taskShards } from "./run/ended-tasks.ts";
 export { readTaskFigures } from "./run/read-figures.ts";
+export { isCancelled } from "./run/run.ts";
 export { TaskRunner } from "./run/runner.ts";
 export { enqueueOnce, getTask, type Start, startTaskOnce, startTasks } from "./run/submit.ts";
 export { readTaskRequest } from "./run/task-request.ts";

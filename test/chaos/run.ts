@@ -4,6 +4,7 @@
  */
 import { run as files } from "./files/run.ts";
 import { run as forms } from "./forms/run.ts";
+import { run as jobs } from "./jobs/run.ts";
 import { run as outbound } from "./outbound/run.ts";
 import { run as tasks } from "./tasks/run.ts";
 import { run as values } from "./values/run.ts";
@@ -14,6 +15,7 @@ const parts: Record<string, (args: string[]) => Promise<boolean>> = {
   files,
   forms,
   tasks,
+  jobs,
   values,
 };
 

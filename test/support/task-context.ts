@@ -14,6 +14,14 @@ class Cut extends Error {
   override readonly name = "Cut";
 }
 
+/** What ends a run: at which moment, counted from 1, and why. */
+interface End {
+  at: number;
+  reason: Error;
+  /** Whether reports of progress are moments, too: code that records nothing has no others. */
+  countsProgress?: boolean;
+}
+
 /** The code has ended its run itself, with `handOver` or a long sleep. */
 class HandedOver extends Error {
   override readonly name = "HandedOver";
@@ -47,13 +55,18 @@ export class TestTask {
   }
 
   context(cutAt = Number.POSITIVE_INFINITY): TaskContext {
+    return this.endingContext({ at: cutAt, reason: new Cut(`cut at moment ${cutAt}`) });
+  }
+
+  /** The context of a run that ends for a reason of the test's own, such as a cancel. */
+  endingContext({ at, reason, countsProgress = false }: End): TaskContext {
     const run = new AbortController();
     const { signal } = run;
     this.moments = 0;
     this.runs++;
     /** Passes a moment; throws if the run is cut there or was before, unless what is under way may go on. */
     const pass = (mayGoOn = false) => {
-      if (++this.moments === cutAt) run.abort(new Cut(`cut at moment ${cutAt}`));
+      if (++this.moments === at) run.abort(reason);
       if (!mayGoOn) signal.throwIfAborted();
     };
     const end = () => {
@@ -93,7 +106,8 @@ export class TestTask {
         if (ms > MAX_IN_PLACE_SLEEP_MS) end();
       },
       progress: (ratio, message) => {
-        signal.throwIfAborted();
+        if (countsProgress) pass();
+        else signal.throwIfAborted();
         this.progress.push([ratio, message]);
       },
       log: (...line) => void this.logs.push(line),

@@ -46,6 +46,11 @@ export async function openDraft(env: Env, spec: FileSpec): Promise<Draft> {
   return new SessionDraft(env, spec, snapshot);
 }
 
+/** Ends the draft that a task has of a file, as `discard` does, without opening it. Nothing happens if there is none. */
+export async function discardDraft(env: Env, id: string, task: string): Promise<void> {
+  await callSession(async () => sessionOf(env, id).discardDraft(task));
+}
+
 /** Throws a `Problem` 503 if the session does not respond. It may have to wait for R2, or for memory. */
 async function callSession<T>(call: () => Promise<T>, deadlineMs = 60_000): Promise<T> {
   try {

@@ -1,7 +1,7 @@
 /** `compress_file`: a stored file as gzip or zlib data, in a file of its own, in constant memory and over several runs. */
 import { z } from "zod";
 import { defineTask, type TaskContext } from "../../tasks/index.ts";
-import { outputId } from "../support/outputs.ts";
+import { allOrNothing, outputId } from "../support/outputs.ts";
 import { createRunBudget } from "../support/run-budget.ts";
 import { fileId } from "../support/schemas.ts";
 import { openSource } from "../support/sources.ts";
@@ -39,10 +39,18 @@ export const compressFile = defineTask({
   run: async (ctx, input) => compress(ctx, input),
 });
 
+type Input = z.output<typeof inputSchema>;
+
 /** `batchBytes`: for tests. */
-export async function compress(
+export async function compress(ctx: TaskContext, input: Input, batchBytes?: number) {
+  const made = outputId(ctx, OUTPUTS[input.format].suffix);
+  return allOrNothing(ctx, [made], async () => write(ctx, made, input, batchBytes));
+}
+
+async function write(
   ctx: TaskContext,
-  { fileId: id, format, level, expires_in }: z.output<typeof inputSchema>,
+  made: string,
+  { fileId: id, format, level, expires_in }: Input,
   batchBytes?: number,
 ) {
   const source = await openSource(ctx.signal, id, startedVersion(ctx));
@@ -55,7 +63,7 @@ export async function compress(
     yield* deflateBlocks((offset) => source.chunks({ offset }), begun, { level, ...wrapper });
   }
   const spec = {
-    id: outputId(ctx, suffix),
+    id: made,
     filename: `${filename}.${suffix}`,
     contentType,
     source: id,

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { defineTask, NonRetryableError, type TaskContext } from "../../tasks/index.ts";
-import { outputId } from "../support/outputs.ts";
+import { allOrNothing, outputId } from "../support/outputs.ts";
 import { createRunBudget } from "../support/run-budget.ts";
 import { fileId } from "../support/schemas.ts";
 import { openSource } from "../support/sources.ts";
@@ -55,10 +55,18 @@ export const decompressFile = defineTask({
   run: async (ctx, input) => decompress(ctx, input),
 });
 
+type Input = z.output<typeof inputSchema>;
+
 /** `batchBytes`: for tests. */
-export async function decompress(
+export async function decompress(ctx: TaskContext, input: Input, batchBytes?: number) {
+  const made = outputId(ctx, "out");
+  return allOrNothing(ctx, [made], async () => write(ctx, made, input, batchBytes));
+}
+
+async function write(
   ctx: TaskContext,
-  { fileId: id, format, max_bytes, max_ratio, filename, expires_in }: z.output<typeof inputSchema>,
+  made: string,
+  { fileId: id, format, max_bytes, max_ratio, filename, expires_in }: Input,
   batchBytes?: number,
 ) {
   const source = await openSource(ctx.signal, id, startedVersion(ctx));
@@ -82,7 +90,7 @@ export async function decompress(
   }
   const name = filename ?? plainName(source.info.filename);
   const spec = {
-    id: outputId(ctx, "out"),
+    id: made,
     filename: name,
     contentType: mediaTypeOf(name),
     source: id,

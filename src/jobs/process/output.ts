@@ -7,7 +7,7 @@
  */
 import { env } from "cloudflare:workers";
 import { type FileInfo, type FileSpec, openDraft, saveFile } from "../../files/index.ts";
-import { NonRetryableError, type TaskContext } from "../../tasks/index.ts";
+import type { TaskContext } from "../../tasks/index.ts";
 
 /** A part of the file, and from where the stream goes on after it. */
 export interface Piece<State> {
@@ -53,10 +53,7 @@ interface Options<State> {
   batchBytes?: number | undefined;
 }
 
-/**
- * Writes the file, and resolves to what is known about it. If `pieces` throws an error that no retry can mend, nothing is
- * left of it; after any other, the next attempt goes on.
- */
+/** Writes the file, and resolves to what is known about it. What `pieces` throws leaves a draft, with which the next run goes on. */
 export async function writeOutput<State>(
   ctx: TaskContext,
   spec: FileSpec,
@@ -75,27 +72,22 @@ export async function writeOutput<State>(
     const bytes = Buffer.concat(batch).subarray(Math.max(0, draft.offset - place.offset));
     if (bytes.length > 0) await draft.append(bytes);
   };
-  try {
-    for await (const piece of pieces(place.state)) {
-      ctx.signal.throwIfAborted();
-      batch.push(Uint8Array.from(piece.bytes));
-      size += piece.bytes.length;
-      cost += piece.cost;
-      if (size < batchBytes) continue;
-      const next = { offset: place.offset + size, state: piece.state() };
-      await ctx.saveCheckpoint({ version, places: [place, next] });
-      await append();
-      place = next;
-      onProgress(next.state);
-      const spent = cost;
-      [batch, size, cost] = [[], 0, 0];
-      await spend(spent);
-    }
-    if (!draft) return await saveFile(env, spec, Buffer.concat(batch), { signal: ctx.signal });
+  for await (const piece of pieces(place.state)) {
+    ctx.signal.throwIfAborted();
+    batch.push(Uint8Array.from(piece.bytes));
+    size += piece.bytes.length;
+    cost += piece.cost;
+    if (size < batchBytes) continue;
+    const next = { offset: place.offset + size, state: piece.state() };
+    await ctx.saveCheckpoint({ version, places: [place, next] });
     await append();
-    return await draft.finish();
-  } catch (error) {
-    if (error instanceof NonRetryableError) await draft?.discard();
-    throw error;
+    place = next;
+    onProgress(next.state);
+    const spent = cost;
+    [batch, size, cost] = [[], 0, 0];
+    await spend(spent);
   }
+  if (!draft) return saveFile(env, spec, Buffer.concat(batch), { signal: ctx.signal });
+  await append();
+  return draft.finish();
 }

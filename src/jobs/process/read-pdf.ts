@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { defineTask, NonRetryableError, type TaskContext } from "../../tasks/index.ts";
-import { outputId } from "../support/outputs.ts";
+import { allOrNothing, outputId } from "../support/outputs.ts";
 import { createRunBudget } from "../support/run-budget.ts";
 import { fileId } from "../support/schemas.ts";
 import { openSource, type Source } from "../support/sources.ts";
@@ -44,10 +44,18 @@ export const readPdf = defineTask({
   run: async (ctx, input) => read(ctx, input),
 });
 
+type Input = z.output<typeof inputSchema>;
+
 /** `batchBytes`: for tests. */
-export async function read(
+export async function read(ctx: TaskContext, input: Input, batchBytes?: number) {
+  const made = outputId(ctx, "txt");
+  return allOrNothing(ctx, [made], async () => write(ctx, made, input, batchBytes));
+}
+
+async function write(
   ctx: TaskContext,
-  { fileId: id, first_page, last_page, password, expires_in }: z.output<typeof inputSchema>,
+  made: string,
+  { fileId: id, first_page, last_page, password, expires_in }: Input,
   batchBytes?: number,
 ) {
   const source = await openSource(ctx.signal, id, startedVersion(ctx));
@@ -73,7 +81,7 @@ export async function read(
       }
     }
     const spec = {
-      id: outputId(ctx, "txt"),
+      id: made,
       filename: `${source.info.filename.replace(/(?<=.)\.pdf$/i, "")}.txt`,
       contentType: "text/plain; charset=utf-8",
       source: id,
@@ -92,7 +100,7 @@ export async function read(
       ...describeFile(file),
       pages: numPages,
       text: isWhole ? text : null,
-      hasText: file.size > last - first_page + 1,
+      hasText: file.size > EMPTY_PAGE.length * (last - first_page + 1),
       ...(await metadataOf(pdf).catch((error: unknown) => {
         throw refuse(`its metadata or its first page are damaged: ${messageOf(error)}`);
       })),
@@ -133,13 +141,17 @@ function messageOf(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).slice(0, 300);
 }
 
-/** The text of a page, with its line breaks; and a form feed. */
+/** What a page without text is in the file. */
+const EMPTY_PAGE = `\n${FORM_FEED}`;
+
+/** The text of a page, with its line breaks; and a form feed. White space alone is no text. */
 async function pageText(pdf: Pdf, number: number): Promise<string> {
   const page = await pdf.getPage(number);
   const { items } = await page.getTextContent();
   const parts = items.map((item) => ("str" in item ? item.str + (item.hasEOL ? "\n" : "") : ""));
   page.cleanup();
-  return `${parts.join("").toWellFormed().replaceAll("\0", "")}\n${FORM_FEED}`;
+  const text = parts.join("").toWellFormed().replaceAll("\0", "");
+  return text.trim() === "" ? EMPTY_PAGE : `${text}\n${FORM_FEED}`;
 }
 
 /** The entries of the document's information dictionary that are text (ISO 32000-1 §14.3.3). */

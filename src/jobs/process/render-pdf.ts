@@ -18,7 +18,7 @@ import {
   readMarkdown,
   renderPdf,
 } from "../pdf/index.ts";
-import { outputId } from "../support/outputs.ts";
+import { allOrNothing, outputId } from "../support/outputs.ts";
 import { fileId } from "../support/schemas.ts";
 import { openSource } from "../support/sources.ts";
 import { describeFile, expiresIn, filenameSchema } from "./made-file.ts";
@@ -69,7 +69,10 @@ type Input = z.output<typeof inputSchema>;
 export const renderPdfTask = defineTask({
   name: "render_pdf",
   input: inputSchema,
-  run: async (ctx, input) => render(ctx, input),
+  run: async (ctx, input) => {
+    const made = outputId(ctx, "pdf");
+    return allOrNothing(ctx, [made], async () => render(ctx, made, input));
+  },
 });
 
 interface Content {
@@ -79,7 +82,7 @@ interface Content {
   filename: string;
 }
 
-async function render(ctx: TaskContext, input: Input) {
+async function render(ctx: TaskContext, made: string, input: Input) {
   const name = input.fileId === undefined ? "the report" : `the file ${input.fileId}`;
   try {
     const { document, warnings, filename } = await readContent(ctx.signal, input);
@@ -90,7 +93,7 @@ async function render(ctx: TaskContext, input: Input) {
     const rendered = await renderPdf(report, { fonts: await readFonts(ctx.signal, input), images });
     ctx.progress(0.8, `${rendered.pages} pages rendered`);
     const spec = {
-      id: outputId(ctx, "pdf"),
+      id: made,
       filename: input.filename ?? filename,
       contentType: "application/pdf",
       source: input.fileId,

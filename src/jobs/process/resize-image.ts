@@ -6,7 +6,7 @@ import { env } from "cloudflare:workers";
 import { z } from "zod";
 import { saveFile } from "../../files/index.ts";
 import { defineTask, NonRetryableError, type TaskContext } from "../../tasks/index.ts";
-import { outputId } from "../support/outputs.ts";
+import { allOrNothing, isThere, outputId } from "../support/outputs.ts";
 import { fileId } from "../support/schemas.ts";
 import { openSource, type Source } from "../support/sources.ts";
 import { callImages, streamOfBytes } from "./image-service.ts";
@@ -65,47 +65,80 @@ export const resizeImage = defineTask({
   run: async (ctx, input) => resize(ctx, input),
 });
 
-export async function resize(
-  ctx: TaskContext,
-  { fileId: id, outputs, expires_in }: z.output<typeof inputSchema>,
-) {
-  const source = await openSource(ctx.signal, id);
-  const { size } = source.info;
+type Input = z.output<typeof inputSchema>;
+
+interface MadeImage extends ReturnType<typeof describeFile> {
+  width?: number;
+  height?: number;
+}
+
+interface Checkpoint {
+  /** Of the source. */
+  version: string;
+  /** One for each output, as far as they are made. */
+  made: MadeImage[];
+}
+
+export async function resize(ctx: TaskContext, input: Input) {
+  const saved = ctx.checkpoint<Checkpoint>()?.made ?? [];
+  // Its format may be that of the source, which may be gone.
+  const { format } = input.outputs[saved.length] ?? {};
+  const next = (format ? [format] : FORMATS).map((one) => nameOf(saved.length, one));
+  const ids = [...saved.map(({ fileId: id }) => id), ...next.map((name) => outputId(ctx, name))];
+  return allOrNothing(ctx, ids, async () => makeAll(ctx, input, ids));
+}
+
+/** Adds to `ids` what it makes besides. */
+async function makeAll(ctx: TaskContext, { fileId: id, outputs, expires_in }: Input, ids: string[]) {
+  const saved = ctx.checkpoint<Checkpoint>();
+  const source = await openSource(ctx.signal, id, saved && { sha256: saved.version });
   const refuse = (why: string) => new NonRetryableError(`the file ${id} cannot be resized: ${why}`);
+  const info = await describeImage(source, refuse);
+  let made = saved?.made ?? [];
+  const last = made.at(-1);
+  // They are gone if the task had ended, and was started again.
+  if (last && !(await isThere(ctx, last.fileId))) made = [];
+  for (const [i, output] of outputs.entries()) {
+    if (i < made.length) continue;
+    const format = output.format ?? FORMATS.find((one) => info.format === `image/${one}`) ?? "png";
+    const name = nameOf(i, format);
+    ids.push(outputId(ctx, name));
+    const bytes = await callImages(env.IMAGES, source, refuse, async (stream) =>
+      transform(stream, output, format),
+    );
+    if (bytes.length > MAX_RESULT_BYTES)
+      throw refuse(`a result has ${bytes.length} bytes, and the limit is ${MAX_RESULT_BYTES}`);
+    const result = await env.IMAGES.info(streamOfBytes(bytes));
+    const pixels = "width" in result ? { width: result.width, height: result.height } : {};
+    const base = source.info.filename.replace(/(?<=.)\.[a-z\d]{1,5}$/i, "");
+    const spec = {
+      id: outputId(ctx, name),
+      filename: `${base}-${"width" in pixels ? `${pixels.width}x${pixels.height}` : i + 1}.${SUFFIXES[format]}`,
+      contentType: `image/${format}`,
+      source: id,
+      task: ctx.taskId,
+      expiresInSeconds: expires_in,
+    };
+    const file = await saveFile(env, spec, bytes, { signal: ctx.signal });
+    made.push({ ...describeFile(file), ...pixels });
+    await ctx.saveCheckpoint({ version: source.info.sha256, made } satisfies Checkpoint);
+    ctx.progress((i + 1) / outputs.length, `${i + 1} of ${outputs.length} images made`);
+  }
+  return { fileId: id, format: info.format, width: info.width, height: info.height, outputs: made };
+}
+
+const nameOf = (index: number, format: Format) => `${index + 1}.${SUFFIXES[format]}`;
+
+/** Its format and size. Throws what `refuse` makes if it cannot be resized. */
+async function describeImage(source: Source, refuse: (why: string) => Error) {
+  const { size } = source.info;
   if (size > MAX_SOURCE_BYTES) throw refuse(`it has ${size} bytes, and the limit is ${MAX_SOURCE_BYTES}`);
   if (!(await isImage(source))) throw refuse("it is no JPEG, PNG, GIF, WebP, AVIF or HEIC");
   const info = await callImages(env.IMAGES, source, refuse, async (stream) => env.IMAGES.info(stream));
   if (!("width" in info)) throw refuse("it is an SVG, which has no pixels");
   if (info.width * info.height > MAX_PIXELS)
     throw refuse(`it has ${info.width} × ${info.height} pixels, and the limit is ${MAX_PIXELS} in all`);
-  const results = [];
-  for (const [i, output] of outputs.entries()) {
-    const format = output.format ?? FORMATS.find((one) => info.format === `image/${one}`) ?? "png";
-    const name = `${i + 1}.${SUFFIXES[format]}`;
-    // Another version of the file has other steps.
-    const result = await ctx.step(`${source.info.sha256.slice(0, 16)} ${name}`, async () => {
-      const bytes = await callImages(env.IMAGES, source, refuse, async (stream) =>
-        transform(stream, output, format),
-      );
-      if (bytes.length > MAX_RESULT_BYTES)
-        throw refuse(`a result has ${bytes.length} bytes, and the limit is ${MAX_RESULT_BYTES}`);
-      const made = await env.IMAGES.info(streamOfBytes(bytes));
-      const base = source.info.filename.replace(/(?<=.)\.[a-z\d]{1,5}$/i, "");
-      const spec = {
-        id: outputId(ctx, name),
-        filename: `${base}-${"width" in made ? `${made.width}x${made.height}` : i + 1}.${SUFFIXES[format]}`,
-        contentType: `image/${format}`,
-        source: id,
-        task: ctx.taskId,
-        expiresInSeconds: expires_in,
-      };
-      const file = await saveFile(env, spec, bytes, { signal: ctx.signal });
-      return { ...describeFile(file), ...("width" in made && { width: made.width, height: made.height }) };
-    });
-    results.push(result);
-    ctx.progress((i + 1) / outputs.length, `${i + 1} of ${outputs.length} images made`);
-  }
-  return { fileId: id, format: info.format, width: info.width, height: info.height, outputs: results };
+  return info;
 }
 
 async function transform(

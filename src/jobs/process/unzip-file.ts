@@ -6,12 +6,10 @@
  * task, and takes the files before it along: an archive is unpacked as a whole, or not at all.
  */
 
-import { env } from "cloudflare:workers";
 import { crc32 } from "node:zlib";
 import { z } from "zod";
-import { removeFile } from "../../files/index.ts";
 import { defineTask, NonRetryableError, type TaskContext } from "../../tasks/index.ts";
-import { outputId } from "../support/outputs.ts";
+import { isTheEnd, isThere, outputId, removeOutput } from "../support/outputs.ts";
 import { createRunBudget } from "../support/run-budget.ts";
 import { fileId } from "../support/schemas.ts";
 import { openSource, type Source } from "../support/sources.ts";
@@ -67,37 +65,58 @@ interface Checkpoint {
   entry?: unknown;
 }
 
+type Input = z.output<typeof inputSchema>;
+
 /** `batchBytes`: for tests. */
-export async function unzip(ctx: TaskContext, input: z.output<typeof inputSchema>, batchBytes?: number) {
-  const { fileId: id, max_entries, max_bytes, max_ratio } = input;
-  const saved = ctx.checkpoint<Checkpoint>();
-  const source = await openSource(ctx.signal, id, saved ? { sha256: saved.version } : {});
-  const limits = { maxEntries: max_entries, maxBytes: max_bytes, maxRatio: max_ratio };
-  const job = { ctx, source, spend: createRunBudget(ctx, MAX_BYTES_PER_RUN), input, batchBytes };
-  let count = saved?.count ?? 0;
+export async function unzip(ctx: TaskContext, input: Input, batchBytes?: number) {
+  const progress = { count: 0 };
   try {
-    const entries = await readZipDirectory(readBytes(source), source.info.size, limits);
-    for (let unsaved = 0; count < entries.length; ) {
-      await unpackEntry(job, entries, count);
-      count++;
-      unsaved += BYTES_PER_FILE + Math.min(entries[count - 1]?.bytes ?? 0, MAX_UNSAVED_BYTES);
-      ctx.progress(count / entries.length, `${count} of ${entries.length} files unpacked`);
-      if (unsaved < MAX_UNSAVED_BYTES) continue;
-      await ctx.saveCheckpoint({ version: source.info.sha256, count });
-      await job.spend(unsaved);
-      unsaved = 0;
-    }
-    const files = entries.map(({ path, bytes }, i) => ({ fileId: idOf(ctx, i), path, size: bytes }));
-    return { fileId: id, files, totalSize: files.reduce((sum, file) => sum + file.size, 0) };
+    return await unpackAll(ctx, input, progress, batchBytes);
   } catch (error) {
-    if (!isFinal(error)) throw error;
-    for (let index = 0; index < count; index++) await removeFile(env, idOf(ctx, index));
-    throw new NonRetryableError(`the file ${id} was not unzipped: ${error.message}`);
+    const isRefused = error instanceof DamagedError || error instanceof RefusedError;
+    if (isRefused || isTheEnd(ctx, error)) await removeAll(ctx, progress.count);
+    throw isRefused || error instanceof NonRetryableError
+      ? new NonRetryableError(`the file ${input.fileId} was not unzipped: ${error.message}`)
+      : error;
   }
 }
 
-const isFinal = (error: unknown): error is Error =>
-  error instanceof DamagedError || error instanceof RefusedError || error instanceof NonRetryableError;
+/** `progress.count`: of the files that are stored. */
+async function unpackAll(
+  ctx: TaskContext,
+  input: Input,
+  progress: { count: number },
+  batchBytes: number | undefined,
+) {
+  const { fileId: id, max_entries, max_bytes, max_ratio } = input;
+  const saved = ctx.checkpoint<Checkpoint>();
+  progress.count = saved?.count ?? 0;
+  const source = await openSource(ctx.signal, id, saved ? { sha256: saved.version } : {});
+  const limits = { maxEntries: max_entries, maxBytes: max_bytes, maxRatio: max_ratio };
+  const job = { ctx, source, spend: createRunBudget(ctx, MAX_BYTES_PER_RUN), input, batchBytes };
+  const entries = await readZipDirectory(readBytes(source), source.info.size, limits);
+  // They are gone if the task had ended, and was started again.
+  if (progress.count > 0 && !(await isThere(ctx, idOf(ctx, progress.count - 1)))) progress.count = 0;
+  for (let unsaved = 0; progress.count < entries.length; ) {
+    await unpackEntry(job, entries, progress.count);
+    progress.count++;
+    unsaved += BYTES_PER_FILE + Math.min(entries[progress.count - 1]?.bytes ?? 0, MAX_UNSAVED_BYTES);
+    ctx.progress(progress.count / entries.length, `${progress.count} of ${entries.length} files unpacked`);
+    if (unsaved < MAX_UNSAVED_BYTES) continue;
+    await ctx.saveCheckpoint({ version: source.info.sha256, count: progress.count });
+    await job.spend(unsaved);
+    unsaved = 0;
+  }
+  const files = entries.map(({ path, bytes }, i) => ({ fileId: idOf(ctx, i), path, size: bytes }));
+  return { fileId: id, files, totalSize: files.reduce((sum, file) => sum + file.size, 0) };
+}
+
+/** Removes the first `count` files, and what was begun or stored after the last checkpoint: an earlier run may have got on. */
+async function removeAll(ctx: TaskContext, count: number): Promise<void> {
+  let end = count;
+  while (await removeOutput(ctx, idOf(ctx, end))) end++;
+  for (let index = count - 1; index >= 0; index--) await removeOutput(ctx, idOf(ctx, index));
+}
 
 const idOf = (ctx: TaskContext, index: number) => outputId(ctx, String(index + 1));
 
@@ -108,7 +127,7 @@ interface Job {
   ctx: TaskContext;
   source: Source;
   spend: (cost: number) => Promise<void>;
-  input: z.output<typeof inputSchema>;
+  input: Input;
   batchBytes: number | undefined;
 }
 

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { FileInfo } from "../../files/index.ts";
 import { defineTask, type TaskContext } from "../../tasks/index.ts";
-import { outputId } from "../support/outputs.ts";
+import { allOrNothing, outputId } from "../support/outputs.ts";
 import { createRunBudget } from "../support/run-budget.ts";
 import { fileId } from "../support/schemas.ts";
 import { openSource } from "../support/sources.ts";
@@ -76,10 +76,18 @@ export const zipFiles = defineTask({
   run: async (ctx, input) => zip(ctx, input),
 });
 
+type Input = z.output<typeof inputSchema>;
+
 /** `batchBytes`: for tests. */
-export async function zip(
+export async function zip(ctx: TaskContext, input: Input, batchBytes?: number) {
+  const made = outputId(ctx, "zip");
+  return allOrNothing(ctx, [made], async () => write(ctx, made, input, batchBytes));
+}
+
+async function write(
   ctx: TaskContext,
-  { files, filename, level, expires_in }: z.output<typeof inputSchema>,
+  made: string,
+  { files, filename, level, expires_in }: Input,
   batchBytes?: number,
 ) {
   // All runs write the same names, versions and time.
@@ -106,7 +114,7 @@ export async function zip(
   );
   const only = files.length === 1 ? files[0]?.fileId : undefined;
   const spec = {
-    id: outputId(ctx, "zip"),
+    id: made,
     filename,
     contentType: "application/zip",
     source: only,

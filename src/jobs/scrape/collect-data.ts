@@ -5,7 +5,7 @@ import { env } from "cloudflare:workers";
 import { z } from "zod";
 import { readUpstreams, targetOf } from "../../outbound/index.ts";
 import { defineTask, type TaskContext } from "../../tasks/index.ts";
-import { outputId } from "../support/outputs.ts";
+import { allOrNothing, outputId } from "../support/outputs.ts";
 import { upstreamName } from "../support/schemas.ts";
 import {
   COLLECTION_LIMITS,
@@ -73,14 +73,21 @@ export const collectData = defineTask({
   run: async (ctx, job) => collect(ctx, job, COLLECTION_LIMITS),
 });
 
-export async function collect(ctx: TaskContext, job: z.output<typeof input>, limits: CollectionLimits) {
+type Job = z.output<typeof input>;
+
+export async function collect(ctx: TaskContext, job: Job, limits: CollectionLimits) {
+  const made = outputId(ctx, `items.${job.format}`);
+  return allOrNothing(ctx, [made], async () => collectList(ctx, made, job, limits));
+}
+
+async function collectList(ctx: TaskContext, made: string, job: Job, limits: CollectionLimits) {
   const upstream = readUpstreams(env).get(job.upstream);
   if (!upstream) throw new Error(`the upstream "${job.upstream}" is no longer configured`);
   using calls = callsOf(ctx, "collect_data");
   const { pagination, items, format, columns, maxPages, maxItems } = job;
   const { origin } = targetOf(upstream, job.path);
   const output = await Output.open<CollectionPosition, CollectionPosition>(env, ctx, {
-    id: outputId(ctx, `items.${format}`),
+    id: made,
     filename: `${upstream.name}-items.${format}`,
     contentType: format === "csv" ? "text/csv; charset=utf-8; header=present" : "application/x-ndjson",
   });

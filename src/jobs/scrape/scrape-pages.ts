@@ -8,7 +8,7 @@ import { env } from "cloudflare:workers";
 import { z } from "zod";
 import { readUpstreams, targetOf, type Upstream } from "../../outbound/index.ts";
 import { defineTask, type TaskContext } from "../../tasks/index.ts";
-import { outputId } from "../support/outputs.ts";
+import { allOrNothing, outputId } from "../support/outputs.ts";
 import { upstreamName } from "../support/schemas.ts";
 import { addressOf } from "./addresses.ts";
 import { loadArticleReader } from "./article.ts";
@@ -86,6 +86,11 @@ export const scrapePages = defineTask({
 });
 
 export async function scrape(ctx: TaskContext, job: Input, limits: CrawlLimits) {
+  const made = outputId(ctx, "pages.ndjson");
+  return allOrNothing(ctx, [made], async () => crawlSite(ctx, made, job, limits));
+}
+
+async function crawlSite(ctx: TaskContext, made: string, job: Input, limits: CrawlLimits) {
   const upstream = readUpstreams(env).get(job.upstream);
   if (!upstream) throw new Error(`the upstream "${job.upstream}" is no longer configured`);
   using calls = callsOf(ctx, "scrape_pages");
@@ -93,7 +98,7 @@ export async function scrape(ctx: TaskContext, job: Input, limits: CrawlLimits) 
   const agent = agentOf(userAgentOf(upstream));
   const visitor = { caller: calls.caller, upstream: upstream.name, origin, agent };
   const output = await Output.open<Position, Redo>(env, ctx, {
-    id: outputId(ctx, "pages.ndjson"),
+    id: made,
     filename: `${upstream.name}-pages.ndjson`,
     contentType: "application/x-ndjson",
   });

@@ -16,6 +16,10 @@ export class Interruption extends Error {
   }
 }
 
+/** Whether this is the signal of a run that was interrupted because its task was cancelled. */
+export const isCancelled = ({ reason }: AbortSignal): boolean =>
+  reason instanceof Interruption && reason.reason === "cancelled";
+
 export interface Run {
   env: Env;
   claim: Claim;

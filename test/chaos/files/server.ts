@@ -7,6 +7,7 @@
 import { cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Json } from "miniflare";
 import { type RunningMiniflare, startMiniflare } from "../../../bench/support/miniflare.ts";
 import { makeTemporaryFolder } from "../../../bench/support/process.ts";
 
@@ -18,6 +19,8 @@ const START_TRIES = 5;
 export interface ServerOptions {
   /** The built Worker. Default: the one of `npm run build`. */
   main?: string | undefined;
+  /** Variables besides VARS. */
+  vars?: Record<string, Json>;
   /** Each kill resets the storage to its state at the first kill. */
   isForgetful: boolean;
   onLine: (line: string) => void;
@@ -53,12 +56,15 @@ export class Server implements AsyncDisposable {
   async start(): Promise<void> {
     for (let tries = 1; this.#running === undefined; tries++) {
       try {
-        this.#running = await startMiniflare(VARS, {
-          main: this.#options.main,
-          port: this.#port,
-          storageDir: this.storage,
-          onLog: ({ message }) => this.#options.onLine(message),
-        });
+        this.#running = await startMiniflare(
+          { ...VARS, ...this.#options.vars },
+          {
+            main: this.#options.main,
+            port: this.#port,
+            storageDir: this.storage,
+            onLog: ({ message }) => this.#options.onLine(message),
+          },
+        );
       } catch (error) {
         if (tries === START_TRIES) throw error;
         await sleep(100);

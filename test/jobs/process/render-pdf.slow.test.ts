@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import sans from "../../../src/jobs/pdf/fonts/sans.ts";
 import { renderPdf } from "../../../src/jobs/pdf/index.ts";
 import { read } from "../../../src/jobs/process/read-pdf.ts";
+import { renderPdfTask } from "../../../src/jobs/process/render-pdf.ts";
 import type { TaskContext } from "../../../src/tasks/index.ts";
 import { callForJson, callWorker } from "../../support/call.ts";
 import { fetchText, putFile } from "../../support/files.ts";
@@ -85,6 +86,26 @@ describe("render_pdf", () => {
     expect(await pagesOf(`${table.id}.pdf`)).toEqual([
       expect.stringMatching(/name\s+count\s+note\s+a\s+1\s+b\s+x/),
     ]);
+  });
+
+  test("makes the same file wherever it was cut, and one only", async () => {
+    const digests = new Set<string>();
+    const code = async (ctx: TaskContext) => renderPdfTask.run(ctx, { fileId: "report.md" });
+    // It records nothing. So its moments are its reports of progress, and after each it begins anew.
+    let at = 1;
+    for (let wasCut = true; wasCut; at++) {
+      const task = new TestTask(`s0-${crypto.randomUUID()}`);
+      const context = task.endingContext({ at, reason: new Error("cut"), countsProgress: true });
+      await code(context).catch(() => {});
+      wasCut = context.signal.aborted;
+      const { sha256, fileId } = await task.finish(code);
+      digests.add(sha256);
+      const { body } = await callForJson("/files?source=report.md&limit=1000");
+      const files = body.files as { id: string; sourceTask: string }[];
+      expect(files.filter(({ sourceTask }) => sourceTask === task.id).map(({ id }) => id)).toEqual([fileId]);
+    }
+    expect(at).toBeGreaterThan(3);
+    expect(digests.size).toBe(1);
   });
 
   test("a long table is on several pages, each with the heads of its columns", async () => {

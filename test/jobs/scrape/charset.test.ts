@@ -60,6 +60,13 @@ test.each<[string, Uint8Array, string | null, string, string]>([
     `${" ".repeat(1_024)}${META}é`,
     "utf-8",
   ],
+  [
+    "a meta that is wrong is believed, as browsers do: what is not UTF-8 shows as such",
+    latin1('<meta charset="utf-8">caf\u00e9'),
+    null,
+    '<meta charset="utf-8">caf\ufffd',
+    "utf-8",
+  ],
   ["valid UTF-8", utf8("naïve"), null, "naïve", "utf-8"],
   [
     "what is not valid UTF-8 is windows-1252",

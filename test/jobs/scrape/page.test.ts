@@ -60,6 +60,11 @@ describe("broken HTML:", () => {
     ],
     ["two titles", "<title>a</title><title>b</title>", { title: "a" }],
     ["a title in a picture", "<svg><title>no</title></svg><title>yes</title>", { title: "yes" }],
+    [
+      "a picture of a megabyte between two words",
+      `one <svg viewBox="0 0 1 1"><title>no</title>${'<path d="M0 0"/>'.repeat(60_000)}</svg>two`,
+      { title: null, text: "one two", links: [] },
+    ],
     ["a picture that never ends", "<svg><title>no</title><p>yes", { text: "yes" }],
     ["a title that never ends", "<title>a<p>b", { title: "a<p>b" }],
     ["a script that never ends", "a<script>b<p>c", { text: "a" }],
@@ -67,6 +72,11 @@ describe("broken HTML:", () => {
     ["elements that never end", "<p>a<b>b<p>c<li>d", { text: "ab\nc\nd" }],
     ["ends without beginnings", "</div>a</p>b</li>c</body>d", { text: "a\nbcd" }],
     ["overlapping elements", "<b>a<i>b</b>c</i>d", { text: "abcd" }],
+    [
+      "tables in tables in tables, as pages were laid out once",
+      "<table><tr><td>a<table><tr><td>b<table><tr><td>c<td>d</table></table><td>e</table>f",
+      { text: "a\nb\nc d\ne\nf" },
+    ],
     ["cells without ends", "<table><tr><td>1<td>2<tr><th>3", { text: "1 2\n3" }],
     [
       "entities without ends, and unknown ones",

@@ -2,11 +2,11 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** The files that take longest, longest first, by a part of their paths. Those that only wait come early too. */
 const LONGEST = [
-  "/e2e/tus-uploads.test.ts",
-  "/e2e/inline.test.ts",
-  "/e2e/versions.test.ts",
-  "/e2e/dev.test.ts",
-  "/e2e/other-sites.test.ts",
+  "/e2e/slow/tus-uploads.test.ts",
+  "/e2e/slow/inline.test.ts",
+  "/e2e/slow/versions.test.ts",
+  "/e2e/slow/dev.test.ts",
+  "/e2e/slow/other-sites.test.ts",
   "/e2e/slow/",
   "/e2e/tus.test.ts",
   "/e2e/outbound-messages.test.ts",

@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Chromium, hasChromium } from "../support/chromium.ts";
-import { type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
+import { Chromium, hasChromium } from "../../support/chromium.ts";
+import { type DevServer, startDev, temporaryFolder } from "../../support/dev-server.ts";
 
 /** What a browser's `fetch` takes, as JSON. */
 interface Init {

@@ -5,9 +5,9 @@ import { createServer, type ServerResponse } from "node:http";
 import { type AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
+import { type DevServer, startDev, temporaryFolder } from "../../support/dev-server.ts";
 
-const root = dirname(dirname(import.meta.dirname));
+const root = dirname(dirname(dirname(import.meta.dirname)));
 const folder = temporaryFolder();
 afterAll(() => folder.remove());
 

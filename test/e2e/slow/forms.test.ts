@@ -1,10 +1,10 @@
 /** Form data that is wrong in every possible way; `npm run chaos -- forms` sends a hundred thousand. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type RunningMiniflare, startMiniflare } from "../../bench/support/miniflare.ts";
-import { attack, type Findings, removeFiles } from "../chaos/forms/attack.ts";
-import { readHoldings } from "../chaos/forms/storage.ts";
-import { temporaryFolder } from "../support/dev-server.ts";
-import { fromWorkshop } from "../support/node/built-worker.ts";
+import { type RunningMiniflare, startMiniflare } from "../../../bench/support/miniflare.ts";
+import { attack, type Findings, removeFiles } from "../../chaos/forms/attack.ts";
+import { readHoldings } from "../../chaos/forms/storage.ts";
+import { temporaryFolder } from "../../support/dev-server.ts";
+import { fromWorkshop } from "../../support/node/built-worker.ts";
 
 /** With this seed, these few forms have 75 of the 77 mutations in them. */
 const SEED = 364;

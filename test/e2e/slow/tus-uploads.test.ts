@@ -4,8 +4,8 @@ import { basename, join } from "node:path";
 import { PassThrough } from "node:stream";
 import { Upload } from "tus-js-client";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { temporaryFolder } from "../support/dev-server.ts";
-import { type Server, startOnMiniflare } from "../support/node/built-worker.ts";
+import { temporaryFolder } from "../../support/dev-server.ts";
+import { type Server, startOnMiniflare } from "../../support/node/built-worker.ts";
 import {
   bytes,
   expectFile,
@@ -19,7 +19,7 @@ import {
   sha256,
   some,
   startUpload,
-} from "../support/node/tus-client.ts";
+} from "../../support/node/tus-client.ts";
 
 const desk = temporaryFolder();
 const reportPath = join(desk.path, "report.bin");

@@ -1,6 +1,6 @@
 /** What happens to tasks when the time of their request is up, on the real runtime. */
 import { afterAll, beforeAll, describe, test } from "vitest";
-import { type Body, TasksServer } from "../support/node/tasks-server.ts";
+import { type Body, TasksServer } from "../../support/node/tasks-server.ts";
 
 /** `waitUntil` is cut after 3 s, so the fast lane hands over after 2.5 s. */
 const CUT_SECONDS = 3;

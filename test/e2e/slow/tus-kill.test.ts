@@ -1,8 +1,8 @@
 /** A resumable upload with tus-js-client, when the runtime is killed: the Worker, its objects and its bucket. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Server } from "../chaos/files/server.ts";
-import { fromWorkshop } from "../support/node/built-worker.ts";
-import { expectFile, idOf, interruptUpload, MIB, some, startUpload } from "../support/node/tus-client.ts";
+import { Server } from "../../chaos/files/server.ts";
+import { fromWorkshop } from "../../support/node/built-worker.ts";
+import { expectFile, idOf, interruptUpload, MIB, some, startUpload } from "../../support/node/tus-client.ts";
 
 let server: Server | undefined;
 

@@ -6,9 +6,9 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { INLINE_TYPES, inlineType } from "../../src/files/download/inline.ts";
-import { Chromium, hasChromium, type Visit } from "../support/chromium.ts";
-import { type Server as Sluice, sharedServer } from "../support/node/built-worker.ts";
+import { INLINE_TYPES, inlineType } from "../../../src/files/download/inline.ts";
+import { Chromium, hasChromium, type Visit } from "../../support/chromium.ts";
+import { type Server as Sluice, sharedServer } from "../../support/node/built-worker.ts";
 
 const sample = (name: string) => readFileSync(join(import.meta.dirname, "media", name));
 

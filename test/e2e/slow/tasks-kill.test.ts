@@ -1,7 +1,7 @@
 /** What happens to tasks when every process is killed, on the real runtime. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { HURRIED } from "../support/node/hurried.ts";
-import { type ReadEvent, TasksServer } from "../support/node/tasks-server.ts";
+import { HURRIED } from "../../support/node/hurried.ts";
+import { type ReadEvent, TasksServer } from "../../support/node/tasks-server.ts";
 
 const { LEASE_MS } = HURRIED["src/tasks/ledger/rules.ts"];
 // Its invocations must be over when their leases expire, so that tasks need not wait for that.

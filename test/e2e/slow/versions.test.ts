@@ -6,8 +6,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { makeTemporaryFolder } from "../../bench/support/process.ts";
-import { releaseAt, startReleases } from "../support/node/releases.ts";
+import { makeTemporaryFolder } from "../../../bench/support/process.ts";
+import { releaseAt, startReleases } from "../../support/node/releases.ts";
 
 type Release = "last" | "this";
 

@@ -3,7 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { request as httpRequest } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, test } from "vitest";
-import { asFlags, type DevServer, startDev, temporaryFolder } from "../support/dev-server.ts";
+import { asFlags, type DevServer, startDev, temporaryFolder } from "../../support/dev-server.ts";
 
 interface Scheduled {
   message: string;

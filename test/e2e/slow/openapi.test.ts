@@ -9,8 +9,8 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { createConfig, lintFromString } from "@redocly/openapi-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { temporaryFolder } from "../support/dev-server.ts";
-import { sharedServer } from "../support/node/built-worker.ts";
+import { temporaryFolder } from "../../support/dev-server.ts";
+import { sharedServer } from "../../support/node/built-worker.ts";
 
 interface Document {
   tags: { name: string }[];
@@ -52,7 +52,7 @@ test("openapi-typescript makes types in which a request may leave out what has a
   const require = createRequire(import.meta.url);
   const generator = join(dirname(require.resolve("openapi-typescript/package.json")), "bin/cli.js");
   run("--import", hook, generator, "openapi.json", "--output", "api.ts");
-  const tsc = join(dirname(dirname(import.meta.dirname)), "node_modules/.bin/tsc");
+  const tsc = join(dirname(dirname(dirname(import.meta.dirname))), "node_modules/.bin/tsc");
   expect(run(tsc, "--noEmit", "--strict", "--allowImportingTsExtensions", "use.ts")).toBe("");
 });
 
