@@ -6,7 +6,7 @@ import { deflateSync } from "node:zlib";
 export type PdfObject = string | { entries: string; data: Buffer };
 
 /** The object that is the catalogue. */
-export const ROOT = 1;
+const ROOT = 1;
 
 /** Pages of lines of text, in Latin-1. */
 export function textPages(pages: string[][]): PdfObject[] {

@@ -65,7 +65,7 @@ const CHANNELS = new Map([
 export function readPng(bytes: Uint8Array): {
   width: number;
   height: number;
-  pixel(x: number, y: number): number[];
+  pixel: (x: number, y: number) => number[];
 } {
   const png = Buffer.from(bytes);
   const [width, height] = [png.readUInt32BE(16), png.readUInt32BE(20)];

@@ -115,7 +115,19 @@ function checkFollowUps({ ended, tasks }: History): Finding {
   };
 }
 
+/** Not a promise of Sluice, but of this run: without it, the others would say little. */
+function checkCuts({ kills, ended }: History): Finding {
+  const cuts = ended.reduce((sum, job) => sum + job.cuts, 0);
+  return {
+    what: "the kills meet jobs at work: as many of them as there are kills, at least",
+    of: kills.length,
+    measured: `${cuts} jobs were cut by ${kills.length} kills`,
+    faults: cuts < kills.length ? ["too few"] : [],
+  };
+}
+
 export const CHECKS = {
+  checkCuts,
   checkEnds,
   checkResults,
   checkLists,

@@ -6,6 +6,9 @@ const firstWith = ({ ended }: History, has: (job: Ended) => boolean): Ended => t
 
 /** Each changes the given history. */
 export const DAMAGES: Record<Check, (history: History) => void> = {
+  checkCuts: (history) => {
+    for (const job of history.ended) job.cuts = 0;
+  },
   checkEnds: (history) => {
     the(history.ended[0]).status = "failed";
   },

@@ -12,7 +12,7 @@ export interface Source {
 }
 
 /** What `analyze_file` must find in a column of whole numbers. */
-export interface Column {
+interface Column {
   name: string;
   min: number;
   max: number;

@@ -27,8 +27,8 @@ const CALLS: [call: Moment, max: number][] = [
  * A kill at no certain call comes so long after the begin of a round, or after the kill before: runners begin again 2 s after a
  * start, and jobs that compute take a few seconds.
  */
-const FIRST_MS = [600, 5_000] as const;
-const LATER_MS = [2_200, 7_000] as const;
+const FIRST_MS = [800, 3_500] as const;
+const LATER_MS = [2_300, 6_000] as const;
 
 /** At these each change of the sabotage bites: a crawl has written something, a call has been made. */
 export const CONTROL_AIMS: Aim[] = [

@@ -79,7 +79,7 @@ test.each([
 ])("says that %s has no text", async (_, pdf) => {
   const { task } = await taskOn(pdf, {}, "succeeded");
   expect(task.result).toMatchObject({ hasText: false });
-  expect(String((task.result as { text: string }).text).trim()).toBe("");
+  expect((task.result as { text: string }).text.trim()).toBe("");
 });
 
 test.each<[string, Uint8Array, object, string]>([
