@@ -1,7 +1,7 @@
 /** The list of tasks, as it changes. It stands still while somebody selects text in it, or asks for that. */
 import { useSignal } from "@preact/signals";
 import { may } from "../lib/api.ts";
-import { liveness } from "../lib/live.ts";
+import { describeLiveness } from "../lib/live.ts";
 import { linkTo, route, setQuery } from "../lib/route.ts";
 import { isSelecting } from "../lib/selection.ts";
 import { hasText } from "../lib/task-list.ts";
@@ -39,7 +39,7 @@ export function TaskList() {
         >
           {isPaused.value ? "Go on" : "Pause"}
         </button>
-        <span role="status">{describeLiveness(isHeld, page.missed)}</span>
+        <span role="status">{describeList(isHeld, page.missed)}</span>
       </p>
       {page.error && (
         <p class="error" role="alert">
@@ -64,15 +64,9 @@ export function TaskList() {
   );
 }
 
-function describeLiveness(isHeld: boolean, missed: number): string {
-  if (isHeld) return missed === 0 ? "Stands still" : "Stands still: there is something new";
-  const words = {
-    connecting: "Connecting…",
-    live: "Live",
-    idle: "Nothing happens: looks again each minute",
-    stale: "Not up to date: connecting again…",
-  };
-  return words[liveness.value];
+function describeList(isHeld: boolean, missed: number): string {
+  if (!isHeld) return describeLiveness();
+  return missed === 0 ? "Stands still" : "Stands still: there is something new";
 }
 
 function Table({ tasks }: { tasks: readonly TaskLine[] }) {

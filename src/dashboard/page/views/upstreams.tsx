@@ -1,13 +1,12 @@
 /** The upstreams: each semaphore with its permits, its queue, and what is in the way; or one of them with everything. */
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { staleText, usePolled } from "../lib/poll.ts";
+import { getJson } from "../lib/api.ts";
+import { describeLiveness, useLive } from "../lib/live.ts";
 import { addSample, type Sample, toSample } from "../lib/rates.ts";
 import { linkTo, route } from "../lib/route.ts";
 import type { Status } from "../lib/upstream.ts";
 import { UpstreamCard } from "./upstream-card.tsx";
-
-const REFRESH_MS = 1_000;
 
 /** By the name of the upstream. They stay while another view is shown, with a gap for that time. */
 const samples = new Map<string, Sample[]>();
@@ -18,22 +17,32 @@ interface List {
 }
 
 export function Upstreams() {
-  const list = usePolled<List>("/upstreams", REFRESH_MS);
-  // What a change has responded with, until the next list: an operator sees at once what was done.
-  const changed = useSignal<{ list: List | undefined; status: Status } | undefined>(undefined);
+  const known = useSignal<ReadonlyMap<string, Status>>(new Map());
+  const unavailable = useSignal<readonly string[]>([]);
+  const error = useSignal("Loading…");
   const { id } = route.value;
+  const put = (...statuses: Status[]) => {
+    const all = new Map(known.value);
+    for (const status of statuses) {
+      all.set(status.name, status);
+      const sample = toSample(status, Date.now());
+      samples.set(status.name, addSample(samples.get(status.name) ?? [], sample));
+    }
+    known.value = all;
+  };
+  useLive({ upstream: put });
   useEffect(() => {
-    for (const status of list.value?.upstreams ?? [])
-      samples.set(status.name, addSample(samples.get(status.name) ?? [], toSample(status, Date.now())));
-  }, [list.value]);
-  if (!list.value) return <p role="status">{staleText(list) || "Loading…"}</p>;
-  const { upstreams, unavailable } = list.value;
-  const shown = upstreams
-    .filter(({ name }) => id === "" || name === id)
-    .map((status) => {
-      const newer = changed.value?.list === list.value ? changed.value?.status : undefined;
-      return newer?.name === status.name ? newer : status;
+    const read = async () => {
+      const list = await getJson<List>("/upstreams");
+      put(...list.upstreams);
+      unavailable.value = list.unavailable;
+      error.value = "";
+    };
+    read().catch((failure: unknown) => {
+      error.value = failure instanceof Error ? failure.message : String(failure);
     });
+  }, []);
+  const shown = [...known.value.values()].filter(({ name }) => id === "" || name === id);
   return (
     <>
       <h1>
@@ -45,13 +54,13 @@ export function Upstreams() {
           </>
         )}
       </h1>
-      <p class="error" role="status">
-        {staleText(list)}
+      <p class="faint" role="status">
+        {error.value || describeLiveness()}
       </p>
-      {unavailable.length > 0 && (
-        <p class="error">Not responding: {unavailable.join(", ")}. The log says why.</p>
+      {unavailable.value.length > 0 && (
+        <p class="error">Not responding: {unavailable.value.join(", ")}. The log says why.</p>
       )}
-      {shown.length === 0 && <p class="faint">There is no such upstream.</p>}
+      {error.value === "" && shown.length === 0 && <p class="faint">There is no such upstream.</p>}
       <div class={id === "" ? "cards" : "one"}>
         {shown.map((status) => (
           <UpstreamCard
@@ -59,10 +68,7 @@ export function Upstreams() {
             status={status}
             samples={samples.get(status.name) ?? []}
             isWhole={id !== ""}
-            onChanged={(newer) => {
-              changed.value = { list: list.value, status: newer };
-              list.refresh();
-            }}
+            onChanged={put}
           />
         ))}
       </div>
