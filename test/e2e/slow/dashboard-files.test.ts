@@ -10,7 +10,7 @@ import { sharedServer } from "../../support/node/built-worker.ts";
 import { visitor } from "../../support/node/dashboard.ts";
 
 const MIB = 1024 * 1024;
-const media = (name: string) => readFileSync(join(import.meta.dirname, "../media", name));
+const media = (name: string) => readFileSync(join(import.meta.dirname, "media", name));
 
 describe.skipIf(!hasChromium)("the files on the dashboard", () => {
   const visit = visitor();

@@ -28,8 +28,8 @@ describe.skipIf(!hasChromium)("one task on the dashboard", () => {
     upstream?.closeAllConnections();
   });
 
-  async function start(task: object): Promise<string> {
-    const headers = { "Content-Type": "application/json" };
+  async function start(task: object, more: Record<string, string> = {}): Promise<string> {
+    const headers = { "Content-Type": "application/json", ...more };
     const response = await fetch(`${url}/tasks`, { method: "POST", headers, body: JSON.stringify(task) });
     const { id } = (await response.json()) as { id: string };
     return id;
@@ -83,13 +83,18 @@ describe.skipIf(!hasChromium)("one task on the dashboard", () => {
 
   test("keeps still while text is selected, says so, and is then up to date", async () => {
     const { page } = visit;
-    const id = await start({ type: "task_a", delay: 3_600 });
+    const traceId = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const id = await start(
+      { type: "task_a", delay: 3_600 },
+      { traceparent: `00-${traceId}-00f067aa0ba902b7-01` },
+    );
     const seen = page.waitForResponse(async (response) => {
       if (!response.url().includes(id)) return false;
       return (await response.text().catch(() => "")).includes('"cancelled"');
     });
     await page.goto(`${url}/#/tasks/${id}`);
     await page.getByRole("heading", { name: "Before the first attempt" }).waitFor();
+    await page.getByText(traceId).waitFor();
     await page.evaluate(`getSelection().selectAllChildren(document.querySelector("pre"))`);
     await page.getByText("Updates wait while text is selected.").waitFor();
     const before = await page.locator("main").innerText();

@@ -29,6 +29,8 @@ export interface TaskLine {
 export interface Task extends TaskLine {
   input: unknown;
   result: unknown;
+  /** Of the trace that it was submitted in, if that was named. */
+  traceId?: string;
   followUps: string[];
 }
 

@@ -64,7 +64,8 @@ function Whole({ id }: { id: string }) {
   );
 }
 
-function Facts({ task: { id, createdAt, attempt, crashes, startedAt, finishedAt } }: { task: Task }) {
+function Facts({ task }: { task: Task }) {
+  const { id, traceId, createdAt, attempt, crashes, startedAt, finishedAt } = task;
   return (
     <>
       <p class="faint">
@@ -79,6 +80,13 @@ function Facts({ task: { id, createdAt, attempt, crashes, startedAt, finishedAt 
       </p>
       <p class="faint">
         Its log lines have <code class="digest">taskId: {id}</code> <Copy text={id} what="The id" />
+        {traceId && (
+          <>
+            {" "}
+            It is part of the trace <code class="digest">{traceId}</code>{" "}
+            <Copy text={traceId} what="The trace's id" />
+          </>
+        )}
       </p>
     </>
   );
