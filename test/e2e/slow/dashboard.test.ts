@@ -66,6 +66,9 @@ describe.skipIf(!hasChromium)("the dashboard", () => {
     await page.goto(`${url}/#/tasks?status=succeeded&type=task_a`);
     expect(await page.getByRole("combobox", { name: "Status" }).inputValue()).toBe("succeeded");
     await page.getByRole("link", { name: "task_a" }).first().waitFor();
+    await page.getByText("By type").click();
+    const figures = page.getByRole("region", { name: "task_a" });
+    await figures.getByRole("img", { name: /^Took: [1-9]\d* up to 10 s/ }).waitFor();
   });
 
   test("shows tasks as they come and end, counts them, and does one thing to all that match", async () => {

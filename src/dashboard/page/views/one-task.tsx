@@ -40,7 +40,13 @@ function Whole({ id }: { id: string }) {
       <p class="error" role="status">
         {staleText(read)}
       </p>
-      <Actions id={id} isFinal={FINAL.includes(status)} path={path} onDone={read.refresh} />
+      <Actions
+        id={id}
+        isFinal={FINAL.includes(status)}
+        mayRetry={["failed", "cancelled"].includes(status)}
+        path={path}
+        onDone={read.refresh}
+      />
       {error && status !== "failed" && <LastFailure task={task} error={error} />}
       <div class="cards">
         {status === "failed" && error && <Json title="Error" value={error} />}
@@ -110,11 +116,13 @@ function LastFailure({ task: { runAt }, error }: { task: Task; error: { name: st
 interface ActionsProps {
   id: string;
   isFinal: boolean;
+  /** It failed or was cancelled. */
+  mayRetry: boolean;
   path: string;
   onDone: () => void;
 }
 
-function Actions({ id, isFinal, path, onDone }: ActionsProps) {
+function Actions({ id, isFinal, mayRetry, path, onDone }: ActionsProps) {
   const post = (verb: string, done: string) =>
     act(async () => {
       await sendJson("POST", `${path}/${verb}`);
@@ -134,7 +142,7 @@ function Actions({ id, isFinal, path, onDone }: ActionsProps) {
           Cancel
         </button>
       )}
-      {isFinal && (
+      {mayRetry && (
         <button type="button" onClick={post("retry", "The task runs again.")}>
           Retry
         </button>

@@ -11,6 +11,7 @@ import { stateOf, type TaskLine } from "../lib/types.ts";
 import { BulkActions } from "./bulk-actions.tsx";
 import { StatusCounts } from "./status-counts.tsx";
 import { TaskFilters } from "./task-filters.tsx";
+import { TypeFigures } from "./type-figures.tsx";
 
 export function TaskList() {
   const { query } = route.value;
@@ -59,6 +60,7 @@ export function TaskList() {
           </button>
         )}
       </p>
+      <TypeFigures tasks={page.tasks ?? []} />
       {may("write") && <BulkActions onDone={page.refresh} />}
     </>
   );
