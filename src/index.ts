@@ -23,6 +23,7 @@ import { health } from "./kernel/health.ts";
 import { readPlacement } from "./kernel/objects.ts";
 import { notePlace } from "./kernel/regions.ts";
 import { checkSecrets } from "./kernel/secrets.ts";
+import { readSpanTarget } from "./kernel/spans.ts";
 import { checkTokens } from "./kernel/tokens.ts";
 import { createMetrics } from "./metrics/index.ts";
 import { checkUpstreamSecrets, outboundRoutes, readDataSource } from "./outbound/index.ts";
@@ -50,6 +51,7 @@ for (const read of [
   readTaskSettings,
   readCallbackTargets,
   readEmailSettings,
+  readSpanTarget,
 ])
   read(startEnv);
 checkSecrets(startEnv, [checkTokens, readLinkKeys, readCallbackKeys, checkUpstreamSecrets]);

@@ -13,7 +13,7 @@ import { expect, test } from "vitest";
 const root = join(dirname(import.meta.dirname), "src");
 
 /** Of the attack, in characters. */
-const LENGTH = 16 * 1024;
+const LENGTH = 32 * 1024;
 /** Of CPU. A linear expression needs less than 3 ms, a quadratic one more than 100. */
 const MAX_MS = 60;
 

@@ -5,25 +5,13 @@
  * It asks Sluice which jobs there are (`GET /task-types`). All run at once, as clients would have it, and are shown in the
  * order in which they end. Nothing is kept.
  */
-import { execFile } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import { promisify } from "node:util";
 import { z } from "zod";
-import { startMiniflare } from "../../bench/support/miniflare.ts";
 import { EXAMPLES, INTERNAL } from "./examples.ts";
-import { SAMPLES } from "./samples.ts";
+import { startDemo } from "./start.ts";
 
 const MAX_LINE_LENGTH = 400;
 /** What the runtime logs is shown if something fails. */
 const MAX_LOG_LINES = 20;
-
-/** The demo upstream takes what is sent to it, and stands for a receiver of webhooks. */
-const VARIABLES = {
-  UPSTREAMS: { demo: { entrypoint: "DemoUpstream", methods: ["GET", "HEAD", "POST", "PUT"] } },
-  DATA_UPSTREAM: "demo",
-  CALLBACK_ORIGINS: { "https://demo.example": "demo" },
-  CALLBACK_KEYS: `whsec_${randomBytes(32).toString("base64")}`,
-};
 
 const taskTypesSchema = z.object({
   taskTypes: z.array(
@@ -45,13 +33,8 @@ interface Ending {
 }
 
 async function main(): Promise<number> {
-  // wrangler.toml requires it; with ACCESS = "local" nobody needs a token.
-  process.env.SLUICE_TOKENS ??= "[]";
-  await promisify(execFile)("npm", ["run", "--silent", "build"]);
   const log: string[] = [];
-  const onLog = ({ message }: { message: string }) => void log.push(message);
-  await using sluice = await startMiniflare(VARIABLES, { onLog });
-  await Promise.all(Object.keys(SAMPLES).map(async (name) => store(sluice.url, name)));
+  await using sluice = await startDemo((message) => void log.push(message));
   const types = await typesOf(sluice.url);
   const able = types.filter(({ name, available }) => available !== false && EXAMPLES[name]);
   const endings = await Promise.all(
@@ -65,14 +48,6 @@ async function main(): Promise<number> {
   console.log(`${endings.length - failed} of ${endings.length} jobs succeeded.`);
   if (failed > 0) console.log(log.slice(-MAX_LOG_LINES).join("\n"));
   return failed === 0 ? 0 : 1;
-}
-
-async function store(url: string, name: string): Promise<void> {
-  const sample = SAMPLES[name];
-  if (!sample) return;
-  const headers = { "Content-Type": sample.contentType };
-  const response = await fetch(`${url}/files/${name}`, { method: "PUT", headers, body: sample.body() });
-  if (!response.ok) throw new Error(`${name} was not stored: ${await response.text()}`);
 }
 
 const typesOf = async (url: string) =>

@@ -18,20 +18,42 @@ const POLICY = pagePolicy(
 const PAGE = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Sluice API</title>
 <link rel="icon" href="/favicon.ico">
 <link rel="stylesheet" href="/docs/swagger-ui.css">
+<link rel="stylesheet" href="/docs/style.css">
+<header class="top">
+  <a class="brand" href="/"><img src="/favicon.ico" alt="" width="28" height="28"> Sluice</a>
+  <nav aria-label="Views">
+    <a href="/">Start</a>
+    <a href="/#/tasks">Tasks</a>
+    <a href="/#/files">Files</a>
+    <a href="/#/upstreams">Upstreams</a>
+    <a href="/docs" aria-current="page">API</a>
+  </nav>
+</header>
 <div id="reference"></div>
 <script src="/docs/swagger-ui-bundle.js"></script>
 <script src="/docs/start.js"></script>
 </html>
 `;
 
-const START_SCRIPT = `SwaggerUIBundle({ dom_id: "#reference", url: "/openapi.json", deepLinking: true, validatorUrl: null, tryItOutEnabled: true });\n`;
+/** Its dark theme is a class of the document. Its calls carry the session's cookie, as any of this origin. */
+const START_SCRIPT = `const dark = matchMedia("(prefers-color-scheme: dark)");
+const dress = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", dress);
+dress();
+SwaggerUIBundle({ dom_id: "#reference", url: "/openapi.json", deepLinking: true, validatorUrl: null, tryItOutEnabled: true });
+`;
 
-/** The files of Swagger UI that are served; scripts/build-pages.ts copies them. */
-export const ASSETS = new Set(["swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-bundle.js.LICENSE.txt"]);
+/** The files that are served; scripts/build-pages.ts makes the first, and copies those of Swagger UI. */
+export const ASSETS = new Set([
+  "style.css",
+  "swagger-ui.css",
+  "swagger-ui-bundle.js",
+  "swagger-ui-bundle.js.LICENSE.txt",
+]);
 
 /** `describe` gives the OpenAPI document of the whole application, as it is called under `origin`. */
 export function createDocs(describe: (origin: string) => ApiDocument): Router {

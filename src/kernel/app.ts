@@ -5,7 +5,7 @@
  * A request passes, in this order: its id, the security headers, CORS, the open routes, the token, the closed routes.
  */
 import { createRoute, OpenAPIHono, type RouteConfig, type z } from "@hono/zod-openapi";
-import type { Context, Schema } from "hono";
+import type { Context, MiddlewareHandler, Schema } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
@@ -18,6 +18,7 @@ import { limitHeaders } from "./headers.ts";
 import { asInvocation } from "./invocation.ts";
 import { isJsonType, readJsonBody } from "./json-body.ts";
 import { invalid, Problem, problemSchema, renderProblem } from "./problem.ts";
+import { inRootSpan } from "./spans.ts";
 
 export type Router = OpenAPIHono<AppEnv>;
 export type ApiDocument = ReturnType<Router["getOpenAPI31Document"]>;
@@ -57,6 +58,7 @@ export function createApp<Open extends Schema, Closed extends Schema>(routers: {
   // The owner of the domain decides about HSTS, which would bind all of its subdomains.
   const headers = { strictTransportSecurity: false, crossOriginResourcePolicy: false };
   app.use(async (_c, next) => asInvocation(next));
+  app.use(trace);
   app.use(requestId(), secureHeaders(headers), async (c, next) => {
     await next();
     // Not `c.header`, which copies the whole response each time.
@@ -79,6 +81,27 @@ export function createApp<Open extends Schema, Closed extends Schema>(routers: {
   for (const router of routers.closed) app.route("/", router);
   return app;
 }
+
+/** Its pattern, not that of middleware; undefined if there is none. */
+const routeOf = (c: Context): string | undefined =>
+  matchedRoutes(c).findLast(({ path }) => path !== "/*")?.path;
+
+/** A request continues the trace that its caller names. */
+const trace: MiddlewareHandler<AppEnv> = async (c, next) =>
+  inRootSpan(
+    { env: c.env, ctx: c.executionCtx, traceparent: c.req.header("traceparent") },
+    c.req.method,
+    {
+      kind: "server",
+      attributes: { "http.request.method": c.req.method },
+      atEnd: () => ({
+        name: [c.req.method, routeOf(c)].filter(Boolean).join(" "),
+        "http.route": routeOf(c),
+        "http.response.status_code": c.res.status,
+      }),
+    },
+    next,
+  );
 
 /** `same-origin`, unless a route sets it, because the pages of every site may use its response (Fetch §3.7). */
 export const RESOURCE_POLICY = "Cross-Origin-Resource-Policy";

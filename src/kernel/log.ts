@@ -1,5 +1,6 @@
 import { cleanText } from "./clean-url.ts";
 import { cutText, showValue, toFields } from "./safe-text.ts";
+import { currentTraceId } from "./trace.ts";
 
 export { describeError, errorFields } from "./safe-text.ts";
 
@@ -16,6 +17,7 @@ export function log(level: LogLevel, message: string, fields: Record<string, unk
   const text = typeof message === "string" ? cutText(message, MAX_LOG_MESSAGE_LENGTH) : showValue(message);
   // Code that is not checked by types calls this too, through `ctx.log`.
   const method = level === "warn" || level === "error" ? level : "info";
-  const line = { level: method, message: text, ...toFields(fields) };
+  const traceId = currentTraceId();
+  const line = { level: method, message: text, ...toFields(fields), ...(traceId && { traceId }) };
   console[method](cleanText(JSON.stringify(line)));
 }

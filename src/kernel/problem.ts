@@ -46,6 +46,7 @@ import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { z } from "zod";
 import { errorFields, log } from "./log.ts";
+import { currentTraceId } from "./trace.ts";
 
 const TITLES = {
   malformed: [400, "Malformed request"],
@@ -151,6 +152,7 @@ export const problemSchema = z
     status: z.int(),
     detail: z.string(),
     requestId: z.string().meta({ description: "Also in the header X-Request-Id, and in the log." }),
+    traceId: z.string().optional().meta({ description: "Of the W3C trace that the request is part of." }),
     errors: z.array(z.object({ at: z.string(), detail: z.string() })).optional(),
     "expected-offset": z.int().optional().meta({ description: "For `mismatching-upload-offset`." }),
     "provided-offset": z.int().optional(),
@@ -177,6 +179,8 @@ export function renderProblem(error: unknown, c: Context): Response {
     detail: problem.detail,
     requestId,
   };
+  const traceId = currentTraceId();
+  if (traceId !== undefined) body.traceId = traceId;
   if (problem.options.errors) body.errors = problem.options.errors;
   const headers = {
     "Content-Type": "application/problem+json",

@@ -79,6 +79,7 @@ const upstreamSchema = z
       .int()
       .min(1)
       .default(100 * 1024 * 1024),
+    trace: z.boolean().default(true),
     location_hint: z.enum(LOCATION_HINTS).optional(),
   })
   .refine((u) => [u.origin, u.service, u.entrypoint].filter((target) => target !== undefined).length === 1, {
@@ -129,6 +130,8 @@ export interface Upstream {
   cacheSeconds: number | undefined;
   retries: number;
   maxResponseBytes: number;
+  /** Whether it is told the trace that a call is part of. */
+  trace: boolean;
   locationHint: Region | undefined;
 }
 
@@ -224,6 +227,7 @@ function toUpstream(env: Env, at: string, name: string, raw: Configured): Omit<U
     cacheSeconds: raw.cache_seconds,
     retries: raw.retries,
     maxResponseBytes: raw.max_response_bytes,
+    trace: raw.trace,
     locationHint: raw.location_hint,
   };
 }

@@ -1,4 +1,4 @@
-import { env } from "cloudflare:test";
+import { createExecutionContext, env } from "cloudflare:test";
 import { createRoute, z } from "@hono/zod-openapi";
 import { describe, expect, test } from "vitest";
 import { describeApi } from "../../src/docs/index.ts";
@@ -288,8 +288,10 @@ describe("a default", () => {
 
   test("does not change what the route accepts", async () => {
     const headers = { "Content-Type": "application/json" };
-    const send = (value: object) =>
-      app.request("/scratch", { method: "POST", headers, body: JSON.stringify(value) }, env);
+    const send = (value: object) => {
+      const request = { method: "POST", headers, body: JSON.stringify(value) };
+      return app.request("/scratch", request, env, createExecutionContext());
+    };
     expect((await send({ default: "x", list: [] })).status).toBe(200);
     expect((await send({ list: [] })).status).toBe(422);
   });

@@ -35,6 +35,7 @@ test("the defaults are as documented", () => {
     cacheSeconds: undefined,
     retries: 2,
     maxResponseBytes: 104_857_600,
+    trace: true,
     locationHint: undefined,
   });
 });
@@ -62,6 +63,7 @@ test("every setting is read", () => {
     cache_seconds: 0,
     retries: 0,
     max_response_bytes: 1,
+    trace: false,
     location_hint: "weur",
   };
   expect(parseUpstream(configured)).toEqual({
@@ -88,6 +90,7 @@ test("every setting is read", () => {
     cacheSeconds: 0,
     retries: 0,
     maxResponseBytes: 1,
+    trace: false,
     locationHint: "weur",
   });
 });

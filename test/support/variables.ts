@@ -90,6 +90,7 @@ export const TEST_VARIABLES = {
     "cache-keyed": { ...CACHED, headers: { Authorization: "Bearer ${TEST_API_KEY}" } },
     "edge-keyed": { origin: "https://api.example.com", cache_seconds: 0, request_headers: ["X-Api-Key"] },
     "edge-plain": { origin: "https://api.example.com", redirect_origins: ["https://files.example.net"] },
+    untraced: { ...SCRIPTED, trace: false },
     watched: { ...SCRIPTED, concurrency: 2 },
     steered: { ...SCRIPTED, concurrency: 2, rate: { per_second: 1000, burst: 100 } },
     "steered-single": { ...SCRIPTED, concurrency: 1 },

@@ -3,7 +3,9 @@ import { useEffect } from "preact/hooks";
 import { readSession, session, signOut } from "./lib/api.ts";
 import { lacking, startLive } from "./lib/live.ts";
 import { act, Notices, notify } from "./lib/notices.tsx";
+import { operationsOf } from "./lib/operations.ts";
 import { linkTo, route } from "./lib/route.ts";
+import { Shortcuts } from "./shortcuts.tsx";
 import { SignIn } from "./sign-in.tsx";
 import { VIEWS } from "./views/index.ts";
 
@@ -22,6 +24,7 @@ export function App() {
         )}
         {session.value === null ? <SignIn /> : session.value && <View />}
       </main>
+      {session.value && <Behind />}
       <Notices />
     </>
   );
@@ -45,8 +48,25 @@ function Header() {
         <a href="/docs">API</a>
       </nav>
       <span class="badge">{session.value?.name === "local" ? "local" : location.host}</span>
+      {session.value && <Shortcuts />}
       {session.value?.expiresAt && <Account />}
     </header>
+  );
+}
+
+/** The API behind the view, as /docs describes it. */
+function Behind() {
+  const operations = operationsOf(route.value);
+  if (operations.length === 0) return null;
+  return (
+    <footer class="behind">
+      <span>The API behind this view:</span>
+      {operations.map(({ href, label }) => (
+        <a key={label} href={href}>
+          {label}
+        </a>
+      ))}
+    </footer>
   );
 }
 

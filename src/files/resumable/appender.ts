@@ -8,6 +8,7 @@
  */
 import { Problem } from "../../kernel/problem.ts";
 import { retry } from "../../kernel/retry.ts";
+import { span } from "../../kernel/spans.ts";
 import { READ_SIZE } from "../store/body.ts";
 import { Digests, type ExpectedDigest } from "../store/digests.ts";
 import { type Share, uploadMemory } from "../store/memory-budget.ts";
@@ -192,7 +193,10 @@ export class Appender {
       const stored = this.#storage.load();
       if (stored) this.#storage.save({ ...stored, uploadId: multipart.uploadId });
     }
-    const part = await retry(async () => multipart.uploadPart(partNumber, bytes), PART_RETRY_PAUSES_MS);
+    const attributes = { "sluice.part": partNumber, "sluice.bytes": bytes.length };
+    const part = await span("upload part", { attributes }, async () =>
+      retry(async () => multipart.uploadPart(partNumber, bytes), PART_RETRY_PAUSES_MS),
+    );
     if (this.#digests) {
       this.#heldParts.push(part);
     } else {

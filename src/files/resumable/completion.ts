@@ -4,6 +4,7 @@
  */
 import { log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
+import { span } from "../../kernel/spans.ts";
 import type { NewFile } from "../store/catalogue.ts";
 import { uploadMemory } from "../store/memory-budget.ts";
 import { PartBuffer } from "../store/parts.ts";
@@ -45,16 +46,18 @@ export async function completeInR2(env: Env, storage: SessionStorage, record: Se
 async function writeAll(env: Env, storage: SessionStorage, record: SessionRecord, tail: Uint8Array) {
   const { blob, uploadId, offset } = record;
   const parts = storage.loadParts();
+  const attributes = { "sluice.bytes": tail.length };
   try {
     if (uploadId === null || parts.length === 0) {
       await reserve(env, record, uploadId);
-      await env.FILES.put(blob, tail);
+      await span("upload part", { attributes }, async () => env.FILES.put(blob, tail));
       // All parts it has came with a wrong checksum.
       if (uploadId !== null) await abortMultipart(env, blob, uploadId);
       return;
     }
     const multipart = env.FILES.resumeMultipartUpload(blob, uploadId);
-    if (tail.length > 0) parts.push(await multipart.uploadPart(parts.length + 1, tail));
+    const sendTail = async () => multipart.uploadPart(parts.length + 1, tail);
+    if (tail.length > 0) parts.push(await span("upload part", { attributes }, sendTail));
     await multipart.complete(parts);
   } catch (error) {
     // If only the response was lost, the object is there.

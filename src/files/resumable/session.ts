@@ -11,6 +11,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
+import { inRootSpan } from "../../kernel/spans.ts";
 import { discardBody, readChunks } from "../store/body.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import {
@@ -41,6 +42,8 @@ interface SessionAppend extends AppendRequest {
   maxUnknownLength: number;
   /** How many bytes one request may bring, if there is a limit. */
   maxContent?: number | undefined;
+  /** The trace that the request is part of. */
+  traceparent?: string | undefined;
 }
 
 /** The pause after an alarm has failed, because of R2 or the catalogue. */
@@ -140,7 +143,7 @@ export class UploadSession extends DurableObject<Env> {
       const isEmpty = await discardBody(body);
       return { is: "rejected", reason: "final", upload: toSnapshot(record), isEmpty };
     }
-    return this.#lock.run(async (stopped) => {
+    const appendNow = async (stopped: AbortSignal): Promise<Outcome | undefined> => {
       const current = this.#load();
       const before = current?.phase === "receiving" ? current : await this.#completeAndLoad();
       const admitted = before && admit(before, request, request.maxUnknownLength);
@@ -152,7 +155,10 @@ export class UploadSession extends DurableObject<Env> {
       const { length } = admitted;
       const endsAtLength = before.endsAtLength || request.endsAtLength;
       return this.#append({ ...before, length, endsAtLength }, request, body, stopped);
-    });
+    };
+    const { env, ctx } = this;
+    const origin = { env, ctx, traceparent: request.traceparent };
+    return inRootSpan(origin, "upload append", {}, async () => this.#lock.run(appendNow));
   }
 
   /** Builds a final upload from its partials, continuing where it was interrupted. It can be repeated safely. */

@@ -6,6 +6,7 @@ import { isEmptyBody } from "../../kernel/json-body.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
+import { currentTraceparent } from "../../kernel/trace.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import {
   evaluatePreconditions,
@@ -116,6 +117,7 @@ export class UploadRequest {
       contentLength: this.contentLength,
       maxUnknownLength: this.maxUnknownBytes,
       maxContent: this.maxRequestBytes,
+      traceparent: currentTraceparent(),
     };
     const { stream, relayed } = relay(this.#request.body, this.contentLength);
     const appended = this.#session(id).append(append, stream);

@@ -10,6 +10,7 @@ import { v7 as uuidv7 } from "uuid";
 import { describeError, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
+import { span } from "../../kernel/spans.ts";
 import { countSubrequests } from "../../kernel/subrequests.ts";
 import { READ_SIZE } from "./body.ts";
 import { Digests, type ExpectedDigest } from "./digests.ts";
@@ -93,9 +94,11 @@ async function writeAtOnce(
     let sha256 = "";
     await reserved;
     countSubrequests({ internal: 1 });
-    await putStream(env.FILES, blob, hashed(chunks, digests), length, () => {
-      sha256 = digests.finish();
-    });
+    await span("upload part", { attributes: { "sluice.bytes": length } }, async () =>
+      putStream(env.FILES, blob, hashed(chunks, digests), length, () => {
+        sha256 = digests.finish();
+      }),
+    );
     return { size: length, sha256 };
   } finally {
     share.release();
@@ -150,7 +153,9 @@ async function sendParts(
       await reserved;
       if (!upload) {
         countSubrequests({ internal: 1 });
-        await env.FILES.put(blob, part);
+        await span("upload part", { attributes: { "sluice.bytes": size } }, async () =>
+          env.FILES.put(blob, part),
+        );
       } else await upload.write(part);
       if (isReused) await upload?.settle();
       if (sha256 !== undefined) {
@@ -200,7 +205,9 @@ class MultipartWriter {
   async write(part: Uint8Array): Promise<void> {
     const before = await this.#sent;
     countSubrequests({ internal: 1 });
-    this.#sent = this.#upload.uploadPart(before.length + 1, part).then((sent) => [...before, sent]);
+    const attributes = { "sluice.part": before.length + 1, "sluice.bytes": part.length };
+    const upload = async () => this.#upload.uploadPart(before.length + 1, part);
+    this.#sent = span("upload part", { attributes }, upload).then((sent) => [...before, sent]);
     // The next write, complete or abort sees a failure. Until then it must not count as unhandled.
     this.#sent.catch(() => {});
   }

@@ -12,6 +12,7 @@
  * The upstream's breaker counts what the upstream did. What a client did, or this Worker, has the outcome `unknown`.
  */
 import { errorFields, log } from "../../kernel/log.ts";
+import { span } from "../../kernel/spans.ts";
 import type { Feedback } from "../semaphore/permit-types.ts";
 import type { Priority } from "../semaphore/wait-queue.ts";
 import type { Upstream } from "../upstreams.ts";
@@ -20,6 +21,7 @@ import { type CallResult, call, type UpstreamRequest } from "./call.ts";
 import { contentLength } from "./content-length.ts";
 import { isUnreachable, isUpstreamFault } from "./errors.ts";
 import { feedbackOn, readRetryAfter } from "./feedback.ts";
+import { withTrace } from "./headers.ts";
 import type { Permit } from "./held-permit.ts";
 import { CLOSING_MS, MAX_READ_AHEAD_BYTES, readAhead, trackResponseBody } from "./response-body.ts";
 import { withTiming } from "./server-timing.ts";
@@ -70,7 +72,14 @@ export async function callUnderPermit(
   const timing = () => ({ queuedMs, upstreamMs: Date.now() - startedAtMs });
   try {
     const { body, sent } = startUpload(request, timeout);
-    const { response, isRedirected, url } = await call(caller.env, upstream, { ...request, body }, timeout);
+    const { response, isRedirected, url } = await span(
+      "upstream call",
+      callSpan(upstream, request),
+      async () => {
+        const headers = withTrace(request.headers, upstream);
+        return call(caller.env, upstream, { ...request, headers, body }, timeout);
+      },
+    );
     endTurn();
     // An upstream that refuses the request needs no more of it.
     if (response.status < 400) await sent;
@@ -117,6 +126,12 @@ export async function callUnderPermit(
   }
 }
 
+/** Without the path, which may hold what is the caller's own. */
+const callSpan = ({ name }: Upstream, { method }: UpstreamRequest) => ({
+  kind: "client" as const,
+  attributes: { "sluice.upstream": name, "http.request.method": method },
+});
+
 /** A permit, and a turn among the calls of this invocation, which lasts until the head of the response has come. */
 async function acquire(caller: Caller, upstream: Upstream, isRetry: boolean) {
   const { env, ctx, name, priority, signal, requestId } = caller;
@@ -127,7 +142,10 @@ async function acquire(caller: Caller, upstream: Upstream, isRetry: boolean) {
     endTurn = await takeTurn(ctx, signal).catch(() => {
       throw clientGone();
     });
-    const permit = await acquirePermit(env, upstream, options);
+    const attributes = { "sluice.upstream": upstream.name, "sluice.class": priority };
+    const permit = await span("permit wait", { attributes }, async () =>
+      acquirePermit(env, upstream, options),
+    );
     return { permit, queuedMs: Date.now() - requestedAtMs, endTurn };
   } catch (error) {
     endTurn?.();

@@ -7,6 +7,7 @@
  */
 import { parseHttpDate } from "../../kernel/http-date.ts";
 import { passiveContentPolicy } from "../../kernel/passive-content.ts";
+import { currentTraceparent, isRecording } from "../../kernel/trace.ts";
 import { isReservedInRequests } from "../reserved-headers.ts";
 import type { Upstream } from "../upstreams.ts";
 import { contentLength } from "./content-length.ts";
@@ -82,6 +83,19 @@ export function toUpstream(received: Headers, upstream: Upstream, sender: Sender
   headers.set("x-request-id", requestId);
   for (const [name, value] of Object.entries(upstream.headers)) headers.set(name, value);
   return headers;
+}
+
+/**
+ * The headers of a call with the trace that it is part of (W3C Trace Context §4.3), unless the upstream is to be told none. A
+ * trace that is not recorded here is passed on as it came.
+ */
+export function withTrace(headers: Headers, { trace: isTold }: Upstream): Headers {
+  const traceparent = currentTraceparent();
+  if (isTold && (traceparent === undefined || (headers.has("traceparent") && !isRecording()))) return headers;
+  const changed = new Headers(headers);
+  if (isTold && traceparent !== undefined) changed.set("traceparent", traceparent);
+  else for (const name of ["traceparent", "tracestate"]) changed.delete(name);
+  return changed;
 }
 
 /** What Sluice calls itself, where the software that asks is not named. */

@@ -52,6 +52,8 @@ export interface Assignment {
   leaseMs?: number;
   /** The steps that earlier runs have recorded: JSON text by the step's name. */
   steps: Record<string, string>;
+  /** The `traceparent` that the run continues. */
+  trace?: string | null | undefined;
   /** The checkpoint that was saved last, as JSON text. */
   checkpoint?: string;
 }

@@ -175,7 +175,7 @@ export class TaskLedger extends DurableObject<Env> {
     this.#runners.noteOpened(taskId);
     const nowMs = Date.now();
     this.#tasks.recordOpened(taskId, nowMs + RUNNER_LEASE_MS, nowMs + RUNNER_LIFETIME_MS);
-    const { type, input, attempt, attempt_started_at_ms } = task;
+    const { type, input, attempt, attempt_started_at_ms, trace } = task;
     const attemptStartedAtMs = attempt_started_at_ms ?? nowMs;
     const steps = this.#tasks.steps(taskId);
     const checkpoint = this.#tasks.checkpoint(taskId);
@@ -186,6 +186,7 @@ export class TaskLedger extends DurableObject<Env> {
       attemptStartedAtMs,
       leaseMs: RUNNER_LEASE_MS,
       steps,
+      ...(trace ? { trace } : {}),
       ...(checkpoint === undefined ? {} : { checkpoint }),
     };
   }

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { cleanUrl } from "../../kernel/clean-url.ts";
 import { addColumns } from "../../kernel/schema.ts";
+import { parseTraceparent } from "../../kernel/trace.ts";
 import { CALLBACK_TYPE } from "../types/define.ts";
 import { CREATE_LEAN_INDEXES, CREATE_SHARED_INDEXES, DROP_OLD_INDEXES } from "./indexes.ts";
 import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
@@ -18,6 +19,8 @@ export type TaskRow = TaskState & {
   then_tasks: string | null;
   /** The ids of those that have started, as JSON text. Missing in what a ledger of an earlier version sends. */
   follow_ups?: string | null;
+  /** The `traceparent` that its runs continue. Missing in what a ledger of an earlier version sends. */
+  trace?: string | null;
   /** The number of events that are stored. The last one of a task that has ended is not: the row says what is in it. */
   events: number;
 };
@@ -140,6 +143,7 @@ export const MIGRATIONS = [
   CREATE_CHECKPOINTS,
   addColumns("task", FOLLOW_UPS),
   CREATE_FORGOTTEN_INDEX + CREATE_HANDOVERS,
+  addColumns("task", { trace: "TEXT" }),
 ];
 
 /**
@@ -180,6 +184,10 @@ export const taskSchema = z
       .nullable()
       .meta({ description: "Why the task failed; before that, why its last attempt failed." }),
     callbackUrl: z.string().nullable().meta({ description: "Without its query, which may hold a secret." }),
+    traceId: z.string().optional().meta({
+      description:
+        "Of the W3C trace that it was submitted in, and that its runs and its callback are part of.",
+    }),
     followUps: z.array(z.string()).meta({
       description: "The ids of the tasks that started when it succeeded: those of `then`, in their order.",
     }),
@@ -207,8 +215,14 @@ export function toTask(row: TaskRow): Task {
     result: row.result === null ? null : readJsonOrNull(row.result),
     error: row.error === null ? null : readError(row.error),
     callbackUrl: row.callback_url === null ? null : cleanUrl(row.callback_url),
+    ...traceIdOf(row),
     followUps: readIds(row.follow_ups ?? "[]"),
   };
+}
+
+function traceIdOf({ trace }: TaskRow): { traceId?: string } {
+  const context = parseTraceparent(trace);
+  return context ? { traceId: context.traceId } : {};
 }
 
 /** A task in a list: without its input and result, which may be long. */

@@ -3,6 +3,7 @@ import { errorFields, log } from "../../kernel/log.ts";
 import { registeredObjects } from "../../kernel/object-registry.ts";
 import { callObject, objectNamed } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
+import { span } from "../../kernel/spans.ts";
 import type { Claim, NewTask } from "./claim.ts";
 import { readTaskSettings } from "./settings.ts";
 import { isShard, regionOf, SHARDS, shardOf, shardsOfRegion } from "./task-id.ts";
@@ -82,7 +83,7 @@ export async function callLedger<T>(
   mayRepeat: "repeat" | "once" = "repeat",
 ): Promise<T> {
   try {
-    return await callObject(call, { mayRepeat: mayRepeat === "repeat" });
+    return await span("ledger call", {}, async () => callObject(call, { mayRepeat: mayRepeat === "repeat" }));
   } catch (error) {
     log("error", "an object that keeps tasks or schedules does not respond", errorFields(error));
     throw ledgerUnavailable();

@@ -80,7 +80,7 @@ export class Transitions {
     };
     const started = startFollowUps(row.then_tasks, scope, this.#shard, nowMs);
     for (const followUp of started) {
-      const { task } = followUp;
+      const task = { ...followUp.task, trace: row.trace };
       if (!isHere(followUp, this.#shard)) {
         handovers.add(task, nowMs);
         continue;
@@ -94,7 +94,11 @@ export class Transitions {
       tasks.insert(task, beginning, nowMs);
       const { status, finished_at_ms } = beginning.task;
       if (isFinal(status) && task.callbackUrl !== null)
-        this.#insertCallback({ id: task.id, events: 1, finished_at_ms }, task.callbackUrl, nowMs);
+        this.#insertCallback(
+          { id: task.id, events: 1, finished_at_ms, trace: task.trace ?? null },
+          task.callbackUrl,
+          nowMs,
+        );
     }
     tasks.recordFollowUps(
       taskId,
@@ -169,7 +173,12 @@ export class Transitions {
 
   /** One callback per end of a task: a task that is retried by hand can end more than once. */
   #insertCallback(
-    { id: taskId, events, finished_at_ms }: Pick<TaskRow, "id" | "events" | "finished_at_ms">,
+    {
+      id: taskId,
+      events,
+      finished_at_ms,
+      trace,
+    }: Pick<TaskRow, "id" | "events" | "finished_at_ms" | "trace">,
     url: string,
     nowMs: number,
   ): void {
@@ -179,6 +188,7 @@ export class Transitions {
       type: CALLBACK_TYPE,
       input: JSON.stringify({ taskId, finishedAt, url }),
       callbackUrl: null,
+      trace,
     };
     this.#parts.tasks.insert(fields, submit(0, nowMs, null, nowMs, { pool: "callback" }), nowMs);
   }

@@ -17,6 +17,7 @@ import type { ZodError } from "zod";
 import { cleanText } from "../../kernel/clean-url.ts";
 import { asInvocation } from "../../kernel/invocation.ts";
 import { describeError, errorFields } from "../../kernel/log.ts";
+import { inRootSpan } from "../../kernel/spans.ts";
 import { countedBy, isSubrequestLimit, type SubrequestCount } from "../../kernel/subrequests.ts";
 import type { WaitUntil } from "../../kernel/wait-until.ts";
 import type { Assignment, Claim, Report } from "../ledger/claim.ts";
@@ -76,10 +77,23 @@ export function startRun(
   const interrupt = new AbortController();
   const run: Run = { env: invocation.env, platform: invocation.platform, claim, assignment, interrupt };
   const done = asInvocation(() =>
-    countedBy(invocation.subrequests, async () => executeRun(invocation, run, requestedAtMs)),
+    countedBy(invocation.subrequests, async () =>
+      inRootSpan(
+        { env: run.env, ctx: run.platform, traceparent: assignment.trace },
+        "task run",
+        { attributes: attributesOf(run) },
+        async () => executeRun(invocation, run, requestedAtMs),
+      ),
+    ),
   );
   return { interrupt, done };
 }
+
+const attributesOf = ({ claim, assignment }: Run) => ({
+  "sluice.task.id": claim.taskId,
+  "sluice.task.type": assignment.type,
+  "sluice.task.attempt": assignment.attempt,
+});
 
 /** What became of the task's code. */
 type Ending =

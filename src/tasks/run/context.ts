@@ -10,6 +10,7 @@
  */
 import { log } from "../../kernel/log.ts";
 import { toFields } from "../../kernel/safe-text.ts";
+import { span } from "../../kernel/spans.ts";
 import type { TaskContext } from "../types/define.ts";
 import { isKeptAsText } from "../types/text.ts";
 import { createActivity } from "./activity.ts";
@@ -67,7 +68,9 @@ export function createContext(run: Run): RunContext {
             "NUL or half of a character that takes two (a surrogate), as `slice` may leave: it could not be kept.",
         );
       checkAlive();
-      return activity.track(async () => runStep(name, action));
+      return activity.track(async () =>
+        span("step", { attributes: { "sluice.step": name } }, async () => runStep(name, action)),
+      );
     },
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is what the code has saved, as JSON keeps it
     checkpoint: () => checkpoint.read() as never,

@@ -5,7 +5,9 @@
 import type { z } from "zod";
 import { errorFields, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
+import { span } from "../../kernel/spans.ts";
 import { SubrequestCount } from "../../kernel/subrequests.ts";
+import { currentTraceparent } from "../../kernel/trace.ts";
 import { limitWaitUntil, type WaitUntil } from "../../kernel/wait-until.ts";
 import type { Claim, NewTask } from "../ledger/claim.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
@@ -170,7 +172,17 @@ async function validateTask(type: TaskType, input: unknown, id: string): Promise
 /** A task for the ledger to run now. `input` is JSON text, and has been checked. */
 export function toNewTask(type: TaskType, input: string, id: string): NewTask {
   const lane = type.lane === "fast" ? "fast" : null;
-  return { id, type: type.name, input, priority: 0, runAtMs: 0, callbackUrl: null, lane };
+  const trace = currentTraceparent();
+  return {
+    id,
+    type: type.name,
+    input,
+    priority: 0,
+    runAtMs: 0,
+    callbackUrl: null,
+    lane,
+    ...(trace && { trace }),
+  };
 }
 
 /**
@@ -194,7 +206,8 @@ export async function submitTasks(
       : { ...task, lifetimeMs, claimant },
   );
   const requestedAtMs = Date.now();
-  const writing = writeTasks(env, shard, submitted);
+  const attributes = { "sluice.shard": shard, "sluice.tasks": tasks.length };
+  const writing = span("ledger call", { attributes }, async () => writeTasks(env, shard, submitted));
   // So that a client which goes does not end the invocation, in which others' tasks may travel too.
   ctx.waitUntil(writing.catch(() => undefined));
   const claims = await writing.catch((error: unknown) => {
@@ -228,7 +241,7 @@ function runInFastLane(
   env: Env,
   ctx: WaitUntil,
   claim: Claim,
-  { type, input }: NewTask,
+  { type, input, trace }: NewTask,
   requestedAtMs: number,
   lifetimeMs: number,
 ): void {
@@ -243,6 +256,6 @@ function runInFastLane(
     subrequests: subrequestsOf(ctx, env),
     travels: "together",
   };
-  const assignment = { type, input, attempt: 1, attemptStartedAtMs: Date.now(), steps: {} };
+  const assignment = { type, input, attempt: 1, attemptStartedAtMs: Date.now(), steps: {}, trace };
   invocation.platform.waitUntil(startRun(invocation, claim, assignment, requestedAtMs).done);
 }

@@ -44,11 +44,19 @@ export async function call(path: string, init: RequestInit = {}): Promise<Respon
   throw new ApiError(response.status, await readProblem(response));
 }
 
+interface ProblemBody {
+  title?: string;
+  detail?: string;
+  /** What is wrong with a request, place by place. */
+  errors?: { at: string; detail: string }[];
+}
+
 async function readProblem(response: Response): Promise<string> {
   const text = await response.text();
   try {
-    const { detail, title }: { detail?: string; title?: string } = JSON.parse(text);
-    return detail ?? title ?? text;
+    const { detail, title, errors = [] }: ProblemBody = JSON.parse(text);
+    const places = errors.map((error) => `${error.at}: ${error.detail}`);
+    return [detail ?? title ?? text, ...places].join(" ");
   } catch {
     return `${response.status} ${response.statusText}`;
   }

@@ -9,6 +9,7 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { onChange } from "./api.ts";
 import type { TaskLine } from "./types.ts";
+import type { Status } from "./upstream.ts";
 
 export interface TaskChanges {
   tasks: TaskLine[];
@@ -20,10 +21,21 @@ export interface Listener {
   tasks?: (changes: TaskChanges) => void;
   /** Something was missed. */
   reset?: () => void;
+  /** The status of an upstream, which has changed. */
+  upstream?: (status: Status) => void;
 }
 
 /** `idle`: nothing has happened for minutes. `stale`: what is shown may be out of date. */
-export const liveness = signal<"connecting" | "live" | "idle" | "stale">("connecting");
+const liveness = signal<"connecting" | "live" | "idle" | "stale">("connecting");
+const LIVENESS = {
+  connecting: "Connecting…",
+  live: "Live",
+  idle: "Nothing happens: looks again each minute",
+  stale: "Not up to date: connecting again…",
+};
+
+export const describeLiveness = (): string => LIVENESS[liveness.value];
+
 /** The objects that do not respond. */
 export const lacking = signal<readonly string[]>([]);
 
@@ -45,6 +57,7 @@ export function useLive(listener: Listener): void {
     const current: Listener = {
       tasks: (changes) => latest.current.tasks?.(changes),
       reset: () => latest.current.reset?.(),
+      upstream: (status) => latest.current.upstream?.(status),
     };
     listeners.add(current);
     return () => void listeners.delete(current);
@@ -88,7 +101,10 @@ function open(): void {
   on("reset", () => {
     for (const listener of listeners) listener.reset?.();
   });
-  on("upstream", () => {});
+  on("upstream", (data) => {
+    const status: Status = JSON.parse(data);
+    for (const listener of listeners) listener.upstream?.(status);
+  });
   on("idle", () => {
     close();
     liveness.value = "idle";

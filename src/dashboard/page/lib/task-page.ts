@@ -75,10 +75,13 @@ export function useTaskPage(isHeld: boolean): TaskPage {
         }, RESET_MS);
     },
   });
-  const shown = page.value?.path === path ? page.value : undefined;
+  // A read that was under way when the page came to be held ends all the same.
+  const shown = useRef(page.value);
+  if (!isHeld || shown.current?.path !== path) shown.current = page.value;
+  const list = shown.current?.path === path ? shown.current : undefined;
   return {
-    tasks: shown?.tasks,
-    next: shown?.next ?? null,
+    tasks: list?.tasks,
+    next: list?.next ?? null,
     error: error.value,
     missed: missed.value,
     refresh,

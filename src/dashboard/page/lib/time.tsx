@@ -1,9 +1,11 @@
 /** Times, relative and in the viewer's zone. The exact one, in UTC, shows on hover and stands in the markup. */
 import { signal } from "@preact/signals";
+import { isSelecting } from "./selection.ts";
 
-const nowMs = signal(Date.now());
+/** The time, each second while the page is seen and nothing of it is being selected. */
+export const nowMs = signal(Date.now());
 setInterval(() => {
-  if (!document.hidden) nowMs.value = Date.now();
+  if (!document.hidden && !isSelecting.value) nowMs.value = Date.now();
 }, 1_000);
 
 const UNITS: [unit: Intl.RelativeTimeFormatUnit, ms: number][] = [
@@ -20,33 +22,38 @@ function describe(ms: number): string {
   return relative.format(Math.trunc(ms / size), unit);
 }
 
+/** A time in the viewer's zone, and exactly, in UTC. */
+export const exactText = (time: string): string => `${exact.format(new Date(time))} (${time})`;
+
+export function durationText(ms: number): string {
+  if (ms < 1_000) return `${Math.max(0, ms)} ms`;
+  if (ms < 120_000) return `${(ms / 1_000).toFixed(1)} s`;
+  return ms < 2 * 3_600_000 ? `${Math.round(ms / 60_000)} min` : `${(ms / 3_600_000).toFixed(1)} h`;
+}
+
 /** How long ago, or in how long. */
 export function Ago({ time }: { time: string }) {
   return (
-    <time dateTime={time} title={`${exact.format(new Date(time))} (${time})`}>
+    <time dateTime={time} title={exactText(time)}>
       {describe(Date.parse(time) - nowMs.value)}
     </time>
   );
 }
 
-/** A countdown, in seconds. */
+/** A countdown: in seconds, or longer units for what is far away. */
 export function Until({ time }: { time: string }) {
-  const seconds = Math.max(0, Math.ceil((Date.parse(time) - nowMs.value) / 1_000));
+  const ms = Math.max(0, Date.parse(time) - nowMs.value);
   return (
-    <time dateTime={time} title={time}>
-      {seconds} s
+    <time dateTime={time} title={exactText(time)}>
+      {ms < 120_000 ? `${Math.ceil(ms / 1_000)} s` : durationText(ms)}
     </time>
   );
 }
 
 /** How long something took; until now if it goes on. */
 export function Duration({ from, to }: { from: string; to: string | null }) {
-  const ms = Math.max(0, (to === null ? nowMs.value : Date.parse(to)) - Date.parse(from));
-  const text =
-    ms < 1_000
-      ? `${ms} ms`
-      : ms < 120_000
-        ? `${(ms / 1_000).toFixed(1)} s`
-        : `${Math.round(ms / 60_000)} min`;
-  return <span>{text}</span>;
+  const endMs = to === null ? nowMs.value : Date.parse(to);
+  return (
+    <span title={`${from} to ${to ?? "now"}`}>{durationText(Math.max(0, endMs - Date.parse(from)))}</span>
+  );
 }

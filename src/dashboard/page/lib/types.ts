@@ -29,6 +29,9 @@ export interface TaskLine {
 export interface Task extends TaskLine {
   input: unknown;
   result: unknown;
+  /** Of the trace that it was submitted in, if that was named. */
+  traceId?: string;
+  followUps: string[];
 }
 
 export interface TaskType {
@@ -36,6 +39,8 @@ export interface TaskType {
   input: JsonSchema;
   lane: "fast" | "long";
   concurrency: number | null;
+  /** What this deployment lacks to run it; null if it can. */
+  unavailableReason: string | null;
 }
 
 /** The part of JSON Schema that forms are made from. */
@@ -46,6 +51,7 @@ export interface JsonSchema {
   required?: string[];
   enum?: unknown[];
   default?: unknown;
+  example?: unknown;
 }
 
 export interface Schedule {
@@ -54,6 +60,11 @@ export interface Schedule {
   timeZone: string;
   type: string;
   declared: boolean;
+  input: unknown;
+  waiting: number;
+  skippedCount: number;
+  missedCount: number;
+  /** The next five ticks. */
   next: string[];
   lastTickAt: string | null;
   lastTaskId: string | null;
@@ -67,8 +78,12 @@ export interface StoredFile {
   size: number;
   contentType: string;
   sha256: string;
+  etag: string;
   modifiedAt: string;
   expiresAt: string | null;
+  /** The file and the task that it was made from; null for an upload. */
+  source: string | null;
+  sourceTask: string | null;
 }
 
 /** A task that waits for another attempt is told apart from one that has not begun. */

@@ -70,10 +70,13 @@ function Table({ files }: { files: StoredFile[] }) {
             <th scope="col">Type</th>
             <th scope="col">Size</th>
             <th scope="col">Stored</th>
+            <th scope="col" class="wide">
+              Expires
+            </th>
           </tr>
         </thead>
         <tbody>
-          {files.map(({ id, filename, contentType, size, modifiedAt }) => (
+          {files.map(({ id, filename, contentType, size, modifiedAt, expiresAt }) => (
             <tr key={id}>
               <td>
                 <a href={linkTo("files", id)}>{filename}</a>
@@ -88,6 +91,7 @@ function Table({ files }: { files: StoredFile[] }) {
               <td>
                 <Ago time={modifiedAt} />
               </td>
+              <td class="wide">{expiresAt ? <Ago time={expiresAt} /> : "never"}</td>
             </tr>
           ))}
         </tbody>

@@ -1,20 +1,24 @@
-/** One file: its digest, its links, a preview that can run nothing, and the jobs that can be started on it. */
-import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
-import { ApiError, call, may, sendJson } from "../lib/api.ts";
-import { act, announce, notify } from "../lib/notices.tsx";
+/** One file: its digests, its links, the jobs that can be started on it, and a preview that can run nothing. */
+import { call, may } from "../lib/api.ts";
+import { Copy } from "../lib/copy.tsx";
+import { kindOf } from "../lib/file-kind.ts";
+import { act, announce } from "../lib/notices.tsx";
 import { usePolled } from "../lib/poll.ts";
 import { linkTo } from "../lib/route.ts";
 import { Size } from "../lib/size.tsx";
 import { Ago } from "../lib/time.tsx";
 import type { StoredFile, TaskType } from "../lib/types.ts";
+import { FileLinks } from "./file-links.tsx";
+import { FilePreview } from "./file-preview.tsx";
 
-const PREVIEW_BYTES = 64 * 1024;
-const LINK_SECONDS = 3_600;
+const REFRESH_MS = 10_000;
 
 export function OneFile({ id }: { id: string }) {
   const path = `/files/${encodeURIComponent(id)}`;
-  const list = usePolled<{ files: StoredFile[] }>(`/files?prefix=${encodeURIComponent(id)}&limit=1`, 10_000);
+  const list = usePolled<{ files: StoredFile[] }>(
+    `/files?prefix=${encodeURIComponent(id)}&limit=1`,
+    REFRESH_MS,
+  );
   if (!list.value) return <p role="status">{list.error ?? "Loading…"}</p>;
   const file = list.value.files.find((candidate) => candidate.id === id);
   if (!file) return <p role="status">There is no file {id}.</p>;
@@ -23,149 +27,107 @@ export function OneFile({ id }: { id: string }) {
       <h1>
         <a href={linkTo("files")}>Files</a> / {file.filename}
       </h1>
-      <p class="faint">
-        <code>{id}</code>, {file.contentType}, <Size bytes={file.size} />, stored{" "}
-        <Ago time={file.modifiedAt} />
-        {file.expiresAt && (
-          <>
-            , expires <Ago time={file.expiresAt} />
-          </>
-        )}
-      </p>
-      <p>
-        sha-256 <code class="digest">{file.sha256}</code>
-      </p>
-      <Actions path={path} filename={file.filename} />
-      {may("write") && <Jobs fileId={id} />}
-      <Preview path={path} contentType={file.contentType} />
+      <Facts file={file} />
+      <Actions path={path} file={file} />
+      {may("write") && <FileLinks path={path} />}
+      <h2>Preview</h2>
+      {/* Another version of the file is read anew. */}
+      <FilePreview key={file.etag} path={path} file={file} />
     </>
   );
 }
 
-function Actions({ path, filename }: { path: string; filename: string }) {
-  const link = useSignal("");
-  const makeLink = act(async () => {
-    const made = await sendJson<{ url: string }>("POST", `${path}/links`, { expires_in: LINK_SECONDS });
-    link.value = made?.url ?? "";
-  });
+function Facts({ file }: { file: StoredFile }) {
+  const { id, contentType, size, modifiedAt, expiresAt, sha256, etag, source, sourceTask } = file;
+  const base64 = btoa(
+    String.fromCharCode(...(sha256.match(/../g) ?? []).map((byte) => Number.parseInt(byte, 16))),
+  );
+  return (
+    <>
+      <p class="faint">
+        <code>{id}</code>, {contentType}, <Size bytes={size} />, stored <Ago time={modifiedAt} />,{" "}
+        {expiresAt ? (
+          <>
+            expires <Ago time={expiresAt} />
+          </>
+        ) : (
+          "does not expire"
+        )}
+        .
+        {source && (
+          <>
+            {" "}
+            Made from <a href={linkTo("files", source)}>{source}</a>
+            {sourceTask && (
+              <>
+                {" "}
+                by <a href={linkTo("tasks", sourceTask)}>a task</a>
+              </>
+            )}
+            .
+          </>
+        )}
+      </p>
+      <dl class="digests">
+        <dt>sha-256</dt>
+        <dd>
+          <code class="digest">{sha256}</code> <Copy text={sha256} what="The digest" />
+        </dd>
+        <dt>Repr-Digest</dt>
+        <dd>
+          <code class="digest">sha-256=:{base64}:</code>
+        </dd>
+        <dt>ETag</dt>
+        <dd>
+          <code class="digest">{etag}</code>
+        </dd>
+      </dl>
+    </>
+  );
+}
+
+function Actions({ path, file: { id, filename, contentType } }: { path: string; file: StoredFile }) {
   const remove = act(async () => {
-    if (!confirm(`Delete ${filename}?`)) return;
+    if (!confirm(`Delete ${filename}? This cannot be undone.`)) return;
     await call(path, { method: "DELETE" });
     announce(`${filename} is deleted.`);
     location.hash = linkTo("files");
   });
+  const isShown = ["image", "audio", "video"].includes(kindOf(contentType));
   return (
     <div class="controls">
       <a href={path} download={filename}>
         Download
       </a>
-      {may("write") && (
-        <>
-          <button type="button" class="quiet" onClick={makeLink}>
-            Link for an hour
-          </button>
-          <button type="button" class="quiet" onClick={remove}>
-            Delete
-          </button>
-        </>
+      {isShown && (
+        <a href={`${path}?disposition=inline`} target="_blank" rel="noopener">
+          Open in a tab
+        </a>
       )}
-      {link.value && <input readOnly value={link.value} aria-label="Link" />}
+      {may("write") && <Jobs fileId={id} />}
+      {may("write") && (
+        <button type="button" class="quiet" onClick={remove}>
+          Delete
+        </button>
+      )}
     </div>
   );
 }
 
-/** The types that take a file alone start at once; any other gets its form. */
+/** The jobs that take a file: each opens its form, with this file filled in. */
 function Jobs({ fileId }: { fileId: string }) {
   const types = usePolled<{ taskTypes: TaskType[] }>("/task-types", 60_000).value?.taskTypes ?? [];
-  const taking = types.filter(({ input }) => input.properties !== undefined && "fileId" in input.properties);
-  const start = (type: TaskType) => {
-    if (!(type.input.required ?? []).every((name) => name === "fileId")) {
-      location.hash = linkTo("tasks", "new", { type: type.name, fileId });
-      return;
-    }
-    act(async () => {
-      const task = await sendJson<{ id: string }>("POST", "/tasks", { type: type.name, input: { fileId } });
-      location.hash = linkTo("tasks", task?.id);
-    })();
-  };
+  const taking = types.filter(({ input }) => input.properties?.fileId !== undefined);
   return (
-    <div class="controls">
-      <span>Start</span>
-      {taking.map((type) => (
-        <button key={type.name} type="button" class="quiet" onClick={() => start(type)}>
-          {type.name}
-        </button>
-      ))}
-    </div>
+    <details class="menu">
+      <summary>Start a job</summary>
+      <div class="panel left">
+        {taking.map(({ name }) => (
+          <a key={name} href={linkTo("tasks", "new", { type: name, fileId })}>
+            {name}
+          </a>
+        ))}
+      </div>
+    </details>
   );
-}
-
-/** Media and pixels as the browser shows them, the beginning of text as text. Nothing of a file runs. */
-function Preview({ path, contentType }: { path: string; contentType: string }) {
-  const kind = contentType.split("/")[0] ?? "";
-  const source = `${path}?disposition=inline`;
-  if (kind === "image" && !contentType.includes("svg")) return <img class="preview" src={source} alt="" />;
-  // oxlint-disable-next-line jsx-a11y/media-has-caption -- nobody knows what the file says
-  if (kind === "audio") return <audio class="preview" src={source} controls />;
-  // oxlint-disable-next-line jsx-a11y/media-has-caption -- nobody knows what the file says
-  if (kind === "video") return <video class="preview" src={source} controls />;
-  const isText = kind === "text" || /json|xml|javascript|csv/.test(contentType);
-  return isText ? <TextPreview path={path} isCsv={contentType.startsWith("text/csv")} /> : null;
-}
-
-function TextPreview({ path, isCsv }: { path: string; isCsv: boolean }) {
-  const text = useSignal("");
-  useEffect(() => {
-    const read = async () => {
-      text.value = await readStart(path);
-    };
-    read().catch(notify);
-  }, [path]);
-  return isCsv ? <CsvTable text={text.value} /> : <pre tabIndex={0}>{text}</pre>;
-}
-
-async function readStart(path: string): Promise<string> {
-  try {
-    const response = await call(path, { headers: { Range: `bytes=0-${PREVIEW_BYTES - 1}` } });
-    return await response.text();
-  } catch (error) {
-    // An empty file has no first byte.
-    if (error instanceof ApiError && error.status === 416) return "";
-    throw error;
-  }
-}
-
-const MAX_ROWS = 100;
-
-function CsvTable({ text }: { text: string }) {
-  return (
-    <div class="scroll">
-      <table>
-        <tbody>
-          {parseCsv(text)
-            .slice(0, MAX_ROWS)
-            .map((row, i) => (
-              <tr key={i}>
-                {row.map((cell, j) => (
-                  <td key={j}>{cell}</td>
-                ))}
-              </tr>
-            ))}
-        </tbody>
-      </table>
-    </div>
-  );
-}
-
-/** The rows of the beginning of a CSV file (RFC 4180). What a cut leaves of the last one is a row too. */
-function parseCsv(text: string): string[][] {
-  const rows: string[][] = [[]];
-  for (const [, quoted, plain = "", end = ""] of text.matchAll(
-    /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/g,
-  )) {
-    rows.at(-1)?.push(quoted?.replaceAll('""', '"') ?? plain);
-    if (end.endsWith("\n")) rows.push([]);
-    if (end === "") break;
-  }
-  return rows.filter((row) => row.length > 0);
 }

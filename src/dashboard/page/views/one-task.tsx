@@ -1,76 +1,128 @@
 /** One task: what it was given, what became of it, and its history as it happens. */
-import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import { may, sendJson } from "../lib/api.ts";
+import { Copy } from "../lib/copy.tsx";
 import { act, announce } from "../lib/notices.tsx";
 import { staleText, usePolled } from "../lib/poll.ts";
 import { linkTo } from "../lib/route.ts";
-import { Ago, Duration } from "../lib/time.tsx";
+import { isSelecting, useHeld } from "../lib/selection.ts";
+import { sortedJson } from "../lib/sorted-json.ts";
+import { Ago, Duration, Until } from "../lib/time.tsx";
 import { stateOf, type Task } from "../lib/types.ts";
+import { TaskHistory } from "./task-history.tsx";
 
 const REFRESH_MS = 2_000;
 const FINAL = ["succeeded", "failed", "cancelled"];
-const MAX_EVENTS_SHOWN = 500;
 
-interface Entry {
-  id: string;
-  name: string;
-  at: string;
-  details: Record<string, unknown>;
+/** Each task has a state of its own: nothing of one shows under the name of another. */
+export function OneTask({ id }: { id: string }) {
+  return <Whole key={id} id={id} />;
 }
 
-export function OneTask({ id }: { id: string }) {
+function Whole({ id }: { id: string }) {
   const path = `/tasks/${encodeURIComponent(id)}`;
-  const task = usePolled<Task>(path, REFRESH_MS);
-  if (!task.value) return <p role="status">{staleText(task) || "Loading…"}</p>;
-  const { type, status, attempt, crashes, createdAt, startedAt, finishedAt, input, result, error } =
-    task.value;
+  const read = usePolled<Task>(path, REFRESH_MS);
+  const task = useHeld(read.value);
+  if (!task) return <p role="status">{staleText(read) || "Loading…"}</p>;
+  const { type, status, input, result, error, followUps } = task;
+  const state = stateOf(task);
   return (
     <>
       <div class="title">
         <h1>
           <a href={linkTo("tasks")}>Tasks</a> / {type}
         </h1>
-        <span class={`state ${stateOf(task.value)}`}>{stateOf(task.value)}</span>
+        <span class={`state ${state}`}>{state}</span>
+        <span class="faint" role="status">
+          {isSelecting.value ? "Updates wait while text is selected." : ""}
+        </span>
       </div>
-      <p class="faint">
-        <code>{id}</code>, created <Ago time={createdAt} />, attempt {attempt}
-        {crashes > 0 && `, ${crashes} crashes`}
-        {startedAt && (
-          <>
-            , took <Duration from={startedAt} to={finishedAt} />
-          </>
-        )}
-      </p>
+      <Facts task={task} />
       <p class="error" role="status">
-        {staleText(task)}
+        {staleText(read)}
       </p>
-      <Actions id={id} isFinal={FINAL.includes(status)} path={path} onDone={task.refresh} />
-      {error && (
-        <p class="error">
-          {error.name}: {error.message}
+      <Actions
+        id={id}
+        isFinal={FINAL.includes(status)}
+        mayRetry={["failed", "cancelled"].includes(status)}
+        path={path}
+        onDone={read.refresh}
+      />
+      {error && status !== "failed" && <LastFailure task={task} error={error} />}
+      <div class="cards">
+        {status === "failed" && error && <Json title="Error" value={error} />}
+        {status === "succeeded" && <Json title="Result" value={result} />}
+        <Json title="Input" value={input} />
+      </div>
+      {followUps.length > 0 && (
+        <p>
+          It started{" "}
+          {followUps.map((next, i) => (
+            <a key={next} href={linkTo("tasks", next)}>
+              {i > 0 && ", "}
+              {next}
+            </a>
+          ))}
+          .
         </p>
       )}
-      <div class="cards">
-        <Json title="Input" value={input} />
-        {status === "succeeded" && <Json title="Result" value={result} />}
-      </div>
-      <History path={path} />
+      <TaskHistory path={path} />
     </>
   );
 }
 
-function Actions({
-  id,
-  isFinal,
-  path,
-  onDone,
-}: {
+function Facts({ task }: { task: Task }) {
+  const { id, traceId, createdAt, attempt, crashes, startedAt, finishedAt } = task;
+  return (
+    <>
+      <p class="faint">
+        Created <Ago time={createdAt} />, attempt {attempt}
+        {crashes > 0 && `, ${crashes} crashes`}
+        {startedAt && (
+          <>
+            , {finishedAt ? "took" : "for"} <Duration from={startedAt} to={finishedAt} />
+          </>
+        )}
+        .
+      </p>
+      <p class="faint">
+        Its log lines have <code class="digest">taskId: {id}</code> <Copy text={id} what="The id" />
+        {traceId && (
+          <>
+            {" "}
+            It is part of the trace <code class="digest">{traceId}</code>{" "}
+            <Copy text={traceId} what="The trace's id" />
+          </>
+        )}
+      </p>
+    </>
+  );
+}
+
+/** An attempt has failed, and the task has not: it goes on. */
+function LastFailure({ task: { runAt }, error }: { task: Task; error: { name: string; message: string } }) {
+  return (
+    <p class="warn">
+      The last attempt failed: {error.name}: {error.message.replace(/\.$/, "")}
+      {runAt && (
+        <>
+          . The next one begins in <Until time={runAt} />
+        </>
+      )}
+      .
+    </p>
+  );
+}
+
+interface ActionsProps {
   id: string;
   isFinal: boolean;
+  /** It failed or was cancelled. */
+  mayRetry: boolean;
   path: string;
   onDone: () => void;
-}) {
+}
+
+function Actions({ id, isFinal, mayRetry, path, onDone }: ActionsProps) {
   const post = (verb: string, done: string) =>
     act(async () => {
       await sendJson("POST", `${path}/${verb}`);
@@ -90,7 +142,7 @@ function Actions({
           Cancel
         </button>
       )}
-      {isFinal && (
+      {mayRetry && (
         <button type="button" onClick={post("retry", "The task runs again.")}>
           Retry
         </button>
@@ -105,55 +157,14 @@ function Actions({
 }
 
 function Json({ title, value }: { title: string; value: unknown }) {
-  const text = JSON.stringify(value, null, 2);
+  const text = sortedJson(value);
   return (
-    <section class="card">
+    <section class="card" aria-label={title}>
       <div class="title">
         <h2>{title}</h2>
-        <button
-          type="button"
-          class="quiet"
-          onClick={act(async () => {
-            await navigator.clipboard.writeText(text);
-            announce(`${title} copied.`);
-          })}
-        >
-          Copy
-        </button>
+        <Copy text={text} what={title} />
       </div>
       <pre tabIndex={0}>{text}</pre>
-    </section>
-  );
-}
-
-/** The task's events: those so far, and each as it happens. The browser reconnects by itself, and continues. */
-function History({ path }: { path: string }) {
-  const entries = useSignal<Entry[]>([]);
-  useEffect(() => {
-    entries.value = [];
-    const source = new EventSource(`${path}/events`);
-    const add = (name: string) => (event: MessageEvent<string>) => {
-      const { at, ...details }: Record<string, unknown> = JSON.parse(event.data);
-      const entry = { id: event.lastEventId, name, at: String(at), details };
-      entries.value = [...entries.value, entry].slice(-MAX_EVENTS_SHOWN);
-    };
-    for (const name of ["status", "progress", "step"]) source.addEventListener(name, add(name));
-    return () => source.close();
-  }, [path]);
-  return (
-    <section class="card">
-      <h2>History</h2>
-      <ol class="timeline">
-        {entries.value.map(({ id, name, at, details }) => (
-          <li key={id} class={name}>
-            <Ago time={at} /> <strong>{name}</strong>{" "}
-            {Object.entries(details)
-              .filter(([, value]) => value !== null)
-              .map(([key, value]) => `${key}: ${typeof value === "string" ? value : JSON.stringify(value)}`)
-              .join(", ")}
-          </li>
-        ))}
-      </ol>
     </section>
   );
 }

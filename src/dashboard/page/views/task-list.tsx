@@ -1,9 +1,9 @@
 /** The list of tasks, as it changes. It stands still while somebody selects text in it, or asks for that. */
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import { may } from "../lib/api.ts";
-import { liveness } from "../lib/live.ts";
+import { describeLiveness } from "../lib/live.ts";
 import { linkTo, route, setQuery } from "../lib/route.ts";
+import { isSelecting } from "../lib/selection.ts";
 import { hasText } from "../lib/task-list.ts";
 import { useTaskPage } from "../lib/task-page.ts";
 import { Ago, Duration } from "../lib/time.tsx";
@@ -11,12 +11,12 @@ import { stateOf, type TaskLine } from "../lib/types.ts";
 import { BulkActions } from "./bulk-actions.tsx";
 import { StatusCounts } from "./status-counts.tsx";
 import { TaskFilters } from "./task-filters.tsx";
+import { TypeFigures } from "./type-figures.tsx";
 
 export function TaskList() {
   const { query } = route.value;
   const isPaused = useSignal(false);
-  const isSelecting = useSelection();
-  const isHeld = isPaused.value || isSelecting;
+  const isHeld = isPaused.value || isSelecting.value;
   const page = useTaskPage(isHeld);
   const text = query.get("text") ?? "";
   const tasks = page.tasks?.filter((task) => hasText(task, text));
@@ -40,7 +40,7 @@ export function TaskList() {
         >
           {isPaused.value ? "Go on" : "Pause"}
         </button>
-        <span role="status">{describeLiveness(isHeld, page.missed)}</span>
+        <span role="status">{describeList(isHeld, page.missed)}</span>
       </p>
       {page.error && (
         <p class="error" role="alert">
@@ -60,36 +60,15 @@ export function TaskList() {
           </button>
         )}
       </p>
+      <TypeFigures tasks={page.tasks ?? []} />
       {may("write") && <BulkActions onDone={page.refresh} />}
     </>
   );
 }
 
-/** Whether text is selected in the view. */
-function useSelection(): boolean {
-  const isSelecting = useSignal(false);
-  useEffect(() => {
-    const onSelection = () => {
-      const selection = getSelection();
-      isSelecting.value =
-        selection?.isCollapsed === false &&
-        document.querySelector("main")?.contains(selection.anchorNode) === true;
-    };
-    document.addEventListener("selectionchange", onSelection);
-    return () => document.removeEventListener("selectionchange", onSelection);
-  }, []);
-  return isSelecting.value;
-}
-
-function describeLiveness(isHeld: boolean, missed: number): string {
-  if (isHeld) return missed === 0 ? "Stands still" : "Stands still: there is something new";
-  const words = {
-    connecting: "Connecting…",
-    live: "Live",
-    idle: "Nothing happens: looks again each minute",
-    stale: "Not up to date: connecting again…",
-  };
-  return words[liveness.value];
+function describeList(isHeld: boolean, missed: number): string {
+  if (!isHeld) return describeLiveness();
+  return missed === 0 ? "Stands still" : "Stands still: there is something new";
 }
 
 function Table({ tasks }: { tasks: readonly TaskLine[] }) {

@@ -3,7 +3,7 @@
  * reload, choosing the same file again goes on where it was: the browser remembers the upload's URL. The client is loaded
  * when the first file comes.
  */
-import { type Signal, signal, useSignal } from "@preact/signals";
+import { type Signal, signal, useSignal, useSignalEffect } from "@preact/signals";
 import type { Upload } from "tus-js-client";
 import { notify } from "../lib/notices.tsx";
 import { Size } from "../lib/size.tsx";
@@ -63,7 +63,64 @@ export function Uploads({ onStored }: { onStored: () => void }) {
           <Row key={i} entry={entry} />
         ))}
       </ul>
+      <Interrupted />
     </section>
+  );
+}
+
+/** Where tus-js-client keeps what it needs to go on with an upload. */
+const KEPT = "tus::";
+
+interface Kept {
+  key: string;
+  filename: string;
+  bytes: number;
+}
+
+/** The uploads that this browser has begun, and that no upload of this page goes on with. */
+function readKept(): Kept[] {
+  return Object.keys(localStorage)
+    .filter((key) => key.startsWith(KEPT))
+    .flatMap((key) => {
+      try {
+        const kept: { size: number; metadata: { filename?: string } } = JSON.parse(
+          localStorage.getItem(key) ?? "",
+        );
+        return [{ key, filename: kept.metadata.filename ?? "", bytes: kept.size }];
+      } catch {
+        return [];
+      }
+    })
+    .filter(
+      ({ filename, bytes }) => !entries.value.some((one) => one.name === filename && one.bytes === bytes),
+    );
+}
+
+function Interrupted() {
+  const kept = useSignal(readKept());
+  useSignalEffect(() => {
+    kept.value = readKept();
+  });
+  return (
+    <ul>
+      {kept.value.map(({ key, filename, bytes }) => (
+        <li key={key}>
+          <span>
+            {filename} (<Size bytes={bytes} />) was interrupted. Choose it again, and it goes on.
+          </span>
+          <button
+            type="button"
+            class="quiet"
+            onClick={() => {
+              localStorage.removeItem(key);
+              kept.value = readKept();
+            }}
+          >
+            Forget
+          </button>
+        </li>
+      ))}
+    </ul>
   );
 }
 
@@ -141,9 +198,8 @@ async function filesOf(data: DataTransfer | null): Promise<File[]> {
 }
 
 async function filesIn(item: FileSystemEntry): Promise<File[]> {
-  if (item instanceof FileSystemFileEntry)
-    return [await new Promise<File>((resolve, reject) => item.file(resolve, reject))];
-  if (!(item instanceof FileSystemDirectoryEntry)) return [];
+  if (isFile(item)) return [await new Promise<File>((resolve, reject) => item.file(resolve, reject))];
+  if (!isDirectory(item)) return [];
   const reader = item.createReader();
   const files: File[] = [];
   for (;;) {
@@ -155,3 +211,7 @@ async function filesIn(item: FileSystemEntry): Promise<File[]> {
     for (const entry of some) files.push(...(await filesIn(entry)));
   }
 }
+
+// Chromium has no global names for their classes.
+const isFile = (item: FileSystemEntry): item is FileSystemFileEntry => item.isFile;
+const isDirectory = (item: FileSystemEntry): item is FileSystemDirectoryEntry => item.isDirectory;

@@ -1,0 +1,109 @@
+/** The events of a task, in words, and by attempt. */
+
+export interface TaskEvent {
+  /** Its number in the history. */
+  id: string;
+  name: "status" | "progress" | "step";
+  at: string;
+  data: {
+    status: string;
+    attempt: number;
+    reason?: string;
+    error?: { name: string; message: string };
+    /** Of a scheduled task: when it will be queued. */
+    runAt?: string;
+    step?: string;
+    ratio?: number;
+    message?: string | null;
+  };
+}
+
+/** What a task is doing between two events. A failed attempt that is tried again is no failed task. */
+export type Phase = "waiting" | "retrying" | "running" | "cancelling" | "succeeded" | "failed" | "cancelled";
+
+/** The events of one attempt; 0 for those before the first. */
+export interface AttemptEvents {
+  attempt: number;
+  events: readonly TaskEvent[];
+}
+
+export function phaseOf({ data: { status, error } }: TaskEvent): Phase {
+  switch (status) {
+    case "running":
+    case "cancelling":
+    case "succeeded":
+    case "failed":
+    case "cancelled":
+      return status;
+    default:
+      return error === undefined ? "waiting" : "retrying";
+  }
+}
+
+const REASONS: Record<string, string> = {
+  "handed-over": "handed over to another run",
+  crashed: "crashed, and runs again",
+  "not-begun": "its runner could not begin, and is tried again",
+};
+
+/** What happened, without when. */
+export function describeEvent({ name, data }: TaskEvent): string {
+  const { status, error, reason, step, ratio = 0, message } = data;
+  if (name === "step") return `step “${step ?? ""}” recorded`;
+  if (name === "progress") return `${Math.round(ratio * 100)} %${message ? `, ${message}` : ""}`;
+  const why = error ? `: ${error.name}: ${error.message}` : "";
+  if (status === "failed") return `failed for good${why}`;
+  if (error) return `attempt failed${why}`;
+  if (reason !== undefined) return REASONS[reason] ?? reason;
+  return status === "cancelling" ? "asked to stop" : status;
+}
+
+/**
+ * The events by attempt, in order. A task that is retried by hand counts its attempts anew, so a number can occur again.
+ */
+export function byAttempt(events: readonly TaskEvent[]): AttemptEvents[] {
+  const groups: { attempt: number; events: TaskEvent[] }[] = [];
+  for (const event of events) {
+    const last = groups.at(-1);
+    if (last?.attempt === event.data.attempt) last.events.push(event);
+    else groups.push({ attempt: event.data.attempt, events: [event] });
+  }
+  return groups;
+}
+
+/** A time during which a task was in one phase. */
+export interface Stretch {
+  phase: Phase;
+  fromMs: number;
+  toMs: number;
+}
+
+/** What the task was doing from its first event until now, or until it ended. */
+export function stretchesOf(events: readonly TaskEvent[], nowMs: number): Stretch[] {
+  const stretches: Stretch[] = [];
+  for (const event of events.filter(({ name }) => name === "status")) {
+    const atMs = Date.parse(event.at);
+    const last = stretches.at(-1);
+    if (last) last.toMs = atMs;
+    stretches.push({ phase: phaseOf(event), fromMs: atMs, toMs: atMs });
+  }
+  const last = stretches.at(-1);
+  if (last && !["succeeded", "failed", "cancelled"].includes(last.phase))
+    last.toMs = Math.max(last.toMs, nowMs);
+  return stretches.filter(({ fromMs, toMs }) => toMs > fromMs);
+}
+
+/** How often something happened, in words; what did not happen is left out. */
+export function countEvents(events: readonly TaskEvent[]): string {
+  const count = (test: (event: TaskEvent) => boolean) => events.filter(test).length;
+  const counts: [number, string][] = [
+    [count(({ name, data }) => name === "status" && data.status === "running"), "run"],
+    [count(({ data }) => data.reason === "handed-over"), "hand-over"],
+    [count(({ data }) => data.reason === "crashed"), "crash"],
+    [count(({ name }) => name === "step"), "step"],
+  ];
+  return counts
+    .filter(([number]) => number > 0)
+    .map(([number, word]) => `${number} ${number === 1 ? word : word === "crash" ? "crashes" : `${word}s`}`)
+    .join(", ");
+}

@@ -1,0 +1,86 @@
+/** The view of the schedules: when they run in words, and making and deleting one. */
+import { beforeAll, describe, expect, test } from "vitest";
+import { hasChromium } from "../../support/chromium.ts";
+import { sharedServer } from "../../support/node/built-worker.ts";
+import { visitor } from "../../support/node/dashboard.ts";
+
+describe.skipIf(!hasChromium)("the schedules on the dashboard", () => {
+  const visit = visitor();
+  let url: string;
+  beforeAll(async () => {
+    ({ url } = await sharedServer());
+  });
+
+  test("are created by a form, told in words, and deleted", async () => {
+    const { page } = visit;
+    await page.goto(`${url}/#/tasks/schedules`);
+    await page.getByText("New schedule").click();
+    await page.getByLabel("When").fill("5 4 * * MON-FRI");
+    await page.getByText("at 04:05 on Monday to Friday", { exact: true }).waitFor();
+    await page.getByLabel("Time zone").fill("Europe/Berlin");
+    await page.getByLabel("Task type").selectOption("hash_file");
+    await page.getByLabel("fileId").fill("some-file.txt");
+    await page.getByRole("button", { name: "Create" }).click();
+    await page.getByText("The schedule runs hash_file from its next tick on.").waitFor();
+    const card = page.getByRole("listitem").filter({ hasText: "5 4 * * MON-FRI" });
+    await card.getByText("Runs at 04:05 on Monday to Friday, Europe/Berlin time.").waitFor();
+    await card.getByText("No run yet.").waitFor();
+    expect(await card.locator("time").count()).toBe(5);
+    expect(await card.locator("time").last().getAttribute("title")).toMatch(/\(\d{4}-.*Z\)$/);
+    await card.getByText("Input").click();
+    await card.getByText('"fileId": "some-file.txt"').waitFor();
+    page.once("dialog", (dialog) => void dialog.accept().catch(() => {}));
+    await card.getByRole("button", { name: "Delete" }).click();
+    await card.waitFor({ state: "detached" });
+  });
+
+  test("say what is wrong with a new one, and keep what was entered", async () => {
+    const { page } = visit;
+    visit.expectComplaint("422");
+    await page.goto(`${url}/#/tasks/schedules`);
+    await page.getByText("New schedule").click();
+    await page.getByLabel("When").fill("61 4 * * *");
+    await page.getByLabel("Task type").selectOption("task_a");
+    await page.getByRole("button", { name: "Create" }).click();
+    await page.getByRole("alert").filter({ hasText: 'json/cron: "61" is not a valid minute' }).waitFor();
+    expect(await page.getByLabel("When").inputValue()).toBe("61 4 * * *");
+  });
+
+  test("show the last run, what was skipped, and what went wrong", async () => {
+    const { page } = visit;
+    const schedule = {
+      id: "x",
+      cron: "* * * * *",
+      timeZone: "UTC",
+      type: "task_a",
+      declared: true,
+      input: {},
+      next: ["2036-01-01T00:00:00.000Z"],
+      lastTickAt: "2026-01-01T00:00:00.000Z",
+      lastTaskId: "s0-1",
+      lastError: { name: "Error", message: "It is full." },
+      waiting: 0,
+      skippedCount: 3,
+      missedCount: 1,
+    };
+    await page.route("**/schedules", async (route) => route.fulfill({ json: { schedules: [schedule] } }));
+    await page.goto(`${url}/#/tasks/schedules`);
+    const card = page.getByRole("listitem").filter({ hasText: "task_a" });
+    await card.getByText("Ticks: 3 skipped, 1 missed.").waitFor();
+    await card.getByText("It is full.").waitFor();
+    expect(await card.getByRole("link", { name: "Last run" }).getAttribute("href")).toBe("#/tasks/s0-1");
+    expect(await card.getByRole("button", { name: "Delete" }).count()).toBe(0);
+    await page.getByText("A schedule cannot be changed").waitFor();
+  });
+
+  test("break no rule of accessibility", async () => {
+    const body = JSON.stringify({ cron: "0 0 1 1 *", type: "task_a" });
+    const headers = { "Content-Type": "application/json" };
+    await fetch(`${url}/schedules`, { method: "POST", headers, body });
+    await visit.checkAccess(`${url}/#/tasks/schedules`, async (page) => {
+      await page.getByText("New schedule").click();
+      await page.getByLabel("Task type").selectOption("analyze_file");
+      await page.getByLabel("fileId").waitFor();
+    });
+  });
+});
