@@ -8,7 +8,7 @@ import { env } from "cloudflare:workers";
 import { z } from "zod";
 import { saveFile } from "../../files/index.ts";
 import { defineTask, type TaskContext } from "../../tasks/index.ts";
-import { outputId } from "../support/outputs.ts";
+import { allOrNothing, outputId } from "../support/outputs.ts";
 import { fileId } from "../support/schemas.ts";
 import { openSource, type Source } from "../support/sources.ts";
 import { type Analysis, analyze, CHECKPOINT_BYTES, readCheckpoint } from "./analysis.ts";
@@ -57,6 +57,11 @@ interface Pace {
 }
 
 export async function runAnalysis(ctx: TaskContext, options: z.output<typeof input>, pace: Pace) {
+  const made = ["columns.json", "report.html", "report.pdf"].map((suffix) => outputId(ctx, suffix));
+  return allOrNothing(ctx, made, async () => readAndWrite(ctx, options, pace));
+}
+
+async function readAndWrite(ctx: TaskContext, options: z.output<typeof input>, pace: Pace) {
   const saved = savedSchema.safeParse(ctx.checkpoint()).data;
   const source = await openSource(ctx.signal, options.fileId, saved && { sha256: saved.sha256 });
   const plan = await planAnalysis(source, options);

@@ -6,11 +6,13 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { findFile } from "../../../src/files/index.ts";
 import { analyzeFile, runAnalysis } from "../../../src/jobs/data/analyze-file.ts";
 import { readPdf } from "../../../src/jobs/process/read-pdf.ts";
+import type { TaskContext } from "../../../src/tasks/index.ts";
 import { callForJson, callWorker } from "../../support/call.ts";
 import { EventReader } from "../../support/events.ts";
 import { putFile } from "../../support/files.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
+import { NOTHING, whatIsLeftOf } from "../../support/stored.ts";
 import { begin, submit, taskWhen } from "../../support/submissions.ts";
 import { cutAtEveryMoment, TestTask } from "../../support/task-context.ts";
 
@@ -218,6 +220,20 @@ describe("the files of an analysis", () => {
       source: "wide.csv",
       task: task.id,
     });
+  });
+
+  test("go when the end of a run was lost, and the source is removed before the next", async () => {
+    const header = Array.from({ length: 3_000 }, (_, i) => `c${i}`).join();
+    await putFile("gone.csv", `${header}\n${header.replaceAll("c", "")}\n`);
+    const task = new TestTask();
+    const code = async (ctx: TaskContext) =>
+      analyzeFile.run(ctx, { fileId: "gone.csv", nulls: [], report: "html" });
+    await task.run(code);
+    const made = [`${task.id}.columns.json`, `${task.id}.report.html`];
+    expect((await whatIsLeftOf(...made)).files).toHaveLength(2);
+    await callWorker("/files/gone.csv", { method: "DELETE" });
+    await expect(task.run(code)).rejects.toThrow("gone.csv");
+    expect(await whatIsLeftOf(...made)).toEqual(NOTHING);
   });
 
   test("a report has charts, and nothing of the file is markup in it", async () => {

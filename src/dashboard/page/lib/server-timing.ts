@@ -11,7 +11,8 @@ const PARAMETER = /;\s*([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,"\s]*))/g;
 
 /** The metrics that have a duration. A name or parameter that cannot be read is left out. */
 export function readServerTiming(header: string): Span[] {
-  const metrics = header.match(/(?:"(?:[^"\\]|\\.)*"|[^,"])+/g) ?? [];
+  // A string that does not end reaches to the end: to look for where else it could begin would take quadratic time.
+  const metrics = header.match(/(?:"(?:[^"\\]|\\[^])*(?:"|\\?$)|[^,"])+/g) ?? [];
   return metrics.flatMap((metric) => {
     const name = metric.split(";")[0]?.trim() ?? "";
     const parameters = new Map(
