@@ -109,7 +109,8 @@ export class Chromium {
   async visit(url: string, expression: string): Promise<Visit> {
     const visit: Visit = { isDownload: false, messages: [], value: undefined };
     const listener = ({ method, params = {} }: Message) => {
-      if (method === "Browser.downloadWillBegin") visit.isDownload = true;
+      // That of the visit before may be heard of as late as this.
+      if (method === "Browser.downloadWillBegin" && params.url === url) visit.isDownload = true;
       if (method === "Log.entryAdded") visit.messages.push((params.entry as { text: string }).text);
     };
     this.#listeners.add(listener);
