@@ -117,6 +117,7 @@ describe.skipIf(!hasChromium)("every view of the dashboard", () => {
     await page.goto(`${url}/#/upstreams/demo`);
     const calls = page.getByText(/^\d+ calls, /);
     await calls.waitFor();
+    await page.getByText("Live", { exact: true }).waitFor();
     await page.evaluate(`{
       globalThis.said = 0;
       const regions = document.querySelectorAll("[role=status], [role=alert], [aria-live]");
