@@ -103,10 +103,13 @@ async function sendBody(
       breakOff();
       return false;
     }
-    request.write(chunk);
-    await sleep(CHUNK_EVERY_MS);
+    // With a Content-Length, the body is whole with its last chunk: whoever cancels after that breaks nothing off.
+    if (i === chunks.length - 1) request.end(chunk);
+    else {
+      request.write(chunk);
+      await sleep(CHUNK_EVERY_MS);
+    }
   }
-  request.end();
   return true;
 }
 
