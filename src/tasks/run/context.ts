@@ -68,8 +68,11 @@ export function createContext(run: Run): RunContext {
             "NUL or half of a character that takes two (a surrogate), as `slice` may leave: it could not be kept.",
         );
       checkAlive();
+      // The span is that of the code. Around the record, it would have what is left of ended code begin another step.
       return activity.track(async () =>
-        span("step", { attributes: { "sluice.step": name } }, async () => runStep(name, action)),
+        runStep(name, async () =>
+          span("step", { attributes: { "sluice.step": name } }, async () => action()),
+        ),
       );
     },
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is what the code has saved, as JSON keeps it

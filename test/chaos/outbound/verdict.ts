@@ -33,8 +33,13 @@ export interface Record {
 
 /** Problems with which Sluice may refuse a call. */
 const REFUSALS = new Set(["paused", "wait-limit", "queue-full", "too-many-requests", "breaker-open"]);
-/** Other problems that a call may get if its process was frozen meanwhile. */
-const AFTER_A_FREEZE = new Set(["upstream-timeout", "upstream-unreachable", "semaphore-unavailable"]);
+/** Other problems that a call may get if its process was frozen meanwhile: afterwards, everybody seems to have been silent. */
+const AFTER_A_FREEZE = new Set([
+  "upstream-timeout",
+  "upstream-unreachable",
+  "request-timeout",
+  "semaphore-unavailable",
+]);
 /** A pause of up to 2 s follows a burst, then a ramp of 5 s. */
 const AFTER_A_BURST_MS = 7_000;
 const QUICK_RECOVERY_MS = 2_000;
