@@ -89,7 +89,8 @@ class MergedEvents {
   /** Passes on the events of an object; asks it again while it sleeps and others are awake. */
   async #follow(source: Source): Promise<void> {
     const { signal } = this.#over;
-    for (let { stream } = source; stream; ) {
+    let { stream } = source;
+    while (stream) {
       await this.#pass(source, stream);
       if (signal.aborted) return;
       this.#open--;
@@ -97,7 +98,9 @@ class MergedEvents {
       await scheduler.wait(SLEEP_MS, { signal }).catch(() => undefined);
       if (signal.aborted) return;
       const next = await source.open();
-      stream = next === "too-many" ? undefined : next;
+      // Its caller has opened others meanwhile: those that are left go on without it.
+      if (next === "too-many") return;
+      stream = next;
       this.#open++;
     }
   }

@@ -68,7 +68,7 @@ export function createContext(run: Run): RunContext {
             "NUL or half of a character that takes two (a surrogate), as `slice` may leave: it could not be kept.",
         );
       checkAlive();
-      // The span is that of the code. Around the record, it would have what is left of ended code begin another step.
+      // A step that is recorded already has no span: nothing is done.
       return activity.track(async () =>
         runStep(name, async () =>
           span("step", { attributes: { "sluice.step": name } }, async () => action()),
