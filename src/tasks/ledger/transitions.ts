@@ -11,7 +11,7 @@ import type { Alarm } from "./alarm.ts";
 import type { Claim, Report } from "./claim.ts";
 import { beginningOf, isHere, startFollowUps } from "./follow-ups.ts";
 import type { Handovers } from "./handovers.ts";
-import { type RuleInputs, report, stopped, submit, type Transition } from "./rules.ts";
+import { type RuleInputs, report, stopped, submit, type Transition, wake } from "./rules.ts";
 import type { Runners } from "./runners.ts";
 import type { TaskRow } from "./schema.ts";
 import { readTaskSettings } from "./settings.ts";
@@ -19,8 +19,9 @@ import { schedulerOf } from "./shards.ts";
 import type { TaskFigures } from "./task-figures.ts";
 import { taskIdOfKey } from "./task-id.ts";
 import type { TaskQueries } from "./task-queries.ts";
-import { isFinal } from "./task-state.ts";
+import { isFinal, type Outcome } from "./task-state.ts";
 import type { TaskTable } from "./task-table.ts";
+import type { Waits } from "./waits.ts";
 
 /** How long a task that could not be handled is left alone. */
 const SET_ASIDE_MS = 60_000;
@@ -33,6 +34,7 @@ export interface LedgerParts {
   runners: Runners;
   handovers: Handovers;
   figures: TaskFigures;
+  waits: Waits;
 }
 
 export class Transitions {
@@ -120,10 +122,26 @@ export class Transitions {
       this.guard(taskId, () => {
         const task = tasks.getLean(taskId);
         const transition = task && report(task, token, outcome, this.inputsFor(task), busyUntilMs);
-        if (task && transition) this.applyEnd(task, transition);
+        if (task && transition) this.applyEnd(task, this.#park(transition, outcome));
       });
     }
     if (reports.length > 0 && queries.hasQueued()) alarm.wakeAt(Date.now());
+  }
+
+  /** Something that a parked task waits for has come. */
+  wake(taskId: string): void {
+    const task = this.#parts.tasks.getLean(taskId);
+    if (task) this.apply(wake(task, Date.now()));
+  }
+
+  /** A task that has ended its run to wait is parked, unless what it waits for has come meanwhile. */
+  #park(transition: Transition<TaskRow>, outcome: Outcome): Transition<TaskRow> {
+    const { task, event } = transition;
+    if (outcome.kind !== "handed-over" || outcome.waits === undefined || task.status !== "scheduled")
+      return transition;
+    const waitingFor = this.#parts.waits.park(task.id, outcome.waits, task.token);
+    if (waitingFor === null) return wake(task, Date.now());
+    return { task, event: { ...event, data: { ...event.data, waitingFor } } };
   }
 
   /** Runs an action on one task, and keeps its failure from affecting other tasks. */
