@@ -13,7 +13,7 @@ export { findEndedTasks, removeEndedTasks, type TaskCursor, taskShards } from ".
 export { readTaskFigures } from "./run/read-figures.ts";
 export { isCancelled } from "./run/run.ts";
 export { TaskRunner } from "./run/runner.ts";
-export { enqueueOnce, getTask, type Start, startTaskOnce, startTasks } from "./run/submit.ts";
+export { enqueueOnce, getTask, startTaskOnce, startTasks } from "./run/submit.ts";
 export { readTaskRequest } from "./run/task-request.ts";
 export { watchTasks } from "./run/watch-tasks.ts";
 export {
@@ -27,10 +27,12 @@ export { wakeOverdue } from "./schedules/watchdog.ts";
 export { registerCallbackCheck } from "./types/callbacks.ts";
 export {
   CALLBACK_TYPE,
+  ChildTaskError,
   defineTask,
   NonRetryableError,
   PostponedError,
   RetryLaterError,
+  type Start,
   type TaskContext,
   type TaskType,
 } from "./types/define.ts";

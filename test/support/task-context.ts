@@ -51,6 +51,7 @@ export class TestTask {
   readonly progress: [ratio: number, message: string | undefined][] = [];
   readonly logs: unknown[][] = [];
   /** What the test has sent: for each run, by the signal's name. */
+  readonly started: unknown[] = [];
   readonly signals = new Map<string, unknown[]>();
 
   constructor(id = "s0-00000000-0000-7000-8000-000000000000") {
@@ -115,6 +116,13 @@ export class TestTask {
         this.signals.set(name, rest);
         return copy(payload) as never;
       },
+      startTasks: async (starts) => {
+        signal.throwIfAborted();
+        const first = this.started.length;
+        this.started.push(...starts);
+        return starts.map((_, i) => `${this.id}-child-${first + i + 1}`);
+      },
+      waitForTasks: async (ids: readonly string[]) => ids.map(() => null) as never,
       signalUrl: (name) => `https://sluice.example.com/tasks/${this.id}/signals/${name}/links/test`,
       progress: (ratio, message) => {
         if (countsProgress) pass();

@@ -10,6 +10,7 @@ import { openTaskTypes } from "../types/registry.ts";
 import { typeNameSchema } from "../types/type-name.ts";
 import { countTasksByStatus, listTasks } from "./list.ts";
 import { ITEM_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./responses.ts";
+import { withTree } from "./tree.ts";
 
 /** Typed as `string`, not as a literal: with a literal, the router's types would not allow a stream. */
 const EVENT_STREAM: string = "text/event-stream";
@@ -19,6 +20,10 @@ const statuses = z
   .transform((text) => [...new Set(text.split(",").filter(Boolean))])
   .pipe(z.array(z.enum(TASK_STATUSES)));
 const moment = z.iso.datetime({ offset: true }).transform((text) => Date.parse(text));
+
+const lineSchema = taskSchema
+  .omit({ input: true, result: true, waitingFor: true, parent: true, children: true })
+  .meta({ id: "TaskLine" });
 
 const listRoute = createRoute({
   operationId: "listTasks",
@@ -41,9 +46,9 @@ const listRoute = createRoute({
   },
   responses: {
     200: json(
-      "A page of tasks, without their inputs and results.",
+      "A page of tasks, without their inputs and results, and without what they wait for.",
       z.object({
-        tasks: z.array(taskSchema.omit({ input: true, result: true }).meta({ id: "TaskLine" })),
+        tasks: z.array(lineSchema),
         next: z
           .string()
           .nullable()
@@ -193,7 +198,7 @@ export const taskRoutes = createRouter()
   .openapi(getRoute, async (c) => {
     const { id } = c.req.valid("param");
     const row = await callLedger(async () => ledgerOf(c.env, id)?.getTask(id));
-    return c.json(toTask(orNotFound(row, id)), 200, NO_STORE);
+    return c.json(toTask(await withTree(c.env, orNotFound(row, id))), 200, NO_STORE);
   })
   .openapi(eventsRoute, async (c) => {
     const { id } = c.req.valid("param");

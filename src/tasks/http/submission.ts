@@ -5,7 +5,7 @@ import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
 import type { NewTask } from "../ledger/claim.ts";
 import { newTaskId, shardOfType } from "../ledger/task-id.ts";
-import { toNewTask } from "../run/submit.ts";
+import { toNewTask } from "../run/new-task.ts";
 import { checkAvailable, type NamedType } from "../types/availability.ts";
 import { checkCallbackUrl } from "../types/callbacks.ts";
 import type { TaskType } from "../types/define.ts";

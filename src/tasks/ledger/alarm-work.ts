@@ -35,13 +35,14 @@ export class AlarmWork {
   }
 
   run(nowMs: number): void {
-    const { queries, alarm, handovers } = this.#parts;
+    const { queries, alarm, handovers, messages } = this.#parts;
     alarm.suspend();
     try {
       for (const task of queries.due(nowMs, BATCH)) this.#transitions.guard(task.id, () => this.#tick(task));
       const isRemoved = this.#removeExpired(nowMs);
       for (const claimed of this.#dispatch(nowMs)) this.#ctx.waitUntil(this.#giveToRunner(claimed));
       handovers.send(nowMs);
+      messages.send(nowMs);
       alarm.reset();
       this.setAlarm(nowMs);
       if (!isRemoved) alarm.wakeAt(nowMs);
@@ -54,8 +55,8 @@ export class AlarmWork {
 
   /** Sets the alarm for the next due task, or for now if a queued task can be dispatched. */
   setAlarm(nowMs: number): void {
-    const { queries, alarm, handovers } = this.#parts;
-    for (const nextMs of [queries.nextDueAtMs(), handovers.nextDueAtMs()])
+    const { queries, alarm, handovers, messages } = this.#parts;
+    for (const nextMs of [queries.nextDueAtMs(), handovers.nextDueAtMs(), messages.nextDueAtMs()])
       if (nextMs !== null) alarm.wakeAt(Math.max(nextMs, nowMs));
     if (nextToDispatch(queries, 1).length > 0) alarm.wakeAt(nowMs);
   }

@@ -7,7 +7,7 @@
  * Callers act on tasks through the methods below. By itself, the ledger acts only in its alarm: see `alarm-work.ts`.
  */
 import { DurableObject } from "cloudflare:workers";
-import { describeError } from "../../kernel/log.ts";
+import { describeError, errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
 import { OpenStreams } from "../../kernel/open-streams.ts";
@@ -19,17 +19,20 @@ import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./cla
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
 import { Feed } from "./feed.ts";
-import { Handovers } from "./handovers.ts";
+import type { WaitMode } from "./flow-rules.ts";
+import type { FlowMessage } from "./flow-schema.ts";
+import { type ChildrenReply, type ChildrenStarted, FlowWork } from "./flow-work.ts";
+import { type ChildOutcome, Flows } from "./flows.ts";
+import { createHandovers } from "./handovers.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
+import { Outbox } from "./outbox.ts";
 import { rankOf } from "./rank.ts";
 import {
-  cancel,
   FIRST_TOKEN,
   leaseAfterHeartbeat,
   mayReport,
   RUNNER_LEASE_MS,
   RUNNER_LIFETIME_MS,
-  retry,
   submit,
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
@@ -43,7 +46,7 @@ import {
   type StatusCount,
   TaskQueries,
 } from "./task-queries.ts";
-import { isFinal } from "./task-state.ts";
+import { isFinal, type TaskStatus } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
 import { type LedgerParts, Transitions } from "./transitions.ts";
 import { type Sent, type Signal, type WaitReply, Waits } from "./waits.ts";
@@ -65,16 +68,26 @@ export class TaskLedger extends DurableObject<Env> {
   readonly #runners = new Runners(this.env);
   readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "TASK_LEDGER"));
   readonly #figures = new TaskFigures(this.ctx.storage, this.#queries);
+  readonly #messages = new Outbox<FlowMessage>(this.ctx, this.#alarm, {
+    table: "flow_message",
+    column: "message",
+    onFailure: (message, error) =>
+      log("error", "a parent or child could not be told", { message, ...errorFields(error) }),
+    deliver: async (message) => this.#flowWork.deliver(message),
+  });
   readonly #parts: LedgerParts = {
     tasks: this.#tasks,
     queries: this.#queries,
     alarm: this.#alarm,
     runners: this.#runners,
-    handovers: new Handovers(this.ctx, this.env, this.#alarm),
+    handovers: createHandovers(this.ctx, this.env, this.#alarm),
     figures: this.#figures,
     waits: new Waits(this.ctx.storage.sql, this.#tasks),
+    messages: this.#messages,
+    flows: new Flows(this.ctx.storage.sql, this.#messages),
   };
   readonly #transitions = new Transitions(this.ctx, this.env, this.#parts);
+  readonly #flowWork = new FlowWork(this.ctx, this.env, this.#parts, this.#transitions);
   readonly #alarmWork = new AlarmWork(this.ctx, this.#parts, this.#transitions);
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -85,6 +98,7 @@ export class TaskLedger extends DurableObject<Env> {
     const start = async () => {
       await this.#alarm.load(Date.now());
       this.#alarmWork.startForgotten();
+      this.#flowWork.recover();
       this.#alarmWork.setAlarm(Date.now());
     };
     ctx.waitUntil(ctx.blockConcurrencyWhile(start));
@@ -178,7 +192,11 @@ export class TaskLedger extends DurableObject<Env> {
   /** Resolves when the wait under a key has ended, or after `ms`. */
   async waitEnded(taskId: string, key: string, ms: number): Promise<void> {
     const untilMs = Date.now() + ms;
-    for (let leftMs = ms; leftMs > 0 && this.#parts.waits.isWaiting(taskId, key); leftMs = untilMs - Date.now())
+    for (
+      let leftMs = ms;
+      leftMs > 0 && this.#parts.waits.isWaiting(taskId, key);
+      leftMs = untilMs - Date.now()
+    )
       await this.#watchers.next(taskId, leftMs);
   }
 
@@ -192,6 +210,40 @@ export class TaskLedger extends DurableObject<Env> {
       if (wakes) this.#transitions.wake(taskId);
       return sent;
     });
+  }
+
+  /** A run starts children, all or none, once under each key; null if the claim is stale. */
+  startChildren({ taskId, token }: Claim, key: string, children: NewTask[]): ChildrenStarted | null {
+    const task = this.#tasks.getLean(taskId);
+    if (!task || !mayReport(task, token)) return null;
+    return this.#flowWork.start(task, key, children, Date.now());
+  }
+
+  /** A run waits for children, under a key; null if the claim is stale. */
+  waitForTasks({ taskId, token }: Claim, key: string, ids: string[], mode: WaitMode): ChildrenReply | null {
+    const task = this.#tasks.getLean(taskId);
+    if (!task || !mayReport(task, token)) return null;
+    return this.#flowWork.wait(task, key, ids, mode, Date.now());
+  }
+
+  /** How children have ended, from the first on, as many as fit into a message. */
+  childOutcomes(taskId: string, ids: string[]): ChildOutcome[] {
+    return this.#parts.flows.outcomes(taskId, ids);
+  }
+
+  /** Acts on what the parent or a child of a task says, perhaps on another shard. */
+  hearFlow(message: FlowMessage): "received" | "later" | "removed" {
+    return this.#flowWork.receive(message);
+  }
+
+  /** The statuses of those tasks that are here. */
+  statusesOf(taskIds: string[]): Record<string, TaskStatus> {
+    return Object.fromEntries(
+      taskIds.flatMap((id) => {
+        const task = this.#tasks.getLean(id);
+        return task ? [[id, task.status]] : [];
+      }),
+    );
   }
 
   /** What a claim's holder has to run, with a renewed lease; null if the claim is stale or the task was cancelled. */
@@ -225,7 +277,9 @@ export class TaskLedger extends DurableObject<Env> {
     const task = this.#tasks.get(taskId);
     if (!task) return null;
     const waiting_for = this.#parts.waits.waitingFor(task);
-    return waiting_for ? { ...task, waiting_for } : task;
+    const flow = this.#parts.flows.view(taskId);
+    if (!waiting_for && Object.keys(flow).length === 0) return task;
+    return { ...task, flow, ...(waiting_for ? { waiting_for } : {}) };
   }
 
   list(page: Page): TaskRow[] {
@@ -278,13 +332,7 @@ export class TaskLedger extends DurableObject<Env> {
   cancel(taskId: string): TaskView | "ended" | null {
     const task = this.#tasks.getLean(taskId);
     if (!task) return null;
-    const transition = cancel(task, this.#transitions.inputsFor(task));
-    if (transition === undefined) return "ended";
-    if (transition !== "already") {
-      this.#transitions.apply(transition);
-      if (transition.task.lane === "long")
-        this.ctx.waitUntil(this.#runners.cancel({ taskId, token: transition.task.token }));
-    }
+    if (this.#transitions.cancel(task) === "ended") return "ended";
     return this.getTask(taskId);
   }
 
@@ -292,14 +340,14 @@ export class TaskLedger extends DurableObject<Env> {
   retry(taskId: string): TaskView | "refused" | null {
     const task = this.#tasks.getLean(taskId);
     if (!task) return null;
-    if (!this.#retryTask(task)) return "refused";
+    if (!this.#transitions.retry(task)) return "refused";
     return this.getTask(taskId);
   }
 
   /** Retries at most `limit` dead letters of a type that failed before a time. Returns how many it found. */
   retryFailed(type: string, beforeMs: number, limit: number): number {
     const failed = this.#queries.deadLetters(type, beforeMs, limit);
-    for (const task of failed) this.#transitions.guard(task.id, () => void this.#retryTask(task));
+    for (const task of failed) this.#transitions.guard(task.id, () => void this.#transitions.retry(task));
     return failed.length;
   }
 
@@ -393,18 +441,6 @@ export class TaskLedger extends DurableObject<Env> {
     const claim = isOwn ? { taskId: fields.id, token: FIRST_TOKEN } : null;
     return { claim, dueAtMs: isNew ? (due_at_ms ?? nowMs) : Number.POSITIVE_INFINITY };
   }
-
-  #retryTask(task: TaskRow): boolean {
-    const transition = retry(task, Date.now());
-    if (!transition) return false;
-    this.#figures.beforeForgetting([task], Date.now());
-    this.ctx.storage.transactionSync(() => {
-      const events = this.#tasks.reopen(task);
-      this.#parts.waits.reopen(task.id);
-      this.#transitions.apply({ ...transition, task: { ...transition.task, events } });
-    });
-    return true;
-  }
 }
 
 markRepeatable(
@@ -421,6 +457,11 @@ markRepeatable(
   "waitFor",
   "waitEnded",
   "signal",
+  "startChildren",
+  "waitForTasks",
+  "childOutcomes",
+  "hearFlow",
+  "statusesOf",
   "open",
   "getTask",
   "list",

@@ -3,9 +3,10 @@ import { cleanUrl } from "../../kernel/clean-url.ts";
 import { addColumns } from "../../kernel/schema.ts";
 import { parseTraceparent } from "../../kernel/trace.ts";
 import { CALLBACK_TYPE } from "../types/define.ts";
+import { CREATE_FLOWS, childrenSchema, type FlowView, parentSchema } from "./flow-schema.ts";
 import { CREATE_LEAN_INDEXES, CREATE_SHARED_INDEXES, DROP_OLD_INDEXES } from "./indexes.ts";
 import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
-import { CREATE_WAITS, type WaitingFor, waitingForSchema } from "./wait-schema.ts";
+import { CREATE_WAITS, WAIT_FOR_TASKS, type WaitingFor, waitingForSchema } from "./wait-schema.ts";
 
 /** A task as SQLite stores it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */
 export type TaskRow = TaskState & {
@@ -30,6 +31,8 @@ export type TaskRow = TaskState & {
 export type TaskView = TaskRow & {
   /** Of a task that is parked. */
   waiting_for?: WaitingFor;
+  /** Of a task that has a parent or children. */
+  flow?: FlowView;
 };
 
 /** One event of a task's history, numbered by its place there. The table has neither the first nor, usually, the last. */
@@ -152,6 +155,8 @@ export const MIGRATIONS = [
   CREATE_FORGOTTEN_INDEX + CREATE_HANDOVERS,
   addColumns("task", { trace: "TEXT" }),
   CREATE_WAITS,
+  addColumns("wait", WAIT_FOR_TASKS),
+  CREATE_FLOWS,
 ];
 
 /**
@@ -197,6 +202,8 @@ export const taskSchema = z
         "Of the W3C trace that it was submitted in, and that its runs and its callback are part of.",
     }),
     waitingFor: waitingForSchema,
+    parent: parentSchema,
+    children: childrenSchema,
     followUps: z.array(z.string()).meta({
       description: "The ids of the tasks that started when it succeeded: those of `then`, in their order.",
     }),
@@ -226,9 +233,16 @@ export function toTask(row: TaskView): Task {
     callbackUrl: row.callback_url === null ? null : cleanUrl(row.callback_url),
     ...traceIdOf(row),
     ...(row.waiting_for ? { waitingFor: row.waiting_for } : {}),
+    ...(row.flow ? treeOf(row.flow) : {}),
     followUps: readIds(row.follow_ups ?? "[]"),
   };
 }
+
+/** A child that its shard does not have yet is on its way there. */
+const treeOf = ({ parent, children }: FlowView): Pick<Task, "parent" | "children"> => ({
+  ...(parent === undefined ? {} : { parent }),
+  ...(children && { children: children.map((child) => ({ ...child, status: child.status ?? "queued" })) }),
+});
 
 function traceIdOf({ trace }: TaskRow): { traceId?: string } {
   const context = parseTraceparent(trace);
@@ -251,7 +265,7 @@ const time = (ms: number | null) =>
 
 const errorSchema = z.object({ name: z.string(), message: z.string() });
 
-function readError(text: string): TaskError {
+export function readError(text: string): TaskError {
   const parsed = errorSchema.safeParse(readJsonOrNull(text));
   return parsed.success
     ? parsed.data

@@ -201,6 +201,11 @@ export class TaskTable {
     this.#append(id, events + 1, { name, data: { status, attempt, ...data } }, nowMs);
   }
 
+  /** Tells whoever watches a task that something about it has changed. */
+  touch(id: string): void {
+    this.#onEvent(id);
+  }
+
   /** What a step has recorded, as JSON text. */
   stepResult(id: string, name: string): string | undefined {
     const query = "SELECT result FROM step WHERE task_id = ? AND name = ?";
@@ -286,6 +291,8 @@ export class TaskTable {
   remove(id: string): void {
     for (const table of ["event", "step", "checkpoint", "wait", "signal"])
       this.#sql.exec(`DELETE FROM ${table} WHERE task_id = ?`, id);
+    this.#sql.exec("DELETE FROM child WHERE parent_id = ?", id);
+    this.#sql.exec("DELETE FROM parent WHERE task_id = ?", id);
     this.#sql.exec("DELETE FROM task WHERE id = ?", id);
     this.#onEvent(id);
   }

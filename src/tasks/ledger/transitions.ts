@@ -9,9 +9,12 @@ import { CALLBACK_TYPE, DEFAULT_RETRY } from "../types/define.ts";
 import { findTaskType } from "../types/registry.ts";
 import type { Alarm } from "./alarm.ts";
 import type { Claim, Report } from "./claim.ts";
+import type { FlowMessage } from "./flow-schema.ts";
+import type { Flows } from "./flows.ts";
 import { beginningOf, isHere, startFollowUps } from "./follow-ups.ts";
 import type { Handovers } from "./handovers.ts";
-import { type RuleInputs, report, stopped, submit, type Transition, wake } from "./rules.ts";
+import type { Outbox } from "./outbox.ts";
+import { cancel, type RuleInputs, report, retry, stopped, submit, type Transition, wake } from "./rules.ts";
 import type { Runners } from "./runners.ts";
 import type { TaskRow } from "./schema.ts";
 import { readTaskSettings } from "./settings.ts";
@@ -35,6 +38,8 @@ export interface LedgerParts {
   handovers: Handovers;
   figures: TaskFigures;
   waits: Waits;
+  flows: Flows;
+  messages: Outbox<FlowMessage>;
 }
 
 export class Transitions {
@@ -58,16 +63,18 @@ export class Transitions {
     if (isFinal(status) && pool === "tick") this.#ctx.waitUntil(this.#tellScheduler(id));
     const callsBack = isFinal(status) && callback_url !== null;
     const continues = status === "succeeded" && transition.task.then_tasks !== null;
-    if (callsBack || continues)
+    const tells = (isFinal(status) || status === "cancelling") && this.#parts.flows.concerns(id);
+    if (callsBack || continues || tells)
       this.#ctx.storage.transactionSync(() => {
         if (continues) this.startFollowUps(id, transition.task.result);
         tasks.save(transition, nowMs);
         if (callsBack) this.#insertCallback(transition.task, callback_url, nowMs);
+        if (tells) this.tellFlow(transition.task);
       });
     else tasks.save(transition, nowMs);
     // Of a task that has ended, nothing is left to do but its removal, which can wait for other work.
-    if (callsBack || continues) alarm.wakeAt(nowMs);
-    else if (!isFinal(status)) alarm.wakeAt(due_at_ms ?? nowMs);
+    if (callsBack || continues || tells) alarm.wakeAt(nowMs);
+    if (!isFinal(status)) alarm.wakeAt(due_at_ms ?? nowMs);
   }
 
   /** Writes the follow-ups of a task that succeeds with this result, as JSON text, in the caller's transaction. */
@@ -84,7 +91,7 @@ export class Transitions {
     for (const followUp of started) {
       const task = { ...followUp.task, trace: row.trace };
       if (!isHere(followUp, this.#shard)) {
-        handovers.add(task, nowMs);
+        handovers.add(task.id, task, nowMs);
         continue;
       }
       const beginning = beginningOf(followUp, {
@@ -126,6 +133,43 @@ export class Transitions {
       });
     }
     if (reports.length > 0 && queries.hasQueued()) alarm.wakeAt(Date.now());
+  }
+
+  /** Writes what the parent and the children of a task must hear of its end, or of its cancel, in the caller's transaction. */
+  tellFlow(task: TaskRow): void {
+    const { flows } = this.#parts;
+    const nowMs = Date.now();
+    const news = flows.takeNews(task);
+    if (news) flows.post(news, nowMs);
+    if (task.status !== "cancelling" && task.status !== "cancelled") return;
+    for (const { id, life } of flows.openChildren(task.id))
+      flows.post({ kind: "cancel", childId: id, life }, nowMs);
+  }
+
+  /** Cancels a task, for good; "ended" if it has already succeeded or failed. */
+  cancel(task: TaskRow): "cancelled" | "ended" {
+    const transition = cancel(task, this.inputsFor(task));
+    if (transition === undefined) return "ended";
+    if (transition === "already") return "cancelled";
+    this.apply(transition);
+    if (transition.task.lane === "long")
+      this.#ctx.waitUntil(this.#parts.runners.cancel({ taskId: task.id, token: transition.task.token }));
+    return "cancelled";
+  }
+
+  /** Begins another life of a task that failed or was cancelled; false for any other. */
+  retry(task: TaskRow): boolean {
+    const { tasks, waits, flows, figures } = this.#parts;
+    const transition = retry(task, Date.now());
+    if (!transition) return false;
+    figures.beforeForgetting([task], Date.now());
+    this.#ctx.storage.transactionSync(() => {
+      const events = tasks.reopen(task);
+      waits.reopen(task.id);
+      for (const message of flows.reopen(task.id)) flows.post(message, Date.now());
+      this.apply({ ...transition, task: { ...transition.task, events } });
+    });
+    return true;
   }
 
   /** Something that a parked task waits for has come. */

@@ -7,11 +7,13 @@ export type WaitRow = {
   key: string;
   /** The waits of a task in the order in which they began. */
   number: number;
-  /** Of the signal. */
+  /** Of the signal; '' for a wait for tasks. */
   name: string;
   until_ms: number;
   /** The token of the run that has parked the task for it. */
   parked_token: number | null;
+  /** Of a wait for tasks: their ids and the mode, as JSON text. */
+  tasks: string | null;
 };
 
 /** A signal, also one that was received: so a repeat of it is noticed as long as there is the task. */
@@ -52,14 +54,21 @@ export const CREATE_WAITS = `
   ) STRICT, WITHOUT ROWID;
 `;
 
+export const WAIT_FOR_TASKS = { tasks: "TEXT" };
+
 /** What a parked task waits for. */
 export const waitingForSchema = z
-  .array(z.object({ signal: z.string(), until: z.iso.datetime() }))
+  .array(
+    z.union([
+      z.object({ signal: z.string(), until: z.iso.datetime() }),
+      z.object({ tasks: z.array(z.string()) }),
+    ]),
+  )
   .optional()
   .meta({
     description:
-      "While the task is scheduled because it waits (`ctx.waitFor`): the signals that wake it, and when it no longer " +
-      "waits for each.",
+      "While the task is scheduled because it waits: the signals that wake it (`ctx.waitFor`), with when it no longer waits " +
+      "for each; and the children (`ctx.waitForTasks`).",
   });
 
 export type WaitingFor = NonNullable<z.output<typeof waitingForSchema>>;

@@ -4,17 +4,11 @@
  * Each call here is part of one turn of the ledger, so what it writes is committed together: a signal is received, its wait
  * has ended and is recorded as a step, or none of it.
  */
+import type { WaitMode } from "./flow-rules.ts";
 import type { TaskRow } from "./schema.ts";
 import { isFinal } from "./task-state.ts";
 import type { TaskTable } from "./task-table.ts";
-import {
-  isParkedBy,
-  onSignal,
-  onWait,
-  type SignalRoom,
-  WAIT_PREFIX,
-  type WaitEnd,
-} from "./wait-rules.ts";
+import { isParkedBy, onSignal, onWait, type SignalRoom, WAIT_PREFIX, type WaitEnd } from "./wait-rules.ts";
 import type { SignalRow, WaitingFor, WaitRow } from "./wait-schema.ts";
 
 /** A signal on its way to a task. */
@@ -89,13 +83,19 @@ export class Waits {
     const waits = keys.map((key) => this.#wait(taskId, key));
     if (waits.includes(undefined)) return null;
     for (const key of keys)
-      this.#sql.exec(
-        "UPDATE wait SET parked_token = ? WHERE task_id = ? AND key = ?",
-        token,
-        taskId,
-        key,
-      );
-    return waits.flatMap((wait) => (wait ? [wait.name] : []));
+      this.#sql.exec("UPDATE wait SET parked_token = ? WHERE task_id = ? AND key = ?", token, taskId, key);
+    return waits.flatMap((wait) => (wait ? [wait.tasks === null ? wait.name : "tasks"] : []));
+  }
+
+  /** A run waits for tasks (`flows.ts` knows when that is over). It waits for as long as they take. */
+  addForTasks(taskId: string, key: string, ids: readonly string[], mode: WaitMode, untilMs: number): void {
+    if (this.isWaiting(taskId, key)) return;
+    this.#insertWait(taskId, key, "", untilMs, JSON.stringify({ ids, mode }));
+  }
+
+  /** Ends a wait without a record. */
+  drop(taskId: string, key: string): void {
+    this.#sql.exec("DELETE FROM wait WHERE task_id = ? AND key = ?", taskId, key);
   }
 
   /** Whether the wait under a key has not ended. */
@@ -108,7 +108,12 @@ export class Waits {
     if (task.status !== "scheduled") return undefined;
     const parked = this.#of(task.id).filter(({ parked_token }) => isParkedBy(task, parked_token));
     if (parked.length === 0) return undefined;
-    return parked.map(({ name, until_ms }) => ({ signal: name, until: new Date(until_ms).toISOString() }));
+    return parked.map(({ name, until_ms, tasks }) =>
+      tasks === null
+        ? { signal: name, until: new Date(until_ms).toISOString() }
+        : // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `addForTasks` wrote it
+          { tasks: (JSON.parse(tasks) as { ids: string[] }).ids },
+    );
   }
 
   /** A task begins another life: waits that have timed out, or were under way, begin anew. What was received stays. */
@@ -125,7 +130,7 @@ export class Waits {
 
   /** Records the end of a wait, as JSON text, which it returns. */
   #end({ id }: TaskRow, key: string, end: string): string {
-    this.#sql.exec("DELETE FROM wait WHERE task_id = ? AND key = ?", id, key);
+    this.drop(id, key);
     this.#tasks.recordSilently(id, key, end);
     return end;
   }
@@ -143,14 +148,15 @@ export class Waits {
     return this.#of(taskId).find((wait) => wait.name === name);
   }
 
-  #insertWait(taskId: string, key: string, name: string, untilMs: number): void {
+  #insertWait(taskId: string, key: string, name: string, untilMs: number, tasks: string | null = null): void {
     this.#sql.exec(
-      `INSERT INTO wait (task_id, key, number, name, until_ms)
-         VALUES (?1, ?2, (SELECT ifnull(max(number), 0) + 1 FROM wait WHERE task_id = ?1), ?3, ?4)`,
+      `INSERT INTO wait (task_id, key, number, name, until_ms, tasks)
+         VALUES (?1, ?2, (SELECT ifnull(max(number), 0) + 1 FROM wait WHERE task_id = ?1), ?3, ?4, ?5)`,
       taskId,
       key,
       name,
       untilMs,
+      tasks,
     );
   }
 

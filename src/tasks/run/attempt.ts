@@ -23,6 +23,7 @@ import type { WaitUntil } from "../../kernel/wait-until.ts";
 import type { Assignment, Claim, Report } from "../ledger/claim.ts";
 import type { Outcome, TaskError } from "../ledger/task-state.ts";
 import {
+  ChildTaskError,
   NonRetryableError,
   PostponedError,
   RetryLaterError,
@@ -222,7 +223,9 @@ function describeFailure(error: unknown): TaskError {
 
 /** Whether another attempt would fail as well. */
 const isFinalError = (error: unknown): boolean =>
-  [NonRetryableError, NotJsonError, TooLongError, SignalTimeoutError].some((kind) => isA(kind, error));
+  [NonRetryableError, NotJsonError, TooLongError, SignalTimeoutError, ChildTaskError].some((kind) =>
+    isA(kind, error),
+  );
 
 /** Asking a revoked proxy what it is throws. */
 function isA<T>(kind: abstract new (...args: never[]) => T, error: unknown): error is T {

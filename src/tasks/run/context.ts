@@ -11,11 +11,14 @@
 import { log } from "../../kernel/log.ts";
 import { toFields } from "../../kernel/safe-text.ts";
 import { span } from "../../kernel/spans.ts";
+import type { WaitMode } from "../ledger/flow-rules.ts";
 import type { TaskContext } from "../types/define.ts";
 import { type Duration, durationMs } from "../types/duration.ts";
 import { isKeptAsText } from "../types/text.ts";
 import { createActivity } from "./activity.ts";
 import { createCheckpoint } from "./checkpoint.ts";
+import { createChildren } from "./children.ts";
+import { createParking } from "./parking.ts";
 import { createProgress } from "./progress.ts";
 import { Interruption, type Run } from "./run.ts";
 import { signalUrl } from "./signal-links.ts";
@@ -44,7 +47,7 @@ export function createContext(run: Run): RunContext {
   const { attempt } = assignment;
   const logFields = { taskId: claim.taskId, type: assignment.type, attempt };
   const activity = createActivity((wakeAtMs) =>
-    interrupt.abort(new Interruption("hand-over", "The task sleeps.", wakeAtMs, waits.pending())),
+    interrupt.abort(new Interruption("hand-over", "The task sleeps.", wakeAtMs, parking.pending())),
   );
   const runStep = createSteps(run);
   const checkpoint = createCheckpoint(run);
@@ -57,7 +60,9 @@ export function createContext(run: Run): RunContext {
       throw new Error("This run of the task has ended: no step and no sleep of it can begin.");
   };
   const aliveSignal = () => AbortSignal.any([signal, ending.signal]);
-  const waits = createWaits(run, activity, { signal: aliveSignal, check: checkAlive });
+  const parking = createParking(run, activity, { signal: aliveSignal, check: checkAlive });
+  const waitFor = createWaits(run, parking);
+  const children = createChildren(run, parking);
   const sleepUnder = async (name: string, nowMs: number, ms: number) =>
     activity.trackSleep(
       async () => runStep(name, async () => nowMs + ms),
@@ -105,8 +110,15 @@ export function createContext(run: Run): RunContext {
       await sleepUnder(named === undefined ? sleepName(ms, nowMs) : namedSleep(String(first)), nowMs, ms);
     },
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is what was sent
-    waitFor: async (name, options = {}) => (await waits.waitFor(name, options)) as never,
+    waitFor: async (name, options = {}) => (await waitFor(name, options)) as never,
     signalUrl: (name, options = {}) => signalUrl(run.env, claim.taskId, name, options),
+    async startTasks(starts) {
+      checkAlive();
+      return activity.track(async () => children.start(starts));
+    },
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as its overloads say
+    waitForTasks: async (ids: readonly string[], { mode = "all" }: { mode?: WaitMode } = {}) =>
+      (await children.wait(ids, mode)) as never,
     log(level, message, fields) {
       activity.touch();
       writeLog(level, message, fields);

@@ -7,7 +7,6 @@ import { errorFields, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { span } from "../../kernel/spans.ts";
 import { SubrequestCount } from "../../kernel/subrequests.ts";
-import { currentTraceparent } from "../../kernel/trace.ts";
 import { limitWaitUntil, type WaitUntil } from "../../kernel/wait-until.ts";
 import type { Claim, NewTask } from "../ledger/claim.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
@@ -23,33 +22,10 @@ import {
   taskIdOfKey,
 } from "../ledger/task-id.ts";
 import { checkAvailable } from "../types/availability.ts";
-import { checkCallbackUrl } from "../types/callbacks.ts";
-import type { TaskType } from "../types/define.ts";
-import { followUpErrors, followUpsSchema, readFollowUps, typesOf } from "../types/follow-ups.ts";
-import { parseInput } from "../types/input.ts";
-import { toJson } from "../types/json.ts";
-import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
+import type { Start, Starts, TaskType } from "../types/define.ts";
 import { type Invocation, startRun } from "./attempt.ts";
 import { submitInGroup } from "./group-commit.ts";
-
-/** A task to start: its type, an input that the type's schema accepts, and what follows when it has succeeded. */
-export interface Start<Input extends z.ZodType = z.ZodType> {
-  type: TaskType<Input>;
-  input: z.input<Input>;
-  /** In seconds. */
-  delay?: number | undefined;
-  priority?: number | undefined;
-  callback_url?: string | undefined;
-  then?: StartNext[];
-}
-
-/** A follow-up: its input is a template (types/template.ts), which no compiler can check. */
-export interface StartNext extends Omit<Start, "input"> {
-  input?: unknown;
-}
-
-/** One `Start` for each input schema, so that the compiler checks each input against its own type. */
-type Starts<Inputs extends readonly z.ZodType[]> = { readonly [I in keyof Inputs]: Start<Inputs[I]> };
+import { validateStart, validateTask } from "./new-task.ts";
 
 /** How many of the tasks submitted to a shard together run in the invocation itself. The ledger runs the others. */
 const MAX_FAST_LANE_STARTS = 8;
@@ -123,66 +99,10 @@ export async function enqueueOnce<Input extends z.ZodType>(
   return task.id;
 }
 
-async function validateStart(env: Env, start: Start, id: string, at: string): Promise<NewTask> {
-  const { type, input, delay, priority = 0, callback_url = null, then } = start;
-  const runAtMs = delay === undefined ? 0 : Date.now() + Math.ceil(delay * 1000);
-  return {
-    ...(await validateTask(type, input, id)),
-    priority,
-    runAtMs,
-    callbackUrl: callback_url,
-    ...(then ? { then: await checkNext(env, then, `${at}/then`, input) } : {}),
-  };
-}
-
-/** Follow-ups as JSON text. Throws a `TypeError` that names what is wrong, or a `Problem` 503 if a type cannot run here. */
-async function checkNext(env: Env, next: StartNext[], at: string, parent: unknown): Promise<string> {
-  const { data, error } = followUpsSchema.safeParse(toWire(next));
-  if (!data) throw new TypeError(`${at} is not valid: ${error.message}`);
-  const read = readFollowUps(data, at, parent, (url) => checkCallbackUrl(env, url));
-  const [wrong] = await followUpErrors(read);
-  if (wrong) throw new TypeError(`${wrong.at}: ${wrong.detail}`);
-  checkAvailable(env, typesOf(read));
-  return JSON.stringify(data);
-}
-
-/** As a caller of the API would send it. */
-export const toWire = (next: StartNext[]): unknown[] =>
-  next.map(({ type, then, ...rest }) => ({
-    ...rest,
-    type: type.name,
-    ...(then ? { then: toWire(then) } : {}),
-  }));
-
 /** Throws a `Problem` 503 if the ledger does not respond. */
 export async function getTask(env: Env, id: string): Promise<Task | undefined> {
   const row = await callLedger(async () => ledgerOf(env, id)?.getTask(id));
   return row ? toTask(row) : undefined;
-}
-
-/** As `toNewTask`. Throws if the type is not registered, or if the input does not fit it or is not JSON. */
-async function validateTask(type: TaskType, input: unknown, id: string): Promise<NewTask> {
-  if (findTaskType(type.name) !== type) throw unregisteredTypeError(type.name);
-  const text = toJson(input, "input");
-  const { error } = await parseInput(type, text);
-  if (error) throw error;
-  return toNewTask(type, text, id);
-}
-
-/** A task for the ledger to run now. `input` is JSON text, and has been checked. */
-export function toNewTask(type: TaskType, input: string, id: string): NewTask {
-  const lane = type.lane === "fast" ? "fast" : null;
-  const trace = currentTraceparent();
-  return {
-    id,
-    type: type.name,
-    input,
-    priority: 0,
-    runAtMs: 0,
-    callbackUrl: null,
-    lane,
-    ...(trace && { trace }),
-  };
 }
 
 /**

@@ -5,6 +5,7 @@
 import { Problem } from "../../kernel/problem.ts";
 import { checkAvailable } from "../types/availability.ts";
 import { checkCallbackUrl } from "../types/callbacks.ts";
+import type { Start, StartNext } from "../types/define.ts";
 import {
   type FieldError,
   type FollowUp,
@@ -17,7 +18,6 @@ import {
 } from "../types/follow-ups.ts";
 import { parseInput } from "../types/input.ts";
 import { findOpenTaskType } from "../types/registry.ts";
-import type { Start, StartNext } from "./submit.ts";
 
 /**
  * Reads and checks a description. `at`: its place in the request. `added`: the members that its input gets; their values may

@@ -1,8 +1,8 @@
 /** The schedules that are declared in code. An invalid one stops the Worker from starting. */
 import type { z } from "zod";
 import { describeError } from "../../kernel/log.ts";
-import { type StartNext, toWire } from "../run/submit.ts";
-import type { TaskType } from "../types/define.ts";
+import { toWire } from "../run/new-task.ts";
+import type { StartNext, TaskType } from "../types/define.ts";
 import { followUpsSchema, knownIssues, readFollowUps } from "../types/follow-ups.ts";
 import { parseInputNow } from "../types/input.ts";
 import { toJson } from "../types/json.ts";

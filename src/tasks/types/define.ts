@@ -16,6 +16,30 @@ export interface RetryPolicy {
 /** `fast`: in the invocation that submitted the task. `long`: in a `TaskRunner`. */
 export type Lane = "fast" | "long";
 
+/** A task to start: its type, an input that the type's schema accepts, and what follows when it has succeeded. */
+export interface Start<Input extends z.ZodType = z.ZodType> {
+  type: TaskType<Input>;
+  input: z.input<Input>;
+  /** In seconds. */
+  delay?: number | undefined;
+  priority?: number | undefined;
+  callback_url?: string | undefined;
+  then?: StartNext[];
+}
+
+/** A follow-up: its input is a template (types/template.ts), which no compiler can check. */
+export interface StartNext extends Omit<Start, "input"> {
+  input?: unknown;
+}
+
+/** One `Start` for each input schema, so that the compiler checks each input against its own type. */
+export type Starts<Inputs extends readonly z.ZodType[]> = { readonly [I in keyof Inputs]: Start<Inputs[I]> };
+
+/** How a task has ended. */
+export type TaskEnd =
+  | { id: string; status: "succeeded"; result: unknown }
+  | { id: string; status: "failed" | "cancelled"; error: { name: string; message: string } | null };
+
 /** What a task's code receives while it runs. */
 export interface TaskContext {
   taskId: string;
@@ -75,6 +99,19 @@ export interface TaskContext {
    * makes another URL; make it in a step, so that it is sent once. Needs the secret `LINK_KEYS` and the variable `PUBLIC_URL`.
    */
   signalUrl(name: string, options?: SignalUrlOptions): string;
+  /**
+   * Starts tasks as children of this one, and returns their ids. All are kept, or none; they run in the long lane. It is a
+   * step: a later run starts none again, and gets the same ids, if it makes its calls in the same order. At most 1,000 children
+   * in all, and 8 levels of tasks: beyond that, a `NonRetryableError`. A cancel of this task cancels its children.
+   */
+  startTasks<const Inputs extends readonly z.ZodType[]>(starts: Starts<Inputs>): Promise<string[]>;
+  /**
+   * Waits until children of this task have ended. As a long sleep, it ends this run if nothing else is under way: while the
+   * children are at work, this task occupies no slot. `all` (the default): returns their results, in the order of `ids`, or
+   * throws a `ChildTaskError` as soon as one has failed or was cancelled. `allSettled`: returns how each has ended.
+   */
+  waitForTasks(ids: readonly string[], options?: { mode?: "all" }): Promise<unknown[]>;
+  waitForTasks(ids: readonly string[], options: { mode: "allSettled" }): Promise<TaskEnd[]>;
   /**
    * Writes a structured log line with the task's id, type and attempt. Never fails: what is not JSON is shown as text, and
    * what is long is cut.
@@ -159,6 +196,24 @@ const isCount = (value: number, min: number) => Number.isInteger(value) && value
 /** Throw this when another attempt would fail as well: the task is `failed` at once. */
 export class NonRetryableError extends Error {
   override readonly name = "NonRetryableError";
+}
+
+/**
+ * `ctx.waitForTasks` throws this when a child has failed or was cancelled. If the code does not catch it, the task is `failed`
+ * at once: another attempt would find the same. A retry by hand retries the children as well.
+ */
+export class ChildTaskError extends Error {
+  override readonly name = "ChildTaskError";
+  readonly taskId: string;
+  readonly status: "failed" | "cancelled";
+
+  constructor({ id, status, error }: Exclude<TaskEnd, { status: "succeeded" }>) {
+    super(
+      `The task ${id} ${status === "failed" ? "has failed" : "was cancelled"}${error ? `: ${error.name}: ${error.message}` : "."}`,
+    );
+    this.taskId = id;
+    this.status = status;
+  }
 }
 
 /**

@@ -7,7 +7,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { Random } from "../random.ts";
 import { follow } from "./follow.ts";
-import { DEAD, type Input, KINDS, type Kind } from "./kinds.ts";
+import { DEAD, type Input, KINDS, type Kind, kindOf } from "./kinds.ts";
+import { sendSignals } from "./signals.ts";
 import { steer } from "./steer.ts";
 import type { Answer, World } from "./world.ts";
 
@@ -43,11 +44,19 @@ async function runClient(world: World, random: Random): Promise<void> {
     const ids = await submitSomething(world, random);
     for (const id of ids) {
       if (random.chance(0.12)) asides.push(follow(world, id, world.history.followed));
-      asides.push(steer(world, id, new Random(random.between(0, 1e9), "steer")));
+      const own = new Random(random.between(0, 1e9), "steer");
+      asides.push(steer(world, id, own));
+      asides.push(signal(world, id, new Random(random.between(0, 1e9), "signal")));
     }
     await sleep(random.between(...PAUSE_MS));
   }
   await Promise.all(asides);
+}
+
+/** Sends a task what it waits for. */
+async function signal(world: World, id: string, random: Random): Promise<void> {
+  const { signals } = kindOf(world.history.types.get(id) ?? "") ?? {};
+  if (signals !== undefined && !world.history.signals.has(id)) await sendSignals(world, id, signals, random);
 }
 
 /** Returns the acknowledged ids. */
@@ -79,7 +88,7 @@ export async function submit(
   world.history.submissions++;
   const answering = world.call({ method: "POST", path: "/tasks", headers, body });
   world.announce("submit");
-  return acknowledge(world, await answering);
+  return acknowledge(world, body, await answering);
 }
 
 /** Repeats the same request until it has a response, and sometimes even then. */
@@ -96,7 +105,7 @@ async function submitUnderKey(world: World, random: Random): Promise<string[]> {
     const answering = world.call({ method: "POST", path: "/tasks", headers, body });
     world.announce("submit");
     const answer = await answering;
-    const ids = acknowledge(world, answer);
+    const ids = acknowledge(world, body, answer);
     if (ids.length > 0) received.push(ids.join(" "));
     isAgain = ids.length === 0 || random.chance(REPEAT_SHARE);
     if (isAgain) await sleep(AGAIN_MS);
@@ -105,14 +114,18 @@ async function submitUnderKey(world: World, random: Random): Promise<string[]> {
 }
 
 /** Records what the response promises. */
-function acknowledge(world: World, answer: Answer | undefined): string[] {
+function acknowledge(world: World, body: Order | Order[], answer: Answer | undefined): string[] {
   if (!answer || (answer.status !== 202 && answer.status !== 200)) return [];
   world.see(answer);
   const batch = batchSchema.safeParse(answer.json);
   const links = batch.success ? batch.data.tasks : [linkSchema.parse(answer.json)];
-  const ids = links.flatMap((link) => ("id" in link ? [link.id] : []));
-  for (const id of ids) world.history.acknowledged.add(id);
-  return ids;
+  const orders = [body].flat();
+  return links.flatMap((link, i) => {
+    if (!("id" in link)) return [];
+    world.history.acknowledged.add(link.id);
+    world.history.types.set(link.id, orders[i]?.type ?? "");
+    return [link.id];
+  });
 }
 
 let orders = 0;

@@ -94,6 +94,24 @@ export const DAMAGES: ((history: History) => void)[] = [
   (history) => {
     history.answers.set("GET /tasks 500", 1);
   },
+  // A signal was received twice.
+  (history) => {
+    const spoilt = new Set(history.spoilt.map(({ taskId }) => taskId));
+    const [, sent] = the(
+      [...history.signals].find(([id]) => history.tasks.get(id)?.status === "succeeded" && !spoilt.has(id)),
+    );
+    sent[1] = the(sent[0]);
+  },
+  // A parent goes on without the end of its last child.
+  (history) => {
+    const spoilt = new Set(history.spoilt.map(({ taskId }) => taskId));
+    const parent = the(
+      [...history.tasks.values()].find(
+        ({ id, status, children }) => children !== undefined && status === "succeeded" && !spoilt.has(id),
+      ),
+    );
+    parent.result = { ends: [] };
+  },
 ];
 
 function the<T>(value: T | undefined): T {

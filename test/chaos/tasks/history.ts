@@ -28,6 +28,10 @@ export const taskSchema = z.object({
   crashes: z.number(),
   finishedAt: z.string().nullable(),
   error: z.object({ name: z.string(), message: z.string() }).nullable(),
+  /** A list does not have these. */
+  result: z.unknown().optional(),
+  parent: z.string().optional(),
+  children: z.array(z.object({ id: z.string(), type: z.string(), status: z.enum(STATUSES) })).optional(),
 });
 export type Task = z.output<typeof taskSchema>;
 
@@ -99,9 +103,13 @@ export interface Spoilt {
 export interface History {
   /** The ids in responses of 202 and 200. */
   acknowledged: Set<string>;
+  /** The type of each of them. */
+  types: Map<string, string>;
   submissions: number;
   /** By key: every id that a response had. */
   keys: Map<string, string[]>;
+  /** By task: what was sent to it, in this order, each once it was acknowledged. */
+  signals: Map<string, string[]>;
   sightings: Sighting[];
   cancels: Steering[];
   retries: Steering[];
@@ -128,8 +136,10 @@ export interface History {
 
 export const emptyHistory = (): History => ({
   acknowledged: new Set(),
+  types: new Map(),
   submissions: 0,
   keys: new Map(),
+  signals: new Map(),
   sightings: [],
   cancels: [],
   retries: [],

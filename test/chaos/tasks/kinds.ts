@@ -17,14 +17,18 @@ export interface Kind {
   stepMs: number;
   /** A `ctx.sleep` after the steps. After more than 10 s, another execution continues. */
   sleepMs?: number;
+  /** So many signals are waited for after that, and sent by a client (signals.ts). */
+  signals?: number;
+  /** Of these kinds, one child each is started after the steps, and then they are waited for. */
+  children?: readonly string[];
   /** `refuse`: throws a NonRetryableError. `hang`: runs until it is told to stop. */
   ending: "return" | "throw" | "refuse" | "hang";
 }
 
 export const KINDS: readonly Kind[] = [
-  { name: "chaos_quick", share: 0.24, lane: "fast", retries: 0, steps: 0, stepMs: 0, ending: "return" },
-  { name: "chaos_steps", share: 0.18, lane: "fast", retries: 3, steps: 3, stepMs: 150, ending: "return" },
-  { name: "chaos_long", share: 0.18, lane: "long", retries: 2, steps: 3, stepMs: 300, ending: "return" },
+  { name: "chaos_quick", share: 0.18, lane: "fast", retries: 0, steps: 0, stepMs: 0, ending: "return" },
+  { name: "chaos_steps", share: 0.16, lane: "fast", retries: 3, steps: 3, stepMs: 150, ending: "return" },
+  { name: "chaos_long", share: 0.16, lane: "long", retries: 2, steps: 3, stepMs: 300, ending: "return" },
   { name: "chaos_slow", share: 0.08, lane: "long", retries: 1, steps: 2, stepMs: 1_500, ending: "return" },
   {
     name: "chaos_pair",
@@ -78,6 +82,39 @@ export const KINDS: readonly Kind[] = [
     stepMs: 0,
     ending: "hang",
   },
+  {
+    name: "chaos_signals",
+    share: 0.05,
+    lane: "fast",
+    retries: 1,
+    steps: 1,
+    stepMs: 50,
+    signals: 3,
+    ending: "return",
+  },
+  {
+    name: "chaos_parent",
+    share: 0.05,
+    lane: "fast",
+    retries: 1,
+    steps: 1,
+    stepMs: 50,
+    children: ["chaos_child", "chaos_child_far", "chaos_child_dead", "chaos_child_far"],
+    ending: "return",
+  },
+  { name: "chaos_child", share: 0, lane: "fast", retries: 1, steps: 2, stepMs: 150, ending: "return" },
+  // Those of a capped type are all on one shard, which is mostly another one than that of the parent.
+  {
+    name: "chaos_child_far",
+    share: 0,
+    lane: "long",
+    retries: 1,
+    cap: 4,
+    steps: 1,
+    stepMs: 100,
+    ending: "return",
+  },
+  { name: "chaos_child_dead", share: 0, lane: "long", retries: 0, steps: 0, stepMs: 0, ending: "refuse" },
   // Longer than the fast lane's budget of 25 s: it is handed over.
   { name: "chaos_marathon", share: 0, lane: "fast", retries: 1, steps: 9, stepMs: 3_000, ending: "return" },
 ];

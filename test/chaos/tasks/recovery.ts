@@ -11,7 +11,7 @@
  */
 import type { Finding } from "./checks.ts";
 import { type Execution, type History, type Life, retriesOf } from "./history.ts";
-import { KINDS, kindOf } from "./kinds.ts";
+import { KINDS, type Kind, kindOf } from "./kinds.ts";
 
 /**
  * As in src/tasks/ledger/rules.ts: the lease of a claim that its runner has not opened. Later it is longer, but then the
@@ -34,6 +34,9 @@ export interface Recovery {
   givenMs: number;
 }
 
+/** Whether a task of the kind may wait for others, for as long as they take. */
+const waits = (kind: Kind | undefined) => kind?.signals !== undefined || kind?.children !== undefined;
+
 export function findRecoveries(history: History): Recovery[] {
   return [...findFromKills(history), ...findFromCrashes(history)];
 }
@@ -45,7 +48,7 @@ function findFromCrashes({ blows, executions, lives }: History): Recovery[] {
     const next = executions
       .filter((execution) => execution.taskId === taskId && execution.beganAtMs > atMs)
       .reduce<Execution | undefined>((a, b) => (a && a.beganAtMs < b.beganAtMs ? a : b), undefined);
-    if (taskId === undefined || next?.life !== life) return [];
+    if (taskId === undefined || next?.life !== life || waits(kindOf(next.type))) return [];
     const ms = next.beganAtMs - atMs;
     return [{ taskId, by: "crash of its runner" as const, ms, sinceUpMs: ms, givenMs: ms }];
   });
@@ -54,7 +57,9 @@ function findFromCrashes({ blows, executions, lives }: History): Recovery[] {
 function findFromKills(history: History): Recovery[] {
   const spoilt = new Set(history.spoilt.map(({ taskId }) => taskId));
   // A task of a capped type may wait for other tasks.
-  const uncapped = new Set(KINDS.filter(({ cap }) => cap === undefined).map(({ name }) => name));
+  const uncapped = new Set(
+    KINDS.filter((kind) => kind.cap === undefined && !waits(kind)).map(({ name }) => name),
+  );
   const eligible = history.executions.filter(({ taskId, type }) => uncapped.has(type) && !spoilt.has(taskId));
   return [...Map.groupBy(eligible, ({ taskId }) => taskId).values()].flatMap((executions) => {
     const inOrder = executions.toSorted((a, b) => a.beganAtMs - b.beganAtMs);

@@ -17,6 +17,7 @@ import { checkNothingLost, checkSteps } from "./checks.ts";
 import { type History, isTerminal } from "./history.ts";
 import { checkCaps, checkTimes } from "./order.ts";
 import { atShare, findRecoveries, seconds } from "./recovery.ts";
+import { checkSignals } from "./signals.ts";
 import { CHECKS, judge, judgeDoctored, type Verdict } from "./verdict.ts";
 
 /** How many faults are printed for each promise. */
@@ -24,8 +25,8 @@ const MAX_FAULTS = 12;
 
 /** Enough kills to detect the sabotaged Worker. */
 const CONTROL_KILLS = 3;
-/** The promises that it breaks: tasks are lost, steps repeated, caps exceeded, times not kept. */
-const SABOTAGED = [checkNothingLost, checkSteps, checkCaps, checkTimes];
+/** The promises that it breaks: tasks are lost, steps repeated, caps exceeded, times not kept, signals received twice. */
+const SABOTAGED = [checkNothingLost, checkSteps, checkCaps, checkTimes, checkSignals];
 
 interface Options extends Omit<ChaosOptions, "isSabotaged"> {
   save: string;

@@ -40,6 +40,7 @@ const AIMS: Aim[] = [
   { name: "as a step is recorded", moment: "step", share: 0.05, withinMs: 320 },
   { name: "before the finish", moment: "end", share: 0.2, withinMs: 12 },
   { name: "at a cancel", moment: "cancel", share: 0.05, withinMs: 25 },
+  { name: "at a signal", moment: "signal", share: 0.1, withinMs: 25 },
 ];
 
 export interface Strikes {

@@ -10,9 +10,11 @@ import {
   type Finding,
 } from "./checks.ts";
 import { DAMAGES } from "./doctor.ts";
+import { checkFlows } from "./flows.ts";
 import type { History } from "./history.ts";
 import { checkAnswers, checkCancels, checkCaps, checkKeys, checkSpoilt, checkTimes } from "./order.ts";
 import { checkRecovery } from "./recovery.ts";
+import { checkSignals } from "./signals.ts";
 
 type Check = (history: History) => Finding;
 
@@ -30,6 +32,8 @@ export const CHECKS: Check[] = [
   checkSpoilt,
   checkRecovery,
   checkAnswers,
+  checkSignals,
+  checkFlows,
 ];
 
 export interface Verdict extends Promised {

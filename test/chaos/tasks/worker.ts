@@ -39,8 +39,16 @@ registerTaskTypes(types);
 
 type Report = (what: string, more?: Record<string, unknown>) => Promise<void>;
 
+interface Result {
+  n: number;
+  /** What the signals have brought. */
+  received?: unknown[];
+  /** How the children have ended. */
+  ends?: unknown[];
+}
+
 /** One execution, reported to the witness from its begin to its end. */
-async function execute(kind: Kind, ctx: TaskContext, input: Input): Promise<{ n: number }> {
+async function execute(kind: Kind, ctx: TaskContext, input: Input): Promise<Result> {
   const execution = crypto.randomUUID();
   const report: Report = async (what, more = {}) => {
     const body = JSON.stringify({ execution, taskId: ctx.taskId, ...more });
@@ -49,17 +57,23 @@ async function execute(kind: Kind, ctx: TaskContext, input: Input): Promise<{ n:
   };
   const { notBeforeMs } = input;
   await report("begin", { type: kind.name, attempt: ctx.attempt, life: LIFE, notBeforeMs });
+  let waitedFor: Pick<Result, "received" | "ends">;
   try {
-    await work(kind, ctx, input, report);
+    waitedFor = await work(kind, ctx, input, report);
   } catch (error) {
     await report("end", { outcome: "threw" });
     throw error;
   }
   await report("end", { outcome: "returned" });
-  return { n: input.n };
+  return { n: input.n, ...waitedFor };
 }
 
-async function work(kind: Kind, ctx: TaskContext, input: Input, report: Report): Promise<void> {
+async function work(
+  kind: Kind,
+  ctx: TaskContext,
+  input: Input,
+  report: Report,
+): Promise<Pick<Result, "received" | "ends">> {
   for (let step = 1; step <= kind.steps; step++) {
     const name = `step ${step}`;
     const doStep = async () => {
@@ -75,6 +89,25 @@ async function work(kind: Kind, ctx: TaskContext, input: Input, report: Report):
   if (kind.ending === "refuse") throw new NonRetryableError("chaos: must not be retried");
   if (kind.ending === "throw" || ctx.attempt <= input.failures) throw new Error("chaos: failed");
   if (kind.ending === "hang") await passTime(Infinity, ctx.signal, report);
+  return { ...(await receive(kind, ctx)), ...(await raise(kind, ctx, input)) };
+}
+
+/** Waits for the signals of a kind, two of them side by side. */
+async function receive({ signals = 0 }: Kind, ctx: TaskContext): Promise<Pick<Result, "received">> {
+  if (signals === 0) return {};
+  const first = await Promise.all([ctx.waitFor("s"), ctx.waitFor("s")]);
+  const received: unknown[] = [...first];
+  while (received.length < signals) received.push(await ctx.waitFor("s"));
+  return { received };
+}
+
+/** Starts the children of a kind, and waits until all have ended. */
+async function raise({ children = [] }: Kind, ctx: TaskContext, { n }: Input): Promise<Pick<Result, "ends">> {
+  if (children.length === 0) return {};
+  const input = { n, notBeforeMs: 0, failures: 0 };
+  const found = children.flatMap((name) => types.filter((type) => type.name === name));
+  const ids = await ctx.startTasks(found.map((type) => ({ type, input })));
+  return { ends: await ctx.waitForTasks(ids, { mode: "allSettled" }) };
 }
 
 /** Waits, and reports to the witness meanwhile. */
@@ -125,6 +158,11 @@ export class TaskLedger extends sluice.TaskLedger {
 
   override submit(...[tasks, reports]: Parameters<sluice.TaskLedger["submit"]>) {
     return super.submit(SABOTAGE ? tasks.map((task) => ({ ...task, runAtMs: 0 })) : tasks, reports);
+  }
+
+  /** The control takes each repeat for another signal. */
+  override signal(...[taskId, signal]: Parameters<sluice.TaskLedger["signal"]>) {
+    return super.signal(taskId, SABOTAGE ? { ...signal, id: crypto.randomUUID() } : signal);
   }
 
   crash(): void {

@@ -6,7 +6,7 @@ import { BrokenOff, send as sendRequest, type WireResponse } from "../files/wire
 import { type History, type Task, taskSchema } from "./history.ts";
 
 /** An event that a kill can follow closely. The last five come from the witness. */
-export type Moment = "submit" | "cancel" | "begin" | "step" | "recorded" | "tick" | "end";
+export type Moment = "submit" | "cancel" | "signal" | "begin" | "step" | "recorded" | "tick" | "end";
 
 /** `json` is undefined if the response has none. */
 export interface Answer {

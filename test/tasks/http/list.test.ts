@@ -12,7 +12,7 @@ import {
 } from "../../../src/tasks/index.ts";
 import { ledgerOn } from "../../../src/tasks/ledger/shards.ts";
 import { newTaskId, SHARDS } from "../../../src/tasks/ledger/task-id.ts";
-import { toNewTask } from "../../../src/tasks/run/submit.ts";
+import { toNewTask } from "../../../src/tasks/run/new-task.ts";
 import { callForJson } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { submitted } from "../../support/submissions.ts";

@@ -101,7 +101,8 @@ class Model {
     if (!isOver.includes(true)) {
       const waitingFor = this.#inside.object.getTask(this.#id)?.waiting_for ?? [];
       expect(waitingFor).toHaveLength(waits.length);
-      this.#send(waitingFor[0]?.signal as Name, false);
+      const [first] = waitingFor;
+      this.#send((first && "signal" in first ? first.signal : "") as Name, false);
       expect(this.#inside.status(this.#id)).toBe("queued");
     }
     this.#inside.alarm();
@@ -134,7 +135,8 @@ class Model {
       expect(kept.map(({ payload }) => payload)).toEqual(sent.slice(received.length));
     }
     const lasting = this.waits.filter(({ end }) => end === undefined).map(({ key }) => key);
-    expect(this.#inside.sql("SELECT key FROM wait").map(({ key }) => key).toSorted()).toEqual(lasting.toSorted());
+    const waiting = this.#inside.sql("SELECT key FROM wait").map(({ key }) => key);
+    expect(new Set(waiting)).toEqual(new Set(lasting));
   }
 }
 

@@ -31,14 +31,20 @@ export interface Task extends TaskLine {
   result: unknown;
   /** Of the trace that it was submitted in, if that was named. */
   traceId?: string;
-  /** While it waits for signals. */
+  /** While it waits for signals or children. */
   waitingFor?: WaitingFor[];
   followUps: string[];
+  parent?: string;
+  children?: Child[];
 }
 
-export interface WaitingFor {
-  signal: string;
-  until: string;
+/** A signal, or children. */
+export type WaitingFor = { signal: string; until: string } | { tasks: string[] };
+
+export interface Child {
+  id: string;
+  type: string;
+  status: Status;
 }
 
 export interface TaskType {

@@ -10,6 +10,7 @@ import { Ago, Duration, Until } from "../lib/time.tsx";
 import { stateOf, type Task } from "../lib/types.ts";
 import { TaskHistory } from "./task-history.tsx";
 import { TaskSignals } from "./task-signals.tsx";
+import { TaskTree } from "./task-tree.tsx";
 
 const REFRESH_MS = 2_000;
 const FINAL = ["succeeded", "failed", "cancelled"];
@@ -24,7 +25,7 @@ function Whole({ id }: { id: string }) {
   const read = usePolled<Task>(path, REFRESH_MS);
   const task = useHeld(read.value);
   if (!task) return <p role="status">{staleText(read) || "Loading…"}</p>;
-  const { type, status, input, result, error, followUps, waitingFor } = task;
+  const { type, status, input, result, error, followUps, waitingFor, parent, children = [] } = task;
   const state = stateOf(task);
   return (
     <>
@@ -67,6 +68,7 @@ function Whole({ id }: { id: string }) {
           .
         </p>
       )}
+      <TaskTree parent={parent} children={children} />
       <TaskHistory path={path} />
     </>
   );

@@ -12,15 +12,17 @@ interface Props {
 }
 
 export function TaskSignals({ path, waitingFor, onDone }: Props) {
+  const signals = waitingFor.filter((one) => "signal" in one);
+  if (signals.length === 0) return null;
   return (
     <section class="card" aria-label="Signals">
       <h2>Waits for</h2>
-      {waitingFor.map(({ signal, until }) => (
+      {signals.map(({ signal, until }) => (
         <p key={signal}>
           the signal <code>{signal}</code>, for <Until time={until} />
         </p>
       ))}
-      {may("write") && <Form path={path} names={waitingFor.map(({ signal }) => signal)} onDone={onDone} />}
+      {may("write") && <Form path={path} names={signals.map(({ signal }) => signal)} onDone={onDone} />}
     </section>
   );
 }
