@@ -1,4 +1,3 @@
-import { submitted } from "../support/submissions.ts";
 import { createExecutionContext, env } from "cloudflare:test";
 import { createRoute, z } from "@hono/zod-openapi";
 import { describe, expect, test } from "vitest";
@@ -6,6 +5,7 @@ import { describeApi } from "../../src/docs/index.ts";
 import { createApp, createRouter } from "../../src/kernel/app.ts";
 import { callForJson, callWorker } from "../support/call.ts";
 import { putFile } from "../support/files.ts";
+import { submitted } from "../support/submissions.ts";
 
 interface Operation {
   operationId?: string;

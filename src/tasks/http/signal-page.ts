@@ -29,7 +29,12 @@ export function problemPage(error: unknown): Response {
   return render(status, "This does not work", `<p>${escapeHtml(detail)}</p>`, options.headers);
 }
 
-function render(status: number, title: string, content: string, headers: Record<string, string> = {}): Response {
+function render(
+  status: number,
+  title: string,
+  content: string,
+  headers: Record<string, string> = {},
+): Response {
   const page = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

@@ -4,8 +4,8 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, openProblems, problems } from "../../kernel/app.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { callLedger, ledgerOf } from "../ledger/shards.ts";
-import type { Sent, Signal } from "../ledger/waits.ts";
 import { MAX_KEPT_SIGNALS, MAX_SIGNAL_BYTES, MAX_SIGNALS } from "../ledger/wait-rules.ts";
+import type { Sent, Signal } from "../ledger/waits.ts";
 import { readSignalLink, signalPath } from "../run/signal-links.ts";
 import {
   isSignalName,
@@ -154,7 +154,7 @@ export const signalRoutes = createRouter()
   .openapi(sendRoute, async (c) => {
     const { id, name } = checkName(c.req.valid("param"));
     const key = parseKey(c.req.header("Idempotency-Key"));
-    const value = c.req.valid("json") as unknown;
+    const value = c.req.valid("json");
     const payload = JSON.stringify(value);
     checkPayload(payload, MAX_PAYLOAD_BYTES);
     const caller = c.get("principal").name;
@@ -227,7 +227,10 @@ function checkName<P extends { name: string }>(path: P): P {
 
 function checkPayload(text: string, maxBytes: number): void {
   if (Buffer.byteLength(text) > maxBytes)
-    throw new Problem("too-large", `The payload of a signal may have at most ${maxBytes} bytes of JSON here.`);
+    throw new Problem(
+      "too-large",
+      `The payload of a signal may have at most ${maxBytes} bytes of JSON here.`,
+    );
 }
 
 /** Keys of different callers are independent. */

@@ -178,7 +178,11 @@ export class TaskLedger extends DurableObject<Env> {
   /** Resolves when the wait under a key has ended, or after `ms`. */
   async waitEnded(taskId: string, key: string, ms: number): Promise<void> {
     const untilMs = Date.now() + ms;
-    for (let leftMs = ms; leftMs > 0 && this.#parts.waits.isWaiting(taskId, key); leftMs = untilMs - Date.now())
+    for (
+      let leftMs = ms;
+      leftMs > 0 && this.#parts.waits.isWaiting(taskId, key);
+      leftMs = untilMs - Date.now()
+    )
       await this.#watchers.next(taskId, leftMs);
   }
 

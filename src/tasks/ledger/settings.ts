@@ -42,7 +42,8 @@ export const readTaskSettings = perEnv((env) => {
     /** The regions whose shards take new tasks. Without any, the shards s0 to s3 take them. */
     regions: readVariable(env, "TASK_REGIONS", z.array(z.enum(LOCATION_HINTS)).default([])),
     /** Where people reach this Worker, without a slash at the end; undefined if the variable is not set. */
-    publicUrl: readVariable(env, "PUBLIC_URL", publicUrl) ?? (readAccess(env).localIsOpen ? DEV_URL : undefined),
+    publicUrl:
+      readVariable(env, "PUBLIC_URL", publicUrl) ?? (readAccess(env).localIsOpen ? DEV_URL : undefined),
     /** 0: Sluice does not cut; the platform does. */
     waitUntilCutMs: readVariable(env, "WAIT_UNTIL_CUT_SECONDS", z.coerce.number().min(0).max(30)) * 1000,
   };

@@ -7,14 +7,7 @@
 import type { TaskRow } from "./schema.ts";
 import { isFinal } from "./task-state.ts";
 import type { TaskTable } from "./task-table.ts";
-import {
-  isParkedBy,
-  onSignal,
-  onWait,
-  type SignalRoom,
-  WAIT_PREFIX,
-  type WaitEnd,
-} from "./wait-rules.ts";
+import { isParkedBy, onSignal, onWait, type SignalRoom, WAIT_PREFIX, type WaitEnd } from "./wait-rules.ts";
 import type { SignalRow, WaitingFor, WaitRow } from "./wait-schema.ts";
 
 /** A signal on its way to a task. */
@@ -89,12 +82,7 @@ export class Waits {
     const waits = keys.map((key) => this.#wait(taskId, key));
     if (waits.includes(undefined)) return null;
     for (const key of keys)
-      this.#sql.exec(
-        "UPDATE wait SET parked_token = ? WHERE task_id = ? AND key = ?",
-        token,
-        taskId,
-        key,
-      );
+      this.#sql.exec("UPDATE wait SET parked_token = ? WHERE task_id = ? AND key = ?", token, taskId, key);
     return waits.flatMap((wait) => (wait ? [wait.name] : []));
   }
 

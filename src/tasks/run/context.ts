@@ -16,6 +16,7 @@ import { type Duration, durationMs } from "../types/duration.ts";
 import { isKeptAsText } from "../types/text.ts";
 import { createActivity } from "./activity.ts";
 import { createCheckpoint } from "./checkpoint.ts";
+import { createParking } from "./parking.ts";
 import { createProgress } from "./progress.ts";
 import { Interruption, type Run } from "./run.ts";
 import { signalUrl } from "./signal-links.ts";
@@ -44,7 +45,7 @@ export function createContext(run: Run): RunContext {
   const { attempt } = assignment;
   const logFields = { taskId: claim.taskId, type: assignment.type, attempt };
   const activity = createActivity((wakeAtMs) =>
-    interrupt.abort(new Interruption("hand-over", "The task sleeps.", wakeAtMs, waits.pending())),
+    interrupt.abort(new Interruption("hand-over", "The task sleeps.", wakeAtMs, parking.pending())),
   );
   const runStep = createSteps(run);
   const checkpoint = createCheckpoint(run);
@@ -57,7 +58,8 @@ export function createContext(run: Run): RunContext {
       throw new Error("This run of the task has ended: no step and no sleep of it can begin.");
   };
   const aliveSignal = () => AbortSignal.any([signal, ending.signal]);
-  const waits = createWaits(run, activity, { signal: aliveSignal, check: checkAlive });
+  const parking = createParking(run, activity, { signal: aliveSignal, check: checkAlive });
+  const waitFor = createWaits(run, parking);
   const sleepUnder = async (name: string, nowMs: number, ms: number) =>
     activity.trackSleep(
       async () => runStep(name, async () => nowMs + ms),
@@ -105,7 +107,7 @@ export function createContext(run: Run): RunContext {
       await sleepUnder(named === undefined ? sleepName(ms, nowMs) : namedSleep(String(first)), nowMs, ms);
     },
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is what was sent
-    waitFor: async (name, options = {}) => (await waits.waitFor(name, options)) as never,
+    waitFor: async (name, options = {}) => (await waitFor(name, options)) as never,
     signalUrl: (name, options = {}) => signalUrl(run.env, claim.taskId, name, options),
     log(level, message, fields) {
       activity.touch();

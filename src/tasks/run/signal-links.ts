@@ -57,13 +57,7 @@ export function signalUrl(
 }
 
 /** The signal of a link. Throws a `Problem` 403 if it is not for this task and name, or has expired. */
-export function readSignalLink(
-  env: Env,
-  taskId: string,
-  name: string,
-  token: string,
-  nowMs: number,
-): Signal {
+export function readSignalLink(env: Env, taskId: string, name: string, token: string, nowMs: number): Signal {
   const [, expires = "", nonce = "", encoded = "", signature = ""] = TOKEN.exec(token) ?? [];
   const isGenuine = isSignatureOf(env, textOf(taskId, name, `${expires}.${nonce}.${encoded}`), signature);
   if (!isGenuine || Number(expires) * 1000 <= nowMs) throw badLink();

@@ -46,6 +46,9 @@ test.each([
   ["scheduled", 3, null, false],
   ["running", 3, 3, false],
   ["queued", 3, 3, false],
-] as const)("a task that is %s under token %d, parked by %s, is woken: %s", (status, token, parked, wakes) => {
-  expect(isParkedBy({ status, token }, parked)).toBe(wakes);
-});
+] as const)(
+  "a task that is %s under token %d, parked by %s, is woken: %s",
+  (status, token, parked, wakes) => {
+    expect(isParkedBy({ status, token }, parked)).toBe(wakes);
+  },
+);
