@@ -17,7 +17,7 @@ const PAUSE_MS = 250;
 const OLD_LEDGER_PAUSE_MS = 5_000;
 
 /** What the ledger says of a wait: until when it lasts, or what has ended it. */
-export type WaitState<T> = { untilMs: number } | { end: T };
+type WaitState<T> = { untilMs: number } | { end: T };
 
 export interface Parking {
   /** For every call that waits: throws once the run has ended. It shows that the code is at work. */
