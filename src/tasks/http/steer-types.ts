@@ -54,8 +54,6 @@ export async function countType(env: Env, name: string): Promise<{ queued: numbe
   const counts = await Promise.all(
     shards.map(async (shard) => callLedger(async () => ledgerOn(env, shard).countActive(name))),
   );
-  return counts.reduce((sum, { queued, running }) => ({
-    queued: sum.queued + queued,
-    running: sum.running + running,
-  }));
+  const sum = (of: "queued" | "running") => counts.reduce((total, count) => total + count[of], 0);
+  return { queued: sum("queued"), running: sum("running") };
 }

@@ -20,8 +20,13 @@ const limitsSchema = z.object({
   concurrency: z
     .int()
     .nullable()
-    .meta({ description: "How many may run at once, of the type or of each key; null if there is no limit." }),
-  rate: rateSchema.required().nullable().meta({ description: "How fast tasks may begin; null if there is no limit." }),
+    .meta({
+      description: "How many may run at once, of the type or of each key; null if there is no limit.",
+    }),
+  rate: rateSchema
+    .required()
+    .nullable()
+    .meta({ description: "How fast tasks may begin; null if there is no limit." }),
 });
 
 const typeSchema = z
@@ -52,7 +57,9 @@ const typeSchema = z
 
 const detailSchema = typeSchema
   .extend({
-    queued: z.int().meta({ description: "Tasks that wait for a slot. In each object, at most about 10,000 are counted." }),
+    queued: z
+      .int()
+      .meta({ description: "Tasks that wait for a slot. In each object, at most about 10,000 are counted." }),
     running: z.int(),
     pending: z.array(z.string()).meta({
       description:
@@ -65,7 +72,8 @@ const detailSchema = typeSchema
 const changeSchema = z
   .strictObject({
     paused: z.boolean().nullable().meta({
-      description: "true: tasks are accepted and stay queued; those that run go on. false or null: the type goes on.",
+      description:
+        "true: tasks are accepted and stay queued; those that run go on. false or null: the type goes on.",
     }),
     concurrency: z.int().min(1).max(MAX_RATE).nullable(),
     rate: z.strictObject(rateSchema.shape).nullable(),
@@ -142,7 +150,9 @@ export const typeRoutes = createRouter()
   .openapi(updateRoute, async (c) => {
     const type = findType(c.req.valid("param").name);
     const { rate, ...change } = c.req.valid("json");
-    const patch = rate ? { ...change, rate: { perSecond: rate.per_second, burst: rate.burst ?? 1 } } : { ...change, rate };
+    const patch = rate
+      ? { ...change, rate: { perSecond: rate.per_second, burst: rate.burst ?? 1 } }
+      : { ...change, rate };
     const { changes } = await steer(c.env, type, patch);
     const counts = await countType(c.env, type.name);
     return c.json({ ...toJson(c.env, type, changes), ...counts, pending: [] }, 200, NO_STORE);
@@ -176,7 +186,7 @@ function toJson(env: Env, type: TaskType, changes: Changes): z.input<typeof type
   };
 }
 
-const limitsToJson = ({ concurrency = null, rate }: Limits): z.input<typeof limitsSchema> => ({
-  concurrency,
+const limitsToJson = ({ concurrency, rate }: Limits): z.input<typeof limitsSchema> => ({
+  concurrency: concurrency ?? null,
   rate: rate ? { per_second: rate.perSecond, burst: rate.burst } : null,
 });

@@ -140,13 +140,7 @@ export class Dispatch {
   }
 
   /** The first tasks of a type that may begin, in their order: at most `room`, and of each pool at most `take`. */
-  #line(
-    type: string,
-    limits: Limits,
-    pools: Pool[],
-    take: (pool: Pool) => number,
-    room: number,
-  ): TaskRow[] {
+  #line(type: string, limits: Limits, pools: Pool[], take: (pool: Pool) => number, room: number): TaskRow[] {
     if (limits.isPaused) return this.#passing(type, limits);
     if (!limits.isPerKey)
       return pools.flatMap((pool) => this.#queries.queued(type, pool, take(pool))).toSorted(byRank);

@@ -74,11 +74,7 @@ export class TaskLedger extends DurableObject<Env> {
     this.#queries,
     (type) => this.#limitsOf(type).isPaused,
   );
-  readonly #dispatch = new Dispatch(
-    this.#queries,
-    new DispatchTable(this.ctx.storage.sql),
-    this.#limitsOf,
-  );
+  readonly #dispatch = new Dispatch(this.#queries, new DispatchTable(this.ctx.storage.sql), this.#limitsOf);
   readonly #parts: LedgerParts = {
     tasks: this.#tasks,
     queries: this.#queries,

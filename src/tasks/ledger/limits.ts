@@ -56,11 +56,7 @@ export function limitsOf(type: TaskType | undefined, change: Change | undefined)
 }
 
 /** A shard's part of them. */
-export function limitsAt(
-  place: () => Place,
-  type: TaskType | undefined,
-  change: Change | undefined,
-): Limits {
+export function limitsAt(place: () => Place, type: TaskType | undefined, change: Change | undefined): Limits {
   const whole = limitsOf(type, change);
   const { concurrency, rate } = whole;
   if (!type || isOnOneShard(type) || (concurrency === undefined && !rate)) return whole;

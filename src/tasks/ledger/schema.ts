@@ -3,7 +3,12 @@ import { cleanUrl } from "../../kernel/clean-url.ts";
 import { addColumns } from "../../kernel/schema.ts";
 import { parseTraceparent } from "../../kernel/trace.ts";
 import { CALLBACK_TYPE } from "../types/define.ts";
-import { CREATE_LEAN_INDEXES, CREATE_LIMIT_INDEXES, CREATE_SHARED_INDEXES, DROP_OLD_INDEXES } from "./indexes.ts";
+import {
+  CREATE_LEAN_INDEXES,
+  CREATE_LIMIT_INDEXES,
+  CREATE_SHARED_INDEXES,
+  DROP_OLD_INDEXES,
+} from "./indexes.ts";
 import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
 
 /** A task as SQLite stores it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */

@@ -143,8 +143,7 @@ export class SteeringKeeper {
 }
 
 /** Whether two changes differ in nothing but their time. */
-function isSame(a: Change | undefined, b: Change | undefined): boolean {
-  const text = (change: Change | undefined) =>
-    JSON.stringify([change?.paused, change?.concurrency, change?.rate?.perSecond, change?.rate?.burst]);
-  return text(a) === text(b);
-}
+const isSame = (a: Change | undefined, b: Change | undefined): boolean => contentOf(a) === contentOf(b);
+
+const contentOf = (change: Change | undefined): string =>
+  JSON.stringify([change?.paused, change?.concurrency, change?.rate?.perSecond, change?.rate?.burst]);

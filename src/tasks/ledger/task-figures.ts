@@ -52,7 +52,10 @@ export class TaskFigures {
     this.#count(nowMs);
     const counts = { ...Object.fromEntries(typeLabels().flatMap(startOf)), ...this.#tally.read(nowMs) };
     const paused = typeLabels().map((type) => [keyOf("paused", type), Number(this.#isPaused(type))]);
-    return { counts, gauges: { ...Object.fromEntries(paused), ...this.#tasksNow(nowMs), ...this.#lateness(nowMs) } };
+    return {
+      counts,
+      gauges: { ...Object.fromEntries(paused), ...this.#tasksNow(nowMs), ...this.#lateness(nowMs) },
+    };
   }
 
   /** Call this before rows go, or begin another life. */

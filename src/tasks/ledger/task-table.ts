@@ -75,7 +75,16 @@ export class TaskTable {
 
   /** Adds a new task; false if there already is one with its id. */
   insert(fields: TaskFields, { task, event }: Transition, nowMs: number): boolean {
-    const { id, type, input, callbackUrl, claimant = null, then = null, trace = null, concurrencyKey = null } = fields;
+    const {
+      id,
+      type,
+      input,
+      callbackUrl,
+      claimant = null,
+      then = null,
+      trace = null,
+      concurrencyKey = null,
+    } = fields;
     const state = STATE_COLUMNS.map((name) => task[name]);
     const first = JSON.stringify(event.data);
     const values = [
