@@ -171,7 +171,7 @@ describe("of a type with keys", () => {
         }
         sql.exec("DELETE FROM event");
       });
-      fc.assert(property, { numRuns: 300 });
+      fc.assert(property, { numRuns: 100 });
     });
   });
 
@@ -240,7 +240,7 @@ describe("of a type with a rate", () => {
       // It would pass a task that waits.
       expect(inside.object.submit([of("keys-rate", "t5", "a", FAST)])).toEqual([null]);
       expect(ids(inside.alarm())).toEqual(["t4"]);
-      pass(60_000);
+      pass(9_000);
       expect(ids(inside.alarm())).toEqual(["t5"]);
     });
   });

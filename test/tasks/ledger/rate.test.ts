@@ -25,20 +25,19 @@ function begin(
   return begun;
 }
 
-const asks = fc.array(fc.record({ afterMs: fc.nat(3_000), wanted: fc.nat(50) }), { maxLength: 40 });
+const asks = fc.array(fc.record({ afterMs: fc.nat(3_000), wanted: fc.nat(12) }), { maxLength: 15 });
 
 describe("a rate", () => {
   test("lets at most burst + t × perSecond begin over any time t", () => {
     fc.assert(
       fc.property(rate, asks, (of, all) => {
         const begun = begin(of, all);
-        for (let from = 0; from < begun.length; from++)
-          for (let to = from; to < begun.length; to++) {
-            const t = ((begun[to] ?? 0) - (begun[from] ?? 0)) / 1000;
-            expect(to - from + 1).toBeLessThanOrEqual(of.burst + t * of.perSecond + 1e-3);
-          }
+        const excess = begun.flatMap((fromMs, from) =>
+          begun.slice(from).map((toMs, n) => n + 1 - of.burst - ((toMs - fromMs) / 1000) * of.perSecond),
+        );
+        expect(Math.max(0, ...excess)).toBeLessThanOrEqual(1e-3);
       }),
-      { numRuns: 1_000 },
+      { numRuns: 300 },
     );
   });
 
@@ -54,7 +53,7 @@ describe("a rate", () => {
           count < of.burst ? rateAllows(of, dueMs, openMs - 1) : 0,
         );
       }),
-      { numRuns: 1_000 },
+      { numRuns: 300 },
     );
   });
 

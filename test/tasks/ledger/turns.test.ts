@@ -18,7 +18,7 @@ test("each line has one of its tasks in each round, in the order of the line, an
           .slice(0, max),
       );
     }),
-    { numRuns: 1_000 },
+    { numRuns: 300 },
   );
 });
 
@@ -33,7 +33,7 @@ test("merged lines keep their own order, and a sorted one stands where its tasks
       const sorted = unique.map((line) => line.toSorted(byRank));
       expect(mergeLines(sorted)).toEqual(sorted.flat().toSorted(byRank));
     }),
-    { numRuns: 1_000 },
+    { numRuns: 300 },
   );
 });
 
@@ -56,6 +56,6 @@ test("no task waits behind another line's that is younger than the best of its o
         }
       }
     }),
-    { numRuns: 500 },
+    { numRuns: 200 },
   );
 });
