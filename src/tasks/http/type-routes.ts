@@ -17,12 +17,9 @@ const rateSchema = z.object({
   burst: z.int().min(1).max(MAX_RATE).optional().meta({ description: "Tasks begun at once. Default: 1." }),
 });
 const limitsSchema = z.object({
-  concurrency: z
-    .int()
-    .nullable()
-    .meta({
-      description: "How many may run at once, of the type or of each key; null if there is no limit.",
-    }),
+  concurrency: z.int().nullable().meta({
+    description: "How many may run at once, of the type or of each key; null if there is no limit.",
+  }),
   rate: rateSchema
     .required()
     .nullable()
