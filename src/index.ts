@@ -35,6 +35,7 @@ import {
   steeringRoutes,
   submitRoutes,
   taskRoutes,
+  typeRoutes,
   wakeOverdue,
 } from "./tasks/index.ts";
 
@@ -63,6 +64,7 @@ const api = createRouter()
   .route("/", hello)
   .route("/", jobRoutes)
   .route("/", taskRoutes)
+  .route("/", typeRoutes)
   .route("/", submitRoutes)
   .route("/", steeringRoutes)
   .route("/", signalRoutes)

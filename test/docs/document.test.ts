@@ -157,6 +157,7 @@ describe("the OpenAPI document", () => {
         path
           .replace("/tasks/{id}", `/tasks/${waiting}`)
           .replace("{id}", "hello.txt")
+          .replace("types/{name}", "types/task_a")
           .replace("{name}", "demo"),
         {
           method: method.toUpperCase(),

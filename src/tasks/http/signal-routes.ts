@@ -154,7 +154,7 @@ export const signalRoutes = createRouter()
   .openapi(sendRoute, async (c) => {
     const { id, name } = checkName(c.req.valid("param"));
     const key = parseKey(c.req.header("Idempotency-Key"));
-    const value = c.req.valid("json") as unknown;
+    const value = c.req.valid("json");
     const payload = JSON.stringify(value);
     checkPayload(payload, MAX_PAYLOAD_BYTES);
     const caller = c.get("principal").name;

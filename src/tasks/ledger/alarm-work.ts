@@ -9,8 +9,6 @@
 import { errorFields, log } from "../../kernel/log.ts";
 import { OVERDUE_MS } from "./alarm.ts";
 import type { Claim } from "./claim.ts";
-import { nextToDispatch } from "./dispatch.ts";
-import { queuedSinceMs } from "./rank.ts";
 import { claim, tick } from "./rules.ts";
 import type { TaskRow } from "./schema.ts";
 import type { LedgerParts, Transitions } from "./transitions.ts";
@@ -55,10 +53,11 @@ export class AlarmWork {
 
   /** Sets the alarm for the next due task, or for now if a queued task can be dispatched. */
   setAlarm(nowMs: number): void {
-    const { queries, alarm, handovers, messages } = this.#parts;
-    for (const nextMs of [queries.nextDueAtMs(), handovers.nextDueAtMs(), messages.nextDueAtMs()])
+    const { queries, alarm, handovers, messages, dispatch } = this.#parts;
+    const times = [queries.nextDueAtMs(), handovers.nextDueAtMs(), messages.nextDueAtMs(), dispatch.rateOpensAtMs(nowMs)];
+    for (const nextMs of times)
       if (nextMs !== null) alarm.wakeAt(Math.max(nextMs, nowMs));
-    if (nextToDispatch(queries, 1).length > 0) alarm.wakeAt(nowMs);
+    if (dispatch.next(nowMs, 1).length > 0) alarm.wakeAt(nowMs);
   }
 
   /** Starts the follow-ups of tasks whose end an earlier version has written, after a rollback. */
@@ -77,9 +76,9 @@ export class AlarmWork {
    * is not.
    */
   async rearm(nowMs: number): Promise<number> {
-    const { queries, alarm } = this.#parts;
-    const [next] = nextToDispatch(queries, 1);
-    const queuedMs = next ? queuedSinceMs(next.priority, next.rank_ms ?? nowMs) : nowMs;
+    const { queries, alarm, dispatch } = this.#parts;
+    const [next] = dispatch.next(nowMs, 1);
+    const queuedMs = next ? dispatch.waitsSinceMs(next, nowMs) : nowMs;
     const lateMs = nowMs - Math.min(queuedMs, queries.nextDueAtMs() ?? nowMs);
     await alarm.load(nowMs);
     this.setAlarm(nowMs);
@@ -110,8 +109,12 @@ export class AlarmWork {
 
   /** Claims the queued tasks that there are free slots for. */
   #dispatch(nowMs: number): Claim[] {
+    const { dispatch } = this.#parts;
     const claimed: Claim[] = [];
-    for (const task of nextToDispatch(this.#parts.queries)) {
+    const next = dispatch.next(nowMs);
+    // Before the claims: if one fails, its turn is over too.
+    dispatch.noteDispatched(next, nowMs);
+    for (const task of next) {
       this.#transitions.guard(task.id, () => {
         const transition = claim(task, "long", nowMs);
         this.#transitions.apply(transition);

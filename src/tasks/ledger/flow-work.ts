@@ -6,6 +6,7 @@
  * been received (`outbox.ts`). It may arrive twice and in any order, so each says for which life of the parent it is.
  */
 import { callObject } from "../../kernel/objects.ts";
+import { concurrencyKeyIfAny } from "../types/concurrency-key.ts";
 import { MAX_DURATION_MS } from "../types/duration.ts";
 import type { NewTask } from "./claim.ts";
 import { onParentRetried, refusal, type WaitMode } from "./flow-rules.ts";
@@ -191,7 +192,8 @@ export class FlowWork {
   }
 
   #insert({ priority, runAtMs, lane: _, ...fields }: NewTask, link: ParentLink, nowMs: number): void {
-    this.#parts.tasks.insert(fields, submit(priority, runAtMs, null, nowMs), nowMs);
+    const concurrencyKey = concurrencyKeyIfAny(fields.type, fields.input);
+    this.#parts.tasks.insert({ ...fields, concurrencyKey }, submit(priority, runAtMs, null, nowMs), nowMs);
     this.#parts.flows.addParent(fields.id, link);
   }
 

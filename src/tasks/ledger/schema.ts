@@ -4,7 +4,12 @@ import { addColumns } from "../../kernel/schema.ts";
 import { parseTraceparent } from "../../kernel/trace.ts";
 import { CALLBACK_TYPE } from "../types/define.ts";
 import { CREATE_FLOWS, childrenSchema, type FlowView, parentSchema } from "./flow-schema.ts";
-import { CREATE_LEAN_INDEXES, CREATE_SHARED_INDEXES, DROP_OLD_INDEXES } from "./indexes.ts";
+import {
+  CREATE_LEAN_INDEXES,
+  CREATE_LIMIT_INDEXES,
+  CREATE_SHARED_INDEXES,
+  DROP_OLD_INDEXES,
+} from "./indexes.ts";
 import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
 import { CREATE_WAITS, WAIT_FOR_TASKS, type WaitingFor, waitingForSchema } from "./wait-schema.ts";
 
@@ -23,6 +28,8 @@ export type TaskRow = TaskState & {
   follow_ups?: string | null;
   /** The `traceparent` that its runs continue. Missing in what a ledger of an earlier version sends. */
   trace?: string | null;
+  /** By which its type limits it, if it does so by key. Missing in what a ledger of an earlier version sends. */
+  concurrency_key?: string | null;
   /** The number of events that are stored. The last one of a task that has ended is not: the row says what is in it. */
   events: number;
 };
@@ -125,6 +132,16 @@ const FOLLOW_UPS = { then_tasks: "TEXT", follow_ups: "TEXT" };
 export const IS_FORGOTTEN = "then_tasks IS NOT NULL AND status = 'succeeded'";
 const CREATE_FORGOTTEN_INDEX = `CREATE INDEX IF NOT EXISTS task_forgotten ON task (id) WHERE ${IS_FORGOTTEN};`;
 
+const LIMITED = { concurrency_key: "TEXT", passes_pause: "INTEGER NOT NULL DEFAULT 0" };
+/** How far types are that have keys or a rate (dispatch-table.ts). */
+const CREATE_DISPATCH = `
+  CREATE TABLE IF NOT EXISTS dispatch (
+    type        TEXT PRIMARY KEY,
+    last_key    TEXT NOT NULL,
+    next_due_ms REAL NOT NULL
+  ) STRICT, WITHOUT ROWID;
+`;
+
 /** Tasks on their way to another shard (handovers.ts). */
 const CREATE_HANDOVERS = `
   CREATE TABLE IF NOT EXISTS handover (
@@ -154,6 +171,8 @@ export const MIGRATIONS = [
   addColumns("task", FOLLOW_UPS),
   CREATE_FORGOTTEN_INDEX + CREATE_HANDOVERS,
   addColumns("task", { trace: "TEXT" }),
+  addColumns("task", LIMITED),
+  CREATE_DISPATCH + CREATE_LIMIT_INDEXES,
   CREATE_WAITS,
   addColumns("wait", WAIT_FOR_TASKS),
   CREATE_FLOWS,

@@ -5,16 +5,29 @@
  */
 
 import { errorFields, log } from "../../kernel/log.ts";
+import { concurrencyKeyIfAny } from "../types/concurrency-key.ts";
 import { CALLBACK_TYPE, DEFAULT_RETRY } from "../types/define.ts";
 import { findTaskType } from "../types/registry.ts";
 import type { Alarm } from "./alarm.ts";
 import type { Claim, Report } from "./claim.ts";
+import type { Dispatch } from "./dispatch.ts";
 import type { FlowMessage } from "./flow-schema.ts";
 import type { Flows } from "./flows.ts";
 import { beginningOf, isHere, startFollowUps } from "./follow-ups.ts";
 import type { Handovers } from "./handovers.ts";
+import type { Limits } from "./limits.ts";
 import type { Outbox } from "./outbox.ts";
-import { cancel, type RuleInputs, report, retry, stopped, submit, type Transition, wake } from "./rules.ts";
+import {
+  cancel,
+  goesOn,
+  type RuleInputs,
+  report,
+  retry,
+  stopped,
+  submit,
+  type Transition,
+  wake,
+} from "./rules.ts";
 import type { Runners } from "./runners.ts";
 import type { TaskRow } from "./schema.ts";
 import { readTaskSettings } from "./settings.ts";
@@ -40,6 +53,8 @@ export interface LedgerParts {
   waits: Waits;
   flows: Flows;
   messages: Outbox<FlowMessage>;
+  dispatch: Dispatch;
+  limitsOf: (type: string) => Limits;
 }
 
 export class Transitions {
@@ -100,7 +115,7 @@ export class Transitions {
         random: 0,
         retry: DEFAULT_RETRY,
       });
-      tasks.insert(task, beginning, nowMs);
+      tasks.insert({ ...task, concurrencyKey: concurrencyKeyIfAny(task.type, task.input) }, beginning, nowMs);
       const { status, finished_at_ms } = beginning.task;
       if (isFinal(status) && task.callbackUrl !== null)
         this.#insertCallback(
@@ -124,15 +139,18 @@ export class Transitions {
 
   /** Applies the outcomes of claims. An outcome that is no longer accepted, or was already applied, is ignored. */
   report(reports: Report[]): void {
-    const { tasks, queries, alarm } = this.#parts;
+    const { tasks, queries, alarm, dispatch } = this.#parts;
     for (const { taskId, token, outcome, busyUntilMs } of reports) {
       this.guard(taskId, () => {
         const task = tasks.getLean(taskId);
         const transition = task && report(task, token, outcome, this.inputsFor(task), busyUntilMs);
-        if (task && transition) this.applyEnd(task, this.#park(transition, outcome));
+        if (!task || !transition) return;
+        const parked = this.#park(transition, outcome);
+        this.applyEnd(task, this.#parts.limitsOf(task.type).isPaused ? goesOn(parked) : parked);
       });
     }
-    if (reports.length > 0 && queries.hasQueued()) alarm.wakeAt(Date.now());
+    const nowMs = Date.now();
+    if (reports.length > 0 && queries.hasQueued() && dispatch.next(nowMs, 1).length > 0) alarm.wakeAt(nowMs);
   }
 
   /** Writes what the parent and the children of a task must hear of its end, or of its cancel, in the caller's transaction. */

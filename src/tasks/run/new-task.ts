@@ -5,7 +5,7 @@ import { checkAvailable } from "../types/availability.ts";
 import { checkCallbackUrl } from "../types/callbacks.ts";
 import type { Start, StartNext, TaskType } from "../types/define.ts";
 import { followUpErrors, followUpsSchema, readFollowUps, typesOf } from "../types/follow-ups.ts";
-import { parseInput } from "../types/input.ts";
+import { checkInput } from "../types/input.ts";
 import { toJson } from "../types/json.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
 
@@ -45,7 +45,7 @@ export const toWire = (next: StartNext[]): unknown[] =>
 export async function validateTask(type: TaskType, input: unknown, id: string): Promise<NewTask> {
   if (findTaskType(type.name) !== type) throw unregisteredTypeError(type.name);
   const text = toJson(input, "input");
-  const { error } = await parseInput(type, text);
+  const { error } = await checkInput(type, text);
   if (error) throw error;
   return toNewTask(type, text, id);
 }

@@ -58,7 +58,7 @@ function findFromKills(history: History): Recovery[] {
   const spoilt = new Set(history.spoilt.map(({ taskId }) => taskId));
   // A task of a capped type may wait for other tasks.
   const uncapped = new Set(
-    KINDS.filter((kind) => kind.cap === undefined && !waits(kind)).map(({ name }) => name),
+    KINDS.filter((kind) => kind.cap === undefined && !kind.pauses && !waits(kind)).map(({ name }) => name),
   );
   const eligible = history.executions.filter(({ taskId, type }) => uncapped.has(type) && !spoilt.has(taskId));
   return [...Map.groupBy(eligible, ({ taskId }) => taskId).values()].flatMap((executions) => {

@@ -13,6 +13,7 @@ import { DAMAGES } from "./doctor.ts";
 import { checkFlows } from "./flows.ts";
 import type { History } from "./history.ts";
 import { checkAnswers, checkCancels, checkCaps, checkKeys, checkSpoilt, checkTimes } from "./order.ts";
+import { checkPauses } from "./pauses.ts";
 import { checkRecovery } from "./recovery.ts";
 import { checkSignals } from "./signals.ts";
 
@@ -26,6 +27,7 @@ export const CHECKS: Check[] = [
   checkSucceeded,
   checkSteps,
   checkCaps,
+  checkPauses,
   checkTimes,
   checkKeys,
   checkCancels,
