@@ -54,9 +54,13 @@ export class AlarmWork {
   /** Sets the alarm for the next due task, or for now if a queued task can be dispatched. */
   setAlarm(nowMs: number): void {
     const { queries, alarm, handovers, messages, dispatch } = this.#parts;
-    const times = [queries.nextDueAtMs(), handovers.nextDueAtMs(), messages.nextDueAtMs(), dispatch.rateOpensAtMs(nowMs)];
-    for (const nextMs of times)
-      if (nextMs !== null) alarm.wakeAt(Math.max(nextMs, nowMs));
+    const times = [
+      queries.nextDueAtMs(),
+      handovers.nextDueAtMs(),
+      messages.nextDueAtMs(),
+      dispatch.rateOpensAtMs(nowMs),
+    ];
+    for (const nextMs of times) if (nextMs !== null) alarm.wakeAt(Math.max(nextMs, nowMs));
     if (dispatch.next(nowMs, 1).length > 0) alarm.wakeAt(nowMs);
   }
 

@@ -27,8 +27,8 @@ import { type ChildrenReply, type ChildrenStarted, FlowWork } from "./flow-work.
 import { type ChildOutcome, Flows } from "./flows.ts";
 import { createHandovers } from "./handovers.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
-import { Outbox } from "./outbox.ts";
 import type { Patch } from "./limits.ts";
+import { Outbox } from "./outbox.ts";
 import { rankOf } from "./rank.ts";
 import {
   FIRST_TOKEN,
