@@ -37,7 +37,7 @@ const replaceRoute = createRoute({
   description:
     "Idempotent. Members that are left out have their defaults. What has happened stays (`lastTaskId`, counts, ticks that " +
     "wait), and so does a tick that is due if neither `cron` nor `time_zone` changes.",
-  ...needs("read", "write"),
+  ...needs("write", "read"),
   parameters: [IF_MATCH, header("If-None-Match", "`*`: only create.")],
   request: {
     params: z.object({
@@ -72,7 +72,7 @@ const changeRoute = createRoute({
   description:
     "`paused: true`: no further tick is taken; a run goes on, and so do ticks that wait already. After `paused: false` the " +
     "next tick from then on runs: those in between count as neither missed nor skipped.",
-  ...needs("read", "write"),
+  ...needs("write", "read"),
   parameters: [IF_MATCH],
   request: {
     params,
