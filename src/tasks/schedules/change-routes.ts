@@ -8,7 +8,13 @@ import { checkChange, checkSchedule } from "./check.ts";
 import { etagOf, type Preconditions, refusalOf, specOf } from "./definition.ts";
 import { MAX_SCHEDULES, SCHEDULE_ID, type ScheduleSpec } from "./registry.ts";
 import { conflictOf, headersOf, scheduleNotFound } from "./responses.ts";
-import { type CountedRow, newScheduleSchema, scheduleChangeSchema, scheduleSchema, toSchedule } from "./schema.ts";
+import {
+  type CountedRow,
+  newScheduleSchema,
+  scheduleChangeSchema,
+  scheduleSchema,
+  toSchedule,
+} from "./schema.ts";
 
 /** How often a change in part begins anew when another change was quicker. */
 const MAX_TRIES = 5;

@@ -59,7 +59,14 @@ export async function checkChange(
     const whole = { cron, time_zone, type, input, then: then ?? undefined, overlap, missed, paused };
     return checkSchedule(env, row.id, whole, nowMs);
   }
-  const spec = { ...old, cron: normalizePattern(cron), timeZone: time_zone, overlap, missed, paused };
+  const spec = {
+    ...old,
+    cron: normalizePattern(cron),
+    timeZone: time_zone,
+    overlap,
+    missed,
+    paused,
+  };
   const begins = old.paused === true && !paused;
   if (begins || spec.cron !== old.cron || spec.timeZone !== old.timeZone) refuse(timingErrors(spec, nowMs));
   return spec;

@@ -32,7 +32,8 @@ function readCursor(cursor: string): After {
   const { data } = cursorSchema.safeParse(parseJson(Buffer.from(cursor, "base64url").toString()));
   // Decoding base64 ignores what does not belong there.
   if (data && writeCursor(...data) === cursor) return { createdAtMs: data[0], id: data[1] };
-  const detail = "This is not a cursor from a page of schedules: use the `next` of the previous page as it is.";
+  const detail =
+    "This is not a cursor from a page of schedules: use the `next` of the previous page as it is.";
   throw new Problem("invalid", detail, { errors: [{ at: "query/cursor", detail }] });
 }
 

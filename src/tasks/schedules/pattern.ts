@@ -31,15 +31,18 @@ const FIELDS = [
 /** What they stand for is croner's. `@reboot` names no time. */
 const NICKNAMES = ["@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"];
 
-const MONTHS =
-  "JANUARY FEBRUARY MARCH APRIL MAY JUNE JULY AUGUST SEPTEMBER OCTOBER NOVEMBER DECEMBER".split(" ");
+const MONTHS = "JANUARY FEBRUARY MARCH APRIL MAY JUNE JULY AUGUST SEPTEMBER OCTOBER NOVEMBER DECEMBER".split(
+  " ",
+);
 const DAYS = "SUNDAY MONDAY TUESDAY WEDNESDAY THURSDAY FRIDAY SATURDAY".split(" ");
 
 /** The form in which a pattern is kept. What is not valid stays as it is, to be told so. */
 export function normalizePattern(cron: string): string {
   const fields = cron.trim().split(/\s+/);
   if (fields.length === 1) return (fields[0] ?? "").toLowerCase();
-  return fields.map((field, i) => (i === 3 ? short(field, MONTHS) : i === 4 ? short(field, DAYS) : field)).join(" ");
+  return fields
+    .map((field, i) => (i === 3 ? short(field, MONTHS) : i === 4 ? short(field, DAYS) : field))
+    .join(" ");
 }
 
 /** With names by their first three letters. The last Friday may be `FRIDAYL`. */

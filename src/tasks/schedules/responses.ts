@@ -12,7 +12,10 @@ export const scheduleNotFound = (id: string) => new Problem("not-found", `There 
 /** The schedule that an earlier request has created. Throws a `Problem` 409 if it has been deleted since. */
 export function noLongerThere(row: CountedRow | undefined, id: string): CountedRow {
   if (row) return row;
-  throw new Problem("conflict", `The first request with this Idempotency-Key created ${id}, which is deleted.`);
+  throw new Problem(
+    "conflict",
+    `The first request with this Idempotency-Key created ${id}, which is deleted.`,
+  );
 }
 
 /** Why the scheduler has changed nothing. */

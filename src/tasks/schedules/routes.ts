@@ -83,7 +83,10 @@ const getRoute = createRoute({
   ...needs("read"),
   request: { params },
   responses: {
-    200: json("The schedule. Its ETag names its definition, for `If-Match`: ticks do not change it.", scheduleSchema),
+    200: json(
+      "The schedule. Its ETag names its definition, for `If-Match`: ticks do not change it.",
+      scheduleSchema,
+    ),
     ...problems(ITEM_PROBLEMS),
   },
 });
@@ -117,7 +120,8 @@ export const scheduleRoutes = createRouter()
       fingerprint: fingerprint({ schedule: body }),
       ids: [spec.id],
       write: async ([id = spec.id]) => ({ value: await create(c.env, { ...spec, id }), isComplete: true }),
-      written: async ([id = ""]) => noLongerThere(await callLedger(async () => schedulerOf(c.env).get(id)), id),
+      written: async ([id = ""]) =>
+        noLongerThere(await callLedger(async () => schedulerOf(c.env).get(id)), id),
     });
     const schedule = toSchedule(row, nowMs, c.req.url);
     return c.json(schedule, 201, { ...headersOf(row), Location: schedule.url });

@@ -1,17 +1,10 @@
 import { z } from "zod";
 import { addColumns } from "../../kernel/schema.ts";
+import { TASK_STATUSES } from "../ledger/task-state.ts";
 import { followUpsSchema } from "../types/follow-ups.ts";
 import { typeNameSchema } from "../types/type-name.ts";
-import { TASK_STATUSES } from "../ledger/task-state.ts";
 import { nextRuns } from "./pattern.ts";
-import {
-  MISSED_POLICIES,
-  type MissedPolicy,
-  NEVER_MS,
-  OVERLAPS,
-  type Overlap,
-  type Run,
-} from "./rules.ts";
+import { MISSED_POLICIES, type MissedPolicy, NEVER_MS, OVERLAPS, type Overlap, type Run } from "./rules.ts";
 
 /** A schedule as SQLite stores it: `input` and `last_error` are JSON text, times are ms since the epoch. */
 export type ScheduleRow = {
@@ -79,12 +72,15 @@ export const MIGRATIONS = [
 
 /** The members of a schedule that callers set, without their defaults. */
 const members = {
-  cron: z.string().max(200).meta({
-    description:
-      "Minute, hour, day of the month, month, day of the week; or `@hourly`, `@daily` (`@midnight`), `@weekly`, `@monthly`, " +
-      "`@yearly` (`@annually`). Of the two days, either has to fit; both if the second begins with `+`.",
-    example: "30 2 * * MON-FRI",
-  }),
+  cron: z
+    .string()
+    .max(200)
+    .meta({
+      description:
+        "Minute, hour, day of the month, month, day of the week; or `@hourly`, `@daily` (`@midnight`), `@weekly`, `@monthly`, " +
+        "`@yearly` (`@annually`). Of the two days, either has to fit; both if the second begins with `+`.",
+      example: "30 2 * * MON-FRI",
+    }),
   time_zone: z.string().max(100).meta({
     description: "A name from the IANA database. Daylight saving time is observed. Default: UTC.",
     example: "Europe/Berlin",
@@ -128,7 +124,10 @@ export const scheduleChangeSchema = z
     then: members.then.nullable().meta({ description: "As in NewSchedule. null: nothing follows any more." }),
   })
   .partial()
-  .meta({ id: "ScheduleChange", description: "What is left out stays as it is. An `input` is replaced whole." });
+  .meta({
+    id: "ScheduleChange",
+    description: "What is left out stays as it is. An `input` is replaced whole.",
+  });
 
 /** A schedule as callers see it. */
 export const scheduleSchema = z
@@ -142,9 +141,9 @@ export const scheduleSchema = z
     then: z.array(z.unknown()).meta({ description: "What follows each run that has succeeded." }),
     overlap: z.enum(OVERLAPS),
     missed: z.enum(MISSED_POLICIES),
-    declared: z
-      .boolean()
-      .meta({ description: "Declared in code: it can be changed or deleted there, and not through the API." }),
+    declared: z.boolean().meta({
+      description: "Declared in code: it can be changed or deleted there, and not through the API.",
+    }),
     paused: z.boolean().meta({ description: "No tick is taken. A run by hand is possible." }),
     createdAt: z.iso.datetime(),
     next: z.array(z.iso.datetime()).meta({ description: "The next five ticks; none while it is paused." }),

@@ -21,14 +21,21 @@ const plain = defineTask({ name: "changes_plain", input: z.object({}), run: asyn
 registerTaskTypes([work, plain]);
 
 const BODY = { cron: "*/15 * * * *", type: "changes_work", input: { pages: 3 } };
-const send = async (method: string, id: string, body: object, headers: Record<string, string> = {}, more = {}) =>
+const send = async (
+  method: string,
+  id: string,
+  body: object,
+  headers: Record<string, string> = {},
+  more = {},
+) =>
   callForJson(`/schedules/${id}`, {
     method,
     body: JSON.stringify(body),
     headers: { "Content-Type": "application/json", ...headers },
     ...more,
   });
-const put = async (id: string, body: object, headers: Record<string, string> = {}) => send("PUT", id, body, headers);
+const put = async (id: string, body: object, headers: Record<string, string> = {}) =>
+  send("PUT", id, body, headers);
 const patch = async (id: string, body: object, headers: Record<string, string> = {}) =>
   send("PATCH", id, body, headers);
 const read = async (id: string) => (await callForJson(`/schedules/${id}`)).body;
@@ -52,7 +59,11 @@ describe("PUT /schedules/{id}", () => {
   test("creates a schedule under the id, and then gives the same, however often it is sent", async () => {
     const first = await put("nightly", BODY);
     expect(first.status).toBe(201);
-    expect(first.body).toMatchObject({ id: "nightly", url: "http://localhost/schedules/nightly", paused: false });
+    expect(first.body).toMatchObject({
+      id: "nightly",
+      url: "http://localhost/schedules/nightly",
+      paused: false,
+    });
     expect(first.headers.get("Location")).toBe(first.body.url);
     const again = await put("nightly", BODY);
     expect([again.status, again.body]).toEqual([200, first.body]);
@@ -118,7 +129,7 @@ describe("PUT /schedules/{id}", () => {
 
   test("of two that create the same one, exactly one does", async () => {
     const both = await Promise.all([1, 2].map(async () => put("a", BODY, { "If-None-Match": "*" })));
-    expect(both.map(({ status }) => status).toSorted()).toEqual([201, 412]);
+    expect(both.map(({ status }) => status)).toEqual(expect.arrayContaining([201, 412]));
   });
 
   test("is made once, if its reply was lost", async () => {
@@ -185,7 +196,12 @@ describe("PATCH /schedules/{id}", () => {
     const changes = [{ overlap: "queue" }, { missed: "skip" }, { cron: "@daily" }, { input: { pages: 9 } }];
     const statuses = await Promise.all(changes.map(async (one) => (await patch("a", one)).status));
     expect(statuses).toEqual([200, 200, 200, 200]);
-    expect(await read("a")).toMatchObject({ overlap: "queue", missed: "skip", cron: "@daily", input: { pages: 9 } });
+    expect(await read("a")).toMatchObject({
+      overlap: "queue",
+      missed: "skip",
+      cron: "@daily",
+      input: { pages: 9 },
+    });
   });
 });
 

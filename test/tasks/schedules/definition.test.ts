@@ -49,7 +49,8 @@ const OTHERS: Partial<ScheduleSpec>[] = [
 ];
 
 test("a row and its definition tell the same", () => {
-  for (const other of [{}, ...OTHERS]) expect(specOf(rowOf({ ...SPEC, ...other }))).toEqual({ ...SPEC, ...other });
+  for (const other of [{}, ...OTHERS])
+    expect(specOf(rowOf({ ...SPEC, ...other }))).toEqual({ ...SPEC, ...other });
 });
 
 test("each member of the definition has its share in the entity tag, and what happens has none", () => {

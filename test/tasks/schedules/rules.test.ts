@@ -108,7 +108,12 @@ describe("when a schedule changes", () => {
   test.each([
     ["a new one runs at the first tick from now on", undefined, timing, NOW + HOUR],
     ["a tick that is due stays due, if the timing stays", NOW, timing, NOW],
-    ["with another pattern, it runs at the first tick of that", NOW, { ...timing, cron: "30 * * * *" }, NOW + HOUR / 2],
+    [
+      "with another pattern, it runs at the first tick of that",
+      NOW,
+      { ...timing, cron: "30 * * * *" },
+      NOW + HOUR / 2,
+    ],
     ["and so with another zone", NOW, { ...timing, timeZone: "Asia/Kolkata" }, NOW + HOUR / 2],
     ["a pause leaves it no tick", NOW, { ...timing, paused: true }, NEVER_MS],
     ["nor has one that is made paused", undefined, { ...timing, paused: true }, NEVER_MS],

@@ -29,7 +29,8 @@ const put = async (id: string, more: object = {}) =>
   });
 const run = async (id: string, variables: Record<string, unknown> = {}) =>
   callForJson(`/schedules/${id}/run`, { method: "POST", variables });
-const runsOf = async (id: string) => (await callForJson(`/schedules/${id}/runs`)).body.runs as Record<string, unknown>[];
+const runsOf = async (id: string) =>
+  (await callForJson(`/schedules/${id}/runs`)).body.runs as Record<string, unknown>[];
 const cancel = async (taskId: unknown) => callWorker(`/tasks/${String(taskId)}/cancel`, { method: "POST" });
 
 keepQuiet();
@@ -93,7 +94,10 @@ describe("POST /schedules/{id}/run", () => {
     await put("a", { overlap: "queue" });
     vi.spyOn(scheduler, "wait").mockResolvedValue();
     let asked = 0;
-    const { status, body } = await run("a", brokenScheduler("runByHand", () => ++asked === 1, "reply"));
+    const { status, body } = await run(
+      "a",
+      brokenScheduler("runByHand", () => ++asked === 1, "reply"),
+    );
     expect([status, asked]).toEqual([202, 2]);
     expect(await runsOf("a")).toMatchObject([{ taskId: body.taskId }]);
     expect((await callForJson("/schedules/a")).body).toMatchObject({ waiting: 0 });

@@ -80,11 +80,13 @@ export function ScheduleForm({ schedule, onDone, children }: FormProps) {
         }}
       >
         <option value="">Choose…</option>
-        {[...new Set([...types.map(({ name }) => name), ...(schedule ? [schedule.type] : [])])].map((name) => (
-          <option key={name} selected={name === typeName.value}>
-            {name}
-          </option>
-        ))}
+        {[...new Set([...types.map(({ name }) => name), ...(schedule ? [schedule.type] : [])])].map(
+          (name) => (
+            <option key={name} selected={name === typeName.value}>
+              {name}
+            </option>
+          ),
+        )}
       </Choice>
       {type && <InputFields key={type.name} schema={type.input} values={values} />}
       <p class="controls">
