@@ -41,6 +41,7 @@ const FOUNDATIONS = [
   "outbound/shards.ts",
   "outbound/upstreams.ts",
   "outbound/header-secrets.ts",
+  "outbound/limit-settings.ts",
   "outbound/settings.ts",
   "outbound/demo.ts",
   "outbound/reserved-headers.ts",
