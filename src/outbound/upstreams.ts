@@ -5,8 +5,8 @@ import { badSecret } from "../kernel/secrets.ts";
 import { ConfigurationError, perEnv, readVariable } from "../kernel/variables.ts";
 import { embeddedUpstreams } from "./demo.ts";
 import { type BadSecret, fillSecrets, HEADER_VALUE } from "./header-secrets.ts";
-import { isReservedInRequests, isReservedInResponses } from "./reserved-headers.ts";
 import { type KeyPart, limitKeySchema, perKeySchema, toPerKey, weightsSchema } from "./limit-settings.ts";
+import { isReservedInRequests, isReservedInResponses } from "./reserved-headers.ts";
 import {
   concurrencySchema,
   type PerKey,

@@ -37,7 +37,8 @@ const totals = (calls: number, since: string): ShardStatus["totals"] => ({
     "too-many-requests": 0,
     "wait-limit": 0,
     paused: 0,
-    "breaker-open": calls, "too-heavy": 0,
+    "breaker-open": calls,
+    "too-heavy": 0,
   },
 });
 

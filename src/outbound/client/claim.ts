@@ -38,7 +38,10 @@ export function claimIn(upstream: Upstream, pathname: string, headers: Headers):
     );
   const text = headers.get(WEIGHT_HEADER) ?? undefined;
   if (text !== undefined && !/^[1-9]\d{0,5}$/.test(text)) throw badWeight("Sluice-Weight");
-  return claimOf(upstream, pathname, headers, { limitKey, weight: text === undefined ? undefined : Number(text) });
+  return claimOf(upstream, pathname, headers, {
+    limitKey,
+    weight: text === undefined ? undefined : Number(text),
+  });
 }
 
 /** What a call claims, given what its code says. Throws a `Problem` 400 if that is malformed. */

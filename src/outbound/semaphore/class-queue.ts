@@ -114,7 +114,8 @@ export class ClassQueue implements Iterable<Waiter> {
       for (const { step } of round) if (!step.done) yield step.value;
       left = round.filter(({ step }) => !step.done).map(({ waiters }) => waiters);
     }
-    for (const waiters of left) for (let step = waiters.next(); !step.done; step = waiters.next()) yield step.value;
+    for (const waiters of left)
+      for (let step = waiters.next(); !step.done; step = waiters.next()) yield step.value;
   }
 
   #lineOf(key: string | undefined): Line {

@@ -138,7 +138,8 @@ export class Permits {
 
   /** Whether a newcomer must let others go first, or its key does not allow its call now. */
   #isBehindOthers(waiter: Waiter, nowMs: number): boolean {
-    if (this.#queue.length > 0 && (this.#queue.isBehindItsKey(waiter) || this.#queue.next(nowMs))) return true;
+    if (this.#queue.length > 0 && (this.#queue.isBehindItsKey(waiter) || this.#queue.next(nowMs)))
+      return true;
     return (this.#limits?.allowsAt(waiter) ?? 0) > nowMs;
   }
 

@@ -59,7 +59,9 @@ const keysSchema = z
       }),
     ),
   })
-  .meta({ description: "The limit keys that wait or have permits, those with most first; absent if there are none." });
+  .meta({
+    description: "The limit keys that wait or have permits, those with most first; absent if there are none.",
+  });
 
 const shardsSchema = z
   .object({

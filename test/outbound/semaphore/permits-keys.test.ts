@@ -88,7 +88,8 @@ class World {
     if (this.heldUnder(key) + weight > (perKey.concurrency ?? Infinity)) return false;
     if (!perKey.rate) return true;
     // Before the restart that forgot it, another key may have been faster.
-    if (this.nowMs < this.restartedAtMs + (perKey.rate.burst * 1000) / perKey.rate.perSecond) return undefined;
+    if (this.nowMs < this.restartedAtMs + (perKey.rate.burst * 1000) / perKey.rate.perSecond)
+      return undefined;
     const intervalMs = 1000 / perKey.rate.perSecond;
     return (this.dueAtMs.get(key) ?? 0) - (perKey.rate.burst - 1) * intervalMs <= this.nowMs;
   }
@@ -108,7 +109,9 @@ class World {
     }
     demand(weight <= this.maxWeightOf(key), "It is too heavy.");
     if (decision.is === "queued") return void this.waiting.push(call);
-    const mayGo = [...this.heads("interactive"), ...this.heads("background")].filter((other) => this.isAllowed(other));
+    const mayGo = [...this.heads("interactive"), ...this.heads("background")].filter((other) =>
+      this.isAllowed(other),
+    );
     demand(mayGo.length === 0, "A newcomer was granted a permit while another waits that may go.");
     this.onGrant(call);
   }
@@ -186,7 +189,8 @@ class World {
     for (const { waiter, reason } of refused) {
       const call = this.waiting.find(({ id }) => id === waiter.leaseId);
       demand(reason === "breaker-open" || reason === "too-heavy", `Refused: ${reason}.`);
-      if (reason === "too-heavy") demand(Number(call?.weight) > this.maxWeightOf(call?.key), "It is not too heavy.");
+      if (reason === "too-heavy")
+        demand(Number(call?.weight) > this.maxWeightOf(call?.key), "It is not too heavy.");
       this.waiting = this.waiting.filter((other) => other !== call);
     }
     for (const { id } of granted) this.onTurn(id);
@@ -229,7 +233,7 @@ class World {
     this.interactiveInARow = 0;
     this.backgroundInARow = 0;
     // They come back in any order, and have their places by their arrival.
-    for (const call of back.toSorted((a, b) => (a.order * 7919) % 97 - ((b.order * 7919) % 97))) {
+    for (const call of back.toSorted((a, b) => ((a.order * 7919) % 97) - ((b.order * 7919) % 97))) {
       call.passedBy.clear();
       const { arrivedAtMs } = call;
       const decision = this.permits.request({ ...this.requestOf(call), arrivedAtMs }, this.nowMs);
@@ -250,7 +254,11 @@ const pick = <T>(items: T[], n: number): T | undefined => items[n % Math.max(1, 
 
 const STEPS = {
   arrive: (world, n) =>
-    world.arrive(pick(KEYS, n), [1, 1, 1, 2, 3, 4, 5][n % 7] ?? 1, n % 3 === 2 ? "background" : "interactive"),
+    world.arrive(
+      pick(KEYS, n),
+      [1, 1, 1, 2, 3, 4, 5][n % 7] ?? 1,
+      n % 3 === 2 ? "background" : "interactive",
+    ),
   light: (world, n) => world.arrive(pick(KEYS, n), 1, n % 5 === 4 ? "background" : "interactive"),
   good: (world, n) => act(pick([...world.held.values()], n), (call) => world.end(call, { outcome: "ok" })),
   bad: (world, n) =>
@@ -334,9 +342,17 @@ test("in every history: no limit is passed, keys take turns, each in its order, 
   for (const much of Object.values(count)) expect(much).toBeGreaterThan(100);
 });
 
-const request = (permits: Permits, leaseId: string, nowMs: number, claim: { key?: string; weight?: number } = {}) => {
+const request = (
+  permits: Permits,
+  leaseId: string,
+  nowMs: number,
+  claim: { key?: string; weight?: number } = {},
+) => {
   permits.advance(nowMs);
-  return permits.request({ leaseId, holder: "", priority: "interactive", isRetry: false, leaseMs: 1e6, ...claim }, nowMs);
+  return permits.request(
+    { leaseId, holder: "", priority: "interactive", isRetry: false, leaseMs: 1e6, ...claim },
+    nowMs,
+  );
 };
 const create = (change: Partial<Settings> = {}) =>
   new Permits({ ...SETTINGS, ...change }, { atMs: 0, held: [], lastFence: 0, state: undefined });
@@ -370,7 +386,11 @@ describe("a key", () => {
 
   test("that has all its permits keeps its place, and lets others go", () => {
     const permits = create({ concurrency: 3, perKey: { concurrency: 1 } });
-    expect(["a1", "a2", "a3"].map((id) => request(permits, id, 0, { key: "a" }).is)).toEqual(["granted", "queued", "queued"]);
+    expect(["a1", "a2", "a3"].map((id) => request(permits, id, 0, { key: "a" }).is)).toEqual([
+      "granted",
+      "queued",
+      "queued",
+    ]);
     expect(request(permits, "b1", 1, { key: "b" }).is).toBe("granted");
     expect(request(permits, "x", 1).is).toBe("granted");
     expect(request(permits, "y", 1).is).toBe("queued");
@@ -408,8 +428,15 @@ describe("a heavy call", () => {
 
   test("is refused at once if it can never have its permits", () => {
     const permits = create({ concurrency: 3, perKey: { concurrency: 2 } });
-    expect(request(permits, "a", 0, { weight: 4 })).toMatchObject({ is: "refused", reason: "too-heavy", maxWeight: 3 });
-    expect(request(permits, "b", 0, { weight: 3, key: "k" })).toMatchObject({ reason: "too-heavy", maxWeight: 2 });
+    expect(request(permits, "a", 0, { weight: 4 })).toMatchObject({
+      is: "refused",
+      reason: "too-heavy",
+      maxWeight: 3,
+    });
+    expect(request(permits, "b", 0, { weight: 3, key: "k" })).toMatchObject({
+      reason: "too-heavy",
+      maxWeight: 2,
+    });
     expect(request(permits, "c", 0, { weight: 3 }).is).toBe("granted");
   });
 
