@@ -149,8 +149,7 @@ function mergeTotals(all: readonly ShardStatus[]): Totals {
 
 function sumMembers<Key extends string>(a: Record<Key, number>, b: Record<Key, number>): Record<Key, number> {
   const sums = { ...a };
-  // One of an older version may lack a member.
-  for (const key in sums) sums[key] += Number(b[key] ?? 0);
+  for (const key in sums) sums[key] += b[key];
   return sums;
 }
 

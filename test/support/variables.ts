@@ -108,7 +108,12 @@ export const TEST_VARIABLES = {
   UPSTREAMS_KEYED: {
     keyed: { ...SCRIPTED, concurrency: 3, per_key: { concurrency: 2 }, methods: METHODS },
     "keyed-single": { ...SCRIPTED, concurrency: 1, max_waiters: 20 },
-    tenants: { ...SCRIPTED, concurrency: 3, limit_key: "{header:x-tenant}:{path:2}", weights: { "/large/": 3 } },
+    tenants: {
+      ...SCRIPTED,
+      concurrency: 3,
+      limit_key: "{header:x-tenant}:{path:2}",
+      weights: { "/large/": 3 },
+    },
   },
   /** For crawls and collections. */
   UPSTREAMS_SCRAPE: {

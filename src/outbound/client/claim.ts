@@ -19,8 +19,8 @@ export interface GivenClaim {
   weight?: number | undefined;
 }
 
-export const KEY_HEADER = "sluice-limit-key";
-export const WEIGHT_HEADER = "sluice-weight";
+const KEY_HEADER = "sluice-limit-key";
+const WEIGHT_HEADER = "sluice-weight";
 
 const MAX_KEY_LENGTH = 256;
 const KEY = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;

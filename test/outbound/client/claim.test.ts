@@ -2,7 +2,7 @@
 import { abortAllDurableObjects, env, reset } from "cloudflare:test";
 import { beforeEach, describe, expect, test } from "vitest";
 import { fetchUpstream } from "../../../src/outbound/index.ts";
-import { type CallOptions, callForJson, captureLogs } from "../../support/call.ts";
+import { callForJson, captureLogs } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { expectRuntimeErrors } from "../../support/runtime-errors.ts";
 import { holdUpstream, resetUpstream, upstream } from "../../support/scripted-upstream.ts";
@@ -16,7 +16,7 @@ beforeEach(async () => {
   resetUpstream();
 });
 
-const claim = (key: string | undefined, weight?: number | string): CallOptions => ({
+const claim = (key: string | undefined, weight?: number | string): { headers: Record<string, string> } => ({
   headers: {
     ...(key !== undefined && { "Sluice-Limit-Key": key, "X-Request-Id": key }),
     ...(weight !== undefined && { "Sluice-Weight": String(weight) }),
@@ -51,10 +51,7 @@ describe("a request", () => {
     ["caf\u00e9", 400],
     ["tab\there", 400],
   ])("with the limit key %j gets a %i", async (key, status) => {
-    const response = await callForJson(
-      "/fetch/keyed/x",
-      claim(undefined).headers ? { headers: { "Sluice-Limit-Key": key } } : {},
-    );
+    const response = await callForJson("/fetch/keyed/x", { headers: { "Sluice-Limit-Key": key } });
     expect(response.status).toBe(status);
     if (status === 400) expect(response.body.detail).toContain("1 to 256 printable ASCII characters");
   });
@@ -93,7 +90,7 @@ describe("a request", () => {
       { name: "reader", scopes: ["read"], token: token("read") },
       { name: "writer", scopes: ["read", "write"], token: token("write") },
     ];
-    const as = async (scope: string, { headers }: CallOptions) =>
+    const as = async (scope: string, { headers }: { headers?: Record<string, string> }) =>
       (
         await callForJson("/fetch/keyed/x", {
           variables: { SLUICE_TOKENS },

@@ -290,7 +290,7 @@ const step = fc.record({
 });
 
 const rate = fc.record({ perSecond: fc.constantFrom(2, 20, 200), burst: fc.integer({ min: 1, max: 4 }) });
-const perKey = fc.oneof(
+const limitsOfKeys = fc.oneof(
   fc.record({ concurrency: fc.integer({ min: 1, max: 4 }) }),
   fc.record({ rate }),
   fc.record({ concurrency: fc.integer({ min: 1, max: 4 }), rate }),
@@ -299,7 +299,7 @@ const settings = fc
   .record({
     adaptive: fc.boolean(),
     rate: fc.option(rate, { nil: undefined, freq: 3 }),
-    perKey: fc.option<PerKey, undefined>(perKey, { nil: undefined, freq: 2 }),
+    perKey: fc.option<PerKey, undefined>(limitsOfKeys, { nil: undefined, freq: 2 }),
   })
   .map(({ perKey: own, ...rest }) => ({ ...rest, ...(own && { perKey: own }) }));
 
@@ -316,7 +316,7 @@ function play(world: World, steps: { is: keyof typeof STEPS; n: number; ms: numb
 function drain(world: World): void {
   for (let round = 0; world.waiting.length + world.held.size > 0; round++) {
     demand(round < 2_000, "Somebody waits for ever.");
-    for (const call of [...world.held.values()]) world.end(call, { outcome: "ok" });
+    for (const call of world.held.values()) world.end(call, { outcome: "ok" });
     world.settle();
     const nextMs = world.permits.nextChangeAtMs(world.nowMs) ?? world.nowMs;
     if (world.held.size === 0 && world.waiting.length > 0) {
