@@ -46,9 +46,10 @@ class World {
   grants: { atMs: number; key: string | undefined }[] = [];
   /** The model's own account of each key's rate. */
   dueAtMs = new Map<string, number>();
+  /** That of a key which no call has used since the restart: all are taken for as fast as the fastest was. */
+  unknownDueAtMs = 0;
   interactiveInARow = 0;
   backgroundInARow = 0;
-  restartedAtMs = -1;
   count = { granted: 0, waited: 0, heavy: 0, passes: 0, tooHeavy: 0 };
   #made = 0;
 
@@ -87,11 +88,10 @@ class World {
     if (this.waiting.some((other) => other.key === key && other.priority !== priority)) return undefined;
     if (this.heldUnder(key) + weight > (perKey.concurrency ?? Infinity)) return false;
     if (!perKey.rate) return true;
-    // Before the restart that forgot it, another key may have been faster.
-    if (this.nowMs < this.restartedAtMs + (perKey.rate.burst * 1000) / perKey.rate.perSecond)
-      return undefined;
     const intervalMs = 1000 / perKey.rate.perSecond;
-    return (this.dueAtMs.get(key) ?? 0) - (perKey.rate.burst - 1) * intervalMs <= this.nowMs;
+    return (
+      (this.dueAtMs.get(key) ?? this.unknownDueAtMs) - (perKey.rate.burst - 1) * intervalMs <= this.nowMs
+    );
   }
 
   arrive(key: string | undefined, weight: number, priority: Priority): void {
@@ -113,6 +113,8 @@ class World {
       this.isAllowed(other),
     );
     demand(mayGo.length === 0, "A newcomer was granted a permit while another waits that may go.");
+    const isFirst = !this.waiting.some((other) => other.key === key && other.priority === priority);
+    demand(isFirst, "A newcomer passed another of its key.");
     this.onGrant(call);
   }
 
@@ -141,7 +143,7 @@ class World {
     const { perKey } = this.settings;
     if (key === undefined || !perKey?.rate) return;
     const intervalMs = 1000 / perKey.rate.perSecond;
-    this.dueAtMs.set(key, Math.max(this.dueAtMs.get(key) ?? 0, this.nowMs) + intervalMs);
+    this.dueAtMs.set(key, Math.max(this.dueAtMs.get(key) ?? this.unknownDueAtMs, this.nowMs) + intervalMs);
     const own = this.grants.filter((grant) => grant.key === key);
     this.checkRate(perKey.rate, own);
     demand(priority.length > 0, "");
@@ -222,7 +224,11 @@ class World {
   restart(): void {
     const state: PermitsState = JSON.parse(JSON.stringify(this.permits.state));
     const held: Lease[] = [...this.permits.held.values()];
-    this.restartedAtMs = this.nowMs;
+    const own = this.settings.perKey?.rate;
+    const wholeBurstMs = own ? (own.burst * 1000) / own.perSecond : 0;
+    const latestMs = Math.max(this.unknownDueAtMs, ...this.dueAtMs.values());
+    this.unknownDueAtMs = Math.min(latestMs, this.nowMs + wholeBurstMs);
+    this.dueAtMs.clear();
     this.permits = new Permits(this.settings, {
       atMs: this.nowMs,
       held,
@@ -398,6 +404,16 @@ describe("a key", () => {
     expect(release(permits, "b1", 3)).toEqual(["y"]);
   });
 
+  test("has its turn before those that came later, as soon as it may have more", () => {
+    const permits = create({ concurrency: 3, perKey: { concurrency: 1 } });
+    for (const id of ["a", "b", "c"]) request(permits, id, 0, { key: id });
+    request(permits, "a2", 1, { key: "a" });
+    for (const id of ["d", "e"]) request(permits, id, 2, { key: id });
+    expect(release(permits, "b", 3)).toEqual(["d"]);
+    expect(release(permits, "a", 4)).toEqual(["a2"]);
+    expect(release(permits, "c", 5)).toEqual(["e"]);
+  });
+
   test("keeps to its own rate, also over a restart, and others do not wait for it", () => {
     const perKey = { rate: { perSecond: 10, burst: 2 } };
     const permits = create({ concurrency: 9, perKey });
@@ -456,6 +472,27 @@ describe("a heavy call", () => {
     expect(request(permits, "heavy", 1, { weight: 4 }).is).toBe("granted");
     expect(request(permits, "light", 1).is).toBe("queued");
   });
+});
+
+test("of a key's calls, neither class starves a heavy one of the other", () => {
+  for (const [own, others] of [
+    ["background", "interactive"],
+    ["interactive", "background"],
+  ] as const) {
+    const permits = create({ concurrency: 9, perKey: { concurrency: 2 } });
+    const ask = (leaseId: string, priority: Priority, weight: number) =>
+      permits.request({ leaseId, holder: "", priority, isRetry: false, leaseMs: 1e6, key: "k", weight }, 0);
+    ask("0", others, 1);
+    ask("1", others, 1);
+    ask("heavy", own, 2);
+    let served = 0;
+    // Each light call ends when another has come that would take its place.
+    for (; !permits.held.has("heavy") && served < 100; served++) {
+      ask(String(served + 2), others, 1);
+      release(permits, String(served), 0);
+    }
+    expect(served).toBeLessThan(10);
+  }
 });
 
 test("a permit is handed on to nobody while a call with a key waits", () => {
