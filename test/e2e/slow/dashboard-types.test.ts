@@ -20,8 +20,10 @@ describe.skipIf(!hasChromium)("a task type on the dashboard", () => {
     const headers = { "Content-Type": "application/json" };
     const answer = await fetch(`${url}/tasks`, { method: "POST", headers, body: '{"type": "task_a"}' });
     const { id } = (await answer.json()) as { id: string };
-    const status = async () =>
-      ((await (await fetch(`${url}/tasks/${id}`)).json()) as { status: string }).status;
+    const status = async () => {
+      const task = (await (await fetch(`${url}/tasks/${id}`)).json()) as { status: string };
+      return task.status;
+    };
     expect(await status()).toBe("queued");
     await page.goto(`${url}/#/tasks`);
     await page.reload();
