@@ -9,7 +9,6 @@ import {
   fileRoutes,
   linkRoutes,
   readFileSettings,
-  readLinkKeys,
   storeRoutes,
   uploadOptionsRoutes,
   uploadRoutes,
@@ -23,6 +22,7 @@ import { health } from "./kernel/health.ts";
 import { readPlacement } from "./kernel/objects.ts";
 import { notePlace } from "./kernel/regions.ts";
 import { checkSecrets } from "./kernel/secrets.ts";
+import { readLinkKeys } from "./kernel/signatures.ts";
 import { readSpanTarget } from "./kernel/spans.ts";
 import { checkTokens } from "./kernel/tokens.ts";
 import { createMetrics } from "./metrics/index.ts";
@@ -30,6 +30,8 @@ import { checkUpstreamSecrets, outboundRoutes, readDataSource } from "./outbound
 import {
   readTaskSettings,
   scheduleRoutes,
+  signalLinkRoutes,
+  signalRoutes,
   steeringRoutes,
   submitRoutes,
   taskRoutes,
@@ -65,6 +67,7 @@ const api = createRouter()
   .route("/", typeRoutes)
   .route("/", submitRoutes)
   .route("/", steeringRoutes)
+  .route("/", signalRoutes)
   .route("/", scheduleRoutes)
   .route("/", fileRoutes)
   .route("/", storeRoutes)
@@ -77,7 +80,7 @@ export type Api = typeof api;
 const describe = describeApi(() => app);
 
 const app: Router = createApp({
-  open: [health, favicon, dashboard, signIn, uploadOptionsRoutes, linkRoutes],
+  open: [health, favicon, dashboard, signIn, uploadOptionsRoutes, linkRoutes, signalLinkRoutes],
   closed: [api, sessionRoutes, eventsRoute, createDocs(describe), createMetrics(VERSION)],
 });
 
