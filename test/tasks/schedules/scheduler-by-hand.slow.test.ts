@@ -80,7 +80,7 @@ test("whatever is asked for at once, each accepted run happens once, and none ov
         ledger.isDown = false;
         await pause(true);
         // Until nothing waits any more.
-        for (let i = 0; i < 50; i++) {
+        for (let i = 0; i < 25; i++) {
           finishAll();
           await runInDurableObject(scheduler(), async (object: Scheduler, { storage }) => {
             storage.sql.exec("UPDATE schedule SET look_at_ms = 0");
@@ -92,7 +92,7 @@ test("whatever is asked for at once, each accepted run happens once, and none ov
         for (const atMs of accepted) expect(ledger.tasks.has(keyOf("a", atMs))).toBe(true);
       },
     ),
-    { numRuns: 15 },
+    { numRuns: 8 },
   );
 });
 
