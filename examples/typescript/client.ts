@@ -105,9 +105,10 @@ export async function* follow(connection: Connection, taskId: string, signal?: A
 
 /** The fields of each event in a stream (WHATWG HTML §9.2.6). */
 async function* eventsIn(body: ReadableStream<Uint8Array>): AsyncGenerator<Record<string, string>> {
+  const decoder = new TextDecoder();
   let text = "";
-  for await (const chunk of body.pipeThrough(new TextDecoderStream())) {
-    const blocks = (text + chunk).split("\n\n");
+  for await (const chunk of body) {
+    const blocks = (text + decoder.decode(chunk, { stream: true })).split("\n\n");
     text = blocks.pop() ?? "";
     for (const block of blocks) {
       const lines = block.split("\n").filter((line) => !line.startsWith(":"));

@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { Webhook } from "standardwebhooks";
-import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { hasChromium } from "../../support/chromium.ts";
 import { temporaryFolder } from "../../support/dev-server.ts";
 import { sharedServer, startOnMiniflare } from "../../support/node/built-worker.ts";
@@ -17,6 +17,8 @@ const example = (path: string) => join(root, "examples", path);
 const desk = temporaryFolder();
 const started: ChildProcess[] = [];
 
+// The first that asks for the server waits for the build.
+beforeAll(async () => void (await sharedServer()));
 afterEach(async () => {
   for (const child of started.splice(0)) {
     const ended = once(child, "close");
