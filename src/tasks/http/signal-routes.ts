@@ -121,7 +121,10 @@ const createLinkRoute = createRoute({
   },
 });
 
-const LINK_PROBLEMS = { 403: "The link is not valid or has expired." };
+const LINK_PROBLEMS = {
+  403: "The link is not valid or has expired.",
+  503: `${ITEM_PROBLEMS[503]} Or the secret LINK_KEYS is wrong.`,
+};
 
 const showLinkRoute = createRoute({
   operationId: "showSignalLink",
