@@ -78,7 +78,11 @@ export interface TaskEvent {
  * The events of a task, each once and in order, until it has ended. After a broken connection it continues after the last
  * event, as a browser's `EventSource` does. Throws if the task does not exist or may not be read.
  */
-export async function* follow(connection: Connection, taskId: string, signal?: AbortSignal): AsyncGenerator<TaskEvent> {
+export async function* follow(
+  connection: Connection,
+  taskId: string,
+  signal?: AbortSignal,
+): AsyncGenerator<TaskEvent> {
   const url = new URL(`/tasks/${encodeURIComponent(taskId)}/events`, connection.url);
   let last = 0;
   let retryMs = 1_000;

@@ -2,7 +2,10 @@
 import { randomUUID } from "node:crypto";
 import { call, follow } from "./client.ts";
 
-const connection = { url: process.env.SLUICE_URL ?? "http://localhost:8787", token: process.env.SLUICE_TOKEN };
+const connection = {
+  url: process.env.SLUICE_URL ?? "http://localhost:8787",
+  token: process.env.SLUICE_TOKEN,
+};
 
 const submitted = await call(connection, "post", "/tasks", {
   body: { type: "task_a", input: {} },

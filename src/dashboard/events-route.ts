@@ -15,8 +15,7 @@ const EVENTS =
   "(something was missed: read the list), `upstream` (its status) and `begin` (`lacking`: the objects that do not " +
   "respond). They are not numbered: after a reconnection, read the lists again. When nothing happens for minutes, the " +
   "stream ends with `idle` and a `retry` of a minute.";
-const OF_SOME =
-  "With `type`, only the tasks of it, and no upstreams; `removed` still has ids of others.";
+const OF_SOME = "With `type`, only the tasks of it, and no upstreams; `removed` still has ids of others.";
 const query = z.object(watchedTasksParams);
 const responses = {
   200: { description: `${EVENTS} ${OF_SOME}`, content: { [EVENT_STREAM]: { schema: z.string() } } },

@@ -93,11 +93,7 @@ describe("a link to the events of some tasks", () => {
   });
 
   test("needs a lifetime, and knows no other filter", async () => {
-    for (const body of [
-      {},
-      { expires_in: 0 },
-      { expires_in: 60, status: ["failed"] },
-    ])
+    for (const body of [{}, { expires_in: 0 }, { expires_in: 60, status: ["failed"] }])
       expect((await create(body)).status).toBe(422);
   });
 });

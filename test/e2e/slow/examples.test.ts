@@ -104,7 +104,14 @@ describe("examples/typescript", () => {
     const hook = `data:text/javascript,${encodeURIComponent(HOOK)}`;
     run(process.execPath, ["--import", hook, generator, "openapi.json", "--output", "schema.d.ts"]);
     writeFileSync(join(desk.path, "misuse.ts"), MISUSE);
-    const options = ["--noEmit", "--strict", "--skipLibCheck", "--allowImportingTsExtensions", "--types", "node"];
+    const options = [
+      "--noEmit",
+      "--strict",
+      "--skipLibCheck",
+      "--allowImportingTsExtensions",
+      "--types",
+      "node",
+    ];
     run(join(root, "node_modules/.bin/tsc"), [
       ...options,
       ...["--target", "ES2024", "--module", "NodeNext", "main.ts", "webhook.ts", "misuse.ts"],
@@ -136,7 +143,8 @@ describe("examples/typescript", () => {
   test("believes a callback whose signature is right, and no other", async () => {
     const { readCallback } = (await import(example("typescript/webhook.ts"))) as Receiver;
     const message = signed({ type: "task.succeeded", data: { id: "s0-1", result: 5 } });
-    const request = (body: string) => new Request("http://x", { method: "POST", headers: message.headers, body });
+    const request = (body: string) =>
+      new Request("http://x", { method: "POST", headers: message.headers, body });
     expect(await readCallback(request(message.body), KEY)).toMatchObject({ data: { result: 5 } });
     await expect(readCallback(request(message.body.replace("5", "6")), KEY)).rejects.toThrow();
   });
@@ -167,7 +175,9 @@ describe("examples/webhook-receiver", () => {
     });
     const body = JSON.stringify({ type: "task_a", callback_url: `${origin}/hooks` });
     const headers = { "Content-Type": "application/json" };
-    const { id } = (await (await fetch(`${url}/tasks`, { method: "POST", headers, body })).json()) as { id: string };
+    const { id } = (await (await fetch(`${url}/tasks`, { method: "POST", headers, body })).json()) as {
+      id: string;
+    };
     await vi.waitFor(() => expect(lines).toEqual([`task.succeeded ${id} "Task A completed."`]), {
       timeout: 30_000,
       interval: 200,
@@ -190,7 +200,9 @@ describe.skipIf(!hasChromium)("examples/browser", () => {
     const file = { name: "hello.txt", mimeType: "text/plain", buffer: Buffer.from("hello") };
     await page.getByLabel("A file").setInputFiles(file);
     await page.getByRole("status").filter({ hasText: "succeeded" }).waitFor();
-    expect(await page.getByLabel("Sent and done").evaluate((bar) => Reflect.get(bar, "value") as number)).toBe(1);
+    expect(
+      await page.getByLabel("Sent and done").evaluate((bar) => Reflect.get(bar, "value") as number),
+    ).toBe(1);
     expect(toSluice).toHaveLength(1);
     expect(toSluice[0]).toMatch(/^\/tasks\/[\w-]+\/events\/links\/\d+\.[\w-]+$/);
   });
@@ -211,7 +223,9 @@ function signed(payload: object) {
 }
 
 /** A server of events that says what to respond after each event; undefined: 204. */
-async function scripted(respond: (after: string | null) => { chunks: string[]; breaks: boolean } | undefined) {
+async function scripted(
+  respond: (after: string | null) => { chunks: string[]; breaks: boolean } | undefined,
+) {
   const { createServer } = await import("node:http");
   const server = createServer((request, response) => {
     const answer = respond(String(request.headers["last-event-id"] ?? "") || null);

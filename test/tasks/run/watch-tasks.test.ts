@@ -4,7 +4,11 @@ import { expect, test } from "vitest";
 import { keepTasks } from "../../../src/tasks/run/watch-tasks.ts";
 
 const tasks = fc.array(
-  fc.record({ id: fc.uuid(), type: fc.constantFrom("x", "y"), status: fc.constantFrom("queued", "succeeded") }),
+  fc.record({
+    id: fc.uuid(),
+    type: fc.constantFrom("x", "y"),
+    status: fc.constantFrom("queued", "succeeded"),
+  }),
   { maxLength: 6 },
 );
 const types = fc.option(fc.constantFrom("x", "y", "z"), { nil: undefined });
