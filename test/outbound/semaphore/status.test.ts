@@ -42,6 +42,7 @@ describe("GET /upstreams", () => {
     expect(listed.map(({ name }) => name)).toEqual([
       ...Object.keys(TEST_VARIABLES.UPSTREAMS),
       ...Object.keys(TEST_VARIABLES.UPSTREAMS_SHARDED),
+      ...Object.keys(TEST_VARIABLES.UPSTREAMS_KEYED),
       ...Object.keys(TEST_VARIABLES.UPSTREAMS_SCRAPE),
     ]);
   });
