@@ -3,7 +3,14 @@
  * A route of your own is one line in `api`, as src/jobs/README.md shows.
  */
 import { env as startEnv } from "cloudflare:workers";
-import { dashboard, eventsRoute, favicon, sessionRoutes, signIn } from "./dashboard/index.ts";
+import {
+  dashboard,
+  eventsLinkRoute,
+  eventsRoute,
+  favicon,
+  sessionRoutes,
+  signIn,
+} from "./dashboard/index.ts";
 import { createDocs, describeApi, VERSION } from "./docs/index.ts";
 import {
   fileRoutes,
@@ -34,6 +41,8 @@ import {
   signalRoutes,
   steeringRoutes,
   submitRoutes,
+  taskEventLinkRoutes,
+  taskEventRoutes,
   taskRoutes,
   typeRoutes,
   wakeOverdue,
@@ -65,6 +74,7 @@ const api = createRouter()
   .route("/", jobRoutes)
   .route("/", taskRoutes)
   .route("/", typeRoutes)
+  .route("/", taskEventRoutes)
   .route("/", submitRoutes)
   .route("/", steeringRoutes)
   .route("/", signalRoutes)
@@ -80,7 +90,17 @@ export type Api = typeof api;
 const describe = describeApi(() => app);
 
 const app: Router = createApp({
-  open: [health, favicon, dashboard, signIn, uploadOptionsRoutes, linkRoutes, signalLinkRoutes],
+  open: [
+    health,
+    favicon,
+    dashboard,
+    signIn,
+    uploadOptionsRoutes,
+    linkRoutes,
+    signalLinkRoutes,
+    taskEventLinkRoutes,
+    eventsLinkRoute,
+  ],
   closed: [api, sessionRoutes, eventsRoute, createDocs(describe), createMetrics(VERSION)],
 });
 

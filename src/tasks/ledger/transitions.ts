@@ -139,7 +139,7 @@ export class Transitions {
 
   /** Applies the outcomes of claims. An outcome that is no longer accepted, or was already applied, is ignored. */
   report(reports: Report[]): void {
-    const { tasks, queries, alarm, dispatch } = this.#parts;
+    const { tasks, alarm, dispatch } = this.#parts;
     for (const { taskId, token, outcome, busyUntilMs } of reports) {
       this.guard(taskId, () => {
         const task = tasks.getLean(taskId);
@@ -149,8 +149,7 @@ export class Transitions {
         this.applyEnd(task, this.#parts.limitsOf(task.type).isPaused ? goesOn(parked) : parked);
       });
     }
-    const nowMs = Date.now();
-    if (reports.length > 0 && queries.hasQueued() && dispatch.next(nowMs, 1).length > 0) alarm.wakeAt(nowMs);
+    if (reports.length > 0 && dispatch.hasQueued()) alarm.wakeAt(Date.now());
   }
 
   /** Writes what the parent and the children of a task must hear of its end, or of its cancel, in the caller's transaction. */
