@@ -14,7 +14,7 @@ const SENT_MS = 15_000;
 const MIN_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 60_000;
 
-export interface Mail<Letter> {
+interface Mail<Letter> {
   /** The table, and its column with the letter as JSON text. */
   table: string;
   column: string;

@@ -89,7 +89,7 @@ export class Waits {
 
   /** A run waits for tasks (`flows.ts` knows when that is over). It waits for as long as they take. */
   addForTasks(taskId: string, key: string, ids: readonly string[], mode: WaitMode, untilMs: number): void {
-    if (this.isWaiting(taskId, key)) return;
+    this.drop(taskId, key);
     this.#insertWait(taskId, key, "", untilMs, JSON.stringify({ ids, mode }));
   }
 
