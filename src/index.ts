@@ -7,6 +7,8 @@ import { dashboard, eventsRoute, favicon, sessionRoutes, signIn } from "./dashbo
 import { createDocs, describeApi, VERSION } from "./docs/index.ts";
 import {
   fileRoutes,
+  grantedRoutes,
+  grantRoutes,
   linkRoutes,
   readFileSettings,
   readLinkKeys,
@@ -68,6 +70,7 @@ const api = createRouter()
   .route("/", scheduleRoutes)
   .route("/", fileRoutes)
   .route("/", storeRoutes)
+  .route("/", grantRoutes)
   .route("/", uploadRoutes)
   .route("/", outboundRoutes);
 
@@ -77,7 +80,7 @@ export type Api = typeof api;
 const describe = describeApi(() => app);
 
 const app: Router = createApp({
-  open: [health, favicon, dashboard, signIn, uploadOptionsRoutes, linkRoutes],
+  open: [health, favicon, dashboard, signIn, uploadOptionsRoutes, linkRoutes, grantedRoutes],
   closed: [api, sessionRoutes, eventsRoute, createDocs(describe), createMetrics(VERSION)],
 });
 
