@@ -11,7 +11,6 @@ import {
   grantRoutes,
   linkRoutes,
   readFileSettings,
-  readLinkKeys,
   storeRoutes,
   uploadOptionsRoutes,
   uploadRoutes,
@@ -25,6 +24,7 @@ import { health } from "./kernel/health.ts";
 import { readPlacement } from "./kernel/objects.ts";
 import { notePlace } from "./kernel/regions.ts";
 import { checkSecrets } from "./kernel/secrets.ts";
+import { readLinkKeys } from "./kernel/signatures.ts";
 import { readSpanTarget } from "./kernel/spans.ts";
 import { checkTokens } from "./kernel/tokens.ts";
 import { createMetrics } from "./metrics/index.ts";
@@ -32,6 +32,8 @@ import { checkUpstreamSecrets, outboundRoutes, readDataSource } from "./outbound
 import {
   readTaskSettings,
   scheduleRoutes,
+  signalLinkRoutes,
+  signalRoutes,
   steeringRoutes,
   submitRoutes,
   taskRoutes,
@@ -67,6 +69,7 @@ const api = createRouter()
   .route("/", typeRoutes)
   .route("/", submitRoutes)
   .route("/", steeringRoutes)
+  .route("/", signalRoutes)
   .route("/", scheduleRoutes)
   .route("/", fileRoutes)
   .route("/", storeRoutes)
@@ -80,7 +83,16 @@ export type Api = typeof api;
 const describe = describeApi(() => app);
 
 const app: Router = createApp({
-  open: [health, favicon, dashboard, signIn, uploadOptionsRoutes, linkRoutes, grantedRoutes],
+  open: [
+    health,
+    favicon,
+    dashboard,
+    signIn,
+    uploadOptionsRoutes,
+    linkRoutes,
+    signalLinkRoutes,
+    grantedRoutes,
+  ],
   closed: [api, sessionRoutes, eventsRoute, createDocs(describe), createMetrics(VERSION)],
 });
 

@@ -1,6 +1,7 @@
 /** Work that outlives its request. */
 
 export { taskRoutes } from "./http/routes.ts";
+export { signalLinkRoutes, signalRoutes } from "./http/signal-routes.ts";
 export { steeringRoutes } from "./http/steering-routes.ts";
 export { submitRoutes } from "./http/submit-routes.ts";
 export { typeRoutes } from "./http/type-routes.ts";
@@ -35,3 +36,4 @@ export {
   type TaskType,
 } from "./types/define.ts";
 export { registerTaskTypes } from "./types/registry.ts";
+export { SignalTimeoutError } from "./types/signals.ts";

@@ -1,11 +1,10 @@
 /**
  * Links: a URL that lets anyone who has it read one file, without a token, until it expires.
  *
- * The URL ends in `{expires}.{signature}`: seconds since the epoch, and the signature (signing.ts) of the file's id and
- * that time.
+ * The URL ends in `{expires}.{signature}`: seconds since the epoch, and the signature of the file's id and that time
+ * (kernel/signatures.ts).
  */
-import { Problem } from "../../kernel/problem.ts";
-import { isSigned, signText } from "../store/signing.ts";
+import { badLink, isSignatureOf, signText } from "../../kernel/signatures.ts";
 
 /** 7 days. */
 export const MAX_LINK_LIFETIME_S = 604_800;
@@ -17,11 +16,8 @@ export const signLink = (env: Env, fileId: string, expiresAt: number): string =>
 /** Throws a `Problem` 403 if the link is not for this file or has expired; a forger cannot tell which. 503: see the keys. */
 export function checkLink(env: Env, fileId: string, token: string, nowMs: number): void {
   const [, expires = "", signature = ""] = /^([1-9]\d{0,11})\.([\w-]{43})$/.exec(token) ?? [];
-  if (isSigned(env, textOf(fileId, Number(expires)), signature) && Number(expires) * 1000 > nowMs) return;
-  throw new Problem(
-    "forbidden",
-    "This link is not valid or has expired. Ask whoever gave it to you for a new one.",
-  );
+  const isGenuine = isSignatureOf(env, textOf(fileId, Number(expires)), signature);
+  if (!isGenuine || Number(expires) * 1000 <= nowMs) throw badLink();
 }
 
-const textOf = (fileId: string, expiresAt: number) => `sluice-link\n${fileId}\n${expiresAt}`;
+const textOf = (fileId: string, expiresAt: number): string => `sluice-link\n${fileId}\n${expiresAt}`;

@@ -1,12 +1,12 @@
 /**
  * A grant lets people without a token upload, within its terms. Its id is the terms themselves, as base64url of JSON, and
- * a signature (signing.ts): so nothing is stored before a grant is used, and whoever has the URL can use it.
+ * a signature (kernel/signatures.ts): so nothing is stored before a grant is used, and whoever has the URL can use it.
  */
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
+import { isSignatureOf, signText } from "../../kernel/signatures.ts";
 import { fileIdSchema } from "../store/names.ts";
-import { isSigned, signText } from "../store/signing.ts";
 import type { GrantTerms } from "../store/uploader.ts";
 
 /** 30 days. */
@@ -86,7 +86,7 @@ export function signGrant(env: Env, request: GrantRequest, nowMs: number): strin
 /** The terms of a grant, also of one that has expired. Throws a `Problem` 403 if nobody here has signed it. */
 export function readGrant(env: Env, id: string): GrantTerms {
   const [, text = "", signature = ""] = /^([\w-]+)\.([\w-]{43})$/.exec(id) ?? [];
-  if (!isSigned(env, textOf(text), signature)) throw notValid();
+  if (!isSignatureOf(env, textOf(text), signature)) throw notValid();
   const signed = signedSchema.parse(JSON.parse(Buffer.from(text, "base64url").toString()));
   return { ...signed, expiresAtMs: signed.expiresAt * 1000 };
 }

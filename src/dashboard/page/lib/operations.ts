@@ -18,11 +18,15 @@ const ONE_TASK: readonly Operation[] = [
   ["Tasks", "watchTask", "GET /tasks/{id}/events"],
   ["Tasks", "cancelTask", "POST /tasks/{id}/cancel"],
   ["Tasks", "retryTask", "POST /tasks/{id}/retry"],
+  ["Tasks", "sendSignal", "POST /tasks/{id}/signals/{name}"],
   ["Tasks", "deleteTask", "DELETE /tasks/{id}"],
 ];
 const SCHEDULES: readonly Operation[] = [
   ["Tasks", "listSchedules", "GET /schedules"],
   ["Tasks", "createSchedule", "POST /schedules"],
+  ["Tasks", "changeSchedule", "PATCH /schedules/{id}"],
+  ["Tasks", "runSchedule", "POST /schedules/{id}/run"],
+  ["Tasks", "listScheduleRuns", "GET /schedules/{id}/runs"],
   ["Tasks", "deleteSchedule", "DELETE /schedules/{id}"],
 ];
 const FILES: readonly Operation[] = [

@@ -31,7 +31,14 @@ export interface Task extends TaskLine {
   result: unknown;
   /** Of the trace that it was submitted in, if that was named. */
   traceId?: string;
+  /** While it waits for signals. */
+  waitingFor?: WaitingFor[];
   followUps: string[];
+}
+
+export interface WaitingFor {
+  signal: string;
+  until: string;
 }
 
 export interface TaskType {
@@ -64,7 +71,10 @@ export interface Schedule {
   cron: string;
   timeZone: string;
   type: string;
+  overlap: string;
+  missed: string;
   declared: boolean;
+  paused: boolean;
   input: unknown;
   waiting: number;
   skippedCount: number;
@@ -74,6 +84,13 @@ export interface Schedule {
   lastTickAt: string | null;
   lastTaskId: string | null;
   lastError: { name: string; message: string } | null;
+}
+
+export interface ScheduleRun {
+  dueAt: string;
+  taskId: string;
+  /** Of the task; null if that is gone. */
+  status: Status | null;
 }
 
 export interface StoredFile {
