@@ -3,7 +3,14 @@
  * A route of your own is one line in `api`, as src/jobs/README.md shows.
  */
 import { env as startEnv } from "cloudflare:workers";
-import { dashboard, eventsRoute, favicon, sessionRoutes, signIn } from "./dashboard/index.ts";
+import {
+  dashboard,
+  eventsLinkRoute,
+  eventsRoute,
+  favicon,
+  sessionRoutes,
+  signIn,
+} from "./dashboard/index.ts";
 import { createDocs, describeApi, VERSION } from "./docs/index.ts";
 import {
   fileRoutes,
@@ -36,6 +43,8 @@ import {
   signalRoutes,
   steeringRoutes,
   submitRoutes,
+  taskEventLinkRoutes,
+  taskEventRoutes,
   taskRoutes,
   typeRoutes,
   wakeOverdue,
@@ -67,6 +76,7 @@ const api = createRouter()
   .route("/", jobRoutes)
   .route("/", taskRoutes)
   .route("/", typeRoutes)
+  .route("/", taskEventRoutes)
   .route("/", submitRoutes)
   .route("/", steeringRoutes)
   .route("/", signalRoutes)
@@ -91,6 +101,8 @@ const app: Router = createApp({
     uploadOptionsRoutes,
     linkRoutes,
     signalLinkRoutes,
+    taskEventLinkRoutes,
+    eventsLinkRoute,
     grantedRoutes,
   ],
   closed: [api, sessionRoutes, eventsRoute, createDocs(describe), createMetrics(VERSION)],

@@ -1,5 +1,6 @@
 /** Work that outlives its request. */
 
+export { taskEventLinkRoutes, taskEventRoutes } from "./http/event-routes.ts";
 export { taskRoutes } from "./http/routes.ts";
 export { signalLinkRoutes, signalRoutes } from "./http/signal-routes.ts";
 export { steeringRoutes } from "./http/steering-routes.ts";
@@ -16,7 +17,7 @@ export { isCancelled } from "./run/run.ts";
 export { TaskRunner } from "./run/runner.ts";
 export { enqueueOnce, getTask, type Start, startTaskOnce, startTasks } from "./run/submit.ts";
 export { readTaskRequest } from "./run/task-request.ts";
-export { watchTasks } from "./run/watch-tasks.ts";
+export { type WatchedTasks, watchedTasksParams, watchedTasksSchema, watchTasks } from "./run/watch-tasks.ts";
 export {
   defineSchedule,
   registerSchedules,
