@@ -1,7 +1,5 @@
 /** The tables of flows, and what callers see of them. Tasks without parent and children have no rows here. */
 import { z } from "zod";
-import type { NewTask } from "./claim.ts";
-import type { ChildEnd } from "./flow-rules.ts";
 import { type FinalStatus, TASK_STATUSES } from "./task-state.ts";
 
 /** A child, on the shard of its parent. */
@@ -31,16 +29,6 @@ export type ParentRow = {
   /** 1: its end, if it has ended, is told or on its way. */
   is_told: number;
 };
-
-/** What a new child is told of its parent. */
-export type ParentLink = Pick<ParentRow, "parent_id" | "depth" | "life">;
-
-/** What one shard has to tell another, or itself. */
-export type FlowMessage =
-  | { kind: "start"; childId: string; task: NewTask; link: ParentLink }
-  | { kind: "ended"; childId: string; parentId: string; life: number; end: ChildEnd }
-  | { kind: "cancel"; childId: string; life: number }
-  | { kind: "retry"; childId: string; parentId: string; life: number };
 
 export const CREATE_FLOWS = `
   CREATE TABLE IF NOT EXISTS child (

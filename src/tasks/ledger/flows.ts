@@ -4,8 +4,10 @@
  *
  * Each call here is part of one turn of the ledger: what it writes is committed together with the change of the task.
  */
+
+import type { FlowMessage, ParentLink } from "./flow-messages.ts";
 import { type ChildEnd, isNews, isSatisfied, type WaitMode } from "./flow-rules.ts";
-import type { ChildRow, FlowMessage, FlowView, ParentLink, ParentRow } from "./flow-schema.ts";
+import type { ChildRow, FlowView, ParentRow } from "./flow-schema.ts";
 import type { Outbox } from "./outbox.ts";
 import { readError, type TaskRow } from "./schema.ts";
 import { isFinal, type TaskStatus } from "./task-state.ts";
@@ -22,14 +24,12 @@ export interface ChildOutcome {
 export class Flows {
   readonly #sql: SqlStorage;
   readonly #outbox: Outbox<FlowMessage>;
-  /** Whether there may be any rows: most ledgers have none, and so need not look for them. */
-  #isUsed: boolean;
+  /** Whether there may be any rows: most ledgers have none, and so need not look for them. Undefined until it is asked. */
+  #mayHaveRows: boolean | undefined;
 
   constructor(sql: SqlStorage, outbox: Outbox<FlowMessage>) {
     this.#sql = sql;
     this.#outbox = outbox;
-    this.#isUsed =
-      sql.exec("SELECT 1 FROM child UNION ALL SELECT 1 FROM parent LIMIT 1").toArray().length > 0;
   }
 
   /** Whether the end of a task concerns other tasks: those that it has started, or that has started it. */
@@ -49,7 +49,7 @@ export class Flows {
 
   /** Notes a child that a task starts. The first note under an id stays. */
   addChild(parentId: string, id: string, type: string): void {
-    this.#isUsed = true;
+    this.#mayHaveRows = true;
     this.#sql.exec(
       `INSERT INTO child (parent_id, id, number, type, life)
          VALUES (?1, ?2, (SELECT count(*) + 1 FROM child WHERE parent_id = ?1), ?3, 0)
@@ -62,7 +62,7 @@ export class Flows {
 
   /** Notes the parent of a new task of this shard. */
   addParent(taskId: string, { parent_id, depth, life }: ParentLink): void {
-    this.#isUsed = true;
+    this.#mayHaveRows = true;
     this.#sql.exec(
       `INSERT INTO parent (task_id, parent_id, depth, life, is_told) VALUES (?, ?, ?, ?, 0)
          ON CONFLICT (task_id) DO NOTHING`,
@@ -220,6 +220,13 @@ export class Flows {
       )
       .toArray();
     return { ...(parent === undefined ? {} : { parent }), ...(children.length > 0 ? { children } : {}) };
+  }
+
+  /** Not asked in the constructor: the tables may still have to be made. */
+  get #isUsed(): boolean {
+    this.#mayHaveRows ??=
+      this.#sql.exec("SELECT 1 FROM child UNION ALL SELECT 1 FROM parent LIMIT 1").toArray().length > 0;
+    return this.#mayHaveRows;
   }
 
   #ids(query: string, limit: number): string[] {

@@ -11,7 +11,7 @@ import { findTaskType } from "../types/registry.ts";
 import type { Alarm } from "./alarm.ts";
 import type { Claim, Report } from "./claim.ts";
 import type { Dispatch } from "./dispatch.ts";
-import type { FlowMessage } from "./flow-schema.ts";
+import type { FlowMessage } from "./flow-messages.ts";
 import type { Flows } from "./flows.ts";
 import { beginningOf, isHere, startFollowUps } from "./follow-ups.ts";
 import type { Handovers } from "./handovers.ts";

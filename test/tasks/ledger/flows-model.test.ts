@@ -6,7 +6,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { z } from "zod";
-import type { FlowMessage } from "../../../src/tasks/ledger/flow-schema.ts";
+import type { FlowMessage } from "../../../src/tasks/ledger/flow-messages.ts";
 import { isFinal, type TaskStatus } from "../../../src/tasks/ledger/task-state.ts";
 import { defineTask } from "../../../src/tasks/types/define.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
