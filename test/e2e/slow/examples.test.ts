@@ -114,7 +114,13 @@ describe("examples/typescript", () => {
     ];
     run(join(root, "node_modules/.bin/tsc"), [
       ...options,
-      ...["--target", "ES2024", "--module", "NodeNext", "main.ts", "webhook.ts", "misuse.ts"],
+      "--target",
+      "ES2024",
+      "--module",
+      "NodeNext",
+      "main.ts",
+      "webhook.ts",
+      "misuse.ts",
     ]);
     const lines = run(process.execPath, ["main.ts"], { SLUICE_URL: url });
     expect(lines.at(-1)).toBe("succeeded Task A completed.");
