@@ -106,6 +106,8 @@ export interface StoredFile {
   /** The file and the task that it was made from; null for an upload. */
   source: string | null;
   sourceTask: string | null;
+  /** Who uploaded it, if that is known. */
+  owner: string | null;
 }
 
 /** A task that waits for another attempt is told apart from one that has not begun. */

@@ -38,7 +38,7 @@ export function OneFile({ id }: { id: string }) {
 }
 
 function Facts({ file }: { file: StoredFile }) {
-  const { id, contentType, size, modifiedAt, expiresAt, sha256, etag, source, sourceTask } = file;
+  const { id, contentType, size, modifiedAt, expiresAt, sha256, etag, source, sourceTask, owner } = file;
   const base64 = btoa(
     String.fromCharCode(...(sha256.match(/../g) ?? []).map((byte) => Number.parseInt(byte, 16))),
   );
@@ -53,7 +53,7 @@ function Facts({ file }: { file: StoredFile }) {
         ) : (
           "does not expire"
         )}
-        .
+        .{owner && <> Uploaded by {owner}.</>}
         {source && (
           <>
             {" "}
