@@ -22,6 +22,7 @@ import {
 import { parseInput } from "../types/input.ts";
 import { MAX_JSON_BYTES } from "../types/json.ts";
 import { findOpenTaskType } from "../types/registry.ts";
+import { keptTags } from "../types/tags.ts";
 
 const MAX_BATCH_SIZE = 1_000;
 /** How many errors a problem lists. */
@@ -131,6 +132,7 @@ export function createTasks(
     priority: submission.priority,
     runAtMs: runAtMs(submission, nowMs),
     callbackUrl: submission.callback_url ?? null,
+    ...keptTags(submission.tags),
     ...(submission.then ? { then: JSON.stringify(submission.then) } : {}),
   }));
 }

@@ -44,7 +44,9 @@ import {
   TaskQueries,
 } from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
+import { type Found, type Search, TaskSearch } from "./task-search.ts";
 import { TaskTable } from "./task-table.ts";
+import { countTagged, countTags, type TagCount, type TaggedCount } from "./task-tags.ts";
 import { type LedgerParts, Transitions } from "./transitions.ts";
 import { Watchers } from "./watchers.ts";
 
@@ -60,6 +62,7 @@ export class TaskLedger extends DurableObject<Env> {
   });
   readonly #feed = new Feed((taskId) => this.#tasks.getLean(taskId));
   readonly #queries = new TaskQueries(this.ctx.storage.sql);
+  readonly #search = new TaskSearch(this.ctx.storage.sql, this.#queries);
   readonly #keys = new IdempotencyKeys(this.ctx.storage.sql);
   readonly #runners = new Runners(this.env);
   readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "TASK_LEDGER"));
@@ -108,6 +111,11 @@ export class TaskLedger extends DurableObject<Env> {
     return this.submit(tasks);
   }
 
+  /** As `submit`, of tasks that have tags. */
+  submitTagged(tasks: NewTask[]): (Claim | null)[] {
+    return this.submit(tasks);
+  }
+
   /** Makes many calls in one: `report`, and then a `submit` for each submission, whose error is that of no other. */
   commit(submissions: NewTask[][], reports: Report[]): Written[] {
     this.report(reports);
@@ -118,6 +126,11 @@ export class TaskLedger extends DurableObject<Env> {
         return { error: describeError(error).message };
       }
     });
+  }
+
+  /** As `commit`, with tasks that have tags. */
+  commitTagged(submissions: NewTask[][], reports: Report[]): Written[] {
+    return this.commit(submissions, reports);
   }
 
   /** Applies the outcomes of claims. An outcome that is no longer accepted, or was already applied, is ignored. */
@@ -197,6 +210,11 @@ export class TaskLedger extends DurableObject<Env> {
 
   list(page: Page): TaskRow[] {
     return this.#queries.list(page);
+  }
+
+  /** The tasks that match a filter, as far as one call goes: see `TaskSearch`. */
+  search(search: Search): Found {
+    return this.#search.find(search);
   }
 
   /** The task, as soon as it has ended or `ms` have passed. */
@@ -292,6 +310,14 @@ export class TaskLedger extends DurableObject<Env> {
     return this.#queries.countByStatus();
   }
 
+  /** How many tasks there are of each type and status, and with each tag; or of those with one tag alone. */
+  counts(tag: string | null): { counts: TaggedCount[]; tags: TagCount[] } {
+    const { sql } = this.ctx.storage;
+    return tag === null
+      ? { counts: this.#queries.countByStatus(), tags: countTags(sql) }
+      : { counts: countTagged(sql, tag), tags: [] };
+  }
+
   /** Tasks that have ended before a time: see `TaskQueries.ended`. */
   listEnded(query: EndedQuery): { ids: string[]; next: EndedCursor | null } {
     return this.#queries.ended(query);
@@ -377,7 +403,9 @@ markRepeatable(
   TaskLedger,
   "submit",
   "submitWithFollowUps",
+  "submitTagged",
   "commit",
+  "commitTagged",
   "report",
   "renew",
   "heartbeat",
@@ -387,7 +415,9 @@ markRepeatable(
   "open",
   "getTask",
   "list",
+  "search",
   "countByStatus",
+  "counts",
   "cancel",
   "listEnded",
   "removeEnded",

@@ -3,6 +3,7 @@ import { cleanUrl } from "../../kernel/clean-url.ts";
 import { addColumns } from "../../kernel/schema.ts";
 import { parseTraceparent } from "../../kernel/trace.ts";
 import { CALLBACK_TYPE } from "../types/define.ts";
+import { CREATE_TAGS } from "./task-tags.ts";
 import { CREATE_LEAN_INDEXES, CREATE_SHARED_INDEXES, DROP_OLD_INDEXES } from "./indexes.ts";
 import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
 
@@ -21,6 +22,9 @@ export type TaskRow = TaskState & {
   follow_ups?: string | null;
   /** The `traceparent` that its runs continue. Missing in what a ledger of an earlier version sends. */
   trace?: string | null;
+  /** Its tags, as JSON text, and the schedule that it is a run of. Missing in what a ledger of an earlier version sends. */
+  tags?: string | null;
+  schedule_id?: string | null;
   /** The number of events that are stored. The last one of a task that has ended is not: the row says what is in it. */
   events: number;
 };
@@ -144,6 +148,8 @@ export const MIGRATIONS = [
   addColumns("task", FOLLOW_UPS),
   CREATE_FORGOTTEN_INDEX + CREATE_HANDOVERS,
   addColumns("task", { trace: "TEXT" }),
+  addColumns("task", { tags: "TEXT", schedule_id: "TEXT" }),
+  CREATE_TAGS,
 ];
 
 /**
@@ -188,6 +194,8 @@ export const taskSchema = z
       description:
         "Of the W3C trace that it was submitted in, and that its runs and its callback are part of.",
     }),
+    tags: z.array(z.string()).optional().meta({ description: "Missing if it has none." }),
+    scheduleId: z.string().optional().meta({ description: "Of the schedule that it is a run of." }),
     followUps: z.array(z.string()).meta({
       description: "The ids of the tasks that started when it succeeded: those of `then`, in their order.",
     }),
@@ -216,6 +224,7 @@ export function toTask(row: TaskRow): Task {
     error: row.error === null ? null : readError(row.error),
     callbackUrl: row.callback_url === null ? null : cleanUrl(row.callback_url),
     ...traceIdOf(row),
+    ...labelsOf(row),
     followUps: readIds(row.follow_ups ?? "[]"),
   };
 }
@@ -223,6 +232,10 @@ export function toTask(row: TaskRow): Task {
 function traceIdOf({ trace }: TaskRow): { traceId?: string } {
   const context = parseTraceparent(trace);
   return context ? { traceId: context.traceId } : {};
+}
+
+function labelsOf({ tags, schedule_id }: TaskRow): { tags?: string[]; scheduleId?: string } {
+  return { ...(tags ? { tags: readIds(tags) } : {}), ...(schedule_id ? { scheduleId: schedule_id } : {}) };
 }
 
 /** A task in a list: without its input and result, which may be long. */
@@ -248,7 +261,7 @@ function readError(text: string): TaskError {
     : { name: "Error", message: "The recorded error can no longer be read." };
 }
 
-const readIds = (text: string): string[] => z.array(z.string()).safeParse(readJsonOrNull(text)).data ?? [];
+export const readIds = (text: string): string[] => z.array(z.string()).safeParse(readJsonOrNull(text)).data ?? [];
 
 /** The input of a callback, whose URL is shown like that of the task which it reports. */
 function withCleanUrl(text: string): unknown {

@@ -29,6 +29,7 @@ import { followUpErrors, followUpsSchema, readFollowUps, typesOf } from "../type
 import { parseInput } from "../types/input.ts";
 import { toJson } from "../types/json.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
+import { keptTags, tagsSchema } from "../types/tags.ts";
 import { type Invocation, startRun } from "./attempt.ts";
 import { submitInGroup } from "./group-commit.ts";
 
@@ -40,6 +41,8 @@ export interface Start<Input extends z.ZodType = z.ZodType> {
   delay?: number | undefined;
   priority?: number | undefined;
   callback_url?: string | undefined;
+  /** At most 10: see types/tags.ts. */
+  tags?: string[] | undefined;
   then?: StartNext[];
 }
 
@@ -106,33 +109,54 @@ export async function startTaskOnce<Input extends z.ZodType>(
 }
 
 /**
- * As `startTaskOnce`, for a tick of a schedule: there is no invocation to run the task, so a runner is kept for it. `then`: its
- * follow-ups as JSON text, which have been checked.
+ * As `startTaskOnce`, for a tick of a schedule: there is no invocation to run the task, so a runner is kept for it. `more`: its
+ * follow-ups and tags, as JSON text that has been checked, and its schedule.
  */
 export async function enqueueOnce<Input extends z.ZodType>(
   env: Env,
   type: TaskType<Input>,
   input: z.input<Input>,
   key: string,
-  then: string | null = null,
+  { then, tags, scheduleId }: RunMembers = {},
 ): Promise<string> {
   const shard = shardOfType(type, shardOfName(key));
   const task = await validateTask(type, input, taskIdOfKey(shard, key));
-  const run: NewTask = { ...task, lane: null, pool: "tick", ...(then === null ? {} : { then }) };
+  const run: NewTask = {
+    ...task,
+    lane: null,
+    pool: "tick",
+    ...(then ? { then } : {}),
+    ...(tags ? { tags } : {}),
+    ...(scheduleId ? { scheduleId } : {}),
+  };
   await callObject(async () => submitAlone(env, [run]));
   return task.id;
 }
 
+interface RunMembers {
+  then?: string | null;
+  tags?: string | null;
+  scheduleId?: string;
+}
+
 async function validateStart(env: Env, start: Start, id: string, at: string): Promise<NewTask> {
-  const { type, input, delay, priority = 0, callback_url = null, then } = start;
+  const { type, input, delay, priority = 0, callback_url = null, tags, then } = start;
   const runAtMs = delay === undefined ? 0 : Date.now() + Math.ceil(delay * 1000);
   return {
     ...(await validateTask(type, input, id)),
     priority,
     runAtMs,
     callbackUrl: callback_url,
+    ...checkTags(tags, `${at}/tags`),
     ...(then ? { then: await checkNext(env, then, `${at}/then`, input) } : {}),
   };
+}
+
+/** Tags as a task has them. Throws a `TypeError` that says what is wrong. */
+export function checkTags(tags: readonly string[] | undefined, at: string): { tags?: string } {
+  const { data, error } = tagsSchema.safeParse(tags);
+  if (error) throw new TypeError(`${at} is not valid: ${error.issues.map(({ message }) => message).join("; ")}`);
+  return keptTags(data);
 }
 
 /** Follow-ups as JSON text. Throws a `TypeError` that names what is wrong, or a `Problem` 503 if a type cannot run here. */

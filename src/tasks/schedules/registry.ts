@@ -1,7 +1,7 @@
 /** The schedules that are declared in code. An invalid one stops the Worker from starting. */
 import type { z } from "zod";
 import { describeError } from "../../kernel/log.ts";
-import { type StartNext, toWire } from "../run/submit.ts";
+import { checkTags, type StartNext, toWire } from "../run/submit.ts";
 import type { TaskType } from "../types/define.ts";
 import { followUpsSchema, knownIssues, readFollowUps } from "../types/follow-ups.ts";
 import { parseInputNow } from "../types/input.ts";
@@ -18,6 +18,8 @@ export interface ScheduleSpec extends Timing {
   input: string;
   /** The follow-ups of each run, as JSON text. Missing in what an earlier version sends. */
   then?: string | null;
+  /** The tags of each run, likewise. */
+  tags?: string | null;
   overlap: Overlap;
   missed: MissedPolicy;
 }
@@ -38,6 +40,8 @@ interface Declaration<Input extends z.ZodType> {
   input: z.input<Input>;
   /** What follows each run that has succeeded. */
   then?: StartNext[];
+  /** The tags of each run: see types/tags.ts. */
+  tags?: string[];
   /** While the previous run has not ended, a tick is skipped or queued. */
   overlap?: Overlap;
   /** Of the ticks missed during a downtime, the last one runs late, or none runs. */
@@ -56,7 +60,8 @@ export function defineSchedule<Input extends z.ZodType>(declaration: Declaration
   const parsed = parseInputNow(type, input);
   if (!parsed.success) throw invalid(`its input does not fit "${type.name}". ${parsed.error.message}`);
   const then = declaration.then && { then: nextText(declaration.then, invalid) };
-  return { id, cron, timeZone, type: type.name, input, overlap, missed, ...then };
+  const tags = checkTags(declaration.tags, `The schedule "${id}": tags`);
+  return { id, cron, timeZone, type: type.name, input, overlap, missed, ...then, ...tags };
 }
 
 function inputText(input: unknown, invalid: (why: string) => TypeError): string {

@@ -10,6 +10,7 @@ import { checkAvailable } from "../types/availability.ts";
 import { checkCallbackUrl } from "../types/callbacks.ts";
 import { followUpErrors, readFollowUps, typesOf } from "../types/follow-ups.ts";
 import { findOpenTaskType } from "../types/registry.ts";
+import { keptTags } from "../types/tags.ts";
 import { MAX_INPUT_BYTES, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
 import { timingError } from "./rules.ts";
 import { newScheduleSchema, scheduleSchema, toSchedule } from "./schema.ts";
@@ -89,6 +90,7 @@ export const scheduleRoutes = createRouter()
     const spec = await toSpec(c.env, c.req.valid("json"), nowMs);
     const row = await callLedger(async () => {
       const scheduler = schedulerOf(c.env);
+      if (spec.tags !== undefined) return scheduler.createWithTags(spec);
       return (spec.then ?? null) === null ? scheduler.create(spec) : scheduler.createWithFollowUps(spec);
     });
     if (row === "full") {
@@ -150,7 +152,8 @@ async function toSpec(
   }
   const found = findOpenTaskType(type);
   if (found) checkAvailable(env, [{ type: found, at: "json/type" }, ...typesOf(next)]);
-  return { id: uuidv7(), cron, timeZone, type, input, then: thenText, overlap, missed };
+  const tags = keptTags(body.tags);
+  return { id: uuidv7(), cron, timeZone, type, input, then: thenText, ...tags, overlap, missed };
 }
 
 async function taskErrors(name: string, text: string): Promise<{ at: string; detail: string }[]> {

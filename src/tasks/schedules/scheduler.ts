@@ -66,6 +66,11 @@ export class Scheduler extends DurableObject<Env> {
     return this.create(spec);
   }
 
+  /** As `create`, for one with tags. */
+  createWithTags(spec: ScheduleSpec): CountedRow | "full" {
+    return this.create(spec);
+  }
+
   /** In order of creation. */
   list(): CountedRow[] {
     return this.#list();
@@ -204,7 +209,7 @@ export class Scheduler extends DurableObject<Env> {
       type,
       JSON.parse(row.input),
       runKey(id, tick.at_ms),
-      row.then_tasks ?? null,
+      { then: row.then_tasks ?? null, tags: row.tags ?? null, scheduleId: id },
     );
     this.ctx.storage.transactionSync(() => {
       this.#sql.exec("DELETE FROM tick WHERE schedule_id = ? AND at_ms = ?", id, tick.at_ms);
@@ -245,9 +250,10 @@ export class Scheduler extends DurableObject<Env> {
     if (nextAtMs === undefined) throw new RangeError(`No future day matches "${spec.cron}".`);
     const rows = this.#sql.exec<CountedRow>(
       `INSERT INTO schedule (id, cron, time_zone, type, input, overlap, missed, is_declared, created_at_ms,
-         then_tasks, next_at_ms, look_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?11, ?11)
+         then_tasks, tags, next_at_ms, look_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?12, ?12)
        ON CONFLICT (id) DO UPDATE SET type = excluded.type, input = excluded.input, overlap = excluded.overlap,
-         missed = excluded.missed, is_declared = excluded.is_declared, then_tasks = excluded.then_tasks, last_error = NULL,
+         missed = excluded.missed, is_declared = excluded.is_declared, then_tasks = excluded.then_tasks, tags = excluded.tags,
+         last_error = NULL,
          next_at_ms = CASE WHEN cron = excluded.cron AND time_zone = excluded.time_zone
            THEN next_at_ms ELSE excluded.next_at_ms END,
          look_at_ms = MIN(look_at_ms, excluded.next_at_ms),
@@ -263,6 +269,7 @@ export class Scheduler extends DurableObject<Env> {
       isDeclared ? 1 : 0,
       nowMs,
       spec.then ?? null,
+      spec.tags ?? null,
       nextAtMs,
     );
     return rows.one();
@@ -285,4 +292,4 @@ export class Scheduler extends DurableObject<Env> {
   }
 }
 
-markRepeatable(Scheduler, "create", "createWithFollowUps", "list", "get", "rearm", "runEnded", "figures");
+markRepeatable(Scheduler, "create", "createWithFollowUps", "createWithTags", "list", "get", "rearm", "runEnded", "figures");

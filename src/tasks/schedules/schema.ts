@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { addColumns } from "../../kernel/schema.ts";
 import { followUpsSchema } from "../types/follow-ups.ts";
+import { tagsSchema } from "../types/tags.ts";
 import { typeNameSchema } from "../types/type-name.ts";
 import type { ScheduleSpec } from "./registry.ts";
 import { MISSED_POLICIES, type MissedPolicy, nextRuns, OVERLAPS, type Overlap } from "./rules.ts";
@@ -27,6 +28,8 @@ export type ScheduleRow = {
   last_error: string | null;
   /** The follow-ups of each run, as JSON text. Missing in what a scheduler of an earlier version sends. */
   then_tasks?: string | null;
+  /** The tags of each run, likewise. */
+  tags?: string | null;
 };
 
 /** A row, with the number of ticks that were taken but not enqueued yet. */
@@ -61,7 +64,7 @@ const CREATE_TABLES = `
 `;
 
 /** Only ever append: see kernel/schema.ts. */
-export const MIGRATIONS = [CREATE_TABLES, addColumns("schedule", { then_tasks: "TEXT" })];
+export const MIGRATIONS = [CREATE_TABLES, addColumns("schedule", { then_tasks: "TEXT" }), addColumns("schedule", { tags: "TEXT" })];
 
 /** The column that turns a row into a counted row. */
 export const WAITING = "(SELECT COUNT(*) FROM tick WHERE schedule_id = schedule.id) AS waiting";
@@ -92,6 +95,7 @@ export const newScheduleSchema = z
     then: followUpsSchema.optional().meta({
       description: "Tasks that start when a run has succeeded, each with its result and input filled in.",
     }),
+    tags: tagsSchema,
     overlap: z
       .enum(OVERLAPS)
       .optional()
@@ -123,6 +127,7 @@ export const scheduleSchema = z
     type: z.string(),
     input: z.unknown(),
     then: z.array(z.unknown()).meta({ description: "What follows each run that has succeeded." }),
+    tags: z.array(z.string()).optional().meta({ description: "Of each run. Missing if there are none." }),
     overlap: z.enum(OVERLAPS),
     missed: z.enum(MISSED_POLICIES),
     declared: z.boolean().meta({ description: "Declared in code: it cannot be deleted through the API." }),
@@ -160,6 +165,7 @@ export function toSchedule(row: CountedRow, nowMs: number, base: string): Schedu
     type,
     input: JSON.parse(row.input),
     then: z.array(z.unknown()).parse(JSON.parse(row.then_tasks ?? "[]")),
+    ...(row.tags ? { tags: z.array(z.string()).parse(JSON.parse(row.tags)) } : {}),
     overlap,
     missed,
     declared: row.is_declared === 1,
@@ -206,5 +212,6 @@ const isSame = (row: ScheduleRow, spec: ScheduleSpec) =>
   row.type === spec.type &&
   row.input === spec.input &&
   (row.then_tasks ?? null) === (spec.then ?? null) &&
+  (row.tags ?? null) === (spec.tags ?? null) &&
   row.overlap === spec.overlap &&
   row.missed === spec.missed;

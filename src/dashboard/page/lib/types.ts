@@ -24,6 +24,10 @@ export interface TaskLine {
   startedAt: string | null;
   finishedAt: string | null;
   error: { name: string; message: string } | null;
+  /** Missing if it has none. */
+  tags?: string[];
+  /** Of the schedule that it is a run of. */
+  scheduleId?: string;
 }
 
 export interface Task extends TaskLine {

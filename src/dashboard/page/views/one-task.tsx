@@ -8,6 +8,7 @@ import { isSelecting, useHeld } from "../lib/selection.ts";
 import { sortedJson } from "../lib/sorted-json.ts";
 import { Ago, Duration, Until } from "../lib/time.tsx";
 import { stateOf, type Task } from "../lib/types.ts";
+import { Tags } from "./tags.tsx";
 import { TaskHistory } from "./task-history.tsx";
 
 const REFRESH_MS = 2_000;
@@ -71,7 +72,7 @@ function Whole({ id }: { id: string }) {
 }
 
 function Facts({ task }: { task: Task }) {
-  const { id, traceId, createdAt, attempt, crashes, startedAt, finishedAt } = task;
+  const { id, traceId, createdAt, attempt, crashes, startedAt, finishedAt, tags, scheduleId } = task;
   return (
     <>
       <p class="faint">
@@ -82,7 +83,13 @@ function Facts({ task }: { task: Task }) {
             , {finishedAt ? "took" : "for"} <Duration from={startedAt} to={finishedAt} />
           </>
         )}
-        .
+        .{" "}
+        {scheduleId && (
+          <>
+            A run of <a href={linkTo("tasks", "", { schedule: scheduleId })}>its schedule</a>.{" "}
+          </>
+        )}
+        <Tags tags={tags} />
       </p>
       <p class="faint">
         Its log lines have <code class="digest">taskId: {id}</code> <Copy text={id} what="The id" />

@@ -121,7 +121,8 @@ function Runs({ schedule }: { schedule: Schedule }) {
       .{" "}
       {lastTaskId && lastTickAt ? (
         <>
-          <a href={linkTo("tasks", lastTaskId)}>Last run</a> <Ago time={lastTickAt} />.
+          <a href={linkTo("tasks", lastTaskId)}>Last run</a> <Ago time={lastTickAt} />,{" "}
+          <a href={linkTo("tasks", "", { schedule: schedule.id })}>all runs</a>.
         </>
       ) : (
         "No run yet."
