@@ -15,7 +15,7 @@ import {
   uploadRoutes,
 } from "./files/index.ts";
 import { hello } from "./hello.ts";
-import { jobRoutes, readCallbackTargets, readEmailSettings } from "./jobs/index.ts";
+import { bulkRoutes, jobRoutes, readCallbackTargets, readEmailSettings } from "./jobs/index.ts";
 import { readAccess } from "./kernel/access.ts";
 import { createApp, createRouter, type Router } from "./kernel/app.ts";
 import { readCallbackKeys } from "./kernel/callbacks.ts";
@@ -63,6 +63,7 @@ const api = createRouter()
   .route("/", taskRoutes)
   .route("/", submitRoutes)
   .route("/", steeringRoutes)
+  .route("/", bulkRoutes)
   .route("/", scheduleRoutes)
   .route("/", fileRoutes)
   .route("/", storeRoutes)

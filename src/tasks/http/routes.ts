@@ -3,7 +3,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { tooManyStreams } from "../../kernel/open-streams.ts";
 import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
-import { taskSchema, toTask } from "../ledger/schema.ts";
+import { taskLineSchema, taskSchema, toTask } from "../ledger/schema.ts";
 import { callLedger, ledgerOf } from "../ledger/shards.ts";
 import { TASK_STATUSES } from "../ledger/task-state.ts";
 import { openTaskTypes } from "../types/registry.ts";
@@ -33,7 +33,7 @@ const listRoute = createRoute({
     200: json(
       "A page of tasks, without their inputs and results.",
       z.object({
-        tasks: z.array(taskSchema.omit({ input: true, result: true }).meta({ id: "TaskLine" })),
+        tasks: z.array(taskLineSchema),
         next: z
           .string()
           .nullable()

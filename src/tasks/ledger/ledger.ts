@@ -15,6 +15,7 @@ import { migrate } from "../../kernel/schema.ts";
 import type { Figures } from "../../kernel/tally.ts";
 import { Alarm } from "./alarm.ts";
 import { AlarmWork, MAX_REMOVED_ROWS } from "./alarm-work.ts";
+import { actOnAll, type BulkAction, type BulkOutcome } from "./bulk.ts";
 import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
@@ -44,6 +45,7 @@ import {
   TaskQueries,
 } from "./task-queries.ts";
 import { isFinal } from "./task-state.ts";
+import type { TaskFilter } from "./task-filter.ts";
 import { type Found, type Search, TaskSearch } from "./task-search.ts";
 import { TaskTable } from "./task-table.ts";
 import { countTagged, countTags, type TagCount, type TaggedCount } from "./task-tags.ts";
@@ -215,6 +217,23 @@ export class TaskLedger extends DurableObject<Env> {
   /** The tasks that match a filter, as far as one call goes: see `TaskSearch`. */
   search(search: Search): Found {
     return this.#search.find(search);
+  }
+
+  /** As `search`, but only how many. */
+  countFound(filter: TaskFilter, before: Page["before"]): { count: number; until: Found["until"] } {
+    const { rows, until } = this.#search.find({ filter, before, limit: Number.POSITIVE_INFINITY });
+    return { count: rows.length, until };
+  }
+
+  /** Does one action, begun at a time, to many tasks: see bulk.ts. It can be repeated safely. */
+  actOn(action: BulkAction, taskIds: string[], beganMs: number): BulkOutcome {
+    const target = {
+      find: (id: string) => this.#tasks.getLean(id),
+      cancel: (id: string) => this.cancel(id),
+      retry: (id: string) => this.retry(id),
+      removeEnded: (ids: string[], endedBeforeMs: number) => this.removeEnded(ids, endedBeforeMs),
+    };
+    return actOnAll(target, action, taskIds, beganMs);
   }
 
   /** The task, as soon as it has ended or `ms` have passed. */
@@ -416,6 +435,8 @@ markRepeatable(
   "getTask",
   "list",
   "search",
+  "countFound",
+  "actOn",
   "countByStatus",
   "counts",
   "cancel",

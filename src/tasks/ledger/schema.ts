@@ -239,7 +239,9 @@ function labelsOf({ tags, schedule_id }: TaskRow): { tags?: string[]; scheduleId
 }
 
 /** A task in a list: without its input and result, which may be long. */
-export type TaskLine = Omit<Task, "input" | "result">;
+export const taskLineSchema = taskSchema.omit({ input: true, result: true }).meta({ id: "TaskLine" });
+
+export type TaskLine = z.output<typeof taskLineSchema>;
 
 export function toLine(row: TaskRow): TaskLine {
   const { input: _input, result: _result, ...line } = toTask(row);

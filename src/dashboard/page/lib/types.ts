@@ -11,6 +11,8 @@ export const STATUSES = [
 ] as const;
 type Status = (typeof STATUSES)[number];
 
+export const FINAL_STATUSES: readonly Status[] = ["succeeded", "failed", "cancelled"];
+
 export interface TaskLine {
   id: string;
   type: string;

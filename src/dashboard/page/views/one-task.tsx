@@ -7,12 +7,11 @@ import { linkTo } from "../lib/route.ts";
 import { isSelecting, useHeld } from "../lib/selection.ts";
 import { sortedJson } from "../lib/sorted-json.ts";
 import { Ago, Duration, Until } from "../lib/time.tsx";
-import { stateOf, type Task } from "../lib/types.ts";
+import { FINAL_STATUSES, stateOf, type Task } from "../lib/types.ts";
 import { Tags } from "./tags.tsx";
 import { TaskHistory } from "./task-history.tsx";
 
 const REFRESH_MS = 2_000;
-const FINAL = ["succeeded", "failed", "cancelled"];
 
 /** Each task has a state of its own: nothing of one shows under the name of another. */
 export function OneTask({ id }: { id: string }) {
@@ -43,7 +42,7 @@ function Whole({ id }: { id: string }) {
       </p>
       <Actions
         id={id}
-        isFinal={FINAL.includes(status)}
+        isFinal={FINAL_STATUSES.includes(status)}
         mayRetry={["failed", "cancelled"].includes(status)}
         path={path}
         onDone={read.refresh}

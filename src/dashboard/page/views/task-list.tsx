@@ -62,7 +62,7 @@ export function TaskList() {
         )}
       </p>
       <TypeFigures tasks={page.tasks ?? []} />
-      {may("write") && <BulkActions onDone={page.refresh} />}
+      {may("write") && may("read") && <BulkActions onDone={page.refresh} />}
     </>
   );
 }
