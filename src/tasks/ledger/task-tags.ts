@@ -17,6 +17,12 @@ export const CREATE_TAGS = `
     INSERT OR IGNORE INTO task_tag (tag, created_at_ms, task_id)
       SELECT value, new.created_at_ms, new.id FROM json_each(new.tags);
   END;
+  CREATE TRIGGER IF NOT EXISTS task_retagged AFTER UPDATE OF tags ON task WHEN old.tags IS NOT new.tags BEGIN
+    DELETE FROM task_tag WHERE tag IN (SELECT value FROM json_each(coalesce(old.tags, '[]')))
+      AND created_at_ms = old.created_at_ms AND task_id = old.id;
+    INSERT OR IGNORE INTO task_tag (tag, created_at_ms, task_id)
+      SELECT value, new.created_at_ms, new.id FROM json_each(coalesce(new.tags, '[]'));
+  END;
   CREATE TRIGGER IF NOT EXISTS task_untagged AFTER DELETE ON task WHEN old.tags IS NOT NULL BEGIN
     DELETE FROM task_tag WHERE tag IN (SELECT value FROM json_each(old.tags))
       AND created_at_ms = old.created_at_ms AND task_id = old.id;
