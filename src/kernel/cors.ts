@@ -40,6 +40,7 @@ const EXPOSED_HEADERS = [
   "WWW-Authenticate",
   "Location",
   "Preference-Applied",
+  "Sluice-Outcome",
   "Content-Location",
   "Link",
   "ETag",

@@ -16,10 +16,12 @@ import type { Figures } from "../../kernel/tally.ts";
 import { Alarm } from "./alarm.ts";
 import { AlarmWork, MAX_REMOVED_ROWS } from "./alarm-work.ts";
 import { actOnAll, type BulkAction, type BulkOutcome } from "./bulk.ts";
-import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
+import type { Assignment, Claim, NewTask, Placed, Renewal, Report, Written } from "./claim.ts";
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
 import { Feed } from "./feed.ts";
+import { type Conflict, type Decision, decideAll } from "./guard-rules.ts";
+import { Guards } from "./guards.ts";
 import { Handovers } from "./handovers.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import { rankOf } from "./rank.ts";
@@ -28,6 +30,7 @@ import {
   FIRST_TOKEN,
   leaseAfterHeartbeat,
   mayReport,
+  replace,
   RUNNER_LEASE_MS,
   RUNNER_LIFETIME_MS,
   retry,
@@ -63,6 +66,7 @@ export class TaskLedger extends DurableObject<Env> {
     this.#feed.notify(taskId);
   });
   readonly #feed = new Feed((taskId) => this.#tasks.getLean(taskId));
+  readonly #guards = new Guards(this.ctx.storage.sql, this.#tasks);
   readonly #queries = new TaskQueries(this.ctx.storage.sql);
   readonly #search = new TaskSearch(this.ctx.storage.sql, this.#queries);
   readonly #keys = new IdempotencyKeys(this.ctx.storage.sql);
@@ -116,6 +120,23 @@ export class TaskLedger extends DurableObject<Env> {
   /** As `submit`, of tasks that have tags. */
   submitTagged(tasks: NewTask[]): (Claim | null)[] {
     return this.submit(tasks);
+  }
+
+  /** As `submit`, of tasks some of which have a guard: says what became of each, or why none is written. */
+  submitGuarded(tasks: NewTask[]): Placed[] | Conflict {
+    const nowMs = Date.now();
+    const existing = {
+      exists: (id: string) => this.#tasks.getLean(id) !== undefined,
+      holderOf: (key: string) => this.#guards.holderOf(key),
+    };
+    const decisions = decideAll(tasks, existing, nowMs);
+    if (!Array.isArray(decisions)) return decisions;
+    return this.ctx.storage.transactionSync(() =>
+      tasks.flatMap((task, i) => {
+        const decision = decisions[i];
+        return decision ? [this.#place(task, decision, nowMs)] : [];
+      }),
+    );
   }
 
   /** Makes many calls in one: `report`, and then a `submit` for each submission, whose error is that of no other. */
@@ -367,6 +388,11 @@ export class TaskLedger extends DurableObject<Env> {
     return this.#keys.reserve(key, fingerprint, taskIds, Date.now());
   }
 
+  /** Records that a key stands for these tasks, which exist: other tasks than those that it was reserved for. */
+  settleKeyAs(key: string, taskIds: string[]): void {
+    this.#keys.settle(key, taskIds);
+  }
+
   /** Records whether the tasks of a key now exist, or could not be created. */
   settleKey(key: string, areCreated: boolean): void {
     if (areCreated) this.#keys.settle(key);
@@ -391,11 +417,27 @@ export class TaskLedger extends DurableObject<Env> {
     this.#alarmWork.run(nowMs);
   }
 
+  #place(task: NewTask, decision: Decision, nowMs: number): Placed {
+    const { guard } = task;
+    if (decision.is === "debounced") {
+      this.#guards.debounce(decision.id, task, decision.runAtMs, nowMs);
+      this.#alarm.wakeAt(decision.runAtMs);
+    }
+    if (decision.is !== "new") return { id: decision.is === "rejected" ? "" : decision.id, claim: null, is: decision.is };
+    const { replaces, runAtMs = task.runAtMs } = decision;
+    const replaced = replaces === undefined ? undefined : this.#tasks.getLean(replaces);
+    if (replaced) this.#transitions.apply(replace(replaced, task.id, this.#transitions.inputsFor(replaced)));
+    const { claim, dueAtMs, isNew } = this.#insert({ ...task, runAtMs }, nowMs);
+    if (guard && isNew) this.#guards.give(guard, task.id);
+    this.#alarm.wakeAt(dueAtMs);
+    return { id: task.id, claim, ...(replaced ? { is: "replaced", replaces: replaced.id } : { is: "new" }) };
+  }
+
   /** Returns the claim, if there is one, and when the ledger must act on the task. */
   #insert(
     { lane, priority, runAtMs, lifetimeMs = 0, pool = "new", ...fields }: NewTask,
     nowMs: number,
-  ): { claim: Claim | null; dueAtMs: number } {
+  ): { claim: Claim | null; dueAtMs: number; isNew: boolean } {
     const canStart = lane !== null && canStartNow(this.#queries, fields.type, rankOf(priority, nowMs));
     const begin = { lifetimeMs, pool };
     const transition = submit(priority, runAtMs, canStart ? lane : null, nowMs, begin);
@@ -403,12 +445,12 @@ export class TaskLedger extends DurableObject<Env> {
     const isNew = this.#tasks.insert(fields, transition, nowMs);
     const isOwn = isNew ? status === "running" : this.#tasks.renewFirstClaim(fields, nowMs + lifetimeMs);
     const claim = isOwn ? { taskId: fields.id, token: FIRST_TOKEN } : null;
-    return { claim, dueAtMs: isNew ? (due_at_ms ?? nowMs) : Number.POSITIVE_INFINITY };
+    return { claim, dueAtMs: isNew ? (due_at_ms ?? nowMs) : Number.POSITIVE_INFINITY, isNew };
   }
 
   #retryTask(task: TaskRow): boolean {
     const transition = retry(task, Date.now());
-    if (!transition) return false;
+    if (!transition || !this.#guards.takeBack(task.id)) return false;
     this.#figures.beforeForgetting([task], Date.now());
     this.ctx.storage.transactionSync(() => {
       const events = this.#tasks.reopen(task);
@@ -423,6 +465,7 @@ markRepeatable(
   "submit",
   "submitWithFollowUps",
   "submitTagged",
+  "submitGuarded",
   "commit",
   "commitTagged",
   "report",
@@ -444,6 +487,7 @@ markRepeatable(
   "removeEnded",
   "reserveKey",
   "settleKey",
+  "settleKeyAs",
   "rearm",
   "figures",
 );

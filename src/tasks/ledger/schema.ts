@@ -3,6 +3,7 @@ import { cleanUrl } from "../../kernel/clean-url.ts";
 import { addColumns } from "../../kernel/schema.ts";
 import { parseTraceparent } from "../../kernel/trace.ts";
 import { CALLBACK_TYPE } from "../types/define.ts";
+import { CREATE_GUARD_INDEX, GUARD_COLUMNS } from "./guard-columns.ts";
 import { CREATE_TAGS } from "./task-tags.ts";
 import { CREATE_LEAN_INDEXES, CREATE_SHARED_INDEXES, DROP_OLD_INDEXES } from "./indexes.ts";
 import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
@@ -150,6 +151,8 @@ export const MIGRATIONS = [
   addColumns("task", { trace: "TEXT" }),
   addColumns("task", { tags: "TEXT", schedule_id: "TEXT" }),
   CREATE_TAGS,
+  addColumns("task", GUARD_COLUMNS),
+  CREATE_GUARD_INDEX,
 ];
 
 /**

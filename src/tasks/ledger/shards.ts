@@ -39,6 +39,9 @@ export const hasFollowUps = (tasks: readonly NewTask[]): boolean =>
 
 export const hasTags = (tasks: readonly NewTask[]): boolean => tasks.some(({ tags = null }) => tags !== null);
 
+export const hasGuards = (tasks: readonly NewTask[]): boolean =>
+  tasks.some(({ guard }) => guard !== undefined);
+
 const SHARD_PREFIX = "TASK_LEDGER/";
 /** For how long an isolate keeps what it has read. Only regions that no longer take tasks depend on it. */
 const REGISTRY_MAX_AGE_MS = 60_000;

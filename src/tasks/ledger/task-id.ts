@@ -11,6 +11,7 @@ import { createHash } from "node:crypto";
 import { v5 as uuidv5, v7 as uuidv7 } from "uuid";
 import { LOCATION_HINTS, nearestRegion, placeOf, type Region } from "../../kernel/regions.ts";
 import type { TaskType } from "../types/define.ts";
+import type { Guard } from "../types/guards.ts";
 
 /** Each shard takes a few hundred new tasks per second. Only ever add shards. */
 export const SHARDS = ["s0", "s1", "s2", "s3"];
@@ -61,6 +62,10 @@ export function leaveShard(): void {
 export function shardOfType(type: TaskType, otherwise: string): string {
   return type.concurrency === undefined ? otherwise : shardOfName(type.name);
 }
+
+/** The same, for a task that may have a guard: all tasks with one key are on one shard, which therefore decides exactly. */
+export const shardOfGuarded = (type: TaskType, guard: Guard | undefined, otherwise: string): string =>
+  shardOfType(type, guard ? shardOfName(guard.key) : otherwise);
 
 /** Always the same shard for the same name. */
 export function shardOfName(name: string): string {

@@ -124,7 +124,7 @@ export class TaskTable {
   save({ task, event }: Transition<TaskRow>, nowMs: number): void {
     const hasEnded = isFinal(task.status);
     const events = hasEnded ? task.events : task.events + 1;
-    if (!hasEnded) this.#append(task.id, events, event, nowMs);
+    if (!hasEnded) this.append(task.id, events, event, nowMs);
     this.#sql.exec(SAVE, events, ...STATE_COLUMNS.map((name) => task[name]), task.id);
     if (hasEnded) this.#onEvent(task.id);
   }
@@ -176,7 +176,7 @@ export class TaskTable {
       task.id,
     );
     const data = { status: task.status, attempt: task.attempt, ratio, message };
-    if (isEvent) this.#append(task.id, task.events + 1, { name: "progress", data }, nowMs);
+    if (isEvent) this.append(task.id, task.events + 1, { name: "progress", data }, nowMs);
   }
 
   /** Records a step. The first record under a name stays. */
@@ -190,7 +190,7 @@ export class TaskTable {
     if (recorded.rowsWritten === 0) return;
     this.#sql.exec("UPDATE task SET events = events + 1, has_new_step = 1 WHERE id = ?", task.id);
     const data = { status: task.status, attempt: task.attempt, step: name };
-    this.#append(task.id, task.events + 1, { name: "step", data }, nowMs);
+    this.append(task.id, task.events + 1, { name: "step", data }, nowMs);
   }
 
   /** The recorded steps of a task: JSON text by the step's name. */
@@ -286,7 +286,8 @@ export class TaskTable {
     return this.#sql.exec<EventRow>(query, taskId, after, limit).toArray();
   }
 
-  #append(task_id: string, number: number, { name, data }: TaskEvent, at_ms: number): void {
+  /** Adds an event. The caller counts it in the task's row. */
+  append(task_id: string, number: number, { name, data }: TaskEvent, at_ms: number): void {
     this.#insertEvent({ task_id, number, at_ms, name, data: JSON.stringify(data) });
     this.#onEvent(task_id);
   }

@@ -4,6 +4,7 @@ import { describeError } from "../../kernel/log.ts";
 import { checkTags, type StartNext, toWire } from "../run/submit.ts";
 import type { TaskType } from "../types/define.ts";
 import { followUpsSchema, knownIssues, readFollowUps } from "../types/follow-ups.ts";
+import { checkGuard, type GuardMembers, keptGuard } from "../types/guards.ts";
 import { parseInputNow } from "../types/input.ts";
 import { toJson } from "../types/json.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
@@ -20,6 +21,8 @@ export interface ScheduleSpec extends Timing {
   then?: string | null;
   /** The tags of each run, likewise. */
   tags?: string | null;
+  /** Their guard: `GuardMembers` as JSON text, likewise. */
+  guard?: string | null;
   overlap: Overlap;
   missed: MissedPolicy;
 }
@@ -29,7 +32,7 @@ export const MAX_INPUT_BYTES = 8 * 1024;
 export const MAX_SCHEDULES = 1_000;
 
 /** Defaults: UTC, `overlap: "skip"` and `missed: "run_once"`. */
-interface Declaration<Input extends z.ZodType> {
+interface Declaration<Input extends z.ZodType> extends GuardMembers {
   /** 1 to 64 letters, digits, `_`, `-` and `.`, not starting with `-` or `.`. */
   id: string;
   /** Minute, hour, day of the month, month, day of the week. */
@@ -61,7 +64,9 @@ export function defineSchedule<Input extends z.ZodType>(declaration: Declaration
   if (!parsed.success) throw invalid(`its input does not fit "${type.name}". ${parsed.error.message}`);
   const then = declaration.then && { then: nextText(declaration.then, invalid) };
   const tags = checkTags(declaration.tags, `The schedule "${id}": tags`);
-  return { id, cron, timeZone, type: type.name, input, overlap, missed, ...then, ...tags };
+  checkGuard(type.name, declaration, `The schedule "${id}"`);
+  const guard = keptGuard(declaration);
+  return { id, cron, timeZone, type: type.name, input, overlap, missed, ...then, ...tags, ...guard };
 }
 
 function inputText(input: unknown, invalid: (why: string) => TypeError): string {

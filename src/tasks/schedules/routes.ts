@@ -9,6 +9,7 @@ import { callLedger, schedulerOf } from "../ledger/shards.ts";
 import { checkAvailable } from "../types/availability.ts";
 import { checkCallbackUrl } from "../types/callbacks.ts";
 import { followUpErrors, readFollowUps, typesOf } from "../types/follow-ups.ts";
+import { keptGuard } from "../types/guards.ts";
 import { findOpenTaskType } from "../types/registry.ts";
 import { keptTags } from "../types/tags.ts";
 import { MAX_INPUT_BYTES, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
@@ -90,6 +91,7 @@ export const scheduleRoutes = createRouter()
     const spec = await toSpec(c.env, c.req.valid("json"), nowMs);
     const row = await callLedger(async () => {
       const scheduler = schedulerOf(c.env);
+      if (spec.guard !== undefined) return scheduler.createGuarded(spec);
       if (spec.tags !== undefined) return scheduler.createWithTags(spec);
       return (spec.then ?? null) === null ? scheduler.create(spec) : scheduler.createWithFollowUps(spec);
     });
@@ -153,7 +155,8 @@ async function toSpec(
   const found = findOpenTaskType(type);
   if (found) checkAvailable(env, [{ type: found, at: "json/type" }, ...typesOf(next)]);
   const tags = keptTags(body.tags);
-  return { id: uuidv7(), cron, timeZone, type, input, then: thenText, ...tags, overlap, missed };
+  const guard = keptGuard(body);
+  return { id: uuidv7(), cron, timeZone, type, input, then: thenText, ...tags, ...guard, overlap, missed };
 }
 
 async function taskErrors(name: string, text: string): Promise<{ at: string; detail: string }[]> {

@@ -12,11 +12,13 @@ import { DurableObject } from "cloudflare:workers";
 import { describeError, errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
+import { Problem } from "../../kernel/problem.ts";
 import { migrate } from "../../kernel/schema.ts";
 import type { Figures } from "../../kernel/tally.ts";
 import { Alarm } from "../ledger/alarm.ts";
 import { isFinal } from "../ledger/task-state.ts";
 import { enqueueOnce, getTask } from "../run/submit.ts";
+import { guardMembersIn, toGuard } from "../types/guards.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
 import { declaredSchedules, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
 import { decideTick, nextRuns, runKey } from "./rules.ts";
@@ -24,6 +26,12 @@ import { COUNTED_ROWS, type CountedRow, compareDeclared, MIGRATIONS, timingOf, W
 
 /** All the calls that a scheduler makes to the ledger, in one object, so that a test can replace them. */
 export const runs = { enqueueOnce, getTask };
+
+/** A tick whose unique key is held is dropped: there is nobody to be told. */
+function nullIfHeld(error: unknown): null {
+  if (error instanceof Problem && error.kind === "conflict") return null;
+  throw error;
+}
 
 /** How often a schedule is checked while ticks wait for the previous run. */
 const WAITING_POLL_MS = 60_000;
@@ -68,6 +76,11 @@ export class Scheduler extends DurableObject<Env> {
 
   /** As `create`, for one with tags. */
   createWithTags(spec: ScheduleSpec): CountedRow | "full" {
+    return this.create(spec);
+  }
+
+  /** As `create`, for one with a guard. */
+  createGuarded(spec: ScheduleSpec): CountedRow | "full" {
     return this.create(spec);
   }
 
@@ -204,15 +217,23 @@ export class Scheduler extends DurableObject<Env> {
     if (!row || !tick) return;
     const type = findTaskType(row.type);
     if (!type) throw unregisteredTypeError(row.type);
-    const taskId = await runs.enqueueOnce(
-      this.env,
-      type,
-      JSON.parse(row.input),
-      runKey(id, tick.at_ms),
-      { then: row.then_tasks ?? null, tags: row.tags ?? null, scheduleId: id },
-    );
+    const { guard } = row;
+    const more = {
+      then: row.then_tasks ?? null,
+      tags: row.tags ?? null,
+      scheduleId: id,
+      guard: guard ? toGuard(row.type, guardMembersIn(guard)) : undefined,
+    };
+    const key = runKey(id, tick.at_ms);
+    const taskId = await runs
+      .enqueueOnce(this.env, type, JSON.parse(row.input), key, more)
+      .catch(nullIfHeld);
     this.ctx.storage.transactionSync(() => {
       this.#sql.exec("DELETE FROM tick WHERE schedule_id = ? AND at_ms = ?", id, tick.at_ms);
+      if (taskId === null) {
+        this.#sql.exec("UPDATE schedule SET skipped_count = skipped_count + 1 WHERE id = ?", id);
+        return;
+      }
       this.#sql.exec(
         "UPDATE schedule SET last_tick_at_ms = ?, last_task_id = ? WHERE id = ?",
         tick.at_ms,
@@ -250,9 +271,10 @@ export class Scheduler extends DurableObject<Env> {
     if (nextAtMs === undefined) throw new RangeError(`No future day matches "${spec.cron}".`);
     const rows = this.#sql.exec<CountedRow>(
       `INSERT INTO schedule (id, cron, time_zone, type, input, overlap, missed, is_declared, created_at_ms,
-         then_tasks, tags, next_at_ms, look_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?12, ?12)
+         then_tasks, tags, guard, next_at_ms, look_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?13, ?13)
        ON CONFLICT (id) DO UPDATE SET type = excluded.type, input = excluded.input, overlap = excluded.overlap,
          missed = excluded.missed, is_declared = excluded.is_declared, then_tasks = excluded.then_tasks, tags = excluded.tags,
+         guard = excluded.guard,
          last_error = NULL,
          next_at_ms = CASE WHEN cron = excluded.cron AND time_zone = excluded.time_zone
            THEN next_at_ms ELSE excluded.next_at_ms END,
@@ -270,6 +292,7 @@ export class Scheduler extends DurableObject<Env> {
       nowMs,
       spec.then ?? null,
       spec.tags ?? null,
+      spec.guard ?? null,
       nextAtMs,
     );
     return rows.one();
@@ -292,4 +315,4 @@ export class Scheduler extends DurableObject<Env> {
   }
 }
 
-markRepeatable(Scheduler, "create", "createWithFollowUps", "createWithTags", "list", "get", "rearm", "runEnded", "figures");
+markRepeatable(Scheduler, "create", "createWithFollowUps", "createWithTags", "createGuarded", "list", "get", "rearm", "runEnded", "figures");

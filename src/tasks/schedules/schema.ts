@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { addColumns } from "../../kernel/schema.ts";
 import { followUpsSchema } from "../types/follow-ups.ts";
+import { guardError, guardMembers } from "../types/guards.ts";
 import { tagsSchema } from "../types/tags.ts";
 import { typeNameSchema } from "../types/type-name.ts";
 import type { ScheduleSpec } from "./registry.ts";
@@ -30,6 +31,8 @@ export type ScheduleRow = {
   then_tasks?: string | null;
   /** The tags of each run, likewise. */
   tags?: string | null;
+  /** Their guard, as `GuardMembers`, likewise. */
+  guard?: string | null;
 };
 
 /** A row, with the number of ticks that were taken but not enqueued yet. */
@@ -64,7 +67,7 @@ const CREATE_TABLES = `
 `;
 
 /** Only ever append: see kernel/schema.ts. */
-export const MIGRATIONS = [CREATE_TABLES, addColumns("schedule", { then_tasks: "TEXT" }), addColumns("schedule", { tags: "TEXT" })];
+export const MIGRATIONS = [CREATE_TABLES, addColumns("schedule", { then_tasks: "TEXT" }), addColumns("schedule", { tags: "TEXT" }), addColumns("schedule", { guard: "TEXT" })];
 
 /** The column that turns a row into a counted row. */
 export const WAITING = "(SELECT COUNT(*) FROM tick WHERE schedule_id = schedule.id) AS waiting";
@@ -96,6 +99,7 @@ export const newScheduleSchema = z
       description: "Tasks that start when a run has succeeded, each with its result and input filled in.",
     }),
     tags: tagsSchema,
+    ...guardMembers,
     overlap: z
       .enum(OVERLAPS)
       .optional()
@@ -115,6 +119,10 @@ export const newScheduleSchema = z
           "Default: run_once.",
       }),
   })
+  .superRefine((schedule, ctx) => {
+    const wrong = guardError(schedule);
+    if (wrong) ctx.addIssue({ code: "custom", message: wrong.detail, path: [wrong.at] });
+  })
   .meta({ id: "NewSchedule" });
 
 /** A schedule as callers see it. */
@@ -128,6 +136,8 @@ export const scheduleSchema = z
     input: z.unknown(),
     then: z.array(z.unknown()).meta({ description: "What follows each run that has succeeded." }),
     tags: z.array(z.string()).optional().meta({ description: "Of each run. Missing if there are none." }),
+    unique: z.unknown().optional(),
+    debounce: z.unknown().optional(),
     overlap: z.enum(OVERLAPS),
     missed: z.enum(MISSED_POLICIES),
     declared: z.boolean().meta({ description: "Declared in code: it cannot be deleted through the API." }),
@@ -139,7 +149,9 @@ export const scheduleSchema = z
     lastTaskId: z.string().nullable(),
     lastTaskUrl: z.url().nullable(),
     waiting: z.int().meta({ description: "How many ticks wait for the previous run to end; at most 100." }),
-    skippedCount: z.int().meta({ description: "How many ticks were dropped because of the previous run." }),
+    skippedCount: z.int().meta({
+      description: "How many ticks were dropped because of the previous run, or of a unique key that was held.",
+    }),
     missedCount: z.int().meta({
       description: "How many ticks were missed and never ran; at most 100 are counted per downtime.",
     }),
@@ -166,6 +178,7 @@ export function toSchedule(row: CountedRow, nowMs: number, base: string): Schedu
     input: JSON.parse(row.input),
     then: z.array(z.unknown()).parse(JSON.parse(row.then_tasks ?? "[]")),
     ...(row.tags ? { tags: z.array(z.string()).parse(JSON.parse(row.tags)) } : {}),
+    ...(row.guard ? z.record(z.string(), z.unknown()).parse(JSON.parse(row.guard)) : {}),
     overlap,
     missed,
     declared: row.is_declared === 1,
@@ -213,5 +226,6 @@ const isSame = (row: ScheduleRow, spec: ScheduleSpec) =>
   row.input === spec.input &&
   (row.then_tasks ?? null) === (spec.then ?? null) &&
   (row.tags ?? null) === (spec.tags ?? null) &&
+  (row.guard ?? null) === (spec.guard ?? null) &&
   row.overlap === spec.overlap &&
   row.missed === spec.missed;

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../random.ts";
 import { makeOrder, retryTheDead, runClients, submit } from "./clients.ts";
 import { follow } from "./follow.ts";
+import { readGuarded, runGuardedClients } from "./guarded.ts";
 import { emptyHistory, type History, taskSchema } from "./history.ts";
 import { KINDS, kindOf, MARATHON } from "./kinds.ts";
 import { Server } from "./server.ts";
@@ -45,7 +46,12 @@ export async function runChaos(options: ChaosOptions): Promise<History> {
   await server.build();
   await server.start();
 
-  const clients = Promise.all([runClients(world, options.seed), retryTheDead(world), keepListing(world)]);
+  const clients = Promise.all([
+    runClients(world, options.seed),
+    runGuardedClients(world, (name) => new Random(options.seed, name)),
+    retryTheDead(world),
+    keepListing(world),
+  ]);
   await submitCrowds(world);
   await strike(server, world, options);
   if (options.kills >= KILLS_WITH_MARATHON) await submitMarathon(world, options.seed);
@@ -55,6 +61,7 @@ export async function runChaos(options: ChaosOptions): Promise<History> {
   await untilSettled(world);
   history.settledInMs = Date.now() - quietAtMs;
   await readBack(world);
+  await readGuarded(world);
   world.isOver = true;
   await clients;
   history.executions = witness.executions;

@@ -10,6 +10,7 @@ import {
   type Finding,
 } from "./checks.ts";
 import { DAMAGES } from "./doctor.ts";
+import { checkDebounced, checkUnique } from "./guarded.ts";
 import type { History } from "./history.ts";
 import { checkAnswers, checkCancels, checkCaps, checkKeys, checkSpoilt, checkTimes } from "./order.ts";
 import { checkRecovery } from "./recovery.ts";
@@ -30,6 +31,8 @@ export const CHECKS: Check[] = [
   checkSpoilt,
   checkRecovery,
   checkAnswers,
+  checkUnique,
+  checkDebounced,
 ];
 
 export interface Verdict extends Promised {
