@@ -136,13 +136,13 @@ export function createTasks(
   return checked.map(({ type, submission, input }) => {
     const guard = toGuard(type.name, submission);
     return {
-    ...toNewTask(type, input, newTaskId(shardOfGuarded(type, guard, shard))),
-    ...(guard ? { guard } : {}),
-    priority: submission.priority,
-    runAtMs: runAtMs(submission, nowMs),
-    callbackUrl: submission.callback_url ?? null,
-    ...keptTags(submission.tags),
-    ...(submission.then ? { then: JSON.stringify(submission.then) } : {}),
+      ...toNewTask(type, input, newTaskId(shardOfGuarded(type, guard, shard))),
+      ...(guard ? { guard } : {}),
+      priority: submission.priority,
+      runAtMs: runAtMs(submission, nowMs),
+      callbackUrl: submission.callback_url ?? null,
+      ...keptTags(submission.tags),
+      ...(submission.then ? { then: JSON.stringify(submission.then) } : {}),
     };
   });
 }

@@ -26,11 +26,14 @@ const OUTCOME_HEADER = "Sluice-Outcome";
 
 const submittedSchema = taskLinkSchema
   .extend({
-    outcome: z.enum(["kept", "replaced", "debounced"]).optional().meta({
-      description:
-        "Missing for a task that was created and nothing else. `kept`: this task, which holds the unique key, was there before. " +
-        "`replaced`: it was created in place of another. `debounced`: it was there before, and has become what was submitted.",
-    }),
+    outcome: z
+      .enum(["kept", "replaced", "debounced"])
+      .optional()
+      .meta({
+        description:
+          "Missing for a task that was created and nothing else. `kept`: this task, which holds the unique key, was there before. " +
+          "`replaced`: it was created in place of another. `debounced`: it was there before, and has become what was submitted.",
+      }),
     replaces: z.string().optional().meta({ description: "The id of the task that it has replaced." }),
   })
   .meta({ id: "SubmittedTask" });

@@ -10,7 +10,10 @@ import type { NewTask } from "./claim.ts";
 import { isFinal, type TaskState } from "./task-state.ts";
 
 /** The task that holds a key. */
-export type Holder = { id: string; created_at_ms: number } & Pick<TaskState, "status" | "token" | "due_at_ms">;
+export type Holder = { id: string; created_at_ms: number } & Pick<
+  TaskState,
+  "status" | "token" | "due_at_ms"
+>;
 
 export type Decision =
   /** It is written, and holds the key from now on. `replaces`: a task that is cancelled for it. */
@@ -47,7 +50,10 @@ function decideDebounce(
   nowMs: number,
 ): Decision {
   const isOpen =
-    holder?.status === "scheduled" && !hasBegun(holder) && holder.due_at_ms !== null && holder.due_at_ms > nowMs;
+    holder?.status === "scheduled" &&
+    !hasBegun(holder) &&
+    holder.due_at_ms !== null &&
+    holder.due_at_ms > nowMs;
   if (!isOpen) return { is: "new", runAtMs: nowMs + waitMs };
   const latestMs = Math.max(nowMs, holder.created_at_ms + maxWaitMs);
   return { is: "debounced", id: holder.id, runAtMs: Math.min(nowMs + waitMs, latestMs) };
@@ -89,7 +95,11 @@ export function decideAll(
 }
 
 /** One that may start at once counts as begun. */
-function newHolder({ id, lane, runAtMs: givenMs }: NewTask, decidedMs: number | undefined, nowMs: number): Holder {
+function newHolder(
+  { id, lane, runAtMs: givenMs }: NewTask,
+  decidedMs: number | undefined,
+  nowMs: number,
+): Holder {
   const runAtMs = decidedMs ?? givenMs;
   const waits = runAtMs > nowMs;
   return {

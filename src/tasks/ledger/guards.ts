@@ -2,10 +2,11 @@
  * The keys of guarded tasks (guard-rules.ts). A task has its key in its row, and one of those with a key holds it: an index has
  * the holders alone, so that a task without a key has no entry. The key of a task that is removed is free.
  */
-import { isFinal } from "./task-state.ts";
+
 import type { Guard } from "../types/guards.ts";
 import type { NewTask } from "./claim.ts";
 import type { Holder } from "./guard-rules.ts";
+import { isFinal } from "./task-state.ts";
 import type { TaskTable } from "./task-table.ts";
 
 /** How many debounced submissions of a task are in its history: there is no limit to how many there may be. */
@@ -34,7 +35,8 @@ export class Guards {
 
   /** Before another life of a task: false if a live task holds its unique key. Else it has the key again. */
   takeBack(taskId: string): boolean {
-    const query = "SELECT guard_key FROM task WHERE id = ? AND guard_key LIKE 'unique %' AND holds_key IS NULL";
+    const query =
+      "SELECT guard_key FROM task WHERE id = ? AND guard_key LIKE 'unique %' AND holds_key IS NULL";
     const [row] = this.#sql.exec<{ guard_key: string }>(query, taskId).toArray();
     if (!row) return true;
     const holder = this.holderOf(row.guard_key);

@@ -30,9 +30,9 @@ import {
   FIRST_TOKEN,
   leaseAfterHeartbeat,
   mayReport,
-  replace,
   RUNNER_LEASE_MS,
   RUNNER_LIFETIME_MS,
+  replace,
   retry,
   submit,
 } from "./rules.ts";
@@ -40,6 +40,7 @@ import { Runners } from "./runners.ts";
 import { FOR_EVERY_START, MIGRATIONS, type TaskRow } from "./schema.ts";
 import { countByHour, type TaskCount } from "./task-counts.ts";
 import { TaskFigures } from "./task-figures.ts";
+import type { TaskFilter } from "./task-filter.ts";
 import {
   type EndedCursor,
   type EndedQuery,
@@ -47,9 +48,8 @@ import {
   type StatusCount,
   TaskQueries,
 } from "./task-queries.ts";
-import { isFinal } from "./task-state.ts";
-import type { TaskFilter } from "./task-filter.ts";
 import { type Found, type Search, TaskSearch } from "./task-search.ts";
+import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
 import { countTagged, countTags, type TagCount, type TaggedCount } from "./task-tags.ts";
 import { type LedgerParts, Transitions } from "./transitions.ts";
@@ -423,7 +423,8 @@ export class TaskLedger extends DurableObject<Env> {
       this.#guards.debounce(decision.id, task, decision.runAtMs, nowMs);
       this.#alarm.wakeAt(decision.runAtMs);
     }
-    if (decision.is !== "new") return { id: decision.is === "rejected" ? "" : decision.id, claim: null, is: decision.is };
+    if (decision.is !== "new")
+      return { id: decision.is === "rejected" ? "" : decision.id, claim: null, is: decision.is };
     const { replaces, runAtMs = task.runAtMs } = decision;
     const replaced = replaces === undefined ? undefined : this.#tasks.getLean(replaces);
     if (replaced) this.#transitions.apply(replace(replaced, task.id, this.#transitions.inputsFor(replaced)));

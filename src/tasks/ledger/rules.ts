@@ -226,8 +226,15 @@ export function cancel<State extends TaskState>(
 }
 
 /** Cancels a task that has not begun, for another that takes its place. */
-export function replace<State extends TaskState>(task: State, by: string, inputs: RuleInputs): Transition<State> {
-  const error = { name: "Replaced", message: `The task ${by} was submitted with the same key, and replaces this one.` };
+export function replace<State extends TaskState>(
+  task: State,
+  by: string,
+  inputs: RuleInputs,
+): Transition<State> {
+  const error = {
+    name: "Replaced",
+    message: `The task ${by} was submitted with the same key, and replaces this one.`,
+  };
   return finish(task, "cancelled", inputs, error);
 }
 

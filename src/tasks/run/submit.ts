@@ -13,7 +13,14 @@ import { limitWaitUntil, type WaitUntil } from "../../kernel/wait-until.ts";
 import type { Claim, NewTask, Placed } from "../ledger/claim.ts";
 import { type Task, toTask } from "../ledger/schema.ts";
 import { readTaskSettings } from "../ledger/settings.ts";
-import { callLedger, hasFollowUps, hasGuards, ledgerOf, ledgerUnavailable, submitAlone } from "../ledger/shards.ts";
+import {
+  callLedger,
+  hasFollowUps,
+  hasGuards,
+  ledgerOf,
+  ledgerUnavailable,
+  submitAlone,
+} from "../ledger/shards.ts";
 import {
   anyShard,
   leaveShard,
@@ -169,7 +176,8 @@ async function validateStart(env: Env, start: Start, id: string, at: string): Pr
 /** Tags as a task has them. Throws a `TypeError` that says what is wrong. */
 export function checkTags(tags: readonly string[] | undefined, at: string): { tags?: string } {
   const { data, error } = tagsSchema.safeParse(tags);
-  if (error) throw new TypeError(`${at} is not valid: ${error.issues.map(({ message }) => message).join("; ")}`);
+  if (error)
+    throw new TypeError(`${at} is not valid: ${error.issues.map(({ message }) => message).join("; ")}`);
   return keptTags(data);
 }
 

@@ -225,9 +225,7 @@ export class Scheduler extends DurableObject<Env> {
       guard: guard ? toGuard(row.type, guardMembersIn(guard)) : undefined,
     };
     const key = runKey(id, tick.at_ms);
-    const taskId = await runs
-      .enqueueOnce(this.env, type, JSON.parse(row.input), key, more)
-      .catch(nullIfHeld);
+    const taskId = await runs.enqueueOnce(this.env, type, JSON.parse(row.input), key, more).catch(nullIfHeld);
     this.ctx.storage.transactionSync(() => {
       this.#sql.exec("DELETE FROM tick WHERE schedule_id = ? AND at_ms = ?", id, tick.at_ms);
       if (taskId === null) {
@@ -315,4 +313,15 @@ export class Scheduler extends DurableObject<Env> {
   }
 }
 
-markRepeatable(Scheduler, "create", "createWithFollowUps", "createWithTags", "createGuarded", "list", "get", "rearm", "runEnded", "figures");
+markRepeatable(
+  Scheduler,
+  "create",
+  "createWithFollowUps",
+  "createWithTags",
+  "createGuarded",
+  "list",
+  "get",
+  "rearm",
+  "runEnded",
+  "figures",
+);

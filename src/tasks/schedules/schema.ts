@@ -67,7 +67,12 @@ const CREATE_TABLES = `
 `;
 
 /** Only ever append: see kernel/schema.ts. */
-export const MIGRATIONS = [CREATE_TABLES, addColumns("schedule", { then_tasks: "TEXT" }), addColumns("schedule", { tags: "TEXT" }), addColumns("schedule", { guard: "TEXT" })];
+export const MIGRATIONS = [
+  CREATE_TABLES,
+  addColumns("schedule", { then_tasks: "TEXT" }),
+  addColumns("schedule", { tags: "TEXT" }),
+  addColumns("schedule", { guard: "TEXT" }),
+];
 
 /** The column that turns a row into a counted row. */
 export const WAITING = "(SELECT COUNT(*) FROM tick WHERE schedule_id = schedule.id) AS waiting";
@@ -150,7 +155,8 @@ export const scheduleSchema = z
     lastTaskUrl: z.url().nullable(),
     waiting: z.int().meta({ description: "How many ticks wait for the previous run to end; at most 100." }),
     skippedCount: z.int().meta({
-      description: "How many ticks were dropped because of the previous run, or of a unique key that was held.",
+      description:
+        "How many ticks were dropped because of the previous run, or of a unique key that was held.",
     }),
     missedCount: z.int().meta({
       description: "How many ticks were missed and never ran; at most 100 are counted per downtime.",

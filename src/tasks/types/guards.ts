@@ -22,16 +22,24 @@ const key = z
 export const uniqueSchema = z
   .strictObject({
     key,
-    within: z.number().min(0).max(30 * DAY_S).optional().meta({
-      description:
-        "The key is also held for this many seconds after the submission of the first, once that has ended; not if it was " +
-        "cancelled. Default: 0.",
-    }),
-    on_conflict: z.enum(CONFLICT_POLICIES).optional().meta({
-      description:
-        "While the key is held: the first is kept, and no task is created (`keep`); the first is cancelled if it has not " +
-        "begun, else 409 (`replace`); 409 (`reject`). Default: keep.",
-    }),
+    within: z
+      .number()
+      .min(0)
+      .max(30 * DAY_S)
+      .optional()
+      .meta({
+        description:
+          "The key is also held for this many seconds after the submission of the first, once that has ended; not if it was " +
+          "cancelled. Default: 0.",
+      }),
+    on_conflict: z
+      .enum(CONFLICT_POLICIES)
+      .optional()
+      .meta({
+        description:
+          "While the key is held: the first is kept, and no task is created (`keep`); the first is cancelled if it has not " +
+          "begun, else 409 (`replace`); 409 (`reject`). Default: keep.",
+      }),
   })
   .meta({ id: "Unique", description: "A task with this key holds it until it has ended." });
 

@@ -99,7 +99,11 @@ export const DAMAGES: ((history: History) => void)[] = [
     const ids = [...history.guarded.unique.values()].find(
       (those) => history.executions.filter(({ taskId }) => those.has(taskId)).length > 0,
     );
-    const one = the(history.executions.find(({ taskId, heardAtMs, beganAtMs }) => the(ids).has(taskId) && heardAtMs > beganAtMs));
+    const one = the(
+      history.executions.find(
+        ({ taskId, heardAtMs, beganAtMs }) => the(ids).has(taskId) && heardAtMs > beganAtMs,
+      ),
+    );
     the(ids).add("s0-another");
     history.executions.push({ ...one, taskId: "s0-another", beganAtMs: one.beganAtMs + 0.5 });
   },

@@ -28,7 +28,11 @@ export async function runGuardedClients(world: World, randomOf: (name: string) =
   await Promise.all([...debouncing, ...competing]);
 }
 
-async function repeat(world: World, random: Random, submit: (random: Random) => Promise<void>): Promise<void> {
+async function repeat(
+  world: World,
+  random: Random,
+  submit: (random: Random) => Promise<void>,
+): Promise<void> {
   while (!world.isClosed) {
     await submit(random);
     await sleep(random.between(...PAUSE_MS));
@@ -107,13 +111,13 @@ export function checkUnique({ guarded, executions }: History): Finding {
 
 /** Each execution certainly lasts from its begin to the last report about it. */
 function overlaps(ids: ReadonlySet<string>, byTask: ReadonlyMap<string, History["executions"]>) {
-  const all = [...ids]
-    .flatMap((id) => byTask.get(id) ?? [])
-    .toSorted((a, b) => a.beganAtMs - b.beganAtMs);
+  const all = [...ids].flatMap((id) => byTask.get(id) ?? []).toSorted((a, b) => a.beganAtMs - b.beganAtMs);
   const faults = all.flatMap((one, i) => {
     const other = all
       .slice(0, i)
-      .find(({ taskId, end, heardAtMs }) => taskId !== one.taskId && (end?.atMs ?? heardAtMs) > one.beganAtMs);
+      .find(
+        ({ taskId, end, heardAtMs }) => taskId !== one.taskId && (end?.atMs ?? heardAtMs) > one.beganAtMs,
+      );
     return other ? [`${one.taskId} began while ${other.taskId} was at work`] : [];
   });
   return { compared: all.length, faults };
@@ -127,7 +131,9 @@ export function checkDebounced({ guarded }: History): Finding {
       const ran = guarded.ranWith.get(id);
       const last = list.findLast((one) => one.id === id)?.n ?? 0;
       const mayBe = list.filter((one) => one.n >= last && (one.n === last || one.id === undefined));
-      return ran === undefined || mayBe.some(({ n }) => n === ran) ? [] : [`${id}: ran with ${ran}, not ${last}`];
+      return ran === undefined || mayBe.some(({ n }) => n === ran)
+        ? []
+        : [`${id}: ran with ${ran}, not ${last}`];
     }),
   );
   const merged = all.flat().length - guarded.ranWith.size;

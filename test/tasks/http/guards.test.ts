@@ -2,7 +2,13 @@
 import { env } from "cloudflare:test";
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { defineSchedule, defineTask, registerTaskTypes, startTaskOnce, startTasks } from "../../../src/tasks/index.ts";
+import {
+  defineSchedule,
+  defineTask,
+  registerTaskTypes,
+  startTaskOnce,
+  startTasks,
+} from "../../../src/tasks/index.ts";
 import { enqueueOnce } from "../../../src/tasks/run/submit.ts";
 import { toGuard } from "../../../src/tasks/types/guards.ts";
 import { callForJson } from "../../support/call.ts";
@@ -47,7 +53,10 @@ test("a rejected submission is a 409 that names the first, and creates nothing",
   const key = newKey();
   const first = await submitted(waits({ key }));
   const { status, body } = await submit(waits({ key, on_conflict: "reject" }));
-  expect([status, body]).toMatchObject([409, { type: "urn:sluice:problem:conflict", detail: expect.stringContaining(first) }]);
+  expect([status, body]).toMatchObject([
+    409,
+    { type: "urn:sluice:problem:conflict", detail: expect.stringContaining(first) },
+  ]);
   expect((await taskRows()).filter(({ id }) => id === first)).toHaveLength(1);
 });
 
@@ -106,9 +115,15 @@ test("a batch says of each task what became of it; what is rejected takes those 
   const [first, second, third] = both.body.tasks as { id: string; outcome?: string }[];
   expect([second?.id, second?.outcome, third?.outcome]).toEqual([first?.id, "kept", undefined]);
   const before = (await taskRows()).length;
-  const refused = await submit([waits({ key, on_conflict: "reject" }), waits({ key, on_conflict: "reject" })]);
+  const refused = await submit([
+    waits({ key, on_conflict: "reject" }),
+    waits({ key, on_conflict: "reject" }),
+  ]);
   expect(refused.status).toBe(409);
-  const mixed = await submit([waits({ key, on_conflict: "reject" }), { ...waits({ key: newKey() }), type: "guards_capped" }]);
+  const mixed = await submit([
+    waits({ key, on_conflict: "reject" }),
+    { ...waits({ key: newKey() }), type: "guards_capped" },
+  ]);
   const errors = (mixed.body.tasks as { error?: { status: number } }[]).map(({ error }) => error?.status);
   // If both are on one shard, neither is written.
   expect([errors, mixed.status]).toBeOneOf([
@@ -126,7 +141,9 @@ test("what code starts has the same guards", async () => {
   const [first] = await startTasks(env, ctx, [start]);
   expect(await startTasks(env, ctx, [{ type: echo, input: 0, delay: 600 }, start])).toContain(first);
   expect(await startTaskOnce(env, ctx, start, "guards once")).toBe(first);
-  await expect(startTasks(env, ctx, [{ ...start, unique: { key, on_conflict: "reject" } }])).rejects.toMatchObject({
+  await expect(
+    startTasks(env, ctx, [{ ...start, unique: { key, on_conflict: "reject" } }]),
+  ).rejects.toMatchObject({
     kind: "conflict",
   });
   await expect(startTasks(env, ctx, [{ ...start, unique: { key: "" } }])).rejects.toThrow(TypeError);
@@ -139,9 +156,13 @@ test("a tick of a schedule has its guard, and one whose key is held is told", as
   const keep = toGuard("guards_echo", { unique: { key } });
   expect(await enqueueOnce(env, echo, 1, `${key} tick`, { guard: keep })).toBe(first);
   const reject = toGuard("guards_echo", { unique: { key, on_conflict: "reject" } });
-  await expect(enqueueOnce(env, echo, 1, `${key} tock`, { guard: reject })).rejects.toMatchObject({ kind: "conflict" });
+  await expect(enqueueOnce(env, echo, 1, `${key} tock`, { guard: reject })).rejects.toMatchObject({
+    kind: "conflict",
+  });
   const spec = { id: "guards", cron: "0 0 1 1 *", type: echo, input: 1 };
-  expect(defineSchedule({ ...spec, unique: { key: "k" } })).toMatchObject({ guard: '{"unique":{"key":"k"}}' });
+  expect(defineSchedule({ ...spec, unique: { key: "k" } })).toMatchObject({
+    guard: '{"unique":{"key":"k"}}',
+  });
   expect(() => defineSchedule({ ...spec, debounce: { key: "k", wait: -1 } })).toThrow(TypeError);
 });
 

@@ -75,7 +75,12 @@ test("a removal counts what is gone as done, and skips what has ended since, or 
     inside.object.retry("again");
     const ids = ["old", "again", "new"];
     for (let time = 0; time < 2; time++)
-      expect(inside.object.actOn("delete", ids, beganMs)).toEqual({ done: 1, skipped: 2, failed: 0, left: [] });
+      expect(inside.object.actOn("delete", ids, beganMs)).toEqual({
+        done: 1,
+        skipped: 2,
+        failed: 0,
+        left: [],
+      });
     expect(Object.keys(inside.statuses())).toEqual(["again", "new"]);
   });
 });

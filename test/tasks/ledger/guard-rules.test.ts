@@ -22,11 +22,26 @@ const unique = fc.record({
   onConflict: fc.constantFrom(...CONFLICT_POLICIES),
 });
 const debounce = fc
-  .record({ key: fc.constantFrom("debounce a", "debounce b"), waitMs: fc.constantFrom(10, 40), factor: fc.nat(4) })
-  .map(({ key, waitMs, factor }) => ({ is: "debounce" as const, key, waitMs, maxWaitMs: waitMs * (1 + factor) }));
+  .record({
+    key: fc.constantFrom("debounce a", "debounce b"),
+    waitMs: fc.constantFrom(10, 40),
+    factor: fc.nat(4),
+  })
+  .map(({ key, waitMs, factor }) => ({
+    is: "debounce" as const,
+    key,
+    waitMs,
+    maxWaitMs: waitMs * (1 + factor),
+  }));
 const command = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ do: fc.constant("submit" as const), guard: fc.oneof(unique, debounce) }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("pass" as const), ms: fc.constantFrom(1, 9, 30, 100) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ do: fc.constant("submit" as const), guard: fc.oneof(unique, debounce) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant("pass" as const), ms: fc.constantFrom(1, 9, 30, 100) }),
+  },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -61,7 +76,8 @@ class World {
     if (to === "begin" && task.status === "queued") Object.assign(task, { status: "running", token: 1 });
     if (to === "cancel") task.status = task.status === "running" ? "cancelling" : "cancelled";
     else if (task.status === "cancelling") task.status = "cancelled";
-    else if (task.status === "running" && to !== "begin") task.status = to === "succeed" ? "succeeded" : "failed";
+    else if (task.status === "running" && to !== "begin")
+      task.status = to === "succeed" ? "succeeded" : "failed";
   }
 
   submit(guard: Guard, input: number): void {
@@ -109,10 +125,13 @@ class World {
       return;
     }
     expect(live.length).toBeLessThanOrEqual(1);
-    const isFree = !before || (isFinal(before.status) && before.status !== "succeeded" && before.status !== "failed");
+    const isFree =
+      !before || (isFinal(before.status) && before.status !== "succeeded" && before.status !== "failed");
     if (isFree) expect(decision).toEqual({ is: "new" });
-    if (decision.is === "kept") expect([guard.onConflict, before?.status === "cancelling"]).toEqual(["keep", false]);
-    if (guard.onConflict === "reject" && before && !isFinal(before.status)) expect(decision.is).toBe("rejected");
+    if (decision.is === "kept")
+      expect([guard.onConflict, before?.status === "cancelling"]).toEqual(["keep", false]);
+    if (guard.onConflict === "reject" && before && !isFinal(before.status))
+      expect(decision.is).toBe("rejected");
     if (before && isFinal(before.status) && this.nowMs - before.created_at_ms >= guard.withinMs)
       expect(decision).toEqual({ is: "new" });
   }
@@ -133,15 +152,30 @@ test.each<[string, Partial<Guard>, Partial<Holder>, object]>([
   ["a waiting first is kept", {}, { status: "queued" }, { is: "kept", id: "first" }],
   ["one that has ended is kept within the time", {}, { status: "failed" }, { is: "kept", id: "first" }],
   ["one that was cancelled holds no key", {}, { status: "cancelled" }, { is: "new" }],
-  ["a waiting first is replaced", { onConflict: "replace" }, { status: "scheduled" }, { is: "new", replaces: "first" }],
+  [
+    "a waiting first is replaced",
+    { onConflict: "replace" },
+    { status: "scheduled" },
+    { is: "new", replaces: "first" },
+  ],
   [
     "one that has begun is not replaced, also while it waits for its next attempt",
     { onConflict: "replace" },
     { status: "scheduled", token: 2 },
     { is: "rejected", id: "first", why: "has begun" },
   ],
-  ["one that has ended need not be replaced", { onConflict: "replace" }, { status: "succeeded" }, { is: "new" }],
-  ["a second is rejected", { onConflict: "reject" }, { status: "running" }, { is: "rejected", id: "first", why: "is held" }],
+  [
+    "one that has ended need not be replaced",
+    { onConflict: "replace" },
+    { status: "succeeded" },
+    { is: "new" },
+  ],
+  [
+    "a second is rejected",
+    { onConflict: "reject" },
+    { status: "running" },
+    { is: "rejected", id: "first", why: "is held" },
+  ],
   [
     "nothing is kept that is being cancelled",
     {},
@@ -175,9 +209,16 @@ test("tasks of one batch meet each other, and one that is rejected has none of t
     { is: "new", runAtMs: T0 + 10 },
     { is: "debounced", id: "c", runAtMs: T0 + 10 },
   ]);
-  expect(decideAll([task("a", KEEP), task("b", reject)], none, T0)).toEqual({ at: 1, holder: "a", why: "is held" });
+  expect(decideAll([task("a", KEEP), task("b", reject)], none, T0)).toEqual({
+    at: 1,
+    holder: "a",
+    why: "is held",
+  });
   const replace: Guard = { ...KEEP, onConflict: "replace" };
-  expect(decideAll([task("a", replace), task("b", replace)], none, T0)).toMatchObject([{}, { replaces: "a" }]);
+  expect(decideAll([task("a", replace), task("b", replace)], none, T0)).toMatchObject([
+    {},
+    { replaces: "a" },
+  ]);
   // One that may start at once has begun.
   expect(decideAll([task("a", replace, { lane: "fast" }), task("b", replace)], none, T0)).toMatchObject({
     why: "has begun",
@@ -185,6 +226,12 @@ test("tasks of one batch meet each other, and one that is rejected has none of t
 });
 
 test("a submission that comes again is what it was", () => {
-  const there = { exists: (id: string) => id === "a", holderOf: () => ({ ...HELD, id: "z", status: "queued" as const }) };
-  expect(decideAll([task("a", KEEP), task("b", KEEP)], there, T0)).toEqual([{ is: "new" }, { is: "kept", id: "z" }]);
+  const there = {
+    exists: (id: string) => id === "a",
+    holderOf: () => ({ ...HELD, id: "z", status: "queued" as const }),
+  };
+  expect(decideAll([task("a", KEEP), task("b", KEEP)], there, T0)).toEqual([
+    { is: "new" },
+    { is: "kept", id: "z" },
+  ]);
 });

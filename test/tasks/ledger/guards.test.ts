@@ -8,7 +8,16 @@ import { isFinal } from "../../../src/tasks/ledger/task-state.ts";
 import { defineTask } from "../../../src/tasks/types/define.ts";
 import { CONFLICT_POLICIES, type Guard } from "../../../src/tasks/types/guards.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
-import { type Inside, inLedger, ledgerCalled, newLedgerName, newTask, pass, T0, useClock } from "../../support/ledgers.ts";
+import {
+  type Inside,
+  inLedger,
+  ledgerCalled,
+  newLedgerName,
+  newTask,
+  pass,
+  T0,
+  useClock,
+} from "../../support/ledgers.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 
 registerTaskTypes([defineTask({ name: "guarded", input: z.unknown(), run: async () => null })]);
@@ -31,7 +40,11 @@ const told = (inside: Inside, id: string) =>
 
 test("of a unique key the first is kept until it has ended, and then a new one is written", async () => {
   await inLedger(newLedgerName(), (inside) => {
-    expect(place(inside, "a", KEEP, { lane: "fast" })).toEqual({ id: "a", claim: { taskId: "a", token: 1 }, is: "new" });
+    expect(place(inside, "a", KEEP, { lane: "fast" })).toEqual({
+      id: "a",
+      claim: { taskId: "a", token: 1 },
+      is: "new",
+    });
     expect(place(inside, "b", KEEP)).toEqual({ id: "a", claim: null, is: "kept" });
     inside.object.report([{ taskId: "a", token: 1, outcome: SUCCESS }]);
     expect(place(inside, "c", KEEP)).toMatchObject({ id: "c", is: "new" });
@@ -43,7 +56,10 @@ test("one that is replaced is cancelled, and its status and its events say for w
   await inLedger(newLedgerName(), (inside) => {
     place(inside, "a", REPLACE, { runAtMs: T0 + 5_000 });
     expect(place(inside, "b", REPLACE)).toEqual({ id: "b", claim: null, is: "replaced", replaces: "a" });
-    expect(inside.object.getTask("a")).toMatchObject({ status: "cancelled", error: expect.stringContaining("task b") });
+    expect(inside.object.getTask("a")).toMatchObject({
+      status: "cancelled",
+      error: expect.stringContaining("task b"),
+    });
     expect(told(inside, "a").at(-1)).toMatchObject({ status: "cancelled", error: { name: "Replaced" } });
     inside.alarm();
     const refused = inside.object.submitGuarded([newTask("guarded", "c", { guard: REPLACE })]);
@@ -68,7 +84,13 @@ test("debounced submissions become one task, which is the last of them, in its t
   await inLedger(newLedgerName(), (inside) => {
     place(inside, "a", WAIT, { input: "1", tags: '["old"]', lane: "fast" });
     pass(900);
-    const last = { input: "2", priority: 7, tags: '["new"]', then: '[{"type":"guarded"}]', callbackUrl: "https://a.b/" };
+    const last = {
+      input: "2",
+      priority: 7,
+      tags: '["new"]',
+      then: '[{"type":"guarded"}]',
+      callbackUrl: "https://a.b/",
+    };
     expect(place(inside, "b", WAIT, last)).toEqual({ id: "a", claim: null, is: "debounced" });
     expect(inside.object.getTask("a")).toMatchObject({
       input: "2",
@@ -105,7 +127,10 @@ test("a submission that comes again is written once, and gets its claim again", 
 test("a batch is written whole or not at all", async () => {
   await inLedger(newLedgerName(), (inside) => {
     place(inside, "a", KEEP);
-    const batch = [newTask("guarded", "b"), newTask("guarded", "c", { guard: { ...KEEP, onConflict: "reject" } })];
+    const batch = [
+      newTask("guarded", "b"),
+      newTask("guarded", "c", { guard: { ...KEEP, onConflict: "reject" } }),
+    ];
     expect(inside.object.submitGuarded(batch)).toEqual({ at: 1, holder: "a", why: "is held" });
     expect(inside.statuses()).toEqual({ a: "queued" });
   });
@@ -142,7 +167,10 @@ const command = fc.oneof(
 );
 
 test("whatever happens, a unique key has at most one live task, and a new one is written if there is none", async () => {
-  const phases = fc.array(fc.array(command, { minLength: 10, maxLength: 25 }), { minLength: 2, maxLength: 2 });
+  const phases = fc.array(fc.array(command, { minLength: 10, maxLength: 25 }), {
+    minLength: 2,
+    maxLength: 2,
+  });
   const property = fc.asyncProperty(phases, async (parts) => {
     vi.setSystemTime(T0);
     const name = newLedgerName();
@@ -150,7 +178,8 @@ test("whatever happens, a unique key has at most one live task, and a new one is
     for (const [phase, commands] of parts.entries()) {
       if (phase > 0) await evictDurableObject(ledgerCalled(name));
       await inLedger(name, (inside) => {
-        const rows = () => inside.sql("SELECT id, status, token, guard_key FROM task ORDER BY created_at_ms, id");
+        const rows = () =>
+          inside.sql("SELECT id, status, token, guard_key FROM task ORDER BY created_at_ms, id");
         const live = (key: string) =>
           rows().filter((row) => row.guard_key === key && !isFinal(row.status as "queued"));
         for (const given of commands) {
@@ -162,8 +191,11 @@ test("whatever happens, a unique key has at most one live task, and a new one is
             const [holder] = live(guard.key);
             const runAtMs = given.delayMs === 0 ? 0 : Date.now() + given.delayMs;
             const id = `t${String(count++).padStart(3, "0")}`;
-            const placed = inside.object.submitGuarded([newTask("guarded", id, { guard, lane: given.lane, runAtMs })]);
-            if (Array.isArray(placed)) expect(live(guard.key).length + (placed[0]?.is === "kept" ? 1 : 0)).toBeGreaterThan(0);
+            const placed = inside.object.submitGuarded([
+              newTask("guarded", id, { guard, lane: given.lane, runAtMs }),
+            ]);
+            if (Array.isArray(placed))
+              expect(live(guard.key).length + (placed[0]?.is === "kept" ? 1 : 0)).toBeGreaterThan(0);
             else if (holder) expect(placed.holder).toBe(holder.id);
           } else {
             const row = all[given.pick % Math.max(1, all.length)];

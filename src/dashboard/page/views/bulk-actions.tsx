@@ -139,7 +139,8 @@ interface Result {
 }
 
 function describe(action: Action, { status, result, error }: Task): string {
-  if (status !== "succeeded") return `Not all tasks were ${ACTIONS[action].done}: ${error?.message ?? status}.`;
+  if (status !== "succeeded")
+    return `Not all tasks were ${ACTIONS[action].done}: ${error?.message ?? status}.`;
   const { done, skipped, failed } = result as Result;
   const rest = [
     [skipped, "could no longer be"],
