@@ -32,7 +32,9 @@ type Input = z.output<typeof bulkSchema>;
 
 export const bulkTasks = defineTask({
   name: "bulk_tasks",
-  input: bulkSchema.meta({ examples: [{ action: "retry", filter: { type: "task_a", tag: ["customer:42"] } }] }),
+  input: bulkSchema.meta({
+    examples: [{ action: "retry", filter: { type: "task_a", tag: ["customer:42"] } }],
+  }),
   timeoutMs: 6 * 3_600_000,
   lane: "long",
   run: async (ctx, input) => actOnMatching(workerEnv, ctx, input),

@@ -74,7 +74,9 @@ export const filterSchema = z
 type FilterRequest = Others & Times & { status?: TaskFilter["statuses"]; tag?: string[] | undefined };
 
 /** A filter as the ledger takes it. */
-export function toFilter(request: { [Name in keyof FilterRequest]: FilterRequest[Name] | undefined }): TaskFilter {
+export function toFilter(
+  request: { [Name in keyof FilterRequest]: FilterRequest[Name] | undefined },
+): TaskFilter {
   const { status = [], tag, type, error, schedule, text } = request;
   return {
     statuses: status,

@@ -34,13 +34,10 @@ const listRoute = createRoute({
       "A page of tasks, without their inputs and results.",
       z.object({
         tasks: z.array(taskLineSchema),
-        next: z
-          .string()
-          .nullable()
-          .meta({
-            description:
-              "The cursor of the next page; null on the last page. Any other page may have fewer tasks than `limit`, also none.",
-          }),
+        next: z.string().nullable().meta({
+          description:
+            "The cursor of the next page; null on the last page. Any other page may have fewer tasks than `limit`, also none.",
+        }),
       }),
     ),
     ...problems({ ...LEDGER_PROBLEMS, 422: "A parameter is not valid; `errors` says which." }),
@@ -171,9 +168,7 @@ export const taskRoutes = createRouter()
     const { limit, cursor, ...filters } = c.req.valid("query");
     return c.json(await listTasks(c.env, toFilter(filters), cursor, limit), 200, NO_STORE);
   })
-  .openapi(countsRoute, async (c) =>
-    c.json(await countTasks(c.env, c.req.valid("query").tag), 200, NO_STORE),
-  )
+  .openapi(countsRoute, async (c) => c.json(await countTasks(c.env, c.req.valid("query").tag), 200, NO_STORE))
   .openapi(typesRoute, (c) => {
     const taskTypes = openTaskTypes().map((type) => {
       const { name, input, retry, timeoutMs, concurrency = null, lane } = type;

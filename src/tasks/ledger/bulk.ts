@@ -68,7 +68,12 @@ export function actOnAll(
   return outcome;
 }
 
-function actOn(target: Target, action: BulkAction, id: string, beganMs: number): "done" | "skipped" | "failed" {
+function actOn(
+  target: Target,
+  action: BulkAction,
+  id: string,
+  beganMs: number,
+): "done" | "skipped" | "failed" {
   try {
     const isDone = { cancel, retry, delete: isRemoved }[action](target, id, beganMs);
     return isDone ? "done" : "skipped";

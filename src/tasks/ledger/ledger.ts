@@ -37,6 +37,7 @@ import { Runners } from "./runners.ts";
 import { FOR_EVERY_START, MIGRATIONS, type TaskRow } from "./schema.ts";
 import { countByHour, type TaskCount } from "./task-counts.ts";
 import { TaskFigures } from "./task-figures.ts";
+import type { TaskFilter } from "./task-filter.ts";
 import {
   type EndedCursor,
   type EndedQuery,
@@ -44,9 +45,8 @@ import {
   type StatusCount,
   TaskQueries,
 } from "./task-queries.ts";
-import { isFinal } from "./task-state.ts";
-import type { TaskFilter } from "./task-filter.ts";
 import { type Found, type Search, TaskSearch } from "./task-search.ts";
+import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
 import { countTagged, countTags, type TagCount, type TaggedCount } from "./task-tags.ts";
 import { type LedgerParts, Transitions } from "./transitions.ts";

@@ -3,9 +3,9 @@ import { cleanUrl } from "../../kernel/clean-url.ts";
 import { addColumns } from "../../kernel/schema.ts";
 import { parseTraceparent } from "../../kernel/trace.ts";
 import { CALLBACK_TYPE } from "../types/define.ts";
-import { CREATE_TAGS } from "./task-tags.ts";
 import { CREATE_LEAN_INDEXES, CREATE_SHARED_INDEXES, DROP_OLD_INDEXES } from "./indexes.ts";
 import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
+import { CREATE_TAGS } from "./task-tags.ts";
 
 /** A task as SQLite stores it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */
 export type TaskRow = TaskState & {
@@ -263,7 +263,8 @@ function readError(text: string): TaskError {
     : { name: "Error", message: "The recorded error can no longer be read." };
 }
 
-export const readIds = (text: string): string[] => z.array(z.string()).safeParse(readJsonOrNull(text)).data ?? [];
+export const readIds = (text: string): string[] =>
+  z.array(z.string()).safeParse(readJsonOrNull(text)).data ?? [];
 
 /** The input of a callback, whose URL is shown like that of the task which it reports. */
 function withCleanUrl(text: string): unknown {

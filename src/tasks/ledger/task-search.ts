@@ -61,7 +61,12 @@ export class TaskSearch {
     return statusesOf(filter).flatMap((status) =>
       sectionsOf(status).flatMap((section) =>
         (filter.type === undefined ? this.#queries.typesIn(section) : [filter.type]).map((type) =>
-          sectionPart(section, type, createdSpan(filter, isSoon(status, section) ? SOON_MS : undefined).fromMs, before),
+          sectionPart(
+            section,
+            type,
+            createdSpan(filter, isSoon(status, section) ? SOON_MS : undefined).fromMs,
+            before,
+          ),
         ),
       ),
     );
@@ -71,7 +76,10 @@ export class TaskSearch {
 /** Beyond the newest place at which a part was left, another task may be missing between those that were found. */
 function cut(rows: TaskRow[], ends: TaskRow[], limit: number): Found {
   const [end] = ends.toSorted(byAge);
-  const sure = rows.filter((row) => !end || byAge(row, end) <= 0).toSorted(byAge).slice(0, limit);
+  const sure = rows
+    .filter((row) => !end || byAge(row, end) <= 0)
+    .toSorted(byAge)
+    .slice(0, limit);
   const last = sure.length === limit ? sure.at(-1) : end;
   return { rows: sure, until: last ? { createdAtMs: last.created_at_ms, id: last.id } : null };
 }

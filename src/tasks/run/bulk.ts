@@ -60,7 +60,9 @@ export async function previewBulk(
   const able = ableTasks(filter, action, beganMs);
   if (!able) return { count: 0, complete: true, examples: [] };
   const untilMs = Date.now() + PREVIEW_MS;
-  const parts = await Promise.all((await shardsInUse(env)).map(async (shard) => count(env, shard, able, untilMs)));
+  const parts = await Promise.all(
+    (await shardsInUse(env)).map(async (shard) => count(env, shard, able, untilMs)),
+  );
   return {
     count: parts.reduce((sum, part) => sum + part.count, 0),
     complete: parts.every((part) => part.complete),

@@ -155,7 +155,8 @@ async function validateStart(env: Env, start: Start, id: string, at: string): Pr
 /** Tags as a task has them. Throws a `TypeError` that says what is wrong. */
 export function checkTags(tags: readonly string[] | undefined, at: string): { tags?: string } {
   const { data, error } = tagsSchema.safeParse(tags);
-  if (error) throw new TypeError(`${at} is not valid: ${error.issues.map(({ message }) => message).join("; ")}`);
+  if (error)
+    throw new TypeError(`${at} is not valid: ${error.issues.map(({ message }) => message).join("; ")}`);
   return keptTags(data);
 }
 

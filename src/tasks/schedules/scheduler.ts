@@ -204,13 +204,11 @@ export class Scheduler extends DurableObject<Env> {
     if (!row || !tick) return;
     const type = findTaskType(row.type);
     if (!type) throw unregisteredTypeError(row.type);
-    const taskId = await runs.enqueueOnce(
-      this.env,
-      type,
-      JSON.parse(row.input),
-      runKey(id, tick.at_ms),
-      { then: row.then_tasks ?? null, tags: row.tags ?? null, scheduleId: id },
-    );
+    const taskId = await runs.enqueueOnce(this.env, type, JSON.parse(row.input), runKey(id, tick.at_ms), {
+      then: row.then_tasks ?? null,
+      tags: row.tags ?? null,
+      scheduleId: id,
+    });
     this.ctx.storage.transactionSync(() => {
       this.#sql.exec("DELETE FROM tick WHERE schedule_id = ? AND at_ms = ?", id, tick.at_ms);
       this.#sql.exec(
@@ -292,4 +290,14 @@ export class Scheduler extends DurableObject<Env> {
   }
 }
 
-markRepeatable(Scheduler, "create", "createWithFollowUps", "createWithTags", "list", "get", "rearm", "runEnded", "figures");
+markRepeatable(
+  Scheduler,
+  "create",
+  "createWithFollowUps",
+  "createWithTags",
+  "list",
+  "get",
+  "rearm",
+  "runEnded",
+  "figures",
+);

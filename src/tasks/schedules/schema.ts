@@ -64,7 +64,11 @@ const CREATE_TABLES = `
 `;
 
 /** Only ever append: see kernel/schema.ts. */
-export const MIGRATIONS = [CREATE_TABLES, addColumns("schedule", { then_tasks: "TEXT" }), addColumns("schedule", { tags: "TEXT" })];
+export const MIGRATIONS = [
+  CREATE_TABLES,
+  addColumns("schedule", { then_tasks: "TEXT" }),
+  addColumns("schedule", { tags: "TEXT" }),
+];
 
 /** The column that turns a row into a counted row. */
 export const WAITING = "(SELECT COUNT(*) FROM tick WHERE schedule_id = schedule.id) AS waiting";

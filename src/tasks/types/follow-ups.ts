@@ -10,8 +10,8 @@ import type { NamedType } from "./availability.ts";
 import { MAX_PRIORITY, type TaskType } from "./define.ts";
 import { parseInput } from "./input.ts";
 import { findOpenTaskType } from "./registry.ts";
-import { type Placeholder, PlaceholderError, placeholdersIn, valueAt } from "./template.ts";
 import { tagsSchema } from "./tags.ts";
+import { type Placeholder, PlaceholderError, placeholdersIn, valueAt } from "./template.ts";
 import { isKeptAsText } from "./text.ts";
 import { typeNameSchema } from "./type-name.ts";
 

@@ -7,7 +7,9 @@ const TAG = /^[\w.:/@+=-]{1,64}$/;
 
 export const tagSchema = z
   .string()
-  .regex(TAG, { error: "a tag has 1 to 64 characters, each a letter from a to z, a digit, or one of _-.:/@+=" })
+  .regex(TAG, {
+    error: "a tag has 1 to 64 characters, each a letter from a to z, a digit, or one of _-.:/@+=",
+  })
   .meta({ example: "customer:42" });
 
 /** One that is given twice is one tag. */

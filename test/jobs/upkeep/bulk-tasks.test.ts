@@ -39,8 +39,7 @@ const waiting = async (count: number, more: object = {}) =>
     })),
   );
 
-const statuses = async () =>
-  Object.fromEntries((await taskRows()).map(({ id, status }) => [id, status]));
+const statuses = async () => Object.fromEntries((await taskRows()).map(({ id, status }) => [id, status]));
 
 test("a dry run counts the tasks of all shards, shows the newest, and changes nothing", async () => {
   const ids = await waiting(7, { tags: ["batch"] });

@@ -2,12 +2,20 @@
 import { env } from "cloudflare:test";
 import { beforeAll, expect, test } from "vitest";
 import { z } from "zod";
-import { defineTask, NonRetryableError, registerTaskTypes, startTasks } from "../../../src/tasks/index.ts";
 import { mergeParts } from "../../../src/tasks/http/list.ts";
+import { defineTask, NonRetryableError, registerTaskTypes, startTasks } from "../../../src/tasks/index.ts";
 import { enqueueOnce } from "../../../src/tasks/run/submit.ts";
 import { callForJson, callWorker } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
-import { brokenLedger, changedLedger, submit, submitted, taskOf, taskRows, taskWhen } from "../../support/submissions.ts";
+import {
+  brokenLedger,
+  changedLedger,
+  submit,
+  submitted,
+  taskOf,
+  taskRows,
+  taskWhen,
+} from "../../support/submissions.ts";
 
 keepQuiet();
 
@@ -52,7 +60,9 @@ beforeAll(async () => {
 test("a task shows its tags, and is found by them on every shard", async () => {
   expect(await taskOf(ids.both ?? "")).toMatchObject({ tags: ["red", "order/1"] });
   expect(await taskOf(ids.none ?? "")).not.toHaveProperty("tags");
-  expect((await idsWith("tag=red")).toSorted()).toEqual([ids.red, ids.both, ids.failed].toSorted());
+  expect((await idsWith("tag=red")).toSorted()).toEqual(
+    [ids.red, ids.both, ids.failed].map(String).toSorted(),
+  );
   expect(await idsWith("tag=red,order/1")).toEqual([ids.both]);
   expect(await idsWith("tag=red&status=failed")).toEqual([ids.failed]);
   expect(await idsWith("tag=none")).toEqual([]);
@@ -87,10 +97,16 @@ test("a schedule gives its tags to its runs, and shows them", async () => {
 });
 
 test("follow-ups, batches and tasks that code starts have tags", async () => {
-  const first = await submitted({ type: "filters_works", then: [{ type: "filters_capped", tags: ["after"] }] });
+  const first = await submitted({
+    type: "filters_works",
+    then: [{ type: "filters_capped", tags: ["after"] }],
+  });
   const { followUps } = await taskWhen(first, "succeeded");
   expect(await taskWhen(String((followUps as string[])[0]), "succeeded")).toMatchObject({ tags: ["after"] });
-  await submit([{ type: "filters_works", tags: ["batch"] }, { type: "filters_capped", tags: ["batch"] }]);
+  await submit([
+    { type: "filters_works", tags: ["batch"] },
+    { type: "filters_capped", tags: ["batch"] },
+  ]);
   expect(await idsWith("tag=batch")).toHaveLength(2);
   const ctx = { waitUntil: () => undefined };
   const [id] = await startTasks(env, ctx, [{ type: works, input: {}, tags: ["code"] }]);
@@ -120,7 +136,9 @@ test.each(["tag=a+b", "created_after=yesterday", "finished_before=1", "status=go
 test("the counts are by type and status and by tag, or of one tag alone", async () => {
   const all = await callForJson("/tasks/counts");
   expect(all.body.tags).toContainEqual({ tag: "red", count: 3 });
-  expect(all.body.counts).toContainEqual(expect.objectContaining({ type: "filters_fails", status: "failed" }));
+  expect(all.body.counts).toContainEqual(
+    expect.objectContaining({ type: "filters_fails", status: "failed" }),
+  );
   const red = await callForJson("/tasks/counts?tag=red");
   expect(red.body.tags).toEqual([]);
   expect(red.body.counts).toHaveLength(3);

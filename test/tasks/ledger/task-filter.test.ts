@@ -1,7 +1,7 @@
 /** What a filter means. */
 import { expect, test } from "vitest";
-import type { TaskRow } from "../../../src/tasks/ledger/schema.ts";
 import { submit } from "../../../src/tasks/ledger/rules.ts";
+import type { TaskRow } from "../../../src/tasks/ledger/schema.ts";
 import {
   ANY_TIME,
   createdSpan,
@@ -69,7 +69,14 @@ test.each<[string, Partial<TaskFilter>]>([
 });
 
 test("a task that has none of what is asked for does not match", () => {
-  const bare = { ...ROW, tags: null, schedule_id: null, error: null, started_at_ms: null, finished_at_ms: null };
+  const bare = {
+    ...ROW,
+    tags: null,
+    schedule_id: null,
+    error: null,
+    started_at_ms: null,
+    finished_at_ms: null,
+  };
   for (const filter of [
     { tags: ["a"] },
     { error: "TypeError" },

@@ -6,8 +6,8 @@ import type { TaskRow } from "../../../src/tasks/ledger/schema.ts";
 import { ANY_TIME, matches, type TaskFilter } from "../../../src/tasks/ledger/task-filter.ts";
 import { byAge } from "../../../src/tasks/ledger/task-queries.ts";
 import { TaskSearch } from "../../../src/tasks/ledger/task-search.ts";
-import { countTagged, countTags } from "../../../src/tasks/ledger/task-tags.ts";
 import { isFinal, TASK_STATUSES, type TaskStatus } from "../../../src/tasks/ledger/task-state.ts";
+import { countTagged, countTags } from "../../../src/tasks/ledger/task-tags.ts";
 import { type Tables, withTables } from "../../support/ledger-tables.ts";
 import { T0, useClock } from "../../support/ledgers.ts";
 
