@@ -53,9 +53,11 @@ async function findOn(
   return { rows, until: last ? { createdAtMs: last.created_at_ms, id: last.id } : null };
 }
 
+/** A place in the list, as a task that is there. */
+const place = ({ createdAtMs, id }: Page["before"]) => ({ created_at_ms: createdAtMs, id });
+
 /** What was found on all shards, as far as all of them have come; at most `limit`. */
 export function mergeParts(parts: readonly Found[], limit: number): Found {
-  const place = ({ createdAtMs, id }: Page["before"]) => ({ created_at_ms: createdAtMs, id });
   const [newest] = parts
     .flatMap(({ until }) => (until ? [until] : []))
     .toSorted((a, b) => byAge(place(a), place(b)));

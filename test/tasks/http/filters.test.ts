@@ -60,7 +60,9 @@ beforeAll(async () => {
 test("a task shows its tags, and is found by them on every shard", async () => {
   expect(await taskOf(ids.both ?? "")).toMatchObject({ tags: ["red", "order/1"] });
   expect(await taskOf(ids.none ?? "")).not.toHaveProperty("tags");
-  expect((await idsWith("tag=red")).toSorted()).toEqual([ids.red, ids.both, ids.failed].toSorted());
+  expect((await idsWith("tag=red")).toSorted()).toEqual(
+    [ids.red, ids.both, ids.failed].map(String).toSorted(),
+  );
   expect(await idsWith("tag=red,order/1")).toEqual([ids.both]);
   expect(await idsWith("tag=red&status=failed")).toEqual([ids.failed]);
   expect(await idsWith("tag=none")).toEqual([]);

@@ -141,7 +141,7 @@ interface Result {
 function describe(action: Action, { status, result, error }: Task): string {
   if (status !== "succeeded")
     return `Not all tasks were ${ACTIONS[action].done}: ${error?.message ?? status}.`;
-  const { done, skipped, failed } = result as Result;
+  const { done, skipped, failed }: Result = JSON.parse(JSON.stringify(result));
   const rest = [
     [skipped, "could no longer be"],
     [failed, "failed"],
