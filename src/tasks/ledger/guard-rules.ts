@@ -62,6 +62,8 @@ function decideDebounce(
 /** Some code of it may have run. */
 const hasBegun = ({ token }: Holder): boolean => token > 0;
 
+export type Accepted = Exclude<Decision, { is: "rejected" }>;
+
 /** Why a batch is not written: the place in it of a task that was rejected, and the holder of its key. */
 export interface Conflict {
   at: number;
@@ -77,9 +79,9 @@ export function decideAll(
   tasks: readonly NewTask[],
   { exists, holderOf }: { exists: (id: string) => boolean; holderOf: (key: string) => Holder | undefined },
   nowMs: number,
-): Decision[] | Conflict {
+): Accepted[] | Conflict {
   const holders = new Map<string, Holder>();
-  const decisions: Decision[] = [];
+  const decisions: Accepted[] = [];
   for (const [at, task] of tasks.entries()) {
     const { id, guard } = task;
     const holder = guard && (holders.get(guard.key) ?? holderOf(guard.key));

@@ -20,7 +20,7 @@ import type { Assignment, Claim, NewTask, Placed, Renewal, Report, Written } fro
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
 import { Feed } from "./feed.ts";
-import { type Conflict, type Decision, decideAll } from "./guard-rules.ts";
+import { type Accepted, type Conflict, decideAll } from "./guard-rules.ts";
 import { Guards } from "./guards.ts";
 import { Handovers } from "./handovers.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
@@ -417,14 +417,13 @@ export class TaskLedger extends DurableObject<Env> {
     this.#alarmWork.run(nowMs);
   }
 
-  #place(task: NewTask, decision: Decision, nowMs: number): Placed {
+  #place(task: NewTask, decision: Accepted, nowMs: number): Placed {
     const { guard } = task;
     if (decision.is === "debounced") {
       this.#guards.debounce(decision.id, task, decision.runAtMs, nowMs);
       this.#alarm.wakeAt(decision.runAtMs);
     }
-    if (decision.is !== "new")
-      return { id: decision.is === "rejected" ? "" : decision.id, claim: null, is: decision.is };
+    if (decision.is !== "new") return { id: decision.id, claim: null, is: decision.is };
     const { replaces, runAtMs = task.runAtMs } = decision;
     const replaced = replaces === undefined ? undefined : this.#tasks.getLean(replaces);
     if (replaced) this.#transitions.apply(replace(replaced, task.id, this.#transitions.inputsFor(replaced)));
