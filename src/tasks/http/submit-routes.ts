@@ -175,10 +175,10 @@ async function writeOnce(
       waitMs,
     );
     isComplete = written.every(({ error }) => error === undefined);
-    const ids = written.map(({ id }) => id);
+    const writtenIds = written.map(({ id }) => id);
     // The key stands for other tasks than were intended: the same request must give those, whatever dies now.
-    if (isComplete && ids.some((id, i) => id !== taskIds[i]))
-      await callLedger(async () => keeper().settleKeyAs(scopedKey, ids));
+    if (isComplete && writtenIds.some((id, i) => id !== taskIds[i]))
+      await callLedger(async () => keeper().settleKeyAs(scopedKey, writtenIds));
     return written;
   } finally {
     // The response need not wait for this: until then, the key's lease has the same effect.

@@ -31,10 +31,10 @@ export async function runGuardedClients(world: World, randomOf: (name: string) =
 async function repeat(
   world: World,
   random: Random,
-  submit: (random: Random) => Promise<void>,
+  once: (random: Random) => Promise<void>,
 ): Promise<void> {
   while (!world.isClosed) {
-    await submit(random);
+    await once(random);
     await sleep(random.between(...PAUSE_MS));
   }
 }

@@ -202,7 +202,7 @@ test("whatever happens, a unique key has at most one live task, and a new one is
             else if (holder) expect(placed.holder).toBe(holder.id);
           } else {
             const row = all[given.pick % Math.max(1, all.length)];
-            const id = String(row?.id);
+            const id = typeof row?.id === "string" ? row.id : "";
             if (row && given.do === "cancel") inside.object.cancel(id);
             if (row && given.do === "retry") inside.object.retry(id);
             if (row && given.do === "remove") inside.object.remove(id);
