@@ -28,11 +28,7 @@ export async function runGuardedClients(world: World, randomOf: (name: string) =
   await Promise.all([...debouncing, ...competing]);
 }
 
-async function repeat(
-  world: World,
-  random: Random,
-  once: (random: Random) => Promise<void>,
-): Promise<void> {
+async function repeat(world: World, random: Random, once: (random: Random) => Promise<void>): Promise<void> {
   while (!world.isClosed) {
     await once(random);
     await sleep(random.between(...PAUSE_MS));
