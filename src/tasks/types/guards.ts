@@ -19,7 +19,7 @@ const key = z
   .refine(isKeptAsText, { message: "has half of a character that takes two, or a NUL" })
   .meta({ description: "1 to 256 characters. Keys of different types are independent." });
 
-export const uniqueSchema = z
+const uniqueSchema = z
   .strictObject({
     key,
     within: z
@@ -43,7 +43,7 @@ export const uniqueSchema = z
   })
   .meta({ id: "Unique", description: "A task with this key holds it until it has ended." });
 
-export const debounceSchema = z
+const debounceSchema = z
   .strictObject({
     key,
     wait: z.number().min(0.1).max(DAY_S).meta({ description: "In seconds." }),
