@@ -4,6 +4,7 @@ export { filterSchema, toFilter } from "./http/filters.ts";
 export { taskRoutes } from "./http/routes.ts";
 export { steeringRoutes } from "./http/steering-routes.ts";
 export { submitRoutes } from "./http/submit-routes.ts";
+export { typeRoutes } from "./http/type-routes.ts";
 export { BULK_ACTIONS } from "./ledger/bulk.ts";
 export { TaskLedger } from "./ledger/ledger.ts";
 export { type Task, taskLineSchema, taskLink, taskLinkSchema } from "./ledger/schema.ts";

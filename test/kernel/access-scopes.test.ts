@@ -29,6 +29,8 @@ const TABLE: Record<string, [shows: Shows, scopes: string[]]> = {
   "GET /tasks": ["stored", ["read"]],
   "GET /tasks/counts": ["stored", ["read"]],
   "GET /task-types": ["stored", ["read"]],
+  "GET /task-types/{name}": ["stored", ["read"]],
+  "PATCH /task-types/{name}": ["stored", ["admin", "read"]],
   "GET /tasks/{id}": ["stored", ["read"]],
   "GET /tasks/{id}/events": ["stored", ["read"]],
   // The ids. Without "read" there is no waiting for a result.
@@ -45,6 +47,10 @@ const TABLE: Record<string, [shows: Shows, scopes: string[]]> = {
   "GET /schedules": ["stored", ["read"]],
   "GET /schedules/{id}": ["stored", ["read"]],
   "POST /schedules": ["sent", ["write"]],
+  "PUT /schedules/{id}": ["stored", ["write", "read"]],
+  "PATCH /schedules/{id}": ["stored", ["write", "read"]],
+  "POST /schedules/{id}/run": ["sent", ["write"]],
+  "GET /schedules/{id}/runs": ["stored", ["read"]],
   "DELETE /schedules/{id}": ["nothing", ["write"]],
 
   "GET /files": ["stored", ["read"]],

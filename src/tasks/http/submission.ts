@@ -20,7 +20,7 @@ import {
   YEAR_S,
 } from "../types/follow-ups.ts";
 import { guardError, guardMembers, toGuard } from "../types/guards.ts";
-import { parseInput } from "../types/input.ts";
+import { checkInput } from "../types/input.ts";
 import { MAX_JSON_BYTES } from "../types/json.ts";
 import { findOpenTaskType } from "../types/registry.ts";
 import { keptTags } from "../types/tags.ts";
@@ -42,6 +42,9 @@ const taskSubmissionSchema = z
         description: "The task starts no earlier than this time, given with its offset. Excludes `delay`.",
       }),
     ...guardMembers,
+    force: z.boolean().optional().meta({
+      description: "The task also begins while its type is paused. Needs the scope `admin`.",
+    }),
     then: followUpsSchema.optional().meta({
       description:
         "Tasks that start when this one has succeeded, each with the result and the input of this one filled in.",
@@ -65,6 +68,10 @@ export const submissionSchema = z.union([
 
 type TaskSubmission = z.output<typeof taskSubmissionSchema>;
 export type Submission = z.output<typeof submissionSchema>;
+
+/** Whether some of it is to begin although its type may be paused. */
+export const isForced = (submission: Submission): boolean =>
+  [submission].flat().some(({ force }) => force === true);
 
 interface CheckedTask {
   type: TaskType;
@@ -142,14 +149,15 @@ export function createTasks(
       runAtMs: runAtMs(submission, nowMs),
       callbackUrl: submission.callback_url ?? null,
       ...keptTags(submission.tags),
+      ...(submission.force && { force: true }),
       ...(submission.then ? { then: JSON.stringify(submission.then) } : {}),
     };
   });
 }
 
 /** Tells one payload from another: a hash of its JSON with sorted members, in the manner of RFC 8785. */
-export function fingerprint(submission: Submission): string {
-  return createHash("sha256").update(JSON.stringify(submission, sortMembers)).digest("base64url");
+export function fingerprint(payload: unknown): string {
+  return createHash("sha256").update(JSON.stringify(payload, sortMembers)).digest("base64url");
 }
 
 function sortMembers(_name: string, value: unknown): unknown {
@@ -171,7 +179,7 @@ export async function inputErrors(
 ): Promise<FieldError[]> {
   const length = Buffer.byteLength(text);
   if (length > maxBytes) return [{ at, detail: `has ${length} bytes as JSON; the limit is ${maxBytes}` }];
-  const { error } = await parseInput(type, text);
+  const { error } = await checkInput(type, text);
   return (error?.issues ?? []).map(({ path, message }) => ({
     at: [at, ...path.map(String)].join("/"),
     detail: message,

@@ -3,6 +3,7 @@
  * the holders alone, so that a task without a key has no entry. The key of a task that is removed is free.
  */
 
+import { concurrencyKeyIfAny } from "../types/concurrency-key.ts";
 import type { Guard } from "../types/guards.ts";
 import type { NewTask } from "./claim.ts";
 import type { Holder } from "./guard-rules.ts";
@@ -51,7 +52,8 @@ export class Guards {
     if (!task) return;
     const isTold = task.events < MAX_DEBOUNCE_EVENTS;
     this.#sql.exec(
-      `UPDATE task SET input = ?3, priority = ?4, callback_url = ?5, then_tasks = ?6, trace = ?7, tags = ?8, run_at_ms = ?2,
+      `UPDATE task SET input = ?3, priority = ?4, callback_url = ?5, then_tasks = ?6, trace = ?7, tags = ?8, concurrency_key = ?10,
+         run_at_ms = ?2,
          due_at_ms = ?2, events = events + ?9 WHERE id = ?1`,
       taskId,
       runAtMs,
@@ -62,6 +64,7 @@ export class Guards {
       last.trace ?? null,
       last.tags ?? null,
       isTold ? 1 : 0,
+      concurrencyKeyIfAny(last.type, last.input),
     );
     const { status, attempt } = task;
     const data = { status, attempt, runAt: new Date(runAtMs).toISOString(), reason: "debounced" };

@@ -10,6 +10,7 @@ import { follow } from "./follow.ts";
 import { readGuarded, runGuardedClients } from "./guarded.ts";
 import { emptyHistory, type History, taskSchema } from "./history.ts";
 import { KINDS, kindOf, MARATHON } from "./kinds.ts";
+import { keepPausing } from "./pauses.ts";
 import { Server } from "./server.ts";
 import { strike } from "./strike.ts";
 import { startWitness } from "./witness.ts";
@@ -51,6 +52,7 @@ export async function runChaos(options: ChaosOptions): Promise<History> {
     runGuardedClients(world, (name) => new Random(options.seed, name)),
     retryTheDead(world),
     keepListing(world),
+    keepPausing(world, options.seed),
   ]);
   await submitCrowds(world);
   await strike(server, world, options);

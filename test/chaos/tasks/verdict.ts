@@ -13,6 +13,7 @@ import { DAMAGES } from "./doctor.ts";
 import { checkDebounced, checkUnique } from "./guarded.ts";
 import type { History } from "./history.ts";
 import { checkAnswers, checkCancels, checkCaps, checkKeys, checkSpoilt, checkTimes } from "./order.ts";
+import { checkPauses } from "./pauses.ts";
 import { checkRecovery } from "./recovery.ts";
 
 type Check = (history: History) => Finding;
@@ -25,6 +26,7 @@ export const CHECKS: Check[] = [
   checkSucceeded,
   checkSteps,
   checkCaps,
+  checkPauses,
   checkTimes,
   checkKeys,
   checkCancels,

@@ -7,6 +7,7 @@ const TASKS: readonly Operation[] = [
   ["Tasks", "listTasks", "GET /tasks"],
   ["Tasks", "countTasks", "GET /tasks/counts"],
   ["Tasks", "bulkTasks", "POST /tasks/bulk"],
+  ["Tasks", "updateTaskType", "PATCH /task-types/{name}"],
   ["Service", "watchEverything", "GET /events"],
 ];
 const NEW_TASK: readonly Operation[] = [
@@ -23,6 +24,9 @@ const ONE_TASK: readonly Operation[] = [
 const SCHEDULES: readonly Operation[] = [
   ["Tasks", "listSchedules", "GET /schedules"],
   ["Tasks", "createSchedule", "POST /schedules"],
+  ["Tasks", "changeSchedule", "PATCH /schedules/{id}"],
+  ["Tasks", "runSchedule", "POST /schedules/{id}/run"],
+  ["Tasks", "listScheduleRuns", "GET /schedules/{id}/runs"],
   ["Tasks", "deleteSchedule", "DELETE /schedules/{id}"],
 ];
 const FILES: readonly Operation[] = [

@@ -45,6 +45,11 @@ export interface TaskType {
   input: JsonSchema;
   lane: "fast" | "long";
   concurrency: number | null;
+  /** The concurrency is for each key. */
+  perKey: boolean;
+  rate: { per_second: number; burst: number } | null;
+  /** null: not known at the moment. */
+  paused: boolean | null;
   /** What this deployment lacks to run it; null if it can. */
   unavailableReason: string | null;
 }
@@ -65,7 +70,10 @@ export interface Schedule {
   cron: string;
   timeZone: string;
   type: string;
+  overlap: string;
+  missed: string;
   declared: boolean;
+  paused: boolean;
   input: unknown;
   waiting: number;
   skippedCount: number;
@@ -75,6 +83,13 @@ export interface Schedule {
   lastTickAt: string | null;
   lastTaskId: string | null;
   lastError: { name: string; message: string } | null;
+}
+
+export interface ScheduleRun {
+  dueAt: string;
+  taskId: string;
+  /** Of the task; null if that is gone. */
+  status: Status | null;
 }
 
 export interface StoredFile {
