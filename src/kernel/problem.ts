@@ -13,6 +13,7 @@
  *     ├── 408 request-timeout      the client sends or reads too slowly
  *     ├── 409 conflict             not now: another request or a state stands in the way
  *     ├── 409 mismatching-upload-offset
+ *     ├── 409 too-many-signals     a task keeps no more of them
  *     ├── 410 upload-gone
  *     ├── 412 precondition-failed  an If-… header does not hold
  *     ├── 412 unsupported-version  of a protocol
@@ -21,6 +22,7 @@
  *     ├── 416 range-not-satisfiable
  *     ├── 422 invalid              readable, but not what the route takes; `errors` says where
  *     ├── 422 idempotency-key-reused  with another payload
+ *     ├── 422 too-heavy            a call that needs more permits than there may be
  *     ├── 426 upgrade-required     this version of a protocol is not spoken here
  *     ├── 429 too-many-requests    one caller holds more than its share
  *     ├── 431 headers-too-large    a header field longer than any route needs
@@ -61,6 +63,7 @@ const TITLES = {
   "request-timeout": [408, "Request timeout"],
   conflict: [409, "Conflict"],
   "mismatching-upload-offset": [409, "offset from request does not match offset of resource"],
+  "too-many-signals": [409, "Too many signals"],
   "upload-gone": [410, "upload is already completed"],
   "precondition-failed": [412, "Precondition failed"],
   "unsupported-version": [412, "Unsupported protocol version"],
@@ -69,6 +72,7 @@ const TITLES = {
   "range-not-satisfiable": [416, "Range not satisfiable"],
   invalid: [422, "Invalid request"],
   "idempotency-key-reused": [422, "Idempotency-Key is already used"],
+  "too-heavy": [422, "Too heavy"],
   "upgrade-required": [426, "Upgrade required"],
   "too-many-requests": [429, "Too many requests"],
   "headers-too-large": [431, "Header fields too large"],

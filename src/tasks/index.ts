@@ -1,7 +1,9 @@
 /** Work that outlives its request. */
 
+export { taskEventLinkRoutes, taskEventRoutes } from "./http/event-routes.ts";
 export { filterSchema, toFilter } from "./http/filters.ts";
 export { taskRoutes } from "./http/routes.ts";
+export { signalLinkRoutes, signalRoutes } from "./http/signal-routes.ts";
 export { steeringRoutes } from "./http/steering-routes.ts";
 export { submitRoutes } from "./http/submit-routes.ts";
 export { typeRoutes } from "./http/type-routes.ts";
@@ -18,7 +20,7 @@ export { isCancelled } from "./run/run.ts";
 export { TaskRunner } from "./run/runner.ts";
 export { enqueueOnce, getTask, type Start, startTaskOnce, startTasks } from "./run/submit.ts";
 export { readTaskRequest } from "./run/task-request.ts";
-export { watchTasks } from "./run/watch-tasks.ts";
+export { type WatchedTasks, watchedTasksParams, watchedTasksSchema, watchTasks } from "./run/watch-tasks.ts";
 export {
   defineSchedule,
   registerSchedules,
@@ -38,3 +40,4 @@ export {
   type TaskType,
 } from "./types/define.ts";
 export { registerTaskTypes } from "./types/registry.ts";
+export { SignalTimeoutError } from "./types/signals.ts";

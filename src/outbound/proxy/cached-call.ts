@@ -28,6 +28,9 @@ const callSchema = z.object({
   requestId: z.string(),
   name: z.string(),
   priority: z.enum(PRIORITIES),
+  /** Absent from a call without them, and of an older version. */
+  key: z.string().optional(),
+  weight: z.int().optional(),
 });
 export type CachedCall = z.output<typeof callSchema>;
 

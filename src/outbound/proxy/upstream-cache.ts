@@ -42,10 +42,11 @@ export class UpstreamCache extends WorkerEntrypoint<Env> {
   }
 
   async #respond(call: CachedCall, upstream: Upstream, signal: AbortSignal): Promise<Response> {
-    const { id, path, redirect, requestId, name, priority } = call;
+    const { id, path, redirect, requestId, name, priority, key, weight } = call;
+    const claim = { ...(key !== undefined && { key }), ...(weight !== undefined && { weight }) };
     const caller: Caller = { env: this.env, ctx: this.ctx, requestId, name, priority, signal };
     const headers = headersOf(upstream, call.variant);
-    const request = { method: "GET", path, headers, body: null, ...(redirect && { redirect }) };
+    const request = { method: "GET", path, headers, body: null, claim, ...(redirect && { redirect }) };
     const result = await callWithRetries(caller, upstream, request);
     const { queuedMs, upstreamMs, tries, url, isRedirected } = result;
     const { response, head, isStorable } = toStore(upstream, result);
