@@ -39,6 +39,10 @@ export async function completeUpload(session: CompletingSession, record: Session
     storage.saveCompleted(completed);
   }
   const published = await publish(env(), completed);
+  if (typeof published === "string") {
+    await session.end(completed);
+    return { is: "refused", refusal: published };
+  }
   // The alarm tries again.
   if (!published) return { is: "accepted", upload: toSnapshot(completed), taskFailed: true };
   storage.save(published);
