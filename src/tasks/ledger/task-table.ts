@@ -221,7 +221,7 @@ export class TaskTable {
     if (!task) return;
     this.#sql.exec("UPDATE task SET events = events + 1 WHERE id = ?", id);
     const { status, attempt, events } = task;
-    this.#append(id, events + 1, { name, data: { status, attempt, ...data } }, nowMs);
+    this.append(id, events + 1, { name, data: { status, attempt, ...data } }, nowMs);
   }
 
   /** What a step has recorded, as JSON text. */
