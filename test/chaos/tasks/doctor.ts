@@ -57,7 +57,10 @@ export const DAMAGES: ((history: History) => void)[] = [
   },
   // A task began while its type was paused.
   (history) => {
-    const { id, type } = the([...history.tasks.values()].find((task) => task.attempt === 1));
+    const spoilt = new Set(history.spoilt.map(({ taskId }) => taskId));
+    const { id, type } = the(
+      [...history.tasks.values()].find((task) => task.attempt === 1 && !spoilt.has(task.id)),
+    );
     const { events } = the(history.streams.find(({ taskId }) => taskId === id));
     const { atMs } = the(beginsIn(events)[0]);
     history.pauses.push({ type, fromMs: atMs - 1, untilMs: atMs + 1 });
@@ -101,6 +104,24 @@ export const DAMAGES: ((history: History) => void)[] = [
   // An internal error.
   (history) => {
     history.answers.set("GET /tasks 500", 1);
+  },
+  // Another task of a unique key was at work meanwhile.
+  (history) => {
+    const ids = [...history.guarded.unique.values()].find(
+      (those) => history.executions.filter(({ taskId }) => those.has(taskId)).length > 0,
+    );
+    const one = the(
+      history.executions.find(
+        ({ taskId, heardAtMs, beganAtMs }) => the(ids).has(taskId) && heardAtMs > beganAtMs,
+      ),
+    );
+    the(ids).add("s0-another");
+    history.executions.push({ ...one, taskId: "s0-another", beganAtMs: one.beganAtMs + 0.5 });
+  },
+  // A debounced task ran with what was submitted before the last.
+  (history) => {
+    const [id] = the([...history.guarded.ranWith][0]);
+    history.guarded.ranWith.set(id, -1);
   },
 ];
 
