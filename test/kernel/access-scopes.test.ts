@@ -45,6 +45,8 @@ const TABLE: Record<string, [shows: Shows, scopes: string[]]> = {
   "DELETE /tasks/{id}": ["nothing", ["write"]],
 
   // Whether there is such a task.
+  "POST /tasks/{id}/signals/{name}": ["sent", ["write"]],
+  "POST /tasks/{id}/signals/{name}/links": ["sent", ["write"]],
   "POST /tasks/{id}/events/links": ["stored", ["write", "read"]],
   "POST /events/links": ["stored", ["write", "read"]],
   "GET /schedules": ["stored", ["read"]],
@@ -71,6 +73,9 @@ const TABLE: Record<string, [shows: Shows, scopes: string[]]> = {
   "PATCH /uploads/{id}": ["sent", ["write"]],
   "POST /uploads/{id}": ["sent", ["write"]],
   "DELETE /uploads/{id}": ["nothing", ["write"]],
+  "POST /uploads/grants": ["stored", ["write", "read"]],
+  "GET /uploads/grants/{id}": ["stored", ["read"]],
+  "DELETE /uploads/grants/{id}": ["nothing", ["write"]],
 
   "GET /upstreams": ["stored", ["read"]],
   "GET /upstreams/{name}": ["stored", ["read"]],

@@ -20,7 +20,7 @@ const SHARDS_BY_NAME = ["s0", "s1", "s2", "s3"];
 
 const SHARDS_PER_REGION = 4;
 
-export const shardsOfRegion = (region: Region): string[] =>
+const shardsOfRegion = (region: Region): string[] =>
   Array.from({ length: SHARDS_PER_REGION }, (_, number) => `${region}${number}`);
 
 /** The regions of the shards that have one. */
