@@ -15,7 +15,8 @@ const EVENTS =
   "(something was missed: read the list), `upstream` (its status) and `begin` (`lacking`: the objects that do not " +
   "respond). They are not numbered: after a reconnection, read the lists again. When nothing happens for minutes, the " +
   "stream ends with `idle` and a `retry` of a minute.";
-const OF_SOME = "With `type`, only the tasks of it, and no upstreams; `removed` still has ids of others.";
+const OF_SOME =
+  "With `type` or `tag`, only those tasks, and no upstreams; `removed` still has ids of others.";
 const query = z.object(watchedTasksParams);
 const responses = {
   200: { description: `${EVENTS} ${OF_SOME}`, content: { [EVENT_STREAM]: { schema: z.string() } } },
@@ -99,10 +100,11 @@ export const eventsRoute = createRouter()
     return respond(c, isOfAll(filter) ? [...tasks, ...watchUpstreams(c.env, name)] : tasks);
   })
   .openapi(createLinkRoute, async (c) => {
-    const { expires_in, type } = c.req.valid("json");
-    const { token, expiresAt } = signUntil(c.env, subjectOf({ type }), expires_in, Date.now());
+    const { expires_in, type, tag } = c.req.valid("json");
+    const { token, expiresAt } = signUntil(c.env, subjectOf({ type, tag }), expires_in, Date.now());
     const url = new URL(`/events/links/${token}`, c.req.url);
     if (type !== undefined) url.searchParams.set("type", type);
+    if (tag !== undefined && tag.length > 0) url.searchParams.set("tag", tag.join(","));
     const { href } = url;
     return c.json({ url: href, expiresAt }, 201, { "Cache-Control": "no-store", Location: href });
   });
@@ -118,10 +120,11 @@ export const eventsLinkRoute = createRouter().openapi(byLinkRoute, async (c) => 
   return response;
 });
 
-const isOfAll = ({ type }: WatchedTasks): boolean => type === undefined;
+const isOfAll = ({ type, tag = [] }: WatchedTasks): boolean => type === undefined && tag.length === 0;
 
 /** What a link is signed for. */
-const subjectOf = ({ type }: WatchedTasks): string => `sluice-events\n${JSON.stringify([type ?? null])}`;
+const subjectOf = ({ type, tag = [] }: WatchedTasks): string =>
+  `sluice-events\n${JSON.stringify([type ?? null, tag.toSorted()])}`;
 
 async function respond(c: Context<AppEnv>, watched: readonly Watched[]) {
   const stream = await mergeEvents(watched);
