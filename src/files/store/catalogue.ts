@@ -13,6 +13,7 @@
  *                   └──discarded, or never committed──▶ due ──alarm──▶ gone
  */
 import { DurableObject } from "cloudflare:workers";
+import { Feed } from "../../kernel/feed.ts";
 import { KeptTally } from "../../kernel/kept-tally.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
@@ -27,6 +28,7 @@ import {
   CREATE_TABLES,
   type FileRow,
   type FoundFile,
+  toLine,
   validatorsOf,
 } from "./schema.ts";
 import { StrayBlobs } from "./stray-blobs.ts";
@@ -72,6 +74,10 @@ export class FileCatalogue extends DurableObject<Env> {
   readonly #strays = new StrayBlobs(this.#sql);
   readonly #sessions = new TendedSessions(this.#sql);
   readonly #tally = new KeptTally(this.ctx.storage);
+  readonly #feed = new Feed("files", (id) => {
+    const row = this.#find(id, Date.now());
+    return row && toLine(row);
+  });
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -244,6 +250,11 @@ export class FileCatalogue extends DurableObject<Env> {
     return lateMs > COLLECT_RETRY_MS ? lateMs : 0;
   }
 
+  /** What happens to all files: see `Feed`. */
+  watchAll(caller: string): ReadableStream<Uint8Array> | "too-many" {
+    return this.#feed.watch(caller);
+  }
+
   /** For `GET /metrics`. */
   async figures(): Promise<Figures> {
     const nowMs = Date.now();
@@ -322,6 +333,7 @@ export class FileCatalogue extends DurableObject<Env> {
       row.source,
       row.source_task,
     );
+    this.#feed.notify(row.id);
     return row;
   }
 
@@ -329,6 +341,7 @@ export class FileCatalogue extends DurableObject<Env> {
     this.#sql.exec("DELETE FROM file WHERE id = ?", row.id);
     this.#strays.add(row.blob, nowMs);
     this.#ended.add(row.id, endOf(row, nowMs), nowMs);
+    this.#feed.notify(row.id);
   }
 
   async #collect(nowMs: number): Promise<void> {

@@ -7,6 +7,7 @@
  * Callers act on tasks through the methods below. By itself, the ledger acts only in its alarm: see `alarm-work.ts`.
  */
 import { DurableObject } from "cloudflare:workers";
+import { Feed } from "../../kernel/feed.ts";
 import { describeError } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
@@ -18,7 +19,6 @@ import { AlarmWork, MAX_REMOVED_ROWS } from "./alarm-work.ts";
 import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
 import { canStartNow } from "./dispatch.ts";
 import { eventStream } from "./event-stream.ts";
-import { Feed } from "./feed.ts";
 import { Handovers } from "./handovers.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import { rankOf } from "./rank.ts";
@@ -33,7 +33,7 @@ import {
   submit,
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
-import { FOR_EVERY_START, MIGRATIONS, type TaskRow } from "./schema.ts";
+import { FOR_EVERY_START, MIGRATIONS, type TaskRow, toLine } from "./schema.ts";
 import { countByHour, type TaskCount } from "./task-counts.ts";
 import { TaskFigures } from "./task-figures.ts";
 import {
@@ -58,7 +58,10 @@ export class TaskLedger extends DurableObject<Env> {
     this.#watchers.notify(taskId);
     this.#feed.notify(taskId);
   });
-  readonly #feed = new Feed((taskId) => this.#tasks.getLean(taskId));
+  readonly #feed = new Feed("tasks", (taskId) => {
+    const row = this.#tasks.getLean(taskId);
+    return row && toLine(row);
+  });
   readonly #queries = new TaskQueries(this.ctx.storage.sql);
   readonly #keys = new IdempotencyKeys(this.ctx.storage.sql);
   readonly #runners = new Runners(this.env);

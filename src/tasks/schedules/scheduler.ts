@@ -9,6 +9,7 @@
  * minute. A schedule that fails is logged and tried again later, without delaying the others.
  */
 import { DurableObject } from "cloudflare:workers";
+import { Feed } from "../../kernel/feed.ts";
 import { describeError, errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
@@ -39,6 +40,8 @@ export class Scheduler extends DurableObject<Env> {
   readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "SCHEDULER"));
   /** The runs that have ended while the alarm is at work: it may have found them active before. */
   readonly #endedRuns = new Set<string>();
+  /** By their ids alone: with their inputs, schedules that run each minute would be many bytes. */
+  readonly #feed = new Feed("schedules", (id) => this.get(id)?.id);
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -57,6 +60,7 @@ export class Scheduler extends DurableObject<Env> {
     const { count } = this.#sql.exec<{ count: number }>("SELECT COUNT(*) AS count FROM schedule").one();
     if (count >= MAX_SCHEDULES) return "full";
     const row = this.#put(spec, false);
+    this.#feed.notify(row.id);
     this.#setAlarm();
     return row;
   }
@@ -81,6 +85,7 @@ export class Scheduler extends DurableObject<Env> {
     if (!row) return "missing";
     if (row.is_declared === 1) return "declared";
     this.#delete(id);
+    this.#feed.notify(id);
     return "removed";
   }
 
@@ -92,6 +97,11 @@ export class Scheduler extends DurableObject<Env> {
     this.#setAlarm();
     const lateMs = Date.now() - dueAtMs;
     return lateMs > FAILURE_RETRY_MS ? lateMs : 0;
+  }
+
+  /** Which schedules are new, have changed, have run, or are gone: see `Feed`. */
+  watchAll(caller: string): ReadableStream<Uint8Array> | "too-many" {
+    return this.#feed.watch(caller);
   }
 
   /** For `GET /metrics`. */
@@ -154,6 +164,7 @@ export class Scheduler extends DurableObject<Env> {
         id,
       );
     }
+    this.#feed.notify(id);
   }
 
   async #process(id: string, nowMs: number): Promise<void> {

@@ -71,9 +71,8 @@ export interface Schedule {
   lastError: { name: string; message: string } | null;
 }
 
-export interface StoredFile {
+export interface FileLine {
   id: string;
-  url: string;
   filename: string;
   size: number;
   contentType: string;

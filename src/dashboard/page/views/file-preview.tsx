@@ -6,7 +6,7 @@ import { parseCsv } from "../lib/csv.ts";
 import { kindOf } from "../lib/file-kind.ts";
 import { notify } from "../lib/notices.tsx";
 import { Size } from "../lib/size.tsx";
-import type { StoredFile } from "../lib/types.ts";
+import type { FileLine } from "../lib/types.ts";
 import { PdfPreview } from "./pdf-preview.tsx";
 
 const PREVIEW_BYTES = 64 * 1024;
@@ -17,7 +17,7 @@ export function FilePreview({
   file: { contentType, filename, size },
 }: {
   path: string;
-  file: StoredFile;
+  file: FileLine;
 }) {
   const source = `${path}?disposition=inline`;
   switch (kindOf(contentType)) {

@@ -2,27 +2,31 @@
 import { useSignal } from "@preact/signals";
 import { may, sendJson } from "../lib/api.ts";
 import { cronInWords } from "../lib/cron-words.ts";
+import { Hold } from "../lib/hold.tsx";
+import { useLiveList } from "../lib/live-list.ts";
 import { act, announce } from "../lib/notices.tsx";
-import { staleText, usePolled } from "../lib/poll.ts";
 import { linkTo } from "../lib/route.ts";
+import { isSelecting } from "../lib/selection.ts";
 import { sortedJson } from "../lib/sorted-json.ts";
 import { Ago, exactText } from "../lib/time.tsx";
 import type { Schedule } from "../lib/types.ts";
 import { NewSchedule } from "./new-schedule.tsx";
 
 export function Schedules() {
-  const list = usePolled<{ schedules: Schedule[] }>("/schedules", 5_000);
+  const isPaused = useSignal(false);
+  const isHeld = isPaused.value || isSelecting.value;
+  const list = useLiveList<{ schedules: Schedule[] }>("/schedules", isHeld, (apply) => ({
+    schedules: ({ schedules, removed }) => apply(schedules.length + removed.length, () => "read"),
+  }));
   const isOpen = useSignal(false);
-  if (!list.value) return <p role="status">{staleText(list) || "Loading…"}</p>;
+  if (!list.value) return <p role="status">{list.error ?? "Loading…"}</p>;
   const { schedules } = list.value;
   return (
     <>
       <h1>
         <a href={linkTo("tasks")}>Tasks</a> / Schedules
       </h1>
-      <p class="error" role="status">
-        {staleText(list)}
-      </p>
+      <Hold list={list} isPaused={isPaused} />
       {may("write") && (
         <details
           class="card"
