@@ -161,6 +161,15 @@ const ROWS: readonly Row[] = [
   },
   {
     from: "catalogue",
+    key: "checksum",
+    name: "sluice_upload_checksum_failures",
+    type: "counter",
+    labels: ["of"],
+    values: ["file", "chunk"],
+    help: "Bytes that did not have the checksum that was sent with them. chunk: of a resumable upload, which goes on.",
+  },
+  {
+    from: "catalogue",
     key: "bytes",
     name: "sluice_upload_bytes",
     type: "counter",

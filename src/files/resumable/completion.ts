@@ -2,7 +2,7 @@
  * The steps that make a received upload a file: complete in R2, committed to the catalogue, its task started. Every
  * step can be repeated, because an earlier run may have done it and died before it could record that.
  */
-import { log } from "../../kernel/log.ts";
+import { errorFields, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { span } from "../../kernel/spans.ts";
 import type { NewFile } from "../store/catalogue.ts";
@@ -103,9 +103,20 @@ function toNewFile(record: SessionRecord): NewFile {
 }
 
 /** Discards the bytes of a session, unless they belong to a file by now, which only the catalogue knows. */
-export async function discardUpload(env: Env, { id, blob, uploadId }: SessionRecord): Promise<void> {
+export async function discardUpload(
+  env: Env,
+  { id, blob, uploadId }: SessionRecord,
+  why?: "digest",
+): Promise<void> {
   if (uploadId !== null) await abortMultipart(env, blob, uploadId);
-  await callObject(async () => catalogueOf(env, id).discard(blob));
+  await callObject(async () => catalogueOf(env, id).discard(blob, why));
+}
+
+/** Has it counted that the bytes of a request did not have their checksum. Nothing depends on it. */
+export async function countWrongChunk(env: Env, { id }: SessionRecord): Promise<void> {
+  await catalogueOf(env, id)
+    .countWrongChunk()
+    .catch((error: unknown) => log("warn", "a wrong checksum is not counted", errorFields(error)));
 }
 
 /** If it is completed already, or R2 itself has aborted it, there is nothing to abort. */

@@ -234,9 +234,17 @@ export class FileCatalogue extends DurableObject<Env> {
    * what was wrong with it, for the metrics.
    */
   async discard(blob: string, why: "digest" | "other" = "other"): Promise<void> {
-    if (this.#strays.discard(blob, Date.now())) this.#tally.add(keyOf("broken-off", why));
+    if (this.#strays.discard(blob, Date.now())) {
+      this.#tally.add(keyOf("broken-off", why));
+      if (why === "digest") this.#tally.add(keyOf("checksum", "file"));
+    }
     this.#sessions.delete(blob);
     await this.#setAlarm();
+  }
+
+  /** For the metrics: the bytes of a request did not have their checksum. Its upload goes on. */
+  countWrongChunk(): void {
+    this.#tally.add(keyOf("checksum", "chunk"));
   }
 
   /**

@@ -8,7 +8,7 @@
  */
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { onChange } from "./api.ts";
+import { onChange, readSession } from "./api.ts";
 import type { FileLine, TaskLine } from "./types.ts";
 import type { Status } from "./upstream.ts";
 
@@ -138,6 +138,8 @@ function open(): void {
     close();
     liveness.value = "stale";
     reopening = setTimeout(open, RETRY_MS);
+    // An EventSource does not say why: perhaps the session has ended.
+    readSession().catch(() => undefined);
   });
 }
 
