@@ -1,15 +1,9 @@
 /** The dashboard in a real browser, on the built Worker: what a visitor sees and does, with the mouse and without it. */
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { beforeAll, describe, expect, test } from "vitest";
 import { hasChromium } from "../../support/chromium.ts";
-import { sharedServer, startOnMiniflare } from "../../support/node/built-worker.ts";
+import { sharedServer } from "../../support/node/built-worker.ts";
 import { visitor } from "../../support/node/dashboard.ts";
-
-/** Long enough to sign in within it. */
-const SIGN_IN_MS = 6_000;
 
 describe.skipIf(!hasChromium)("the dashboard", () => {
   const visit = visitor();
@@ -161,104 +155,6 @@ describe.skipIf(!hasChromium)("the dashboard", () => {
 
   const focused = async () => visit.page.evaluate<string>("document.activeElement?.textContent.trim() ?? ''");
 
-  test("asks for a token where it needs one, and forgets it when told to", async () => {
-    const { page } = visit;
-    const token = "dashboard-token-0123456789-0123456789";
-    const tokens = [{ name: "watcher", scopes: ["read"], token }];
-    const guarded = await startOnMiniflare({ ACCESS: "tokens", SLUICE_TOKENS: tokens });
-    // The browser reports each 401 by itself.
-    visit.expectComplaint("401 (Unauthorized)");
-    await page.goto(guarded.url);
-    await page.getByLabel("A token of this Sluice").fill("not-the-token-0123456789-0123456789");
-    await page.getByRole("button", { name: "Sign in" }).click();
-    await page.getByText("This token is unknown.").waitFor();
-    await page.getByLabel("A token of this Sluice").fill(token);
-    await page.getByRole("button", { name: "Sign in" }).click();
-    await page.getByRole("heading", { name: "See it work" }).waitFor();
-    // What the token may not do is not offered.
-    expect(await page.getByRole("heading", { level: 2 }).allTextContents()).toEqual([
-      "A streamed response",
-      "A call under a shared limit",
-    ]);
-    const cookies = await page.context().cookies();
-    expect(cookies).toMatchObject([{ httpOnly: true, secure: true, sameSite: "Strict" }]);
-    expect(await page.evaluate<string>("document.cookie + JSON.stringify(localStorage)")).not.toContain(
-      token,
-    );
-    await page.getByText("watcher").click();
-    await page.getByRole("button", { name: "Sign out", exact: true }).click();
-    await page.getByLabel("A token of this Sluice").waitFor();
-  });
-
-  test("asks for a token again when the session ends, also if nobody does anything", async () => {
-    const { page } = visit;
-    const expiring = { name: "expiring", scopes: ["read"], token: "expiring-token-0123456789-0123456789" };
-    const lasting = { name: "lasting", scopes: ["read"], token: "lasting-token-0123456789-0123456789-" };
-    const expires_at = new Date(Date.now() + SIGN_IN_MS).toISOString();
-    const tokens = [{ ...expiring, expires_at }, lasting];
-    const guarded = await startOnMiniflare({ ACCESS: "tokens", SLUICE_TOKENS: tokens });
-    visit.expectComplaint("401 (Unauthorized)");
-    const signInAs = async ({ token }: { token: string }) => {
-      await page.goto(`${guarded.url}/#/files`);
-      await page.getByLabel("A token of this Sluice").fill(token);
-      await page.getByRole("button", { name: "Sign in" }).click();
-      await page.getByText("Live").waitFor();
-    };
-    await signInAs(expiring);
-    await page.getByLabel("A token of this Sluice").waitFor();
-    expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(expires_at));
-    await signInAs(lasting);
-    // Ended elsewhere: the next call shows it.
-    const [cookie] = await page.context().cookies();
-    const headers = { Cookie: `${cookie?.name}=${cookie?.value}`, Origin: guarded.url };
-    expect((await fetch(`${guarded.url}/sessions`, { method: "DELETE", headers })).status).toBe(204);
-    await page.getByRole("link", { name: "Tasks", exact: true }).click();
-    await page.getByLabel("A token of this Sluice").waitFor();
-  });
-
-  test("obeys no page of another origin, even of this site, which sends the session along", async () => {
-    const { page } = visit;
-    const token = "forger-token-0123456789-0123456789-0";
-    const tokens = [{ name: "operator", scopes: ["read", "write", "admin"], token }];
-    const guarded = await startOnMiniflare({ ACCESS: "tokens", SLUICE_TOKENS: tokens });
-    const evil = createServer((_, response) => response.end("<!doctype html><title>evil</title>"));
-    await once(evil.listen(0, "127.0.0.1"), "listening");
-    const { port } = new URL(guarded.url);
-    const evilPort = (evil.address() as AddressInfo).port;
-    try {
-      const target = `http://localhost:${port}`;
-      visit.expectComplaint("401 (Unauthorized)");
-      visit.expectComplaint("403 (Forbidden)");
-      await page.goto(target);
-      await page.getByLabel("A token of this Sluice").fill(token);
-      await page.getByRole("button", { name: "Sign in" }).click();
-      await page.getByRole("heading", { name: "See it work" }).waitFor();
-      const from = async (host: string, method: string, way: "form" | "fetch") => {
-        const forger = await page.context().newPage();
-        await forger.goto(`http://${host}:${evilPort}`);
-        const sent = forger.waitForRequest((request) => request.url().startsWith(`${target}/`));
-        await forger.evaluate(forge, { action: `${target}/run-tasks`, method, way });
-        const request = await sent;
-        const response = await request.response();
-        const headers = await request.allHeaders();
-        await forger.close();
-        return { hadCookie: headers.cookie?.includes("sluice=") === true, status: response?.status() };
-      };
-      for (const method of ["POST", "GET"])
-        for (const way of ["form", "fetch"] as const) {
-          const forged = await from("localhost", method, way);
-          expect([method, way, forged]).toEqual([method, way, { hadCookie: true, status: 403 }]);
-          const foreign = await from("127.0.0.1", method, way);
-          expect([method, way, foreign]).toEqual([method, way, { hadCookie: false, status: 401 }]);
-        }
-      const all = await fetch(`${target}/tasks`, { headers: { Authorization: `Bearer ${token}` } });
-      expect(await all.json()).toMatchObject({ tasks: [] });
-    } finally {
-      evil.close();
-      evil.closeAllConnections();
-    }
-  });
-
   test("breaks no rule of accessibility, in any view", async () => {
     for (const view of ["", "tasks", "tasks/new"])
       await visit.checkAccess(`${url}/#/${view}`, async (page) =>
@@ -266,17 +162,6 @@ describe.skipIf(!hasChromium)("the dashboard", () => {
       );
   });
 });
-
-/** In a page of another origin: a form that is sent, or a `fetch`, as somebody who means harm would do it. */
-function forge({ action, method, way }: { action: string; method: string; way: "form" | "fetch" }): void {
-  if (way === "fetch") {
-    fetch(action, { method, mode: "no-cors", credentials: "include" }).catch(() => {});
-    return;
-  }
-  const form = Object.assign(document.createElement("form"), { action, method });
-  document.body.append(form);
-  form.submit();
-}
 
 test.runIf(!hasChromium)("the dashboard is not tested without Chromium", (context) => {
   console.warn("Chromium is not installed: the dashboard was not tested.");
