@@ -39,6 +39,7 @@ const totals = (calls: number, since: string): ShardStatus["totals"] => ({
     paused: 0,
     "breaker-open": calls,
   },
+  waits: [calls],
 });
 
 const lease = (id: string, second: number) => ({ id, fence: 1, holder: id, since: T(second), until: T(60) });

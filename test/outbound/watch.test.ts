@@ -214,6 +214,7 @@ const IDLE_STATUS: ShardStatus = {
     retriesRefused: 0,
     outcomes: { ok: 0, overloaded: 0, failed: 0, unknown: 0 },
     refused: { "queue-full": 0, "too-many-requests": 0, "wait-limit": 0, paused: 0, "breaker-open": 0 },
+    waits: [],
   },
   latencyMs: null,
 };

@@ -78,6 +78,7 @@ describe("GET /upstreams/{name}", () => {
         retriesRefused: 0,
         outcomes: { ok: 0, overloaded: 0, failed: 0, unknown: 0 },
         refused: { "queue-full": 0, "too-many-requests": 0, "wait-limit": 0, paused: 0, "breaker-open": 0 },
+        waits: Array.from({ length: 13 }, () => 0),
       },
       latencyMs: null,
     });

@@ -45,7 +45,9 @@ function bars(heights: Series): string {
   const step = WIDTH / heights.length;
   return heights
     .map((height, i) =>
-      height ? `M${(i * step).toFixed(1)} ${HEIGHT}v${(-height).toFixed(1)}h${(step * 0.8).toFixed(1)}V${HEIGHT}z` : "",
+      height
+        ? `M${(i * step).toFixed(1)} ${HEIGHT}v${(-height).toFixed(1)}h${(step * 0.8).toFixed(1)}V${HEIGHT}z`
+        : "",
     )
     .join("");
 }

@@ -1,6 +1,5 @@
 /** A page of files that follows what happens: pure, so that it can be tested without a browser. */
-import type { FileChanges } from "./live.ts";
-import type { FileLine } from "./types.ts";
+import type { FileChanges, FileLine } from "./types.ts";
 
 export interface FilePage {
   files: FileLine[];
@@ -30,7 +29,8 @@ export function withChanges(
   for (const id of removed) byId.delete(id);
   const isShort = byId.size < files.length;
   for (const file of changed) {
-    const fits = file.id.startsWith(prefix) && (isFirst || file.id > first) && (next === null || file.id < last);
+    const fits =
+      file.id.startsWith(prefix) && (isFirst || file.id > first) && (next === null || file.id < last);
     if (fits || byId.has(file.id)) byId.set(file.id, file);
   }
   if (byId.size > limit || (isShort && next !== null)) return "read";

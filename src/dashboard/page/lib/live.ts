@@ -9,24 +9,8 @@
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { onChange, readSession } from "./api.ts";
-import type { FileLine, TaskLine } from "./types.ts";
+import type { FileChanges, ScheduleChanges, TaskChanges } from "./types.ts";
 import type { Status } from "./upstream.ts";
-
-export interface TaskChanges {
-  tasks: TaskLine[];
-  removed: string[];
-}
-
-export interface FileChanges {
-  files: FileLine[];
-  removed: string[];
-}
-
-/** By their ids. */
-export interface ScheduleChanges {
-  schedules: string[];
-  removed: string[];
-}
 
 /** The events, and what each has. */
 interface News {

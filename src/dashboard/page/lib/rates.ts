@@ -122,7 +122,8 @@ export function quantile(counts: readonly number[], share: number): number | und
   for (const [i, count] of counts.entries()) {
     const from = WAIT_BOUNDS_S[i - 1] ?? 0;
     const to = WAIT_BOUNDS_S[i] ?? from;
-    if (count > 0 && below + count >= share * all) return from + ((to - from) * (share * all - below)) / count;
+    if (count > 0 && below + count >= share * all)
+      return from + ((to - from) * (share * all - below)) / count;
     below += count;
   }
   return WAIT_BOUNDS_S.at(-1);

@@ -85,6 +85,23 @@ export interface FileLine {
   sourceTask: string | null;
 }
 
+/** What the event stream says of changes. */
+export interface TaskChanges {
+  tasks: TaskLine[];
+  removed: string[];
+}
+
+export interface FileChanges {
+  files: FileLine[];
+  removed: string[];
+}
+
+/** By their ids. */
+export interface ScheduleChanges {
+  schedules: string[];
+  removed: string[];
+}
+
 /** A task that waits for another attempt is told apart from one that has not begun. */
 export const stateOf = ({ status, attempt, error }: TaskLine): string =>
   status === "scheduled" && attempt > 0 && error !== null ? "retrying" : status;

@@ -2,8 +2,8 @@
 import { call, may } from "../lib/api.ts";
 import { Copy } from "../lib/copy.tsx";
 import { kindOf } from "../lib/file-kind.ts";
-import { act, announce } from "../lib/notices.tsx";
 import { useLiveList } from "../lib/live-list.ts";
+import { act, announce } from "../lib/notices.tsx";
 import { usePolled } from "../lib/poll.ts";
 import { linkTo } from "../lib/route.ts";
 import { isSelecting } from "../lib/selection.ts";
