@@ -2,7 +2,7 @@
  * The steps that make a received upload a file: complete in R2, committed to the catalogue, its task started. Every
  * step can be repeated, because an earlier run may have done it and died before it could record that.
  */
-import { errorFields, log } from "../../kernel/log.ts";
+import { log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { span } from "../../kernel/spans.ts";
 import type { NewFile } from "../store/catalogue.ts";
@@ -112,11 +112,9 @@ export async function discardUpload(
   await callObject(async () => catalogueOf(env, id).discard(blob, why));
 }
 
-/** Has it counted that the bytes of a request did not have their checksum. Nothing depends on it. */
+/** Has it counted that the bytes of a request did not have their checksum. Nothing depends on it, so a failure is no news. */
 export async function countWrongChunk(env: Env, { id }: SessionRecord): Promise<void> {
-  await catalogueOf(env, id)
-    .countWrongChunk()
-    .catch((error: unknown) => log("warn", "a wrong checksum is not counted", errorFields(error)));
+  await Promise.allSettled([catalogueOf(env, id).countWrongChunk()]);
 }
 
 /** If it is completed already, or R2 itself has aborted it, there is nothing to abort. */

@@ -29,16 +29,16 @@ describe.skipIf(!hasChromium)("the files on the dashboard", () => {
 
   test("come, change and go as others store and remove them, but not while they stand still", async () => {
     const { page } = visit;
-    const store = async (name: string, body: string) =>
+    const put = async (name: string, body: string) =>
       fetch(`${url}/files/live-${name}`, { method: "PUT", headers: { "Content-Type": "text/plain" }, body });
     const row = (text: string) => page.getByRole("row").filter({ hasText: text });
     await page.goto(`${url}/#/files?prefix=live-`);
     await page.getByText("Live").waitFor();
     await page.getByText("There are no such files.").waitFor();
-    await store("b", "1");
+    await put("b", "1");
     await row("live-b").filter({ hasText: "1 B" }).waitFor();
-    await store("a", "1");
-    await store("b", "four");
+    await put("a", "1");
+    await put("b", "four");
     await row("live-b").filter({ hasText: "4 B" }).waitFor();
     expect(await page.getByRole("row").locator("code").allTextContents()).toEqual(["live-a", "live-b"]);
     await page.evaluate("getSelection().selectAllChildren(document.querySelector('tbody'))");
@@ -50,7 +50,7 @@ describe.skipIf(!hasChromium)("the files on the dashboard", () => {
     await row("live-a").waitFor({ state: "detached" });
     await row("live-b").getByRole("link").click();
     await page.getByText("four", { exact: true }).waitFor();
-    await store("b", "another");
+    await put("b", "another");
     await page.getByText("another", { exact: true }).waitFor();
   });
 

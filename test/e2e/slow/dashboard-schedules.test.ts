@@ -40,7 +40,8 @@ describe.skipIf(!hasChromium)("the schedules on the dashboard", () => {
     const make = async (hour: number) => {
       const body = JSON.stringify({ cron: `0 ${hour} 1 1 *`, type: "task_b" });
       const made = await fetch(`${url}/schedules`, { method: "POST", headers, body });
-      return ((await made.json()) as { url: string }).url;
+      const { url: itsUrl } = (await made.json()) as { url: string };
+      return itsUrl;
     };
     const cardOf = (hour: number) => page.getByRole("listitem").filter({ hasText: `0 ${hour} 1 1 *` });
     await page.goto(`${url}/#/tasks/schedules`);

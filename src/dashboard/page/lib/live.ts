@@ -106,7 +106,7 @@ function open(): void {
     const begin: { lacking: string[] } = JSON.parse(data);
     lacking.value = begin.lacking;
   });
-  for (const name of NAMES) on(name, (data) => tell(name, data));
+  for (const name of NAMES) on(name, (data) => tell(name, JSON.parse(data)));
   on("reset", (data) => {
     const { of }: { of?: keyof News } = JSON.parse(data);
     // Objects of an earlier version do not say of what.
@@ -127,8 +127,7 @@ function open(): void {
   });
 }
 
-function tell<Name extends keyof News>(name: Name, data: string): void {
-  const news: News[Name] = JSON.parse(data);
+function tell<Name extends keyof News>(name: Name, news: News[Name]): void {
   for (const { current } of listeners) {
     const handlers: Handlers = current;
     handlers[name]?.(news);

@@ -1,5 +1,5 @@
 /** A page of files that follows what happens is what a new reading would show. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type FilePage, withChanges } from "../../../../src/dashboard/page/lib/file-list.ts";
 import type { FileLine } from "../../../../src/dashboard/page/lib/types.ts";
