@@ -10,6 +10,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { Feed } from "../../kernel/feed.ts";
+import { KeptTally } from "../../kernel/kept-tally.ts";
 import { describeError, errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
@@ -40,6 +41,7 @@ export class Scheduler extends DurableObject<Env> {
   readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "SCHEDULER"));
   /** The runs that have ended while the alarm is at work: it may have found them active before. */
   readonly #endedRuns = new Set<string>();
+  readonly #tally = new KeptTally(this.ctx.storage);
   /** By their ids alone: with their inputs, schedules that run each minute would be many bytes. */
   readonly #feed = new Feed("schedules", (id) => this.get(id)?.id);
 
@@ -110,7 +112,7 @@ export class Scheduler extends DurableObject<Env> {
     const counts = this.#sql.exec<{ schedules: number; failing: number }>(query).one();
     const nowMs = Date.now();
     return {
-      counts: {},
+      counts: this.#tally.read(nowMs),
       gauges: { ...counts, overdue: Math.max(0, nowMs - (this.#dueAtMs() ?? nowMs)) / 1000 },
     };
   }
@@ -131,9 +133,10 @@ export class Scheduler extends DurableObject<Env> {
   /**
    * Processes every schedule that is due. Never throws: the runtime stops retrying an alarm that throws too often.
    */
-  override async alarm(): Promise<void> {
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
     // The same time for all: being processed after others must not make a tick late.
     const nowMs = Date.now();
+    if (info) this.#tally.addDuration("alarm", nowMs - info.scheduledTime);
     this.#alarm.reset();
     this.#endedRuns.clear();
     try {
