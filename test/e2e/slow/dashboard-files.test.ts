@@ -36,10 +36,10 @@ describe.skipIf(!hasChromium)("the files on the dashboard", () => {
     await page.getByText("Live").waitFor();
     await page.getByText("There are no such files.").waitFor();
     await put("b", "1");
-    await row("live-b").filter({ hasText: "1 B" }).waitFor();
+    await row("live-b").filter({ hasText: "1 bytes" }).waitFor();
     await put("a", "1");
     await put("b", "four");
-    await row("live-b").filter({ hasText: "4 B" }).waitFor();
+    await row("live-b").filter({ hasText: "4 bytes" }).waitFor();
     expect(await page.getByRole("row").locator("code").allTextContents()).toEqual(["live-a", "live-b"]);
     await page.evaluate("getSelection().selectAllChildren(document.querySelector('tbody'))");
     await page.getByText("Stands still").waitFor();

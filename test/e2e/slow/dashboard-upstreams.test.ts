@@ -52,7 +52,7 @@ describe.skipIf(!hasChromium)("the upstreams on the dashboard", () => {
     const rows = page.locator("tbody tr");
     expect(await rows.count()).toBe(5);
     expect(await rows.locator("time").first().getAttribute("datetime")).toMatch(/^\d{4}-.*Z$/);
-    await page.getByRole("img", { name: /Longest wait over five minutes: [\d.]*[1-9]/ }).waitFor();
+    await page.getByRole("img", { name: /Longest wait now over five minutes: [\d.]*[1-9]/ }).waitFor();
     const done = Promise.all(calls);
     for (let i = 0; i < 5; i++) {
       await expect.poll(() => held.length).toBeGreaterThan(0);
