@@ -7,6 +7,8 @@ import { hasChromium } from "../../support/chromium.ts";
 import { startOnMiniflare } from "../../support/node/built-worker.ts";
 import { visitor } from "../../support/node/dashboard.ts";
 
+const CROWD = 1_000;
+
 describe.skipIf(!hasChromium)("the upstreams on the dashboard", () => {
   const visit = visitor();
   /** Calls of /held, which have no response yet. */
@@ -24,8 +26,9 @@ describe.skipIf(!hasChromium)("the upstreams on the dashboard", () => {
     const origin = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
     const settings = { origin, concurrency: 2, retries: 0, cache_seconds: 0 };
     const names = ["slow", "steered", "tried", "busy"];
+    const crowded = { ...settings, max_waiters: CROWD, max_wait_ms: 300_000, timeout_ms: 300_000 };
     ({ url } = await startOnMiniflare({
-      UPSTREAMS: Object.fromEntries(names.map((name) => [name, settings])),
+      UPSTREAMS: { ...Object.fromEntries(names.map((name) => [name, settings])), crowded },
     }));
   });
   afterAll(() => {
@@ -85,6 +88,31 @@ describe.skipIf(!hasChromium)("the upstreams on the dashboard", () => {
     await expect.poll(() => held.length).toBe(3);
     release();
     await Promise.all(calls);
+  });
+
+  test("are as light with a thousand that wait as with a hundred", async () => {
+    const { page } = visit;
+    const gone = new AbortController();
+    const callers = Array.from({ length: CROWD + 2 }, async () =>
+      fetch(`${url}/fetch/crowded/held`, { signal: gone.signal }).catch(() => undefined),
+    );
+    try {
+      const countText = page.getByText(`2 of 2 permits held, ${CROWD} waiting`);
+      await page.goto(`${url}/#/upstreams/crowded`);
+      await countText.waitFor();
+      await page.getByText(`and ${CROWD - 100} more`).first().waitFor();
+      expect(await page.locator("tbody tr").count()).toBe(102);
+      expect(await page.evaluate<number>("document.querySelectorAll('*').length")).toBeLessThan(1_500);
+      const { body } = await fetch(`${url}/upstreams/crowded/events`, { signal: gone.signal });
+      const { value } = (await body?.getReader().read()) ?? {};
+      expect(value?.length).toBeLessThan(40_000);
+      await page.getByRole("button", { name: "Raise the limit of crowded" }).click();
+      await page.getByText(`3 of 3 permits held, ${CROWD - 1} waiting`).waitFor();
+    } finally {
+      gone.abort();
+      await Promise.all(callers);
+      held = [];
+    }
   });
 
   test("count down what is in the way", async () => {

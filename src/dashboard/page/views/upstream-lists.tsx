@@ -7,7 +7,7 @@ export function UpstreamLists({ status: { held, waiting, shards } }: { status: S
   return (
     <>
       {shards && <Shards shards={shards} />}
-      <h3>Who holds a permit</h3>
+      <h3>Who holds a permit{firstOf(held.leases.length, held.count)}</h3>
       {held.leases.length === 0 ? (
         <p class="faint">Nobody.</p>
       ) : (
@@ -19,7 +19,7 @@ export function UpstreamLists({ status: { held, waiting, shards } }: { status: S
           }))}
         />
       )}
-      <h3>Who waits</h3>
+      <h3>Who waits{firstOf(waiting.callers.length, waiting.count)}</h3>
       {waiting.callers.length === 0 ? (
         <p class="faint">Nobody.</p>
       ) : (
@@ -34,6 +34,10 @@ export function UpstreamLists({ status: { held, waiting, shards } }: { status: S
     </>
   );
 }
+
+/** A status lists the first hundred. */
+const firstOf = (listed: number, count: number): string =>
+  listed < count ? `: the first ${listed} of ${count}` : "";
 
 function Shards({ shards: { responding } }: { shards: NonNullable<Status["shards"]> }) {
   return (
