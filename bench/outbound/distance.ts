@@ -5,6 +5,8 @@
  * `STRETCH=10 npm run bench -- outbound` makes all times ten times as long. A request to the object is what is billed as
  * one; the calls of its ticket belong to it, and are counted as messages too.
  *
+ * Beside it, what Bottleneck and redis-semaphore reach when their Redis is as far away (`fleet.ts`).
+ *
  * A call counts as passed when one that asked for its permit later begins before it, by the order at the object.
  */
 import { readFileSync } from "node:fs";
@@ -17,6 +19,7 @@ import { CLIENTS, measureCeiling } from "../load.ts";
 import { findFreePort, openLink, startAway, startHome } from "../support/gateway.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import type { Figure } from "../table.ts";
+import { findLibraries, measureFleet } from "./fleet.ts";
 
 /** All times × this. On a busy machine, longer times show what the rules can do, and not what the machine can. */
 const STRETCH = Number(process.env["STRETCH"] ?? 1);
@@ -41,6 +44,9 @@ const SETTINGS: Setting[] = [
   { isolates: 4, linkMs: 30, target: 0.6 },
 ];
 
+/** How far the fleets of other tools are from their Redis. */
+const FLEET_LINKS_MS = [15, 30];
+
 const countedSchema = z.object({
   requests: z.number(),
   messages: z.number(),
@@ -54,6 +60,15 @@ export async function measureDistance(): Promise<Figure[]> {
   const ceiling = await measureCeiling(upstream, UPSTREAM_MS);
   const figures: Figure[] = [{ what: "direct callers: utilisation", value: ceiling, digits: 3 }];
   for (const setting of SETTINGS) figures.push(...(await measureSetting(setting, upstream, ceiling)));
+  for (const library of findLibraries().found)
+    for (const linkMs of FLEET_LINKS_MS) {
+      console.error(`measuring ${library}, ${linkMs} ms from Redis …`);
+      const fleet = await measureFleet(library, upstream, UPSTREAM_MS, linkMs * STRETCH);
+      const what = `${library}, ${fleet.processes} processes, ${linkMs} ms each way to Redis`;
+      const value = fleet.utilisation / ceiling;
+      figures.push({ what: `${what}: utilisation ÷ direct`, value, digits: 3 });
+      figures.push({ what: `${what}: most calls in flight`, value: fleet.maxInFlight });
+    }
   return figures;
 }
 
@@ -77,7 +92,7 @@ async function measureSetting(setting: Setting, upstream: Upstream, ceiling: num
   const home = stack.use(await startHome({ vars, source }, `127.0.0.1:${port}`));
   const callers = [];
   for (let i = 0; i < isolates; i++) {
-    const link = stack.use(await openLink(port, linkMs * STRETCH));
+    const link = stack.use(await openLink({ port }, linkMs * STRETCH));
     callers.push(stack.use(await startAway({ vars, source }, link.address)));
   }
   const urls = callers.map(({ url }) => `${url}/fetch/counting/todos/1`);

@@ -3,7 +3,9 @@
  * its last call is over. The process begins at once, and prints one line of JSON: the latencies of the calls that
  * began and ended within a given time span. Then it idles until it is stopped.
  *
- *     fleet-member.ts <library> <redis socket> <upstream> <limit> <clients> <from> <until>    (ms since the epoch)
+ *     fleet-member.ts <library> <redis> <upstream> <limit> <clients> <from> <until>    (ms since the epoch)
+ *
+ * Redis is given as the path of its socket, or as host and port.
  */
 import Bottleneck from "bottleneck";
 import { Redis } from "ioredis";
@@ -15,8 +17,11 @@ type Limiter = (call: () => Promise<void>) => Promise<void>;
 const LEASE_MS = 15_000;
 const MAX_WAIT_MS = 60_000;
 
-const [library = "", socket = "", upstream = "", ...numbers] = process.argv.slice(2);
+const [library = "", address = "", upstream = "", ...numbers] = process.argv.slice(2);
 const [limit = 0, clients = 0, fromMs = 0, untilMs = 0] = numbers.map(Number);
+
+const [host = "", port] = address.split(":");
+const redisOptions = address.startsWith("/") ? { path: address } : { host, port: Number(port) };
 
 const LIBRARIES: Record<string, () => Promise<Limiter>> = {
   bottleneck: async () => {
@@ -25,13 +30,13 @@ const LIBRARIES: Record<string, () => Promise<Limiter>> = {
       maxConcurrent: limit,
       datastore: "ioredis",
       Redis,
-      clientOptions: { path: socket },
+      clientOptions: redisOptions,
     });
     await limiter.ready();
     return async (call) => limiter.schedule(call);
   },
   "redis-semaphore": async () => {
-    const redis = new Redis({ path: socket });
+    const redis = new Redis(redisOptions);
     return async (call) => {
       const options = { lockTimeout: LEASE_MS, acquireTimeout: MAX_WAIT_MS };
       const semaphore = new Semaphore(redis, "bench", limit, options);

@@ -12,6 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { CONCURRENCY } from "../contender.ts";
 import { CLIENTS } from "../load.ts";
+import { openLink } from "../support/gateway.ts";
 import { makeTemporaryFolder, startProcess } from "../support/process.ts";
 import type { Upstream } from "../support/upstream.ts";
 import type { Column } from "../table.ts";
@@ -33,34 +34,58 @@ export function findLibraries(): { found: string[]; missing: string[] } {
   return { found: missing.length > 0 ? [] : ["bottleneck", "redis-semaphore"], missing };
 }
 
-/** Keeps `CLIENTS` clients busy, over all processes of the fleet. `what` is the job's name in the table. */
+export interface FleetFigures {
+  processes: number;
+  callsPerSecond: number;
+  p50Ms: number;
+  p99Ms: number;
+  /** The mean number of calls in flight ÷ the limit. */
+  utilisation: number;
+  maxInFlight: number;
+}
+
+/**
+ * Keeps `CLIENTS` clients busy, over all processes of the fleet. `delayMs`: how long the upstream takes; `linkMs`: how
+ * long a byte takes to Redis, and back.
+ */
 export async function measureFleet(
   library: string,
   upstream: Upstream,
   delayMs: number,
-  what: string,
-): Promise<Column> {
+  linkMs = 0,
+): Promise<FleetFigures> {
   await using redis = await startRedis();
+  await using link = linkMs > 0 ? await openLink({ path: redis.socket }, linkMs) : undefined;
   await upstream.reset(delayMs);
   const fromMs = Date.now() + WARM_UP_MS;
   const untilMs = fromMs + LOAD_MS;
   const numbers = [CONCURRENCY, CLIENTS / PROCESSES, fromMs, untilMs].map(String);
-  const args = [library, redis.socket, upstream.url, ...numbers];
+  const args = [library, link?.address ?? redis.socket, upstream.url, ...numbers];
   const members = Array.from({ length: PROCESSES }, async () => runMember(args, untilMs + SETTLE_MS));
   const [latencies, seen] = await Promise.all([Promise.all(members), watch(upstream, fromMs, untilMs)]);
   const sortedMs = latencies.flat().toSorted((a, b) => a - b);
   const percentile = (share: number) => sortedMs[Math.floor(share * sortedMs.length)] ?? Number.NaN;
   return {
-    name: library,
-    figures: [
-      { what: `${what}: requests/s`, value: sortedMs.length / (LOAD_MS / 1000) },
-      { what: `${what}: latency p50, ms`, value: percentile(0.5) },
-      { what: `${what}: latency p99, ms`, value: percentile(0.99) },
-      { what: `${what}: permit utilisation`, value: seen.meanInFlight / CONCURRENCY, digits: 3 },
-      { what: `${what}: calls in flight, max`, value: seen.maxInFlight },
-    ],
+    processes: PROCESSES,
+    callsPerSecond: sortedMs.length / (LOAD_MS / 1000),
+    p50Ms: percentile(0.5),
+    p99Ms: percentile(0.99),
+    utilisation: seen.meanInFlight / CONCURRENCY,
+    maxInFlight: seen.maxInFlight,
   };
 }
+
+/** The figures of a fleet as a column of the table. `what` is the job's name in it. */
+export const fleetColumn = (library: string, fleet: FleetFigures, what: string): Column => ({
+  name: library,
+  figures: [
+    { what: `${what}: requests/s`, value: fleet.callsPerSecond },
+    { what: `${what}: latency p50, ms`, value: fleet.p50Ms },
+    { what: `${what}: latency p99, ms`, value: fleet.p99Ms },
+    { what: `${what}: permit utilisation`, value: fleet.utilisation, digits: 3 },
+    { what: `${what}: calls in flight, max`, value: fleet.maxInFlight },
+  ],
+});
 
 async function watch(upstream: Upstream, fromMs: number, untilMs: number) {
   await sleep(fromMs - Date.now());

@@ -7,7 +7,7 @@
 import { startUpstream } from "../support/upstream.ts";
 import { renderTable } from "../table.ts";
 import { measureDistance } from "./distance.ts";
-import { findLibraries, measureFleet } from "./fleet.ts";
+import { findLibraries, fleetColumn, measureFleet } from "./fleet.ts";
 import { measureObject } from "./object.ts";
 import { measureRules } from "./rules.ts";
 import { measureShards } from "./shards.ts";
@@ -44,7 +44,7 @@ async function compare(): Promise<string> {
   const columns = [{ name: "Sluice", figures: await measureJob(JOB, upstream, JOB_MS) }];
   for (const library of found) {
     console.error(`measuring ${library} …`);
-    columns.push(await measureFleet(library, upstream, JOB_MS, JOB));
+    columns.push(fleetColumn(library, await measureFleet(library, upstream, JOB_MS), JOB));
   }
   return [
     renderTable(columns),

@@ -54,11 +54,11 @@ export interface Link extends AsyncDisposable {
   address: string;
 }
 
-/** A link to `port` of this machine on which every byte takes `delayMs`, each way. */
-export async function openLink(port: number, delayMs: number): Promise<Link> {
+/** A link to a server of this machine on which every byte takes `delayMs`, each way. */
+export async function openLink(server: { port: number } | { path: string }, delayMs: number): Promise<Link> {
   const sockets = new Set<Socket>();
-  const server = createServer((near) => {
-    const far = connect(port, "127.0.0.1");
+  const nearEnd = createServer((near) => {
+    const far = connect(server);
     for (const [from, to] of [
       [near, far],
       [far, near],
@@ -69,12 +69,12 @@ export async function openLink(port: number, delayMs: number): Promise<Link> {
       from.on("error", () => from.destroy());
     }
   });
-  const nearPort = await listen(server);
+  const nearPort = await listen(nearEnd);
   return {
     address: `127.0.0.1:${nearPort}`,
     [Symbol.asyncDispose]: async () => {
       for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
+      await new Promise((resolve) => nearEnd.close(resolve));
     },
   };
 }
