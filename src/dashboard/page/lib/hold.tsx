@@ -22,7 +22,7 @@ export function Hold({ list: { error, missed }, isPaused }: Props) {
             isPaused.value = !isPaused.value;
           }}
         >
-          {isPaused.value ? "Go on" : "Pause"}
+          {isPaused.value ? "Go on" : "Stand still"}
         </button>
         <span role="status">{isHeld ? describeHeld(missed) : describeLiveness()}</span>
       </p>
