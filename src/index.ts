@@ -33,6 +33,7 @@ import {
   steeringRoutes,
   submitRoutes,
   taskRoutes,
+  typeRoutes,
   wakeOverdue,
 } from "./tasks/index.ts";
 
@@ -61,6 +62,7 @@ const api = createRouter()
   .route("/", hello)
   .route("/", jobRoutes)
   .route("/", taskRoutes)
+  .route("/", typeRoutes)
   .route("/", submitRoutes)
   .route("/", steeringRoutes)
   .route("/", scheduleRoutes)

@@ -6,7 +6,9 @@
  */
 
 import { TaskLedger as Ledger } from "../../src/tasks/index.ts";
-import { nextToDispatch } from "../../src/tasks/ledger/dispatch.ts";
+import { Dispatch } from "../../src/tasks/ledger/dispatch.ts";
+import { DispatchTable } from "../../src/tasks/ledger/dispatch-table.ts";
+import { limitsOf } from "../../src/tasks/ledger/limits.ts";
 import { claim } from "../../src/tasks/ledger/rules.ts";
 import { type Page, TaskQueries } from "../../src/tasks/ledger/task-queries.ts";
 import { TaskTable } from "../../src/tasks/ledger/task-table.ts";
@@ -70,6 +72,9 @@ export class FilledLedger extends Ledger {
   /** On the same tables as the ledger itself. */
   readonly #tasks = new TaskTable(this.ctx.storage.sql, () => {});
   readonly #queries = new TaskQueries(this.ctx.storage.sql);
+  readonly #dispatch = new Dispatch(this.#queries, new DispatchTable(this.ctx.storage.sql), () =>
+    limitsOf(undefined, undefined),
+  );
   readonly #actions: Record<string, Action> = {
     nothing: { run: () => {}, writes: true },
     "submit and claim": {
@@ -79,8 +84,7 @@ export class FilledLedger extends Ledger {
     "claim the next": {
       run: () => {
         const nowMs = Date.now();
-        for (const task of nextToDispatch(this.#queries, 1))
-          this.#tasks.save(claim(task, "long", nowMs), nowMs);
+        for (const task of this.#dispatch.next(nowMs, 1)) this.#tasks.save(claim(task, "long", nowMs), nowMs);
       },
       writes: true,
     },

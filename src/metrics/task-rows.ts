@@ -71,6 +71,15 @@ export const TASK_ROWS: readonly Row[] = [
     help: "Runs that ended without a word: their invocation or object died.",
   },
   {
+    from: "ledger",
+    key: "paused",
+    name: "sluice_task_type_paused",
+    type: "gauge",
+    labels: ["type"],
+    over: "max",
+    help: "1 while an operator has paused the type: its tasks are accepted and stay queued.",
+  },
+  {
     from: "scheduler",
     key: "schedules",
     name: "sluice_schedules",

@@ -3,6 +3,7 @@
 export { taskRoutes } from "./http/routes.ts";
 export { steeringRoutes } from "./http/steering-routes.ts";
 export { submitRoutes } from "./http/submit-routes.ts";
+export { typeRoutes } from "./http/type-routes.ts";
 export { TaskLedger } from "./ledger/ledger.ts";
 export { type Task, taskLink, taskLinkSchema } from "./ledger/schema.ts";
 export { readTaskSettings } from "./ledger/settings.ts";

@@ -152,7 +152,7 @@ describe("the OpenAPI document", () => {
       const schema = schemas[json.schema?.$ref?.split("/").at(-1) ?? ""] ?? json.schema;
       const example = json.example ?? schema?.example;
       const { status, body: made } = await callForJson(
-        path.replace("{id}", "hello.txt").replace("{name}", "demo"),
+        path.replace("{id}", "hello.txt").replace("types/{name}", "types/task_a").replace("{name}", "demo"),
         {
           method: method.toUpperCase(),
           headers: { "Content-Type": "application/json" },

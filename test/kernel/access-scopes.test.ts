@@ -29,6 +29,8 @@ const TABLE: Record<string, [shows: Shows, scopes: string[]]> = {
   "GET /tasks": ["stored", ["read"]],
   "GET /tasks/counts": ["stored", ["read"]],
   "GET /task-types": ["stored", ["read"]],
+  "GET /task-types/{name}": ["stored", ["read"]],
+  "PATCH /task-types/{name}": ["stored", ["admin", "read"]],
   "GET /tasks/{id}": ["stored", ["read"]],
   "GET /tasks/{id}/events": ["stored", ["read"]],
   // The ids. Without "read" there is no waiting for a result.

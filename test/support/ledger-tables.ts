@@ -1,16 +1,23 @@
 /** The tables of a ledger, used directly, without the ledger's rules. */
+import { Dispatch } from "../../src/tasks/ledger/dispatch.ts";
+import { DispatchTable } from "../../src/tasks/ledger/dispatch-table.ts";
+import { type Change, limitsOf } from "../../src/tasks/ledger/limits.ts";
 import { submit } from "../../src/tasks/ledger/rules.ts";
 import type { TaskRow } from "../../src/tasks/ledger/schema.ts";
 import { TaskQueries } from "../../src/tasks/ledger/task-queries.ts";
 import type { Pool, TaskStatus } from "../../src/tasks/ledger/task-state.ts";
 import { TaskTable } from "../../src/tasks/ledger/task-table.ts";
 import type { Lane } from "../../src/tasks/types/define.ts";
+import { findTaskType } from "../../src/tasks/types/registry.ts";
 import { inLedger, newLedgerName, T0 } from "./ledgers.ts";
 
 export interface Tables {
   tasks: TaskTable;
   queries: TaskQueries;
   sql: SqlStorage;
+  dispatch: Dispatch;
+  /** What an operator has changed, by type. */
+  changes: Map<string, Change>;
   /** The tasks for which the table has reported an event. */
   changedIds: string[];
 }
@@ -20,7 +27,11 @@ export const withTables = async (action: (tables: Tables) => void) =>
   inLedger(newLedgerName(), ({ storage: { sql } }) => {
     const changedIds: string[] = [];
     const tasks = new TaskTable(sql, (taskId) => changedIds.push(taskId));
-    action({ tasks, queries: new TaskQueries(sql), sql, changedIds });
+    const queries = new TaskQueries(sql);
+    const changes = new Map<string, Change>();
+    const limits = (type: string) => limitsOf(findTaskType(type), changes.get(type));
+    const dispatch = new Dispatch(queries, new DispatchTable(sql), limits);
+    action({ tasks, queries, sql, dispatch, changes, changedIds });
   });
 
 interface InsertOptions {
@@ -31,6 +42,8 @@ interface InsertOptions {
   input?: string;
   lane?: Lane | null;
   pool?: Pool;
+  key?: string | null;
+  force?: boolean;
 }
 
 /** Inserts a task; false if its id is taken. */
@@ -43,10 +56,12 @@ export function insert({ tasks }: Pick<Tables, "tasks">, id: string, options: In
     input = "1",
     lane = null,
     pool = "new",
+    key = null,
+    force = false,
   } = options;
   return tasks.insert(
-    { id, type, input, callbackUrl: null },
-    submit(priority, runAtMs, lane, atMs, { pool }),
+    { id, type, input, callbackUrl: null, concurrencyKey: key },
+    submit(priority, runAtMs, lane, atMs, { pool, force }),
     atMs,
   );
 }

@@ -1,4 +1,4 @@
-/** Reading: the tasks that were submitted, and the task types that can be. */
+/** Reading: the tasks that were submitted. */
 import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { tooManyStreams } from "../../kernel/open-streams.ts";
@@ -6,7 +6,6 @@ import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
 import { taskSchema, toTask } from "../ledger/schema.ts";
 import { callLedger, ledgerOf } from "../ledger/shards.ts";
 import { TASK_STATUSES } from "../ledger/task-state.ts";
-import { openTaskTypes } from "../types/registry.ts";
 import { typeNameSchema } from "../types/type-name.ts";
 import { countTasksByStatus, listTasks } from "./list.ts";
 import { ITEM_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./responses.ts";
@@ -74,47 +73,6 @@ const countsRoute = createRoute({
   },
 });
 
-const typesRoute = createRoute({
-  operationId: "listTaskTypes",
-  method: "get",
-  path: "/task-types",
-  tags: ["Tasks"],
-  summary: "List the task types that can be submitted",
-  ...needs("read"),
-  responses: {
-    200: json(
-      "Every type, with the JSON Schema of its input.",
-      z.object({
-        taskTypes: z.array(
-          z
-            .object({
-              name: z.string(),
-              input: z.record(z.string(), z.unknown()).meta({ description: "JSON Schema, 2020-12." }),
-              retry: z.object({
-                retries: z.int(),
-                minDelayMs: z.number(),
-                maxDelayMs: z.number(),
-                factor: z.number(),
-              }),
-              timeoutMs: z.number(),
-              concurrency: z
-                .int()
-                .nullable()
-                .meta({ description: "How many may run at once; null if there is no limit." }),
-              lane: z.enum(["fast", "long"]),
-              available: z.boolean(),
-              unavailableReason: z.string().nullable().meta({
-                description: "What this deployment lacks to run the type, such as a binding; null if it can.",
-              }),
-            })
-            .meta({ id: "TaskType" }),
-        ),
-      }),
-    ),
-    ...problems(),
-  },
-});
-
 const getRoute = createRoute({
   operationId: "getTask",
   method: "get",
@@ -171,25 +129,6 @@ export const taskRoutes = createRouter()
     return c.json(await listTasks(c.env, query), 200, NO_STORE);
   })
   .openapi(countsRoute, async (c) => c.json({ counts: await countTasksByStatus(c.env) }, 200, NO_STORE))
-  .openapi(typesRoute, (c) => {
-    const taskTypes = openTaskTypes().map((type) => {
-      const { name, input, retry, timeoutMs, concurrency = null, lane } = type;
-      const schema = z.toJSONSchema(input, { io: "input", unrepresentable: "any" });
-      const unavailableReason = type.unavailable?.(c.env) ?? null;
-      const available = unavailableReason === null;
-      return {
-        name,
-        input: { ...schema },
-        retry,
-        timeoutMs,
-        concurrency,
-        lane,
-        available,
-        unavailableReason,
-      };
-    });
-    return c.json({ taskTypes }, 200);
-  })
   .openapi(getRoute, async (c) => {
     const { id } = c.req.valid("param");
     const row = await callLedger(async () => ledgerOf(c.env, id)?.getTask(id));

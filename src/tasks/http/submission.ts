@@ -19,7 +19,7 @@ import {
   typesOf,
   YEAR_S,
 } from "../types/follow-ups.ts";
-import { parseInput } from "../types/input.ts";
+import { checkInput } from "../types/input.ts";
 import { MAX_JSON_BYTES } from "../types/json.ts";
 import { findOpenTaskType } from "../types/registry.ts";
 
@@ -39,6 +39,9 @@ const taskSubmissionSchema = z
       .meta({
         description: "The task starts no earlier than this time, given with its offset. Excludes `delay`.",
       }),
+    force: z.boolean().optional().meta({
+      description: "The task also begins while its type is paused. Needs the scope `admin`.",
+    }),
     then: followUpsSchema.optional().meta({
       description:
         "Tasks that start when this one has succeeded, each with the result and the input of this one filled in.",
@@ -58,6 +61,10 @@ export const submissionSchema = z.union([
 
 type TaskSubmission = z.output<typeof taskSubmissionSchema>;
 export type Submission = z.output<typeof submissionSchema>;
+
+/** Whether some of it is to begin although its type may be paused. */
+export const isForced = (submission: Submission): boolean =>
+  [submission].flat().some(({ force }) => force === true);
 
 interface CheckedTask {
   type: TaskType;
@@ -131,6 +138,7 @@ export function createTasks(
     priority: submission.priority,
     runAtMs: runAtMs(submission, nowMs),
     callbackUrl: submission.callback_url ?? null,
+    ...(submission.force && { force: true }),
     ...(submission.then ? { then: JSON.stringify(submission.then) } : {}),
   }));
 }
@@ -159,7 +167,7 @@ export async function inputErrors(
 ): Promise<FieldError[]> {
   const length = Buffer.byteLength(text);
   if (length > maxBytes) return [{ at, detail: `has ${length} bytes as JSON; the limit is ${maxBytes}` }];
-  const { error } = await parseInput(type, text);
+  const { error } = await checkInput(type, text);
   return (error?.issues ?? []).map(({ path, message }) => ({
     at: [at, ...path.map(String)].join("/"),
     detail: message,

@@ -1,6 +1,7 @@
 /** `POST /tasks`: the response says that the tasks are in the ledger. */
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { requireScope } from "../../kernel/access.ts";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import type { AppEnv } from "../../kernel/app-env.ts";
 import type { NewTask } from "../ledger/claim.ts";
@@ -15,6 +16,7 @@ import {
   checkSubmission,
   createTasks,
   fingerprint,
+  isForced,
   type Submission,
   submissionSchema,
 } from "./submission.ts";
@@ -80,6 +82,7 @@ const submitRoute = createRoute({
 
 export const submitRoutes = createRouter().openapi(submitRoute, async (c) => {
   const submission = c.req.valid("json");
+  if (isForced(submission)) await requireScope("admin")(c, async () => {});
   // Before anything is written: whatever is wrong with a header must change nothing.
   const key = parseKey(c.req.header("Idempotency-Key"));
   const waitS = waitOf(c);

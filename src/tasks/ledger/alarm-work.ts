@@ -9,8 +9,6 @@
 import { errorFields, log } from "../../kernel/log.ts";
 import { OVERDUE_MS } from "./alarm.ts";
 import type { Claim } from "./claim.ts";
-import { nextToDispatch } from "./dispatch.ts";
-import { queuedSinceMs } from "./rank.ts";
 import { claim, tick } from "./rules.ts";
 import type { TaskRow } from "./schema.ts";
 import type { LedgerParts, Transitions } from "./transitions.ts";
@@ -54,10 +52,10 @@ export class AlarmWork {
 
   /** Sets the alarm for the next due task, or for now if a queued task can be dispatched. */
   setAlarm(nowMs: number): void {
-    const { queries, alarm, handovers } = this.#parts;
-    for (const nextMs of [queries.nextDueAtMs(), handovers.nextDueAtMs()])
+    const { queries, alarm, handovers, dispatch } = this.#parts;
+    for (const nextMs of [queries.nextDueAtMs(), handovers.nextDueAtMs(), dispatch.rateOpensAtMs(nowMs)])
       if (nextMs !== null) alarm.wakeAt(Math.max(nextMs, nowMs));
-    if (nextToDispatch(queries, 1).length > 0) alarm.wakeAt(nowMs);
+    if (dispatch.next(nowMs, 1).length > 0) alarm.wakeAt(nowMs);
   }
 
   /** Starts the follow-ups of tasks whose end an earlier version has written, after a rollback. */
@@ -76,9 +74,9 @@ export class AlarmWork {
    * is not.
    */
   async rearm(nowMs: number): Promise<number> {
-    const { queries, alarm } = this.#parts;
-    const [next] = nextToDispatch(queries, 1);
-    const queuedMs = next ? queuedSinceMs(next.priority, next.rank_ms ?? nowMs) : nowMs;
+    const { queries, alarm, dispatch } = this.#parts;
+    const [next] = dispatch.next(nowMs, 1);
+    const queuedMs = next ? dispatch.waitsSinceMs(next, nowMs) : nowMs;
     const lateMs = nowMs - Math.min(queuedMs, queries.nextDueAtMs() ?? nowMs);
     await alarm.load(nowMs);
     this.setAlarm(nowMs);
@@ -109,8 +107,12 @@ export class AlarmWork {
 
   /** Claims the queued tasks that there are free slots for. */
   #dispatch(nowMs: number): Claim[] {
+    const { dispatch } = this.#parts;
     const claimed: Claim[] = [];
-    for (const task of nextToDispatch(this.#parts.queries)) {
+    const next = dispatch.next(nowMs);
+    // Before the claims: if one fails, its turn is over too.
+    dispatch.noteDispatched(next, nowMs);
+    for (const task of next) {
       this.#transitions.guard(task.id, () => {
         const transition = claim(task, "long", nowMs);
         this.#transitions.apply(transition);

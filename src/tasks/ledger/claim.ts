@@ -15,6 +15,8 @@ export interface NewTask extends TaskFields {
   pool?: Pool;
   /** Whoever submits it, and would run it. If that one submits it again, the first claim is given again. */
   claimant?: string;
+  /** It also begins while its type is paused. */
+  force?: boolean;
 }
 
 /** What became of a submission: for each task the claim with which it must be run now, or null; or why none is written. */

@@ -35,11 +35,20 @@ const ON_QUEUE = "task_queue ON task (type, pool, rank_ms, id) WHERE status = 'q
 /** The tasks that occupy runners. */
 const ON_RUNNERS = "task_runners ON task (pool) WHERE lane = 'long'";
 
+/** Active tasks of types that limit each key by itself. Those of other types have no entry. */
+export const KEYED = "concurrency_key IS NOT NULL AND finished_at_ms IS NULL";
+/** The queues of keys, and which tasks of a key run. */
+const ON_KEYED = `task_keyed ON task (type, status, concurrency_key, pool, rank_ms, id) WHERE ${KEYED}`;
+/** What a pause does not hold back: hardly ever any. */
+export const PASSING = "status = 'queued' AND passes_pause > 0";
+const ON_PASSING = `task_passing ON task (type, rank_ms, id) WHERE ${PASSING}`;
+
 const create = (indexes: string[]) => indexes.map((on) => `CREATE INDEX IF NOT EXISTS ${on};`).join("\n");
 
 /** Those that 0.1.0 has as well. */
 export const CREATE_SHARED_INDEXES = create([ON_QUEUE, ON_RUNNERS]);
 export const CREATE_LEAN_INDEXES = create([ON_FAST, ON_LISTED, ON_LATE, ON_WAKING]);
+export const CREATE_LIMIT_INDEXES = create([ON_KEYED, ON_PASSING]);
 
 /**
  * For every start of a ledger. 0.1.0 makes these whenever it starts, so they are back after a rollback, and every task

@@ -14,13 +14,16 @@ import { markRepeatable } from "../../kernel/objects.ts";
 import { OpenStreams } from "../../kernel/open-streams.ts";
 import { migrate } from "../../kernel/schema.ts";
 import type { Figures } from "../../kernel/tally.ts";
+import { concurrencyKeyIfAny } from "../types/concurrency-key.ts";
 import { Alarm } from "./alarm.ts";
 import { AlarmWork, MAX_REMOVED_ROWS } from "./alarm-work.ts";
 import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
-import { canStartNow } from "./dispatch.ts";
+import { Dispatch } from "./dispatch.ts";
+import { DispatchTable } from "./dispatch-table.ts";
 import { eventStream } from "./event-stream.ts";
 import { Handovers } from "./handovers.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
+import type { Patch } from "./limits.ts";
 import { rankOf } from "./rank.ts";
 import {
   cancel,
@@ -34,6 +37,7 @@ import {
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
 import { FOR_EVERY_START, MIGRATIONS, type TaskRow, toLine } from "./schema.ts";
+import { STEERING_SHARD, type Steering, SteeringKeeper, type SteeringStatus } from "./steering.ts";
 import { countByHour, type TaskCount } from "./task-counts.ts";
 import { TaskFigures } from "./task-figures.ts";
 import {
@@ -66,7 +70,14 @@ export class TaskLedger extends DurableObject<Env> {
   readonly #keys = new IdempotencyKeys(this.ctx.storage.sql);
   readonly #runners = new Runners(this.env);
   readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "TASK_LEDGER"));
-  readonly #figures = new TaskFigures(this.ctx.storage, this.#queries);
+  readonly #steering = new SteeringKeeper(this.ctx, this.env, () => this.#alarm.wakeAt(Date.now()));
+  readonly #limitsOf = (type: string) => this.#steering.limitsOf(type);
+  readonly #figures = new TaskFigures(
+    this.ctx.storage,
+    this.#queries,
+    (type) => this.#limitsOf(type).isPaused,
+  );
+  readonly #dispatch = new Dispatch(this.#queries, new DispatchTable(this.ctx.storage.sql), this.#limitsOf);
   readonly #parts: LedgerParts = {
     tasks: this.#tasks,
     queries: this.#queries,
@@ -74,6 +85,8 @@ export class TaskLedger extends DurableObject<Env> {
     runners: this.#runners,
     handovers: new Handovers(this.ctx, this.env, this.#alarm),
     figures: this.#figures,
+    dispatch: this.#dispatch,
+    limitsOf: this.#limitsOf,
   };
   readonly #transitions = new Transitions(this.ctx, this.env, this.#parts);
   readonly #alarmWork = new AlarmWork(this.ctx, this.#parts, this.#transitions);
@@ -85,6 +98,7 @@ export class TaskLedger extends DurableObject<Env> {
     // The first `wakeAt` of this instance must not postpone an alarm that is already set, nor set it once more.
     const start = async () => {
       await this.#alarm.load(Date.now());
+      await this.#steering.learn();
       this.#alarmWork.startForgotten();
       this.#alarmWork.setAlarm(Date.now());
     };
@@ -334,8 +348,33 @@ export class TaskLedger extends DurableObject<Env> {
   /** For the watchdog: sets the alarm again if it was lost. Returns by how many ms it is overdue; 0 if it is not. */
   async rearm(): Promise<number> {
     const nowMs = Date.now();
+    if (this.ctx.id.name === STEERING_SHARD)
+      this.ctx.waitUntil(this.#steering.spread().catch(() => undefined));
     this.#keys.removeExpired(nowMs, KEY_REMOVAL_BATCH);
     return this.#alarmWork.rearm(nowMs);
+  }
+
+  /** Of the shard that has the say: changes the limits of a type on all shards. */
+  async steer(type: string, patch: Patch): Promise<SteeringStatus> {
+    return this.#steering.change(type, patch, Date.now());
+  }
+
+  /** Of the shard that has the say: what has been changed, and which shards may not have the latest change. */
+  async steeringStatus(): Promise<SteeringStatus> {
+    return this.#steering.status();
+  }
+
+  readSteering(): Steering {
+    return this.#steering.steering;
+  }
+
+  adoptSteering(steering: Steering): void {
+    this.#steering.adopt(steering);
+  }
+
+  /** How many tasks of a type wait for a slot, and how many run. */
+  countActive(type: string): { queued: number; running: number } {
+    return { queued: this.#queries.countQueued(type), running: this.#queries.countRunning(type) };
   }
 
   /** For `GET /metrics`. */
@@ -351,14 +390,19 @@ export class TaskLedger extends DurableObject<Env> {
 
   /** Returns the claim, if there is one, and when the ledger must act on the task. */
   #insert(
-    { lane, priority, runAtMs, lifetimeMs = 0, pool = "new", ...fields }: NewTask,
+    { lane, priority, runAtMs, lifetimeMs = 0, pool = "new", force = false, ...given }: NewTask,
     nowMs: number,
   ): { claim: Claim | null; dueAtMs: number } {
-    const canStart = lane !== null && canStartNow(this.#queries, fields.type, rankOf(priority, nowMs));
-    const begin = { lifetimeMs, pool };
+    const { type } = given;
+    const key = concurrencyKeyIfAny(type, given.input);
+    const fields = { ...given, concurrencyKey: key };
+    const starting = { type, key, rankMs: rankOf(priority, nowMs), passesPause: force };
+    const canStart = lane !== null && this.#dispatch.canStartNow(starting, nowMs);
+    const begin = { lifetimeMs, pool, force };
     const transition = submit(priority, runAtMs, canStart ? lane : null, nowMs, begin);
     const { status, due_at_ms } = transition.task;
     const isNew = this.#tasks.insert(fields, transition, nowMs);
+    if (isNew && status === "running") this.#dispatch.noteBegun(type, 1, nowMs);
     const isOwn = isNew ? status === "running" : this.#tasks.renewFirstClaim(fields, nowMs + lifetimeMs);
     const claim = isOwn ? { taskId: fields.id, token: FIRST_TOKEN } : null;
     return { claim, dueAtMs: isNew ? (due_at_ms ?? nowMs) : Number.POSITIVE_INFINITY };
@@ -398,4 +442,9 @@ markRepeatable(
   "settleKey",
   "rearm",
   "figures",
+  "steer",
+  "steeringStatus",
+  "readSteering",
+  "adoptSteering",
+  "countActive",
 );

@@ -83,7 +83,7 @@ export function submit(
   runAtMs: number,
   lane: Lane | null,
   nowMs: number,
-  { pool = "new", lifetimeMs = 0 }: { pool?: Pool; lifetimeMs?: number } = {},
+  { pool = "new", lifetimeMs = 0, force = false }: { pool?: Pool; lifetimeMs?: number; force?: boolean } = {},
 ): Transition {
   const task: TaskState = {
     status: "queued",
@@ -98,6 +98,7 @@ export function submit(
     pool,
     busy_until_ms: 0,
     due_at_ms: null,
+    passes_pause: force ? 2 : 0,
     run_at_ms: runAtMs,
     started_at_ms: null,
     attempt_started_at_ms: null,
@@ -132,6 +133,7 @@ export function claim<State extends TaskState>(
     token: task.token + 1,
     attempt: task.attempt + (task.is_resuming === 0 ? 1 : 0),
     is_resuming: 0,
+    passes_pause: task.passes_pause === 1 ? 0 : task.passes_pause,
     lane,
     busy_until_ms: busyUntilMs,
     due_at_ms: lane === "fast" && busyUntilMs > nowMs ? busyUntilMs : nowMs + LEASE_MS,
@@ -180,6 +182,15 @@ export function report<State extends TaskState>(
     case "not-begun":
       return transition(requeue(task, inputs.nowMs + RUNNER_RETRY_MS, inputs.nowMs), { reason: "not-begun" });
   }
+}
+
+/**
+ * A pause lets runs end: what is handed over, and not to a later time, is the same run, and goes on in the next one. Applied
+ * to a transition of a task whose type is paused.
+ */
+export function goesOn<State extends TaskState>({ task, event }: Transition<State>): Transition<State> {
+  const isSameRun = task.status === "queued" && event.data.reason === "handed-over";
+  return { task: isSameRun ? { ...task, passes_pause: Math.max(1, task.passes_pause) } : task, event };
 }
 
 /** Acts on a task that is due; "remove" if it has been kept long enough, undefined if it is not due. */

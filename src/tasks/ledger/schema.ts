@@ -3,7 +3,12 @@ import { cleanUrl } from "../../kernel/clean-url.ts";
 import { addColumns } from "../../kernel/schema.ts";
 import { parseTraceparent } from "../../kernel/trace.ts";
 import { CALLBACK_TYPE } from "../types/define.ts";
-import { CREATE_LEAN_INDEXES, CREATE_SHARED_INDEXES, DROP_OLD_INDEXES } from "./indexes.ts";
+import {
+  CREATE_LEAN_INDEXES,
+  CREATE_LIMIT_INDEXES,
+  CREATE_SHARED_INDEXES,
+  DROP_OLD_INDEXES,
+} from "./indexes.ts";
 import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
 
 /** A task as SQLite stores it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */
@@ -21,6 +26,8 @@ export type TaskRow = TaskState & {
   follow_ups?: string | null;
   /** The `traceparent` that its runs continue. Missing in what a ledger of an earlier version sends. */
   trace?: string | null;
+  /** By which its type limits it, if it does so by key. Missing in what a ledger of an earlier version sends. */
+  concurrency_key?: string | null;
   /** The number of events that are stored. The last one of a task that has ended is not: the row says what is in it. */
   events: number;
 };
@@ -115,6 +122,16 @@ const FOLLOW_UPS = { then_tasks: "TEXT", follow_ups: "TEXT" };
 export const IS_FORGOTTEN = "then_tasks IS NOT NULL AND status = 'succeeded'";
 const CREATE_FORGOTTEN_INDEX = `CREATE INDEX IF NOT EXISTS task_forgotten ON task (id) WHERE ${IS_FORGOTTEN};`;
 
+const LIMITED = { concurrency_key: "TEXT", passes_pause: "INTEGER NOT NULL DEFAULT 0" };
+/** How far types are that have keys or a rate (dispatch-table.ts). */
+const CREATE_DISPATCH = `
+  CREATE TABLE IF NOT EXISTS dispatch (
+    type        TEXT PRIMARY KEY,
+    last_key    TEXT NOT NULL,
+    next_due_ms REAL NOT NULL
+  ) STRICT, WITHOUT ROWID;
+`;
+
 /** Tasks on their way to another shard (handovers.ts). */
 const CREATE_HANDOVERS = `
   CREATE TABLE IF NOT EXISTS handover (
@@ -144,6 +161,8 @@ export const MIGRATIONS = [
   addColumns("task", FOLLOW_UPS),
   CREATE_FORGOTTEN_INDEX + CREATE_HANDOVERS,
   addColumns("task", { trace: "TEXT" }),
+  addColumns("task", LIMITED),
+  CREATE_DISPATCH + CREATE_LIMIT_INDEXES,
 ];
 
 /**

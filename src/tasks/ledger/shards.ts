@@ -6,7 +6,7 @@ import { Problem } from "../../kernel/problem.ts";
 import { span } from "../../kernel/spans.ts";
 import type { Claim, NewTask } from "./claim.ts";
 import { readTaskSettings } from "./settings.ts";
-import { isShard, regionOf, SHARDS, shardOf, shardsOfRegion } from "./task-id.ts";
+import { isShard, regionOf, shardOf, shardsTaking } from "./task-id.ts";
 
 /** From the bindings: importing the class would close a circle, since the ledger uses shards to start callbacks. */
 export type Ledger = ReturnType<Env["TASK_LEDGER"]["getByName"]>;
@@ -49,7 +49,7 @@ const registries = new WeakMap<Env, { readAtMs: number; shards: string[] }>();
  * tasks do not depend on R2.
  */
 export async function shardsInUse(env: Env): Promise<string[]> {
-  const taking = [...SHARDS, ...readTaskSettings(env).regions.flatMap(shardsOfRegion)];
+  const taking = shardsTaking(readTaskSettings(env).regions);
   return [...new Set([...taking, ...(await registeredShards(env))])];
 }
 

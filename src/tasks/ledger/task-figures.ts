@@ -38,8 +38,11 @@ export class TaskFigures {
   readonly #sql: SqlStorage;
   readonly #queries: TaskQueries;
   readonly #tally: KeptTally;
+  readonly #isPaused: (type: string) => boolean;
 
-  constructor(storage: DurableObjectStorage, queries: TaskQueries) {
+  /** `isPaused`: whether a type is, on this shard. */
+  constructor(storage: DurableObjectStorage, queries: TaskQueries, isPaused: (type: string) => boolean) {
+    this.#isPaused = isPaused;
     this.#sql = storage.sql;
     this.#queries = queries;
     this.#tally = new KeptTally(storage);
@@ -48,7 +51,11 @@ export class TaskFigures {
   read(nowMs: number): Figures {
     this.#count(nowMs);
     const counts = { ...Object.fromEntries(typeLabels().flatMap(startOf)), ...this.#tally.read(nowMs) };
-    return { counts, gauges: { ...this.#tasksNow(nowMs), ...this.#lateness(nowMs) } };
+    const paused = typeLabels().map((type) => [keyOf("paused", type), Number(this.#isPaused(type))]);
+    return {
+      counts,
+      gauges: { ...Object.fromEntries(paused), ...this.#tasksNow(nowMs), ...this.#lateness(nowMs) },
+    };
   }
 
   /** Call this before rows go, or begin another life. */

@@ -2,7 +2,7 @@
  * The ledger is split into shards, one Durable Object each. A task's id starts with the name of its shard. So the id
  * alone leads to the task, and shards can be added while the old ones still keep tasks.
  *
- * All tasks of a type with a `concurrency` are on one shard, which can therefore enforce the limit exactly.
+ * All tasks of a type with a `concurrency` or a `rate` are on one shard, which can therefore enforce the limit exactly.
  *
  * The shards s0 to s3 are anywhere. Each region (`TASK_REGIONS`) has shards of its own, whose names begin with it. So an
  * id leads to its shard, and the shard to its region, also after the region has been taken out of the variable.
@@ -29,6 +29,12 @@ const REGION_OF_SHARD = new Map(
 
 /** Where a shard lives; undefined if it may be anywhere. */
 export const regionOf = (shard: string): Region | undefined => REGION_OF_SHARD.get(shard);
+
+/** The shards that take new tasks. */
+export const shardsTaking = (regions: readonly Region[]): string[] => [
+  ...SHARDS,
+  ...regions.flatMap(shardsOfRegion),
+];
 
 export const isShard = (name: string): boolean => SHARDS.includes(name) || REGION_OF_SHARD.has(name);
 
@@ -57,10 +63,14 @@ export function leaveShard(): void {
   home = undefined;
 }
 
-/** The shard for a task of a type: the type's own if it has a `concurrency`, else `otherwise`. */
+/** The shard for a task of a type: the type's own if it has one, else `otherwise`. */
 export function shardOfType(type: TaskType, otherwise: string): string {
-  return type.concurrency === undefined ? otherwise : shardOfName(type.name);
+  return isOnOneShard(type) ? shardOfName(type.name) : otherwise;
 }
+
+/** Whether the code gives the type a limit. What an operator sets does not count: tasks must be found where they were sent. */
+export const isOnOneShard = ({ concurrency, rate }: TaskType): boolean =>
+  concurrency !== undefined || rate !== undefined;
 
 /** Always the same shard for the same name. */
 export function shardOfName(name: string): string {

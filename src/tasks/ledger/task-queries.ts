@@ -146,6 +146,11 @@ export class TaskQueries {
     return this.#sql.exec<{ count: number }>(query, type).one().count;
   }
 
+  /** How many tasks of a type are queued: at most about 10,000 are counted. */
+  countQueued(type: string): number {
+    return this.#countUpTo({ from: QUEUED, values: [] }, type);
+  }
+
   hasQueued(): boolean {
     return this.#sql.exec(`SELECT 1 FROM ${QUEUED} LIMIT 1`).toArray().length > 0;
   }

@@ -55,6 +55,8 @@ export type TaskState = {
    */
   busy_until_ms: number;
   due_at_ms: number | null;
+  /** Whether it begins while its type is paused. 0: it waits; 1: its next run begins, since it continues; 2: it always does. */
+  passes_pause: number;
   /** As submitted: the task starts no earlier. */
   run_at_ms: number;
   started_at_ms: number | null;

@@ -22,6 +22,8 @@ export interface TaskFields {
   then?: string;
   /** The `traceparent` that its runs continue. */
   trace?: string | null | undefined;
+  /** By which its type limits it. */
+  concurrencyKey?: string | null;
 }
 
 /** The columns that a rule may change. */
@@ -38,6 +40,7 @@ const STATE_COLUMNS = [
   "pool",
   "busy_until_ms",
   "due_at_ms",
+  "passes_pause",
   "started_at_ms",
   "attempt_started_at_ms",
   "spent_ms",
@@ -48,15 +51,15 @@ const STATE_COLUMNS = [
 
 const SAVE = `UPDATE task SET events = ?, ${STATE_COLUMNS.map((name) => `${name} = ?`).join(", ")} WHERE id = ?`;
 const INSERT = `
-  INSERT INTO task (id, type, input, run_at_ms, created_at_ms, callback_url, first_event, claimant, then_tasks, trace, events,
-    ${STATE_COLUMNS.join(", ")}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ${STATE_COLUMNS.map(() => "?").join(", ")}) ON CONFLICT (id) DO NOTHING`;
+  INSERT INTO task (id, type, input, run_at_ms, created_at_ms, callback_url, first_event, claimant, then_tasks, trace, concurrency_key, events,
+    ${STATE_COLUMNS.join(", ")}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ${STATE_COLUMNS.map(() => "?").join(", ")}) ON CONFLICT (id) DO NOTHING`;
 /**
  * The columns of a lean row: `input`, `result` and `then_tasks`, which may be long, are left out; the last is '' if there are
  * any. Saving a lean row is safe: a rule
  * only changes tasks that have no result yet, so none is lost.
  */
 export const LEAN_COLUMNS = `id, type, '' AS input, run_at_ms, created_at_ms, callback_url, events, progress_ratio,
-  progress_message, iif(then_tasks IS NULL, NULL, '') AS then_tasks, follow_ups, trace, ${STATE_COLUMNS.map((name) => (name === "result" ? "NULL AS result" : name)).join(", ")}`;
+  progress_message, iif(then_tasks IS NULL, NULL, '') AS then_tasks, follow_ups, trace, concurrency_key, ${STATE_COLUMNS.map((name) => (name === "result" ? "NULL AS result" : name)).join(", ")}`;
 /** After this many events of a task, its progress is still updated, but no longer recorded as an event. */
 const MAX_EVENTS = 10_000;
 
@@ -72,7 +75,16 @@ export class TaskTable {
 
   /** Adds a new task; false if there already is one with its id. */
   insert(fields: TaskFields, { task, event }: Transition, nowMs: number): boolean {
-    const { id, type, input, callbackUrl, claimant = null, then = null, trace = null } = fields;
+    const {
+      id,
+      type,
+      input,
+      callbackUrl,
+      claimant = null,
+      then = null,
+      trace = null,
+      concurrencyKey = null,
+    } = fields;
     const state = STATE_COLUMNS.map((name) => task[name]);
     const first = JSON.stringify(event.data);
     const values = [
@@ -86,6 +98,7 @@ export class TaskTable {
       claimant,
       then,
       trace,
+      concurrencyKey,
       ...state,
     ];
     const isNew = this.#sql.exec(INSERT, ...values).rowsWritten > 0;

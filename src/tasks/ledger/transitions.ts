@@ -5,13 +5,16 @@
  */
 
 import { errorFields, log } from "../../kernel/log.ts";
+import { concurrencyKeyIfAny } from "../types/concurrency-key.ts";
 import { CALLBACK_TYPE, DEFAULT_RETRY } from "../types/define.ts";
 import { findTaskType } from "../types/registry.ts";
 import type { Alarm } from "./alarm.ts";
 import type { Claim, Report } from "./claim.ts";
+import type { Dispatch } from "./dispatch.ts";
 import { beginningOf, isHere, startFollowUps } from "./follow-ups.ts";
 import type { Handovers } from "./handovers.ts";
-import { type RuleInputs, report, stopped, submit, type Transition } from "./rules.ts";
+import type { Limits } from "./limits.ts";
+import { goesOn, type RuleInputs, report, stopped, submit, type Transition } from "./rules.ts";
 import type { Runners } from "./runners.ts";
 import type { TaskRow } from "./schema.ts";
 import { readTaskSettings } from "./settings.ts";
@@ -33,6 +36,8 @@ export interface LedgerParts {
   runners: Runners;
   handovers: Handovers;
   figures: TaskFigures;
+  dispatch: Dispatch;
+  limitsOf: (type: string) => Limits;
 }
 
 export class Transitions {
@@ -91,7 +96,7 @@ export class Transitions {
         random: 0,
         retry: DEFAULT_RETRY,
       });
-      tasks.insert(task, beginning, nowMs);
+      tasks.insert({ ...task, concurrencyKey: concurrencyKeyIfAny(task.type, task.input) }, beginning, nowMs);
       const { status, finished_at_ms } = beginning.task;
       if (isFinal(status) && task.callbackUrl !== null)
         this.#insertCallback(
@@ -115,15 +120,17 @@ export class Transitions {
 
   /** Applies the outcomes of claims. An outcome that is no longer accepted, or was already applied, is ignored. */
   report(reports: Report[]): void {
-    const { tasks, queries, alarm } = this.#parts;
+    const { tasks, queries, alarm, dispatch } = this.#parts;
     for (const { taskId, token, outcome, busyUntilMs } of reports) {
       this.guard(taskId, () => {
         const task = tasks.getLean(taskId);
         const transition = task && report(task, token, outcome, this.inputsFor(task), busyUntilMs);
-        if (task && transition) this.applyEnd(task, transition);
+        if (task && transition)
+          this.applyEnd(task, this.#parts.limitsOf(task.type).isPaused ? goesOn(transition) : transition);
       });
     }
-    if (reports.length > 0 && queries.hasQueued()) alarm.wakeAt(Date.now());
+    const nowMs = Date.now();
+    if (reports.length > 0 && queries.hasQueued() && dispatch.next(nowMs, 1).length > 0) alarm.wakeAt(nowMs);
   }
 
   /** Runs an action on one task, and keeps its failure from affecting other tasks. */

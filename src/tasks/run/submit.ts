@@ -26,7 +26,7 @@ import { checkAvailable } from "../types/availability.ts";
 import { checkCallbackUrl } from "../types/callbacks.ts";
 import type { TaskType } from "../types/define.ts";
 import { followUpErrors, followUpsSchema, readFollowUps, typesOf } from "../types/follow-ups.ts";
-import { parseInput } from "../types/input.ts";
+import { checkInput } from "../types/input.ts";
 import { toJson } from "../types/json.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
 import { type Invocation, startRun } from "./attempt.ts";
@@ -164,7 +164,7 @@ export async function getTask(env: Env, id: string): Promise<Task | undefined> {
 async function validateTask(type: TaskType, input: unknown, id: string): Promise<NewTask> {
   if (findTaskType(type.name) !== type) throw unregisteredTypeError(type.name);
   const text = toJson(input, "input");
-  const { error } = await parseInput(type, text);
+  const { error } = await checkInput(type, text);
   if (error) throw error;
   return toNewTask(type, text, id);
 }

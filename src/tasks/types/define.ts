@@ -14,6 +14,23 @@ export interface RetryPolicy {
 /** `fast`: in the invocation that submitted the task. `long`: in a `TaskRunner`. */
 export type Lane = "fast" | "long";
 
+/** How fast something may begin: so many a second on average, and `burst` at once. */
+export interface Rate {
+  perSecond: number;
+  burst: number;
+}
+
+/** A limit for each key by itself: for each customer, say. */
+export interface KeyedConcurrency<Input extends z.ZodType = z.ZodType> {
+  /** How many tasks of a key may run at once. */
+  limit: number;
+  /**
+   * The key of a task: text of 1 to 200 characters. It is given the input as it was submitted, before the schema transforms
+   * it, and is asked once, when the task is written. An input for which it throws is refused.
+   */
+  key(input: z.input<Input>): string;
+}
+
 /** What a task's code receives while it runs. */
 export interface TaskContext {
   taskId: string;
@@ -81,8 +98,12 @@ export interface TaskType<Input extends z.ZodType = z.ZodType, Result = unknown>
   retry: RetryPolicy;
   /** The time limit of one attempt, over all the runs that it is handed over to. */
   timeoutMs: number;
-  /** How many tasks of the type may run at once in the whole fleet. Without it there is no limit. */
-  concurrency?: number;
+  /**
+   * How many tasks of the type may run at once in the whole fleet, in all or for each key. Without it there is no limit.
+   */
+  concurrency?: number | KeyedConcurrency<Input>;
+  /** How fast tasks of the type may begin, in the whole fleet. Each run counts. Without it there is no limit. */
+  rate?: Rate;
   /** Where an attempt begins. `fast`: in the request that submits it. `long`: in a Durable Object of its own. */
   lane: Lane;
   /**
@@ -92,11 +113,13 @@ export interface TaskType<Input extends z.ZodType = z.ZodType, Result = unknown>
   unavailable?: (env: Env) => string | undefined;
 }
 
-type Optional = "retry" | "timeoutMs" | "lane";
+type Optional = "retry" | "timeoutMs" | "lane" | "rate";
 type Definition<Input extends z.ZodType, Result> = Omit<TaskType<Input, Result>, Optional> & {
   retry?: Partial<RetryPolicy>;
   timeoutMs?: number;
   lane?: Lane;
+  /** `burst`: default 1. */
+  rate?: Omit<Rate, "burst"> & Partial<Rate>;
 };
 
 export const DEFAULT_RETRY: RetryPolicy = { retries: 3, minDelayMs: 1_000, maxDelayMs: 600_000, factor: 2 };
@@ -120,6 +143,7 @@ export function defineTask<Input extends z.ZodType, Result>({
   retry,
   timeoutMs = HOUR_MS,
   lane = "fast",
+  rate,
   ...rest
 }: Definition<Input, Result>): TaskType<Input, Result> {
   const { name, concurrency } = rest;
@@ -127,15 +151,26 @@ export function defineTask<Input extends z.ZodType, Result>({
   const invalid = (what: string) => new TypeError(`The task type "${name}": ${what}.`);
   if (!TYPE_NAME.test(name))
     throw invalid("its name must have 1 to 64 letters, digits, _, - and . and nothing else");
-  if (concurrency !== undefined && !isCount(concurrency, 1))
+  const limit = typeof concurrency === "object" ? concurrency.limit : concurrency;
+  if (limit !== undefined && !isCount(limit, 1))
     throw invalid("concurrency must be a whole number of at least 1");
+  const pace = rate && { burst: 1, ...rate };
+  if (pace && !isPace(pace))
+    throw invalid(`rate needs a perSecond of ${MIN_PER_SECOND} to ${MAX_RATE}, and a whole burst up to that`);
   if (!isCount(policy.retries, 0)) throw invalid("retries must be a whole number of at least 0");
   if (!(policy.minDelayMs >= 0 && policy.maxDelayMs >= policy.minDelayMs && policy.factor >= 1))
     throw invalid("retry needs 0 ≤ minDelayMs ≤ maxDelayMs, and a factor of at least 1");
   if (!(timeoutMs > 0 && timeoutMs <= 24 * HOUR_MS))
     throw invalid("timeoutMs must be more than 0 and at most a day");
-  return { ...rest, retry: policy, timeoutMs, lane };
+  return { ...rest, ...(pace && { rate: pace }), retry: policy, timeoutMs, lane };
 }
+
+/** The limits of a rate. With less, the next task would begin months from now. */
+export const MIN_PER_SECOND = 0.000_1;
+export const MAX_RATE = 100_000;
+
+const isPace = ({ perSecond, burst }: Rate) =>
+  perSecond >= MIN_PER_SECOND && perSecond <= MAX_RATE && isCount(burst, 1) && burst <= MAX_RATE;
 
 const isCount = (value: number, min: number) => Number.isInteger(value) && value >= min;
 

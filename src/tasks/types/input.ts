@@ -8,6 +8,7 @@
  */
 import { z } from "zod";
 import { describeError } from "../../kernel/log.ts";
+import { concurrencyKeyOf } from "./concurrency-key.ts";
 import type { TaskType } from "./define.ts";
 import { readJson } from "./json.ts";
 
@@ -17,6 +18,19 @@ export async function parseInput(type: TaskType, text: string): Promise<z.ZodSaf
     return await type.input.safeParseAsync(readJson(text));
   } catch (error) {
     return failedSchema(type, text, error);
+  }
+}
+
+/** As `parseInput`, for a task that is submitted: it must also have a key, if its type limits each key by itself. */
+export async function checkInput(type: TaskType, text: string): Promise<z.ZodSafeParseResult<unknown>> {
+  const parsed = await parseInput(type, text);
+  if (!parsed.success) return parsed;
+  try {
+    concurrencyKeyOf(type, text);
+    return parsed;
+  } catch (error) {
+    const message = `has no concurrency key: ${describeError(error).message}`;
+    return { success: false, error: new z.ZodError([{ code: "custom", path: [], message, input: text }]) };
   }
 }
 

@@ -15,9 +15,9 @@ const LIST = "src/jobs/task-types.ts";
 /** Adds types. Throws if a name is already taken. */
 export function registerTaskTypes(types: readonly TaskType[]): void {
   for (const type of types) {
-    if (type.name === CALLBACK_TYPE && type.concurrency !== undefined)
+    if (type.name === CALLBACK_TYPE && (type.concurrency !== undefined || type.rate))
       throw new TypeError(
-        "The callback type cannot have a concurrency: each callback is on the shard of its own task.",
+        "The callback type cannot have a concurrency or a rate: each callback is on the shard of its own task.",
       );
     if (registered.has(type.name)) throw new TypeError(`There are two task types "${type.name}".`);
     registered.set(type.name, type);

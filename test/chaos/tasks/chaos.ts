@@ -9,6 +9,7 @@ import { makeOrder, retryTheDead, runClients, submit } from "./clients.ts";
 import { follow } from "./follow.ts";
 import { emptyHistory, type History, taskSchema } from "./history.ts";
 import { KINDS, kindOf, MARATHON } from "./kinds.ts";
+import { keepPausing } from "./pauses.ts";
 import { Server } from "./server.ts";
 import { strike } from "./strike.ts";
 import { startWitness } from "./witness.ts";
@@ -45,7 +46,12 @@ export async function runChaos(options: ChaosOptions): Promise<History> {
   await server.build();
   await server.start();
 
-  const clients = Promise.all([runClients(world, options.seed), retryTheDead(world), keepListing(world)]);
+  const clients = Promise.all([
+    runClients(world, options.seed),
+    retryTheDead(world),
+    keepListing(world),
+    keepPausing(world, options.seed),
+  ]);
   await submitCrowds(world);
   await strike(server, world, options);
   if (options.kills >= KILLS_WITH_MARATHON) await submitMarathon(world, options.seed);

@@ -4,6 +4,7 @@
  */
 import type { History } from "./history.ts";
 import { KINDS, kindOf } from "./kinds.ts";
+import { beginsIn } from "./pauses.ts";
 import { findRecoveries } from "./recovery.ts";
 
 /** Each changes the given history. Their order is that of the promises (verdict.ts). */
@@ -53,6 +54,13 @@ export const DAMAGES: ((history: History) => void)[] = [
     const { name, cap = 0 } = the(KINDS.find((kind) => kind.cap !== undefined));
     const one = the(history.executions.find(({ type, end }) => type === name && end !== undefined));
     for (let i = 0; i < cap; i++) history.executions.push({ ...one });
+  },
+  // A task began while its type was paused.
+  (history) => {
+    const { id, type } = the([...history.tasks.values()].find((task) => task.attempt === 1));
+    const { events } = the(history.streams.find(({ taskId }) => taskId === id));
+    const { atMs } = the(beginsIn(events)[0]);
+    history.pauses.push({ type, fromMs: atMs - 1, untilMs: atMs + 1 });
   },
   // A task with a time started a millisecond early.
   (history) => {

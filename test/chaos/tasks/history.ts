@@ -39,6 +39,8 @@ export interface Execution {
   attempt: number;
   life: number;
   notBeforeMs: number;
+  /** "" if its type has none. */
+  key: string;
   beganAtMs: number;
   /** When the witness last heard of it. */
   heardAtMs: number;
@@ -54,6 +56,14 @@ export interface Life {
   /** Infinity until it ends. */
   endedAtMs: number;
   by: string;
+}
+
+/** A pause of a type: from the response to its PATCH, to the request that ended it. */
+export interface Pause {
+  type: string;
+  fromMs: number;
+  /** Infinity until then. */
+  untilMs: number;
 }
 
 /** A task as a response showed it. */
@@ -106,6 +116,7 @@ export interface History {
   cancels: Steering[];
   retries: Steering[];
   deletions: Steering[];
+  pauses: Pause[];
   followed: Reading[];
   lives: Life[];
   /** What was done and when, and to which task if only one was hit. */
@@ -134,6 +145,7 @@ export const emptyHistory = (): History => ({
   cancels: [],
   retries: [],
   deletions: [],
+  pauses: [],
   followed: [],
   lives: [],
   blows: [],

@@ -11,6 +11,10 @@ export interface Kind {
   retries: number;
   /** How many may run at once. */
   cap?: number;
+  /** The cap is for each of so many keys. */
+  keys?: number;
+  /** An operator pauses it from time to time. */
+  pauses?: true;
   timeoutMs?: number;
   /** Each step is recorded and takes `stepMs`. */
   steps: number;
@@ -22,18 +26,42 @@ export interface Kind {
 }
 
 export const KINDS: readonly Kind[] = [
-  { name: "chaos_quick", share: 0.24, lane: "fast", retries: 0, steps: 0, stepMs: 0, ending: "return" },
+  { name: "chaos_quick", share: 0.2, lane: "fast", retries: 0, steps: 0, stepMs: 0, ending: "return" },
   { name: "chaos_steps", share: 0.18, lane: "fast", retries: 3, steps: 3, stepMs: 150, ending: "return" },
-  { name: "chaos_long", share: 0.18, lane: "long", retries: 2, steps: 3, stepMs: 300, ending: "return" },
-  { name: "chaos_slow", share: 0.08, lane: "long", retries: 1, steps: 2, stepMs: 1_500, ending: "return" },
+  { name: "chaos_long", share: 0.12, lane: "long", retries: 2, steps: 3, stepMs: 300, ending: "return" },
+  { name: "chaos_slow", share: 0.04, lane: "long", retries: 1, steps: 2, stepMs: 1_500, ending: "return" },
   {
     name: "chaos_pair",
     share: 0.08,
     lane: "long",
     retries: 1,
     cap: 2,
+    pauses: true,
     steps: 1,
     stepMs: 200,
+    ending: "return",
+  },
+  {
+    name: "chaos_keyed",
+    share: 0.08,
+    lane: "fast",
+    retries: 1,
+    cap: 1,
+    keys: 3,
+    pauses: true,
+    steps: 1,
+    stepMs: 150,
+    ending: "return",
+  },
+  // On all shards.
+  {
+    name: "chaos_halted",
+    share: 0.06,
+    lane: "fast",
+    retries: 2,
+    pauses: true,
+    steps: 2,
+    stepMs: 100,
     ending: "return",
   },
   {
@@ -99,3 +127,6 @@ export interface Input {
 }
 
 export const kindOf = (name: string): Kind | undefined => KINDS.find((kind) => kind.name === name);
+
+/** The key of a task, if its kind has keys. */
+export const keyIn = ({ keys }: Kind, { n }: Pick<Input, "n">): string => (keys ? `key ${n % keys}` : "");

@@ -10,11 +10,15 @@ const HEARD_LATE_MS = 500;
 export function checkCaps(history: History): Finding {
   const capped = KINDS.flatMap(({ name, cap }) => (cap === undefined ? [] : [{ name, cap }]));
   const measured = capped.map(({ name, cap }) => {
-    const max = countMax(history.executions.filter(({ type }) => type === name));
-    return { name, cap, ...max };
+    const byKey = Map.groupBy(
+      history.executions.filter(({ type }) => type === name),
+      ({ key }) => key,
+    );
+    const all = [...byKey.values()].map(countMax).toSorted((a, b) => b.max - a.max);
+    return { name, cap, ...(all[0] ?? { max: 0, ids: [] }) };
   });
   return {
-    what: "no more tasks of a type at once than its cap",
+    what: "no more tasks of a type, or of a key, at once than its cap",
     of: history.executions.filter(({ type }) => capped.some(({ name }) => name === type)).length,
     measured: measured.map(({ name, cap, max }) => `${max} of ${cap} ${name}`).join(", "),
     faults: measured.flatMap(({ name, cap, max, ids }) =>

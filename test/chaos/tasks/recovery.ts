@@ -54,7 +54,9 @@ function findFromCrashes({ blows, executions, lives }: History): Recovery[] {
 function findFromKills(history: History): Recovery[] {
   const spoilt = new Set(history.spoilt.map(({ taskId }) => taskId));
   // A task of a capped type may wait for other tasks.
-  const uncapped = new Set(KINDS.filter(({ cap }) => cap === undefined).map(({ name }) => name));
+  const uncapped = new Set(
+    KINDS.filter(({ cap, pauses }) => cap === undefined && !pauses).map(({ name }) => name),
+  );
   const eligible = history.executions.filter(({ taskId, type }) => uncapped.has(type) && !spoilt.has(taskId));
   return [...Map.groupBy(eligible, ({ taskId }) => taskId).values()].flatMap((executions) => {
     const inOrder = executions.toSorted((a, b) => a.beganAtMs - b.beganAtMs);

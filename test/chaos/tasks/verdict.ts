@@ -12,6 +12,7 @@ import {
 import { DAMAGES } from "./doctor.ts";
 import type { History } from "./history.ts";
 import { checkAnswers, checkCancels, checkCaps, checkKeys, checkSpoilt, checkTimes } from "./order.ts";
+import { checkPauses } from "./pauses.ts";
 import { checkRecovery } from "./recovery.ts";
 
 type Check = (history: History) => Finding;
@@ -24,6 +25,7 @@ export const CHECKS: Check[] = [
   checkSucceeded,
   checkSteps,
   checkCaps,
+  checkPauses,
   checkTimes,
   checkKeys,
   checkCancels,

@@ -14,6 +14,7 @@ const beginSchema = z.object({
   attempt: z.number(),
   life: z.number(),
   notBeforeMs: z.number(),
+  key: z.string(),
 });
 const stepSchema = z.object({ ...common, name: z.string() });
 const endSchema = z.object({ ...common, outcome: z.enum(["returned", "threw"]) });

@@ -15,7 +15,7 @@ import {
   startTasks,
   type TaskContext,
 } from "../../../src/tasks/index.ts";
-import { type Input, KINDS, type Kind, RETRY_DELAYS } from "./kinds.ts";
+import { type Input, KINDS, type Kind, keyIn, RETRY_DELAYS } from "./kinds.ts";
 
 export * from "../../../src/index.ts";
 
@@ -32,10 +32,16 @@ const types = KINDS.map((kind) =>
     retry: { retries: kind.retries, ...RETRY_DELAYS },
     lane: kind.lane,
     ...(kind.timeoutMs === undefined ? {} : { timeoutMs: kind.timeoutMs }),
-    ...(kind.cap === undefined || SABOTAGE ? {} : { concurrency: kind.cap }),
+    ...(SABOTAGE ? {} : concurrencyOf(kind)),
   }),
 );
 registerTaskTypes(types);
+
+function concurrencyOf(kind: Kind) {
+  const { cap, keys } = kind;
+  if (cap === undefined) return {};
+  return { concurrency: keys ? { limit: cap, key: (input: Input) => keyIn(kind, input) } : cap };
+}
 
 type Report = (what: string, more?: Record<string, unknown>) => Promise<void>;
 
@@ -48,7 +54,13 @@ async function execute(kind: Kind, ctx: TaskContext, input: Input): Promise<{ n:
     await answer.body?.cancel();
   };
   const { notBeforeMs } = input;
-  await report("begin", { type: kind.name, attempt: ctx.attempt, life: LIFE, notBeforeMs });
+  await report("begin", {
+    type: kind.name,
+    attempt: ctx.attempt,
+    life: LIFE,
+    notBeforeMs,
+    key: keyIn(kind, input),
+  });
   try {
     await work(kind, ctx, input, report);
   } catch (error) {

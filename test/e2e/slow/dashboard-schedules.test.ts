@@ -48,7 +48,7 @@ describe.skipIf(!hasChromium)("the schedules on the dashboard", () => {
     await page.getByText("Live").waitFor();
     const first = await make(3);
     await cardOf(3).waitFor();
-    await page.getByRole("button", { name: "Pause" }).click();
+    await page.getByRole("button", { name: "Stand still" }).click();
     const second = await make(4);
     await page.getByText("there is something new").waitFor();
     expect(await cardOf(4).count()).toBe(0);

@@ -2,12 +2,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
-import {
-  canStartNow,
-  KEPT_RUNNERS,
-  MAX_RUNNERS,
-  nextToDispatch,
-} from "../../../src/tasks/ledger/dispatch.ts";
+import { KEPT_RUNNERS, MAX_RUNNERS } from "../../../src/tasks/ledger/dispatch.ts";
 import { claim } from "../../../src/tasks/ledger/rules.ts";
 import { POOLS, type Pool } from "../../../src/tasks/ledger/task-state.ts";
 import { defineTask, type Lane } from "../../../src/tasks/types/define.ts";
@@ -168,7 +163,7 @@ test("for any tasks in runners and any queue, no pool takes the runners that are
         const expected = waiting
           .toSorted((a, b) => a.rankMs - b.rankMs || (a.id < b.id ? -1 : 1))
           .filter(({ pool }) => hasRunner(pool) && ++inRunners[pool] > 0);
-        expect(nextToDispatch(tables.queries).map(({ id }) => id)).toEqual(expected.map(({ id }) => id));
+        expect(tables.dispatch.next(T0).map(({ id }) => id)).toEqual(expected.map(({ id }) => id));
         for (const pool of ["tick", "callback"] as const)
           expect(
             inRunners[pool] >= KEPT_RUNNERS[pool] ||
@@ -187,13 +182,15 @@ const withQueue = async (action: (tables: Tables, insert: Insert) => void) =>
       expect(insert(tables, id, { type, atMs: rankMs, lane })).toBe(true),
     );
   });
+const canStart = (dispatch: Tables["dispatch"], type: string, rankMs: number) =>
+  dispatch.canStartNow({ type, key: null, rankMs, passesPause: false }, T0);
 type Insert = (id: string, type: string, rankMs: number, lane?: Lane | null) => void;
 
 describe("whether a task can start now", () => {
   test("depends on nothing if its type has no concurrency or is unknown", async () => {
-    await withQueue(({ queries }, add) => {
+    await withQueue(({ dispatch }, add) => {
       for (let n = 0; n <= MAX_RUNNERS; n++) add(`t${n}`, "line-free", T0, n === 0 ? null : "long");
-      expect([canStartNow(queries, "line-free", T0 + 1), canStartNow(queries, "line-gone", T0)]).toEqual([
+      expect([canStart(dispatch, "line-free", T0 + 1), canStart(dispatch, "line-gone", T0)]).toEqual([
         true,
         true,
       ]);
@@ -201,42 +198,42 @@ describe("whether a task can start now", () => {
   });
 
   test("depends on how many tasks of its own type are running, in either lane", async () => {
-    await withQueue(({ queries }, add) => {
+    await withQueue(({ dispatch }, add) => {
       add("other", "line-one", T0, "fast");
-      const frees = [canStartNow(queries, "line-two", T0)];
+      const frees = [canStart(dispatch, "line-two", T0)];
       for (const lane of ["fast", "long"] as const) {
         add(lane, "line-two", T0, lane);
-        frees.push(canStartNow(queries, "line-two", T0));
+        frees.push(canStart(dispatch, "line-two", T0));
       }
       expect(frees).toEqual([true, true, false]);
       // Not even the best rank makes a slot free.
-      expect(canStartNow(queries, "line-two", 0)).toBe(false);
+      expect(canStart(dispatch, "line-two", 0)).toBe(false);
     });
   });
 
   test("depends on the queue: only a lower rank passes its first task", async () => {
-    await withQueue(({ queries }, add) => {
+    await withQueue(({ dispatch }, add) => {
       add("second", "line-two", T0 + 5);
       add("first", "line-two", T0);
-      expect([-1, 0, 1].map((ms) => canStartNow(queries, "line-two", T0 + ms))).toEqual([true, false, false]);
-      expect(canStartNow(queries, "line-one", T0 + 1)).toBe(true);
+      expect([-1, 0, 1].map((ms) => canStart(dispatch, "line-two", T0 + ms))).toEqual([true, false, false]);
+      expect(canStart(dispatch, "line-one", T0 + 1)).toBe(true);
     });
   });
 });
 
 describe("the next tasks", () => {
   test("are at most as many as requested, and as there are free slots", async () => {
-    await withQueue(({ queries }, add) => {
-      expect(nextToDispatch(queries)).toEqual([]);
+    await withQueue(({ dispatch }, add) => {
+      expect(dispatch.next(T0)).toEqual([]);
       for (let n = 0; n < 5; n++) add(`q${n}`, "line-free", T0 + n);
-      expect(nextToDispatch(queries, 2).map(({ id }) => id)).toEqual(["q0", "q1"]);
-      expect(nextToDispatch(queries, 0)).toEqual([]);
+      expect(dispatch.next(T0, 2).map(({ id }) => id)).toEqual(["q0", "q1"]);
+      expect(dispatch.next(T0, 0)).toEqual([]);
       for (let n = 1; n < MAX_RUNNERS; n++) add(`r${n}`, "line-free", T0, "long");
       // A task in the fast lane occupies no runner.
       add("here", "line-free", T0, "fast");
-      expect(nextToDispatch(queries).map(({ id }) => id)).toEqual(["q0"]);
+      expect(dispatch.next(T0).map(({ id }) => id)).toEqual(["q0"]);
       add("last", "line-free", T0, "long");
-      expect(nextToDispatch(queries)).toEqual([]);
+      expect(dispatch.next(T0)).toEqual([]);
     });
   });
 
@@ -247,7 +244,7 @@ describe("the next tasks", () => {
       rankMs: fc.integer({ min: T0, max: T0 + 3 }),
       isRunning: fc.boolean(),
     });
-    await withQueue(({ tasks, queries, sql }, add) => {
+    await withQueue(({ tasks, dispatch, sql }, add) => {
       const property = fc.property(
         fc.array(task, { maxLength: 25 }),
         fc.integer({ min: 1, max: 9 }),
@@ -271,12 +268,12 @@ describe("the next tasks", () => {
             room.set(type, slotsOf(type) - 1);
             expected.push(id);
           }
-          const next = nextToDispatch(queries, max);
+          const next = dispatch.next(T0, max);
           expect(next.map(({ id }) => id)).toEqual(expected);
           // Once these are claimed, others are next.
           for (const row of next) tasks.save(claim(row, "long", T0), T0);
           const claimed = new Set(expected);
-          expect(nextToDispatch(queries, max).filter(({ id }) => claimed.has(id))).toEqual([]);
+          expect(dispatch.next(T0, max).filter(({ id }) => claimed.has(id))).toEqual([]);
           sql.exec("DELETE FROM event");
         },
       );

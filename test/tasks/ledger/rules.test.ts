@@ -45,6 +45,7 @@ function taskThatIs(status: TaskStatus, more: Partial<TaskState> = {}): TaskStat
     status,
     priority: 0,
     rank_ms: status === "queued" ? NOW - 10 : null,
+    passes_pause: 0,
     token: 3,
     attempt: 1,
     crashes: 0,

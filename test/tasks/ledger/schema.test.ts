@@ -18,6 +18,7 @@ const ROW: TaskRow = {
   pool: "new",
   busy_until_ms: 0,
   due_at_ms: 9_000,
+  passes_pause: 0,
   run_at_ms: 500,
   created_at_ms: 0,
   started_at_ms: 1_000,

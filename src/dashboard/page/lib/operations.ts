@@ -6,6 +6,7 @@ type Operation = readonly [tag: string, id: string, label: string];
 const TASKS: readonly Operation[] = [
   ["Tasks", "listTasks", "GET /tasks"],
   ["Tasks", "countTasks", "GET /tasks/counts"],
+  ["Tasks", "updateTaskType", "PATCH /task-types/{name}"],
   ["Service", "watchEverything", "GET /events"],
 ];
 const NEW_TASK: readonly Operation[] = [

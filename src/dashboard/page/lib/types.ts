@@ -39,6 +39,11 @@ export interface TaskType {
   input: JsonSchema;
   lane: "fast" | "long";
   concurrency: number | null;
+  /** The concurrency is for each key. */
+  perKey: boolean;
+  rate: { per_second: number; burst: number } | null;
+  /** null: not known at the moment. */
+  paused: boolean | null;
   /** What this deployment lacks to run it; null if it can. */
   unavailableReason: string | null;
 }

@@ -2,9 +2,10 @@
 import { usePolled } from "../lib/poll.ts";
 import { route, setQuery } from "../lib/route.ts";
 import { STATUSES, type TaskType } from "../lib/types.ts";
+import { TypePauses } from "./type-pauses.tsx";
 
-/** Task types change with a deploy. */
-const TYPES_MS = 60_000;
+/** Task types change with a deploy; they are paused and resumed at any time. */
+const TYPES_MS = 15_000;
 
 const set = (name: string) => (event: { currentTarget: HTMLSelectElement | HTMLInputElement }) =>
   setQuery({ [name]: event.currentTarget.value, cursor: undefined });
@@ -14,21 +15,24 @@ export function TaskFilters() {
   const { query } = route.value;
   const names = types.value?.taskTypes.map(({ name }) => name) ?? [];
   return (
-    <form class="filters" onSubmit={(event) => event.preventDefault()}>
-      <Choice label="Status" name="status" values={STATUSES} />
-      <Choice label="Type" name="type" values={names} />
-      <Time label="From" name="created_after" />
-      <Time label="Until" name="created_before" />
-      <label>
-        Text{" "}
-        <input
-          type="search"
-          value={query.get("text") ?? ""}
-          placeholder="id, error, progress"
-          onInput={set("text")}
-        />
-      </label>
-    </form>
+    <>
+      <form class="filters" onSubmit={(event) => event.preventDefault()}>
+        <Choice label="Status" name="status" values={STATUSES} />
+        <Choice label="Type" name="type" values={names} />
+        <Time label="From" name="created_after" />
+        <Time label="Until" name="created_before" />
+        <label>
+          Text{" "}
+          <input
+            type="search"
+            value={query.get("text") ?? ""}
+            placeholder="id, error, progress"
+            onInput={set("text")}
+          />
+        </label>
+      </form>
+      <TypePauses types={types.value?.taskTypes ?? []} onChanged={types.refresh} />
+    </>
   );
 }
 
