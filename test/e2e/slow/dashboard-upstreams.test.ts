@@ -100,7 +100,10 @@ describe.skipIf(!hasChromium)("the upstreams on the dashboard", () => {
       const countText = page.getByText(`2 of 2 permits held, ${CROWD} waiting`);
       await page.goto(`${url}/#/upstreams/crowded`);
       await countText.waitFor();
-      await page.getByText(`and ${CROWD - 100} more`).first().waitFor();
+      await page
+        .getByText(`and ${CROWD - 100} more`)
+        .first()
+        .waitFor();
       expect(await page.locator("tbody tr").count()).toBe(102);
       expect(await page.evaluate<number>("document.querySelectorAll('*').length")).toBeLessThan(1_500);
       const { body } = await fetch(`${url}/upstreams/crowded/events`, { signal: gone.signal });
