@@ -47,7 +47,9 @@ export function useLiveList<T>(
   const refreshSoon = () => {
     timer.current ??= setTimeout(() => {
       timer.current = undefined;
-      refresh();
+      // A reading that is under way ends first: else a slow one would be broken off again and again.
+      if (since.current) refreshSoon();
+      else refresh();
     }, READ_MS);
   };
   const put = (value: T, change: Change<T>): T => {
