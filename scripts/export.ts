@@ -82,10 +82,11 @@ async function* exportOf(
   end: Record<"tasks" | "schedules" | "files", number>,
 ): AsyncGenerator<string> {
   const line = (value: Json) => `${JSON.stringify(value)}\n`;
-  const { schedules } = (await get("/schedules")) as { schedules: Json[] };
-  for (const schedule of schedules) {
-    end.schedules++;
-    yield line({ schedule });
+  for await (const schedules of pagesOf(get, "/schedules", "schedules")) {
+    for (const schedule of schedules) {
+      end.schedules++;
+      yield line({ schedule });
+    }
   }
   for await (const files of pagesOf(get, "/files", "files")) {
     for (const file of files) {

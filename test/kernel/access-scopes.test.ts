@@ -45,6 +45,10 @@ const TABLE: Record<string, [shows: Shows, scopes: string[]]> = {
   "GET /schedules": ["stored", ["read"]],
   "GET /schedules/{id}": ["stored", ["read"]],
   "POST /schedules": ["sent", ["write"]],
+  "PUT /schedules/{id}": ["stored", ["write", "read"]],
+  "PATCH /schedules/{id}": ["stored", ["write", "read"]],
+  "POST /schedules/{id}/run": ["sent", ["write"]],
+  "GET /schedules/{id}/runs": ["stored", ["read"]],
   "DELETE /schedules/{id}": ["nothing", ["write"]],
 
   "GET /files": ["stored", ["read"]],

@@ -2,10 +2,14 @@
  * The two headers of a submission: `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07) and `Prefer:
  * wait` (RFC 7240 §4.3).
  */
+import type { Context } from "hono";
 import { ParseError, parseItem } from "structured-headers";
+import type { AppEnv } from "../../kernel/app-env.ts";
 import { splitField } from "../../kernel/headers.ts";
 import { Problem } from "../../kernel/problem.ts";
 import type { Reservation } from "../ledger/idempotency-keys.ts";
+import { callLedger, ledgerOn } from "../ledger/shards.ts";
+import { shardOfName } from "../ledger/task-id.ts";
 import { MAX_WAIT_S } from "../run/submit.ts";
 
 const MAX_KEY_LENGTH = 255;
@@ -36,7 +40,48 @@ export function parseWait(header: string | undefined): number | undefined {
   return undefined;
 }
 
-/** The ids of the key's tasks, and whether they exist. Throws the `Problem` for a key that is in use (§2.6, §2.7). */
+interface KeyedRequest<T> {
+  /** Undefined: the request has none. */
+  key: string | undefined;
+  /** Tells one payload from another. */
+  fingerprint: string;
+  /** The ids of what the request is to create, if it is the first with this key. */
+  ids: string[];
+  /** Creates what has these ids; some of it may exist already. If that is not complete, the next request goes on. */
+  write: (ids: string[]) => Promise<{ value: T; isComplete: boolean }>;
+  /** What an earlier request has created. */
+  written: (ids: string[]) => Promise<T>;
+}
+
+/** Creates something; with an Idempotency-Key, only if an earlier request of the same caller has not done so. */
+export async function withKey<T>(c: Context<AppEnv>, request: KeyedRequest<T>): Promise<T> {
+  const { key, fingerprint, ids, write, written } = request;
+  if (key === undefined) return (await write(ids)).value;
+  const scopedKey = JSON.stringify([c.get("principal").name, key]);
+  const keeper = () => ledgerOn(c.env, shardOfName(scopedKey));
+  const reservation = await callLedger(async () => keeper().reserveKey(scopedKey, fingerprint, ids));
+  const { taskIds: keptIds, areCreated } = checkReservation(reservation);
+  if (areCreated) return written(keptIds);
+  let isComplete = false;
+  try {
+    const outcome = await write(keptIds);
+    isComplete = outcome.isComplete;
+    return outcome.value;
+  } finally {
+    // The response need not wait for this: until then, the key's lease has the same effect.
+    c.executionCtx.waitUntil(keeper().settleKey(scopedKey, isComplete));
+  }
+}
+
+/** For the document. Not a schema: with one, the router would copy and check every header of each request. */
+export const keyParameter = (created: string) => ({
+  name: "Idempotency-Key",
+  in: "header" as const,
+  schema: { type: "string" as const },
+  description: `A string in double quotes. Within 24 hours, the same request with the same key gives the same ${created}.`,
+});
+
+/** The ids of what the request creates, and whether it exists. Throws the `Problem` for a key that is in use (§2.6, §2.7). */
 export function checkReservation(reservation: Reservation): { taskIds: string[]; areCreated: boolean } {
   switch (reservation.is) {
     case "used-by-another-request":

@@ -144,8 +144,8 @@ export function createTasks(
 }
 
 /** Tells one payload from another: a hash of its JSON with sorted members, in the manner of RFC 8785. */
-export function fingerprint(submission: Submission): string {
-  return createHash("sha256").update(JSON.stringify(submission, sortMembers)).digest("base64url");
+export function fingerprint(payload: unknown): string {
+  return createHash("sha256").update(JSON.stringify(payload, sortMembers)).digest("base64url");
 }
 
 function sortMembers(_name: string, value: unknown): unknown {

@@ -7,10 +7,10 @@ import type { AppEnv } from "../../kernel/app-env.ts";
 import type { NewTask } from "../ledger/claim.ts";
 import { taskLink, taskLinkSchema, taskSchema } from "../ledger/schema.ts";
 import { readTaskSettings } from "../ledger/settings.ts";
-import { callLedger, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
-import { anyShard, shardOf, shardOfName } from "../ledger/task-id.ts";
+import { ledgerUnavailable } from "../ledger/shards.ts";
+import { anyShard, shardOf } from "../ledger/task-id.ts";
 import { submitTasks } from "../run/submit.ts";
-import { checkReservation, parseKey, parseWait } from "./idempotency.ts";
+import { keyParameter, parseKey, parseWait, withKey } from "./idempotency.ts";
 import { JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE } from "./responses.ts";
 import {
   checkSubmission,
@@ -43,15 +43,8 @@ const submitRoute = createRoute({
     "A batch is written all or none on each shard of the ledger. Each type with a `concurrency` has a shard of its own; " +
     "all other tasks of a batch go to one shard.",
   ...needs("write"),
-  // Parsed in the handler: with a schema, the router would copy and check every header of each request.
   parameters: [
-    {
-      name: "Idempotency-Key",
-      in: "header",
-      schema: { type: "string" },
-      description:
-        "A string in double quotes. Within 24 hours, the same request with the same key gives the same task.",
-    },
+    keyParameter("task"),
     {
       name: "Prefer",
       in: "header",
@@ -129,36 +122,24 @@ interface WrittenTask {
 }
 
 /** Writes the tasks; with an Idempotency-Key, only if an earlier request has not done so. */
-async function writeOnce(
+const writeOnce = async (
   c: Context<AppEnv>,
   key: string | undefined,
   submission: Submission,
   tasks: NewTask[],
   waitMs: number,
-): Promise<WrittenTask[]> {
-  if (key === undefined) return writeTasks(c, tasks, waitMs);
-  const scopedKey = JSON.stringify([c.get("principal").name, key]);
-  const keeper = () => ledgerOn(c.env, shardOfName(scopedKey));
-  const ids = tasks.map(({ id }) => id);
-  const reservation = await callLedger(async () =>
-    keeper().reserveKey(scopedKey, fingerprint(submission), ids),
-  );
-  const { taskIds, areCreated } = checkReservation(reservation);
-  if (areCreated) return taskIds.map((id) => ({ id }));
-  let isComplete = false;
-  try {
-    const written = await writeTasks(
-      c,
-      tasks.map((task, i) => ({ ...task, id: taskIds[i] ?? task.id })),
-      waitMs,
-    );
-    isComplete = written.every(({ error }) => error === undefined);
-    return written;
-  } finally {
-    // The response need not wait for this: until then, the key's lease has the same effect.
-    c.executionCtx.waitUntil(keeper().settleKey(scopedKey, isComplete));
-  }
-}
+): Promise<WrittenTask[]> =>
+  withKey(c, {
+    key,
+    fingerprint: key === undefined ? "" : fingerprint(submission),
+    ids: tasks.map(({ id }) => id),
+    write: async (ids) => {
+      const named = tasks.map((task, i) => ({ ...task, id: ids[i] ?? task.id }));
+      const value = await writeTasks(c, key === undefined ? tasks : named, waitMs);
+      return { value, isComplete: value.every(({ error }) => error === undefined) };
+    },
+    written: async (ids) => ids.map((id) => ({ id })),
+  });
 
 /** Writes the tasks of each shard together, and marks those that could not be written. */
 async function writeTasks(c: Context<AppEnv>, tasks: NewTask[], waitMs: number): Promise<WrittenTask[]> {

@@ -7,7 +7,8 @@ import { followUpsSchema, knownIssues, readFollowUps } from "../types/follow-ups
 import { parseInputNow } from "../types/input.ts";
 import { toJson } from "../types/json.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
-import { type MissedPolicy, type Overlap, type Timing, timingError } from "./rules.ts";
+import { normalizePattern, type Timing, timingError } from "./pattern.ts";
+import type { MissedPolicy, Overlap } from "./rules.ts";
 
 /** What runs when, in the form in which it is stored. */
 export interface ScheduleSpec extends Timing {
@@ -20,7 +21,12 @@ export interface ScheduleSpec extends Timing {
   then?: string | null;
   overlap: Overlap;
   missed: MissedPolicy;
+  /** No tick is taken. Missing in what is declared in code, or sent by an earlier version. */
+  paused?: boolean;
 }
+
+/** 1 to 64 letters, digits, `_`, `-` and `.`, not starting with `-` or `.`. */
+export const SCHEDULE_ID = /^\w[\w.-]{0,63}$/;
 
 /** The limit for an input, as JSON text: all schedules together must fit into one response. */
 export const MAX_INPUT_BYTES = 8 * 1024;
@@ -30,7 +36,7 @@ export const MAX_SCHEDULES = 1_000;
 interface Declaration<Input extends z.ZodType> {
   /** 1 to 64 letters, digits, `_`, `-` and `.`, not starting with `-` or `.`. */
   id: string;
-  /** Minute, hour, day of the month, month, day of the week. */
+  /** Minute, hour, day of the month, month, day of the week; or `@daily` and the like. */
   cron: string;
   /** A name from the IANA database. */
   timeZone?: string;
@@ -46,8 +52,9 @@ interface Declaration<Input extends z.ZodType> {
 
 /** Declares a schedule; its input is typed by its task type. Throws if it is not valid; the message says why. */
 export function defineSchedule<Input extends z.ZodType>(declaration: Declaration<Input>): ScheduleSpec {
-  const { id, cron, timeZone = "UTC", type, overlap = "skip", missed = "run_once" } = declaration;
-  if (!/^\w[\w.-]{0,63}$/.test(id)) throw new TypeError(`"${id}" cannot be the id of a schedule.`);
+  const { id, timeZone = "UTC", type, overlap = "skip", missed = "run_once" } = declaration;
+  const cron = normalizePattern(declaration.cron);
+  if (!SCHEDULE_ID.test(id)) throw new TypeError(`"${id}" cannot be the id of a schedule.`);
   const invalid = (why: string) => new TypeError(`The schedule "${id}" is not valid: ${why}`);
   // While a Worker starts, its clock stands at 1970. So this finds only patterns that never run at all.
   const error = timingError({ cron, timeZone }, Date.now());

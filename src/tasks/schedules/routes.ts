@@ -1,18 +1,19 @@
-/** The routes of schedules. */
+/** Making, listing, reading and deleting schedules. */
 import { createRoute, z } from "@hono/zod-openapi";
 import { v7 as uuidv7 } from "uuid";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
-import { Problem } from "../../kernel/problem.ts";
+import { cursorParam, pageSize } from "../../kernel/query.ts";
+import { keyParameter, parseKey, withKey } from "../http/idempotency.ts";
 import { ITEM_PROBLEMS, JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, params } from "../http/responses.ts";
-import { inputErrors } from "../http/submission.ts";
+import { fingerprint } from "../http/submission.ts";
 import { callLedger, schedulerOf } from "../ledger/shards.ts";
-import { checkAvailable } from "../types/availability.ts";
-import { checkCallbackUrl } from "../types/callbacks.ts";
-import { followUpErrors, readFollowUps, typesOf } from "../types/follow-ups.ts";
-import { findOpenTaskType } from "../types/registry.ts";
-import { MAX_INPUT_BYTES, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
-import { timingError } from "./rules.ts";
-import { newScheduleSchema, scheduleSchema, toSchedule } from "./schema.ts";
+import { scheduleChangeRoutes } from "./change-routes.ts";
+import { checkSchedule } from "./check.ts";
+import { listSchedules } from "./list.ts";
+import { MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
+import { conflictOf, headersOf, noLongerThere, scheduleNotFound } from "./responses.ts";
+import { scheduleRunRoutes } from "./run-routes.ts";
+import { type CountedRow, newScheduleSchema, scheduleSchema, toSchedule } from "./schema.ts";
 
 const createScheduleRoute = createRoute({
   operationId: "createSchedule",
@@ -21,6 +22,7 @@ const createScheduleRoute = createRoute({
   tags: ["Tasks"],
   summary: "Run a task repeatedly, by a cron pattern",
   ...needs("write"),
+  parameters: [keyParameter("schedule")],
   request: {
     body: {
       required: true,
@@ -38,8 +40,13 @@ const createScheduleRoute = createRoute({
       ...JSON_PROBLEMS,
       ...LEDGER_PROBLEMS,
       503: `${LEDGER_PROBLEMS[503]} Or the task type cannot run here: \`errors\` says what it lacks.`,
-      409: `There are already ${MAX_SCHEDULES} schedules.`,
-      422: "The pattern, time zone, task type or input is not valid; `errors` says which.",
+      400: "The body is not valid JSON, or the Idempotency-Key is malformed.",
+      409:
+        `There are already ${MAX_SCHEDULES} schedules. Or the first request with this Idempotency-Key is still in ` +
+        "progress (with Retry-After), or its schedule has been deleted since.",
+      422:
+        "The pattern, time zone, task type or input is not valid; `errors` says which. Or an earlier request used the " +
+        "Idempotency-Key with another payload.",
     }),
   },
 });
@@ -51,9 +58,19 @@ const listRoute = createRoute({
   tags: ["Tasks"],
   summary: "List the schedules, in order of creation",
   ...needs("read"),
+  request: { query: z.object({ limit: pageSize(500, 100), cursor: cursorParam() }) },
   responses: {
-    200: json("All schedules, those declared in code too.", z.object({ schedules: z.array(scheduleSchema) })),
-    ...problems(LEDGER_PROBLEMS),
+    200: json(
+      "A page of schedules, with those declared in code.",
+      z.object({
+        schedules: z.array(scheduleSchema),
+        next: z
+          .string()
+          .nullable()
+          .meta({ description: "The cursor of the next page; null on the last page." }),
+      }),
+    ),
+    ...problems({ ...LEDGER_PROBLEMS, 422: "A parameter is not valid; `errors` says which." }),
   },
 });
 
@@ -65,7 +82,13 @@ const getRoute = createRoute({
   summary: "Get a schedule",
   ...needs("read"),
   request: { params },
-  responses: { 200: json("The schedule.", scheduleSchema), ...problems(ITEM_PROBLEMS) },
+  responses: {
+    200: json(
+      "The schedule. Its ETag names its definition, for `If-Match`: ticks do not change it.",
+      scheduleSchema,
+    ),
+    ...problems(ITEM_PROBLEMS),
+  },
 });
 
 const deleteRoute = createRoute({
@@ -84,78 +107,51 @@ const deleteRoute = createRoute({
 });
 
 export const scheduleRoutes = createRouter()
+  .route("/", scheduleChangeRoutes)
+  .route("/", scheduleRunRoutes)
   .openapi(createScheduleRoute, async (c) => {
     const nowMs = Date.now();
-    const spec = await toSpec(c.env, c.req.valid("json"), nowMs);
-    const row = await callLedger(async () => {
-      const scheduler = schedulerOf(c.env);
-      return (spec.then ?? null) === null ? scheduler.create(spec) : scheduler.createWithFollowUps(spec);
+    const body = c.req.valid("json");
+    const key = parseKey(c.req.header("Idempotency-Key"));
+    const spec = await checkSchedule(c.env, uuidv7(), body, nowMs);
+    const row = await withKey(c, {
+      key,
+      // As this route, so that the same key on another one is another request.
+      fingerprint: fingerprint({ schedule: body }),
+      ids: [spec.id],
+      write: async ([id = spec.id]) => ({ value: await create(c.env, { ...spec, id }), isComplete: true }),
+      written: async ([id = ""]) =>
+        noLongerThere(await callLedger(async () => schedulerOf(c.env).get(id)), id),
     });
-    if (row === "full") {
-      throw new Problem("conflict", `There are already ${MAX_SCHEDULES} schedules. Delete one first.`);
-    }
     const schedule = toSchedule(row, nowMs, c.req.url);
-    return c.json(schedule, 201, { ...NO_STORE, Location: schedule.url });
+    return c.json(schedule, 201, { ...headersOf(row), Location: schedule.url });
   })
   .openapi(listRoute, async (c) => {
+    const { rows, next } = await listSchedules(c.env, c.req.valid("query"));
     const nowMs = Date.now();
-    const rows = await callLedger(async () => schedulerOf(c.env).list());
-    return c.json({ schedules: rows.map((row) => toSchedule(row, nowMs, c.req.url)) }, 200, NO_STORE);
+    return c.json({ schedules: rows.map((row) => toSchedule(row, nowMs, c.req.url)), next }, 200, NO_STORE);
   })
   .openapi(getRoute, async (c) => {
     const { id } = c.req.valid("param");
     const row = await callLedger(async () => schedulerOf(c.env).get(id));
-    if (!row) throw notFound(id);
-    return c.json(toSchedule(row, Date.now(), c.req.url), 200, NO_STORE);
+    if (!row) throw scheduleNotFound(id);
+    return c.json(toSchedule(row, Date.now(), c.req.url), 200, headersOf(row));
   })
   .openapi(deleteRoute, async (c) => {
     const { id } = c.req.valid("param");
     const outcome = await callLedger(async () => schedulerOf(c.env).remove(id), "once");
-    if (outcome === "missing") throw notFound(id);
-    if (outcome === "declared") {
-      throw new Problem(
-        "conflict",
-        `The schedule ${id} is declared in code. Remove it from src/jobs/schedules.ts.`,
-      );
-    }
+    if (outcome === "missing") throw scheduleNotFound(id);
+    if (outcome === "declared") throw conflictOf("declared", id);
     return c.body(null, 204);
   });
 
-const notFound = (id: string) => new Problem("not-found", `There is no schedule ${id}.`);
-
-/** Checks a new schedule. Throws a `Problem` 422 that names everything that is wrong, or 503 if its type cannot run here. */
-async function toSpec(
-  env: Env,
-  body: z.output<typeof newScheduleSchema>,
-  nowMs: number,
-): Promise<ScheduleSpec> {
-  const { time_zone: timeZone, type, overlap, missed } = body;
-  const cron = body.cron.trim().replaceAll(/\s+/g, " ");
-  const input = JSON.stringify(body.input);
-  const errors = await taskErrors(type, input);
-  const then = body.then ?? [];
-  const next = readFollowUps(then, "json/then", body.input, (url) => checkCallbackUrl(env, url));
-  errors.push(...(await followUpErrors(next)));
-  const thenText = then.length === 0 ? null : JSON.stringify(then);
-  if (Buffer.byteLength(thenText ?? "") > MAX_INPUT_BYTES)
-    errors.push({ at: "json/then", detail: `may have at most ${MAX_INPUT_BYTES} bytes of JSON` });
-  const wrongTiming = timingError({ cron, timeZone }, nowMs);
-  if (wrongTiming)
-    errors.unshift({
-      at: wrongTiming.at === "cron" ? "json/cron" : "json/time_zone",
-      detail: wrongTiming.detail,
-    });
-  if (errors.length > 0) {
-    throw new Problem("invalid", "The request's json is not what this route takes.", { errors });
-  }
-  const found = findOpenTaskType(type);
-  if (found) checkAvailable(env, [{ type: found, at: "json/type" }, ...typesOf(next)]);
-  return { id: uuidv7(), cron, timeZone, type, input, then: thenText, overlap, missed };
-}
-
-async function taskErrors(name: string, text: string): Promise<{ at: string; detail: string }[]> {
-  const type = findOpenTaskType(name);
-  if (!type)
-    return [{ at: "json/type", detail: `There is no task type "${name}"; GET /task-types lists them.` }];
-  return inputErrors(type, text, "json/input", MAX_INPUT_BYTES);
+/** What a scheduler of an earlier version would drop in silence has methods of its own. */
+async function create(env: Env, spec: ScheduleSpec): Promise<CountedRow> {
+  const row = await callLedger(async () => {
+    const scheduler = schedulerOf(env);
+    if (spec.paused) return scheduler.createPaused(spec);
+    return (spec.then ?? null) === null ? scheduler.create(spec) : scheduler.createWithFollowUps(spec);
+  });
+  if (row === "full") throw conflictOf("full", spec.id);
+  return row;
 }

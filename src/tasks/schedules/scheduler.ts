@@ -20,9 +20,16 @@ import { Alarm } from "../ledger/alarm.ts";
 import { isFinal } from "../ledger/task-state.ts";
 import { enqueueOnce, getTask } from "../run/submit.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
+import { compareDeclared, type Preconditions, refusalOf } from "./definition.ts";
 import { declaredSchedules, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
-import { decideTick, nextRuns, runKey } from "./rules.ts";
-import { COUNTED_ROWS, type CountedRow, compareDeclared, MIGRATIONS, timingOf, WAITING } from "./schema.ts";
+import { decideTick, hasRoom, runKey } from "./rules.ts";
+import { type After, ScheduleTable } from "./schedule-table.ts";
+import { type CountedRow, MIGRATIONS, runsOf, timingOf } from "./schema.ts";
+
+/** What became of a change: the schedule, and whether it is new; or why nothing has changed. */
+type Put = { row: CountedRow; isNew: boolean } | "full" | "declared" | "precondition-failed";
+/** What became of a run by hand: its task, null while it waits for the previous run; or why it was not taken. */
+type StartedByHand = { taskId: string | null } | { busyWith: string | null } | "missing";
 
 /** All the calls that a scheduler makes to the ledger, in one object, so that a test can replace them. */
 export const runs = { enqueueOnce, getTask };
@@ -37,7 +44,7 @@ const BATCH_SIZE = 25;
 const MAX_PER_ALARM = 200;
 
 export class Scheduler extends DurableObject<Env> {
-  readonly #sql = this.ctx.storage.sql;
+  readonly #table = new ScheduleTable(this.ctx.storage);
   readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "SCHEDULER"));
   /** The runs that have ended while the alarm is at work: it may have found them active before. */
   readonly #endedRuns = new Set<string>();
@@ -59,9 +66,8 @@ export class Scheduler extends DurableObject<Env> {
   create(spec: ScheduleSpec): CountedRow | "full" {
     const before = this.get(spec.id);
     if (before) return before;
-    const { count } = this.#sql.exec<{ count: number }>("SELECT COUNT(*) AS count FROM schedule").one();
-    if (count >= MAX_SCHEDULES) return "full";
-    const row = this.#put(spec, false);
+    if (this.#table.count() >= MAX_SCHEDULES) return "full";
+    const row = this.#table.put(spec, false);
     this.#feed.notify(row.id);
     this.#setAlarm();
     return row;
@@ -72,13 +78,35 @@ export class Scheduler extends DurableObject<Env> {
     return this.create(spec);
   }
 
-  /** In order of creation. */
+  /** As `create`. A scheduler of an earlier version lacks it, and would run what is paused. */
+  createPaused(spec: ScheduleSpec): CountedRow | "full" {
+    return this.create(spec);
+  }
+
+  /** Creates or changes a schedule that has been checked. Repeating the call is harmless, unless it may only create. */
+  put(spec: ScheduleSpec, preconditions: Preconditions): Put {
+    const before = this.get(spec.id);
+    const refusal = refusalOf(before, spec, preconditions);
+    if (refusal) return refusal;
+    if (!before && this.#table.count() >= MAX_SCHEDULES) return "full";
+    const row = this.#table.put(spec, false);
+    this.#feed.notify(row.id);
+    this.#setAlarm();
+    return { row, isNew: !before };
+  }
+
+  /** All, in order of creation. */
   list(): CountedRow[] {
-    return this.#list();
+    return this.#table.list({ createdAtMs: -1, id: "" }, MAX_SCHEDULES);
+  }
+
+  /** At most `limit`, in order of creation. */
+  listPage(after: After, limit: number): CountedRow[] {
+    return this.#table.list(after, limit);
   }
 
   get(id: string): CountedRow | undefined {
-    return this.#sql.exec<CountedRow>(`${COUNTED_ROWS} WHERE id = ?`, id).toArray()[0];
+    return this.#table.get(id);
   }
 
   /** Deletes a schedule with its waiting ticks. A run that has been enqueued goes on. */
@@ -86,14 +114,41 @@ export class Scheduler extends DurableObject<Env> {
     const row = this.get(id);
     if (!row) return "missing";
     if (row.is_declared === 1) return "declared";
-    this.#delete(id);
+    this.#table.delete(id);
     this.#feed.notify(id);
     return "removed";
   }
 
+  /**
+   * Takes a run that was due at `atMs`, also of a schedule that is paused, and enqueues it unless it must wait. Repeating the
+   * call takes no other. If the ledger does not respond, the alarm goes on trying.
+   */
+  async runByHand(id: string, atMs: number): Promise<StartedByHand> {
+    const row = this.get(id);
+    if (!row) return "missing";
+    if (!this.#findRun(id, atMs) && !this.#table.hasTick(id, atMs)) {
+      const isBusy = await this.#isActive(row.last_task_id);
+      const now = this.get(id);
+      if (!now) return "missing";
+      const state = { ...now, isBusy: isBusy || now.last_task_id !== row.last_task_id };
+      if (!hasRoom(state)) return { busyWith: now.last_task_id };
+      this.#table.takeByHand(id, atMs);
+      this.#setAlarm();
+      await this.#tryProcess(id, Date.now());
+      this.#setAlarm();
+    }
+    return { taskId: this.#findRun(id, atMs) ?? null };
+  }
+
+  /** The task of the run that was due at `atMs`, among the latest. */
+  #findRun(id: string, atMs: number): string | undefined {
+    const row = this.get(id);
+    return row && runsOf(row).find(([dueAtMs]) => dueAtMs === atMs)?.[1];
+  }
+
   /** For the watchdog: sets the alarm if it was lost. Returns by how many ms it is overdue; 0 if it is not. */
   async rearm(): Promise<number> {
-    const dueAtMs = this.#dueAtMs();
+    const dueAtMs = this.#table.dueAtMs();
     if (dueAtMs === null) return 0;
     await this.#alarm.load(Date.now());
     this.#setAlarm();
@@ -108,26 +163,16 @@ export class Scheduler extends DurableObject<Env> {
 
   /** For `GET /metrics`. */
   figures(): Figures {
-    const query = "SELECT count(*) AS schedules, count(last_error) AS failing FROM schedule";
-    const counts = this.#sql.exec<{ schedules: number; failing: number }>(query).one();
     const nowMs = Date.now();
-    return {
-      counts: this.#tally.read(nowMs),
-      gauges: { ...counts, overdue: Math.max(0, nowMs - (this.#dueAtMs() ?? nowMs)) / 1000 },
-    };
+    const overdue = Math.max(0, nowMs - (this.#table.dueAtMs() ?? nowMs)) / 1000;
+    return { counts: this.#tally.read(nowMs), gauges: { ...this.#table.figures(), overdue } };
   }
 
   /** For the ledger: the run of a tick has ended. If further ticks of its schedule wait for that, the next one runs. */
   runEnded(taskId: string): void {
     const nowMs = Date.now();
     this.#endedRuns.add(taskId);
-    const { rowsWritten } = this.#sql.exec(
-      `UPDATE schedule SET look_at_ms = ?1 WHERE last_task_id = ?2 AND look_at_ms > ?1
-         AND EXISTS (SELECT 1 FROM tick WHERE schedule_id = schedule.id)`,
-      nowMs,
-      taskId,
-    );
-    if (rowsWritten > 0) this.#alarm.wakeAt(nowMs);
+    if (this.#table.runEnded(taskId, nowMs)) this.#alarm.wakeAt(nowMs);
   }
 
   /**
@@ -140,10 +185,9 @@ export class Scheduler extends DurableObject<Env> {
     this.#alarm.reset();
     this.#endedRuns.clear();
     try {
-      const query = "SELECT id FROM schedule WHERE look_at_ms <= ? ORDER BY look_at_ms LIMIT ?";
-      const due = this.#sql.exec<{ id: string }>(query, nowMs, MAX_PER_ALARM).toArray();
+      const due = this.#table.due(nowMs, MAX_PER_ALARM);
       for (let i = 0; i < due.length; i += BATCH_SIZE) {
-        await Promise.all(due.slice(i, i + BATCH_SIZE).map(async ({ id }) => this.#tryProcess(id, nowMs)));
+        await Promise.all(due.slice(i, i + BATCH_SIZE).map(async (id) => this.#tryProcess(id, nowMs)));
       }
       this.#setAlarm();
     } catch (error) {
@@ -160,27 +204,20 @@ export class Scheduler extends DurableObject<Env> {
         scheduleId: id,
         ...errorFields(error),
       });
-      this.#sql.exec(
-        "UPDATE schedule SET look_at_ms = ?, last_error = ? WHERE id = ?",
-        nowMs + FAILURE_RETRY_MS,
-        JSON.stringify(describeError(error)),
-        id,
-      );
+      this.#table.failed(id, nowMs + FAILURE_RETRY_MS, JSON.stringify(describeError(error)));
     }
     this.#feed.notify(id);
   }
 
   async #process(id: string, nowMs: number): Promise<void> {
-    const isBusy = await this.#isActive(this.get(id)?.last_task_id ?? null);
+    const lastTaskId = this.get(id)?.last_task_id ?? null;
+    const wasBusy = await this.#isActive(lastTaskId);
+    // A run by hand may have been enqueued meanwhile.
+    const isBusy = wasBusy || this.get(id)?.last_task_id !== lastTaskId;
     this.#decideTicks(id, isBusy, nowMs);
     if (!isBusy) await this.#enqueue(id);
-    this.#sql.exec(
-      `UPDATE schedule SET last_error = NULL, look_at_ms =
-         CASE WHEN EXISTS (SELECT 1 FROM tick WHERE schedule_id = ?1) THEN MIN(?2, next_at_ms) ELSE next_at_ms END
-       WHERE id = ?1`,
-      id,
-      this.#endedRuns.has(this.get(id)?.last_task_id ?? "") ? nowMs : nowMs + WAITING_POLL_MS,
-    );
+    const hasEnded = this.#endedRuns.has(this.get(id)?.last_task_id ?? "");
+    this.#table.processed(id, hasEnded ? nowMs : nowMs + WAITING_POLL_MS);
   }
 
   /** Decides the ticks up to now, and stores the decision, which is final. */
@@ -189,46 +226,20 @@ export class Scheduler extends DurableObject<Env> {
     if (!row) return;
     const { overlap, missed, next_at_ms: nextAtMs, waiting } = row;
     const decision = decideTick({ ...timingOf(row), overlap, missed, nextAtMs, waiting, isBusy }, nowMs);
-    if (decision.nextAtMs === nextAtMs) return;
-    this.ctx.storage.transactionSync(() => {
-      if (decision.takeAtMs !== null)
-        this.#sql.exec("INSERT INTO tick (schedule_id, at_ms) VALUES (?, ?)", id, decision.takeAtMs);
-      this.#sql.exec(
-        `UPDATE schedule SET next_at_ms = ?, skipped_count = skipped_count + ?, missed_count = missed_count + ?
-         WHERE id = ?`,
-        decision.nextAtMs,
-        decision.skipped,
-        decision.missed,
-        id,
-      );
-    });
+    if (decision.nextAtMs !== nextAtMs) this.#table.decide(id, decision);
   }
 
   /** Enqueues the oldest waiting tick, if there is one. */
   async #enqueue(id: string): Promise<void> {
     const row = this.get(id);
-    const [tick] = this.#sql
-      .exec<{ at_ms: number }>("SELECT at_ms FROM tick WHERE schedule_id = ? ORDER BY at_ms LIMIT 1", id)
-      .toArray();
-    if (!row || !tick) return;
+    const tickAtMs = this.#table.oldestTick(id);
+    if (!row || tickAtMs === undefined) return;
     const type = findTaskType(row.type);
     if (!type) throw unregisteredTypeError(row.type);
-    const taskId = await runs.enqueueOnce(
-      this.env,
-      type,
-      JSON.parse(row.input),
-      runKey(id, tick.at_ms),
-      row.then_tasks ?? null,
-    );
-    this.ctx.storage.transactionSync(() => {
-      this.#sql.exec("DELETE FROM tick WHERE schedule_id = ? AND at_ms = ?", id, tick.at_ms);
-      this.#sql.exec(
-        "UPDATE schedule SET last_tick_at_ms = ?, last_task_id = ? WHERE id = ?",
-        tick.at_ms,
-        taskId,
-        id,
-      );
-    });
+    const key = runKey(id, tickAtMs);
+    const then = row.then_tasks ?? null;
+    const taskId = await runs.enqueueOnce(this.env, type, JSON.parse(row.input), key, then);
+    this.#table.enqueued(id, tickAtMs, taskId);
   }
 
   async #isActive(taskId: string | null): Promise<boolean> {
@@ -236,67 +247,34 @@ export class Scheduler extends DurableObject<Env> {
     return task !== undefined && !isFinal(task.status);
   }
 
-  #list(): CountedRow[] {
-    return this.#sql.exec<CountedRow>(`${COUNTED_ROWS} ORDER BY created_at_ms, id`).toArray();
-  }
-
   /** Makes the stored declared schedules match the code: adds, changes and removes them. */
   #sync(): void {
     try {
-      const { changed, gone } = compareDeclared(this.#list(), declaredSchedules());
-      for (const id of gone) this.#delete(id);
-      for (const spec of changed) this.#put(spec, true);
+      const { changed, gone } = compareDeclared(this.list(), declaredSchedules());
+      for (const id of gone) this.#table.delete(id);
+      for (const spec of changed) this.#table.put(spec, true);
       if (changed.length > 0) this.#setAlarm();
     } catch (error) {
       log("error", "the declared schedules could not be stored", errorFields(error));
     }
   }
 
-  /** Inserts or changes a schedule. If the pattern stays the same, a tick that is already due stays due. */
-  #put(spec: ScheduleSpec, isDeclared: boolean): CountedRow {
-    const nowMs = Date.now();
-    const [nextAtMs] = nextRuns(spec, 1, nowMs);
-    if (nextAtMs === undefined) throw new RangeError(`No future day matches "${spec.cron}".`);
-    const rows = this.#sql.exec<CountedRow>(
-      `INSERT INTO schedule (id, cron, time_zone, type, input, overlap, missed, is_declared, created_at_ms,
-         then_tasks, next_at_ms, look_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?11, ?11)
-       ON CONFLICT (id) DO UPDATE SET type = excluded.type, input = excluded.input, overlap = excluded.overlap,
-         missed = excluded.missed, is_declared = excluded.is_declared, then_tasks = excluded.then_tasks, last_error = NULL,
-         next_at_ms = CASE WHEN cron = excluded.cron AND time_zone = excluded.time_zone
-           THEN next_at_ms ELSE excluded.next_at_ms END,
-         look_at_ms = MIN(look_at_ms, excluded.next_at_ms),
-         cron = excluded.cron, time_zone = excluded.time_zone
-       RETURNING *, ${WAITING}`,
-      spec.id,
-      spec.cron,
-      spec.timeZone,
-      spec.type,
-      spec.input,
-      spec.overlap,
-      spec.missed,
-      isDeclared ? 1 : 0,
-      nowMs,
-      spec.then ?? null,
-      nextAtMs,
-    );
-    return rows.one();
-  }
-
-  #delete(id: string): void {
-    this.ctx.storage.transactionSync(() => {
-      this.#sql.exec("DELETE FROM schedule WHERE id = ?", id);
-      this.#sql.exec("DELETE FROM tick WHERE schedule_id = ?", id);
-    });
-  }
-
-  #dueAtMs(): number | null {
-    return this.#sql.exec<{ due: number | null }>("SELECT MIN(look_at_ms) AS due FROM schedule").one().due;
-  }
-
   #setAlarm(): void {
-    const dueAtMs = this.#dueAtMs();
+    const dueAtMs = this.#table.dueAtMs();
     if (dueAtMs !== null) this.#alarm.wakeAt(Math.max(dueAtMs, Date.now()));
   }
 }
 
-markRepeatable(Scheduler, "create", "createWithFollowUps", "list", "get", "rearm", "runEnded", "figures");
+markRepeatable(
+  Scheduler,
+  "create",
+  "createWithFollowUps",
+  "createPaused",
+  "list",
+  "listPage",
+  "get",
+  "runByHand",
+  "rearm",
+  "runEnded",
+  "figures",
+);

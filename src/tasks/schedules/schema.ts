@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { addColumns } from "../../kernel/schema.ts";
+import { TASK_STATUSES } from "../ledger/task-state.ts";
 import { followUpsSchema } from "../types/follow-ups.ts";
 import { typeNameSchema } from "../types/type-name.ts";
-import type { ScheduleSpec } from "./registry.ts";
-import { MISSED_POLICIES, type MissedPolicy, nextRuns, OVERLAPS, type Overlap } from "./rules.ts";
+import { nextRuns } from "./pattern.ts";
+import { MISSED_POLICIES, type MissedPolicy, NEVER_MS, OVERLAPS, type Overlap, type Run } from "./rules.ts";
 
 /** A schedule as SQLite stores it: `input` and `last_error` are JSON text, times are ms since the epoch. */
 export type ScheduleRow = {
@@ -16,7 +17,7 @@ export type ScheduleRow = {
   missed: MissedPolicy;
   is_declared: number;
   created_at_ms: number;
-  /** The first tick that is not decided yet. */
+  /** The first tick that is not decided yet; `NEVER_MS` while the schedule is paused. */
   next_at_ms: number;
   /** When the alarm must handle the schedule: at that tick, or sooner while ticks wait or after a failure. */
   look_at_ms: number;
@@ -27,6 +28,8 @@ export type ScheduleRow = {
   last_error: string | null;
   /** The follow-ups of each run, as JSON text. Missing in what a scheduler of an earlier version sends. */
   then_tasks?: string | null;
+  /** The latest runs, newest first, as JSON text of `Run`s. In the row, since a row of their own would cost more. */
+  last_runs?: string | null;
 };
 
 /** A row, with the number of ticks that were taken but not enqueued yet. */
@@ -61,57 +64,70 @@ const CREATE_TABLES = `
 `;
 
 /** Only ever append: see kernel/schema.ts. */
-export const MIGRATIONS = [CREATE_TABLES, addColumns("schedule", { then_tasks: "TEXT" })];
+export const MIGRATIONS = [
+  CREATE_TABLES,
+  addColumns("schedule", { then_tasks: "TEXT" }),
+  addColumns("schedule", { last_runs: "TEXT" }),
+];
 
-/** The column that turns a row into a counted row. */
-export const WAITING = "(SELECT COUNT(*) FROM tick WHERE schedule_id = schedule.id) AS waiting";
-export const COUNTED_ROWS = `SELECT *, ${WAITING} FROM schedule`;
-
-/** The body of `POST /schedules`. */
-export const newScheduleSchema = z
-  .strictObject({
-    cron: z.string().max(200).meta({
-      description: "Minute, hour, day of the month, month, day of the week.",
+/** The members of a schedule that callers set, without their defaults. */
+const members = {
+  cron: z
+    .string()
+    .max(200)
+    .meta({
+      description:
+        "Minute, hour, day of the month, month, day of the week; or `@hourly`, `@daily` (`@midnight`), `@weekly`, `@monthly`, " +
+        "`@yearly` (`@annually`). Of the two days, either has to fit; both if the second begins with `+`.",
       example: "30 2 * * MON-FRI",
     }),
-    time_zone: z
-      .string()
-      .max(100)
-      .optional()
-      .transform((zone) => zone ?? "UTC")
-      .meta({
-        description: "A name from the IANA database. Daylight saving time is observed. Default: UTC.",
-        example: "Europe/Berlin",
-      }),
-    type: typeNameSchema.meta({ description: "The name of a task type.", example: "task_a" }),
-    input: z
-      .unknown()
-      .optional()
-      .transform((input) => (input === undefined ? {} : input))
-      .meta({ description: "The input, as the task type requires it. Default: {}." }),
-    then: followUpsSchema.optional().meta({
-      description: "Tasks that start when a run has succeeded, each with its result and input filled in.",
-    }),
-    overlap: z
-      .enum(OVERLAPS)
-      .optional()
-      .transform((overlap) => overlap ?? "skip")
-      .meta({
-        description:
-          "While the previous run has not ended, a tick is dropped (`skip`) or waits (`queue`). Runs of one schedule " +
-          "never overlap. Default: skip.",
-      }),
-    missed: z
-      .enum(MISSED_POLICIES)
-      .optional()
-      .transform((missed) => missed ?? "run_once")
-      .meta({
-        description:
-          "Of the ticks that are more than 60 s late, the last one still runs (`run_once`), or none does (`skip`). " +
-          "Default: run_once.",
-      }),
+  time_zone: z.string().max(100).meta({
+    description: "A name from the IANA database. Daylight saving time is observed. Default: UTC.",
+    example: "Europe/Berlin",
+  }),
+  type: typeNameSchema.meta({ description: "The name of a task type.", example: "task_a" }),
+  input: z.unknown().meta({ description: "The input, as the task type requires it. Default: {}." }),
+  then: followUpsSchema.meta({
+    description: "Tasks that start when a run has succeeded, each with its result and input filled in.",
+  }),
+  overlap: z.enum(OVERLAPS).meta({
+    description:
+      "While the previous run has not ended, a tick is dropped (`skip`) or waits (`queue`). Runs of one schedule " +
+      "never overlap. Default: skip.",
+  }),
+  missed: z.enum(MISSED_POLICIES).meta({
+    description:
+      "Of the ticks that are more than 60 s late, the last one still runs (`run_once`), or none does (`skip`). " +
+      "Default: run_once.",
+  }),
+  paused: z.boolean().meta({ description: "No tick is taken. Default: false." }),
+};
+
+/** The body of `POST /schedules`, and of `PUT /schedules/{id}`. */
+export const newScheduleSchema = z
+  .strictObject({
+    cron: members.cron,
+    time_zone: members.time_zone.optional().transform((zone) => zone ?? "UTC"),
+    type: members.type,
+    input: members.input.optional().transform((input) => (input === undefined ? {} : input)),
+    then: members.then.optional(),
+    overlap: members.overlap.optional().transform((overlap) => overlap ?? "skip"),
+    missed: members.missed.optional().transform((missed) => missed ?? "run_once"),
+    paused: members.paused.optional().transform((paused) => paused ?? false),
   })
   .meta({ id: "NewSchedule" });
+
+/** The body of `PATCH /schedules/{id}`. */
+export const scheduleChangeSchema = z
+  .strictObject({
+    ...members,
+    then: members.then.nullable().meta({ description: "As in NewSchedule. null: nothing follows any more." }),
+  })
+  .partial()
+  .meta({
+    id: "ScheduleChange",
+    description: "What is left out stays as it is. An `input` is replaced whole.",
+  });
 
 /** A schedule as callers see it. */
 export const scheduleSchema = z
@@ -125,11 +141,14 @@ export const scheduleSchema = z
     then: z.array(z.unknown()).meta({ description: "What follows each run that has succeeded." }),
     overlap: z.enum(OVERLAPS),
     missed: z.enum(MISSED_POLICIES),
-    declared: z.boolean().meta({ description: "Declared in code: it cannot be deleted through the API." }),
+    declared: z.boolean().meta({
+      description: "Declared in code: it can be changed or deleted there, and not through the API.",
+    }),
+    paused: z.boolean().meta({ description: "No tick is taken. A run by hand is possible." }),
     createdAt: z.iso.datetime(),
-    next: z.array(z.iso.datetime()).meta({ description: "The next five ticks." }),
+    next: z.array(z.iso.datetime()).meta({ description: "The next five ticks; none while it is paused." }),
     lastTickAt: z.iso.datetime().nullable().meta({
-      description: "The last tick that ran, if any. `lastTaskId` is its task.",
+      description: "The last tick or run by hand that has a task, if any. `lastTaskId` is that.",
     }),
     lastTaskId: z.string().nullable(),
     lastTaskUrl: z.url().nullable(),
@@ -144,6 +163,22 @@ export const scheduleSchema = z
     }),
   })
   .meta({ id: "Schedule" });
+
+/** A run of a schedule as callers see it. */
+export const scheduleRunSchema = z
+  .object({
+    dueAt: z.iso.datetime().meta({ description: "The tick, or when it was asked for by hand." }),
+    taskId: z.string(),
+    taskUrl: z.url(),
+    enqueuedAt: z.iso.datetime(),
+    status: z
+      .enum(TASK_STATUSES)
+      .nullable()
+      .meta({ description: "Of the task; null if it has been deleted, or is not kept any longer." }),
+    startedAt: z.iso.datetime().nullable(),
+    finishedAt: z.iso.datetime().nullable(),
+  })
+  .meta({ id: "ScheduleRun" });
 
 export type Schedule = z.output<typeof scheduleSchema>;
 
@@ -163,6 +198,7 @@ export function toSchedule(row: CountedRow, nowMs: number, base: string): Schedu
     overlap,
     missed,
     declared: row.is_declared === 1,
+    paused: isPaused(row),
     createdAt: time(row.created_at_ms),
     next: nextTimes(row, nowMs),
     lastTickAt: row.last_tick_at_ms === null ? null : time(row.last_tick_at_ms),
@@ -178,8 +214,9 @@ export function toSchedule(row: CountedRow, nowMs: number, base: string): Schedu
 /** The timing of a row, as the rules name its parts. */
 export const timingOf = ({ cron, time_zone }: ScheduleRow) => ({ cron, timeZone: time_zone });
 
-/** Empty if the pattern can no longer be read: that must not hide the other schedules. */
+/** Empty if it is paused, or if the pattern can no longer be read: that must not hide the other schedules. */
 function nextTimes(row: ScheduleRow, nowMs: number): string[] {
+  if (isPaused(row)) return [];
   try {
     return nextRuns(timingOf(row), 5, nowMs).map(time);
   } catch {
@@ -187,24 +224,11 @@ function nextTimes(row: ScheduleRow, nowMs: number): string[] {
   }
 }
 
-const time = (ms: number): string => new Date(ms).toISOString();
+const runsSchema = z.array(z.tuple([z.int(), z.string(), z.int()]));
 
-/** What must change so that the stored declared schedules match the code. */
-export function compareDeclared(rows: ScheduleRow[], specs: readonly ScheduleSpec[]) {
-  const declared = new Map(rows.filter((row) => row.is_declared === 1).map((row) => [row.id, row]));
-  const changed = specs.filter((spec) => {
-    const row = declared.get(spec.id);
-    declared.delete(spec.id);
-    return !row || !isSame(row, spec);
-  });
-  return { changed, gone: [...declared.keys()] };
-}
+/** The latest runs, newest first. */
+export const runsOf = ({ last_runs }: ScheduleRow): Run[] => runsSchema.parse(JSON.parse(last_runs ?? "[]"));
 
-const isSame = (row: ScheduleRow, spec: ScheduleSpec) =>
-  row.cron === spec.cron &&
-  row.time_zone === spec.timeZone &&
-  row.type === spec.type &&
-  row.input === spec.input &&
-  (row.then_tasks ?? null) === (spec.then ?? null) &&
-  row.overlap === spec.overlap &&
-  row.missed === spec.missed;
+export const isPaused = (row: ScheduleRow): boolean => row.next_at_ms >= NEVER_MS;
+
+export const time = (ms: number): string => new Date(ms).toISOString();

@@ -1,4 +1,4 @@
-/** The view of the schedules: when they run in words, and making and deleting one. */
+/** The view of the schedules: when they run in words, and making, changing, pausing, running and deleting one. */
 import { beforeAll, describe, expect, test } from "vitest";
 import { hasChromium } from "../../support/chromium.ts";
 import { sharedServer } from "../../support/node/built-worker.ts";
@@ -59,6 +59,50 @@ describe.skipIf(!hasChromium)("the schedules on the dashboard", () => {
     await cardOf(4).waitFor({ state: "detached" });
   });
 
+  test("are changed in a form that has what they are, paused, resumed and run", async () => {
+    const { page } = visit;
+    const body = JSON.stringify({
+      cron: "7 3 * * *",
+      time_zone: "Europe/Berlin",
+      type: "hash_file",
+      input: { fileId: "old-file.txt" },
+      overlap: "queue",
+      then: [{ type: "task_a" }],
+    });
+    const headers = { "Content-Type": "application/json" };
+    await fetch(`${url}/schedules/edited.one`, { method: "PUT", headers, body });
+    await page.goto(`${url}/#/tasks/schedules`);
+    const card = page.getByRole("listitem").filter({ hasText: "edited.one" });
+    await card.getByRole("button", { name: "Edit" }).click();
+    expect(await page.getByLabel("Time zone").inputValue()).toBe("Europe/Berlin");
+    expect(await page.getByLabel("Task type").inputValue()).toBe("hash_file");
+    expect(await page.getByLabel("While the previous run goes on").inputValue()).toBe("queue");
+    expect(await page.getByLabel("fileId").inputValue()).toBe("old-file.txt");
+    await page.getByLabel("When").fill("@weekly");
+    await page.getByLabel("fileId").fill("new-file.txt");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("The schedule of hash_file is changed.").waitFor();
+    await card.getByText("Runs at 00:00 on Sunday, Europe/Berlin time.").waitFor();
+    const changed = (await (await fetch(`${url}/schedules/edited.one`)).json()) as object;
+    expect(changed).toMatchObject({
+      cron: "@weekly",
+      input: { fileId: "new-file.txt" },
+      overlap: "queue",
+      then: [{ type: "task_a" }],
+    });
+    await card.getByRole("button", { name: "Pause" }).click();
+    await card.getByText("No run while it is paused.").waitFor();
+    await card.getByRole("button", { name: "Run now" }).click();
+    await page.getByText("The run of hash_file has started.").waitFor();
+    await card.getByText("Last runs").click();
+    await card.getByText(/: (queued|running|scheduled|succeeded|failed)$/).waitFor();
+    await card.getByRole("button", { name: "Resume" }).click();
+    await card.getByText("Next", { exact: false }).waitFor();
+    await card.getByRole("button", { name: "Edit" }).click();
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await fetch(`${url}/schedules/edited.one`, { method: "DELETE" });
+  });
+
   test("say what is wrong with a new one, and keep what was entered", async () => {
     const { page } = visit;
     visit.expectComplaint("422");
@@ -78,7 +122,10 @@ describe.skipIf(!hasChromium)("the schedules on the dashboard", () => {
       cron: "* * * * *",
       timeZone: "UTC",
       type: "task_a",
+      overlap: "skip",
+      missed: "skip",
       declared: true,
+      paused: false,
       input: {},
       next: ["2036-01-01T00:00:00.000Z"],
       lastTickAt: "2026-01-01T00:00:00.000Z",
@@ -88,14 +135,17 @@ describe.skipIf(!hasChromium)("the schedules on the dashboard", () => {
       skippedCount: 3,
       missedCount: 1,
     };
-    await page.route("**/schedules", async (route) => route.fulfill({ json: { schedules: [schedule] } }));
+    await page.route("**/schedules?*", async (route) =>
+      route.fulfill({ json: { schedules: [schedule], next: null } }),
+    );
     await page.goto(`${url}/#/tasks/schedules`);
     const card = page.getByRole("listitem").filter({ hasText: "task_a" });
     await card.getByText("Ticks: 3 skipped, 1 missed.").waitFor();
     await card.getByText("It is full.").waitFor();
     expect(await card.getByRole("link", { name: "Last run" }).getAttribute("href")).toBe("#/tasks/s0-1");
     expect(await card.getByRole("button", { name: "Delete" }).count()).toBe(0);
-    await page.getByText("A schedule cannot be changed").waitFor();
+    expect(await card.getByRole("button", { name: "Edit" }).count()).toBe(0);
+    await page.getByText("Those of src/jobs/schedules.ts are changed there.").waitFor();
   });
 
   test("break no rule of accessibility", async () => {
@@ -106,6 +156,8 @@ describe.skipIf(!hasChromium)("the schedules on the dashboard", () => {
       await page.getByText("New schedule").click();
       await page.getByLabel("Task type").selectOption("analyze_file");
       await page.getByLabel("fileId").waitFor();
+      await page.getByText("Last runs").first().click();
+      await page.getByText("None yet.").waitFor();
     });
   });
 });

@@ -36,7 +36,7 @@ const create = async (more: object = {}) => {
   return String(body.id);
 };
 const listed = async () => {
-  const { body } = await callForJson("/schedules");
+  const { body } = await callForJson("/schedules?limit=500");
   return body.schedules as { id: string; next: string[] }[];
 };
 
@@ -72,6 +72,7 @@ describe("POST /schedules", () => {
       overlap: "queue",
       missed: "skip",
       declared: false,
+      paused: false,
       createdAt: "2030-01-01T12:00:00.000Z",
       next: [2, 3, 4, 5, 6].map((day) => `2030-01-0${day}T03:30:00.000Z`),
       lastTickAt: null,
@@ -101,7 +102,7 @@ describe("POST /schedules", () => {
   test.each([
     [{ cron: "0 0 30 2 *" }, ["json/cron"]],
     [{ cron: "* * 32 * *" }, ["json/cron"]],
-    [{ cron: "@daily" }, ["json/cron"]],
+    [{ cron: "@reboot" }, ["json/cron"]],
     [{ cron: "* ".repeat(200) }, ["json/cron"]],
     [{ cron: 5 }, ["json/cron"]],
     [{ cron: undefined }, ["json/cron"]],
@@ -128,18 +129,61 @@ describe("POST /schedules", () => {
     expect((await post({}, { headers: {} })).status).toBe(415);
   });
 
+  test("with an Idempotency-Key makes one schedule, however often it is sent", async () => {
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": '"a-key"' };
+    const first = await post(BODY, { headers });
+    const again = await post({ ...BODY, input: { pages: 3 } }, { headers });
+    expect([first.status, again.status]).toEqual([201, 201]);
+    expect(again.body).toEqual(first.body);
+    expect(again.headers.get("Location")).toBe(first.body.url);
+    expect(await listed()).toHaveLength(1);
+    const other = await post({ ...BODY, input: { pages: 4 } }, { headers });
+    expect([other.status, other.body.type]).toEqual([422, "urn:sluice:problem:idempotency-key-reused"]);
+    await callWorker(`/schedules/${String(first.body.id)}`, { method: "DELETE" });
+    const deleted = await post(BODY, { headers });
+    expect([deleted.status, deleted.body.type]).toEqual([409, "urn:sluice:problem:conflict"]);
+    expect(deleted.body.detail).toContain("which is deleted");
+    expect((await post(BODY, { headers: { ...headers, "Idempotency-Key": "a-key" } })).status).toBe(400);
+    expect(await listed()).toEqual([]);
+  });
+
+  test("with an Idempotency-Key is made by the next request, if the first one failed", async () => {
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": '"another-key"' };
+    vi.spyOn(scheduler, "wait").mockResolvedValue();
+    const failed = await post(BODY, { headers, variables: brokenScheduler("create", () => true) });
+    expect(failed.status).toBe(503);
+    expect((await post(BODY, { headers })).status).toBe(201);
+    expect(await listed()).toHaveLength(1);
+  });
+
+  test("may be paused from the start, and keeps names of months and days by three letters", async () => {
+    const { body } = await post({ ...BODY, cron: "0 0 * January Monday", paused: true });
+    expect(body).toMatchObject({ cron: "0 0 * JAN MON", paused: true, next: [] });
+    expect((await post({ ...BODY, cron: "@daily" })).body).toMatchObject({
+      cron: "@daily",
+      next: [2, 3, 4, 5, 6].map((day) => `2030-01-0${day}T00:00:00.000Z`),
+    });
+  });
+
   test("rejects a schedule beyond the limit", async () => {
     const id = await create();
     const scheduler = env.SCHEDULER.getByName("schedules");
     await runInDurableObject(scheduler, (_: Scheduler, { storage }) => {
       storage.sql.exec(
         `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
-         INSERT INTO schedule SELECT 'n' || i, cron, time_zone, type, input, overlap, missed, is_declared,
-           created_at_ms, next_at_ms, look_at_ms, NULL, NULL, 0, 0, NULL, NULL FROM n, schedule WHERE id = ?`,
+         INSERT INTO schedule (id, cron, time_zone, type, input, overlap, missed, is_declared, created_at_ms,
+           next_at_ms, look_at_ms) SELECT 'n' || i, cron, time_zone, type, input, overlap, missed, is_declared,
+           created_at_ms, next_at_ms, look_at_ms FROM n, schedule WHERE id = ?`,
         id,
       );
     });
-    expect(await listed()).toHaveLength(1000);
+    const pages = [];
+    for (let cursor = ""; cursor !== "null"; ) {
+      const { body } = await callForJson(`/schedules?limit=500&cursor=${cursor}`);
+      pages.push((body.schedules as object[]).length);
+      cursor = String(body.next);
+    }
+    expect(pages).toEqual([500, 500]);
     const { status, body } = await post(BODY);
     expect([status, body.type]).toEqual([409, "urn:sluice:problem:conflict"]);
   });
@@ -169,6 +213,29 @@ describe("GET /schedules", () => {
     expect(schedules[1]?.next).toEqual([2032, 2036, 2040, 2044, 2048].map((y) => `${y}-02-29T00:00:00.000Z`));
   });
 
+  test("has each schedule on one page, also those of the same moment, while others come and go", async () => {
+    const made = [];
+    for (let i = 0; i < 5; i++) made.push(await create());
+    const page = async (query: string) => {
+      const { body } = await callForJson(`/schedules?limit=2${query}`);
+      return { ids: (body.schedules as { id: string }[]).map(({ id }) => id), next: body.next };
+    };
+    const first = await page("");
+    await callWorker(`/schedules/${String(first.ids[0])}`, { method: "DELETE" });
+    const second = await page(`&cursor=${String(first.next)}`);
+    const third = await page(`&cursor=${String(second.next)}`);
+    expect([...first.ids, ...second.ids, ...third.ids]).toEqual(made.toSorted());
+    expect(third.next).toBeNull();
+  });
+
+  test.each(["limit=0", "limit=501", "limit=x", "cursor=nonsense", "limit=1&limit=2"])(
+    "refuses ?%s",
+    async (query) => {
+      const { status, body } = await callForJson(`/schedules?${query}`);
+      expect([status, body.type]).toEqual([422, "urn:sluice:problem:invalid"]);
+    },
+  );
+
   test("also lists a schedule whose pattern can no longer be read", async () => {
     const id = await create();
     await runInDurableObject(env.SCHEDULER.getByName("schedules"), (_: Scheduler, { storage }) => {
@@ -196,7 +263,7 @@ describe("DELETE /schedules/{id}", () => {
     expect((await callForJson("/schedules/x.y")).body).toMatchObject({ id: "x.y", declared: true });
     const { status, body } = await callForJson("/schedules/x.y", { method: "DELETE" });
     expect([status, body.type]).toEqual([409, "urn:sluice:problem:conflict"]);
-    expect(body.detail).toContain("is declared in code. Remove it from src/jobs/schedules.ts");
+    expect(body.detail).toContain("is declared in code. Change it or remove it in src/jobs/schedules.ts");
     expect(await listed()).toHaveLength(1);
   });
 });
@@ -205,7 +272,7 @@ describe("while the scheduler does not respond", () => {
   const ALWAYS = 1 + RESTART_PAUSES_MS.length;
   const ROUTES: [route: string, call: string, asked: number][] = [
     ["POST /schedules", "create", ALWAYS],
-    ["GET /schedules", "list", ALWAYS],
+    ["GET /schedules", "listPage", ALWAYS],
     ["GET /schedules/{id}", "get", ALWAYS],
     // A repeated call would find the work done, and report a 404.
     ["DELETE /schedules/{id}", "remove", 1],

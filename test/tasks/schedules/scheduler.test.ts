@@ -50,8 +50,9 @@ describe("a schedule", () => {
     await runInDurableObject(scheduler(), (_: Scheduler, { storage }) => {
       storage.sql.exec(
         `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 998)
-         INSERT INTO schedule SELECT 'n' || i, cron, time_zone, type, input, overlap, missed, is_declared,
-           created_at_ms, next_at_ms, look_at_ms, NULL, NULL, 0, 0, NULL, NULL FROM n, schedule WHERE id = 'first'`,
+         INSERT INTO schedule (id, cron, time_zone, type, input, overlap, missed, is_declared, created_at_ms,
+           next_at_ms, look_at_ms) SELECT 'n' || i, cron, time_zone, type, input, overlap, missed, is_declared,
+           created_at_ms, next_at_ms, look_at_ms FROM n, schedule WHERE id = 'first'`,
       );
     });
     expect(await create("thousandth")).toMatchObject({ id: "thousandth" });

@@ -21,8 +21,20 @@ const nameIn = (names: readonly string[], first: number) => (value: string) =>
   names[
     /^\d{1,2}$/.test(value)
       ? Number(value) - first
-      : names.findIndex((name) => name.slice(0, 3).toUpperCase() === value.toUpperCase())
+      : names.findIndex((name) => [name, name.slice(0, 3)].some((text) => isSame(text, value)))
   ];
+
+const isSame = (a: string, b: string) => a.toUpperCase() === b.toUpperCase();
+
+const NICKNAMES: Readonly<Record<string, string>> = {
+  "@hourly": "0 * * * *",
+  "@daily": "0 0 * * *",
+  "@midnight": "0 0 * * *",
+  "@weekly": "0 0 * * 0",
+  "@monthly": "0 0 1 * *",
+  "@yearly": "0 0 1 1 *",
+  "@annually": "0 0 1 1 *",
+};
 
 const MINUTE: Field = { unit: "minute", nameOf: numberUpTo(59) };
 const HOUR: Field = { unit: "hour", nameOf: numberUpTo(23) };
@@ -35,7 +47,8 @@ const MAX_TIMES = 6;
 
 /** The pattern in words, such as "at 02:30 on Monday to Friday"; undefined if some of it has no words. */
 export function cronInWords(cron: string): string | undefined {
-  const [minute, hour, day, month, weekday, ...rest] = cron.trim().replaceAll("?", "*").split(/\s+/);
+  const text = NICKNAMES[cron.trim().toLowerCase()] ?? cron;
+  const [minute, hour, day, month, weekday, ...rest] = text.trim().replaceAll("?", "*").split(/\s+/);
   if (!minute || !hour || !day || !month || !weekday || rest.length > 0) return undefined;
   const time = timeWords(minute, hour);
   const days = dayWords(day, weekday);
@@ -66,12 +79,15 @@ function numbersIn(text: string, { nameOf }: Field): string[] | undefined {
   return names.every((name) => name !== undefined) ? names : undefined;
 }
 
-/** Of two days that are both given, either will do (croner, as cron has it). */
+/** Of two days that are both given, either will do, as cron has it; with a `+`, only both. */
 function dayWords(day: string, weekday: string): string | undefined {
+  const needsBoth = weekday.startsWith("+");
+  const week = needsBoth ? weekday.slice(1) : weekday;
   const ofMonth = day === "*" ? "" : prefixed(" on ", withOfMonth(listWords(day, DAY)));
-  const ofWeek = weekday === "*" ? "" : prefixed(" on ", listWords(weekday, WEEKDAY));
+  const ofWeek = week === "*" ? "" : prefixed(" on ", listWords(week, WEEKDAY));
   if (ofMonth === undefined || ofWeek === undefined) return undefined;
-  return ofMonth !== "" && ofWeek !== "" ? `${ofMonth}, or${ofWeek}` : ofMonth + ofWeek;
+  if (ofMonth === "" || ofWeek === "") return ofMonth + ofWeek;
+  return needsBoth ? `${ofMonth}, if that is${ofWeek}` : `${ofMonth}, or${ofWeek}`;
 }
 
 const withOfMonth = (words: string | undefined) => words && `${words} of the month`;

@@ -23,6 +23,9 @@ const ONE_TASK: readonly Operation[] = [
 const SCHEDULES: readonly Operation[] = [
   ["Tasks", "listSchedules", "GET /schedules"],
   ["Tasks", "createSchedule", "POST /schedules"],
+  ["Tasks", "changeSchedule", "PATCH /schedules/{id}"],
+  ["Tasks", "runSchedule", "POST /schedules/{id}/run"],
+  ["Tasks", "listScheduleRuns", "GET /schedules/{id}/runs"],
   ["Tasks", "deleteSchedule", "DELETE /schedules/{id}"],
 ];
 const FILES: readonly Operation[] = [

@@ -64,7 +64,10 @@ export interface Schedule {
   cron: string;
   timeZone: string;
   type: string;
+  overlap: string;
+  missed: string;
   declared: boolean;
+  paused: boolean;
   input: unknown;
   waiting: number;
   skippedCount: number;
@@ -74,6 +77,13 @@ export interface Schedule {
   lastTickAt: string | null;
   lastTaskId: string | null;
   lastError: { name: string; message: string } | null;
+}
+
+export interface ScheduleRun {
+  dueAt: string;
+  taskId: string;
+  /** Of the task; null if that is gone. */
+  status: Status | null;
 }
 
 export interface FileLine {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { cronInWords } from "../../../../src/dashboard/page/lib/cron-words.ts";
-import { nextRuns } from "../../../../src/tasks/schedules/rules.ts";
+import { nextRuns } from "../../../../src/tasks/schedules/pattern.ts";
 
 const KNOWN = [
   ["* * * * *", "every minute"],
@@ -23,6 +23,14 @@ const KNOWN = [
   ["0 12 1 JAN,7 *", "at 12:00 on day 1 of the month in January and July"],
   ["0 0 1 */3 *", "at 00:00 on day 1 of the month in every 3rd month"],
   ["0 0 */2 * 7", "at 00:00 on every 2nd day of the month, or on Sunday"],
+  ["0 0 13 * +Friday", "at 00:00 on day 13 of the month, if that is on Friday"],
+  ["0 0 * january-MAR *", "at 00:00 every day in January to March"],
+  ["0 0 * * FridayL", "at 00:00 on the last Friday of the month"],
+  ["@hourly", "every hour, on the hour"],
+  ["@Daily", "at 00:00 every day"],
+  ["@weekly", "at 00:00 on Sunday"],
+  ["@monthly", "at 00:00 on day 1 of the month"],
+  ["@yearly", "at 00:00 on day 1 of the month in January"],
 ] as const;
 
 test.each(KNOWN)("%s is %s", (cron, words) => {
@@ -40,7 +48,7 @@ test.each([
   "0 0 0 * *",
   "0 0 * FOO *",
   "0 0 * * 1-2-3",
-  "@daily",
+  "@reboot",
 ])("%s has no words", (cron) => {
   expect(cronInWords(cron)).toBeUndefined();
 });

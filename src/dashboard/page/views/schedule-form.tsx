@@ -1,4 +1,4 @@
-/** A form for a schedule: when, in words as one types, and a task of any type, made from the JSON Schema of its input. */
+/** A form for a schedule, new or not: when, in words as one types, and a task of any type, made from the JSON Schema of its input. */
 
 import { type Signal, useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
@@ -11,26 +11,39 @@ import type { Schedule, TaskType } from "../lib/types.ts";
 
 const ZONES = ["UTC", ...Intl.supportedValuesOf("timeZone")];
 
-export function NewSchedule({ onCreated }: { onCreated: () => void }) {
+interface FormProps {
+  /** The one to change; undefined for a new one. */
+  schedule?: Schedule;
+  onDone: () => void;
+  children?: ComponentChildren;
+}
+
+export function ScheduleForm({ schedule, onDone, children }: FormProps) {
   const types = usePolled<{ taskTypes: TaskType[] }>("/task-types", 60_000).value?.taskTypes ?? [];
-  const cron = useSignal("");
-  const zone = useSignal("UTC");
-  const typeName = useSignal("");
-  const overlap = useSignal("skip");
-  const missed = useSignal("run_once");
-  const values = useSignal<Input>({});
+  const cron = useSignal(schedule?.cron ?? "");
+  const zone = useSignal(schedule?.timeZone ?? "UTC");
+  const typeName = useSignal(schedule?.type ?? "");
+  const overlap = useSignal(schedule?.overlap ?? "skip");
+  const missed = useSignal(schedule?.missed ?? "run_once");
+  const values = useSignal<Input>(isInput(schedule?.input) ? schedule.input : {});
   const type = types.find(({ name }) => name === typeName.value);
   const submit = act(async () => {
-    const created = await sendJson<Schedule>("POST", "/schedules", {
+    const body = {
       cron: cron.value,
       time_zone: zone.value,
       type: typeName.value,
       input: values.value,
       overlap: overlap.value,
       missed: missed.value,
-    });
-    announce(`The schedule runs ${created?.type ?? ""} from its next tick on.`);
-    onCreated();
+    };
+    if (schedule) await sendJson("PATCH", `/schedules/${schedule.id}`, body);
+    else await sendJson("POST", "/schedules", body);
+    announce(
+      schedule
+        ? `The schedule of ${body.type} is changed.`
+        : `The schedule runs ${body.type} from its next tick on.`,
+    );
+    onDone();
   });
   return (
     <form
@@ -67,15 +80,25 @@ export function NewSchedule({ onCreated }: { onCreated: () => void }) {
         }}
       >
         <option value="">Choose…</option>
-        {types.map(({ name }) => (
-          <option key={name}>{name}</option>
-        ))}
+        {[...new Set([...types.map(({ name }) => name), ...(schedule ? [schedule.type] : [])])].map(
+          (name) => (
+            <option key={name} selected={name === typeName.value}>
+              {name}
+            </option>
+          ),
+        )}
       </Choice>
       {type && <InputFields key={type.name} schema={type.input} values={values} />}
-      <button type="submit">Create</button>
+      <p class="controls">
+        <button type="submit">{schedule ? "Save" : "Create"}</button>
+        {children}
+      </p>
     </form>
   );
 }
+
+const isInput = (input: unknown): input is Input =>
+  typeof input === "object" && input !== null && !Array.isArray(input);
 
 function CronField({ cron }: { cron: Signal<string> }) {
   const words = cronInWords(cron.value);
@@ -91,7 +114,7 @@ function CronField({ cron }: { cron: Signal<string> }) {
         onInput={take(cron)}
       />
       <p id="schedule-cron-words" class="faint">
-        {words ?? "Minute, hour, day of the month, month, day of the week."}
+        {words ?? "Minute, hour, day of the month, month, day of the week; or @daily and the like."}
       </p>
     </div>
   );
