@@ -69,7 +69,9 @@ function TextPreview({ path, bytes, isCsv }: TextProps) {
 
 async function readStart(path: string): Promise<string> {
   try {
-    const response = await call(path, { headers: { Range: `bytes=0-${PREVIEW_BYTES - 1}` } });
+    // A browser that has kept a part of one version may put it before that of another.
+    const headers = { Range: `bytes=0-${PREVIEW_BYTES - 1}` };
+    const response = await call(path, { headers, cache: "no-store" });
     return await response.text();
   } catch (error) {
     // An empty file has no first byte.
