@@ -22,7 +22,12 @@ export const hello = createRouter().openapi(
     },
   }),
   // Without an explicit encoding, a proxy may hold the first chunk back to compress the whole.
-  (c) => c.body(greeting(), 200, { "Content-Type": TEXT, "Content-Encoding": "identity" }),
+  (c) =>
+    c.body(greeting(), 200, {
+      "Content-Type": TEXT,
+      "Content-Encoding": "identity",
+      "X-Accel-Buffering": "no",
+    }),
 );
 
 function greeting(): ReadableStream<Uint8Array> {

@@ -3,13 +3,19 @@
  * A route of your own is one line in `api`, as src/jobs/README.md shows.
  */
 import { env as startEnv } from "cloudflare:workers";
-import { dashboard, eventsRoute, favicon, sessionRoutes, signIn } from "./dashboard/index.ts";
+import {
+  dashboard,
+  eventsLinkRoute,
+  eventsRoute,
+  favicon,
+  sessionRoutes,
+  signIn,
+} from "./dashboard/index.ts";
 import { createDocs, describeApi, VERSION } from "./docs/index.ts";
 import {
   fileRoutes,
   linkRoutes,
   readFileSettings,
-  readLinkKeys,
   storeRoutes,
   uploadOptionsRoutes,
   uploadRoutes,
@@ -23,6 +29,7 @@ import { health } from "./kernel/health.ts";
 import { readPlacement } from "./kernel/objects.ts";
 import { notePlace } from "./kernel/regions.ts";
 import { checkSecrets } from "./kernel/secrets.ts";
+import { readLinkKeys } from "./kernel/signatures.ts";
 import { readSpanTarget } from "./kernel/spans.ts";
 import { checkTokens } from "./kernel/tokens.ts";
 import { createMetrics } from "./metrics/index.ts";
@@ -30,8 +37,12 @@ import { checkUpstreamSecrets, outboundRoutes, readDataSource } from "./outbound
 import {
   readTaskSettings,
   scheduleRoutes,
+  signalLinkRoutes,
+  signalRoutes,
   steeringRoutes,
   submitRoutes,
+  taskEventLinkRoutes,
+  taskEventRoutes,
   taskRoutes,
   typeRoutes,
   wakeOverdue,
@@ -63,8 +74,10 @@ const api = createRouter()
   .route("/", jobRoutes)
   .route("/", taskRoutes)
   .route("/", typeRoutes)
+  .route("/", taskEventRoutes)
   .route("/", submitRoutes)
   .route("/", steeringRoutes)
+  .route("/", signalRoutes)
   .route("/", scheduleRoutes)
   .route("/", fileRoutes)
   .route("/", storeRoutes)
@@ -77,7 +90,17 @@ export type Api = typeof api;
 const describe = describeApi(() => app);
 
 const app: Router = createApp({
-  open: [health, favicon, dashboard, signIn, uploadOptionsRoutes, linkRoutes],
+  open: [
+    health,
+    favicon,
+    dashboard,
+    signIn,
+    uploadOptionsRoutes,
+    linkRoutes,
+    signalLinkRoutes,
+    taskEventLinkRoutes,
+    eventsLinkRoute,
+  ],
   closed: [api, sessionRoutes, eventsRoute, createDocs(describe), createMetrics(VERSION)],
 });
 

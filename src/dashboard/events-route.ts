@@ -1,15 +1,34 @@
-/** `GET /events`: what happens to all tasks, schedules, files and upstreams, in one stream. */
+/** `GET /events`: what happens to all tasks, schedules, files and upstreams, or to some tasks, in one stream; also by a link. */
 import { createRoute, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import { watchFiles } from "../files/index.ts";
-import { createRouter, needs, problems } from "../kernel/app.ts";
+import { createRouter, json, needs, openProblems, problems } from "../kernel/app.ts";
+import type { AppEnv } from "../kernel/app-env.ts";
+import { EVENT_HEADERS, EVENT_STREAM } from "../kernel/event-stream.ts";
+import { checkUntil, lifetimeSchema, linkSchema, signUntil } from "../kernel/links.ts";
 import { mergeEvents, type Watched } from "../kernel/merged-events.ts";
 import { tooManyStreams } from "../kernel/open-streams.ts";
 import { emptyIsAbsent } from "../kernel/query.ts";
 import { watchUpstreams } from "../outbound/index.ts";
-import { watchSchedules, watchTasks } from "../tasks/index.ts";
+import {
+  type WatchedTasks,
+  watchedTasksParams,
+  watchedTasksSchema,
+  watchSchedules,
+  watchTasks,
+} from "../tasks/index.ts";
 
-/** Not a literal: with one, a handler could not return a stream. */
-const EVENT_STREAM: string = "text/event-stream";
+const EVENTS =
+  "The events `tasks` (`tasks`: those that were added or have changed, as in a list; `removed`: ids), `files` (the same of " +
+  "files, without `url`), `schedules` (the same by ids alone), `reset` (something was missed: read the list of what `of` " +
+  "names), `upstream` (its status) and `begin` (`lacking`: the objects that do not " +
+  "respond). They are not numbered: after a reconnection, read the lists again. When nothing happens for minutes, the " +
+  "stream ends with `idle` and a `retry` of a minute.";
+const OF_SOME = "With `type`, only the tasks of it, and nothing else; `removed` still has ids of others.";
+const query = z.object(watchedTasksParams);
+const responses = {
+  200: { description: `${EVENTS} ${OF_SOME}`, content: { [EVENT_STREAM]: { schema: z.string() } } },
+};
 
 const KINDS = ["tasks", "schedules", "files", "upstreams"] as const;
 type Kind = (typeof KINDS)[number];
@@ -18,52 +37,113 @@ const kindsSchema = z
   .string()
   .transform((text) => [...new Set(text.split(",").filter(Boolean))])
   .pipe(z.array(z.enum(KINDS)));
+const kinds = emptyIsAbsent(kindsSchema).meta({
+  description: `What to watch, separated by commas: ${KINDS.join(", ")}. Objects that keep nothing of it are not called. Default: all.`,
+});
 
 const route = createRoute({
   operationId: "watchEverything",
   method: "get",
   path: "/events",
   tags: ["Service"],
-  summary: "Watch all tasks, schedules, files and upstreams as server-sent events",
+  summary: "Watch all tasks, schedules, files and upstreams, or some tasks, as server-sent events",
   ...needs("read"),
-  request: {
-    query: z.object({
-      kinds: emptyIsAbsent(kindsSchema).meta({
-        description: `What to watch, separated by commas: ${KINDS.join(", ")}. Objects that keep nothing of it are not called. Default: all.`,
-      }),
-    }),
-  },
+  request: { query: query.extend({ kinds }) },
   responses: {
-    200: {
-      description:
-        "The events `tasks` (`tasks`: those that were added or have changed, as in a list; `removed`: ids), `files` (the same " +
-        "of files, without `url`), `schedules` (the same by ids alone), `reset` (something was missed: read the list of what " +
-        "`of` names), `upstream` (its status) and `begin` (`lacking`: the objects that do not " +
-        "respond). They are not numbered: after a reconnection, read the lists again. When nothing happens for minutes, the " +
-        "stream ends with `idle` and a `retry` of a minute.",
-      content: { [EVENT_STREAM]: { schema: z.string() } },
-    },
+    ...responses,
     ...problems({
-      422: "`kinds` has something else than kinds.",
+      422: "A parameter is not valid; `errors` says which.",
       429: "The token has too many event streams open. With Retry-After.",
     }),
   },
 });
 
-export const eventsRoute = createRouter().openapi(route, async (c) => {
-  const { name } = c.get("principal");
-  const { kinds = KINDS } = c.req.valid("query");
-  const watched = await Promise.all(kinds.map(async (kind) => watch(c.env, kind, name)));
-  const stream = await mergeEvents(watched.flat());
-  if (stream === "too-many") throw tooManyStreams();
-  return c.body(stream, 200, { "Content-Type": EVENT_STREAM, "Cache-Control": "no-store" });
+const createLinkRoute = createRoute({
+  operationId: "createTasksLink",
+  method: "post",
+  path: "/events/links",
+  tags: ["Service"],
+  summary: "Create a link to the events of some tasks that needs no token",
+  description:
+    "Anyone who has the URL can watch the tasks that the filter names (without one, all of them), and do nothing else, until " +
+    "the link expires.",
+  ...needs("write", "read"),
+  request: {
+    body: {
+      required: true,
+      content: {
+        "application/json": {
+          schema: watchedTasksSchema.extend({ expires_in: lifetimeSchema }),
+          example: { type: "task_a", expires_in: 3600 },
+        },
+      },
+    },
+  },
+  responses: {
+    201: json("The link.", linkSchema),
+    ...problems({
+      400: "The body is not valid JSON.",
+      413: "The body is too long.",
+      415: "The body is not application/json.",
+      422: "A member is not valid; `errors` says which.",
+      503: "The secret LINK_KEYS is not set.",
+    }),
+  },
+});
+
+const byLinkRoute = createRoute({
+  operationId: "watchTasksByLink",
+  method: "get",
+  path: "/events/links/{token}",
+  tags: ["Service"],
+  summary: "Watch some tasks by a link",
+  description: "As `GET /events`, without a token. The filter is part of what is signed.",
+  security: [],
+  request: { params: z.object({ token: z.string() }), query },
+  responses: {
+    ...responses,
+    ...openProblems({
+      403: "The link is not valid, not for this filter, or has expired.",
+      422: "A parameter is not valid; `errors` says which.",
+      429: "The link has too many event streams open. With Retry-After.",
+      503: "The objects that keep tasks do not respond. With Retry-After.",
+    }),
+  },
+});
+
+export const eventsRoute = createRouter()
+  .openapi(route, async (c) => {
+    const { name } = c.get("principal");
+    const { kinds: asked, ...filter } = c.req.valid("query");
+    const chosen = asked ?? (isOfAll(filter) ? KINDS : ["tasks" as const]);
+    const watched = await Promise.all(chosen.map(async (kind) => watch(c.env, kind, name, filter)));
+    return respond(c, watched.flat());
+  })
+  .openapi(createLinkRoute, async (c) => {
+    const { expires_in, type } = c.req.valid("json");
+    const { token, expiresAt } = signUntil(c.env, subjectOf({ type }), expires_in, Date.now());
+    const url = new URL(`/events/links/${token}`, c.req.url);
+    if (type !== undefined) url.searchParams.set("type", type);
+    const { href } = url;
+    return c.json({ url: href, expiresAt }, 201, { "Cache-Control": "no-store", Location: href });
+  });
+
+/** Open to everyone: a link needs no token. */
+export const eventsLinkRoute = createRouter().openapi(byLinkRoute, async (c) => {
+  const filter = c.req.valid("query");
+  const subject = subjectOf(filter);
+  checkUntil(c.env, subject, c.req.valid("param").token, Date.now());
+  // Streams by links do not count as those of whoever made the links.
+  const response = await respond(c, await watchTasks(c.env, `link to ${subject}`, filter));
+  response.headers.set("Access-Control-Allow-Origin", "*");
+  return response;
 });
 
 /** The objects that keep things of a kind. `caller` is the name of the token. */
-async function watch(env: Env, kind: Kind, caller: string): Promise<Watched[]> {
+async function watch(env: Env, kind: Kind, caller: string, filter: WatchedTasks): Promise<Watched[]> {
   switch (kind) {
     case "tasks":
-      return watchTasks(env, caller);
+      return watchTasks(env, caller, filter);
     case "schedules":
       return [watchSchedules(env, caller)];
     case "files":
@@ -71,4 +151,15 @@ async function watch(env: Env, kind: Kind, caller: string): Promise<Watched[]> {
     case "upstreams":
       return watchUpstreams(env, caller);
   }
+}
+
+const isOfAll = ({ type }: WatchedTasks): boolean => type === undefined;
+
+/** What a link is signed for. */
+const subjectOf = ({ type }: WatchedTasks): string => `sluice-events\n${JSON.stringify([type ?? null])}`;
+
+async function respond(c: Context<AppEnv>, watched: readonly Watched[]) {
+  const stream = await mergeEvents(watched);
+  if (stream === "too-many") throw tooManyStreams();
+  return c.body(stream, 200, EVENT_HEADERS);
 }

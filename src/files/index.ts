@@ -21,6 +21,6 @@ export { openFile } from "./store/open-file.ts";
 export { readFileFigures } from "./store/read-figures.ts";
 export { removeFile } from "./store/remove-file.ts";
 export { type FileSpec, saveFile } from "./store/save-file.ts";
-export { readFileSettings, readLinkKeys } from "./store/settings.ts";
+export { readFileSettings } from "./store/settings.ts";
 export { watchFiles } from "./store/watch-files.ts";
 export { storeRoutes } from "./upload/routes.ts";

@@ -181,9 +181,10 @@ export function json<S extends z.ZodType>(description: string, schema: S) {
  * cover is closed too (CSP 3 §6.2 to §6.4): no base, no form, no frame around it.
  */
 export function pagePolicy(...sources: string[]): { "Content-Security-Policy": string } {
-  const closed = ["default-src", "base-uri", "form-action", "frame-ancestors"].map(
-    (name) => `${name} 'none'`,
-  );
+  // Of a directive that is there twice, the first counts.
+  const closed = ["default-src", "base-uri", "form-action", "frame-ancestors"]
+    .filter((name) => !sources.some((source) => source.startsWith(`${name} `)))
+    .map((name) => `${name} 'none'`);
   return { "Content-Security-Policy": [...closed, ...sources].join("; ") };
 }
 

@@ -22,6 +22,8 @@ export interface Watched {
   name: string;
   /** What its events `status` are called here. */
   status?: string;
+  /** What of an event's data is passed on; undefined: nothing of it. Default: all. */
+  keep?(event: string, data: string): string | undefined;
   open(): Promise<Events | "too-many">;
 }
 
@@ -105,7 +107,7 @@ class MergedEvents {
     }
   }
 
-  async #pass({ status }: Source, stream: Events): Promise<void> {
+  async #pass({ status, keep }: Source, stream: Events): Promise<void> {
     const reader = stream.getReader();
     const stop = () => void reader.cancel().catch(() => undefined);
     this.#over.signal.addEventListener("abort", stop);
@@ -113,8 +115,10 @@ class MergedEvents {
       const event = /^event: (.*)$/m.exec(text)?.[1];
       const data = /^data: (.*)$/m.exec(text)?.[1];
       if (event === undefined || data === undefined) continue;
+      const kept = keep ? keep(event, data) : data;
+      if (kept === undefined) continue;
       const name = event === "status" ? (status ?? event) : event;
-      await this.#write(`event: ${name}\ndata: ${data}\n\n`);
+      await this.#write(`event: ${name}\ndata: ${kept}\n\n`);
     }
     this.#over.signal.removeEventListener("abort", stop);
   }

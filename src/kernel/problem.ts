@@ -13,6 +13,7 @@
  *     ├── 408 request-timeout      the client sends or reads too slowly
  *     ├── 409 conflict             not now: another request or a state stands in the way
  *     ├── 409 mismatching-upload-offset
+ *     ├── 409 too-many-signals     a task keeps no more of them
  *     ├── 410 upload-gone
  *     ├── 412 precondition-failed  an If-… header does not hold
  *     ├── 412 unsupported-version  of a protocol
@@ -61,6 +62,7 @@ const TITLES = {
   "request-timeout": [408, "Request timeout"],
   conflict: [409, "Conflict"],
   "mismatching-upload-offset": [409, "offset from request does not match offset of resource"],
+  "too-many-signals": [409, "Too many signals"],
   "upload-gone": [410, "upload is already completed"],
   "precondition-failed": [412, "Precondition failed"],
   "unsupported-version": [412, "Unsupported protocol version"],

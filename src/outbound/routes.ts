@@ -2,6 +2,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { requireScope } from "../kernel/access.ts";
 import { createRouter, json, needs, problems } from "../kernel/app.ts";
 import type { Scope } from "../kernel/app-env.ts";
+import { EVENT_HEADERS, EVENT_STREAM } from "../kernel/event-stream.ts";
 import { tooManyStreams } from "../kernel/open-streams.ts";
 import { Problem } from "../kernel/problem.ts";
 import { callerOf } from "./caller.ts";
@@ -21,8 +22,7 @@ const NO_PERMIT =
   "No permit: the queue is full, the wait too long, the upstream paused, or its breaker open. With Retry-After.";
 const NOT_FOUND = { 404: "There is no such upstream." };
 const params = z.object({ name: z.string().meta({ example: "demo" }) });
-/** Not literal types: with those, a handler could return neither a stream nor JSON that is text already. */
-const EVENT_STREAM: string = "text/event-stream";
+/** Not a literal type: with one, a handler could not return JSON that is text already. */
 const JSON_TYPE: string = "application/json";
 
 const getData = createRoute({
@@ -118,11 +118,7 @@ export const outboundRoutes = createRouter()
     const { name } = c.get("principal");
     const events = await watch(c.env, upstream, name);
     if (events === "too-many") throw tooManyStreams();
-    return c.body(events, 200, {
-      "Content-Type": EVENT_STREAM,
-      "Cache-Control": "no-store",
-      "Content-Encoding": "identity",
-    });
+    return c.body(events, 200, EVENT_HEADERS);
   });
 
 // `{path}` may have slashes, which OpenAPI cannot say, so these are described here and routed below.

@@ -1,6 +1,8 @@
 /** Work that outlives its request. */
 
+export { taskEventLinkRoutes, taskEventRoutes } from "./http/event-routes.ts";
 export { taskRoutes } from "./http/routes.ts";
+export { signalLinkRoutes, signalRoutes } from "./http/signal-routes.ts";
 export { steeringRoutes } from "./http/steering-routes.ts";
 export { submitRoutes } from "./http/submit-routes.ts";
 export { typeRoutes } from "./http/type-routes.ts";
@@ -15,7 +17,7 @@ export { isCancelled } from "./run/run.ts";
 export { TaskRunner } from "./run/runner.ts";
 export { enqueueOnce, getTask, type Start, startTaskOnce, startTasks } from "./run/submit.ts";
 export { readTaskRequest } from "./run/task-request.ts";
-export { watchTasks } from "./run/watch-tasks.ts";
+export { type WatchedTasks, watchedTasksParams, watchedTasksSchema, watchTasks } from "./run/watch-tasks.ts";
 export {
   defineSchedule,
   registerSchedules,
@@ -36,3 +38,4 @@ export {
   type TaskType,
 } from "./types/define.ts";
 export { registerTaskTypes } from "./types/registry.ts";
+export { SignalTimeoutError } from "./types/signals.ts";

@@ -1,110 +1,99 @@
-/** What happens to everything, in one stream. */
-import { beforeEach, describe, expect, test } from "vitest";
+/** `GET /events` for some tasks, and by a link. */
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { defineTask } from "../../src/tasks/index.ts";
+import { registerTaskTypes } from "../../src/tasks/types/registry.ts";
 import { callForJson, callWorker } from "../support/call.ts";
-import { EventReader, type ServerSentEvent } from "../support/events.ts";
-import { platform } from "../support/platform/platform.ts";
+import { EventReader } from "../support/events.ts";
 import { keepQuiet } from "../support/quiet.ts";
+import { expectRuntimeErrors } from "../support/runtime-errors.ts";
+import { submitted } from "../support/submissions.ts";
 
-const JSON_TYPE = { "Content-Type": "application/json" };
-
+expectRuntimeErrors("reader canceled");
 keepQuiet();
 
-async function open(kinds?: string): Promise<EventReader> {
-  const { response } = await callWorker(kinds === undefined ? "/events" : `/events?kinds=${kinds}`);
-  expect(response.headers.get("Content-Type")).toMatch(/^text\/event-stream/);
+const wanted = defineTask({ name: "watched_wanted", input: z.object({}), run: async () => null });
+const other = defineTask({ name: "watched_other", input: z.object({}), run: async () => null });
+registerTaskTypes([wanted, other]);
+
+const VARIABLES = { LINK_KEYS: "a-key-of-these-tests-with-32-characters" };
+
+/** The tasks that the stream tells of, until one with this id has ended. */
+async function seenUntilEnd(path: string, start: () => Promise<string[]>): Promise<Set<string>> {
+  const { response } = await callWorker(path, { variables: VARIABLES });
+  expect(response.status).toBe(200);
+  expect(response.headers.get("X-Accel-Buffering")).toBe("no");
   const reader = new EventReader(response.body ?? expect.fail());
-  expect(await reader.next()).toMatchObject({ event: "begin", data: { lacking: [] } });
-  return reader;
-}
-
-type Line = Record<string, unknown>;
-const lineOf = ({ data }: ServerSentEvent, kind: string, id: string): Line | undefined =>
-  ((data[kind] ?? []) as Line[]).find((line) => line.id === id);
-const isRemoved = ({ event, data }: ServerSentEvent, kind: string, id: string) =>
-  event === kind && (data.removed as string[]).includes(id);
-
-/** The events up to one. */
-async function until(reader: EventReader, isLast: (event: ServerSentEvent) => boolean) {
-  const seen = [];
+  expect((await reader.next())?.event).toBe("begin");
+  const seen = new Set<string>();
+  const ids = await start();
   for (;;) {
-    const event = (await reader.next()) ?? expect.fail("the stream has ended");
-    seen.push(event);
-    if (isLast(event)) return seen;
+    const event = await reader.next();
+    const lines = (event?.data.tasks ?? []) as { id: string; status: string }[];
+    for (const { id } of lines) seen.add(id);
+    if (lines.some(({ id, status }) => id === ids.at(-1) && status === "succeeded")) break;
+    if (!event) throw new Error("the stream has ended");
+    expect(["tasks", "reset"]).toContain(event.event);
   }
+  await reader.cancel();
+  return seen;
 }
 
-describe("GET /events has what happens", () => {
-  test("to a task from its submission to its removal, and an upstream's calls", async () => {
-    const reader = await open();
-    const { body } = await callForJson("/tasks?wait=10", {
-      method: "POST",
-      headers: { ...JSON_TYPE, Prefer: "wait=10" },
-      body: JSON.stringify({ type: "task_a", input: {} }),
+describe("GET /events", () => {
+  test("has only the tasks of the type", async () => {
+    let ids: string[] = [];
+    const seen = await seenUntilEnd("/events?type=watched_wanted", async () => {
+      ids = [await submitted({ type: "watched_other" }), await submitted({ type: "watched_wanted" })];
+      return ids;
     });
-    const id = String(body.id);
-    const seen = await until(reader, (event) => lineOf(event, "tasks", id)?.status === "succeeded");
-    expect(seen.some(({ event }) => event === "upstream")).toBe(true);
-    expect(lineOf(seen.at(-1) ?? expect.fail(), "tasks", id)).not.toHaveProperty("input");
-    await callWorker(`/tasks/${id}`, { method: "DELETE" });
-    await until(reader, (event) => isRemoved(event, "tasks", id));
-    await reader.cancel();
+    expect([...seen]).toEqual(ids.slice(1));
   });
 
-  test("to a file: stored, replaced, removed; each as a list has it, without its URL", async () => {
-    const reader = await open("files");
-    const put = async (text: string) => {
-      const headers = { "Content-Type": "text/plain" };
-      await callWorker("/files/watched.txt", { method: "PUT", headers, body: text });
-      const { body } = await callForJson("/files?prefix=watched.txt");
-      const [{ url, ...listed }] = body.files as [Line];
-      expect(url).toContain("/files/watched.txt");
-      return listed;
-    };
-    for (const text of ["one", "two"]) {
-      const listed = await put(text);
-      const seen = await until(
-        reader,
-        (event) => lineOf(event, "files", "watched.txt")?.etag === listed.etag,
-      );
-      expect(lineOf(seen.at(-1) ?? expect.fail(), "files", "watched.txt")).toEqual(listed);
-    }
-    await callWorker("/files/watched.txt", { method: "DELETE" });
-    await until(reader, (event) => isRemoved(event, "files", "watched.txt"));
-    await reader.cancel();
-  });
-
-  test("to a schedule: made and removed, by its id", async () => {
-    const reader = await open("schedules");
-    const body = JSON.stringify({ cron: "0 0 1 1 *", type: "task_a" });
-    const made = await callForJson("/schedules", { method: "POST", headers: JSON_TYPE, body });
-    const id = String(made.body.id);
-    await until(reader, ({ data }) => (data.schedules as string[] | undefined)?.includes(id) === true);
-    await callWorker(`/schedules/${id}`, { method: "DELETE" });
-    await until(reader, (event) => isRemoved(event, "schedules", id));
-    await reader.cancel();
+  test.each([`type=${"x".repeat(65)}`, "type=a&type=b"])("refuses ?%s", async (query) => {
+    expect((await callForJson(`/events?${query}`)).status).toBe(422);
   });
 });
 
-describe("GET /events", () => {
-  beforeEach(() => platform.reset());
-
-  test("calls no object of another kind, and writes nothing", async () => {
-    await callForJson("/schedules");
-    const used = await platform.measure(async () => {
-      const reader = await open("schedules");
-      await reader.next();
-      await reader.cancel();
+describe("a link to the events of some tasks", () => {
+  const create = async (body: object) =>
+    callForJson("/events/links", {
+      method: "POST",
+      variables: VARIABLES,
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
     });
-    expect(used).toMatchObject({ objectRequests: 1, rowsWritten: 0 });
+  const anybody = { site: "https://sluice.example.com", variables: { ...VARIABLES, ACCESS: "tokens" } };
+  const statusAt = async (path: string) => {
+    const { response } = await callWorker(path, anybody);
+    await response.body?.cancel();
+    return response.status;
+  };
+
+  test("has its filter in it, and is good for no other", async () => {
+    const { status, body } = await create({ type: "watched_wanted", expires_in: 60 });
+    expect(status).toBe(201);
+    const { pathname, search, searchParams } = new URL(String(body.url));
+    expect(Object.fromEntries(searchParams)).toEqual({ type: "watched_wanted" });
+    expect(await statusAt(pathname + search)).toBe(200);
+    for (const query of ["", "?type=watched_other"])
+      expect([query, await statusAt(pathname + query)]).toEqual([query, 403]);
+    const { response } = await callWorker(pathname + search, anybody);
+    expect(response.headers.get("Access-Control-Allow-Origin")).toBe("*");
+    await response.body?.cancel();
   });
 
-  test.each([
-    ["schedules,,", 200],
-    ["", 200],
-    ["schedules,moods", 422],
-  ])("?kinds=%s gets a %i", async (kinds, status) => {
-    const { response } = await callWorker(`/events?kinds=${kinds}`);
-    expect(response.status).toBe(status);
-    await response.body?.cancel();
+  test("shows those tasks", async () => {
+    const { body } = await create({ type: "watched_wanted", expires_in: 60 });
+    const { pathname, search } = new URL(String(body.url));
+    let id = "";
+    const seen = await seenUntilEnd(pathname + search, async () => [
+      (id = await submitted({ type: "watched_wanted" })),
+    ]);
+    expect([...seen]).toEqual([id]);
+  });
+
+  test("needs a lifetime, and knows no other filter", async () => {
+    for (const body of [{}, { expires_in: 0 }, { expires_in: 60, status: ["failed"] }])
+      expect((await create(body)).status).toBe(422);
   });
 });

@@ -5,6 +5,7 @@ import { describeApi } from "../../src/docs/index.ts";
 import { createApp, createRouter } from "../../src/kernel/app.ts";
 import { callForJson, callWorker } from "../support/call.ts";
 import { putFile } from "../support/files.ts";
+import { submitted } from "../support/submissions.ts";
 
 interface Operation {
   operationId?: string;
@@ -145,6 +146,7 @@ describe("the OpenAPI document", () => {
     const { schemas } = body.components as { schemas: Record<string, { example?: unknown }> };
     const variables = { LINK_KEYS: "a-key-of-the-tests-with-32-characters" };
     await putFile("hello.txt", "hello");
+    const waiting = await submitted({ type: "task_a", delay: 3600 });
     let seen = 0;
     for (const { path, method, operation } of await readOperations()) {
       const json = operation.requestBody?.content["application/json"];
@@ -152,7 +154,11 @@ describe("the OpenAPI document", () => {
       const schema = schemas[json.schema?.$ref?.split("/").at(-1) ?? ""] ?? json.schema;
       const example = json.example ?? schema?.example;
       const { status, body: made } = await callForJson(
-        path.replace("{id}", "hello.txt").replace("types/{name}", "types/task_a").replace("{name}", "demo"),
+        path
+          .replace("/tasks/{id}", `/tasks/${waiting}`)
+          .replace("{id}", "hello.txt")
+          .replace("types/{name}", "types/task_a")
+          .replace("{name}", "demo"),
         {
           method: method.toUpperCase(),
           headers: { "Content-Type": "application/json" },

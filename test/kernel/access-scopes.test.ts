@@ -42,6 +42,9 @@ const TABLE: Record<string, [shows: Shows, scopes: string[]]> = {
   "POST /tasks/{id}/retry": ["stored", ["write", "read"]],
   "DELETE /tasks/{id}": ["nothing", ["write"]],
 
+  // Whether there is such a task.
+  "POST /tasks/{id}/events/links": ["stored", ["write", "read"]],
+  "POST /events/links": ["stored", ["write", "read"]],
   "GET /schedules": ["stored", ["read"]],
   "GET /schedules/{id}": ["stored", ["read"]],
   "POST /schedules": ["sent", ["write"]],

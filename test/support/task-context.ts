@@ -3,6 +3,7 @@
  * repeated, as a crash, a deploy or a hand-over does it.
  */
 import type { TaskContext } from "../../src/tasks/index.ts";
+import { type Duration, durationMs } from "../../src/tasks/types/duration.ts";
 
 /** Runs each step at once, keeps a checkpoint, and ignores everything else. `changes` replaces single members. */
 export function taskContext(changes: Partial<TaskContext> = {}): TaskContext {
@@ -49,6 +50,8 @@ export class TestTask {
   runs = 0;
   readonly progress: [ratio: number, message: string | undefined][] = [];
   readonly logs: unknown[][] = [];
+  /** What the test has sent: for each run, by the signal's name. */
+  readonly signals = new Map<string, unknown[]>();
 
   constructor(id = "s0-00000000-0000-7000-8000-000000000000") {
     this.id = id;
@@ -98,13 +101,21 @@ export class TestTask {
         pass();
       },
       handOver: async () => end(),
-      sleep: async (ms) => {
+      sleep: async (...named: Duration[]) => {
         signal.throwIfAborted();
-        const name = ` sleep ${ms}`;
+        const name = ` sleep ${named.join(" ")}`;
         if (this.steps.has(name)) return;
         this.steps.set(name, null);
-        if (ms > MAX_IN_PLACE_SLEEP_MS) end();
+        if (durationMs(named.at(-1) ?? 0, "A sleep") > MAX_IN_PLACE_SLEEP_MS) end();
       },
+      waitFor: async (name) => {
+        signal.throwIfAborted();
+        const [payload, ...rest] = this.signals.get(name) ?? [];
+        if (payload === undefined) return end();
+        this.signals.set(name, rest);
+        return copy(payload) as never;
+      },
+      signalUrl: (name) => `https://sluice.example.com/tasks/${this.id}/signals/${name}/links/test`,
       progress: (ratio, message) => {
         if (countsProgress) pass();
         else signal.throwIfAborted();

@@ -1,6 +1,7 @@
 /** Routes that read, list, share and remove files. */
 import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, openProblems, problems, RESOURCE_POLICY } from "../../kernel/app.ts";
+import { linkBody, linkSchema } from "../../kernel/links.ts";
 import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
 import { listFiles } from "../store/list.ts";
 import { fileIdSchema } from "../store/names.ts";
@@ -9,7 +10,7 @@ import { notFound, preconditionFailed } from "../store/problems.ts";
 import { BYTES, fileSchema, fileUrl } from "../store/schema.ts";
 import { callCatalogue, catalogueOf } from "../store/shards.ts";
 import { download } from "./download.ts";
-import { checkLink, MAX_LINK_LIFETIME_S, signLink } from "./links.ts";
+import { checkLink, signLink } from "./links.ts";
 
 const tags = ["Files"];
 const fileParams = z.object({ id: fileIdSchema.meta({ example: "hello.txt" }) });
@@ -106,25 +107,10 @@ const createLinkRoute = createRoute({
   ...needs("write", "read"),
   request: {
     params: fileParams,
-    body: {
-      required: true,
-      description: "How long the link is valid.",
-      content: {
-        "application/json": {
-          schema: z.strictObject({
-            expires_in: z
-              .int()
-              .min(1)
-              .max(MAX_LINK_LIFETIME_S)
-              .meta({ description: "In seconds; at most 7 days." }),
-          }),
-          example: { expires_in: 3600 },
-        },
-      },
-    },
+    body: linkBody,
   },
   responses: {
-    201: json("The link.", z.object({ url: z.url(), expiresAt: z.iso.datetime() }).meta({ id: "Link" })),
+    201: json("The link.", linkSchema),
     ...problems({
       400: "The body is not valid JSON.",
       404: "There is no such file.",
@@ -178,9 +164,9 @@ export const fileRoutes = createRouter()
   .openapi(createLinkRoute, async (c) => {
     const { id } = c.req.valid("param");
     if (!(await callCatalogue(async () => catalogueOf(c.env, id).find(id)))) throw notFound(id);
-    const expiresAt = Math.floor(Date.now() / 1000) + c.req.valid("json").expires_in;
-    const url = `${fileUrl(id, c.req.url)}/links/${signLink(c.env, id, expiresAt)}`;
-    return c.json({ url, expiresAt: new Date(expiresAt * 1000).toISOString() }, 201, { Location: url });
+    const { token, expiresAt } = signLink(c.env, id, c.req.valid("json").expires_in, Date.now());
+    const url = `${fileUrl(id, c.req.url)}/links/${token}`;
+    return c.json({ url, expiresAt }, 201, { Location: url });
   });
 
 /** Open to everyone: a link needs no token. */

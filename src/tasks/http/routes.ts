@@ -1,7 +1,6 @@
 /** Reading: the tasks that were submitted. */
 import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
-import { tooManyStreams } from "../../kernel/open-streams.ts";
 import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
 import { taskSchema, toTask } from "../ledger/schema.ts";
 import { callLedger, ledgerOf } from "../ledger/shards.ts";
@@ -9,9 +8,6 @@ import { TASK_STATUSES } from "../ledger/task-state.ts";
 import { typeNameSchema } from "../types/type-name.ts";
 import { countTasksByStatus, listTasks } from "./list.ts";
 import { ITEM_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./responses.ts";
-
-/** Typed as `string`, not as a literal: with a literal, the router's types would not allow a stream. */
-const EVENT_STREAM: string = "text/event-stream";
 
 const statuses = z
   .string()
@@ -84,43 +80,6 @@ const getRoute = createRoute({
   responses: { 200: json("The task.", taskSchema), ...problems(ITEM_PROBLEMS) },
 });
 
-const eventsRoute = createRoute({
-  operationId: "watchTask",
-  method: "get",
-  path: "/tasks/{id}/events",
-  tags: ["Tasks"],
-  summary: "Watch a task as server-sent events, until it has ended",
-  ...needs("read"),
-  request: {
-    params,
-    headers: z.object({
-      "last-event-id": z
-        .string()
-        .regex(/^\d*$/, "must be the id of an earlier event: a number")
-        .optional()
-        .meta({
-          description:
-            "Continue after this event. Without it, or if it is empty or not an event of this task, the stream starts " +
-            "with the first.",
-        }),
-    }),
-  },
-  responses: {
-    200: {
-      description:
-        "The events `status`, `progress` and `step`, numbered from 1, and comments while nothing happens. " +
-        "After five minutes without an event the stream ends, with a `retry` of a minute.",
-      content: { [EVENT_STREAM]: { schema: z.string() } },
-    },
-    204: { description: "The task has ended, and Last-Event-ID was its last event." },
-    ...problems({
-      ...ITEM_PROBLEMS,
-      429: "The token has too many event streams open. With Retry-After.",
-      422: "Last-Event-ID is not a number.",
-    }),
-  },
-});
-
 export const taskRoutes = createRouter()
   .openapi(listRoute, async (c) => {
     const { status, type, created_after, created_before, limit, cursor } = c.req.valid("query");
@@ -133,13 +92,4 @@ export const taskRoutes = createRouter()
     const { id } = c.req.valid("param");
     const row = await callLedger(async () => ledgerOf(c.env, id)?.getTask(id));
     return c.json(toTask(orNotFound(row, id)), 200, NO_STORE);
-  })
-  .openapi(eventsRoute, async (c) => {
-    const { id } = c.req.valid("param");
-    const after = Number(c.req.valid("header")["last-event-id"] || 0);
-    const { name } = c.get("principal");
-    const stream = orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.watch(id, after, name)), id);
-    if (stream === "too-many") throw tooManyStreams();
-    if (stream === "over") return c.body(null, 204, NO_STORE);
-    return c.body(stream, 200, { "Content-Type": EVENT_STREAM, ...NO_STORE });
   });

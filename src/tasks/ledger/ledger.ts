@@ -36,7 +36,7 @@ import {
   submit,
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
-import { FOR_EVERY_START, MIGRATIONS, type TaskRow, toLine } from "./schema.ts";
+import { FOR_EVERY_START, MIGRATIONS, type TaskRow, type TaskView, toLine } from "./schema.ts";
 import { STEERING_SHARD, type Steering, SteeringKeeper, type SteeringStatus } from "./steering.ts";
 import { countByHour, type TaskCount } from "./task-counts.ts";
 import { TaskFigures } from "./task-figures.ts";
@@ -50,6 +50,7 @@ import {
 import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
 import { type LedgerParts, Transitions } from "./transitions.ts";
+import { type Sent, type Signal, type WaitReply, Waits } from "./waits.ts";
 import { Watchers } from "./watchers.ts";
 
 /** How many expired idempotency keys the watchdog removes at a time. */
@@ -85,6 +86,7 @@ export class TaskLedger extends DurableObject<Env> {
     runners: this.#runners,
     handovers: new Handovers(this.ctx, this.env, this.#alarm),
     figures: this.#figures,
+    waits: new Waits(this.ctx.storage.sql, this.#tasks),
     dispatch: this.#dispatch,
     limitsOf: this.#limitsOf,
   };
@@ -181,6 +183,38 @@ export class TaskLedger extends DurableObject<Env> {
     return true;
   }
 
+  /** A run has come to a wait for a signal; null if the claim is stale. `untilMs`: if the wait is new. */
+  waitFor({ taskId, token }: Claim, key: string, name: string, untilMs: number): WaitReply | null {
+    const task = this.#tasks.getLean(taskId);
+    if (!task || !mayReport(task, token)) return null;
+    return this.ctx.storage.transactionSync(() =>
+      this.#parts.waits.begin(task, key, name, untilMs, Date.now()),
+    );
+  }
+
+  /** Resolves when the wait under a key has ended, or after `ms`. */
+  async waitEnded(taskId: string, key: string, ms: number): Promise<void> {
+    const untilMs = Date.now() + ms;
+    for (
+      let leftMs = ms;
+      leftMs > 0 && this.#parts.waits.isWaiting(taskId, key);
+      leftMs = untilMs - Date.now()
+    )
+      await this.#watchers.next(taskId, leftMs);
+  }
+
+  /** Sends a signal to a task, once, however often it is repeated. Null if there is no such task. */
+  signal(taskId: string, signal: Signal): Sent | null {
+    const task = this.#tasks.getLean(taskId);
+    if (!task) return null;
+    const nowMs = Date.now();
+    return this.ctx.storage.transactionSync(() => {
+      const { sent, wakes } = this.#parts.waits.send(task, signal, nowMs);
+      if (wakes) this.#transitions.wake(taskId);
+      return sent;
+    });
+  }
+
   /** What a claim's holder has to run, with a renewed lease; null if the claim is stale or the task was cancelled. */
   open({ taskId, token }: Claim): Assignment | null {
     const task = this.#tasks.get(taskId);
@@ -208,8 +242,11 @@ export class TaskLedger extends DurableObject<Env> {
     };
   }
 
-  getTask(taskId: string): TaskRow | null {
-    return this.#tasks.get(taskId) ?? null;
+  getTask(taskId: string): TaskView | null {
+    const task = this.#tasks.get(taskId);
+    if (!task) return null;
+    const waiting_for = this.#parts.waits.waitingFor(task);
+    return waiting_for ? { ...task, waiting_for } : task;
   }
 
   list(page: Page): TaskRow[] {
@@ -259,7 +296,7 @@ export class TaskLedger extends DurableObject<Env> {
   }
 
   /** Cancels a task, for good; "ended" if it has already succeeded or failed. */
-  cancel(taskId: string): TaskRow | "ended" | null {
+  cancel(taskId: string): TaskView | "ended" | null {
     const task = this.#tasks.getLean(taskId);
     if (!task) return null;
     const transition = cancel(task, this.#transitions.inputsFor(task));
@@ -273,7 +310,7 @@ export class TaskLedger extends DurableObject<Env> {
   }
 
   /** Begins another life of a task that failed or was cancelled; "refused" for any other. */
-  retry(taskId: string): TaskRow | "refused" | null {
+  retry(taskId: string): TaskView | "refused" | null {
     const task = this.#tasks.getLean(taskId);
     if (!task) return null;
     if (!this.#retryTask(task)) return "refused";
@@ -414,6 +451,7 @@ export class TaskLedger extends DurableObject<Env> {
     this.#figures.beforeForgetting([task], Date.now());
     this.ctx.storage.transactionSync(() => {
       const events = this.#tasks.reopen(task);
+      this.#parts.waits.reopen(task.id);
       this.#transitions.apply({ ...transition, task: { ...transition.task, events } });
     });
     return true;
@@ -431,6 +469,9 @@ markRepeatable(
   "progress",
   "step",
   "saveCheckpoint",
+  "waitFor",
+  "waitEnded",
+  "signal",
   "open",
   "getTask",
   "list",

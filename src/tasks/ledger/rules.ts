@@ -224,6 +224,13 @@ export function stopped<State extends TaskState>(
   return isWaiting ? transition(enqueue({ ...task, busy_until_ms: 0 }, nowMs)) : undefined;
 }
 
+/** Queues a task that was parked: something that it waited for has come. */
+export function wake<State extends TaskState>(task: State, nowMs: number): Transition<State> {
+  const more = { reason: "woken" };
+  if (task.busy_until_ms > nowMs) return transition({ ...task, due_at_ms: task.busy_until_ms }, more);
+  return transition(enqueue(task, nowMs), more);
+}
+
 /** Cancels a waiting task, and asks a running one to stop. Undefined if the task has already succeeded or failed. */
 export function cancel<State extends TaskState>(
   task: State,

@@ -10,6 +10,7 @@ import {
   DROP_OLD_INDEXES,
 } from "./indexes.ts";
 import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
+import { CREATE_WAITS, type WaitingFor, waitingForSchema } from "./wait-schema.ts";
 
 /** A task as SQLite stores it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */
 export type TaskRow = TaskState & {
@@ -30,6 +31,12 @@ export type TaskRow = TaskState & {
   concurrency_key?: string | null;
   /** The number of events that are stored. The last one of a task that has ended is not: the row says what is in it. */
   events: number;
+};
+
+/** A task as `getTask` returns it. */
+export type TaskView = TaskRow & {
+  /** Of a task that is parked. */
+  waiting_for?: WaitingFor;
 };
 
 /** One event of a task's history, numbered by its place there. The table has neither the first nor, usually, the last. */
@@ -163,6 +170,7 @@ export const MIGRATIONS = [
   addColumns("task", { trace: "TEXT" }),
   addColumns("task", LIMITED),
   CREATE_DISPATCH + CREATE_LIMIT_INDEXES,
+  CREATE_WAITS,
 ];
 
 /**
@@ -182,7 +190,7 @@ export const taskSchema = z
     type: z.string(),
     status: z.enum(TASK_STATUSES).meta({
       description:
-        "`scheduled`: waits for its time (a delay, a retry, a sleep). `queued`: waits for a free slot. " +
+        "`scheduled`: waits for its time (a delay, a retry, a sleep) or for a signal. `queued`: waits for a free slot. " +
         "`cancelling`: its code has been asked to stop. The last three are final; `failed` tasks are the dead letters.",
     }),
     priority: z.int(),
@@ -207,6 +215,7 @@ export const taskSchema = z
       description:
         "Of the W3C trace that it was submitted in, and that its runs and its callback are part of.",
     }),
+    waitingFor: waitingForSchema,
     followUps: z.array(z.string()).meta({
       description: "The ids of the tasks that started when it succeeded: those of `then`, in their order.",
     }),
@@ -216,7 +225,7 @@ export const taskSchema = z
 export type Task = z.output<typeof taskSchema>;
 
 /** A row as callers see it. A value that can no longer be read becomes null, so that it does not hide the others. */
-export function toTask(row: TaskRow): Task {
+export function toTask(row: TaskView): Task {
   return {
     id: row.id,
     type: row.type,
@@ -235,6 +244,7 @@ export function toTask(row: TaskRow): Task {
     error: row.error === null ? null : readError(row.error),
     callbackUrl: row.callback_url === null ? null : cleanUrl(row.callback_url),
     ...traceIdOf(row),
+    ...(row.waiting_for ? { waitingFor: row.waiting_for } : {}),
     followUps: readIds(row.follow_ups ?? "[]"),
   };
 }

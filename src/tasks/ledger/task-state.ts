@@ -74,8 +74,11 @@ export type Outcome =
   | { kind: "succeeded"; result: string }
   /** Another attempt begins no earlier than `notBeforeMs`, if that is given. */
   | { kind: "failed"; error: TaskError; isFinal: boolean; notBeforeMs?: number }
-  /** The task must continue in another run, no earlier than `notBeforeMs`. */
-  | { kind: "handed-over"; notBeforeMs: number }
+  /**
+   * The task must continue in another run, no earlier than `notBeforeMs`, or as soon as one of the `waits` has ended, given
+   * by their keys.
+   */
+  | { kind: "handed-over"; notBeforeMs: number; waits?: string[] }
   /** Whatever ran the task died. */
   | { kind: "crashed" }
   /** No runner could be reached. */
@@ -83,6 +86,6 @@ export type Outcome =
 
 /** An entry in a task's history. */
 export interface TaskEvent {
-  name: "status" | "progress" | "step";
+  name: "status" | "progress" | "step" | "signal";
   data: Record<string, unknown>;
 }

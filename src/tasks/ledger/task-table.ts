@@ -199,6 +199,27 @@ export class TaskTable {
     this.#append(task.id, task.events + 1, { name: "step", data }, nowMs);
   }
 
+  /** Records a step without an event: something else has told of it. */
+  recordSilently(id: string, name: string, result: string): void {
+    this.#sql.exec("INSERT INTO step (task_id, name, result) VALUES (?, ?, ?)", id, name, result);
+    this.#sql.exec("UPDATE task SET has_new_step = 1 WHERE id = ?", id);
+  }
+
+  /** Appends an event that changes nothing of a task that has not ended. */
+  recordEvent(id: string, { name, data }: TaskEvent, nowMs: number): void {
+    const task = this.getLean(id);
+    if (!task) return;
+    this.#sql.exec("UPDATE task SET events = events + 1 WHERE id = ?", id);
+    const { status, attempt, events } = task;
+    this.#append(id, events + 1, { name, data: { status, attempt, ...data } }, nowMs);
+  }
+
+  /** What a step has recorded, as JSON text. */
+  stepResult(id: string, name: string): string | undefined {
+    const query = "SELECT result FROM step WHERE task_id = ? AND name = ?";
+    return this.#sql.exec<{ result: string }>(query, id, name).toArray()[0]?.result;
+  }
+
   /** The recorded steps of a task: JSON text by the step's name. */
   steps(taskId: string): Record<string, string> {
     const rows = this.#sql.exec<{ name: string; result: string }>(
@@ -276,7 +297,7 @@ export class TaskTable {
   }
 
   remove(id: string): void {
-    for (const table of ["event", "step", "checkpoint"])
+    for (const table of ["event", "step", "checkpoint", "wait", "signal"])
       this.#sql.exec(`DELETE FROM ${table} WHERE task_id = ?`, id);
     this.#sql.exec("DELETE FROM task WHERE id = ?", id);
     this.#onEvent(id);

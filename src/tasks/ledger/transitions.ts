@@ -14,7 +14,7 @@ import type { Dispatch } from "./dispatch.ts";
 import { beginningOf, isHere, startFollowUps } from "./follow-ups.ts";
 import type { Handovers } from "./handovers.ts";
 import type { Limits } from "./limits.ts";
-import { goesOn, type RuleInputs, report, stopped, submit, type Transition } from "./rules.ts";
+import { goesOn, type RuleInputs, report, stopped, submit, type Transition, wake } from "./rules.ts";
 import type { Runners } from "./runners.ts";
 import type { TaskRow } from "./schema.ts";
 import { readTaskSettings } from "./settings.ts";
@@ -22,8 +22,9 @@ import { schedulerOf } from "./shards.ts";
 import type { TaskFigures } from "./task-figures.ts";
 import { taskIdOfKey } from "./task-id.ts";
 import type { TaskQueries } from "./task-queries.ts";
-import { isFinal } from "./task-state.ts";
+import { isFinal, type Outcome } from "./task-state.ts";
 import type { TaskTable } from "./task-table.ts";
+import type { Waits } from "./waits.ts";
 
 /** How long a task that could not be handled is left alone. */
 const SET_ASIDE_MS = 60_000;
@@ -36,6 +37,7 @@ export interface LedgerParts {
   runners: Runners;
   handovers: Handovers;
   figures: TaskFigures;
+  waits: Waits;
   dispatch: Dispatch;
   limitsOf: (type: string) => Limits;
 }
@@ -125,12 +127,29 @@ export class Transitions {
       this.guard(taskId, () => {
         const task = tasks.getLean(taskId);
         const transition = task && report(task, token, outcome, this.inputsFor(task), busyUntilMs);
-        if (task && transition)
-          this.applyEnd(task, this.#parts.limitsOf(task.type).isPaused ? goesOn(transition) : transition);
+        if (!task || !transition) return;
+        const parked = this.#park(transition, outcome);
+        this.applyEnd(task, this.#parts.limitsOf(task.type).isPaused ? goesOn(parked) : parked);
       });
     }
     const nowMs = Date.now();
     if (reports.length > 0 && queries.hasQueued() && dispatch.next(nowMs, 1).length > 0) alarm.wakeAt(nowMs);
+  }
+
+  /** Something that a parked task waits for has come. */
+  wake(taskId: string): void {
+    const task = this.#parts.tasks.getLean(taskId);
+    if (task) this.apply(wake(task, Date.now()));
+  }
+
+  /** A task that has ended its run to wait is parked, unless what it waits for has come meanwhile. */
+  #park(transition: Transition<TaskRow>, outcome: Outcome): Transition<TaskRow> {
+    const { task, event } = transition;
+    if (outcome.kind !== "handed-over" || outcome.waits === undefined || task.status !== "scheduled")
+      return transition;
+    const waitingFor = this.#parts.waits.park(task.id, outcome.waits, task.token);
+    if (waitingFor === null) return wake(task, Date.now());
+    return { task, event: { ...event, data: { ...event.data, waitingFor } } };
   }
 
   /** Runs an action on one task, and keeps its failure from affecting other tasks. */

@@ -32,6 +32,7 @@ import {
 import { parseInput } from "../types/input.ts";
 import { NotJsonError, TooLongError, toJson } from "../types/json.ts";
 import { findTaskType } from "../types/registry.ts";
+import { SignalTimeoutError } from "../types/signals.ts";
 import { createContext } from "./context.ts";
 import { startHeartbeats } from "./heartbeats.ts";
 import { deliver, type Travels } from "./reports.ts";
@@ -189,8 +190,10 @@ export function outcomeOf(ending: Ending, interruption: Interruption | undefined
   // Code that catches the interruption of a long sleep, and then returns, has not slept.
   const isAsleep = interruption !== undefined && interruption.notBeforeMs > 0;
   if (ending.kind === "returned" && !isAsleep) return succeeded(ending.result);
-  if (interruption?.reason === "hand-over")
-    return { kind: "handed-over", notBeforeMs: interruption.notBeforeMs };
+  if (interruption?.reason === "hand-over") {
+    const { notBeforeMs, waits } = interruption;
+    return { kind: "handed-over", notBeforeMs, ...(waits.length > 0 ? { waits } : {}) };
+  }
   if (interruption) {
     const name = interruption.reason === "timeout" ? "TimeoutError" : "Cancelled";
     return { kind: "failed", error: { name, message: interruption.message }, isFinal: false };
@@ -219,7 +222,7 @@ function describeFailure(error: unknown): TaskError {
 
 /** Whether another attempt would fail as well. */
 const isFinalError = (error: unknown): boolean =>
-  [NonRetryableError, NotJsonError, TooLongError].some((kind) => isA(kind, error));
+  [NonRetryableError, NotJsonError, TooLongError, SignalTimeoutError].some((kind) => isA(kind, error));
 
 /** Asking a revoked proxy what it is throws. */
 function isA<T>(kind: abstract new (...args: never[]) => T, error: unknown): error is T {

@@ -12,15 +12,18 @@ import { log } from "../../kernel/log.ts";
 import { toFields } from "../../kernel/safe-text.ts";
 import { span } from "../../kernel/spans.ts";
 import type { TaskContext } from "../types/define.ts";
+import { type Duration, durationMs } from "../types/duration.ts";
 import { isKeptAsText } from "../types/text.ts";
 import { createActivity } from "./activity.ts";
 import { createCheckpoint } from "./checkpoint.ts";
+import { createParking } from "./parking.ts";
 import { createProgress } from "./progress.ts";
 import { Interruption, type Run } from "./run.ts";
-import { createSleepNames } from "./sleeps.ts";
+import { signalUrl } from "./signal-links.ts";
+import { createSleepNames, namedSleep } from "./sleeps.ts";
 import { createSteps } from "./steps.ts";
+import { createWaits } from "./waits.ts";
 
-const MAX_SLEEP_MS = 366 * 86_400_000;
 /** How long one timer runs: not every runtime has timers of a month. */
 const MAX_TIMER_MS = 3_600_000;
 
@@ -42,7 +45,7 @@ export function createContext(run: Run): RunContext {
   const { attempt } = assignment;
   const logFields = { taskId: claim.taskId, type: assignment.type, attempt };
   const activity = createActivity((wakeAtMs) =>
-    interrupt.abort(new Interruption("hand-over", "The task sleeps.", wakeAtMs)),
+    interrupt.abort(new Interruption("hand-over", "The task sleeps.", wakeAtMs, parking.pending())),
   );
   const runStep = createSteps(run);
   const checkpoint = createCheckpoint(run);
@@ -54,6 +57,14 @@ export function createContext(run: Run): RunContext {
     if (ending.signal.aborted)
       throw new Error("This run of the task has ended: no step and no sleep of it can begin.");
   };
+  const aliveSignal = () => AbortSignal.any([signal, ending.signal]);
+  const parking = createParking(run, activity, { signal: aliveSignal, check: checkAlive });
+  const waitFor = createWaits(run, parking);
+  const sleepUnder = async (name: string, nowMs: number, ms: number) =>
+    activity.trackSleep(
+      async () => runStep(name, async () => nowMs + ms),
+      async (timeMs) => sleepUntil(timeMs, aliveSignal()).finally(checkAlive),
+    );
   const writeLog: TaskContext["log"] = (level, message, fields = {}) =>
     log(level, message, { ...toFields(fields), ...logFields });
 
@@ -62,11 +73,7 @@ export function createContext(run: Run): RunContext {
     attempt,
     signal,
     async step(name, action) {
-      if (!isStepName(name))
-        throw new RangeError(
-          "A step's name must be text of 1 to 100 characters, and must not start with a space. It must not contain " +
-            "NUL or half of a character that takes two (a surrogate), as `slice` may leave: it could not be kept.",
-        );
+      if (!isStepName(name)) throw new RangeError(NAME_RULE);
       checkAlive();
       // A step that is recorded already has no span: nothing is done.
       return activity.track(async () =>
@@ -91,18 +98,17 @@ export function createContext(run: Run): RunContext {
       activity.touch();
       progress.report(ratio, message);
     },
-    async sleep(ms) {
-      if (!(ms <= MAX_SLEEP_MS)) throw new RangeError("A sleep must last at most a year.");
+    async sleep(first: Duration, named?: Duration) {
+      // Code that sleeps until a given time may ask for it when that has passed.
+      const ms = durationMs(named ?? first, "A sleep");
+      if (named !== undefined && !isStepName(first)) throw new RangeError(NAME_RULE);
       checkAlive();
       const nowMs = Date.now();
-      // Code that sleeps until a given time may ask for it when that has passed.
-      const atLeastMs = Math.max(0, ms);
-      const name = sleepName(atLeastMs, nowMs);
-      await activity.trackSleep(
-        async () => runStep(name, async () => nowMs + atLeastMs),
-        async (timeMs) => sleepUntil(timeMs, AbortSignal.any([signal, ending.signal])).finally(checkAlive),
-      );
+      await sleepUnder(named === undefined ? sleepName(ms, nowMs) : namedSleep(String(first)), nowMs, ms);
     },
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is what was sent
+    waitFor: async (name, options = {}) => (await waitFor(name, options)) as never,
+    signalUrl: (name, options = {}) => signalUrl(run.env, claim.taskId, name, options),
     log(level, message, fields) {
       activity.touch();
       writeLog(level, message, fields);
@@ -115,7 +121,11 @@ export function createContext(run: Run): RunContext {
   return { context, settle, end, flush: progress.flush, log: writeLog };
 }
 
-/** Names with a space at the start are those of sleeps. */
+const NAME_RULE =
+  "The name of a step or a sleep must be text of 1 to 100 characters, and must not start with a space. It must not contain " +
+  "NUL or half of a character that takes two (a surrogate), as `slice` may leave: it could not be kept.";
+
+/** Names with a space at the start are those of sleeps and waits. */
 const isStepName = (name: unknown) =>
   typeof name === "string" && /^\S.{0,99}$/su.test(name) && isKeptAsText(name);
 

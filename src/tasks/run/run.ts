@@ -8,11 +8,14 @@ export class Interruption extends Error {
   readonly reason: "cancelled" | "timeout" | "hand-over" | "lost";
   /** When a sleeping task continues; 0 for any other reason. */
   readonly notBeforeMs: number;
+  /** The keys of what wakes it before that. */
+  readonly waits: string[];
 
-  constructor(reason: Interruption["reason"], message: string, notBeforeMs = 0) {
+  constructor(reason: Interruption["reason"], message: string, notBeforeMs = 0, waits: string[] = []) {
     super(message);
     this.reason = reason;
     this.notBeforeMs = notBeforeMs;
+    this.waits = waits;
   }
 }
 

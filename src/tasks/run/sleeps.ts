@@ -1,8 +1,8 @@
 /**
  * Which sleep of an earlier run a sleep continues.
  *
- * A sleep is recorded as a step, with the time at which it ends, so that a later run does not sleep again. It has no
- * name, and sleeps may begin in another order in each run. So it is found by its length: a sleep of 15 s never ends at the
+ * A sleep is recorded as a step, with the time at which it ends, so that a later run does not sleep again. If it has no
+ * name, then sleeps may begin in another order in each run. So it is found by its length: a sleep of 15 s never ends at the
  * time of one of 60 s. Code that sleeps until a given time, or adds jitter, asks for another length in each run. Within an
  * attempt, in which code repeats itself, such a sleep continues the one that ends at the same time, or else the one that
  * is closest in length, if neither is twice the other. Otherwise it would begin anew in each run, and never end.
@@ -12,6 +12,9 @@
 const RECORD_NAME = /^ sleep (\d+)\.(\d+) (.+)$/;
 /** Two ends that differ by less than this are the same: between two readings of the clock, some time passes. */
 const SAME_END_MS = 1_000;
+
+/** The step of a sleep that its code has named. Whatever the order and the length, it is found by that. */
+export const namedSleep = (name: string): string => ` sleep: ${name}`;
 
 interface RecordedSleep {
   name: string;

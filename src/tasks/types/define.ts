@@ -1,5 +1,7 @@
 import type { z } from "zod";
 import type { LogLevel } from "../../kernel/log.ts";
+import type { Duration } from "./duration.ts";
+import type { SignalUrlOptions, WaitOptions } from "./signals.ts";
 
 /** How many attempts may follow a failed one, and after which delay. `ledger/retry-delay.ts` computes the delay. */
 export interface RetryPolicy {
@@ -69,12 +71,27 @@ export interface TaskContext {
    */
   progress(ratio: number, message?: string): void;
   /**
-   * Sleeps, as a step. A sleep of more than 10 s ends this run, and another one wakes up and continues after the recorded
-   * steps. But while a step or a shorter sleep is under way beside it, or around it, it sleeps in place: the run ends ten
-   * seconds after the last call on the context. Only steps are waited for: put work that takes longer into one. In a later
-   * run, a sleep continues the recorded one of the same length.
+   * Sleeps, as a step: `sleep(1_000)`, `sleep("5m")`, `sleep("cool down", "5m")`. A sleep of more than 10 s ends this run, and
+   * another one wakes up and continues after the recorded steps. But while a step or a shorter sleep is under way beside it,
+   * or around it, it sleeps in place: the run ends ten seconds after the last call on the context. Only steps are waited for:
+   * put work that takes longer into one. In a later run, a sleep continues the recorded one of the same name; without a name,
+   * that of the same length.
    */
-  sleep(ms: number): Promise<void>;
+  sleep(duration: Duration): Promise<void>;
+  sleep(name: string, duration: Duration): Promise<void>;
+  /**
+   * Waits for `POST /tasks/{id}/signals/{name}`, and returns what it brings. Each signal is received by one `waitFor`, and
+   * each `waitFor` receives one; signals that come before are kept. As a long sleep, it ends this run if nothing else is under
+   * way: no slot is occupied. In a later run the same call (the first, the second, … of this name) returns the same, so do not
+   * put it into a step. Throws a `SignalTimeoutError` if nothing has come in time, and a `RangeError` for a bad name.
+   */
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as JSON.parse, it cannot know
+  waitFor<T>(name: string, options?: WaitOptions): Promise<T>;
+  /**
+   * A URL that sends one signal to this task, without a token: for an e-mail, say. It shows a page with a button. Each call
+   * makes another URL; make it in a step, so that it is sent once. Needs the secret `LINK_KEYS` and the variable `PUBLIC_URL`.
+   */
+  signalUrl(name: string, options?: SignalUrlOptions): string;
   /**
    * Writes a structured log line with the task's id, type and attempt. Never fails: what is not JSON is shown as text, and
    * what is long is cut.

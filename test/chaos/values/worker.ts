@@ -88,7 +88,7 @@ const NAIVE_TELLING: Pick<TaskContext, "log" | "progress"> = {
 function naive(ctx: TaskContext): TaskContext {
   return {
     ...ctx,
-    sleep: async (ms) => scheduler.wait(ms),
+    sleep: async (...named: unknown[]) => scheduler.wait(Number(named.at(-1))),
     step: async (name, action) => {
       const result = await action();
       await ctx.step(

@@ -1,12 +1,16 @@
 import { env } from "cloudflare:test";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { checkLink, signLink } from "../../../src/files/download/links.ts";
+import { checkLink, signLink as sign } from "../../../src/files/download/links.ts";
 import { Problem } from "../../../src/kernel/problem.ts";
 
 const OLD = "old-key-of-the-links-0123456789-0123456789";
 const NEW = "new-key-of-the-links-0123456789-0123456789";
 const NOW = 1_800_000_000;
+
+/** The end of a link that expires at a time in seconds. */
+const signLink = (env: Env, id: string, expiresAt: number) =>
+  sign(env, id, expiresAt - NOW, NOW * 1000).token;
 
 const keyed = (LINK_KEYS: string) => Object.assign({}, env, { ACCESS: "tokens", LINK_KEYS });
 

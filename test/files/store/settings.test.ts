@@ -1,11 +1,9 @@
 import { env } from "cloudflare:test";
-import { describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { MAX_LENGTH, MAX_UNKNOWN_LENGTH } from "../../../src/files/store/parts.ts";
-import { readFileSettings, readLinkKeys } from "../../../src/files/store/settings.ts";
-import { captureLogs } from "../../support/call.ts";
+import { readFileSettings } from "../../../src/files/store/settings.ts";
 
 const read = (variables: object) => readFileSettings({ ...env, ...variables });
-const KEY = "0123456789abcdef0123456789abcdef";
 
 test("the limit holds for files of known and unknown length", () => {
   expect(read({ MAX_FILE_BYTES: 50_000_000_000, LINK_KEYS: undefined })).toEqual({
@@ -37,29 +35,3 @@ test.each([0, -1, 1.5, MAX_LENGTH + 1, "many", null, undefined])(
     expect(() => read({ MAX_FILE_BYTES })).toThrow("MAX_FILE_BYTES");
   },
 );
-
-describe("LINK_KEYS", () => {
-  test.each([
-    [undefined, []],
-    ["", []],
-    ["  ", []],
-    [KEY, [KEY]],
-    [`${KEY}1 ${KEY}2`, [`${KEY}1`, `${KEY}2`]],
-    [` ${KEY}1\n${KEY}2 `, [`${KEY}1`, `${KEY}2`]],
-  ])("%j is %j", (LINK_KEYS, linkKeys) => {
-    expect(readLinkKeys({ ...env, LINK_KEYS } as Env)).toEqual(linkKeys);
-  });
-
-  test.each([KEY.slice(1), `${KEY}\n${KEY} short`])(
-    "%j closes links, and neither the problem nor the log shows it",
-    async (LINK_KEYS) => {
-      const { lines } = await captureLogs(async () =>
-        expect(() => readLinkKeys({ ...env, LINK_KEYS } as Env)).toThrow(
-          "The secret LINK_KEYS is missing or wrong",
-        ),
-      );
-      expect(lines).toMatchObject([{ level: "error", secret: "LINK_KEYS" }]);
-      expect(lines[0]?.why).toMatch(/LINK_KEYS\.\d: each key needs(?!.*(?:short$|0123))/s);
-    },
-  );
-});

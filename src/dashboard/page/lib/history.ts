@@ -3,7 +3,7 @@
 export interface TaskEvent {
   /** Its number in the history. */
   id: string;
-  name: "status" | "progress" | "step";
+  name: "status" | "progress" | "step" | "signal";
   at: string;
   data: {
     status: string;
@@ -13,6 +13,10 @@ export interface TaskEvent {
     /** Of a scheduled task: when it will be queued. */
     runAt?: string;
     step?: string;
+    /** Of a task that ended its run to wait: the names of the signals. */
+    waitingFor?: string[];
+    signal?: string;
+    timedOut?: boolean;
     ratio?: number;
     message?: string | null;
   };
@@ -43,17 +47,20 @@ export function phaseOf({ data: { status, error } }: TaskEvent): Phase {
 const REASONS: Record<string, string> = {
   "handed-over": "handed over to another run",
   crashed: "crashed, and runs again",
+  woken: "has what it waited for",
   "not-begun": "its runner could not begin, and is tried again",
 };
 
 /** What happened, without when. */
 export function describeEvent({ name, data }: TaskEvent): string {
-  const { status, error, reason, step, ratio = 0, message } = data;
+  const { status, error, reason, step, ratio = 0, message, waitingFor, signal = "", timedOut } = data;
   if (name === "step") return `step “${step ?? ""}” recorded`;
+  if (name === "signal") return timedOut ? `no signal “${signal}” in time` : `signal “${signal}” sent`;
   if (name === "progress") return `${Math.round(ratio * 100)} %${message ? `, ${message}` : ""}`;
   const why = error ? `: ${error.name}: ${error.message}` : "";
   if (status === "failed") return `failed for good${why}`;
   if (error) return `attempt failed${why}`;
+  if (waitingFor) return `waits for ${waitingFor.map((one) => `“${one}”`).join(", ")}`;
   if (reason !== undefined) return REASONS[reason] ?? reason;
   return status === "cancelling" ? "asked to stop" : status;
 }

@@ -18,6 +18,7 @@ const ONE_TASK: readonly Operation[] = [
   ["Tasks", "watchTask", "GET /tasks/{id}/events"],
   ["Tasks", "cancelTask", "POST /tasks/{id}/cancel"],
   ["Tasks", "retryTask", "POST /tasks/{id}/retry"],
+  ["Tasks", "sendSignal", "POST /tasks/{id}/signals/{name}"],
   ["Tasks", "deleteTask", "DELETE /tasks/{id}"],
 ];
 const SCHEDULES: readonly Operation[] = [

@@ -31,7 +31,14 @@ export interface Task extends TaskLine {
   result: unknown;
   /** Of the trace that it was submitted in, if that was named. */
   traceId?: string;
+  /** While it waits for signals. */
+  waitingFor?: WaitingFor[];
   followUps: string[];
+}
+
+export interface WaitingFor {
+  signal: string;
+  until: string;
 }
 
 export interface TaskType {

@@ -9,6 +9,7 @@ import { sortedJson } from "../lib/sorted-json.ts";
 import { Ago, Duration, Until } from "../lib/time.tsx";
 import { stateOf, type Task } from "../lib/types.ts";
 import { TaskHistory } from "./task-history.tsx";
+import { TaskSignals } from "./task-signals.tsx";
 
 const REFRESH_MS = 2_000;
 const FINAL = ["succeeded", "failed", "cancelled"];
@@ -23,7 +24,7 @@ function Whole({ id }: { id: string }) {
   const read = usePolled<Task>(path, REFRESH_MS);
   const task = useHeld(read.value);
   if (!task) return <p role="status">{staleText(read) || "Loading…"}</p>;
-  const { type, status, input, result, error, followUps } = task;
+  const { type, status, input, result, error, followUps, waitingFor } = task;
   const state = stateOf(task);
   return (
     <>
@@ -48,6 +49,7 @@ function Whole({ id }: { id: string }) {
         onDone={read.refresh}
       />
       {error && status !== "failed" && <LastFailure task={task} error={error} />}
+      {waitingFor && <TaskSignals path={path} waitingFor={waitingFor} onDone={read.refresh} />}
       <div class="cards">
         {status === "failed" && error && <Json title="Error" value={error} />}
         {status === "succeeded" && <Json title="Result" value={result} />}

@@ -24,7 +24,8 @@ export function TaskHistory({ path }: { path: string }) {
       const { at, ...data }: { at: string } & TaskEvent["data"] = JSON.parse(event.data);
       events.value = [...events.value, { id: event.lastEventId, name, at, data }].slice(-MAX_EVENTS_SHOWN);
     };
-    for (const name of ["status", "progress", "step"] as const) source.addEventListener(name, add(name));
+    for (const name of ["status", "progress", "step", "signal"] as const)
+      source.addEventListener(name, add(name));
     return () => source.close();
   }, [path]);
   const shown = useHeld(events.value);
