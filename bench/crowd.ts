@@ -10,7 +10,9 @@ const CONCURRENCY = 2;
 const EVENT_MS = 1_000;
 
 /** An upstream that responds to nobody until it is told to. */
-export async function startSilentUpstream(): Promise<AsyncDisposable & { settings: object }> {
+export async function startSilentUpstream(): Promise<
+  AsyncDisposable & { settings: Record<string, string | number> }
+> {
   const server = createServer(() => {});
   await once(server.listen(0, "127.0.0.1"), "listening");
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

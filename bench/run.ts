@@ -6,6 +6,7 @@
  *     examples   the four examples, beside the FastAPI program that a user would write instead
  *     files      the speed of each way in, and how much memory grows with the size of a file
  *     jobs       the built-in task types: analyze_file beside parsers alone, and its memory; scrape_pages beside its upstream's limit
+ *     neighbour  how long the calls of a hundred limit keys wait beside one with ten thousand
  *     outbound   the semaphore: what it costs, how well its permits are used, and the same job through Redis
  *     tasks      how soon tasks start and how many end, beside Queues and Workflows; what a full ledger costs
  *
@@ -20,6 +21,7 @@ import { benchExamples } from "./examples.ts";
 import { benchFiles } from "./files/run.ts";
 import { benchJobs } from "./jobs/run.ts";
 import { CLIENTS } from "./load.ts";
+import { benchNeighbour } from "./outbound/neighbour.ts";
 import { benchOutbound } from "./outbound/run.ts";
 import { WORKERD_VERSION } from "./support/workerd.ts";
 import { benchTasks } from "./tasks/run.ts";
@@ -29,6 +31,7 @@ const PARTS = new Map([
   ["dashboard", benchDashboard],
   ["examples", benchExamples],
   ["outbound", benchOutbound],
+  ["neighbour", benchNeighbour],
   ["files", benchFiles],
   ["tasks", benchTasks],
   ["jobs", benchJobs],

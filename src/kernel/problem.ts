@@ -22,6 +22,7 @@
  *     ├── 416 range-not-satisfiable
  *     ├── 422 invalid              readable, but not what the route takes; `errors` says where
  *     ├── 422 idempotency-key-reused  with another payload
+ *     ├── 422 too-heavy            a call that needs more permits than there may be
  *     ├── 426 upgrade-required     this version of a protocol is not spoken here
  *     ├── 429 too-many-requests    one caller holds more than its share
  *     ├── 431 headers-too-large    a header field longer than any route needs
@@ -71,6 +72,7 @@ const TITLES = {
   "range-not-satisfiable": [416, "Range not satisfiable"],
   invalid: [422, "Invalid request"],
   "idempotency-key-reused": [422, "Idempotency-Key is already used"],
+  "too-heavy": [422, "Too heavy"],
   "upgrade-required": [426, "Upgrade required"],
   "too-many-requests": [429, "Too many requests"],
   "headers-too-large": [431, "Header fields too large"],

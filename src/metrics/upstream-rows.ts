@@ -65,7 +65,7 @@ export const UPSTREAM_ROWS: readonly Row[] = [
     name: "sluice_permit_refusals",
     type: "counter",
     labels: ["reason"],
-    values: ["queue-full", "too-many-requests", "wait-limit", "paused", "breaker-open"],
+    values: ["queue-full", "too-many-requests", "wait-limit", "paused", "breaker-open", "too-heavy"],
     help: "Calls that got no permit.",
   },
   {

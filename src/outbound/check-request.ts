@@ -5,6 +5,7 @@
  * Invariant: what has no error here may be called, unless the configuration changes meanwhile.
  */
 import { Problem } from "../kernel/problem.ts";
+import { claimOf } from "./client/claim.ts";
 import { isConfigured, travels } from "./client/headers.ts";
 import { targetOf } from "./client/path.ts";
 import { HEADER_VALUE } from "./header-secrets.ts";
@@ -23,7 +24,7 @@ export function requestErrors(
   upstream: Upstream,
   { method, path, headers }: DescribedRequest,
 ): { at: string[]; detail: string }[] {
-  return [
+  const errors = [
     ...errorOf(["method"], () => checkMethod(upstream, method)),
     ...errorOf(["path"], () => targetOf(upstream, path)),
     ...Object.entries(headers).flatMap(([name, value]) => {
@@ -31,6 +32,9 @@ export function requestErrors(
       return detail === undefined ? [] : [{ at: ["headers", name], detail }];
     }),
   ];
+  if (errors.length > 0) return errors;
+  const { pathname } = targetOf(upstream, path);
+  return errorOf(["headers"], () => claimOf(upstream, pathname, new Headers(headers), {}));
 }
 
 function errorOf(at: string[], check: () => unknown): { at: string[]; detail: string }[] {

@@ -22,6 +22,10 @@ export interface FetchUpstreamInit extends Pick<RequestInit, "method" | "headers
    * redirects are followed where the configuration allows them.
    */
   redirect?: "error" | "manual";
+  /** For whom the call is made: calls with different limit keys take turns. Default: as the upstream's `limit_key` says. */
+  limitKey?: string;
+  /** How many permits the call takes. Default: as the upstream's `weights` say, or 1. */
+  weight?: number;
 }
 
 /**
@@ -37,7 +41,7 @@ export async function fetchUpstream(
   context: CallContext,
   name: string,
   path: string,
-  { redirect, ...init }: FetchUpstreamInit = {},
+  { redirect, limitKey, weight, ...init }: FetchUpstreamInit = {},
 ): Promise<Response> {
   const caller = callerOf(context);
   countSubrequests({ internal: CALL_OVERHEAD });
@@ -56,6 +60,7 @@ export async function fetchUpstream(
     headers,
     path,
     readBody,
+    given: { limitKey, weight },
     ...(redirect && { redirect }),
   });
 }

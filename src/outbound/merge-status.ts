@@ -2,7 +2,7 @@
  * The status of an upstream with several shards, from those of its shards: counts are summed, latencies averaged, and the
  * worst state shown. A shard that does not respond is named; what it has is missing from the sums, but not from the limit.
  */
-import { MAX_LISTED, type SemaphoreStatus, type ShardStatus } from "./semaphore/status.ts";
+import { MAX_LISTED, type SemaphoreStatus, type ShardStatus, topKeys } from "./semaphore/status.ts";
 import { partOf } from "./settings.ts";
 
 /** That of each shard, in their order; undefined for one that does not respond. */
@@ -35,8 +35,15 @@ export function mergeStatus(shards: ShardStatuses): SemaphoreStatus | undefined 
       BREAKERS,
       all.map(({ breaker }) => breaker),
     ),
-    held: { count: sum(({ held }) => held.count), leases: mergeLists(all.map(({ held }) => held.leases)) },
+    held: {
+      count: sum(({ held }) => held.count),
+      ...(all.some(({ held }) => held.weight !== undefined) && {
+        weight: sum(({ held }) => held.weight ?? held.count),
+      }),
+      leases: mergeLists(all.map(({ held }) => held.leases)),
+    },
     waiting: { count: sum(({ waiting }) => waiting.count), callers: mergeCallers(all) },
+    ...mergeKeys(all),
     totals: mergeTotals(all),
     latencyMs: meanLatencies(all),
     shards: {
@@ -108,6 +115,21 @@ const mergeCallers = (all: readonly ShardStatus[]): WaitingCaller[] =>
     .toSorted((a, b) => a.position - b.position || (a.since < b.since ? -1 : 1))
     .slice(0, MAX_LISTED)
     .map((caller, i) => ({ ...caller, position: i + 1 }));
+
+function mergeKeys(all: readonly ShardStatus[]): Pick<SemaphoreStatus, "keys"> {
+  const each = all.flatMap(({ keys }) => keys ?? []);
+  if (each.length === 0) return {};
+  const byKey = Map.groupBy(
+    each.flatMap(({ top }) => top),
+    ({ key }) => key,
+  );
+  const summed = [...byKey].map(([key, parts]) => ({
+    key,
+    waiting: parts.reduce((total, { waiting }) => total + waiting, 0),
+    held: parts.reduce((total, { held }) => total + held, 0),
+  }));
+  return { keys: { count: each.reduce((total, { count }) => total + count, 0), top: topKeys(summed) } };
+}
 
 type Totals = SemaphoreStatus["totals"];
 

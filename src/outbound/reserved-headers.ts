@@ -12,7 +12,7 @@ const CONNECTION = "connection|keep-alive|te|trailer|transfer-encoding|upgrade|p
 const REQUEST = new RegExp(
   [
     `^(${CONNECTION}|host|expect|content-length|accept-encoding|via|x-request-id|cdn-loop|max-forwards`,
-    "authorization|cookie2?|origin|referer|cf-.+|sec-.+",
+    "authorization|cookie2?|origin|referer|cf-.+|sec-.+|sluice-.+",
     "forwarded|x-forwarded.*|(.+-)?(client-?ip|real-ip|originating-ip|remote-(ip|addr|user))",
     "x-(original|rewrite|override|http|method|host)(-.+)?)$",
   ].join("|"),

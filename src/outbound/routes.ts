@@ -6,6 +6,7 @@ import { EVENT_HEADERS, EVENT_STREAM } from "../kernel/event-stream.ts";
 import { tooManyStreams } from "../kernel/open-streams.ts";
 import { Problem } from "../kernel/problem.ts";
 import { callerOf } from "./caller.ts";
+import { hasClaim } from "./client/claim.ts";
 import { pathAfterUpstream } from "./client/path.ts";
 import { asksForWebSocket } from "./client/websocket.ts";
 import { readData } from "./proxy/data.ts";
@@ -24,6 +25,17 @@ const NOT_FOUND = { 404: "There is no such upstream." };
 const params = z.object({ name: z.string().meta({ example: "demo" }) });
 /** Not a literal type: with one, a handler could not return JSON that is text already. */
 const JSON_TYPE: string = "application/json";
+
+/** They need the scope `write`, whatever the method. */
+const claimHeaders = z.object({
+  "Sluice-Limit-Key": z.string().min(1).max(256).optional().meta({
+    description:
+      "For whom the call is made: calls with different keys take turns. Needs the scope `write`, and an upstream without `limit_key`.",
+  }),
+  "Sluice-Weight": z.int().min(1).optional().meta({
+    description: "How many permits the call takes. Needs the scope `write`. Default: 1.",
+  }),
+});
 
 const getData = createRoute({
   operationId: "getData",
@@ -142,14 +154,16 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
           example: "todos",
         }),
       }),
+      headers: claimHeaders,
     },
     responses: {
       default: { description: "The upstream's response, with Server-Timing and Cache-Status." },
       ...problems({
-        400: "Another server could read the path differently, a GET has a body, or the body broke off.",
+        400: "Another server could read the path differently, a GET has a body, the body broke off, or the limit key or weight is malformed.",
         404: "There is no such upstream.",
         405: "The upstream may not be called with this method.",
         408: "The request's body came too slowly.",
+        422: "The call weighs more than the upstream or its limit key may have.",
         501: "The upstream has no WebSockets.",
         502: "The upstream cannot be reached, redirects where it may not, or sends too much. With Proxy-Status.",
         429: SHARE_USED,
@@ -162,8 +176,9 @@ for (const method of ["get", "head", "options", "post", "put", "patch", "delete"
 }
 
 outboundRoutes.all("/fetch/:upstream/*", async (c, next) => {
-  // A GET that becomes a WebSocket can send as much as it reads.
-  const method = asksForWebSocket(c.req.method, c.req.raw.headers) ? "POST" : c.req.method;
+  const { headers } = c.req.raw;
+  // A GET that becomes a WebSocket can send as much as it reads. And whoever names keys and weights decides who goes first.
+  const method = asksForWebSocket(c.req.method, headers) || hasClaim(headers) ? "POST" : c.req.method;
   return requireScope(...scopesOf(method))(c, next);
 });
 outboundRoutes.all("/fetch/:upstream/*", async (c) => {

@@ -39,14 +39,26 @@ export interface Settings {
   /** By how many calls of another isolate a waiter may be passed, and for how long. */
   maxPasses: number;
   maxPassMs: number;
+  /** What each limit key may have of it. */
+  perKey?: PerKey;
+  /** How many permits a call may need, if that is less than `concurrency`. */
+  maxWeight?: number;
+}
+
+/** The limits of each key. Absent: none but those of the upstream. */
+export interface PerKey {
+  /** Permits. */
+  concurrency?: number;
+  rate?: Rate;
 }
 
 /** What an upstream has in the configuration. */
-export interface Configured extends Omit<Settings, "isPaused" | "maxPasses"> {
+export interface Configured extends Omit<Settings, "isPaused" | "maxPasses" | "perKey" | "maxWeight"> {
   /** Over how many objects all of this is divided. */
   shards: number;
   /** Default: as many as `PASSES_PER_PERMIT` for each permit. */
   maxPasses: number | undefined;
+  perKey?: PerKey | undefined;
 }
 
 const PASSES_PER_PERMIT = 8;
@@ -139,5 +151,9 @@ export function settingsOf(upstream: Configured, override: Override, shard: numb
     maxWaitMs: upstream.maxWaitMs,
     maxPasses: upstream.maxPasses ?? PASSES_PER_PERMIT * concurrency,
     maxPassMs: upstream.maxPassMs,
+    // All calls of a key go to one shard, which has the whole of its limits (client/shard-of-key.ts).
+    ...(upstream.perKey && { perKey: upstream.perKey }),
+    // Each shard must have room for each call.
+    ...(shards > 1 && { maxWeight: Math.max(1, Math.floor(limits.concurrency / shards)) }),
   };
 }

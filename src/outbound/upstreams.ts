@@ -5,9 +5,11 @@ import { badSecret } from "../kernel/secrets.ts";
 import { ConfigurationError, perEnv, readVariable } from "../kernel/variables.ts";
 import { embeddedUpstreams } from "./demo.ts";
 import { type BadSecret, fillSecrets, HEADER_VALUE } from "./header-secrets.ts";
+import { type KeyPart, limitKeySchema, perKeySchema, toPerKey, weightsSchema } from "./limit-settings.ts";
 import { isReservedInRequests, isReservedInResponses } from "./reserved-headers.ts";
 import {
   concurrencySchema,
+  type PerKey,
   type Rate,
   rateSchema,
   shardsSchema,
@@ -54,6 +56,9 @@ const upstreamSchema = z
     concurrency: concurrencySchema.default(5),
     shards: shardsSchema.default(1),
     rate: rateSchema.optional(),
+    limit_key: limitKeySchema.optional(),
+    per_key: perKeySchema.optional(),
+    weights: weightsSchema,
     adaptive: z.boolean().default(false),
     timeout_ms: z.int().min(1).max(300_000).default(5_000),
     max_waiters: z.int().min(0).max(100_000).default(1_000),
@@ -85,7 +90,16 @@ const upstreamSchema = z
   .refine((u) => [u.origin, u.service, u.entrypoint].filter((target) => target !== undefined).length === 1, {
     message: "needs exactly one of origin, service and entrypoint",
   })
-  .check(({ value: { concurrency, rate, shards }, issues }) => {
+  .check(({ value: { concurrency, rate, shards, weights }, issues }) => {
+    const max = Math.floor(concurrency / shards);
+    for (const [prefix, weight] of Object.entries(weights))
+      if (weight > max)
+        issues.push({
+          code: "custom",
+          input: weight,
+          path: ["weights", prefix],
+          message: `must be at most ${max}, the permits of each shard`,
+        });
     if (shards > concurrency)
       issues.push({
         code: "custom",
@@ -106,6 +120,11 @@ export interface Upstream {
   /** Among how many objects its limits are divided. */
   shards: number;
   rate: Rate | undefined;
+  /** What makes the limit key of a call. Undefined: its caller. */
+  limitKey: readonly KeyPart[] | undefined;
+  perKey: PerKey | undefined;
+  /** How much calls weigh at least, by the beginnings of their paths, the longest first. */
+  weights: readonly (readonly [prefix: string, weight: number])[];
   adaptive: boolean;
   timeoutMs: number;
   maxWaiters: number;
@@ -209,6 +228,9 @@ function toUpstream(env: Env, at: string, name: string, raw: Configured): Omit<U
     concurrency: raw.concurrency,
     shards: raw.shards,
     rate: raw.rate && toRate(raw.rate),
+    limitKey: raw.limit_key,
+    perKey: raw.per_key && toPerKey(raw.per_key),
+    weights: Object.entries(raw.weights).toSorted(([a], [b]) => b.length - a.length),
     adaptive: raw.adaptive,
     timeoutMs: raw.timeout_ms,
     maxWaiters: raw.max_waiters,

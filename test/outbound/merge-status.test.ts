@@ -38,6 +38,7 @@ const totals = (calls: number, since: string): ShardStatus["totals"] => ({
     "wait-limit": 0,
     paused: 0,
     "breaker-open": calls,
+    "too-heavy": 0,
   },
   waits: [calls],
 });

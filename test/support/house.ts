@@ -41,6 +41,7 @@ const FOUNDATIONS = [
   "outbound/shards.ts",
   "outbound/upstreams.ts",
   "outbound/header-secrets.ts",
+  "outbound/limit-settings.ts",
   "outbound/settings.ts",
   "outbound/demo.ts",
   "outbound/reserved-headers.ts",
@@ -108,7 +109,7 @@ const KERNEL = FLOORS.findIndex((floor) => floor.includes("kernel"));
 
 function floorOf(place: string): number {
   const foundation = FOUNDATIONS.indexOf(place);
-  if (foundation >= 0) return KERNEL - 0.5 + foundation / 10;
+  if (foundation >= 0) return KERNEL - 0.5 + foundation / (2 * FOUNDATIONS.length);
   const floor = FLOORS.findIndex((places) => places.includes(place));
   return floor < 0 && !place.includes("/") ? FEATURES : floor;
 }

@@ -12,7 +12,7 @@ export function parseUpstream(configuration: object, variables: object = {}): Up
 }
 
 /** A text that is no object is a secret for a header. */
-const NO_OTHERS: object = { UPSTREAMS_SCRAPE: "", UPSTREAMS_SHARDED: "" };
+const NO_OTHERS: object = { UPSTREAMS_KEYED: "", UPSTREAMS_SCRAPE: "", UPSTREAMS_SHARDED: "" };
 
 export function parseUpstreams(upstreams: unknown, variables: object = {}) {
   return readUpstreams({ ...env, ...NO_OTHERS, ...variables, UPSTREAMS: upstreams as object });

@@ -104,6 +104,17 @@ export const TEST_VARIABLES = {
     "sharded-full": { ...SCRIPTED, concurrency: 2, shards: 2, max_waiters: 2, retries: 0 },
     "sharded-rate": { ...SCRIPTED, concurrency: 8, shards: 4, rate: { per_second: 100, burst: 5 } },
   },
+  /** With limit keys and weights. */
+  UPSTREAMS_KEYED: {
+    keyed: { ...SCRIPTED, concurrency: 3, per_key: { concurrency: 2 }, methods: METHODS },
+    "keyed-single": { ...SCRIPTED, concurrency: 1, max_waiters: 20 },
+    tenants: {
+      ...SCRIPTED,
+      concurrency: 3,
+      limit_key: "{header:x-tenant}:{path:2}",
+      weights: { "/large/": 3 },
+    },
+  },
   /** For crawls and collections. */
   UPSTREAMS_SCRAPE: {
     "scrape-site": { ...SCRIPTED, concurrency: 4, retries: 0 },

@@ -6,6 +6,7 @@ import { callObject, isOverloaded, lacksMethod, ObjectTimeoutError } from "../..
 import { Problem } from "../../kernel/problem.ts";
 import type { PermitRequest, Refusal } from "../semaphore/permit-types.ts";
 import type { WaitResult } from "../semaphore/ticket.ts";
+import { isPlain } from "../semaphore/wait-queue.ts";
 import { semaphoreOf } from "../shards.ts";
 import type { Upstream } from "../upstreams.ts";
 import { atBetterOfTwo } from "./better-of-two.ts";
@@ -15,6 +16,7 @@ import { isolateOf, type Line } from "./isolate.ts";
 import { Place } from "./place.ts";
 import { maxWaitingOf, refused } from "./refused.ts";
 import { callSemaphore, noResponse } from "./semaphores.ts";
+import { shardOfKey } from "./shard-of-key.ts";
 
 /** A grant that arrives within this time leaves room for two renewals. */
 const MAX_GRANT_AGE_MS = LEASE_MS - MARGIN_MS - 2 * RENEW_MS;
@@ -22,7 +24,8 @@ const MAX_GRANT_AGE_MS = LEASE_MS - MARGIN_MS - 2 * RENEW_MS;
 /** For how long after the longest wait the semaphore may take to say that it is over. */
 const WAIT_MARGIN_MS = 5_000;
 
-export interface AcquireOptions extends Pick<PermitRequest, "holder" | "priority" | "isRetry"> {
+export interface AcquireOptions
+  extends Pick<PermitRequest, "holder" | "priority" | "isRetry" | "key" | "weight"> {
   /** Under which the call shares the queue with others. */
   name: string;
   signal: AbortSignal;
@@ -37,13 +40,14 @@ export async function acquirePermit(env: Env, upstream: Upstream, options: Acqui
   const isolate = isolateOf(env);
   const local = isolate.localOf(upstream);
   let arrivedAtMs: number | undefined;
-  return atBetterOfTwo(local.loads, async (shard) => {
+  const pinned = shardOfKey(upstream, rest.key);
+  const acquireAt = async (shard: number) => {
     const request: PermitRequest = {
       ...rest,
       share: { of: name, maxWaiting: maxWaitingOf(env, upstream) },
       leaseId: crypto.randomUUID(),
       leaseMs: LEASE_MS,
-      isolate: isolate.id,
+      ...(isPlain(rest) && { isolate: isolate.id }),
     };
     const at: At = { env, upstream, local, shard, onArrival: (ms) => (arrivedAtMs = ms) };
     local.loads.begin(shard);
@@ -54,7 +58,8 @@ export async function acquirePermit(env: Env, upstream: Upstream, options: Acqui
       local.loads.end(shard);
       throw error;
     }
-  });
+  };
+  return pinned === undefined ? atBetterOfTwo(local.loads, acquireAt) : acquireAt(pinned);
 }
 
 /** Where a permit is asked for. */

@@ -18,6 +18,7 @@ import type { Priority } from "../semaphore/wait-queue.ts";
 import type { Upstream } from "../upstreams.ts";
 import { acquirePermit, clientGone } from "./acquire-permit.ts";
 import { type CallResult, call, type UpstreamRequest } from "./call.ts";
+import type { Claim } from "./claim.ts";
 import { contentLength } from "./content-length.ts";
 import { isUnreachable, isUpstreamFault } from "./errors.ts";
 import { feedbackOn, readRetryAfter } from "./feedback.ts";
@@ -64,7 +65,7 @@ export async function callUnderPermit(
   { isRetry, isLast }: TryOptions,
 ): Promise<TryResult> {
   const { signal, requestId } = caller;
-  const { permit, queuedMs, endTurn } = await acquire(caller, upstream, isRetry);
+  const { permit, queuedMs, endTurn } = await acquire(caller, upstream, request.claim, isRetry);
   const timeout = startSilenceTimeout(upstream.timeoutMs, [permit.signal]);
   const { end, released } = releaseAtEnd(caller, permit, timeout);
   const startedAtMs = Date.now();
@@ -133,10 +134,10 @@ const callSpan = ({ name }: Upstream, { method }: UpstreamRequest) => ({
 });
 
 /** A permit, and a turn among the calls of this invocation, which lasts until the head of the response has come. */
-async function acquire(caller: Caller, upstream: Upstream, isRetry: boolean) {
+async function acquire(caller: Caller, upstream: Upstream, claim: Claim | undefined, isRetry: boolean) {
   const { env, ctx, name, priority, signal, requestId } = caller;
   const requestedAtMs = Date.now();
-  const options = { holder: `${name} ${requestId}`, name, priority, isRetry, signal };
+  const options = { holder: `${name} ${requestId}`, name, priority, isRetry, signal, ...claim };
   let endTurn: EndTurn | undefined;
   try {
     endTurn = await takeTurn(ctx, signal).catch(() => {

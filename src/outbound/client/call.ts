@@ -6,6 +6,7 @@ import { exports } from "cloudflare:workers";
 import { countSubrequests } from "../../kernel/subrequests.ts";
 import { ConfigurationError } from "../../kernel/variables.ts";
 import type { Upstream } from "../upstreams.ts";
+import type { Claim } from "./claim.ts";
 import { asCoded } from "./coding.ts";
 import { contentLength } from "./content-length.ts";
 import { upstreamProblem } from "./errors.ts";
@@ -26,6 +27,8 @@ export interface UpstreamRequest extends RequestBody {
   headers: Headers;
   /** `error`: follow no redirect, and fail if the response is one. `manual`: a redirect is the response. */
   redirect?: "error" | "manual";
+  /** Its limit key and weight. Default: no key, one permit. */
+  claim?: Claim;
   /** Called with the head of each response, before its body is read: those of redirects and of all tries too. */
   onHead?: (head: ResponseHead) => void;
 }

@@ -8,6 +8,7 @@
 import { errorFields, log } from "../../kernel/log.ts";
 import { callObject, isOverloaded } from "../../kernel/objects.ts";
 import type { Feedback, Lease, PermitRequest } from "../semaphore/permit-types.ts";
+import { isPlain } from "../semaphore/wait-queue.ts";
 import { semaphoreOf } from "../shards.ts";
 import type { Upstream } from "../upstreams.ts";
 import { LEASE_MS, RENEW_MS, type SharedLease } from "./hand-over.ts";
@@ -107,9 +108,9 @@ export class HeldPermit implements Permit {
 
   /** After a call that ended well, hands the permit on to the next in the isolate that takes it. Resolves to whether one did. */
   async #handOn(feedback: Feedback): Promise<boolean> {
-    const { local, shard, lease, isProbe } = this.#holding;
+    const { local, shard, lease, isProbe, request } = this.#holding;
     if (asksForPause(feedback)) local.pause();
-    if (feedback.outcome !== "ok" || isProbe || this.signal.aborted) return false;
+    if (feedback.outcome !== "ok" || isProbe || this.signal.aborted || !isPlain(request)) return false;
     return local.lineAt(shard).handOn(lease, feedback);
   }
 

@@ -81,8 +81,14 @@ function slashError(pathname: string, decoded: string): string | undefined {
   return isSplit ? `The path has an encoded slash. ${advice}` : undefined;
 }
 
+/** The segments of a path, however they are encoded, and without their parameters: for one that `targetOf` takes. */
+export const segmentsOf = (pathname: string): string[] =>
+  withoutParameters(decodeFully(pathname))
+    .slice(1)
+    .map((segment) => encodeURIComponent(segment.toWellFormed()));
+
 /** The path as it was sent, and as lenient servers might read it. */
-function readings(pathname: string): string[] {
+export function readings(pathname: string): string[] {
   const decoded = withoutParameters(decodeFully(pathname)).join("/");
   return [pathname, ...[pathname, decoded].map((path) => path.replaceAll(/\/+/g, "/")), decoded];
 }

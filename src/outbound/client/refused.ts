@@ -13,8 +13,18 @@ export function maxWaitingOf(env: Env, { maxWaiters }: Upstream): number {
 export function refused(
   env: Env,
   upstream: Upstream,
-  { reason, retryAfterMs, byOperator }: Refusal,
+  { reason, retryAfterMs, byOperator, underKey, maxWeight = 1 }: Refusal,
 ): Problem {
+  if (reason === "too-heavy")
+    return new Problem(
+      reason,
+      `A call of this weight can have no permit of "${upstream.name}": here a call may weigh ${maxWeight} at most.`,
+    );
+  if (underKey !== undefined) {
+    const share = { policy: "limit-key", quota: underKey };
+    const detail = `As many calls with this limit key wait for "${upstream.name}" as there is room left: ${underKey}.`;
+    return tooManyRequests(share, detail, retryAfterMs);
+  }
   if (reason === "too-many-requests") {
     const share = { policy: "queue", quota: maxWaitingOf(env, upstream) };
     const detail = `${share.quota} of your calls already wait for "${upstream.name}". The rest of its queue is for others.`;

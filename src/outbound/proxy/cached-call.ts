@@ -30,6 +30,9 @@ const callSchema = z.object({
   priority: z.enum(PRIORITIES),
   /** The trace that the call is part of, if nothing is stored. */
   traceparent: z.string().optional(),
+  /** Absent from a call without them, and of an older version. */
+  key: z.string().optional(),
+  weight: z.int().optional(),
 });
 export type CachedCall = z.output<typeof callSchema>;
 

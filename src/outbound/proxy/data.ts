@@ -13,7 +13,7 @@ export async function readData(caller: Caller, received: Headers): Promise<Respo
   const { upstream, path } = readDataSource(caller.env);
   try {
     const headers = new Headers({ accept: "application/json", via: received.get("via") ?? "" });
-    const request = { method: "GET", path, headers, readBody: async () => ({ body: null }) };
+    const request = { method: "GET", path, headers, readBody: async () => ({ body: null }), given: {} };
     const response = await callFromCode(caller, upstream, request);
     const bytes = await response.arrayBuffer().catch(fail);
     if (response.status !== 200 || !isJson(bytes)) return fail();

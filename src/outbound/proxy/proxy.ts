@@ -6,6 +6,7 @@
 import { Problem } from "../../kernel/problem.ts";
 import type { ResponseHead, UpstreamRequest } from "../client/call.ts";
 import type { Caller } from "../client/call-under-permit.ts";
+import { claimIn, claimOf, type GivenClaim } from "../client/claim.ts";
 import { acceptedBy, asCoded, CODE_ACCEPTS, decoded } from "../client/coding.ts";
 import { upstreamProblem } from "../client/errors.ts";
 import { hasPassed, type Sender, toCaller, toUpstream } from "../client/headers.ts";
@@ -36,6 +37,8 @@ import { hasWorkersCache, readThrough } from "./workers-cache.ts";
 
 /** A request as its caller wrote it. Not all of its headers travel. */
 export interface CallerRequest extends Pick<UpstreamRequest, "method" | "path" | "headers" | "redirect"> {
+  /** What the call claims: as its code says, or else as its headers do. */
+  given?: GivenClaim;
   /** Called once the request is known to be allowed. */
   readBody: () => Promise<RequestBody>;
 }
@@ -87,13 +90,16 @@ interface Exchange {
 async function exchange(
   caller: Caller,
   upstream: Upstream,
-  { readBody, ...rest }: CallerRequest,
+  { readBody, given, ...rest }: CallerRequest,
   sender: Pick<Sender, "isCode" | "acceptEncoding">,
 ): Promise<Exchange> {
   const forwards = maxForwards(rest.method, rest.headers);
   if (forwards === 0) return { response: optionsOf(upstream), url: targetOf(upstream, rest.path) };
   checkMethod(upstream, rest.method);
   const url = targetOf(upstream, rest.path);
+  const claim = given
+    ? claimOf(upstream, url.pathname, rest.headers, given)
+    : claimIn(upstream, url.pathname, rest.headers);
   checkUpstreamSecret(upstream);
   const isWebSocket = asksForWebSocket(rest.method, rest.headers);
   if (isWebSocket) checkWebSocket(upstream, rest.headers, sender);
@@ -102,6 +108,7 @@ async function exchange(
     throw upstreamProblem("loop-detected", "This request has passed through this Sluice before.");
   const request: UpstreamRequest = {
     ...rest,
+    claim,
     headers: toUpstream(rest.headers, upstream, { ...sender, requestId: caller.requestId, via }),
     ...(await readBody()),
   };

@@ -43,11 +43,12 @@ export class UpstreamCache extends WorkerEntrypoint<Env> {
   }
 
   async #respond(call: CachedCall, upstream: Upstream, signal: AbortSignal): Promise<Response> {
-    const { id, path, redirect, requestId, name, priority, traceparent } = call;
+    const { id, path, redirect, requestId, name, priority, traceparent, key, weight } = call;
+    const claim = { ...(key !== undefined && { key }), ...(weight !== undefined && { weight }) };
     const { env, ctx } = this;
     const caller: Caller = { env, ctx, requestId, name, priority, signal };
     const headers = headersOf(upstream, call.variant);
-    const request = { method: "GET", path, headers, body: null, ...(redirect && { redirect }) };
+    const request = { method: "GET", path, headers, body: null, claim, ...(redirect && { redirect }) };
     const attributes = { "sluice.upstream": upstream.name };
     const result = await inRootSpan({ env, ctx, traceparent }, "cache fill", { attributes }, async () =>
       callWithRetries(caller, upstream, request),

@@ -74,7 +74,7 @@ export async function readThrough(
   url: URL,
   { mayStore, demands }: CacheUse & { mayRead: true },
 ): Promise<CachedResponse> {
-  const { path, headers, redirect } = request;
+  const { path, headers, redirect, claim } = request;
   const { requestId, name, priority } = caller;
   const isLookup = !mayStore || asksForStored(headers);
   const id = crypto.randomUUID();
@@ -88,6 +88,7 @@ export async function readThrough(
     requestId,
     name,
     priority,
+    ...claim,
   };
   const { result, wrapped } = await fetchThrough(
     caller,

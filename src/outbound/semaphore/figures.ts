@@ -41,7 +41,7 @@ export class SemaphoreFigures {
     const phase = permits.breakerAt(nowMs);
     const waiters = [...permits.queue];
     const gauges: Record<string, number> = {
-      "in-use": permits.held.size,
+      "in-use": permits.heldWeight,
       limit: permits.limitAt(nowMs),
       paused: Number(permits.blockAt(nowMs)?.by === "paused"),
     };

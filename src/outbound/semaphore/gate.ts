@@ -11,6 +11,7 @@
  */
 import type { Settings } from "../settings.ts";
 import { Health } from "./health.ts";
+import type { HeldLeases } from "./held-leases.ts";
 import type { Block, PermitsState } from "./permit-types.ts";
 import { dueAfterCall, rateAllowsAt } from "./rate.ts";
 
@@ -19,24 +20,19 @@ const GRACE_MS = 150;
 
 export class Gate {
   readonly health: Health;
-  readonly #held: ReadonlyMap<string, unknown>;
+  readonly #held: HeldLeases;
   readonly #graceUntilMs: number;
   #settings: Settings;
   /** When the next call is due at the rate. */
   #dueAtMs: number;
 
-  /** `held`: the leases, by id; those of before a restart at `atMs`, as long as nothing else has happened. */
-  constructor(
-    settings: Settings,
-    held: ReadonlyMap<string, unknown>,
-    state: PermitsState | undefined,
-    atMs: number,
-  ) {
+  /** `held`: the leases; those of before a restart at `atMs`, as long as nothing else has happened. */
+  constructor(settings: Settings, held: HeldLeases, state: PermitsState | undefined, atMs: number) {
     this.#settings = settings;
     this.#held = held;
-    this.#graceUntilMs = held.size > 0 ? atMs + GRACE_MS : 0;
+    this.#graceUntilMs = held.weight > 0 ? atMs + GRACE_MS : 0;
     this.#dueAtMs = state?.dueAtMs ?? 0;
-    this.health = new Health(settings.concurrency, state, (leaseId) => held.has(leaseId));
+    this.health = new Health(settings.concurrency, state, (leaseId) => held.all.has(leaseId));
     this.#capDueTime(atMs);
   }
 
@@ -67,8 +63,8 @@ export class Gate {
     if (rate) this.#dueAtMs = dueAfterCall(rate, this.#dueAtMs, nowMs);
   }
 
-  /** What blocks every grant at `nowMs`, if anything does. */
-  blockAt(nowMs: number): Block | undefined {
+  /** What blocks every grant at `nowMs`, if anything does; or that of a call which weighs more than 1. */
+  blockAt(nowMs: number, weight = 1): Block | undefined {
     const { throttle, breaker } = this.health;
     if (this.#settings.isPaused) return { by: "paused", untilMs: Infinity };
     const { pausedUntilMs } = throttle.state;
@@ -77,9 +73,9 @@ export class Gate {
     const phase = breaker.phaseAt(nowMs);
     if (phase === "open") return { by: "breaker-open", untilMs: breaker.state.reopensAtMs };
     if (phase === "half-open" && breaker.hasProbe) return { by: "probe", untilMs: Infinity };
-    const held = this.#held.size;
-    if (held >= this.limitAt(nowMs))
-      return { by: "concurrency", untilMs: throttle.rampExceedsAtMs(held, nowMs) };
+    const held = this.#held.weight;
+    if (!this.#hasRoomAt(nowMs, weight))
+      return { by: "concurrency", untilMs: throttle.rampExceedsAtMs(held + weight - 1, nowMs) };
     const { rate } = this.#settings;
     const rateAtMs = rate ? rateAllowsAt(rate, this.#dueAtMs) : 0;
     return rateAtMs > nowMs ? { by: "rate", untilMs: rateAtMs } : undefined;
@@ -95,8 +91,18 @@ export class Gate {
       (block === undefined || block.by === "concurrency") &&
       this.#settings.rate === undefined &&
       this.health.breaker.phaseAt(nowMs) === "closed" &&
-      this.#held.size <= this.limitAt(nowMs)
+      this.#held.weight <= this.limitAt(nowMs)
     );
+  }
+
+  /**
+   * The ramp and the adaptive limit may leave less than a call weighs, and the latter rises only while calls use all of it.
+   * So a call that is alone needs no more than the hard limit.
+   */
+  #hasRoomAt(nowMs: number, weight: number): boolean {
+    const held = this.#held.weight;
+    if (held + weight <= this.limitAt(nowMs)) return true;
+    return held === 0 && weight > 1 && weight <= this.#settings.concurrency;
   }
 
   /** How many permits may be held at `nowMs`. */

@@ -1,20 +1,40 @@
 /** The leases that are held. Looking for expired ones costs nothing before the earliest end of a lease. */
 import type { Lease } from "./permit-types.ts";
+import { weightOf } from "./wait-queue.ts";
 
 export class HeldLeases {
   readonly #leases: Map<string, Lease>;
   /** How many are held in each isolate that is known. */
   readonly #inIsolates = new Map<string, number>();
+  /** How many permits each limit key has. */
+  readonly #underKeys = new Map<string, number>();
+  #weight = 0;
   #earliestEndMs = Infinity;
   #meanHoldMs = 1000;
 
   constructor(leases: Lease[]) {
     this.#leases = new Map(leases.map((lease) => [lease.id, lease]));
+    for (const lease of leases) this.#count(lease, 1);
     this.#findEarliestEnd();
   }
 
   get all(): ReadonlyMap<string, Lease> {
     return this.#leases;
+  }
+
+  /** How many permits they take. */
+  get weight(): number {
+    return this.#weight;
+  }
+
+  /** How many permits a limit key has. */
+  weightUnder(key: string): number {
+    return this.#underKeys.get(key) ?? 0;
+  }
+
+  /** The limit keys that have permits. */
+  get keys(): Iterable<string> {
+    return this.#underKeys.keys();
   }
 
   /** No lease ends before this. */
@@ -29,8 +49,9 @@ export class HeldLeases {
 
   /** Adds a lease, or replaces the one with its id. */
   hold(lease: Lease): Lease {
-    this.#countIsolate(this.#leases.get(lease.id), -1);
-    this.#countIsolate(lease, 1);
+    const before = this.#leases.get(lease.id);
+    if (before) this.#count(before, -1);
+    this.#count(lease, 1);
     this.#leases.set(lease.id, lease);
     this.#earliestEndMs = Math.min(this.#earliestEndMs, lease.endsAtMs);
     return lease;
@@ -40,7 +61,7 @@ export class HeldLeases {
     const lease = this.#leases.get(leaseId);
     if (!lease) return undefined;
     this.#leases.delete(leaseId);
-    this.#countIsolate(lease, -1);
+    this.#count(lease, -1);
     this.onEnd(lease, nowMs);
     return lease;
   }
@@ -61,20 +82,26 @@ export class HeldLeases {
     const expired = [...this.#leases.values()].filter((lease) => lease.endsAtMs <= nowMs);
     for (const lease of expired) {
       this.#leases.delete(lease.id);
-      this.#countIsolate(lease, -1);
+      this.#count(lease, -1);
     }
     this.#findEarliestEnd();
     return expired;
   }
 
-  #countIsolate(lease: Lease | undefined, change: 1 | -1): void {
-    if (lease?.isolate === undefined) return;
-    const count = (this.#inIsolates.get(lease.isolate) ?? 0) + change;
-    if (count > 0) this.#inIsolates.set(lease.isolate, count);
-    else this.#inIsolates.delete(lease.isolate);
+  #count(lease: Lease, sign: 1 | -1): void {
+    const weight = weightOf(lease);
+    this.#weight += sign * weight;
+    if (lease.isolate !== undefined) add(this.#inIsolates, lease.isolate, sign);
+    if (lease.key !== undefined) add(this.#underKeys, lease.key, sign * weight);
   }
 
   #findEarliestEnd(): void {
     this.#earliestEndMs = Math.min(...[...this.#leases.values()].map((lease) => lease.endsAtMs));
   }
+}
+
+function add(counts: Map<string, number>, name: string, change: number): void {
+  const count = (counts.get(name) ?? 0) + change;
+  if (count > 0) counts.set(name, count);
+  else counts.delete(name);
 }

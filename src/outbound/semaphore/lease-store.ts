@@ -20,6 +20,8 @@ export class LeaseStore {
       grantedAtMs: row.granted_at_ms,
       endsAtMs: row.ends_at_ms,
       handOvers: row.hand_overs,
+      ...(row.limit_key !== null && { key: row.limit_key }),
+      ...(row.weight > 1 && { weight: row.weight }),
     }));
   }
 
@@ -31,15 +33,17 @@ export class LeaseStore {
     return last?.seq ?? 0;
   }
 
-  insert({ id, fence, holder, grantedAtMs, endsAtMs, handOvers }: Lease): void {
+  insert({ id, fence, holder, grantedAtMs, endsAtMs, handOvers, key, weight }: Lease): void {
     this.#sql.exec(
-      "INSERT INTO lease (fence, id, holder, granted_at_ms, ends_at_ms, hand_overs) VALUES (?, ?, ?, ?, ?, ?)",
+      "INSERT INTO lease (fence, id, holder, granted_at_ms, ends_at_ms, hand_overs, limit_key, weight) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
       fence,
       id,
       holder,
       grantedAtMs,
       endsAtMs,
       handOvers,
+      key ?? null,
+      weight ?? 1,
     );
   }
 

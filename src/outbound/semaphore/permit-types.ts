@@ -18,6 +18,10 @@ export interface Lease {
   handOvers: number;
   /** Where its holder runs. Unknown after a restart, until it is renewed, and of an older caller. */
   isolate?: string;
+  /** Under which limit key it was granted. */
+  key?: string;
+  /** How many permits it takes. Default: 1. */
+  weight?: number;
 }
 
 /**
@@ -46,6 +50,8 @@ export interface PermitsState {
   dueAtMs: number;
   /** What is left of the retry budget, in calls. Absent if nothing was spent. */
   retryBudget?: number;
+  /** When the next call of any limit key is due at its rate, at the latest. Absent if keys have no rate. */
+  keysDueAtMs?: number;
 }
 
 export interface PermitRequest {
@@ -60,6 +66,10 @@ export interface PermitRequest {
   arrivedAtMs?: number;
   /** Where the caller runs, so that a permit may be handed on to it. Absent from a caller that cannot take one. */
   isolate?: string;
+  /** Its limit key. One with a key, or of another weight than 1, says no isolate. */
+  key?: string;
+  /** How many permits it needs. Default: 1. */
+  weight?: number;
   /** With a renewal: after how many hand-overs the caller has the permit. */
   handOvers?: number;
   /** The caller has taken over the permit of `leaseId`, while it waited under the id `waitedAs`. */
@@ -69,7 +79,13 @@ export interface PermitRequest {
 }
 
 /** Why a permit was refused. */
-export type RefusalReason = "queue-full" | "too-many-requests" | "wait-limit" | "paused" | "breaker-open";
+export type RefusalReason =
+  | "queue-full"
+  | "too-many-requests"
+  | "wait-limit"
+  | "paused"
+  | "breaker-open"
+  | "too-heavy";
 
 export type Decision =
   | { is: "granted"; lease: Lease; isNew: boolean }
@@ -82,6 +98,10 @@ export interface Refusal {
   retryAfterMs: number;
   /** True if an operator has paused the upstream: nobody knows for how long, and `retryAfterMs` is a guess. */
   byOperator: boolean;
+  /** Too many calls wait under its limit key: as many as this. */
+  underKey?: number;
+  /** A call is too heavy: it may weigh as much as this. */
+  maxWeight?: number;
 }
 
 /** How a call went. The holder reports it with the release. */

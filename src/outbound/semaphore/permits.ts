@@ -5,15 +5,20 @@
  * queued. The lease ends when it is released or when it expires. Or it is handed on, within an isolate, to a waiter that
  * was named as a successor (`succession.ts`): then it goes on with another holder.
  *
- * Invariants: at most `concurrency` leases are held, except after the limit was lowered below the number that were;
- * within a class, no request is granted while an earlier one waits, and what is handed on passes others only as
- * `succession.ts` says; no name has more than its share of the queue; each fence is greater than every fence before it.
+ * A call may weigh more than one permit. Those with limit keys take turns, key by key (`fair-queue.ts`), and each key may
+ * have limits of its own (`key-limits.ts`).
+ *
+ * Invariants: the leases that are held weigh at most `concurrency`, except after the limit was lowered below what they did;
+ * no key has more than its own limits; within a class and a key, no request is granted while an earlier one waits, and what
+ * is handed on passes others only as `succession.ts` says; while a key waits that may go, each other has at most one turn
+ * before it; no name has more than its share of the queue; each fence is greater than every fence before it.
  */
 import type { Settings } from "../settings.ts";
 import type { Breaker } from "./breaker.ts";
 import { FairQueue } from "./fair-queue.ts";
 import { Gate } from "./gate.ts";
 import { HeldLeases } from "./held-leases.ts";
+import { KeyLimits } from "./key-limits.ts";
 import type { SuccessionRules } from "./passes.ts";
 import type {
   Block,
@@ -29,26 +34,36 @@ import type {
   RestoredState,
   Taker,
 } from "./permit-types.ts";
-import { reasonToRefuseNewcomer, reasonToRefuseWaiter, refusalFor } from "./refusal.ts";
+import { mostUnderKey, reasonToRefuseNewcomer, reasonToRefuseWaiter, refusalFor } from "./refusal.ts";
 import { Succession } from "./succession.ts";
-import type { Waiter } from "./wait-queue.ts";
+import { isPlain, type Waiter, weightOf } from "./wait-queue.ts";
 
 export class Permits {
   #lastFence: number;
   readonly #held: HeldLeases;
   readonly #gate: Gate;
-  readonly #queue = new FairQueue();
+  readonly #limits: KeyLimits | undefined;
+  readonly #queue: FairQueue;
   readonly #succession = new Succession();
   readonly #waitsMs: number[] = [];
 
   constructor(settings: Settings, { atMs, held, lastFence, state }: RestoredState) {
     this.#held = new HeldLeases(held);
     this.#lastFence = lastFence;
-    this.#gate = new Gate(settings, this.#held.all, state, atMs);
+    this.#gate = new Gate(settings, this.#held, state, atMs);
+    const { perKey } = settings;
+    const heldUnder = (key: string) => this.#held.weightUnder(key);
+    this.#limits = perKey && new KeyLimits(perKey, heldUnder, state?.keysDueAtMs ?? 0, atMs);
+    this.#queue = new FairQueue(this.#limits);
   }
 
   get held(): ReadonlyMap<string, Lease> {
     return this.#held.all;
+  }
+
+  /** How many permits are held. A lease may take several. */
+  get heldWeight(): number {
+    return this.#held.weight;
   }
 
   /** How many calls have begun, over all lives of the object: each has a fence of its own. */
@@ -56,12 +71,22 @@ export class Permits {
     return this.#lastFence;
   }
 
-  get queue(): Iterable<Waiter> & Pick<FairQueue, "get" | "length"> {
+  get queue(): Iterable<Waiter> & Pick<FairQueue, "get" | "length" | "waitingUnder"> {
     return this.#queue;
   }
 
   get state(): PermitsState {
-    return this.#gate.state;
+    const keysDueAtMs = this.#limits?.latestDueAtMs;
+    return keysDueAtMs ? { ...this.#gate.state, keysDueAtMs } : this.#gate.state;
+  }
+
+  /** The limit keys that wait or have permits, and how many of these. */
+  get keys(): { key: string; waiting: number; held: number }[] {
+    return [...new Set([...this.#queue.keys, ...this.#held.keys])].map((key) => ({
+      key,
+      waiting: this.#queue.waitingUnder(key),
+      held: this.#held.weightUnder(key),
+    }));
   }
 
   /** The upstream has asked another shard for a pause. Call `advance` afterwards. */
@@ -98,17 +123,24 @@ export class Permits {
     if (queued) return { is: "queued", arrivedAtMs: queued.arrivedAtMs };
 
     const waiter: Waiter = { ...request, arrivedAtMs: Math.min(arrivedAtMs ?? nowMs, nowMs) };
-    const block = this.blockAt(nowMs);
-    const mustWait = block !== undefined || this.#queue.length > 0;
-    const reason = mustWait
-      ? reasonToRefuseNewcomer(waiter, this.#queue, this.#gate.settings, block, nowMs)
-      : undefined;
-    if (reason) return { is: "refused", ...this.#refusal(reason, block, nowMs) };
+    const block = this.#gate.blockAt(nowMs, weightOf(waiter));
+    const mustWait = block !== undefined || this.#isBehindOthers(waiter, nowMs);
+    const reason = this.#isTooHeavy(waiter)
+      ? "too-heavy"
+      : mustWait && reasonToRefuseNewcomer(waiter, this.#queue, this.#gate.settings, block, nowMs);
+    if (reason) return { is: "refused", ...this.#refusal(reason, waiter, block, nowMs) };
     if (!request.isRetry && arrivedAtMs === undefined) this.#gate.health.budget.earn();
     if (!mustWait) return { is: "granted", lease: this.#grant(waiter, nowMs), isNew: true };
     this.#queue.join(waiter);
-    this.#succession.join(waiter, this.#queue.behind(waiter));
+    if (isPlain(waiter)) this.#succession.join(waiter, this.#queue.behind(waiter));
     return { is: "queued", arrivedAtMs: waiter.arrivedAtMs };
+  }
+
+  /** Whether a newcomer must let others go first, or its key does not allow its call now. */
+  #isBehindOthers(waiter: Waiter, nowMs: number): boolean {
+    if (this.#queue.length > 0 && (this.#queue.isBehindItsKey(waiter) || this.#queue.next(nowMs)))
+      return true;
+    return (this.#limits?.allowsAt(waiter) ?? 0) > nowMs;
   }
 
   /** Releases a permit, or leaves the queue. Harmless if neither exists under this id. Call `advance` afterwards. */
@@ -116,6 +148,7 @@ export class Permits {
     this.#leave(leaseId);
     const lease = this.#held.release(leaseId, nowMs);
     if (!lease) return undefined;
+    this.#wakeKeyOf(lease);
     this.#succession.settle(leaseId);
     this.#onEnd(lease, feedback, nowMs, jitter);
     return lease;
@@ -127,7 +160,7 @@ export class Permits {
    */
   takeOver(handOver: HandOver, taker: Taker, nowMs: number, jitter: number): Lease | undefined {
     const waiter = this.#queue.get(taker.waitedAs);
-    if (waiter) this.#queue.take(waiter);
+    if (waiter) this.#queue.take(waiter, nowMs);
     this.#succession.leave(taker.waitedAs, "took");
     const lease = this.held.get(handOver.leaseId);
     if (!lease) return undefined;
@@ -190,41 +223,74 @@ export class Permits {
       this.#succession.leave(id, "gone");
     }
     const lost = this.#succession.takeLost().flatMap((id) => this.#held.release(id, nowMs) ?? []);
-    for (const { id } of [...expired, ...lost]) this.#gate.health.onSilentEnd(id, nowMs);
-    const changes: Changes = { granted: [], expired, lost, refused: [], told: [] };
-    for (let oldest = this.#queue.oldest; oldest; oldest = this.#queue.oldest) {
-      const block = this.blockAt(nowMs);
-      const reason = reasonToRefuseWaiter(oldest, this.#gate.settings, block, nowMs);
-      if (reason) {
-        this.#queue.leave(oldest.leaseId);
-        this.#succession.leave(oldest.leaseId, "refused");
-        changes.refused.push({ waiter: oldest, ...this.#refusal(reason, block, nowMs) });
-      } else if (block) break;
-      else {
-        const rules = this.#rulesAt(nowMs);
-        const choose = (next: Waiter) =>
-          rules.mayHandOn ? this.#succession.choose(next, rules, nowMs) : next;
-        const next = this.#queue.takeNext(choose) ?? oldest;
-        this.#succession.leave(next.leaseId, "granted");
-        changes.granted.push(this.#grant(next, nowMs));
-      }
+    for (const lease of [...expired, ...lost]) {
+      this.#wakeKeyOf(lease);
+      this.#gate.health.onSilentEnd(lease.id, nowMs);
     }
+    const changes: Changes = { granted: [], expired, lost, refused: [], told: [] };
+    while (this.#advanceOne(changes, nowMs));
     changes.told = this.#succession.update(this.#rulesAt(nowMs), nowMs);
     return changes;
+  }
+
+  /** Refuses or grants the next waiter for whom that is due. Returns false if there is none. */
+  #advanceOne(changes: Changes, nowMs: number): boolean {
+    const { oldest } = this.#queue;
+    if (!oldest) return false;
+    const block = this.#gate.blockAt(nowMs);
+    const reason = reasonToRefuseWaiter(oldest, this.#gate.settings, block, nowMs);
+    if (reason) return this.#refuse(changes, oldest, reason, block, nowMs);
+    const next = block ? undefined : this.#queue.next(nowMs);
+    if (!next) return false;
+    // The limit was lowered since it came.
+    if (this.#isTooHeavy(next)) return this.#refuse(changes, next, "too-heavy", block, nowMs);
+    if (weightOf(next) > 1 && this.#gate.blockAt(nowMs, weightOf(next))) return false;
+    const rules = this.#rulesAt(nowMs);
+    const chosen = rules.mayHandOn ? this.#succession.choose(next, rules, nowMs) : next;
+    this.#queue.take(chosen, nowMs);
+    this.#succession.leave(chosen.leaseId, "granted");
+    changes.granted.push(this.#grant(chosen, nowMs));
+    return true;
+  }
+
+  #refuse(
+    changes: Changes,
+    waiter: Waiter,
+    reason: RefusalReason,
+    block: Block | undefined,
+    nowMs: number,
+  ): true {
+    this.#queue.leave(waiter.leaseId);
+    this.#succession.leave(waiter.leaseId, "refused");
+    changes.refused.push({ waiter, ...this.#refusal(reason, waiter, block, nowMs) });
+    return true;
   }
 
   /** When `advance` will next have something to do for those that wait; undefined if nobody waits. */
   nextChangeAtMs(nowMs: number): number | undefined {
     const oldest = this.#queue.oldest;
     if (!oldest) return undefined;
-    const untilMs = this.blockAt(nowMs)?.untilMs ?? nowMs;
     const { maxWaitMs, maxPassMs } = this.#gate.settings;
     const passMs = this.#succession.nextChangeAtMs(maxPassMs, nowMs);
-    return Math.min(oldest.arrivedAtMs + maxWaitMs, this.#held.earliestEndMs, untilMs, passMs);
+    const grantAtMs = this.#nextGrantAtMs(nowMs);
+    return Math.min(oldest.arrivedAtMs + maxWaitMs, this.#held.earliestEndMs, grantAtMs, passMs);
   }
 
+  /** When time alone will let a waiter have its permit; Infinity if it lets none. */
+  #nextGrantAtMs(nowMs: number): number {
+    const block = this.#gate.blockAt(nowMs);
+    if (block) return block.untilMs;
+    const next = this.#queue.next(nowMs);
+    const own = next ? (this.#gate.blockAt(nowMs, weightOf(next))?.untilMs ?? nowMs) : Infinity;
+    return Math.min(own, this.#queue.nextAtMs);
+  }
+
+  /** What blocks every grant, or that of the waiter whose turn it is, if this weighs more than 1. */
   blockAt(nowMs: number): Block | undefined {
-    return this.#gate.blockAt(nowMs);
+    const block = this.#gate.blockAt(nowMs);
+    if (block || this.#queue.isPlain) return block;
+    const next = this.#queue.next(nowMs);
+    return next && this.#gate.blockAt(nowMs, weightOf(next));
   }
 
   limitAt(nowMs: number): number {
@@ -246,8 +312,26 @@ export class Permits {
     return Math.ceil(blockedMs + (this.#held.meanHoldMs * (position + 1)) / Math.max(1, this.limitAt(nowMs)));
   }
 
-  #refusal(reason: RefusalReason, block: Block | undefined, nowMs: number): Refusal {
-    return refusalFor(reason, block, this.estimateWaitMs(this.#queue.length, nowMs), nowMs);
+  #refusal(reason: RefusalReason, waiter: Waiter, block: Block | undefined, nowMs: number): Refusal {
+    const { maxWaiters } = this.#gate.settings;
+    const refusal = refusalFor(reason, block, this.estimateWaitMs(this.#queue.length, nowMs), nowMs);
+    if (reason === "too-heavy") return { ...refusal, maxWeight: this.#maxWeightOf(waiter) };
+    const isByKey = reason === "too-many-requests" && !this.#queue.hasShareOf(waiter);
+    return isByKey ? { ...refusal, underKey: mostUnderKey(this.#queue, maxWaiters) } : refusal;
+  }
+
+  #maxWeightOf({ key }: Waiter): number {
+    const { concurrency, maxWeight = concurrency } = this.#gate.settings;
+    return Math.min(maxWeight, (key === undefined ? undefined : this.#limits?.maxWeight) ?? Infinity);
+  }
+
+  /** A call of weight 1 waits until there is a limit again. */
+  #isTooHeavy(waiter: Waiter): boolean {
+    return weightOf(waiter) > Math.max(1, this.#maxWeightOf(waiter));
+  }
+
+  #wakeKeyOf({ key }: Lease): void {
+    if (key !== undefined) this.#queue.wake(key);
   }
 
   #rulesAt(nowMs: number): SuccessionRules {
@@ -256,7 +340,7 @@ export class Permits {
       concurrency,
       maxPasses,
       maxPassMs,
-      mayHandOn: this.#gate.mayHandOnAt(nowMs),
+      mayHandOn: this.#queue.isPlain && this.#gate.mayHandOnAt(nowMs),
       interactiveLeft: this.#queue.interactiveLeft,
       heldIn: (isolate) => this.#held.heldIn(isolate),
       meanHoldMs: this.#held.meanHoldMs,
@@ -268,8 +352,8 @@ export class Permits {
     this.#succession.leave(leaseId, "gone");
   }
 
-  #onEnd({ id, grantedAtMs }: Lease, feedback: Feedback, nowMs: number, jitter: number): void {
-    const inFlight = this.held.size + (this.held.has(id) ? 0 : 1);
+  #onEnd({ id, grantedAtMs, weight = 1 }: Lease, feedback: Feedback, nowMs: number, jitter: number): void {
+    const inFlight = this.#held.weight + (this.held.has(id) ? 0 : weight);
     const { health, settings } = this.#gate;
     health.onEnd({ leaseId: id, grantedAtMs, inFlight }, feedback, settings.adaptive, nowMs, jitter);
   }
@@ -282,11 +366,12 @@ export class Permits {
 
   /** A call begins, with a fence of its own and a whole lease. */
   #begin(
-    { leaseId, holder, isolate, leaseMs }: Omit<Taker, "waitedAs"> & { leaseId: string },
+    { leaseId, holder, isolate, leaseMs, key, weight }: Omit<Taker, "waitedAs"> & Claimed,
     handOvers: number,
     nowMs: number,
   ): Lease {
     this.#gate.onCall(nowMs);
+    this.#limits?.onCall(key, nowMs);
     return this.#held.hold({
       id: leaseId,
       holder,
@@ -296,6 +381,11 @@ export class Permits {
       endsAtMs: nowMs + leaseMs,
       handOvers,
       ...(isolate !== undefined && { isolate }),
+      ...(key !== undefined && { key }),
+      ...(weight !== undefined && weight > 1 && { weight }),
     });
   }
 }
+
+/** What a lease is granted for. */
+type Claimed = Pick<PermitRequest, "leaseId" | "key" | "weight">;

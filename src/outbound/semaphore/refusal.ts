@@ -19,9 +19,17 @@ export function reasonToRefuseNewcomer(
   const { maxWaiters, maxWaitMs } = settings;
   if (block?.by === "paused" && block.untilMs > waiter.arrivedAtMs + maxWaitMs) return "paused";
   if (queue.length >= maxWaiters) return "queue-full";
-  if (queue.hasShareOf(waiter)) return "too-many-requests";
+  const { key } = waiter;
+  const isKeyFull = key !== undefined && queue.waitingUnder(key) >= mostUnderKey(queue, maxWaiters);
+  if (queue.hasShareOf(waiter) || isKeyFull) return "too-many-requests";
   return reasonToRefuseWaiter(waiter, settings, block, nowMs);
 }
+
+/**
+ * How many calls may wait under one limit key: as many as there are places left. So however many a key sends, it leaves as
+ * much room as it takes.
+ */
+export const mostUnderKey = ({ length }: FairQueue, maxWaiters: number): number => maxWaiters - length;
 
 /** Why a caller may wait no longer; undefined if it may. */
 export function reasonToRefuseWaiter(

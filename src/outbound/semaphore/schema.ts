@@ -9,6 +9,8 @@ export interface LeaseRow {
   granted_at_ms: number;
   ends_at_ms: number;
   hand_overs: number;
+  limit_key: string | null;
+  weight: number;
 }
 
 const CREATE_TABLES = `
@@ -30,4 +32,6 @@ export const MIGRATIONS = [
   CREATE_TABLES,
   // Older code leaves it as it is: a permit that is handed on while it runs keeps to what it was.
   addColumns("lease", { hand_overs: "INTEGER NOT NULL DEFAULT 0" }),
+  // Older code takes each of them for one permit of no key.
+  addColumns("lease", { limit_key: "TEXT", weight: "INTEGER NOT NULL DEFAULT 1" }),
 ];

@@ -247,9 +247,11 @@ export class Semaphore extends DurableObject<Env> {
     this.#tickets.forget(lease.id);
     this.#leases.delete(lease);
     this.#statistics.onExpiry();
+    // A limit key may name a person, and stays out of the log.
+    const { key: _key, ...logged } = lease;
     log("warn", "lease expired: its holder neither released it nor ended", {
       upstream: this.#own.upstream.name,
-      lease,
+      lease: logged,
     });
   }
 

@@ -25,7 +25,8 @@ export class StateStore {
       state.throttle === before?.throttle &&
       state.breaker === before.breaker &&
       state.dueAtMs === before.dueAtMs &&
-      state.retryBudget === before.retryBudget;
+      state.retryBudget === before.retryBudget &&
+      state.keysDueAtMs === before.keysDueAtMs;
     if (isSame) return;
     this.#permits = state;
     this.#write("permits", state);

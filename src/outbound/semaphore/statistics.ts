@@ -29,7 +29,14 @@ export class Statistics {
     retries: 0,
     retriesRefused: 0,
     outcomes: { ok: 0, overloaded: 0, failed: 0, unknown: 0 },
-    refused: { "queue-full": 0, "too-many-requests": 0, "wait-limit": 0, paused: 0, "breaker-open": 0 },
+    refused: {
+      "queue-full": 0,
+      "too-many-requests": 0,
+      "wait-limit": 0,
+      paused: 0,
+      "breaker-open": 0,
+      "too-heavy": 0,
+    },
     waits: Array.from({ length: BOUNDS_S.length + 1 }, () => 0),
   };
   readonly #kept: Kept;

@@ -9,6 +9,8 @@ import { PRIORITIES } from "./wait-queue.ts";
 
 /** At most this many leases, and this many waiters, are listed. All are counted. */
 export const MAX_LISTED = 100;
+/** So many limit keys are listed. */
+const MAX_KEYS = 20;
 
 const time = z.iso.datetime();
 const count = z.int().min(0);
@@ -37,11 +39,33 @@ const totals = z.object({
     "wait-limit": count,
     paused: count,
     "breaker-open": count,
+    "too-heavy": count,
   }),
   waits: z.array(count).meta({
     description: `How many calls waited for how long for their permit: up to ${BOUNDS_S.join(", ")} s, and longer.`,
   }),
 });
+
+const key = z.string().optional().meta({ description: "The limit key of the call; absent if it has none." });
+const weight = z
+  .int()
+  .min(2)
+  .optional()
+  .meta({ description: "How many permits it takes, if more than one." });
+const keysSchema = z
+  .object({
+    count: count.meta({ description: "How many keys there are, each counted at each shard that knows it." }),
+    top: z.array(
+      z.object({
+        key: z.string(),
+        waiting: count.meta({ description: "Its calls that wait." }),
+        held: count.meta({ description: "The permits that it has." }),
+      }),
+    ),
+  })
+  .meta({
+    description: "The limit keys that wait or have permits, those with most first; absent if there are none.",
+  });
 
 const shardsSchema = z
   .object({
@@ -89,8 +113,9 @@ export const statusSchema = z
     breaker,
     held: z.object({
       count,
+      weight: count.optional().meta({ description: "How many permits they take, if that is not `count`." }),
       leases: z.array(
-        z.object({ id: z.string(), fence: count, holder: z.string(), since: time, until: time }),
+        z.object({ id: z.string(), fence: count, holder: z.string(), since: time, until: time, key, weight }),
       ),
     }),
     waiting: z.object({
@@ -103,9 +128,12 @@ export const statusSchema = z
           priority: z.enum(PRIORITIES),
           since: time,
           estimatedWaitMs: count,
+          key,
+          weight,
         }),
       ),
     }),
+    keys: keysSchema.optional(),
     totals: totals.meta({ description: "Since the semaphore's object last started." }),
     latencyMs: z
       .object({ p50: z.number(), p90: z.number(), p99: z.number() })
@@ -144,12 +172,14 @@ export function describe(
     breaker: permits.breakerAt(nowMs),
     held: {
       count: permits.held.size,
+      ...(permits.heldWeight !== permits.held.size && { weight: permits.heldWeight }),
       leases: [...permits.held.values()].slice(0, MAX_LISTED).map((lease) => ({
         id: lease.id,
         fence: lease.fence,
         holder: lease.holder,
         since: iso(lease.grantedAtMs),
         until: iso(lease.endsAtMs),
+        ...claimOf(lease),
       })),
     },
     waiting: {
@@ -161,8 +191,10 @@ export function describe(
         priority: waiter.priority,
         since: iso(waiter.arrivedAtMs),
         estimatedWaitMs: Math.min(permits.estimateWaitMs(position, nowMs), Number.MAX_SAFE_INTEGER),
+        ...claimOf(waiter),
       })),
     },
+    ...describeKeys(permits),
     totals: { since: iso(statistics.sinceMs), ...statistics.totals },
     latencyMs: statistics.percentiles() ?? null,
     ...(upstream.shards > 1 && {
@@ -170,6 +202,23 @@ export function describe(
     }),
   };
 }
+
+const claimOf = ({ key: under, weight: permits = 1 }: { key?: string; weight?: number }) => ({
+  ...(under !== undefined && { key: under }),
+  ...(permits > 1 && { weight: permits }),
+});
+
+type Keys = z.output<typeof keysSchema>;
+
+function describeKeys({ keys }: Permits): { keys?: Keys } {
+  return keys.length === 0 ? {} : { keys: { count: keys.length, top: topKeys(keys) } };
+}
+
+/** Those with most calls that wait and permits. */
+export const topKeys = (keys: Keys["top"]): Keys["top"] =>
+  keys
+    .toSorted((a, b) => b.waiting - a.waiting || b.held - a.held || (a.key < b.key ? -1 : 1))
+    .slice(0, MAX_KEYS);
 
 const describeRate = (rate: Rate | undefined): SemaphoreStatus["rate"] =>
   rate ? { per_second: rate.perSecond, burst: rate.burst } : null;

@@ -20,7 +20,17 @@ export interface Waiter {
   share?: QueueShare;
   /** Where it runs. Absent: it cannot take over a permit. */
   isolate?: string;
+  /** Under which key it waits: those who wait under different keys take turns. */
+  key?: string;
+  /** How many permits it takes. Default: 1. */
+  weight?: number;
 }
+
+export const weightOf = ({ weight = 1 }: { weight?: number }): number => weight;
+
+/** Whether it has no key and takes one permit: only such calls take over permits, or hand them on. */
+export const isPlain = ({ key, weight }: { key?: string; weight?: number }): boolean =>
+  key === undefined && (weight ?? 1) === 1;
 
 /** Callers of one name may have so many calls in a queue at once, so that others find room in it. */
 export interface QueueShare {

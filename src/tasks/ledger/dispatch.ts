@@ -114,14 +114,24 @@ export class Dispatch {
     return Math.max(queuedSinceMs(priority, rank_ms ?? nowMs), this.#openSinceMs(type));
   }
 
+  /** Whether there is a queued task that no pause holds back. */
+  hasQueued(): boolean {
+    return this.#queries.queuedTypes().some((type) => !this.#isHeld(type));
+  }
+
   /** When the next task may begin that only the rate of its type holds back; null if there is none. */
   rateOpensAtMs(nowMs: number): number | null {
     const times = this.#queries
       .queuedTypes()
-      .filter((type) => !this.#limitsOf(type).isPaused || this.#table.passing(type, 1).length > 0)
+      .filter((type) => !this.#isHeld(type))
       .map((type) => this.#openSinceMs(type))
       .filter((openAtMs) => openAtMs > nowMs);
     return times.length === 0 ? null : Math.min(...times);
+  }
+
+  /** Whether a pause holds back all queued tasks of a type. */
+  #isHeld(type: string): boolean {
+    return this.#limitsOf(type).isPaused && this.#table.passing(type, 1).length === 0;
   }
 
   /** Since when the rate of a type has let its next task begin; 0 if it has none. */

@@ -151,10 +151,6 @@ export class TaskQueries {
     return this.#countUpTo({ from: QUEUED, values: [] }, type);
   }
 
-  hasQueued(): boolean {
-    return this.#sql.exec(`SELECT 1 FROM ${QUEUED} LIMIT 1`).toArray().length > 0;
-  }
-
   /** How many tasks of each pool are in runners. */
   countRunners(): Record<Pool, number> {
     const counts = { new: 0, begun: 0, tick: 0, callback: 0 };

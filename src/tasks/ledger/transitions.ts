@@ -122,7 +122,7 @@ export class Transitions {
 
   /** Applies the outcomes of claims. An outcome that is no longer accepted, or was already applied, is ignored. */
   report(reports: Report[]): void {
-    const { tasks, queries, alarm, dispatch } = this.#parts;
+    const { tasks, alarm, dispatch } = this.#parts;
     for (const { taskId, token, outcome, busyUntilMs } of reports) {
       this.guard(taskId, () => {
         const task = tasks.getLean(taskId);
@@ -132,8 +132,7 @@ export class Transitions {
         this.applyEnd(task, this.#parts.limitsOf(task.type).isPaused ? goesOn(parked) : parked);
       });
     }
-    const nowMs = Date.now();
-    if (reports.length > 0 && queries.hasQueued() && dispatch.next(nowMs, 1).length > 0) alarm.wakeAt(nowMs);
+    if (reports.length > 0 && dispatch.hasQueued()) alarm.wakeAt(Date.now());
   }
 
   /** Something that a parked task waits for has come. */

@@ -18,6 +18,11 @@ import type { Random } from "../random.ts";
 const RESET_SHARE = 0.25;
 const STREAM_SHARE = 0.2;
 const UPLOAD_SHARE = 0.2;
+/** Of the calls, how many have a limit key, and how many of them that of the customer who calls most. */
+const KEYED_SHARE = 0.5;
+const NOISY_SHARE = 0.5;
+const CUSTOMERS = ["ada", "bo", "cy"] as const;
+const HEAVY_SHARE = 0.25;
 const CHUNKS = [2, 8] as const;
 const CHUNK_BYTES = [1, 60_000] as const;
 const QUICK_MS = [5, 50] as const;
@@ -50,7 +55,22 @@ export interface Client {
   url: () => string;
   /** How many of its calls go to the upstream whose semaphore has several shards. */
   shardedShare: number;
+  /** How much a call may weigh. */
+  maxWeights: { chaos: number; sharded: number };
   random: Random;
+}
+
+/** For whom a call is made, and how many permits it takes. The path says it to the upstream, which counts both. */
+interface Claim {
+  key: string | undefined;
+  weight: number;
+}
+
+function chooseClaim(random: Random, maxWeight: number): Claim {
+  const weight = random.chance(HEAVY_SHARE) ? random.between(1, maxWeight) : 1;
+  if (!random.chance(KEYED_SHARE)) return { key: undefined, weight };
+  const key = random.chance(NOISY_SHARE) ? "noisy" : CUSTOMERS[random.between(0, CUSTOMERS.length - 1)];
+  return { key, weight };
 }
 
 /** Calls until `signal` aborts, and then waits for the call that is in flight. */
@@ -59,14 +79,16 @@ export async function keepCalling(
   signal: AbortSignal,
   onEnd: (call: Call) => void,
 ): Promise<void> {
-  const { name, at, url, shardedShare, random } = client;
+  const { name, at, url, shardedShare, maxWeights, random } = client;
   for (let count = 1; !signal.aborted; count++) {
     const id = `${name}-${count}`;
     const beganAtMs = Date.now();
     const upload = random.chance(UPLOAD_SHARE) ? chooseUpload(random) : undefined;
     const upstream = random.chance(shardedShare) ? "sharded" : "chaos";
     const path = upload ? `upload/${random.between(...QUICK_MS)}` : choosePath(random);
-    const end = await call(`${url()}/fetch/${upstream}/${path}`, id, choosePatience(random), upload);
+    const claim = chooseClaim(random, maxWeights[upstream]);
+    const to = `${url()}/fetch/${upstream}/${path}/${claim.key ?? "-"}/${claim.weight}`;
+    const end = await call(to, id, claim, choosePatience(random), upload);
     onEnd({ id, at, beganAtMs, endedAtMs: Date.now(), end });
     await sleep(end.is === "refused" ? TRY_AGAIN_MS : random.between(...THINK_MS));
   }
@@ -127,6 +149,7 @@ const choosePatience = (random: Random): Patience | undefined =>
 function call(
   url: string,
   id: string,
+  { key, weight }: Claim,
   patience: Patience | undefined,
   upload: Upload | undefined,
 ): Promise<End> {
@@ -138,7 +161,12 @@ function call(
   const request = httpRequest(url, {
     agent: false,
     method: upload ? "POST" : "GET",
-    headers: { "X-Request-Id": id, ...(upload?.hasLength && { "Content-Length": length }) },
+    headers: {
+      "X-Request-Id": id,
+      ...(key !== undefined && { "Sluice-Limit-Key": key }),
+      ...(weight > 1 && { "Sluice-Weight": weight }),
+      ...(upload?.hasLength && { "Content-Length": length }),
+    },
   });
   const cancel = () => {
     isCancelled = true;

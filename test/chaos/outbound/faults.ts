@@ -12,8 +12,12 @@ import { type ChaosUpstream, startChaosUpstream } from "./upstream.ts";
 import type { Fault, Record } from "./verdict.ts";
 
 const LIMIT = 5;
-/** Of an upstream whose semaphore is several objects: two of them have two permits, and two have one. */
-const SHARDED = { limit: 6, shards: 4 };
+/** Of an upstream whose semaphore is several objects: two of them have three permits, and two have two. */
+const SHARDED = { limit: 10, shards: 4 };
+/** There, each limit key has so many permits at most. */
+const PER_KEY = 2;
+/** How much a call may weigh. */
+const MAX_WEIGHTS = { chaos: LIMIT, sharded: PER_KEY };
 const SEMAPHORES = ["chaos", ...Array.from({ length: SHARDED.shards }, (_, shard) => `sharded#${shard}`)];
 /** As in src/outbound/client/hand-over.ts. */
 const LEASE_MS = 15_000;
@@ -43,8 +47,11 @@ const SETTLE_MS = MAX_WAIT_MS + LEASE_MS;
 export interface ChaosOptions {
   seconds: number;
   seed: number;
-  /** `memory`: the semaphore forgets its leases when it crashes. `doubled`: it grants once more what is handed on. */
-  leases: "kept" | "memory" | "doubled";
+  /**
+   * `memory`: the semaphore forgets its leases when it crashes. `doubled`: it grants once more what is handed on. `keyless`: it
+   * takes each call for one permit of no key.
+   */
+  leases: "kept" | "memory" | "doubled" | "keyless";
   /** How many of the calls go to the upstream whose semaphore has several shards. */
   shardedShare: number;
   /** Which faults happen. Clients that reset their connections always do. */
@@ -73,6 +80,7 @@ export async function runChaos(options: ChaosOptions): Promise<Record> {
     startedAtMs,
     limit: LIMIT,
     shardedLimit: SHARDED.limit,
+    perKey: PER_KEY,
     maxPasses: MAX_PASSES,
     leaseMs: LEASE_MS,
     calls,
@@ -101,7 +109,13 @@ const variables = (origin: string, shardedOrigin: string, leases: ChaosOptions["
   CHAOS_LEASES: leases,
   UPSTREAMS: {
     chaos: { ...SETTINGS, origin, concurrency: LIMIT },
-    sharded: { ...SETTINGS, origin: shardedOrigin, concurrency: SHARDED.limit, shards: SHARDED.shards },
+    sharded: {
+      ...SETTINGS,
+      origin: shardedOrigin,
+      concurrency: SHARDED.limit,
+      shards: SHARDED.shards,
+      per_key: { concurrency: PER_KEY },
+    },
   },
 });
 
@@ -147,6 +161,7 @@ function clientsAt(
     at,
     url,
     shardedShare,
+    maxWeights: MAX_WEIGHTS,
     random: new Random(seed, `${at}${i}`),
   }));
 }

@@ -6,8 +6,8 @@
  *     --only crash,kill,freeze,burst    only some of the faults; clients always come and go
  *     --verbose       show what the Workers log
  *
- * Then it runs the same check on a semaphore that keeps its leases in memory only, and on one that grants once more what is
- * handed on: a check that cannot fail would prove nothing. The exit code is 1 if a promise is broken, or if a control does
+ * Then it runs the same check on a semaphore that keeps its leases in memory only, on one that grants once more what is
+ * handed on, and on one that knows no keys and weights: a check that cannot fail would prove nothing. The exit code is 1 if a promise is broken, or if a control does
  * not break one.
  */
 import { parseArgs } from "node:util";
@@ -60,7 +60,14 @@ export async function run(args: string[]): Promise<boolean> {
   const [forgetful] = await perform({ ...control, leases: "memory", kinds: ["crash"] });
   console.log("\nNegative control: what is handed on is granted once more. The first promise must break.");
   const [doubling] = await perform({ ...control, leases: "doubled", kinds: [] });
-  const haveFailed = forgetful?.isKept === false && doubling?.isKept === false;
+  console.log(
+    "\nNegative control: no keys and weights. The promises about what is in flight, keys and their turns must break.",
+  );
+  const keyless = await perform({ ...control, shardedShare: SHARDED_SHARE, leases: "keyless", kinds: [] });
+  const aboutKeys = keyless.filter(({ what }) => what.includes("limit key"));
+  const haveFailed = [forgetful, doubling, keyless[0], ...aboutKeys].every(
+    (promise) => promise?.isKept === false,
+  );
   console.log(
     `\n${isKept ? "All promises kept" : "PROMISES BROKEN"}; ${haveFailed ? "the controls broke their promise, as they must." : "A CONTROL DID NOT FAIL."}`,
   );

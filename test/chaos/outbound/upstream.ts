@@ -5,6 +5,8 @@
  *     /stream/{ms}    begins to respond at once, and sends a line every 20 ms for this time
  *     /upload/{ms}    reads the request to its end, and responds after this time
  *
+ * Each path ends with the limit key of the call and its weight, as in `/quick/20/ada/2`; `-` is no key.
+ *
  * A call is in flight from its headers until its response has been sent, or until the other end closes the
  * connection, by FIN or by reset. The upstream is a process of its own, so that the chaos does not slow its clock.
  */
@@ -30,6 +32,12 @@ const seenSchema = z.object({
   calls: z.number(),
   meanInFlight: z.number(),
   maxInFlight: z.number(),
+  /** What they weighed together, at most. */
+  maxWeight: z.number(),
+  /** The same of those with one limit key. */
+  maxUnderKey: z.number(),
+  /** Headers that were for Sluice, and travelled on. */
+  leaked: z.number(),
   /** Calls that ended because the other end closed the connection. */
   brokenOff: z.number(),
   /** Calls that got a 429. */
@@ -72,8 +80,11 @@ const now = () => performance.timeOrigin + performance.now();
 class Calls {
   readonly #limit: number;
   readonly #meter = new CallMeter(now());
-  readonly #inFlight = new Map<ServerResponse, { id: string; atMs: number }>();
-  readonly #seen: Pick<Seen, "brokenOff" | "tooMany" | "wholeUploads" | "arrivals" | "over"> = {
+  readonly #inFlight = new Map<ServerResponse, { id: string; atMs: number; key: string; weight: number }>();
+  readonly #seen: Omit<Seen, "calls" | "meanInFlight" | "maxInFlight"> = {
+    maxWeight: 0,
+    maxUnderKey: 0,
+    leaked: 0,
     brokenOff: 0,
     tooMany: 0,
     wholeUploads: [],
@@ -121,8 +132,12 @@ class Calls {
     const beganAtMs = now();
     this.#seen.arrivals.push([id, beganAtMs]);
     this.#meter.begin(beganAtMs);
-    this.#inFlight.set(response, { id, atMs: beganAtMs });
-    if (this.#inFlight.size > this.#limit && this.#seen.over.length < MAX_DETAILED) {
+    const [, , , key = "-", weight = "1"] = (request.url ?? "/").split("/");
+    this.#inFlight.set(response, { id, atMs: beganAtMs, key, weight: Number(weight) });
+    this.#seen.maxWeight = Math.max(this.#seen.maxWeight, this.#weigh());
+    if (key !== "-") this.#seen.maxUnderKey = Math.max(this.#seen.maxUnderKey, this.#weigh(key));
+    this.#seen.leaked += Object.keys(request.headers).filter((name) => name.startsWith("sluice-")).length;
+    if (this.#weigh() > this.#limit && this.#seen.over.length < MAX_DETAILED) {
       this.#over.push({ atMs: beganAtMs, calls: [...this.#inFlight.values()] });
       this.#seen.over.push(...this.#over.slice(-1));
     }
@@ -133,10 +148,16 @@ class Calls {
       this.#meter.end(now());
       const isBrokenOff = !response.writableFinished;
       if (isBrokenOff) this.#seen.brokenOff++;
-      if (this.#inFlight.size > this.#limit) return;
+      if (this.#weigh() > this.#limit) return;
       for (const over of this.#over.splice(0)) over.until = { id, isBrokenOff, ms: now() - over.atMs };
     });
     return stop;
+  }
+
+  /** What is in flight weighs so much; with a limit key, what that has. */
+  #weigh(key?: string): number {
+    const counted = [...this.#inFlight.values()].filter((call) => key === undefined || call.key === key);
+    return counted.reduce((sum, { weight }) => sum + weight, 0);
   }
 }
 

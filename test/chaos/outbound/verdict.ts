@@ -17,6 +17,8 @@ export interface Record {
   limit: number;
   /** The limit of the upstream whose semaphore has several shards. */
   shardedLimit: number;
+  /** How many permits each limit key may have there. */
+  perKey: number;
   maxPasses: number;
   leaseMs: number;
   calls: Call[];
@@ -46,7 +48,8 @@ const QUICK_RECOVERY_MS = 2_000;
 const MARGIN_MS = 5_000;
 
 export function judge(record: Record): Promised[] {
-  const { limit, shardedLimit, maxPasses, leaseMs, seen, seenSharded, left, order, unsettled } = record;
+  const { limit, shardedLimit, perKey, maxPasses, leaseMs, seen, seenSharded, left, order, unsettled } =
+    record;
   const improper = record.calls.filter((call) => !isProper(call, record.faults));
   const brokenOff = record.calls.filter(({ end }) => end.is === "cancelled" && end.when === "sending");
   const whole = new Set([...seen.wholeUploads, ...seenSharded.wholeUploads]);
@@ -55,14 +58,14 @@ export function judge(record: Record): Promised[] {
   const slow = recoveries.filter(({ ms, maxMs }) => ms > maxMs);
   return [
     {
-      what: `never more than ${limit} calls in flight at the upstream`,
-      isKept: seen.maxInFlight <= limit && seen.calls > 0,
-      measured: `${seen.maxInFlight} at most, ${seen.meanInFlight.toFixed(2)} on average, ${seen.calls} calls`,
+      what: `never more than ${limit} permits in flight at the upstream`,
+      isKept: seen.maxWeight <= limit && seen.calls > 0,
+      measured: `${seen.maxWeight} at most, of ${seen.maxInFlight} calls at most, ${seen.meanInFlight.toFixed(2)} on average, ${seen.calls} calls`,
     },
     {
       what: `never more than ${shardedLimit} at the one with several shards`,
-      isKept: seenSharded.maxInFlight <= shardedLimit && seenSharded.calls > 0,
-      measured: `${seenSharded.maxInFlight} at most, ${seenSharded.meanInFlight.toFixed(2)} on average, ${seenSharded.calls} calls`,
+      isKept: seenSharded.maxWeight <= shardedLimit && seenSharded.calls > 0,
+      measured: `${seenSharded.maxWeight} at most, of ${seenSharded.maxInFlight} calls at most, ${seenSharded.meanInFlight.toFixed(2)} on average, ${seenSharded.calls} calls`,
     },
     {
       what: "every call gets a response or is cancelled",
@@ -83,6 +86,21 @@ export function judge(record: Record): Promised[] {
       what: `none of the callers that wait at the same time is passed by more than ${maxPasses} of another isolate`,
       isKept: order.mostPassed <= maxPasses && order.grantedInOneLife > 0,
       measured: `by ${order.mostPassed} at most, of ${order.grantedInOneLife} that no crash interrupted`,
+    },
+    {
+      what: `no limit key has more than ${perKey} permits where that is its limit`,
+      isKept: seenSharded.maxUnderKey <= perKey && seenSharded.maxUnderKey > 0,
+      measured: `${seenSharded.maxUnderKey} at most; ${seen.maxUnderKey} at the upstream where it is not`,
+    },
+    {
+      what: "no limit key that waits sees another have more than one turn before its own",
+      isKept: order.mostTurns <= 1 && order.inTurns > 0,
+      measured: `${order.mostTurns} at most, of ${order.inTurns} calls that no crash interrupted`,
+    },
+    {
+      what: "keys and weights do not travel on",
+      isKept: seen.leaked + seenSharded.leaked === 0,
+      measured: `${seen.leaked + seenSharded.leaked} headers did`,
     },
     {
       what: "permits are handed on",

@@ -4,8 +4,9 @@
  *     home    has the Durable Objects. Its semaphore can be crashed, and logs every request and grant.
  *     away    reaches the same semaphore through `Gate`, over the network. Its holders can be killed or frozen alone.
  *
- * There are two negative controls. With CHAOS_LEASES=memory the semaphore forgets its leases whenever it starts. With
- * CHAOS_LEASES=doubled it takes a permit that is handed on for one that was released, too.
+ * There are three negative controls. With CHAOS_LEASES=memory the semaphore forgets its leases whenever it starts. With
+ * CHAOS_LEASES=doubled it takes a permit that is handed on for one that was released, too. With CHAOS_LEASES=keyless it takes
+ * each call for one permit of no key.
  */
 import * as builtGate from "gate";
 import * as built from "sluice";
@@ -19,7 +20,7 @@ const production: typeof source = built;
 const gate: typeof gateSource = builtGate;
 
 interface ChaosEnv extends Env {
-  CHAOS_LEASES: "kept" | "memory" | "doubled";
+  CHAOS_LEASES: "kept" | "memory" | "doubled" | "keyless";
 }
 
 type AcquireRequest = Parameters<source.Semaphore["acquire"]>[0];
@@ -39,12 +40,16 @@ export class Semaphore extends production.Semaphore {
   }
 
   override acquire(request: AcquireRequest): ReturnType<source.Semaphore["acquire"]> {
-    const acquired = super.acquire(request);
+    const acquired = super.acquire(this.#env.CHAOS_LEASES === "keyless" ? withoutClaim(request) : request);
     if (!request.handOver)
       this.#logEvent({
         did: "requested",
         leaseId: request.leaseId,
-        isolate: request.isolate,
+        isolate: request.isolate ?? "",
+        key: request.key,
+        weight: request.weight ?? 1,
+        // The last one that has a permit already, if it must wait.
+        after: acquired.is === "queued" ? this.#lastFence() : undefined,
         turn: ++requests,
         life: this.#life,
       });
@@ -77,6 +82,13 @@ export class Semaphore extends production.Semaphore {
     return lease;
   }
 
+  #lastFence(): number {
+    const [last] = this.ctx.storage.sql
+      .exec<{ seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = 'lease'")
+      .toArray();
+    return last?.seq ?? 0;
+  }
+
   crash(): void {
     this.ctx.abort("chaos");
   }
@@ -88,6 +100,10 @@ export class Semaphore extends production.Semaphore {
   #logEvent(event: Record<string, unknown>): void {
     console.log(JSON.stringify({ chaos: { ...event, semaphore: this.ctx.id.name } }));
   }
+}
+
+function withoutClaim({ key: _key, weight: _weight, ...request }: AcquireRequest): AcquireRequest {
+  return request;
 }
 
 type Ticket = Extract<ReturnType<source.Semaphore["acquire"]>, { ticket: unknown }>["ticket"];

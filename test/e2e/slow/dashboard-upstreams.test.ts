@@ -25,7 +25,7 @@ describe.skipIf(!hasChromium)("the upstreams on the dashboard", () => {
     await once(upstream.listen(0, "127.0.0.1"), "listening");
     const origin = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
     const settings = { origin, concurrency: 2, retries: 0, cache_seconds: 0 };
-    const names = ["slow", "steered", "tried", "busy"];
+    const names = ["slow", "steered", "tried", "busy", "keyed"];
     const crowded = { ...settings, max_waiters: CROWD, max_wait_ms: 300_000, timeout_ms: 300_000 };
     ({ url } = await startOnMiniflare({
       UPSTREAMS: { ...Object.fromEntries(names.map((name) => [name, settings])), crowded },
@@ -65,6 +65,29 @@ describe.skipIf(!hasChromium)("the upstreams on the dashboard", () => {
     await card.getByText("0 of 2 permits held, 0 waiting").waitFor();
     await page.getByRole("img", { name: /Calls over five minutes: .*, [\d.]*[1-9][\d.]* at most/ }).waitFor();
     await card.getByText(/^5 calls, 5 ok/).waitFor();
+  });
+
+  test("show for whom calls wait, and how many permits they take", async () => {
+    const { page } = visit;
+    const call = async (key: string, weight: number) =>
+      (
+        await fetch(`${url}/fetch/keyed/held`, {
+          headers: { "Sluice-Limit-Key": key, "Sluice-Weight": String(weight) },
+        })
+      ).text();
+    const calls = [call("ada", 2)];
+    await expect.poll(() => held.length).toBe(1);
+    calls.push(call("bo", 1), call("bo", 1), call("ada", 1));
+    await page.goto(`${url}/#/upstreams/keyed`);
+    await page.getByText("2 of 2 permits held, 3 waiting").waitFor();
+    await page.getByRole("row", { name: /^bo 2 0$/ }).waitFor();
+    await page.getByRole("row", { name: /^ada 1 2$/ }).waitFor();
+    for (let ended = 0; ended < 4; ended++) {
+      await expect.poll(() => held.length).toBeGreaterThan(0);
+      held.shift()?.end("done");
+    }
+    await Promise.all(calls);
+    await page.getByText("0 of 2 permits held, 0 waiting").waitFor();
   });
 
   test("show a change at once, before the list is read again", async () => {

@@ -118,7 +118,14 @@ describe("the calls of an upstream", () => {
     retries: 1,
     retriesRefused: 0,
     outcomes: { ok: granted - 2, overloaded: 0, failed: 2, unknown: 0 },
-    refused: { "queue-full": 1, "too-many-requests": 0, "wait-limit": 2, paused: 0, "breaker-open": 0 },
+    refused: {
+      "queue-full": 1,
+      "too-many-requests": 0,
+      "wait-limit": 2,
+      paused: 0,
+      "breaker-open": 0,
+      "too-heavy": 0,
+    },
     waits: [],
   });
   const day = (granted: number, before?: Parameters<typeof sinceBefore>[1]) =>

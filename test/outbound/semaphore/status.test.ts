@@ -42,6 +42,7 @@ describe("GET /upstreams", () => {
     expect(listed.map(({ name }) => name)).toEqual([
       ...Object.keys(TEST_VARIABLES.UPSTREAMS),
       ...Object.keys(TEST_VARIABLES.UPSTREAMS_SHARDED),
+      ...Object.keys(TEST_VARIABLES.UPSTREAMS_KEYED),
       ...Object.keys(TEST_VARIABLES.UPSTREAMS_SCRAPE),
     ]);
   });
@@ -77,7 +78,14 @@ describe("GET /upstreams/{name}", () => {
         retries: 0,
         retriesRefused: 0,
         outcomes: { ok: 0, overloaded: 0, failed: 0, unknown: 0 },
-        refused: { "queue-full": 0, "too-many-requests": 0, "wait-limit": 0, paused: 0, "breaker-open": 0 },
+        refused: {
+          "queue-full": 0,
+          "too-many-requests": 0,
+          "wait-limit": 0,
+          paused: 0,
+          "breaker-open": 0,
+          "too-heavy": 0,
+        },
         waits: Array.from({ length: 13 }, () => 0),
       },
       latencyMs: null,
@@ -175,6 +183,7 @@ describe("GET /upstreams/{name}", () => {
       "wait-limit": 0,
       paused: 1,
       "breaker-open": 0,
+      "too-heavy": 0,
     });
   });
 });

@@ -140,7 +140,7 @@ test("each pool of a type has a queue, ordered by rank and then by id", async ()
     expect(idsOf(queries.queued("t", "begun", 2))).toEqual(["again"]);
     expect([queries.queuedTypes(), queue("t"), queue("u")]).toEqual([["t", "u"], ["x", "y"], ["urgent"]]);
     setStatus(tables, "x", "running");
-    expect([queue("t"), queue("v"), queries.hasQueued()]).toEqual([["y", "late"], [], true]);
+    expect([queue("t"), queue("v"), queries.queuedTypes().length > 0]).toEqual([["y", "late"], [], true]);
   });
 });
 

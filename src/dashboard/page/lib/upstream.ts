@@ -10,8 +10,11 @@ export interface Status {
   overridden: string[];
   obstacle: { is: keyof typeof OBSTACLES; until: string | null } | null;
   breaker: keyof typeof BREAKER;
-  held: { count: number; leases: Lease[] };
+  /** `weight`: how many permits they take, if not one each. */
+  held: { count: number; weight?: number; leases: Lease[] };
   waiting: { count: number; callers: Waiter[] };
+  /** Where calls have limit keys: those with most calls and permits. */
+  keys?: { count: number; top: Key[] };
   totals: {
     since: string;
     granted: number;
@@ -35,14 +38,26 @@ interface Shard {
   waiting: number;
 }
 
-interface Lease {
+interface Key {
+  key: string;
+  waiting: number;
+  held: number;
+}
+
+/** Under which limit key a call runs, and how many permits it takes, if it says so. */
+interface Claim {
+  key?: string;
+  weight?: number;
+}
+
+interface Lease extends Claim {
   id: string;
   holder: string;
   since: string;
   until: string;
 }
 
-export interface Waiter {
+export interface Waiter extends Claim {
   id: string;
   holder: string;
   priority: string;
@@ -64,6 +79,9 @@ export const BREAKER = {
   open: "breaker open: calls are refused",
   "half-open": "breaker half open: it tries one call",
 };
+
+/** How many permits are held. */
+export const heldPermits = ({ held: { count, weight = count } }: Status): number => weight;
 
 /** The waiting calls of one caller in one class. */
 export interface Group {

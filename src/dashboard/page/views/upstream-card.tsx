@@ -5,7 +5,7 @@ import { act, announce } from "../lib/notices.tsx";
 import { ratesOf, type Sample } from "../lib/rates.ts";
 import { linkTo } from "../lib/route.ts";
 import { Ago, nowMs, Until } from "../lib/time.tsx";
-import { BREAKER, groupWaiters, OBSTACLES, type Status } from "../lib/upstream.ts";
+import { BREAKER, groupWaiters, heldPermits, OBSTACLES, type Status } from "../lib/upstream.ts";
 import { TryUpstream } from "./try-upstream.tsx";
 import { UpstreamLists } from "./upstream-lists.tsx";
 
@@ -21,7 +21,7 @@ interface Props {
 }
 
 export function UpstreamCard({ status, samples, isWhole, onChanged }: Props) {
-  const { name, held, waiting, limitNow, concurrency, rate } = status;
+  const { name, waiting, limitNow, concurrency, rate } = status;
   return (
     <section class="card" aria-label={name}>
       <div class="title">
@@ -30,7 +30,7 @@ export function UpstreamCard({ status, samples, isWhole, onChanged }: Props) {
       </div>
       <Permits status={status} />
       <p>
-        {held.count} of {limitNow} permits held, {waiting.count} waiting
+        {heldPermits(status)} of {limitNow} permits held, {waiting.count} waiting
         {limitNow < concurrency && ` (limit ${concurrency})`}
         {rate && `, at most ${rate.per_second} a second`}.
       </p>
@@ -61,14 +61,16 @@ function Badges({ status: { paused, breaker, overridden } }: { status: Status })
 }
 
 /** Held permits are filled squares, free ones are outlined; what the limit has lost is dotted. */
-function Permits({ status: { concurrency, limitNow, held } }: { status: Status }) {
-  const drawn = Math.min(Math.max(concurrency, held.count), MAX_DRAWN);
+function Permits({ status }: { status: Status }) {
+  const { concurrency, limitNow } = status;
+  const held = heldPermits(status);
+  const drawn = Math.min(Math.max(concurrency, held), MAX_DRAWN);
   return (
-    <div class="permits" role="img" aria-label={`${held.count} of ${limitNow} permits are held`}>
+    <div class="permits" role="img" aria-label={`${held} of ${limitNow} permits are held`}>
       {Array.from({ length: drawn }, (_, i) => (
-        <i key={i} class={i < held.count ? "held" : i < limitNow ? "free" : "lost"} />
+        <i key={i} class={i < held ? "held" : i < limitNow ? "free" : "lost"} />
       ))}
-      {Math.max(concurrency, held.count) > MAX_DRAWN && <span>… {concurrency}</span>}
+      {Math.max(concurrency, held) > MAX_DRAWN && <span>… {concurrency}</span>}
     </div>
   );
 }

@@ -1,21 +1,27 @@
-/** The shards of an upstream that has several, who holds a permit, and who waits for one, each since when. */
+/** The shards of an upstream that has several, its limit keys, who holds a permit, and who waits for one, each since when. */
 import type { ComponentChild } from "preact";
 import { Ago, Until } from "../lib/time.tsx";
 import { callerOf, type Status } from "../lib/upstream.ts";
 
-export function UpstreamLists({ status: { held, waiting, shards } }: { status: Status }) {
+export function UpstreamLists({ status: { held, waiting, shards, keys } }: { status: Status }) {
   return (
     <>
       {shards && <Shards shards={shards} />}
+      {keys && <Keys keys={keys} />}
       <h3>Who holds a permit{firstOf(held.leases.length, held.count)}</h3>
       {held.leases.length === 0 ? (
         <p class="faint">Nobody.</p>
       ) : (
         <Table
-          heads={["Caller", "Request", "Since", "Lease ends in"]}
-          rows={held.leases.map(({ id, holder, since, until }) => ({
-            id,
-            cells: [...who(holder), <Ago key="since" time={since} />, <Until key="until" time={until} />],
+          heads={["Caller", "Request", ...claimHeads(held.leases), "Since", "Lease ends in"]}
+          rows={held.leases.map((lease) => ({
+            id: lease.id,
+            cells: [
+              ...who(lease.holder),
+              ...claimCells(held.leases, lease),
+              <Ago key="since" time={lease.since} />,
+              <Until key="until" time={lease.until} />,
+            ],
           }))}
         />
       )}
@@ -24,10 +30,15 @@ export function UpstreamLists({ status: { held, waiting, shards } }: { status: S
         <p class="faint">Nobody.</p>
       ) : (
         <Table
-          heads={["Caller", "Request", "Class", "Since"]}
-          rows={waiting.callers.map(({ id, holder, priority, since }) => ({
-            id,
-            cells: [...who(holder), priority, <Ago key="since" time={since} />],
+          heads={["Caller", "Request", "Class", ...claimHeads(waiting.callers), "Since"]}
+          rows={waiting.callers.map((waiter) => ({
+            id: waiter.id,
+            cells: [
+              ...who(waiter.holder),
+              waiter.priority,
+              ...claimCells(waiting.callers, waiter),
+              <Ago key="since" time={waiter.since} />,
+            ],
           }))}
         />
       )}
@@ -38,6 +49,33 @@ export function UpstreamLists({ status: { held, waiting, shards } }: { status: S
 /** A status lists the first hundred. */
 const firstOf = (listed: number, count: number): string =>
   listed < count ? `: the first ${listed} of ${count}` : "";
+
+function Keys({ keys: { count, top } }: { keys: NonNullable<Status["keys"]> }) {
+  return (
+    <>
+      <h3>Limit keys</h3>
+      <Table
+        heads={["Key", "Waiting", "Permits"]}
+        rows={top.map(({ key, waiting, held }) => ({
+          id: key,
+          cells: [<code key="key">{key}</code>, waiting, held],
+        }))}
+      />
+      {count > top.length && <p class="faint">and {count - top.length} more</p>}
+    </>
+  );
+}
+
+type Call = Status["waiting"]["callers"][number] | Status["held"]["leases"][number];
+
+/** Only where some call says so. */
+const claimHeads = (calls: Call[]) => [
+  ...(calls.some(({ key }) => key) ? ["Key"] : []),
+  ...(calls.some(({ weight }) => weight) ? ["Weight"] : []),
+];
+
+const claimCells = (calls: Call[], { key, weight = 1 }: Call) =>
+  claimHeads(calls).map((head) => (head === "Key" ? <code key="key">{key}</code> : weight));
 
 function Shards({ shards: { responding } }: { shards: NonNullable<Status["shards"]> }) {
   return (
