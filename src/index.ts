@@ -14,6 +14,8 @@ import {
 import { createDocs, describeApi, VERSION } from "./docs/index.ts";
 import {
   fileRoutes,
+  grantedRoutes,
+  grantRoutes,
   linkRoutes,
   readFileSettings,
   storeRoutes,
@@ -81,6 +83,7 @@ const api = createRouter()
   .route("/", scheduleRoutes)
   .route("/", fileRoutes)
   .route("/", storeRoutes)
+  .route("/", grantRoutes)
   .route("/", uploadRoutes)
   .route("/", outboundRoutes);
 
@@ -100,6 +103,7 @@ const app: Router = createApp({
     signalLinkRoutes,
     taskEventLinkRoutes,
     eventsLinkRoute,
+    grantedRoutes,
   ],
   closed: [api, sessionRoutes, eventsRoute, createDocs(describe), createMetrics(VERSION)],
 });

@@ -9,6 +9,7 @@ export const uploadRoutes = createUploadRoutes(async (c, id, isInline) =>
 );
 
 export { fileRoutes, linkRoutes } from "./download/routes.ts";
+export { grantedRoutes, grantRoutes } from "./grants/routes.ts";
 export { type Draft, discardDraft, openDraft } from "./resumable/draft.ts";
 export { uploadOptionsRoutes } from "./resumable/routes.ts";
 export { UploadSession } from "./resumable/session.ts";

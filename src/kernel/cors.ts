@@ -32,7 +32,7 @@ const preflight = cors({
 });
 
 /** What a page may read besides the safelisted headers. `*` has no effect on a request with credentials. */
-const EXPOSED_HEADERS = [
+export const EXPOSED_HEADERS = [
   "Accept-Patch",
   "Accept-Post",
   "Allow",

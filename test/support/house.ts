@@ -24,6 +24,7 @@ export const FLOORS: string[][] = [
   ["jobs/pdf/fonts"],
   ["jobs/support"],
   ["tasks", "files", "outbound"],
+  ["files/grants"],
   ["tasks/schedules", "files/resumable", "files/upload", "files/download", "outbound/proxy"],
   ["tasks/http", "outbound/client"],
   ["tasks/run", "outbound/semaphore"],

@@ -14,8 +14,8 @@ export interface CompletingSession {
   storage: SessionStorage;
   hash: HashMemory;
   pins: PinsOfPartial;
-  /** Ends the upload, which has a wrong digest, and removes its bytes. */
-  endWrong: (record: SessionRecord) => Promise<void>;
+  /** Ends the upload, and removes its bytes. `why`: what was wrong with them, for the metrics. */
+  end: (record: SessionRecord, why?: "digest") => Promise<void>;
 }
 
 /** The hash of a long upload is being computed anew, and the alarm goes on with it. */
@@ -32,13 +32,17 @@ export async function completeUpload(session: CompletingSession, record: Session
     await completeInR2(env(), storage, record);
     const sha256 = await sha256Of(session, record);
     if (record.expected && record.expected.sha256 !== sha256) {
-      await session.endWrong(record);
+      await session.end(record, "digest");
       return { is: "wrong-digest", header: record.expected.header };
     }
     completed = { ...record, phase: "publishing", sha256, hash: null, uploadId: null };
     storage.saveCompleted(completed);
   }
   const published = await publish(env(), completed);
+  if (typeof published === "string") {
+    await session.end(completed);
+    return { is: "refused", refusal: published };
+  }
   // The alarm tries again.
   if (!published) return { is: "accepted", upload: toSnapshot(completed), taskFailed: true };
   storage.save(published);

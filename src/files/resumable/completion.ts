@@ -5,7 +5,8 @@
 import { log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { span } from "../../kernel/spans.ts";
-import type { NewFile } from "../store/catalogue.ts";
+import type { CommitResult, NewFile } from "../store/catalogue.ts";
+import type { GrantRefusal } from "../store/grant-use.ts";
 import { uploadMemory } from "../store/memory-budget.ts";
 import { PartBuffer } from "../store/parts.ts";
 import { NO_PRECONDITIONS } from "../store/preconditions.ts";
@@ -13,6 +14,7 @@ import { expiryIn } from "../store/save-file.ts";
 import { catalogueOf } from "../store/shards.ts";
 import { TEND_AFTER_MS } from "../store/tended-sessions.ts";
 import { startTask } from "../store/upload-task.ts";
+import { originColumns } from "../store/uploader.ts";
 import { MAX_LIFETIME_MS } from "./append-rules.ts";
 import type { SessionRecord, SessionStorage } from "./session-storage.ts";
 
@@ -68,14 +70,22 @@ async function writeAll(env: Env, storage: SessionStorage, record: SessionRecord
 
 /**
  * Commits the file and starts its task; a partial upload gets neither. Returns the session as it is then, or
- * undefined if the task could not be started.
+ * undefined if the task could not be started, or why its grant does not allow the file.
  */
-export async function publish(env: Env, record: SessionRecord): Promise<SessionRecord | undefined> {
-  const { id, kind, blob, task, createdAtMs } = record;
+export async function publish(
+  env: Env,
+  record: SessionRecord,
+): Promise<SessionRecord | GrantRefusal | undefined> {
+  const { id, kind, blob, task, createdAtMs, origin } = record;
   // It may take long until the other pieces of the final upload arrive.
   if (kind === "partial") return { ...record, phase: "complete", expiresAtMs: createdAtMs + MAX_LIFETIME_MS };
   const files = [toNewFile(record)];
-  const { is } = await callObject(async () => catalogueOf(env, id).commit(files, NO_PRECONDITIONS));
+  const grant = origin?.grant ?? undefined;
+  const committed: CommitResult = await callObject(async () =>
+    catalogueOf(env, id).commit(files, NO_PRECONDITIONS, grant),
+  );
+  if (committed.is === "refused") return committed.refusal;
+  const { is } = committed;
   // An earlier run committed it, and the file has been removed or replaced since.
   if (is === "unreserved") log("info", "the file of an upload was committed before", { fileId: id });
   try {
@@ -88,7 +98,7 @@ export async function publish(env: Env, record: SessionRecord): Promise<SessionR
 
 function toNewFile(record: SessionRecord): NewFile {
   const { id, blob, filename, contentType, offset, sha256, expiresIn } = record;
-  const { source = null, sourceTask = null } = record;
+  const { source = null, sourceTask = null, origin } = record;
   return {
     id,
     blob,
@@ -99,17 +109,20 @@ function toNewFile(record: SessionRecord): NewFile {
     expires_at_ms: expiryIn(expiresIn),
     source,
     source_task: sourceTask,
+    ...originColumns(origin),
   };
 }
 
 /** Discards the bytes of a session, unless they belong to a file by now, which only the catalogue knows. */
 export async function discardUpload(
   env: Env,
-  { id, blob, uploadId }: SessionRecord,
+  { id, blob, uploadId, origin }: SessionRecord,
   why?: "digest",
 ): Promise<void> {
   if (uploadId !== null) await abortMultipart(env, blob, uploadId);
   await callObject(async () => catalogueOf(env, id).discard(blob, why));
+  const grant = origin?.grant;
+  if (grant) await callObject(async () => catalogueOf(env, id).releasePlace(grant, blob));
 }
 
 /** Has it counted that the bytes of a request did not have their checksum. Nothing depends on it, so a failure is no news. */

@@ -2,7 +2,7 @@
 
 import { Problem } from "../../kernel/problem.ts";
 import { contentTooLarge } from "../store/problems.ts";
-import type { Outcome, Snapshot } from "./snapshot.ts";
+import type { ProtocolOutcome, Snapshot } from "./snapshot.ts";
 import type { UploadRequest } from "./upload-request.ts";
 
 /** How one protocol reads requests and writes responses. Each method throws a `Problem` for what it rejects. */
@@ -19,7 +19,7 @@ export interface Protocol {
   removesFile: boolean;
 }
 
-export type RejectedOutcome = Exclude<Outcome, { is: "accepted" }>;
+export type RejectedOutcome = Exclude<ProtocolOutcome, { is: "accepted" }>;
 
 /** What both protocols reject in the same way. */
 export function commonRejection(

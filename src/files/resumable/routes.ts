@@ -30,7 +30,7 @@ const COLLECTION_METHODS = "POST, OPTIONS";
 const UPLOAD_METHODS = "GET, HEAD, PATCH, DELETE, POST, OPTIONS";
 
 /** tus requires its version in every response, errors included; a client of the draft must not see it. */
-const addTusVersion: MiddlewareHandler<AppEnv> = async (c, next) => {
+export const addTusVersion: MiddlewareHandler<AppEnv> = async (c, next) => {
   await next();
   if (spokenProtocol(c.req.raw.headers) === tus) c.header("Tus-Resumable", TUS_VERSION);
 };
@@ -47,8 +47,7 @@ export const createUploadRoutes = (serveFile: ServeFile) =>
   createRouter()
     .openapi(createUploadRoute, async (c) => {
       rejectMethodOverride(c);
-      const [request, protocol] = [toRequest(c), spokenProtocol(c.req.raw.headers) ?? protocolNamed("ietf")];
-      return addingState(protocol, request, undefined, async () => protocol.create(request));
+      return createUpload(toRequest(c));
     })
     .openapi(getUploadRoute, async (c) => {
       const { id } = c.req.valid("param");
@@ -59,8 +58,11 @@ export const createUploadRoutes = (serveFile: ServeFile) =>
     .openapi(deleteUploadRoute, async (c) => dispatch(c, c.req.valid("param").id))
     .openapi(overrideMethodRoute, async (c) => dispatch(c, c.req.valid("param").id));
 
-function capabilities(env: Env, methods: string): Record<string, string> {
-  const settings = readFileSettings(env);
+export function capabilities(
+  env: Env,
+  methods: string,
+  settings = readFileSettings(env),
+): Record<string, string> {
   return {
     ...tusOptions(settings.maxBytes),
     "Upload-Limit": uploadLimit(settings),
@@ -69,17 +71,31 @@ function capabilities(env: Env, methods: string): Record<string, string> {
   };
 }
 
-/** tus: the method in X-HTTP-Method-Override is the one that counts. */
+/** The response to the creation of an upload. */
+export async function createUpload(request: UploadRequest): Promise<Response> {
+  const protocol = spokenProtocol(request.headers) ?? protocolNamed("ietf");
+  return addingState(protocol, request, undefined, async () => protocol.create(request));
+}
+
 async function dispatch(c: Context<AppEnv>, id: string): Promise<Response> {
-  const method = c.req.header("X-HTTP-Method-Override")?.toUpperCase() ?? c.req.method;
+  checkId(id);
+  return actOnUpload(c, toRequest(c), id);
+}
+
+/** tus: the method in X-HTTP-Method-Override is the one that counts. */
+export async function actOnUpload(
+  c: Context<AppEnv>,
+  request: UploadRequest,
+  id: string,
+  asked = c.req.method,
+): Promise<Response> {
+  const method = c.req.header("X-HTTP-Method-Override")?.toUpperCase() ?? asked;
   const act = Object.hasOwn(ACTIONS, method) ? ACTIONS[method] : undefined;
   if (!act) {
     throw new Problem("method-not-allowed", "Send PATCH, DELETE or HEAD in X-HTTP-Method-Override.", {
       headers: { Allow: UPLOAD_METHODS },
     });
   }
-  checkId(id);
-  const request = toRequest(c);
   const protocol = await protocolFor(request, id);
   return addingState(protocol, request, id, async () => act(protocol, request, id));
 }
@@ -94,7 +110,7 @@ const ACTIONS: Record<string, Action> = {
   DELETE: async (protocol, request, id) => {
     protocol.check(request);
     await request.checkPreconditions(id);
-    await request.remove(id, protocol.removesFile);
+    await request.remove(id, protocol.removesFile && !request.isGranted);
     return new Response(null, { status: 204 });
   },
   HEAD: async (protocol, request, id) => {
@@ -165,7 +181,10 @@ async function addingState(
   }
 }
 
-const toRequest = (c: Context<AppEnv>) => new UploadRequest(c.env, c.executionCtx, c.req.raw);
+const toRequest = (c: Context<AppEnv>) => {
+  const uploader = { owner: c.get("principal").name, terms: null };
+  return new UploadRequest(c.env, c.executionCtx, c.req.raw, uploader);
+};
 
 /** An id that is not a valid one cannot have an upload, and no object needs to be woken to find that out. */
 function checkId(id: string): void {

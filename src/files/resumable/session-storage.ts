@@ -17,6 +17,7 @@
  */
 import { newBlobKey } from "../store/blob-writer.ts";
 import { partSizeFor } from "../store/parts.ts";
+import type { Origin } from "../store/uploader.ts";
 import {
   expiryOf,
   type Lifetime,
@@ -40,6 +41,8 @@ export interface SessionRecord extends Progress, Lifetime, StoredHash {
   /** Of a draft: the file that it is made from, and the task that makes it. Missing in records of earlier versions. */
   source?: string | null;
   sourceTask?: string | null;
+  /** Who uploads it. Missing in drafts, and in records of earlier versions. */
+  origin?: Origin;
   /** The sha256 that the whole must have, hexadecimal, and the header it came in. */
   expected: { sha256: string; header: string } | null;
   /** `Upload-Metadata` and `Upload-Concat` of the creation; tus returns both. */
@@ -75,6 +78,7 @@ export type UploadSpec = Pick<
   | "task"
   | "source"
   | "sourceTask"
+  | "origin"
   | "expected"
   | "metadata"
   | "concat"

@@ -62,7 +62,7 @@ export class UploadSession extends DurableObject<Env> {
     storage: this.#storage,
     hash: this.#hash,
     pins: this.#pins,
-    endWrong: async (record) => this.#end(record, "digest"),
+    end: async (record, why) => this.#end(record, why),
   };
   readonly #final = new FinalUpload(this.ctx, this.#storage, this.#lock, {
     env: () => this.env,

@@ -1,14 +1,17 @@
 /** An upload session as the rest of Sluice sees it: its state, and how a request to it ended. */
 
+import type { GrantRefusal } from "../store/grant-use.ts";
 import type { AppendRejection } from "./append-rules.ts";
 import { isWaiting } from "./pieces.ts";
 import type { SessionRecord, UploadSpec } from "./session-storage.ts";
 
 /** The state of an upload, for those who render it. */
-export type Snapshot = Omit<UploadSpec, "expected" | "sources" | "source" | "sourceTask"> &
+export type Snapshot = Omit<UploadSpec, "expected" | "sources" | "source" | "sourceTask" | "origin"> &
   Pick<SessionRecord, "offset" | "phase" | "expiresAtMs" | "sha256" | "blob" | "taskId"> & {
     /** A final upload whose partials are not all complete. */
     isWaiting: boolean;
+    /** The id of the grant with which it was created. Missing without one. */
+    grantId?: string;
   };
 
 export type Outcome =
@@ -18,7 +21,12 @@ export type Outcome =
   /** The bytes of this request do not match the digest in `header`; none of them is kept. */
   | { is: "wrong-chunk"; header: string; upload: Snapshot }
   /** The whole does not match its digest; the upload and all its bytes are gone. */
-  | { is: "wrong-digest"; header: string };
+  | { is: "wrong-digest"; header: string }
+  /** The grant does not allow the file, or no longer; the upload and all its bytes are gone. */
+  | { is: "refused"; refusal: GrantRefusal };
+
+/** What a protocol renders: both refuse alike what a grant does not allow. */
+export type ProtocolOutcome = Exclude<Outcome, { is: "refused" }>;
 
 /** `gone`: there is no such partial upload, or no longer; the final upload has ended. */
 export type FinalOutcome = Outcome | { is: "gone"; source: string };
@@ -27,7 +35,7 @@ export type FinalOutcome = Outcome | { is: "gone"; source: string };
 export function toSnapshot(record: SessionRecord): Snapshot {
   const { id, protocol, kind, phase, offset, length, endsAtLength, filename, contentType, expiresIn } =
     record;
-  const { task, metadata, concat, expiresAtMs, sha256, blob, taskId } = record;
+  const { task, metadata, concat, expiresAtMs, sha256, blob, taskId, origin } = record;
   return {
     id,
     protocol,
@@ -47,5 +55,6 @@ export function toSnapshot(record: SessionRecord): Snapshot {
     blob,
     taskId,
     isWaiting: isWaiting(record),
+    ...(origin?.grant ? { grantId: origin.grant.id } : {}),
   };
 }

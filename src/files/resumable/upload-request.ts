@@ -20,9 +20,10 @@ import { readFileSettings } from "../store/settings.ts";
 import { callCatalogue, catalogueOf, catalogueUnavailable, sessionOf } from "../store/shards.ts";
 import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
 import { taskLink, taskNotStarted } from "../store/upload-task.ts";
+import { grantRefused, type Origin, type Uploader } from "../store/uploader.ts";
 import { relay } from "./relay.ts";
 import { checkNoContent, readContentDigests } from "./request-digests.ts";
-import type { FinalOutcome, Outcome, Snapshot } from "./snapshot.ts";
+import type { FinalOutcome, Outcome, ProtocolOutcome, Snapshot } from "./snapshot.ts";
 import { createSpec, type FileDescription, type ProtocolFields } from "./upload-spec.ts";
 
 /** The bytes that a request appends. */
@@ -50,12 +51,24 @@ export class UploadRequest {
   readonly #env: Env;
   readonly #ctx: Pick<ExecutionContext, "waitUntil">;
   readonly #request: Request;
+  readonly #uploader: Uploader;
+  readonly #base: string;
 
-  constructor(env: Env, ctx: Pick<ExecutionContext, "waitUntil">, request: Request) {
+  /** `base`: the URL under which its uploads are. */
+  constructor(
+    env: Env,
+    ctx: Pick<ExecutionContext, "waitUntil">,
+    request: Request,
+    uploader: Uploader,
+    base = new URL("/uploads", request.url).href,
+  ) {
     const { maxBytes, maxUnknownBytes, maxRequestBytes } = readFileSettings(env);
+    const most = uploader.terms?.maxBytes ?? maxBytes;
+    this.#uploader = uploader;
+    this.#base = base;
     this.maxRequestBytes = maxRequestBytes;
-    this.maxBytes = maxBytes;
-    this.maxUnknownBytes = maxUnknownBytes;
+    this.maxBytes = Math.min(maxBytes, most);
+    this.maxUnknownBytes = Math.min(maxUnknownBytes, most);
     this.url = request.url;
     this.headers = request.headers;
     this.query = Object.fromEntries(new URL(request.url).searchParams);
@@ -63,6 +76,11 @@ export class UploadRequest {
     this.#env = env;
     this.#ctx = ctx;
     this.#request = request;
+  }
+
+  /** Its sender has no token, and removes no file. */
+  get isGranted(): boolean {
+    return this.#uploader.terms !== null;
   }
 
   /**
@@ -87,11 +105,12 @@ export class UploadRequest {
     description: Omit<FileDescription, "headers">,
     fields: ProtocolFields,
     chunk: Chunk | null,
-  ): Promise<Outcome> {
+  ): Promise<ProtocolOutcome> {
     const digests = this.#checkContent(true);
     if (!chunk) checkNoContent(digests);
-    const spec = await createSpec({ ...description, headers: this.headers }, fields);
+    const spec = await createSpec({ ...description, headers: this.headers }, fields, this.#uploader);
     const begun = await callCatalogue(async () => this.#session(spec.id).create(spec), "once");
+    if (begun?.is === "accepted") await this.#holdPlace(begun.upload, spec.origin);
     if (fields.kind === "final") return this.#concatenate(spec.id, begun);
     if (!chunk) return checkSources(begun, this.maxBytes);
     let isAccepted = false;
@@ -105,8 +124,22 @@ export class UploadRequest {
     }
   }
 
+  /** Throws a `Problem` 403 or 409, and ends the upload, if its grant does not allow it. */
+  async #holdPlace({ id, blob }: Snapshot, origin: Origin | undefined): Promise<void> {
+    const grant = origin?.grant;
+    if (!grant) return;
+    let isHeld = false;
+    try {
+      const refusal = await callCatalogue(async () => catalogueOf(this.#env, id).holdPlace(grant, blob));
+      if (refusal) throw grantRefused(refusal);
+      isHeld = true;
+    } finally {
+      if (!isHeld) await this.#terminate(id);
+    }
+  }
+
   /** Appends the body to the upload. Throws a `Problem` 404 if there is no such upload. */
-  async append(id: string, chunk: Chunk): Promise<Outcome> {
+  async append(id: string, chunk: Chunk): Promise<ProtocolOutcome> {
     return checkTask(await this.#append(id, chunk, this.#checkContent(false)));
   }
 
@@ -181,7 +214,7 @@ export class UploadRequest {
   }
 
   urlOf(id: string): string {
-    return new URL(`/uploads/${id}`, this.url).href;
+    return `${this.#base}/${id}`;
   }
 
   /** Where the file is, and the task that was started for it, once the upload is complete. */
@@ -209,7 +242,7 @@ export class UploadRequest {
     return readContentDigests(this.headers, isCreation);
   }
 
-  async #concatenate(id: string, begun: FinalOutcome | undefined): Promise<Outcome> {
+  async #concatenate(id: string, begun: FinalOutcome | undefined): Promise<ProtocolOutcome> {
     const { upload } = checkSources(begun, this.maxBytes);
     if (upload.length !== null && upload.length > this.maxBytes) {
       await this.#terminate(id);
@@ -254,8 +287,9 @@ function checkSources(
   throw new Problem("conflict", "The final upload was removed before it was complete.");
 }
 
-/** Throws a `Problem` 503 if the upload is complete but its task could not be started. */
-function checkTask(outcome: Outcome): Outcome {
+/** Throws a `Problem` 503 if the upload is complete but its task could not be started, and 403 or 409 if its grant refuses it. */
+function checkTask(outcome: Outcome): ProtocolOutcome {
+  if (outcome.is === "refused") throw grantRefused(outcome.refusal);
   if (outcome.is === "accepted" && outcome.taskFailed) throw taskNotStarted(outcome.upload.id);
   return outcome;
 }

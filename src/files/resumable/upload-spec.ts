@@ -7,6 +7,7 @@ import { cleanMediaType } from "../store/media-type.ts";
 import { checkFilename, cleanFilename } from "../store/names.ts";
 import { uploadQuerySchema } from "../store/schema.ts";
 import { checkTask } from "../store/upload-task.ts";
+import { checkTerms, grantedFileId, grantedQuery, originOf, type Uploader } from "../store/uploader.ts";
 import { readWholeDigest } from "./request-digests.ts";
 import type { UploadSpec } from "./session-storage.ts";
 
@@ -28,8 +29,14 @@ export type ProtocolFields = Pick<
 export const uploadIdSchema = z.uuid();
 
 /** The spec of a new upload. Throws a `Problem` 400 or 422 if the description is invalid. */
-export async function createSpec(description: FileDescription, fields: ProtocolFields): Promise<UploadSpec> {
-  const { expires_in, task } = description.query;
+export async function createSpec(
+  description: FileDescription,
+  fields: ProtocolFields,
+  uploader: Uploader,
+): Promise<UploadSpec> {
+  const { terms } = uploader;
+  const sent = terms ? grantedQuery(terms, description.query) : description.query;
+  const { expires_in, task } = sent;
   const query = uploadQuerySchema.safeParse({ expires_in, task });
   if (!query.success) {
     const errors = query.error.issues.map(({ path, message }) => ({
@@ -39,13 +46,18 @@ export async function createSpec(description: FileDescription, fields: ProtocolF
     throw new Problem("invalid", "The expires_in or task of the upload is invalid.", { errors });
   }
   await checkTask(query.data.task);
-  const id = uuidv7();
+  if (terms && fields.kind !== "whole")
+    throw new Problem("forbidden", "With a grant, an upload is whole: Upload-Concat is not allowed.");
+  const contentType = cleanMediaType(description.contentType);
+  checkTerms(terms, contentType, fields.length);
+  const id = terms ? grantedFileId(terms) : uuidv7();
   const filename = cleanFilename(description.filename ?? "") || id;
   checkFilename(filename);
   return {
     id,
     filename,
-    contentType: cleanMediaType(description.contentType),
+    contentType,
+    origin: originOf(uploader),
     expiresIn: query.data.expires_in ?? null,
     task: query.data.task ?? null,
     expected: readWholeDigest(description.headers),

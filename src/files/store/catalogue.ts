@@ -21,8 +21,19 @@ import { markRepeatable } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
 import { type Figures, keyOf } from "../../kernel/tally.ts";
 import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
+import {
+  CREATE_GRANTS,
+  type GrantRef,
+  type GrantRefusal,
+  type GrantUse,
+  GrantUses,
+  hold,
+  release,
+  store,
+} from "./grant-use.ts";
 import { evaluatePreconditions, type Preconditions } from "./preconditions.ts";
 import {
+  ADD_OWNER,
   ADD_SOURCES,
   CREATE_SOURCE_INDEX,
   CREATE_TABLES,
@@ -56,9 +67,18 @@ export type CommitResult =
   | { is: "created" | "replaced"; rows: FileRow[] }
   | { is: "precondition-failed" }
   /** A blob is not reserved, or no longer: the commit is too late, or an earlier one was replaced since. */
-  | { is: "unreserved" };
+  | { is: "unreserved" }
+  /** The grant does not allow it. */
+  | { is: "refused"; refusal: GrantRefusal };
 
-const MIGRATIONS = [CREATE_TABLES + CREATE_ENDED, CREATE_SESSIONS, ADD_SOURCES, CREATE_SOURCE_INDEX];
+const MIGRATIONS = [
+  CREATE_TABLES + CREATE_ENDED,
+  CREATE_SESSIONS,
+  ADD_SOURCES,
+  CREATE_SOURCE_INDEX,
+  ADD_OWNER,
+  CREATE_GRANTS,
+];
 
 /** Blobs that one alarm collects: each may cost a call to R2, of which the Free plan allows 1,000. */
 const COLLECT_BATCH = 500;
@@ -73,6 +93,7 @@ export class FileCatalogue extends DurableObject<Env> {
   readonly #ended = new EndedVersions(this.#sql);
   readonly #strays = new StrayBlobs(this.#sql);
   readonly #sessions = new TendedSessions(this.#sql);
+  readonly #grants = new GrantUses(this.#sql);
   readonly #tally = new KeptTally(this.ctx.storage);
   readonly #feed = new Feed("files", (id) => {
     const row = this.#find(id, Date.now());
@@ -202,12 +223,33 @@ export class FileCatalogue extends DurableObject<Env> {
 
   /**
    * Makes files visible, all or none, if the preconditions hold for the current files. It can be repeated safely.
-   * All files must belong to this shard.
+   * All files must belong to this shard. `grant`: they are counted in the same step.
    */
-  async commit(files: NewFile[], preconditions: Preconditions): Promise<CommitResult> {
-    const outcome = this.ctx.storage.transactionSync(() => this.#commit(files, preconditions, Date.now()));
+  async commit(files: NewFile[], preconditions: Preconditions, grant?: GrantRef): Promise<CommitResult> {
+    const outcome = this.ctx.storage.transactionSync(() =>
+      this.#commit(files, preconditions, Date.now(), grant),
+    );
     await this.#setAlarm();
     return outcome;
+  }
+
+  /** A resumable upload, which will write the blob, holds a place of its grant from now on. */
+  holdPlace(grant: GrantRef, blob: string): GrantRefusal | undefined {
+    return this.#grants.change(grant, (use) => hold(use, grant.files, blob), Date.now());
+  }
+
+  /** An upload gives its place back, if it holds one. */
+  releasePlace(grant: GrantRef, blob: string): void {
+    this.#grants.change(grant, (use) => release(use, blob), Date.now());
+  }
+
+  /** From now on no file is stored with this grant. */
+  revokeGrant(grant: GrantRef): void {
+    this.#grants.change(grant, (use) => ({ ...use, isRevoked: true }), Date.now());
+  }
+
+  grantUse(id: string): GrantUse {
+    return this.#grants.read(id);
   }
 
   /** Removes a file if the preconditions hold for the current version. */
@@ -284,7 +326,12 @@ export class FileCatalogue extends DurableObject<Env> {
     }
   }
 
-  #commit(files: NewFile[], preconditions: Preconditions, nowMs: number): CommitResult {
+  #commit(
+    files: NewFile[],
+    preconditions: Preconditions,
+    nowMs: number,
+    grant: GrantRef | undefined,
+  ): CommitResult {
     const before = files.map(({ id }) => this.#find(id, nowMs));
     if (files.every(({ blob }, i) => before[i]?.blob === blob)) {
       const rows = before.filter((row) => row !== undefined);
@@ -296,6 +343,9 @@ export class FileCatalogue extends DurableObject<Env> {
     ) {
       return { is: "precondition-failed" };
     }
+    const blobs = files.map(({ blob }) => blob);
+    const refusal = grant && this.#grants.change(grant, (use) => store(use, grant.files, blobs), nowMs);
+    if (refusal) return { is: "refused", refusal };
     const rows = files.map((file) => this.#put(file, nowMs));
     for (const { size } of files) {
       this.#tally.add("finished");
@@ -319,6 +369,8 @@ export class FileCatalogue extends DurableObject<Env> {
       ...file,
       source: file.source ?? null,
       source_task: file.source_task ?? null,
+      owner: file.owner ?? null,
+      metadata: file.metadata ?? null,
       modified_at_ms: nowMs,
       dated_at_ms: dateOf(nowMs, before ? endOf(before, nowMs) : this.#ended.find(file.id)),
       is_replacement: isReplacement ? 1 : 0,
@@ -326,8 +378,8 @@ export class FileCatalogue extends DurableObject<Env> {
     this.#sql.exec(
       `INSERT OR REPLACE INTO file
        (id, blob, filename, content_type, size, sha256, expires_at_ms, modified_at_ms, dated_at_ms, is_replacement,
-        source, source_task)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        source, source_task, owner, metadata)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       row.id,
       row.blob,
       row.filename,
@@ -340,6 +392,8 @@ export class FileCatalogue extends DurableObject<Env> {
       row.is_replacement,
       row.source,
       row.source_task,
+      row.owner,
+      row.metadata,
     );
     this.#feed.notify(row.id);
     return row;
@@ -404,6 +458,10 @@ markRepeatable(
   "removeVersions",
   "reserve",
   "commit",
+  "holdPlace",
+  "releasePlace",
+  "revokeGrant",
+  "grantUse",
   "discard",
   "figures",
 );

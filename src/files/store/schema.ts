@@ -23,6 +23,9 @@ export type FileRow = {
   /** The file, and the task, that it was made from. Missing in what an earlier version sends. */
   source?: string | null;
   source_task?: string | null;
+  /** Who uploaded it, and what their grant says about it, as JSON. Missing in what an earlier version sends. */
+  owner?: string | null;
+  metadata?: string | null;
 };
 
 /** A row, and its `Last-Modified` at the moment when it was read. */
@@ -56,6 +59,7 @@ export const CREATE_TABLES = `
 
 /** Files that were made from others. Uploads have neither, and so cost nothing in the index. */
 export const ADD_SOURCES = addColumns("file", { source: "TEXT", source_task: "TEXT" });
+export const ADD_OWNER = addColumns("file", { owner: "TEXT", metadata: "TEXT" });
 export const CREATE_SOURCE_INDEX =
   "CREATE INDEX IF NOT EXISTS file_source ON file (source, id) WHERE source IS NOT NULL";
 
@@ -82,6 +86,18 @@ export const fileSchema = z
       .string()
       .nullable()
       .meta({ description: "The id of the task that made it; null for an upload." }),
+    owner: z
+      .string()
+      .nullable()
+      .meta({
+        description:
+          "Who uploaded it: the name of the token, or `grant:` and the name of the grant; null if a task made it, or if it " +
+          "was uploaded to an earlier version.",
+      }),
+    metadata: z
+      .record(z.string(), z.string())
+      .nullable()
+      .meta({ description: "What the grant, with which it was uploaded, says about it." }),
   })
   .meta({ id: "File" });
 
@@ -98,6 +114,7 @@ export const storedFileSchema = fileSchema
 export type StoredFile = z.output<typeof storedFileSchema>;
 
 type File = z.output<typeof fileSchema>;
+const metadataSchema = z.record(z.string(), z.string());
 
 /** A row as callers see it; `base` is any URL of this Worker. */
 export function toFile(row: FileRow, base: string): File {
@@ -118,6 +135,8 @@ export function toLine(row: FileRow): Omit<File, "url"> {
     expiresAt: row.expires_at_ms === null ? null : new Date(row.expires_at_ms).toISOString(),
     source: row.source ?? null,
     sourceTask: row.source_task ?? null,
+    owner: row.owner ?? null,
+    metadata: typeof row.metadata === "string" ? metadataSchema.parse(JSON.parse(row.metadata)) : null,
   };
 }
 

@@ -59,7 +59,7 @@ export function newFileId(sibling?: string): string {
   }
 }
 
-const shardOf = (id: string) => hash(id) % SHARDS;
+export const shardOf = (id: string) => hash(id) % SHARDS;
 
 /** FNV-1a, 32 bits. */
 function hash(text: string): number {

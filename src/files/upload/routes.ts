@@ -1,6 +1,8 @@
 /** Routes that store files: from a form, or as the body of a PUT. */
 import { createRoute, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
+import type { AppEnv } from "../../kernel/app-env.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { fileIdSchema } from "../store/names.ts";
 import { BYTES, storedFileSchema, TEXT, uploadQuerySchema } from "../store/schema.ts";
@@ -118,16 +120,22 @@ export const storeRoutes = createRouter()
   .openapi(uploadFileRoute, async (c) => {
     const query = c.req.valid("query");
     await checkTask(query.task);
-    const upload = uploadForm(c.env, c.req.raw, query, {
-      checkFile: checkOnlyFile,
-      checkField: checkOtherField,
-      checkCount: (count) => {
-        if (count === 0)
-          throw invalidFile(
-            'There is no file in the form, or none was chosen; send one in the field "file".',
-          );
+    const upload = uploadForm(
+      c.env,
+      c.req.raw,
+      query,
+      {
+        checkFile: checkOnlyFile,
+        checkField: checkOtherField,
+        checkCount: (count) => {
+          if (count === 0)
+            throw invalidFile(
+              'There is no file in the form, or none was chosen; send one in the field "file".',
+            );
+        },
       },
-    });
+      tokenOf(c),
+    );
     // If the client disconnects, this handler ends, but what it leaves behind must still be removed.
     c.executionCtx.waitUntil(Promise.allSettled([upload]));
     const { files } = await upload;
@@ -137,11 +145,17 @@ export const storeRoutes = createRouter()
   .openapi(uploadFilesRoute, async (c) => {
     const query = c.req.valid("query");
     await checkTask(query.task);
-    const upload = uploadForm(c.env, c.req.raw, query, {
-      checkFile: () => {},
-      checkField: () => {},
-      checkCount: () => {},
-    });
+    const upload = uploadForm(
+      c.env,
+      c.req.raw,
+      query,
+      {
+        checkFile: () => {},
+        checkField: () => {},
+        checkCount: () => {},
+      },
+      tokenOf(c),
+    );
     c.executionCtx.waitUntil(Promise.allSettled([upload]));
     return c.json(await upload, 201);
   })
@@ -149,7 +163,7 @@ export const storeRoutes = createRouter()
     const { id } = c.req.valid("param");
     const query = c.req.valid("query");
     await checkTask(query.task);
-    const upload = uploadBody(c.env, c.req.raw, id, query);
+    const upload = uploadBody(c.env, c.req.raw, id, query, tokenOf(c));
     c.executionCtx.waitUntil(Promise.allSettled([upload]));
     const { is, etag, file } = await upload;
     // For the ETag: the edge weakens that of what it compresses.
@@ -157,6 +171,9 @@ export const storeRoutes = createRouter()
     if (is === "replaced") return c.json(file, 200, headers);
     return c.json(file, 201, { ...headers, Location: file.url });
   });
+
+/** Whoever sent the token. */
+const tokenOf = (c: Context<AppEnv>) => ({ owner: c.get("principal").name, terms: null });
 
 function checkOnlyFile(field: string, count: number): void {
   if (field !== "file") throw invalidFile('The file is in another field; send it in the field "file".');

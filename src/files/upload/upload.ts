@@ -31,6 +31,15 @@ import { readFileSettings } from "../store/settings.ts";
 import { callCatalogue, catalogueOf, newFileId } from "../store/shards.ts";
 import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
 import { startTask, taskLink } from "../store/upload-task.ts";
+import {
+  checkTerms,
+  grantedFileId,
+  grantRefused,
+  type Origin,
+  originColumns,
+  originOf,
+  type Uploader,
+} from "../store/uploader.ts";
 import { type FilePart, readForm } from "./form.ts";
 import { rejectPieces } from "./whole.ts";
 
@@ -59,8 +68,10 @@ export async function uploadForm(
   request: Request,
   query: UploadQuery,
   rules: FormRules,
+  uploader: Uploader,
 ): Promise<FormResult> {
-  const { maxUnknownBytes } = readFileSettings(env);
+  const { terms } = uploader;
+  const most = Math.min(readFileSettings(env).maxUnknownBytes, terms?.maxBytes ?? Number.POSITIVE_INFINITY);
   const maxLength = readSize(request.headers, "Content-Length");
   const files: (WrittenFile & { field: string })[] = [];
   let hasBegun = false;
@@ -73,8 +84,10 @@ export async function uploadForm(
     if (filename === "") throw withoutName(field, contentType);
     checkFilename(filename);
     hasBegun = true;
-    const id = newFileId(files[0]?.id);
-    const limited = limitSize(chunks, maxUnknownBytes);
+    checkTerms(terms, cleanMediaType(contentType));
+    if (terms && files.length >= terms.files) throw grantRefused("used-up");
+    const id = terms ? grantedFileId(terms) : newFileId(files[0]?.id);
+    const limited = limitSize(chunks, most);
     const incoming = { id, chunks: limited, length: null, maxLength, expected: [] };
     const written = await writeBlob(env, incoming);
     files.push({ ...written, filename, contentType: cleanMediaType(contentType), field });
@@ -86,7 +99,7 @@ export async function uploadForm(
     await Promise.all(files.map((file) => discardBlob(env, file)));
     throw hasBegun ? addNothingWasKept(error) : error;
   }
-  const { rows } = await commitFiles(env, files, query, NO_PRECONDITIONS);
+  const { rows } = await commitFiles(env, files, query, NO_PRECONDITIONS, originOf(uploader));
   const stored = await Promise.all(rows.map((row) => toStoredFile(row, request.url, query)));
   return { files: stored.map((file, i) => ({ field: files[i]?.field ?? "", ...file })), fields };
 }
@@ -106,12 +119,22 @@ function withoutName(field: string, contentType: string): Problem {
 }
 
 /** Stores the body of a PUT under the id. If the request is invalid, throws a `Problem` and changes nothing. */
-export async function uploadBody(env: Env, request: Request, id: string, query: UploadQuery) {
+export async function uploadBody(
+  env: Env,
+  request: Request,
+  id: string,
+  query: UploadQuery,
+  uploader: Uploader,
+) {
   const { headers } = request;
   checkPutHeaders(headers);
   const { maxBytes, maxUnknownBytes } = readFileSettings(env);
   const length = readSize(headers, "Content-Length");
-  const max = length === null ? maxUnknownBytes : maxBytes;
+  const { terms } = uploader;
+  const contentType = cleanMediaType(headers.get("Content-Type"));
+  checkTerms(terms, contentType, length);
+  const own = length === null ? maxUnknownBytes : maxBytes;
+  const max = Math.min(own, terms?.maxBytes ?? own);
   if (length !== null && length > max) throw tooLarge(max);
   const expected = readContentDigests(headers);
   const filename = cleanFilename(readFilename(headers) ?? "") || id;
@@ -120,24 +143,32 @@ export async function uploadBody(env: Env, request: Request, id: string, query: 
   if (hasPreconditions(preconditions)) await checkPreconditions(env, id, preconditions);
   const chunks = limitSize(readChunks(request.body), max);
   const written = await writeBlob(env, { id, chunks, length, expected });
-  const file = { ...written, filename, contentType: cleanMediaType(headers.get("Content-Type")) };
-  const { is, rows } = await commitFiles(env, [file], query, preconditions);
+  const file = { ...written, filename, contentType };
+  const { is, rows } = await commitFiles(env, [file], query, preconditions, originOf(uploader));
   const [row] = rows;
   if (!row) throw new Error("the committed file is missing");
   return { is, etag: etagOf(row), file: await toStoredFile(row, request.url, query) };
 }
 
 /** Makes files visible in one step, or discards their bytes and throws. Their ids must belong to one shard. */
-async function commitFiles(env: Env, files: WrittenFile[], query: UploadQuery, preconditions: Preconditions) {
+async function commitFiles(
+  env: Env,
+  files: WrittenFile[],
+  query: UploadQuery,
+  preconditions: Preconditions,
+  origin: Origin,
+) {
   const [first] = files;
   if (!first) return { is: "created" as const, rows: [] };
-  const newFiles = files.map((file) => toNewFile(file, query));
+  const newFiles = files.map((file) => Object.assign(toNewFile(file, query), originColumns(origin)));
+  const grant = origin.grant ?? undefined;
   // If every try fails, we cannot tell whether the files were committed. The catalogue then collects what was not.
   const result: CommitResult = await callCatalogue(async () =>
-    catalogueOf(env, first.id).commit(newFiles, preconditions),
+    catalogueOf(env, first.id).commit(newFiles, preconditions, grant),
   );
   if ("rows" in result) return result;
   await Promise.all(files.map((file) => discardBlob(env, file)));
+  if (result.is === "refused") throw grantRefused(result.refusal);
   if (result.is === "precondition-failed") throw preconditionFailed(first.id);
   throw new Problem("conflict", "The upload took too long, and its bytes have been discarded.");
 }

@@ -22,7 +22,7 @@ const EMPTY: FileDescription = {
   headers: new Headers(),
 };
 const specOf = async (description: Partial<FileDescription>) =>
-  createSpec({ ...EMPTY, ...description }, FIELDS);
+  createSpec({ ...EMPTY, ...description }, FIELDS, { owner: "ada", terms: null });
 const repr = (value: string) => ({ headers: new Headers({ "Repr-Digest": value }) });
 
 test("an upload without a description is named by its id and does not expire", async () => {
@@ -30,6 +30,7 @@ test("an upload without a description is named by its id and does not expire", a
   expect(spec).toEqual({
     ...FIELDS,
     id: spec.id,
+    origin: { owner: "ada", metadata: null, grant: null },
     filename: spec.id,
     contentType: "application/octet-stream",
     expiresIn: null,
