@@ -105,3 +105,5 @@ if __name__ == "__main__":
         main()
     except SluiceError as error:
         sys.exit(str(error))
+    except json.JSONDecodeError as error:
+        sys.exit(f"The input is not JSON: {error}")

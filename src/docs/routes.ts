@@ -6,6 +6,7 @@ import { requireScope } from "../kernel/access.ts";
 import { type ApiDocument, createRouter, describePage, pagePolicy, type Router } from "../kernel/app.ts";
 import { servePage } from "../kernel/page.ts";
 import { Problem } from "../kernel/problem.ts";
+import { START_SCRIPT } from "./start-script.ts";
 
 /** Swagger UI sets styles in its elements, and has images in its style. */
 const POLICY = pagePolicy(
@@ -37,14 +38,6 @@ const PAGE = `<!doctype html>
 <script src="/docs/swagger-ui-bundle.js"></script>
 <script src="/docs/start.js"></script>
 </html>
-`;
-
-/** Its dark theme is a class of the document. Its calls carry the session's cookie, as any of this origin. */
-const START_SCRIPT = `const dark = matchMedia("(prefers-color-scheme: dark)");
-const dress = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
-dark.addEventListener("change", dress);
-dress();
-SwaggerUIBundle({ dom_id: "#reference", url: "/openapi.json", deepLinking: true, validatorUrl: null, tryItOutEnabled: true });
 `;
 
 /** The files that are served; scripts/build-pages.ts makes the first, and copies those of Swagger UI. */

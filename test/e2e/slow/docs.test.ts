@@ -30,10 +30,10 @@ describe.skipIf(!hasChromium)("/docs", () => {
     expect(await page.evaluate<string>(colour)).toBe(back);
   });
 
-  test("has enough contrast, and nothing beside the screen", async () => {
+  test("breaks no rule of accessibility, and has nothing beside the screen", async () => {
     const { url } = await sharedServer();
     const ready = async (page: Page) => page.getByText("List tasks, newest first").waitFor();
-    await visit.checkAccess(`${url}/docs`, ready, ["color-contrast", "link-name", "image-alt"]);
+    await visit.checkAccess(`${url}/docs`, ready);
   });
 
   test("calls with the session's rights, also what changes something", async () => {

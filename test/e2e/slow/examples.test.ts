@@ -5,6 +5,7 @@ import { copyFileSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
+import { text } from "node:stream/consumers";
 import { Webhook } from "standardwebhooks";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { hasChromium } from "../../support/chromium.ts";
@@ -17,8 +18,10 @@ const example = (path: string) => join(root, "examples", path);
 const desk = temporaryFolder();
 const started: ChildProcess[] = [];
 
-// The first that asks for the server waits for the build.
-beforeAll(async () => void (await sharedServer()));
+let url: string;
+beforeAll(async () => {
+  ({ url } = await sharedServer());
+});
 afterEach(async () => {
   for (const child of started.splice(0)) {
     const ended = once(child, "close");
@@ -42,10 +45,18 @@ async function serve(path: string, env: Record<string, string>): Promise<{ port:
   return { port: Number(/(\d+)$/.exec(first)?.[1]), lines };
 }
 
-/** Runs a program to its end. Throws, with what it has printed, if it fails. */
-function run(program: string, args: string[], env: Record<string, string> = {}): string[] {
-  const options = { cwd: desk.path, encoding: "utf8", env: { ...process.env, ...env } } as const;
-  const { stdout, stderr, status } = spawnSync(program, args, options);
+/** Runs a program to its end. Not in one go: the connections of this process would be forgotten meanwhile. */
+async function finish(program: string, args: string[], env: Record<string, string> = {}) {
+  const child = spawn(program, args, { cwd: desk.path, env: { ...process.env, ...env } });
+  const closed = once(child, "close");
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  const [status] = (await closed) as [number | null];
+  return { stdout, stderr, status };
+}
+
+/** As `finish`. Returns what it has printed; throws, with that, if it fails. */
+async function run(program: string, args: string[], env: Record<string, string> = {}): Promise<string[]> {
+  const { stdout, stderr, status } = await finish(program, args, env);
   if (status !== 0) throw new Error(`${program} ${args.join(" ")} failed:\n${stdout}${stderr}`);
   return stdout.trimEnd().split("\n");
 }
@@ -54,13 +65,8 @@ const hasRequests = spawnSync("python3", ["-c", "import requests"]).status === 0
 if (!hasRequests) console.warn("SKIPPED: examples/python, since python3 has no module requests here.");
 
 describe.skipIf(!hasRequests)("examples/python", () => {
-  const sluice = async (...args: string[]) => {
-    const { url } = await sharedServer();
-    return spawnSync("python3", [example("python/sluice.py"), ...args], {
-      encoding: "utf8",
-      env: { ...process.env, SLUICE_URL: url },
-    });
-  };
+  const sluice = async (...args: string[]) =>
+    finish("python3", [example("python/sluice.py"), ...args], { SLUICE_URL: url });
 
   test("submits a task, and sees each of its events once", async () => {
     const { stdout, status } = await sluice("task_a");
@@ -92,7 +98,6 @@ interface Receiver {
 
 describe("examples/typescript", () => {
   test("has the types of the document, and follows a task", async () => {
-    const { url } = await sharedServer();
     for (const name of readdirSync(example("typescript")).filter((file) => file.endsWith(".ts")))
       copyFileSync(join(example("typescript"), name), join(desk.path, name));
     writeFileSync(join(desk.path, "package.json"), '{"type": "module"}');
@@ -102,7 +107,7 @@ describe("examples/typescript", () => {
     const require = createRequire(import.meta.url);
     const generator = join(dirname(require.resolve("openapi-typescript/package.json")), "bin/cli.js");
     const hook = `data:text/javascript,${encodeURIComponent(HOOK)}`;
-    run(process.execPath, ["--import", hook, generator, "openapi.json", "--output", "schema.d.ts"]);
+    await run(process.execPath, ["--import", hook, generator, "openapi.json", "--output", "schema.d.ts"]);
     writeFileSync(join(desk.path, "misuse.ts"), MISUSE);
     const options = [
       "--noEmit",
@@ -112,11 +117,17 @@ describe("examples/typescript", () => {
       "--types",
       "node",
     ];
-    run(join(root, "node_modules/.bin/tsc"), [
+    await run(join(root, "node_modules/.bin/tsc"), [
       ...options,
-      ...["--target", "ES2024", "--module", "NodeNext", "main.ts", "webhook.ts", "misuse.ts"],
+      "--target",
+      "ES2024",
+      "--module",
+      "NodeNext",
+      "main.ts",
+      "webhook.ts",
+      "misuse.ts",
     ]);
-    const lines = run(process.execPath, ["main.ts"], { SLUICE_URL: url });
+    const lines = await run(process.execPath, ["main.ts"], { SLUICE_URL: url });
     expect(lines.at(-1)).toBe("succeeded Task A completed.");
     const ids = lines.flatMap((line) => /^(\d+) status/.exec(line)?.[1] ?? []).map(Number);
     expect(ids).toEqual(ids.toSorted((a, b) => a - b));
@@ -126,7 +137,7 @@ describe("examples/typescript", () => {
   test("continues after a broken connection, and sees each event once", async () => {
     const { follow } = (await import(example("typescript/client.ts"))) as Client;
     const asked: (string | null)[] = [];
-    const { url, close } = await scripted((after) => {
+    const { url: origin, close } = await scripted((after) => {
       asked.push(after);
       const event = (id: number) => `id: ${id}\nevent: status\ndata: {"n":${id}}\n\n`;
       if (after === "0") return { chunks: ["retry: 10\n\n", event(1), "id: 2\nevent: sta"], breaks: true };
@@ -134,7 +145,7 @@ describe("examples/typescript", () => {
       return undefined;
     });
     const seen = [];
-    for await (const { id, name, data } of follow({ url }, "t")) seen.push([id, name, data.n]);
+    for await (const { id, name, data } of follow({ url: origin }, "t")) seen.push([id, name, data.n]);
     close();
     expect(seen).toEqual([1, 2, 3].map((id) => [id, "status", id]));
     expect(asked).toEqual(["0", "1", "3"]);
@@ -153,29 +164,29 @@ describe("examples/typescript", () => {
 describe("examples/webhook-receiver", () => {
   test("handles each genuine callback once, and no forged one", async () => {
     const { port, lines } = await serve("webhook-receiver/server.mjs", { CALLBACK_KEY: KEY });
-    const url = `http://127.0.0.1:${port}`;
+    const receiver = `http://127.0.0.1:${port}`;
     const message = signed({ type: "task.succeeded", data: { id: "s0-1", result: { n: 5 } } });
     const post = async (body: string, headers: Record<string, string>) =>
-      (await fetch(url, { method: "POST", body, headers })).status;
+      (await fetch(receiver, { method: "POST", body, headers })).status;
     expect(await post(message.body.replace("5", "6"), message.headers)).toBe(401);
     expect(await post(message.body, {})).toBe(401);
     expect(await post(message.body, message.headers)).toBe(204);
     expect(await post(message.body, message.headers)).toBe(204);
-    expect((await fetch(url)).status).toBe(405);
+    expect((await fetch(receiver)).status).toBe(405);
     await vi.waitFor(() => expect(lines).toEqual(['task.succeeded s0-1 {"n":5}']));
   });
 
   test("is told by Sluice how a task has ended", async () => {
     const { port, lines } = await serve("webhook-receiver/server.mjs", { CALLBACK_KEY: KEY });
     const origin = `http://localhost:${port}`;
-    const { url } = await startOnMiniflare({
+    const server = await startOnMiniflare({
       UPSTREAMS: { app: { origin, methods: ["POST"], concurrency: 2 } },
       CALLBACK_ORIGINS: { [origin]: "app" },
       CALLBACK_KEYS: KEY,
     });
     const body = JSON.stringify({ type: "task_a", callback_url: `${origin}/hooks` });
     const headers = { "Content-Type": "application/json" };
-    const { id } = (await (await fetch(`${url}/tasks`, { method: "POST", headers, body })).json()) as {
+    const { id } = (await (await fetch(`${server.url}/tasks`, { method: "POST", headers, body })).json()) as {
       id: string;
     };
     await vi.waitFor(() => expect(lines).toEqual([`task.succeeded ${id} "Task A completed."`]), {
@@ -190,7 +201,6 @@ describe.skipIf(!hasChromium)("examples/browser", () => {
 
   test("uploads a file, and follows its task by a link, without a token", async () => {
     const { page } = visit;
-    const { url } = await sharedServer();
     const { port } = await serve("browser/server.mjs", { SLUICE_URL: url });
     const toSluice: string[] = [];
     page.on("request", (request) => {

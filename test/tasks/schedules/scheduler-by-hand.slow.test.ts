@@ -8,7 +8,6 @@ import {
   finishAll,
   keyOf,
   ledger,
-  MINUTE,
   NOW,
   ring,
   scheduler,
