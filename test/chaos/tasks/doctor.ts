@@ -57,7 +57,10 @@ export const DAMAGES: ((history: History) => void)[] = [
   },
   // A task began while its type was paused.
   (history) => {
-    const { id, type } = the([...history.tasks.values()].find((task) => task.attempt === 1));
+    const spoilt = new Set(history.spoilt.map(({ taskId }) => taskId));
+    const { id, type } = the(
+      [...history.tasks.values()].find((task) => task.attempt === 1 && !spoilt.has(task.id)),
+    );
     const { events } = the(history.streams.find(({ taskId }) => taskId === id));
     const { atMs } = the(beginsIn(events)[0]);
     history.pauses.push({ type, fromMs: atMs - 1, untilMs: atMs + 1 });
