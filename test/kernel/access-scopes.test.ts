@@ -37,6 +37,8 @@ const TABLE: Record<string, [shows: Shows, scopes: string[]]> = {
   "POST /tasks": ["sent", ["write"]],
   // How many, of which type was sent.
   "POST /tasks/retry": ["sent", ["admin"]],
+  // A dry run: what is stored.
+  "POST /tasks/bulk": ["stored", ["write", "read"]],
   // The task, with its input and result.
   "POST /tasks/{id}/cancel": ["stored", ["write", "read"]],
   "POST /tasks/{id}/retry": ["stored", ["write", "read"]],

@@ -17,10 +17,13 @@ import type { Figures } from "../../kernel/tally.ts";
 import { concurrencyKeyIfAny } from "../types/concurrency-key.ts";
 import { Alarm } from "./alarm.ts";
 import { AlarmWork, MAX_REMOVED_ROWS } from "./alarm-work.ts";
-import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
+import { actOnAll, type BulkAction, type BulkOutcome } from "./bulk.ts";
+import type { Assignment, Claim, NewTask, Placed, Renewal, Report, Written } from "./claim.ts";
 import { Dispatch } from "./dispatch.ts";
 import { DispatchTable } from "./dispatch-table.ts";
 import { eventStream } from "./event-stream.ts";
+import { type Accepted, type Conflict, decideAll } from "./guard-rules.ts";
+import { Guards } from "./guards.ts";
 import { Handovers } from "./handovers.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import type { Patch } from "./limits.ts";
@@ -32,6 +35,7 @@ import {
   mayReport,
   RUNNER_LEASE_MS,
   RUNNER_LIFETIME_MS,
+  replace,
   retry,
   submit,
 } from "./rules.ts";
@@ -40,6 +44,7 @@ import { FOR_EVERY_START, MIGRATIONS, type TaskRow, type TaskView, toLine } from
 import { STEERING_SHARD, type Steering, SteeringKeeper, type SteeringStatus } from "./steering.ts";
 import { countByHour, type TaskCount } from "./task-counts.ts";
 import { TaskFigures } from "./task-figures.ts";
+import type { TaskFilter } from "./task-filter.ts";
 import {
   type EndedCursor,
   type EndedQuery,
@@ -47,8 +52,10 @@ import {
   type StatusCount,
   TaskQueries,
 } from "./task-queries.ts";
+import { type Found, type Search, TaskSearch } from "./task-search.ts";
 import { isFinal } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
+import { countTagged, countTags, type TagCount, type TaggedCount } from "./task-tags.ts";
 import { type LedgerParts, Transitions } from "./transitions.ts";
 import { type Sent, type Signal, type WaitReply, Waits } from "./waits.ts";
 import { Watchers } from "./watchers.ts";
@@ -67,7 +74,9 @@ export class TaskLedger extends DurableObject<Env> {
     const row = this.#tasks.getLean(taskId);
     return row && toLine(row);
   });
+  readonly #guards = new Guards(this.ctx.storage.sql, this.#tasks);
   readonly #queries = new TaskQueries(this.ctx.storage.sql);
+  readonly #search = new TaskSearch(this.ctx.storage.sql, this.#queries);
   readonly #keys = new IdempotencyKeys(this.ctx.storage.sql);
   readonly #runners = new Runners(this.env);
   readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "TASK_LEDGER"));
@@ -127,6 +136,28 @@ export class TaskLedger extends DurableObject<Env> {
     return this.submit(tasks);
   }
 
+  /** As `submit`, of tasks that have tags. */
+  submitTagged(tasks: NewTask[]): (Claim | null)[] {
+    return this.submit(tasks);
+  }
+
+  /** As `submit`, of tasks some of which have a guard: says what became of each, or why none is written. */
+  submitGuarded(tasks: NewTask[]): Placed[] | Conflict {
+    const nowMs = Date.now();
+    const existing = {
+      exists: (id: string) => this.#tasks.getLean(id) !== undefined,
+      holderOf: (key: string) => this.#guards.holderOf(key),
+    };
+    const decisions = decideAll(tasks, existing, nowMs);
+    if (!Array.isArray(decisions)) return decisions;
+    return this.ctx.storage.transactionSync(() =>
+      tasks.flatMap((task, i) => {
+        const decision = decisions[i];
+        return decision ? [this.#place(task, decision, nowMs)] : [];
+      }),
+    );
+  }
+
   /** Makes many calls in one: `report`, and then a `submit` for each submission, whose error is that of no other. */
   commit(submissions: NewTask[][], reports: Report[]): Written[] {
     this.report(reports);
@@ -137,6 +168,11 @@ export class TaskLedger extends DurableObject<Env> {
         return { error: describeError(error).message };
       }
     });
+  }
+
+  /** As `commit`, with tasks that have tags. */
+  commitTagged(submissions: NewTask[][], reports: Report[]): Written[] {
+    return this.commit(submissions, reports);
   }
 
   /** Applies the outcomes of claims. An outcome that is no longer accepted, or was already applied, is ignored. */
@@ -253,6 +289,28 @@ export class TaskLedger extends DurableObject<Env> {
     return this.#queries.list(page);
   }
 
+  /** The tasks that match a filter, as far as one call goes: see `TaskSearch`. */
+  search(search: Search): Found {
+    return this.#search.find(search);
+  }
+
+  /** As `search`, but only how many. */
+  countFound(filter: TaskFilter, before: Page["before"]): { count: number; until: Found["until"] } {
+    const { rows, until } = this.#search.find({ filter, before, limit: Number.POSITIVE_INFINITY });
+    return { count: rows.length, until };
+  }
+
+  /** Does one action, begun at a time, to many tasks: see bulk.ts. It can be repeated safely. */
+  actOn(action: BulkAction, taskIds: string[], beganMs: number): BulkOutcome {
+    const target = {
+      find: (id: string) => this.#tasks.getLean(id),
+      cancel: (id: string) => this.cancel(id),
+      retry: (id: string) => this.retry(id),
+      removeEnded: (ids: string[], endedBeforeMs: number) => this.removeEnded(ids, endedBeforeMs),
+    };
+    return actOnAll(target, action, taskIds, beganMs);
+  }
+
   /** The task, as soon as it has ended or `ms` have passed. */
   async wait(taskId: string, ms: number): Promise<TaskRow | null> {
     const untilMs = Date.now() + ms;
@@ -346,6 +404,14 @@ export class TaskLedger extends DurableObject<Env> {
     return this.#queries.countByStatus();
   }
 
+  /** How many tasks there are of each type and status, and with each tag; or of those with one tag alone. */
+  counts(tag: string | null): { counts: TaggedCount[]; tags: TagCount[] } {
+    const { sql } = this.ctx.storage;
+    return tag === null
+      ? { counts: this.#queries.countByStatus(), tags: countTags(sql) }
+      : { counts: countTagged(sql, tag), tags: [] };
+  }
+
   /** Tasks that have ended before a time: see `TaskQueries.ended`. */
   listEnded(query: EndedQuery): { ids: string[]; next: EndedCursor | null } {
     return this.#queries.ended(query);
@@ -374,6 +440,11 @@ export class TaskLedger extends DurableObject<Env> {
 
   reserveKey(key: string, fingerprint: string, taskIds: string[]): Reservation {
     return this.#keys.reserve(key, fingerprint, taskIds, Date.now());
+  }
+
+  /** Records that a key stands for these tasks, which exist: other tasks than those that it was reserved for. */
+  settleKeyAs(key: string, taskIds: string[]): void {
+    this.#keys.settle(key, taskIds);
   }
 
   /** Records whether the tasks of a key now exist, or could not be created. */
@@ -425,11 +496,27 @@ export class TaskLedger extends DurableObject<Env> {
     this.#alarmWork.run(nowMs);
   }
 
+  #place(task: NewTask, decision: Accepted, nowMs: number): Placed {
+    const { guard } = task;
+    if (decision.is === "debounced") {
+      this.#guards.debounce(decision.id, task, decision.runAtMs, nowMs);
+      this.#alarm.wakeAt(decision.runAtMs);
+    }
+    if (decision.is !== "new") return { id: decision.id, claim: null, is: decision.is };
+    const { replaces, runAtMs = task.runAtMs } = decision;
+    const replaced = replaces === undefined ? undefined : this.#tasks.getLean(replaces);
+    if (replaced) this.#transitions.apply(replace(replaced, task.id, this.#transitions.inputsFor(replaced)));
+    const { claim, dueAtMs, isNew } = this.#insert({ ...task, runAtMs }, nowMs);
+    if (guard && isNew) this.#guards.give(guard, task.id);
+    this.#alarm.wakeAt(dueAtMs);
+    return { id: task.id, claim, ...(replaced ? { is: "replaced", replaces: replaced.id } : { is: "new" }) };
+  }
+
   /** Returns the claim, if there is one, and when the ledger must act on the task. */
   #insert(
     { lane, priority, runAtMs, lifetimeMs = 0, pool = "new", force = false, ...given }: NewTask,
     nowMs: number,
-  ): { claim: Claim | null; dueAtMs: number } {
+  ): { claim: Claim | null; dueAtMs: number; isNew: boolean } {
     const { type } = given;
     const key = concurrencyKeyIfAny(type, given.input);
     const fields = { ...given, concurrencyKey: key };
@@ -442,12 +529,12 @@ export class TaskLedger extends DurableObject<Env> {
     if (isNew && status === "running") this.#dispatch.noteBegun(type, 1, nowMs);
     const isOwn = isNew ? status === "running" : this.#tasks.renewFirstClaim(fields, nowMs + lifetimeMs);
     const claim = isOwn ? { taskId: fields.id, token: FIRST_TOKEN } : null;
-    return { claim, dueAtMs: isNew ? (due_at_ms ?? nowMs) : Number.POSITIVE_INFINITY };
+    return { claim, dueAtMs: isNew ? (due_at_ms ?? nowMs) : Number.POSITIVE_INFINITY, isNew };
   }
 
   #retryTask(task: TaskRow): boolean {
     const transition = retry(task, Date.now());
-    if (!transition) return false;
+    if (!transition || !this.#guards.takeBack(task.id)) return false;
     this.#figures.beforeForgetting([task], Date.now());
     this.ctx.storage.transactionSync(() => {
       const events = this.#tasks.reopen(task);
@@ -462,7 +549,10 @@ markRepeatable(
   TaskLedger,
   "submit",
   "submitWithFollowUps",
+  "submitTagged",
+  "submitGuarded",
   "commit",
+  "commitTagged",
   "report",
   "renew",
   "heartbeat",
@@ -475,12 +565,17 @@ markRepeatable(
   "open",
   "getTask",
   "list",
+  "search",
+  "countFound",
+  "actOn",
   "countByStatus",
+  "counts",
   "cancel",
   "listEnded",
   "removeEnded",
   "reserveKey",
   "settleKey",
+  "settleKeyAs",
   "rearm",
   "figures",
   "steer",

@@ -14,11 +14,13 @@ import { KeptTally } from "../../kernel/kept-tally.ts";
 import { describeError, errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
+import { Problem } from "../../kernel/problem.ts";
 import { migrate } from "../../kernel/schema.ts";
 import type { Figures } from "../../kernel/tally.ts";
 import { Alarm } from "../ledger/alarm.ts";
 import { isFinal } from "../ledger/task-state.ts";
 import { enqueueOnce, getTask } from "../run/submit.ts";
+import { guardMembersIn, toGuard } from "../types/guards.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
 import { compareDeclared, type Preconditions, refusalOf } from "./definition.ts";
 import { declaredSchedules, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
@@ -33,6 +35,12 @@ type StartedByHand = { taskId: string | null } | { busyWith: string | null } | "
 
 /** All the calls that a scheduler makes to the ledger, in one object, so that a test can replace them. */
 export const runs = { enqueueOnce, getTask };
+
+/** A tick whose unique key is held is dropped: there is nobody to be told. */
+function nullIfHeld(error: unknown): null {
+  if (error instanceof Problem && error.kind === "conflict") return null;
+  throw error;
+}
 
 /** How often a schedule is checked while ticks wait for the previous run. */
 const WAITING_POLL_MS = 60_000;
@@ -80,6 +88,11 @@ export class Scheduler extends DurableObject<Env> {
 
   /** As `create`. A scheduler of an earlier version lacks it, and would run what is paused. */
   createPaused(spec: ScheduleSpec): CountedRow | "full" {
+    return this.create(spec);
+  }
+
+  /** As `create`, for one with tags or a guard, which a scheduler of an earlier version would drop. */
+  createGuarded(spec: ScheduleSpec): CountedRow | "full" {
     return this.create(spec);
   }
 
@@ -237,9 +250,16 @@ export class Scheduler extends DurableObject<Env> {
     const type = findTaskType(row.type);
     if (!type) throw unregisteredTypeError(row.type);
     const key = runKey(id, tickAtMs);
-    const then = row.then_tasks ?? null;
-    const taskId = await runs.enqueueOnce(this.env, type, JSON.parse(row.input), key, then);
-    this.#table.enqueued(id, tickAtMs, taskId);
+    const { guard, tags = null, then_tasks: then = null } = row;
+    const more = {
+      then,
+      tags,
+      scheduleId: id,
+      guard: guard ? toGuard(row.type, guardMembersIn(guard)) : undefined,
+    };
+    const taskId = await runs.enqueueOnce(this.env, type, JSON.parse(row.input), key, more).catch(nullIfHeld);
+    if (taskId === null) this.#table.skipped(id, tickAtMs);
+    else this.#table.enqueued(id, tickAtMs, taskId);
   }
 
   async #isActive(taskId: string | null): Promise<boolean> {
@@ -270,6 +290,7 @@ markRepeatable(
   "create",
   "createWithFollowUps",
   "createPaused",
+  "createGuarded",
   "list",
   "listPage",
   "get",

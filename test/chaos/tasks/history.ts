@@ -106,12 +106,27 @@ export interface Spoilt {
   status: string;
 }
 
+/** What was submitted with `debounce`: `id` is that of the task that it became, if there was a response. */
+export interface DebouncedSubmission {
+  n: number;
+  id?: string;
+}
+
+/** By unique key: its tasks. By the key of a debounce: what was submitted, in order. */
+interface Guarded {
+  unique: Map<string, Set<string>>;
+  debounced: Map<string, DebouncedSubmission[]>;
+  /** The number in the input of a debounced task, read at the end. */
+  ranWith: Map<string, number>;
+}
+
 export interface History {
   /** The ids in responses of 202 and 200. */
   acknowledged: Set<string>;
   submissions: number;
   /** By key: every id that a response had. */
   keys: Map<string, string[]>;
+  guarded: Guarded;
   sightings: Sighting[];
   cancels: Steering[];
   retries: Steering[];
@@ -141,6 +156,7 @@ export const emptyHistory = (): History => ({
   acknowledged: new Set(),
   submissions: 0,
   keys: new Map(),
+  guarded: { unique: new Map(), debounced: new Map(), ranWith: new Map() },
   sightings: [],
   cancels: [],
   retries: [],

@@ -10,6 +10,7 @@ import {
   type Finding,
 } from "./checks.ts";
 import { DAMAGES } from "./doctor.ts";
+import { checkDebounced, checkUnique } from "./guarded.ts";
 import type { History } from "./history.ts";
 import { checkAnswers, checkCancels, checkCaps, checkKeys, checkSpoilt, checkTimes } from "./order.ts";
 import { checkPauses } from "./pauses.ts";
@@ -32,6 +33,8 @@ export const CHECKS: Check[] = [
   checkSpoilt,
   checkRecovery,
   checkAnswers,
+  checkUnique,
+  checkDebounced,
 ];
 
 export interface Verdict extends Promised {

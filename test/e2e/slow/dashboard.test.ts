@@ -75,7 +75,12 @@ describe.skipIf(!hasChromium)("the dashboard", () => {
     const { page } = visit;
     await page.goto(`${url}/#/tasks?type=task_b`);
     await page.getByText("Live").waitFor();
-    const batch = Array.from({ length: 100 }, () => ({ type: "task_b", input: {}, delay: 3600 }));
+    const batch = Array.from({ length: 100 }, () => ({
+      type: "task_b",
+      input: {},
+      delay: 3600,
+      tags: ["nightly"],
+    }));
     const submit = async () =>
       fetch(`${url}/tasks`, {
         method: "POST",
@@ -86,9 +91,11 @@ describe.skipIf(!hasChromium)("the dashboard", () => {
     await page.getByRole("button", { name: "1,000 scheduled" }).click();
     expect(page.url()).toContain("status=scheduled");
     await expect.poll(async () => page.getByRole("row").count()).toBe(51);
+    await page.getByRole("link", { name: "nightly" }).first().click();
+    await expect.poll(() => page.url()).toContain("tag=nightly");
     await page.getByRole("button", { name: "Cancel", exact: true }).click();
     await page.getByRole("button", { name: "Cancel 1000" }).click();
-    await page.getByText("1000 of 1000 tasks cancelled.").waitFor();
+    await page.getByText("1,000 tasks cancelled.").waitFor();
     await page.getByText("There are no such tasks.").waitFor();
     await page.getByRole("button", { name: "1,000 cancelled" }).waitFor();
   });

@@ -27,7 +27,8 @@ export function useTaskPage(isHeld: boolean): LiveList<List> {
 /** The query of `GET /tasks` for the filters in the URL. */
 export function listQuery(filters: URLSearchParams, limit = LIMIT): URLSearchParams {
   const query = new URLSearchParams({ limit: String(limit) });
-  for (const name of ["status", "type", "cursor"]) query.set(name, filters.get(name) ?? "");
+  for (const name of ["status", "type", "tag", "schedule", "error", "cursor"])
+    query.set(name, filters.get(name) ?? "");
   for (const name of ["created_after", "created_before"]) {
     const time = Date.parse(filters.get(name) ?? "");
     if (!Number.isNaN(time)) query.set(name, new Date(time).toISOString());
@@ -35,11 +36,18 @@ export function listQuery(filters: URLSearchParams, limit = LIMIT): URLSearchPar
   return query;
 }
 
+/** The tags that the list is filtered by. */
+export const tagsIn = (query: URLSearchParams): string[] =>
+  (query.get("tag") ?? "").split(",").filter(Boolean);
+
 function filterOf(query: URLSearchParams): TaskFilter {
   return {
     statuses: (query.get("status") ?? "").split(",").filter(Boolean),
     type: query.get("type") ?? "",
     fromMs: Date.parse(query.get("created_after") ?? "") || 0,
     untilMs: Date.parse(query.get("created_before") ?? "") || Number.POSITIVE_INFINITY,
+    tags: tagsIn(query),
+    schedule: query.get("schedule") ?? "",
+    error: query.get("error") ?? "",
   };
 }

@@ -11,6 +11,8 @@ export const STATUSES = [
 ] as const;
 type Status = (typeof STATUSES)[number];
 
+export const FINAL_STATUSES: readonly Status[] = ["succeeded", "failed", "cancelled"];
+
 export interface TaskLine {
   id: string;
   type: string;
@@ -24,6 +26,10 @@ export interface TaskLine {
   startedAt: string | null;
   finishedAt: string | null;
   error: { name: string; message: string } | null;
+  /** Missing if it has none. */
+  tags?: string[];
+  /** Of the schedule that it is a run of. */
+  scheduleId?: string;
 }
 
 export interface Task extends TaskLine {

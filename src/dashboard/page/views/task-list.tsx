@@ -10,6 +10,7 @@ import { Ago, Duration } from "../lib/time.tsx";
 import { stateOf, type TaskLine } from "../lib/types.ts";
 import { BulkActions } from "./bulk-actions.tsx";
 import { StatusCounts } from "./status-counts.tsx";
+import { Tags } from "./tags.tsx";
 import { TaskFilters } from "./task-filters.tsx";
 import { TypeFigures } from "./type-figures.tsx";
 
@@ -45,7 +46,7 @@ export function TaskList() {
         )}
       </p>
       <TypeFigures tasks={page.value?.tasks ?? []} />
-      {may("write") && <BulkActions onDone={page.refresh} />}
+      {may("write") && may("read") && <BulkActions onDone={page.refresh} />}
     </>
   );
 }
@@ -79,7 +80,7 @@ function Row({ task }: { task: TaskLine }) {
   return (
     <tr>
       <td>
-        <a href={linkTo("tasks", task.id)}>{task.type}</a>
+        <a href={linkTo("tasks", task.id)}>{task.type}</a> <Tags tags={task.tags} />
       </td>
       <td>
         <span class={`state ${state}`}>{state}</span>
