@@ -111,6 +111,8 @@ export interface FileLine {
   /** The file and the task that it was made from; null for an upload. */
   source: string | null;
   sourceTask: string | null;
+  /** Who uploaded it, if that is known. */
+  owner: string | null;
 }
 
 /** What the event stream says of changes. */

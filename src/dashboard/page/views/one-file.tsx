@@ -44,7 +44,7 @@ export function OneFile({ id }: { id: string }) {
 }
 
 function Facts({ file }: { file: FileLine }) {
-  const { id, contentType, size, modifiedAt, expiresAt, sha256, etag, source, sourceTask } = file;
+  const { id, contentType, size, modifiedAt, expiresAt, sha256, etag, source, sourceTask, owner } = file;
   const base64 = btoa(
     String.fromCharCode(...(sha256.match(/../g) ?? []).map((byte) => Number.parseInt(byte, 16))),
   );
@@ -59,7 +59,7 @@ function Facts({ file }: { file: FileLine }) {
         ) : (
           "does not expire"
         )}
-        .
+        .{owner && <> Uploaded by {owner}.</>}
         {source && (
           <>
             {" "}

@@ -17,6 +17,7 @@ const line = (id: string, size = 1): FileLine => ({
   expiresAt: null,
   source: null,
   sourceTask: null,
+  owner: null,
 });
 
 /** As `GET /files` answers: those after `after`. */
