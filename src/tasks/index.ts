@@ -28,6 +28,7 @@ export {
 } from "./schedules/registry.ts";
 export { scheduleRoutes } from "./schedules/routes.ts";
 export { Scheduler } from "./schedules/scheduler.ts";
+export { watchSchedules } from "./schedules/watch-schedules.ts";
 export { wakeOverdue } from "./schedules/watchdog.ts";
 export { registerCallbackCheck } from "./types/callbacks.ts";
 export {

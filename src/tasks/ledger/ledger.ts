@@ -7,6 +7,7 @@
  * Callers act on tasks through the methods below. By itself, the ledger acts only in its alarm: see `alarm-work.ts`.
  */
 import { DurableObject } from "cloudflare:workers";
+import { Feed } from "../../kernel/feed.ts";
 import { describeError } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
@@ -21,7 +22,6 @@ import type { Assignment, Claim, NewTask, Placed, Renewal, Report, Written } fro
 import { Dispatch } from "./dispatch.ts";
 import { DispatchTable } from "./dispatch-table.ts";
 import { eventStream } from "./event-stream.ts";
-import { Feed } from "./feed.ts";
 import { type Accepted, type Conflict, decideAll } from "./guard-rules.ts";
 import { Guards } from "./guards.ts";
 import { Handovers } from "./handovers.ts";
@@ -40,7 +40,7 @@ import {
   submit,
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
-import { FOR_EVERY_START, MIGRATIONS, type TaskRow, type TaskView } from "./schema.ts";
+import { FOR_EVERY_START, MIGRATIONS, type TaskRow, type TaskView, toLine } from "./schema.ts";
 import { STEERING_SHARD, type Steering, SteeringKeeper, type SteeringStatus } from "./steering.ts";
 import { countByHour, type TaskCount } from "./task-counts.ts";
 import { TaskFigures } from "./task-figures.ts";
@@ -70,7 +70,10 @@ export class TaskLedger extends DurableObject<Env> {
     this.#watchers.notify(taskId);
     this.#feed.notify(taskId);
   });
-  readonly #feed = new Feed((taskId) => this.#tasks.getLean(taskId));
+  readonly #feed = new Feed("tasks", (taskId) => {
+    const row = this.#tasks.getLean(taskId);
+    return row && toLine(row);
+  });
   readonly #guards = new Guards(this.ctx.storage.sql, this.#tasks);
   readonly #queries = new TaskQueries(this.ctx.storage.sql);
   readonly #search = new TaskSearch(this.ctx.storage.sql, this.#queries);

@@ -9,6 +9,8 @@
  * minute. A schedule that fails is logged and tried again later, without delaying the others.
  */
 import { DurableObject } from "cloudflare:workers";
+import { Feed } from "../../kernel/feed.ts";
+import { KeptTally } from "../../kernel/kept-tally.ts";
 import { describeError, errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
@@ -54,6 +56,9 @@ export class Scheduler extends DurableObject<Env> {
   readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "SCHEDULER"));
   /** The runs that have ended while the alarm is at work: it may have found them active before. */
   readonly #endedRuns = new Set<string>();
+  readonly #tally = new KeptTally(this.ctx.storage);
+  /** By their ids alone: with their inputs, schedules that run each minute would be many bytes. */
+  readonly #feed = new Feed("schedules", (id) => this.get(id)?.id);
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -71,6 +76,7 @@ export class Scheduler extends DurableObject<Env> {
     if (before) return before;
     if (this.#table.count() >= MAX_SCHEDULES) return "full";
     const row = this.#table.put(spec, false);
+    this.#feed.notify(row.id);
     this.#setAlarm();
     return row;
   }
@@ -97,6 +103,7 @@ export class Scheduler extends DurableObject<Env> {
     if (refusal) return refusal;
     if (!before && this.#table.count() >= MAX_SCHEDULES) return "full";
     const row = this.#table.put(spec, false);
+    this.#feed.notify(row.id);
     this.#setAlarm();
     return { row, isNew: !before };
   }
@@ -121,6 +128,7 @@ export class Scheduler extends DurableObject<Env> {
     if (!row) return "missing";
     if (row.is_declared === 1) return "declared";
     this.#table.delete(id);
+    this.#feed.notify(id);
     return "removed";
   }
 
@@ -161,11 +169,16 @@ export class Scheduler extends DurableObject<Env> {
     return lateMs > FAILURE_RETRY_MS ? lateMs : 0;
   }
 
+  /** Which schedules are new, have changed, have run, or are gone: see `Feed`. */
+  watchAll(caller: string): ReadableStream<Uint8Array> | "too-many" {
+    return this.#feed.watch(caller);
+  }
+
   /** For `GET /metrics`. */
   figures(): Figures {
     const nowMs = Date.now();
     const overdue = Math.max(0, nowMs - (this.#table.dueAtMs() ?? nowMs)) / 1000;
-    return { counts: {}, gauges: { ...this.#table.figures(), overdue } };
+    return { counts: this.#tally.read(nowMs), gauges: { ...this.#table.figures(), overdue } };
   }
 
   /** For the ledger: the run of a tick has ended. If further ticks of its schedule wait for that, the next one runs. */
@@ -178,9 +191,10 @@ export class Scheduler extends DurableObject<Env> {
   /**
    * Processes every schedule that is due. Never throws: the runtime stops retrying an alarm that throws too often.
    */
-  override async alarm(): Promise<void> {
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
     // The same time for all: being processed after others must not make a tick late.
     const nowMs = Date.now();
+    if (info) this.#tally.addDuration("alarm", nowMs - info.scheduledTime);
     this.#alarm.reset();
     this.#endedRuns.clear();
     try {
@@ -205,6 +219,7 @@ export class Scheduler extends DurableObject<Env> {
       });
       this.#table.failed(id, nowMs + FAILURE_RETRY_MS, JSON.stringify(describeError(error)));
     }
+    this.#feed.notify(id);
   }
 
   async #process(id: string, nowMs: number): Promise<void> {

@@ -1,6 +1,5 @@
 /** A page of tasks that follows what happens: pure, so that it can be tested without a browser. */
-import type { TaskChanges } from "./live.ts";
-import type { TaskLine } from "./types.ts";
+import type { TaskChanges, TaskLine } from "./types.ts";
 
 export interface TaskFilter {
   /** Empty: all. */

@@ -99,9 +99,8 @@ export interface ScheduleRun {
   status: Status | null;
 }
 
-export interface StoredFile {
+export interface FileLine {
   id: string;
-  url: string;
   filename: string;
   size: number;
   contentType: string;
@@ -114,6 +113,23 @@ export interface StoredFile {
   sourceTask: string | null;
   /** Who uploaded it, if that is known. */
   owner: string | null;
+}
+
+/** What the event stream says of changes. */
+export interface TaskChanges {
+  tasks: TaskLine[];
+  removed: string[];
+}
+
+export interface FileChanges {
+  files: FileLine[];
+  removed: string[];
+}
+
+/** By their ids. */
+export interface ScheduleChanges {
+  schedules: string[];
+  removed: string[];
 }
 
 /** A task that waits for another attempt is told apart from one that has not begun. */

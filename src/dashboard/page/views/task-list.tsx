@@ -1,7 +1,7 @@
 /** The list of tasks, as it changes. It stands still while somebody selects text in it, or asks for that. */
 import { useSignal } from "@preact/signals";
 import { may } from "../lib/api.ts";
-import { describeLiveness } from "../lib/live.ts";
+import { Hold } from "../lib/hold.tsx";
 import { linkTo, route, setQuery } from "../lib/route.ts";
 import { isSelecting } from "../lib/selection.ts";
 import { hasText } from "../lib/task-list.ts";
@@ -19,8 +19,9 @@ export function TaskList() {
   const isPaused = useSignal(false);
   const isHeld = isPaused.value || isSelecting.value;
   const page = useTaskPage(isHeld);
+  const next = page.value?.next;
   const text = query.get("text") ?? "";
-  const tasks = page.tasks?.filter((task) => hasText(task, text));
+  const tasks = page.value?.tasks.filter((task) => hasText(task, text));
   return (
     <>
       <div class="title">
@@ -30,24 +31,7 @@ export function TaskList() {
       </div>
       <StatusCounts />
       <TaskFilters />
-      <p class="controls">
-        <button
-          type="button"
-          class="quiet"
-          aria-pressed={isPaused.value}
-          onClick={() => {
-            isPaused.value = !isPaused.value;
-          }}
-        >
-          {isPaused.value ? "Go on" : "Pause"}
-        </button>
-        <span role="status">{describeList(isHeld, page.missed)}</span>
-      </p>
-      {page.error && (
-        <p class="error" role="alert">
-          Not up to date: {page.error}
-        </p>
-      )}
+      <Hold list={page} isPaused={isPaused} />
       {tasks && <Table tasks={tasks} />}
       <p class="controls">
         {query.get("cursor") && (
@@ -55,21 +39,16 @@ export function TaskList() {
             Newest
           </button>
         )}
-        {page.next && (
-          <button type="button" class="quiet" onClick={() => setQuery({ cursor: page.next ?? undefined })}>
+        {next && (
+          <button type="button" class="quiet" onClick={() => setQuery({ cursor: next })}>
             Older
           </button>
         )}
       </p>
-      <TypeFigures tasks={page.tasks ?? []} />
+      <TypeFigures tasks={page.value?.tasks ?? []} />
       {may("write") && may("read") && <BulkActions onDone={page.refresh} />}
     </>
   );
-}
-
-function describeList(isHeld: boolean, missed: number): string {
-  if (!isHeld) return describeLiveness();
-  return missed === 0 ? "Stands still" : "Stands still: there is something new";
 }
 
 function Table({ tasks }: { tasks: readonly TaskLine[] }) {
