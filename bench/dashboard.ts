@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { type Browser, chromium } from "playwright-core";
 import { CHROMIUM } from "../test/support/chromium.ts";
+import { measureCrowd, startSilentUpstream } from "./crowd.ts";
 import { startMiniflare } from "./support/miniflare.ts";
 import { DIST } from "./support/workerd.ts";
 import { renderTable } from "./table.ts";
@@ -20,7 +21,9 @@ const SETTLE_MS = 3_000;
 const DAY_S = 86_400;
 
 export async function benchDashboard(): Promise<string> {
-  await using server = await startMiniflare({ ACCESS: "local" }, { onLog: () => {} });
+  await using silent = await startSilentUpstream();
+  const variables = { ACCESS: "local", UPSTREAMS: { crowded: silent.settings } };
+  await using server = await startMiniflare(variables, { onLog: () => {} });
   const { url } = server;
   for (let kept = 0; kept < KEPT_TASKS; kept += 100) await submit(url, 100, DAY_S);
   const lists = await repeat(async () => timed(async () => (await fetch(`${url}/tasks?limit=50`)).text()));
@@ -62,6 +65,7 @@ async function measurePage(url: string, executablePath: string) {
         what: `Chromium: row of a new task at ${TASKS_PER_S} tasks/s: p99, ms`,
         value: quantile(latencies, 0.99),
       },
+      ...(await measureCrowd(url, "crowded", browser)),
     ];
   } finally {
     await browser.close();

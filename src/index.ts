@@ -23,7 +23,7 @@ import {
   uploadRoutes,
 } from "./files/index.ts";
 import { hello } from "./hello.ts";
-import { jobRoutes, readCallbackTargets, readEmailSettings } from "./jobs/index.ts";
+import { bulkRoutes, jobRoutes, readCallbackTargets, readEmailSettings } from "./jobs/index.ts";
 import { readAccess } from "./kernel/access.ts";
 import { createApp, createRouter, type Router } from "./kernel/app.ts";
 import { readCallbackKeys } from "./kernel/callbacks.ts";
@@ -79,6 +79,7 @@ const api = createRouter()
   .route("/", taskEventRoutes)
   .route("/", submitRoutes)
   .route("/", steeringRoutes)
+  .route("/", bulkRoutes)
   .route("/", signalRoutes)
   .route("/", scheduleRoutes)
   .route("/", fileRoutes)

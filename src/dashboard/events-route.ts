@@ -1,34 +1,55 @@
-/** `GET /events`: what happens to all tasks and upstreams, or to some tasks, in one stream; also by a link. */
+/** `GET /events`: what happens to all tasks, schedules, files and upstreams, or to some tasks, in one stream; also by a link. */
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { watchFiles } from "../files/index.ts";
 import { createRouter, json, needs, openProblems, problems } from "../kernel/app.ts";
 import type { AppEnv } from "../kernel/app-env.ts";
 import { EVENT_HEADERS, EVENT_STREAM } from "../kernel/event-stream.ts";
 import { checkUntil, lifetimeSchema, linkSchema, signUntil } from "../kernel/links.ts";
 import { mergeEvents, type Watched } from "../kernel/merged-events.ts";
 import { tooManyStreams } from "../kernel/open-streams.ts";
+import { emptyIsAbsent } from "../kernel/query.ts";
 import { watchUpstreams } from "../outbound/index.ts";
-import { type WatchedTasks, watchedTasksParams, watchedTasksSchema, watchTasks } from "../tasks/index.ts";
+import {
+  type WatchedTasks,
+  watchedTasksParams,
+  watchedTasksSchema,
+  watchSchedules,
+  watchTasks,
+} from "../tasks/index.ts";
 
 const EVENTS =
-  "The events `tasks` (`tasks`: those that were added or have changed, as in a list; `removed`: ids), `reset` " +
-  "(something was missed: read the list), `upstream` (its status) and `begin` (`lacking`: the objects that do not " +
+  "The events `tasks` (`tasks`: those that were added or have changed, as in a list; `removed`: ids), `files` (the same of " +
+  "files, without `url`), `schedules` (the same by ids alone), `reset` (something was missed: read the list of what `of` " +
+  "names), `upstream` (its status) and `begin` (`lacking`: the objects that do not " +
   "respond). They are not numbered: after a reconnection, read the lists again. When nothing happens for minutes, the " +
   "stream ends with `idle` and a `retry` of a minute.";
-const OF_SOME = "With `type`, only the tasks of it, and no upstreams; `removed` still has ids of others.";
+const OF_SOME =
+  "With `type` or `tag`, only those tasks, and nothing else; `removed` still has ids of others.";
 const query = z.object(watchedTasksParams);
 const responses = {
   200: { description: `${EVENTS} ${OF_SOME}`, content: { [EVENT_STREAM]: { schema: z.string() } } },
 };
+
+const KINDS = ["tasks", "schedules", "files", "upstreams"] as const;
+type Kind = (typeof KINDS)[number];
+
+const kindsSchema = z
+  .string()
+  .transform((text) => [...new Set(text.split(",").filter(Boolean))])
+  .pipe(z.array(z.enum(KINDS)));
+const kinds = emptyIsAbsent(kindsSchema).meta({
+  description: `What to watch, separated by commas: ${KINDS.join(", ")}. Objects that keep nothing of it are not called. Default: all.`,
+});
 
 const route = createRoute({
   operationId: "watchEverything",
   method: "get",
   path: "/events",
   tags: ["Service"],
-  summary: "Watch all tasks and upstreams, or some tasks, as server-sent events",
+  summary: "Watch all tasks, schedules, files and upstreams, or some tasks, as server-sent events",
   ...needs("read"),
-  request: { query },
+  request: { query: query.extend({ kinds }) },
   responses: {
     ...responses,
     ...problems({
@@ -94,15 +115,17 @@ const byLinkRoute = createRoute({
 export const eventsRoute = createRouter()
   .openapi(route, async (c) => {
     const { name } = c.get("principal");
-    const filter = c.req.valid("query");
-    const tasks = await watchTasks(c.env, name, filter);
-    return respond(c, isOfAll(filter) ? [...tasks, ...watchUpstreams(c.env, name)] : tasks);
+    const { kinds: asked, ...filter } = c.req.valid("query");
+    const chosen = asked ?? (isOfAll(filter) ? KINDS : ["tasks" as const]);
+    const watched = await Promise.all(chosen.map(async (kind) => watch(c.env, kind, name, filter)));
+    return respond(c, watched.flat());
   })
   .openapi(createLinkRoute, async (c) => {
-    const { expires_in, type } = c.req.valid("json");
-    const { token, expiresAt } = signUntil(c.env, subjectOf({ type }), expires_in, Date.now());
+    const { expires_in, type, tag } = c.req.valid("json");
+    const { token, expiresAt } = signUntil(c.env, subjectOf({ type, tag }), expires_in, Date.now());
     const url = new URL(`/events/links/${token}`, c.req.url);
     if (type !== undefined) url.searchParams.set("type", type);
+    if (tag !== undefined && tag.length > 0) url.searchParams.set("tag", tag.join(","));
     const { href } = url;
     return c.json({ url: href, expiresAt }, 201, { "Cache-Control": "no-store", Location: href });
   });
@@ -118,10 +141,25 @@ export const eventsLinkRoute = createRouter().openapi(byLinkRoute, async (c) => 
   return response;
 });
 
-const isOfAll = ({ type }: WatchedTasks): boolean => type === undefined;
+/** The objects that keep things of a kind. `caller` is the name of the token. */
+async function watch(env: Env, kind: Kind, caller: string, filter: WatchedTasks): Promise<Watched[]> {
+  switch (kind) {
+    case "tasks":
+      return watchTasks(env, caller, filter);
+    case "schedules":
+      return [watchSchedules(env, caller)];
+    case "files":
+      return watchFiles(env, caller);
+    case "upstreams":
+      return watchUpstreams(env, caller);
+  }
+}
+
+const isOfAll = ({ type, tag = [] }: WatchedTasks): boolean => type === undefined && tag.length === 0;
 
 /** What a link is signed for. */
-const subjectOf = ({ type }: WatchedTasks): string => `sluice-events\n${JSON.stringify([type ?? null])}`;
+const subjectOf = ({ type, tag = [] }: WatchedTasks): string =>
+  `sluice-events\n${JSON.stringify([type ?? null, tag.toSorted()])}`;
 
 async function respond(c: Context<AppEnv>, watched: readonly Watched[]) {
   const stream = await mergeEvents(watched);

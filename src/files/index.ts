@@ -23,4 +23,5 @@ export { readFileFigures } from "./store/read-figures.ts";
 export { removeFile } from "./store/remove-file.ts";
 export { type FileSpec, saveFile } from "./store/save-file.ts";
 export { readFileSettings } from "./store/settings.ts";
+export { watchFiles } from "./store/watch-files.ts";
 export { storeRoutes } from "./upload/routes.ts";

@@ -8,6 +8,7 @@ export { FileTasks } from "./file-tasks.ts";
 export { readCallbackTargets } from "./notify/callback-targets.ts";
 export { readEmailSettings } from "./notify/email-settings.ts";
 export { runTasks as jobRoutes } from "./run-tasks.ts";
+export { bulkRoutes } from "./upkeep/bulk-routes.ts";
 
 registerCallbackCheck(callbackTargetError);
 registerTaskTypes(TASK_TYPES);

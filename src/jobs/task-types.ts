@@ -17,12 +17,14 @@ import { zipFiles } from "./process/zip-files.ts";
 import { taskA, taskB } from "./run-tasks.ts";
 import { collectData } from "./scrape/collect-data.ts";
 import { scrapePages } from "./scrape/scrape-pages.ts";
+import { bulkTasks } from "./upkeep/bulk-tasks.ts";
 import { cleanUp } from "./upkeep/clean-up.ts";
 import { dailyReport } from "./upkeep/daily-report.ts";
 import { verifyFile } from "./verify-file.ts";
 
 export const TASK_TYPES: readonly TaskType[] = [
   callback,
+  bulkTasks,
   cleanUp,
   dailyReport,
   httpRequest,

@@ -40,6 +40,7 @@ export const EXPOSED_HEADERS = [
   "WWW-Authenticate",
   "Location",
   "Preference-Applied",
+  "Sluice-Outcome",
   "Content-Location",
   "Link",
   "ETag",

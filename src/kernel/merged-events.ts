@@ -23,7 +23,7 @@ export interface Watched {
   /** What its events `status` are called here. */
   status?: string;
   /** What of an event's data is passed on; undefined: nothing of it. Default: all. */
-  keep?(event: string, data: string): string | undefined;
+  keep?: (event: string, data: string) => string | undefined;
   open(): Promise<Events | "too-many">;
 }
 

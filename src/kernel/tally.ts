@@ -18,14 +18,17 @@ export const BOUNDS_S = [0.01, 0.025, 0.1, 0.25, 1, 2.5, 10, 30, 60, 300, 1800, 
 
 export const keyOf = (...parts: string[]): string => parts.join("|");
 
+/** The bucket that a duration is in, from 0. */
+export function bucketOf(ms: number): number {
+  const found = BOUNDS_S.findIndex((bound) => ms / 1000 <= bound);
+  return found < 0 ? BOUNDS_S.length : found;
+}
+
 /** The keys of a histogram under which a duration is counted, each with what is added to it. */
 export function durationKeys(name: string, ms: number): [key: string, by: number][] {
-  const seconds = Math.max(0, ms) / 1000;
-  const found = BOUNDS_S.findIndex((bound) => seconds <= bound);
-  const bucket = found < 0 ? BOUNDS_S.length : found;
   return [
-    [keyOf(name, String(bucket)), 1],
-    [keyOf(name, "sum"), seconds],
+    [keyOf(name, String(bucketOf(ms))), 1],
+    [keyOf(name, "sum"), Math.max(0, ms) / 1000],
   ];
 }
 

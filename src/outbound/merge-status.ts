@@ -144,8 +144,13 @@ function mergeTotals(all: readonly ShardStatus[]): Totals {
     retriesRefused: a.retriesRefused + b.retriesRefused,
     outcomes: sumMembers(a.outcomes, b.outcomes),
     refused: sumMembers(a.refused, b.refused),
+    waits: sumWaits(a.waits, b.waits),
   }));
 }
+
+/** A shard of an earlier version does not count them. */
+const sumWaits = (a: number[] | undefined, b: number[] | undefined): number[] =>
+  (a ?? b ?? []).map((count, i) => count + (a ? (b?.[i] ?? 0) : 0));
 
 function sumMembers<Key extends string>(a: Record<Key, number>, b: Record<Key, number>): Record<Key, number> {
   const sums = { ...a };

@@ -37,14 +37,14 @@ export async function watch(env: Env, upstream: Upstream, caller: string): Promi
   }
   if (open.length === 0) throw noResponse(upstream);
   const askAgain = async (shard: number) => semaphoreOf(env, upstream, shard).status();
-  return new MergedEvents(
+  return new MergedStatuses(
     streams.map((stream) => (stream instanceof ReadableStream ? stream : undefined)),
     askAgain,
   ).readable;
 }
 
 /** @public For its tests. */
-export class MergedEvents {
+export class MergedStatuses {
   readonly readable: Events;
   readonly #askAgain: (shard: number) => Promise<ShardStatus>;
   readonly #latest: (ShardStatus | undefined)[];

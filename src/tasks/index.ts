@@ -1,15 +1,18 @@
 /** Work that outlives its request. */
 
 export { taskEventLinkRoutes, taskEventRoutes } from "./http/event-routes.ts";
+export { filterSchema, toFilter } from "./http/filters.ts";
 export { taskRoutes } from "./http/routes.ts";
 export { signalLinkRoutes, signalRoutes } from "./http/signal-routes.ts";
 export { steeringRoutes } from "./http/steering-routes.ts";
 export { submitRoutes } from "./http/submit-routes.ts";
 export { typeRoutes } from "./http/type-routes.ts";
+export { BULK_ACTIONS } from "./ledger/bulk.ts";
 export { TaskLedger } from "./ledger/ledger.ts";
-export { type Task, taskLink, taskLinkSchema } from "./ledger/schema.ts";
+export { type Task, taskLineSchema, taskLink, taskLinkSchema } from "./ledger/schema.ts";
 export { readTaskSettings } from "./ledger/settings.ts";
 export { FINAL_STATUSES } from "./ledger/task-state.ts";
+export { actOnTasks, type BulkPlace, type BulkPlan, chooseTasks, previewBulk } from "./run/bulk.ts";
 export { countTasks, type TaskCount } from "./run/count-tasks.ts";
 export { findEndedTasks, removeEndedTasks, type TaskCursor, taskShards } from "./run/ended-tasks.ts";
 export { readTaskFigures } from "./run/read-figures.ts";
@@ -25,6 +28,7 @@ export {
 } from "./schedules/registry.ts";
 export { scheduleRoutes } from "./schedules/routes.ts";
 export { Scheduler } from "./schedules/scheduler.ts";
+export { watchSchedules } from "./schedules/watch-schedules.ts";
 export { wakeOverdue } from "./schedules/watchdog.ts";
 export { registerCallbackCheck } from "./types/callbacks.ts";
 export {

@@ -49,7 +49,19 @@ describe("GET /events", () => {
     expect([...seen]).toEqual(ids.slice(1));
   });
 
-  test.each([`type=${"x".repeat(65)}`, "type=a&type=b"])("refuses ?%s", async (query) => {
+  test("has only the tasks with all of the tags", async () => {
+    let ids: string[] = [];
+    const seen = await seenUntilEnd("/events?tag=red,blue", async () => {
+      ids = [
+        await submitted({ type: "watched_wanted", tags: ["red"] }),
+        await submitted({ type: "watched_other", tags: ["blue", "red"] }),
+      ];
+      return ids;
+    });
+    expect([...seen]).toEqual(ids.slice(1));
+  });
+
+  test.each(["tag=a%20b", `type=${"x".repeat(65)}`, "type=a&type=b"])("refuses ?%s", async (query) => {
     expect((await callForJson(`/events?${query}`)).status).toBe(422);
   });
 });
@@ -70,12 +82,13 @@ describe("a link to the events of some tasks", () => {
   };
 
   test("has its filter in it, and is good for no other", async () => {
-    const { status, body } = await create({ type: "watched_wanted", expires_in: 60 });
+    const { status, body } = await create({ type: "watched_wanted", tag: ["b", "a"], expires_in: 60 });
     expect(status).toBe(201);
     const { pathname, search, searchParams } = new URL(String(body.url));
-    expect(Object.fromEntries(searchParams)).toEqual({ type: "watched_wanted" });
+    expect(Object.fromEntries(searchParams)).toEqual({ type: "watched_wanted", tag: "b,a" });
     expect(await statusAt(pathname + search)).toBe(200);
-    for (const query of ["", "?type=watched_other"])
+    expect(await statusAt(`${pathname}?type=watched_wanted&tag=a,b`)).toBe(200);
+    for (const query of ["", "?type=watched_wanted", "?tag=a,b", "?type=watched_other&tag=a,b"])
       expect([query, await statusAt(pathname + query)]).toEqual([query, 403]);
     const { response } = await callWorker(pathname + search, anybody);
     expect(response.headers.get("Access-Control-Allow-Origin")).toBe("*");
@@ -93,7 +106,12 @@ describe("a link to the events of some tasks", () => {
   });
 
   test("needs a lifetime, and knows no other filter", async () => {
-    for (const body of [{}, { expires_in: 0 }, { expires_in: 60, status: ["failed"] }])
+    for (const body of [
+      {},
+      { expires_in: 0 },
+      { expires_in: 60, status: ["failed"] },
+      { expires_in: 60, tag: ["a b"] },
+    ])
       expect((await create(body)).status).toBe(422);
   });
 });

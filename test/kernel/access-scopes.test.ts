@@ -37,12 +37,16 @@ const TABLE: Record<string, [shows: Shows, scopes: string[]]> = {
   "POST /tasks": ["sent", ["write"]],
   // How many, of which type was sent.
   "POST /tasks/retry": ["sent", ["admin"]],
+  // A dry run: what is stored.
+  "POST /tasks/bulk": ["stored", ["write", "read"]],
   // The task, with its input and result.
   "POST /tasks/{id}/cancel": ["stored", ["write", "read"]],
   "POST /tasks/{id}/retry": ["stored", ["write", "read"]],
   "DELETE /tasks/{id}": ["nothing", ["write"]],
 
   // Whether there is such a task.
+  "POST /tasks/{id}/signals/{name}": ["sent", ["write"]],
+  "POST /tasks/{id}/signals/{name}/links": ["sent", ["write"]],
   "POST /tasks/{id}/events/links": ["stored", ["write", "read"]],
   "POST /events/links": ["stored", ["write", "read"]],
   "GET /schedules": ["stored", ["read"]],
@@ -69,6 +73,9 @@ const TABLE: Record<string, [shows: Shows, scopes: string[]]> = {
   "PATCH /uploads/{id}": ["sent", ["write"]],
   "POST /uploads/{id}": ["sent", ["write"]],
   "DELETE /uploads/{id}": ["nothing", ["write"]],
+  "POST /uploads/grants": ["stored", ["write", "read"]],
+  "GET /uploads/grants/{id}": ["stored", ["read"]],
+  "DELETE /uploads/grants/{id}": ["nothing", ["write"]],
 
   "GET /upstreams": ["stored", ["read"]],
   "GET /upstreams/{name}": ["stored", ["read"]],

@@ -1,5 +1,5 @@
 /** Many streams of server-sent events as one. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { mergeEvents, type Watched } from "../../src/kernel/merged-events.ts";
 import { EventReader } from "../support/events.ts";
 import { expectRuntimeErrors } from "../support/runtime-errors.ts";
@@ -77,6 +77,24 @@ describe("merged events", () => {
     await Promise.all([a.writer.close(), b.writer.close()]);
     expect((await reader.next())?.event).toBe("idle");
     expect(await reader.next()).toBeUndefined();
+  });
+
+  test("one that is full when it is asked again leaves the others, with which the stream ends", async () => {
+    const pause = vi.spyOn(scheduler, "wait").mockResolvedValue();
+    const [a, b] = [watched("a"), watched("b")];
+    let asked = 0;
+    const full: Watched = { ...a.one, open: async () => (++asked === 1 ? a.one.open() : "too-many") };
+    const reader = new EventReader(await merged(full, b.one));
+    await reader.next();
+    await a.writer.close();
+    await expect.poll(() => asked).toBe(2);
+    const sent = b.send("tasks", {});
+    expect((await reader.next())?.event).toBe("tasks");
+    await sent;
+    await b.writer.close();
+    expect((await reader.next())?.event).toBe("idle");
+    expect(await reader.next()).toBeUndefined();
+    pause.mockRestore();
   });
 
   test("one that breaks breaks the stream, and closes the others", async () => {

@@ -40,6 +40,7 @@ const totals = (calls: number, since: string): ShardStatus["totals"] => ({
     "breaker-open": calls,
     "too-heavy": 0,
   },
+  waits: [calls],
 });
 
 const lease = (id: string, second: number) => ({ id, fence: 1, holder: id, since: T(second), until: T(60) });

@@ -2,7 +2,7 @@
 import { abortAllDurableObjects, env, reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { ShardStatus } from "../../src/outbound/semaphore/status.ts";
-import { MergedEvents } from "../../src/outbound/watch.ts";
+import { MergedStatuses } from "../../src/outbound/watch.ts";
 import { type CallOptions, callForJson, callWorker, captureLogs } from "../support/call.ts";
 import { EventReader } from "../support/events.ts";
 import { keepQuiet } from "../support/quiet.ts";
@@ -110,7 +110,7 @@ describe("a merged stream", () => {
       one.asked++;
       return status(one.held);
     };
-    const merged = new MergedEvents(
+    const merged = new MergedStatuses(
       shards.map((one) => one?.readable),
       askAgain,
     );
@@ -221,6 +221,7 @@ const IDLE_STATUS: ShardStatus = {
       "breaker-open": 0,
       "too-heavy": 0,
     },
+    waits: [],
   },
   latencyMs: null,
 };

@@ -13,6 +13,7 @@ export function App() {
   useEffect(() => {
     readSession().catch(notify);
   }, []);
+  useSessionEnd();
   return (
     <>
       <Header />
@@ -28,6 +29,17 @@ export function App() {
       <Notices />
     </>
   );
+}
+
+/** When the session ends, the page asks for a token again, also if it makes no call. */
+function useSessionEnd(): void {
+  const expiresAt = session.value?.expiresAt;
+  useEffect(() => {
+    if (!expiresAt) return undefined;
+    const askAgain = () => void readSession().catch(notify);
+    const timer = setTimeout(askAgain, Date.parse(expiresAt) - Date.now());
+    return () => clearTimeout(timer);
+  }, [expiresAt]);
 }
 
 function Header() {

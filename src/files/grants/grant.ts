@@ -10,7 +10,7 @@ import { fileIdSchema } from "../store/names.ts";
 import type { GrantTerms } from "../store/uploader.ts";
 
 /** 30 days. */
-export const MAX_GRANT_LIFETIME_S = 30 * 86_400;
+const MAX_GRANT_LIFETIME_S = 30 * 86_400;
 /** Of metadata, as JSON, in bytes: the URL has all of it. */
 const MAX_METADATA_BYTES = 1_024;
 /** A file's id has 128 characters, and 36 of them are not of the prefix. */

@@ -14,8 +14,8 @@ export interface CompletingSession {
   storage: SessionStorage;
   hash: HashMemory;
   pins: PinsOfPartial;
-  /** Ends the upload, and removes its bytes. */
-  end: (record: SessionRecord) => Promise<void>;
+  /** Ends the upload, and removes its bytes. `why`: what was wrong with them, for the metrics. */
+  end: (record: SessionRecord, why?: "digest") => Promise<void>;
 }
 
 /** The hash of a long upload is being computed anew, and the alarm goes on with it. */
@@ -32,7 +32,7 @@ export async function completeUpload(session: CompletingSession, record: Session
     await completeInR2(env(), storage, record);
     const sha256 = await sha256Of(session, record);
     if (record.expected && record.expected.sha256 !== sha256) {
-      await session.end(record);
+      await session.end(record, "digest");
       return { is: "wrong-digest", header: record.expected.header };
     }
     completed = { ...record, phase: "publishing", sha256, hash: null, uploadId: null };

@@ -114,11 +114,20 @@ function toNewFile(record: SessionRecord): NewFile {
 }
 
 /** Discards the bytes of a session, unless they belong to a file by now, which only the catalogue knows. */
-export async function discardUpload(env: Env, { id, blob, uploadId, origin }: SessionRecord): Promise<void> {
+export async function discardUpload(
+  env: Env,
+  { id, blob, uploadId, origin }: SessionRecord,
+  why?: "digest",
+): Promise<void> {
   if (uploadId !== null) await abortMultipart(env, blob, uploadId);
-  await callObject(async () => catalogueOf(env, id).discard(blob));
+  await callObject(async () => catalogueOf(env, id).discard(blob, why));
   const grant = origin?.grant;
   if (grant) await callObject(async () => catalogueOf(env, id).releasePlace(grant, blob));
+}
+
+/** Has it counted that the bytes of a request did not have their checksum. Nothing depends on it, so a failure is no news. */
+export async function countWrongChunk(env: Env, { id }: SessionRecord): Promise<void> {
+  await Promise.allSettled([catalogueOf(env, id).countWrongChunk()]);
 }
 
 /** If it is completed already, or R2 itself has aborted it, there is nothing to abort. */

@@ -24,7 +24,7 @@ import {
 } from "./append-rules.ts";
 import { Appender, appendBody } from "./appender.ts";
 import { type CompletingSession, completeUpload, StillReadingBack } from "./complete-upload.ts";
-import { discardUpload, openMultipart, reserve } from "./completion.ts";
+import { countWrongChunk, discardUpload, openMultipart, reserve } from "./completion.ts";
 import { notifyHolders, unpinPartials } from "./concatenation.ts";
 import { DraftOfSession } from "./draft-session.ts";
 import { CHECK_MS, FinalUpload } from "./final-upload.ts";
@@ -62,7 +62,7 @@ export class UploadSession extends DurableObject<Env> {
     storage: this.#storage,
     hash: this.#hash,
     pins: this.#pins,
-    end: async (record) => this.#end(record),
+    end: async (record, why) => this.#end(record, why),
   };
   readonly #final = new FinalUpload(this.ctx, this.#storage, this.#lock, {
     env: () => this.env,
@@ -279,7 +279,9 @@ export class UploadSession extends DurableObject<Env> {
       await appender.settle();
       const upload = toSnapshot(this.#load() ?? record);
       if (rejection !== undefined) return { is: "rejected", reason: rejection, upload, isEmpty: false };
-      return wrong ? { is: "wrong-chunk", header: wrong.header, upload } : { is: "accepted", upload };
+      if (!wrong) return { is: "accepted", upload };
+      this.ctx.waitUntil(countWrongChunk(this.env, record));
+      return { is: "wrong-chunk", header: wrong.header, upload };
     } finally {
       await appender.close();
     }
@@ -296,7 +298,7 @@ export class UploadSession extends DurableObject<Env> {
   }
 
   /** From now on there is no such upload; its bytes are removed now, or later by the alarm. */
-  async #end(record: SessionRecord): Promise<void> {
+  async #end(record: SessionRecord, why?: "digest"): Promise<void> {
     const ended: SessionRecord = { ...record, phase: "ended" };
     if (record.phase !== "complete") {
       // Its bytes are of no use to those who wait for it.
@@ -305,17 +307,17 @@ export class UploadSession extends DurableObject<Env> {
     }
     this.#storage.save(ended);
     await this.ctx.storage.setAlarm(Date.now() + CHECK_MS);
-    await this.#clear(ended);
+    await this.#clear(ended, why);
   }
 
-  async #clear(record: SessionRecord): Promise<void> {
+  async #clear(record: SessionRecord, why?: "digest"): Promise<void> {
     const untilMs = this.#pins.heldUntilMs();
     if (untilMs > Date.now()) {
       await this.ctx.storage.setAlarm(untilMs);
       return;
     }
     await unpinPartials(this.env, record);
-    await discardUpload(this.env, record);
+    await discardUpload(this.env, record, why);
     await this.ctx.storage.deleteAll();
   }
 

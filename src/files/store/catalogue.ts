@@ -13,6 +13,7 @@
  *                   └──discarded, or never committed──▶ due ──alarm──▶ gone
  */
 import { DurableObject } from "cloudflare:workers";
+import { Feed } from "../../kernel/feed.ts";
 import { KeptTally } from "../../kernel/kept-tally.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
@@ -38,6 +39,7 @@ import {
   CREATE_TABLES,
   type FileRow,
   type FoundFile,
+  toLine,
   validatorsOf,
 } from "./schema.ts";
 import { StrayBlobs } from "./stray-blobs.ts";
@@ -93,6 +95,10 @@ export class FileCatalogue extends DurableObject<Env> {
   readonly #sessions = new TendedSessions(this.#sql);
   readonly #grants = new GrantUses(this.#sql);
   readonly #tally = new KeptTally(this.ctx.storage);
+  readonly #feed = new Feed("files", (id) => {
+    const row = this.#find(id, Date.now());
+    return row && toLine(row);
+  });
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -270,9 +276,17 @@ export class FileCatalogue extends DurableObject<Env> {
    * what was wrong with it, for the metrics.
    */
   async discard(blob: string, why: "digest" | "other" = "other"): Promise<void> {
-    if (this.#strays.discard(blob, Date.now())) this.#tally.add(keyOf("broken-off", why));
+    if (this.#strays.discard(blob, Date.now())) {
+      this.#tally.add(keyOf("broken-off", why));
+      if (why === "digest") this.#tally.add(keyOf("checksum", "file"));
+    }
     this.#sessions.delete(blob);
     await this.#setAlarm();
+  }
+
+  /** For the metrics: the bytes of a request did not have their checksum. Its upload goes on. */
+  countWrongChunk(): void {
+    this.#tally.add(keyOf("checksum", "chunk"));
   }
 
   /**
@@ -284,6 +298,11 @@ export class FileCatalogue extends DurableObject<Env> {
     const lateMs = Date.now() - ((await this.ctx.storage.getAlarm()) ?? Date.now());
     await this.#sessions.tend(this.env);
     return lateMs > COLLECT_RETRY_MS ? lateMs : 0;
+  }
+
+  /** What happens to all files: see `Feed`. */
+  watchAll(caller: string): ReadableStream<Uint8Array> | "too-many" {
+    return this.#feed.watch(caller);
   }
 
   /** For `GET /metrics`. */
@@ -376,6 +395,7 @@ export class FileCatalogue extends DurableObject<Env> {
       row.owner,
       row.metadata,
     );
+    this.#feed.notify(row.id);
     return row;
   }
 
@@ -383,6 +403,7 @@ export class FileCatalogue extends DurableObject<Env> {
     this.#sql.exec("DELETE FROM file WHERE id = ?", row.id);
     this.#strays.add(row.blob, nowMs);
     this.#ended.add(row.id, endOf(row, nowMs), nowMs);
+    this.#feed.notify(row.id);
   }
 
   async #collect(nowMs: number): Promise<void> {

@@ -113,14 +113,20 @@ export const storedFileSchema = fileSchema
 
 export type StoredFile = z.output<typeof storedFileSchema>;
 
+type File = z.output<typeof fileSchema>;
 const metadataSchema = z.record(z.string(), z.string());
 
 /** A row as callers see it; `base` is any URL of this Worker. */
-export function toFile(row: FileRow, base: string): z.output<typeof fileSchema> {
+export function toFile(row: FileRow, base: string): File {
+  const { filename, id, ...rest } = toLine(row);
+  return { filename, id, url: fileUrl(row.id, base), ...rest };
+}
+
+/** The same, for those who know the URL of this Worker. */
+export function toLine(row: FileRow): Omit<File, "url"> {
   return {
     filename: row.filename,
     id: row.id,
-    url: fileUrl(row.id, base),
     size: row.size,
     contentType: row.content_type,
     sha256: row.sha256,

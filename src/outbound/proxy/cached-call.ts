@@ -28,6 +28,8 @@ const callSchema = z.object({
   requestId: z.string(),
   name: z.string(),
   priority: z.enum(PRIORITIES),
+  /** The trace that the call is part of, if nothing is stored. */
+  traceparent: z.string().optional(),
   /** Absent from a call without them, and of an older version. */
   key: z.string().optional(),
   weight: z.int().optional(),

@@ -8,6 +8,7 @@
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { Problem } from "../../kernel/problem.ts";
+import { inRootSpan } from "../../kernel/spans.ts";
 import type { Caller } from "../client/call-under-permit.ts";
 import { type ChunkReader, readChunks, streamOfLength } from "../client/chunks.ts";
 import { asCoded } from "../client/coding.ts";
@@ -42,12 +43,16 @@ export class UpstreamCache extends WorkerEntrypoint<Env> {
   }
 
   async #respond(call: CachedCall, upstream: Upstream, signal: AbortSignal): Promise<Response> {
-    const { id, path, redirect, requestId, name, priority, key, weight } = call;
+    const { id, path, redirect, requestId, name, priority, traceparent, key, weight } = call;
     const claim = { ...(key !== undefined && { key }), ...(weight !== undefined && { weight }) };
-    const caller: Caller = { env: this.env, ctx: this.ctx, requestId, name, priority, signal };
+    const { env, ctx } = this;
+    const caller: Caller = { env, ctx, requestId, name, priority, signal };
     const headers = headersOf(upstream, call.variant);
     const request = { method: "GET", path, headers, body: null, claim, ...(redirect && { redirect }) };
-    const result = await callWithRetries(caller, upstream, request);
+    const attributes = { "sluice.upstream": upstream.name };
+    const result = await inRootSpan({ env, ctx, traceparent }, "cache fill", { attributes }, async () =>
+      callWithRetries(caller, upstream, request),
+    );
     const { queuedMs, upstreamMs, tries, url, isRedirected } = result;
     const { response, head, isStorable } = toStore(upstream, result);
     const isKept = isStorable && !isRedirected; // a redirect may lead elsewhere tomorrow

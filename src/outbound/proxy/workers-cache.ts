@@ -12,7 +12,9 @@
 import { exports } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Problem } from "../../kernel/problem.ts";
+import { span } from "../../kernel/spans.ts";
 import { countSubrequests } from "../../kernel/subrequests.ts";
+import { currentTraceparent } from "../../kernel/trace.ts";
 import { clientGone } from "../client/acquire-permit.ts";
 import type { UpstreamRequest } from "../client/call.ts";
 import type { Caller } from "../client/call-under-permit.ts";
@@ -120,7 +122,10 @@ async function fetchThrough(
   try {
     endTurn = await takeTurn(ctx, signal);
     countSubrequests({ internal: 1 });
-    const wrapped = await exports.UpstreamCache.fetch(key.url, { headers: toHeaders(call), signal });
+    const wrapped = await inSpan(upstream, async () => {
+      const headers = toHeaders({ ...call, traceparent: currentTraceparent() });
+      return exports.UpstreamCache.fetch(key.url, { headers, signal });
+    });
     return { result: resultIn(wrapped.headers), wrapped };
   } catch (error) {
     if (signal.aborted) throw clientGone();
@@ -129,4 +134,16 @@ async function fetchThrough(
   } finally {
     endTurn?.();
   }
+}
+
+/** Says what the cache did: it may have waited for the call of another request, which is in that one's trace. */
+async function inSpan({ name }: Upstream, read: () => Promise<Response>): Promise<Response> {
+  let status: string | undefined;
+  const attributes = { "sluice.upstream": name };
+  const atEnd = () => ({ "sluice.cache": status });
+  return span("cache read", { kind: "client", attributes, atEnd }, async () => {
+    const response = await read();
+    status = response.headers.get(STATUS)?.toLowerCase();
+    return response;
+  });
 }

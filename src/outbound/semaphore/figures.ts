@@ -21,13 +21,16 @@ export class SemaphoreFigures {
     this.#tally.add(keyOf(...key));
   }
 
+  addWait(ms: number): void {
+    this.#tally.addDuration("wait", ms);
+  }
+
   onPause(by: "operator" | "upstream"): void {
     this.#tally.add(keyOf("pauses", by));
   }
 
   /** Counts what follows from a change of the rules, given their state before it. */
   onChange(before: PermitsState | undefined, permits: Permits, nowMs: number): void {
-    for (const waitMs of permits.takeWaitsMs()) this.#tally.addDuration("wait", waitMs);
     const { throttle, breaker } = permits.state;
     const wasPaused = (before?.throttle.pausedUntilMs ?? 0) > nowMs;
     if (throttle.pausedUntilMs > nowMs && !wasPaused) this.onPause("upstream");

@@ -280,6 +280,7 @@ export class Semaphore extends DurableObject<Env> {
   #onChange(): void {
     const { pausedUntilMs } = this.#permits.state.throttle;
     if (this.#own.isOneOfSeveral) this.#siblings.onPause(pausedUntilMs, Date.now());
+    for (const waitMs of this.#permits.takeWaitsMs()) this.#statistics.onWait(waitMs);
     this.#figures.onChange(this.#store.permits, this.#permits, Date.now());
     this.#store.permits = this.#permits.state;
     this.#watchers.notify();

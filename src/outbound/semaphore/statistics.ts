@@ -1,4 +1,5 @@
 /** Figures about an upstream's calls since its object started: totals, and how long the latest calls took. */
+import { BOUNDS_S, bucketOf } from "../../kernel/tally.ts";
 import type { SemaphoreFigures } from "./figures.ts";
 import type { Feedback, RefusalReason } from "./permit-types.ts";
 
@@ -13,7 +14,11 @@ export interface Totals {
   retriesRefused: number;
   outcomes: Record<Feedback["outcome"], number>;
   refused: Record<RefusalReason, number>;
+  /** How many waited for how long, by the buckets of all histograms. */
+  waits: number[];
 }
+
+type Kept = Pick<SemaphoreFigures, "add" | "addWait">;
 
 export class Statistics {
   readonly sinceMs: number;
@@ -32,19 +37,27 @@ export class Statistics {
       "breaker-open": 0,
       "too-heavy": 0,
     },
+    waits: Array.from({ length: BOUNDS_S.length + 1 }, () => 0),
   };
-  readonly #kept: Pick<SemaphoreFigures, "add">;
+  readonly #kept: Kept;
   readonly #latenciesMs: number[] = [];
   #next = 0;
 
   /** What is counted here is added to `kept` too, which outlives the object. */
-  constructor(sinceMs: number, kept: Pick<SemaphoreFigures, "add">) {
+  constructor(sinceMs: number, kept: Kept) {
     this.sinceMs = sinceMs;
     this.#kept = kept;
   }
 
   onGrant(): void {
     this.totals.granted++;
+  }
+
+  /** Somebody has got a permit, after `ms`. */
+  onWait(ms: number): void {
+    const bucket = bucketOf(ms);
+    this.totals.waits[bucket] = (this.totals.waits[bucket] ?? 0) + 1;
+    this.#kept.addWait(ms);
   }
 
   onExpiry(): void {

@@ -1,5 +1,6 @@
 /** The status of a semaphore, as `GET /upstreams/{name}` shows it. */
 import { z } from "zod";
+import { BOUNDS_S } from "../../kernel/tally.ts";
 import { concurrencySchema, limitsOf, type Override, type Rate, settingsOf } from "../settings.ts";
 import type { Upstream } from "../upstreams.ts";
 import type { Permits } from "./permits.ts";
@@ -39,6 +40,9 @@ const totals = z.object({
     paused: count,
     "breaker-open": count,
     "too-heavy": count,
+  }),
+  waits: z.array(count).meta({
+    description: `How many calls waited for how long for their permit: up to ${BOUNDS_S.join(", ")} s, and longer.`,
   }),
 });
 

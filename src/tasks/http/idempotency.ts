@@ -47,8 +47,11 @@ interface KeyedRequest<T> {
   fingerprint: string;
   /** The ids of what the request is to create, if it is the first with this key. */
   ids: string[];
-  /** Creates what has these ids; some of it may exist already. If that is not complete, the next request goes on. */
-  write: (ids: string[]) => Promise<{ value: T; isComplete: boolean }>;
+  /**
+   * Creates what has these ids; some of it may exist already. If that is not complete, the next request goes on. `ids`: what the
+   * key stands for from now on, if that is something else.
+   */
+  write: (ids: string[]) => Promise<{ value: T; isComplete: boolean; ids?: string[] }>;
   /** What an earlier request has created. */
   written: (ids: string[]) => Promise<T>;
 }
@@ -66,6 +69,10 @@ export async function withKey<T>(c: Context<AppEnv>, request: KeyedRequest<T>): 
   try {
     const outcome = await write(keptIds);
     isComplete = outcome.isComplete;
+    const { ids: writtenIds = keptIds } = outcome;
+    // The same request must give those, whatever dies now.
+    if (isComplete && writtenIds.some((id, i) => id !== keptIds[i]))
+      await callLedger(async () => keeper().settleKeyAs(scopedKey, writtenIds));
     return outcome.value;
   } finally {
     // The response need not wait for this: until then, the key's lease has the same effect.

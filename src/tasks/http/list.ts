@@ -1,35 +1,73 @@
 /** `GET /tasks`: the tasks of all shards, newest first, page by page. */
 
 import { z } from "zod";
+import { lacksMethod } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { toLine } from "../ledger/schema.ts";
-import { callLedger, ledgerOn, shardsInUse } from "../ledger/shards.ts";
+import { callLedger, type Ledger, ledgerOn, shardsInUse } from "../ledger/shards.ts";
+import { isIndexed, type TaskFilter } from "../ledger/task-filter.ts";
 import { shardOf } from "../ledger/task-id.ts";
 import { byAge, type Page, type StatusCount } from "../ledger/task-queries.ts";
+import type { Found } from "../ledger/task-search.ts";
+import { MAX_COUNTED_TAGS, type TagCount } from "../ledger/task-tags.ts";
 
-interface ListQuery extends Omit<Page, "before"> {
-  /** Only tasks created before this; ms since the epoch. */
-  untilMs: number;
-  /** `next` of the previous page. */
-  cursor: string | undefined;
-}
+/** How often the shards are asked for a page as long as nothing was found. */
+const MAX_ROUNDS = 10;
 
 /**
- * The cursor names the last task of its page. So a task that exists throughout is on exactly one page, whatever other
- * tasks are added or removed meanwhile. Throws a `Problem` 422 for a cursor that no page has returned.
+ * The cursor names a place in the list. So a task that exists throughout is on exactly one page, whatever other
+ * tasks are added or removed meanwhile. A page may have fewer tasks than `limit`, also none, and not be the last: where no
+ * index has the tasks of a filter, a call looks at a bounded number of them. Throws a `Problem` 422 for a cursor that no page
+ * has returned.
  */
-export async function listTasks(env: Env, { untilMs, cursor, limit, ...query }: ListQuery) {
+export async function listTasks(env: Env, filter: TaskFilter, cursor: string | undefined, limit: number) {
   const after = cursor === undefined ? undefined : readCursor(cursor);
+  const { untilMs } = filter.created;
   // Both hold: a page follows the last task of the previous one, and has none that is too new.
-  const before = after && after.createdAtMs < untilMs ? after : { createdAtMs: untilMs, id: "" };
-  const page: Page = { ...query, before, limit: limit + 1 };
-  const shards = await Promise.all(
-    (await shardsInUse(env)).map(async (shard) => callLedger(async () => ledgerOn(env, shard).list(page))),
-  );
-  const rows = shards.flat().toSorted(byAge);
-  const last = rows[limit - 1];
-  const next = rows.length > limit && last ? writeCursor(last.created_at_ms, last.id) : null;
-  return { tasks: rows.slice(0, limit).map(toLine), next };
+  let before = after && after.createdAtMs < untilMs ? after : { createdAtMs: untilMs, id: "" };
+  const shards = await shardsInUse(env);
+  for (let round = 1; ; round++) {
+    const from = before;
+    const parts = await Promise.all(
+      shards.map(async (shard) =>
+        callLedger(async () => findOn(ledgerOn(env, shard), filter, from, limit + 1)),
+      ),
+    );
+    const { rows, until } = mergeParts(parts, limit);
+    if (until === null || rows.length > 0 || round === MAX_ROUNDS)
+      return { tasks: rows.map(toLine), next: until && writeCursor(until.createdAtMs, until.id) };
+    before = until;
+  }
+}
+
+async function findOn(
+  ledger: Ledger,
+  filter: TaskFilter,
+  before: Page["before"],
+  limit: number,
+): Promise<Found> {
+  if (!isIndexed(filter)) return ledger.search({ filter, before, limit });
+  const { statuses, type, created } = filter;
+  const rows = await ledger.list({ statuses, type, fromMs: created.fromMs, before, limit });
+  const last = rows.length === limit ? rows.at(-1) : undefined;
+  return { rows, until: last ? { createdAtMs: last.created_at_ms, id: last.id } : null };
+}
+
+/** A place in the list, as a task that is there. */
+const place = ({ createdAtMs, id }: Page["before"]) => ({ created_at_ms: createdAtMs, id });
+
+/** What was found on all shards, as far as all of them have come; at most `limit`. */
+export function mergeParts(parts: readonly Found[], limit: number): Found {
+  const [newest] = parts
+    .flatMap(({ until }) => (until ? [until] : []))
+    .toSorted((a, b) => byAge(place(a), place(b)));
+  const rows = parts
+    .flatMap((part) => part.rows)
+    .filter((row) => !newest || byAge(row, place(newest)) <= 0)
+    .toSorted(byAge);
+  const last = rows.length > limit ? rows[limit - 1] : undefined;
+  const until = last ? { createdAtMs: last.created_at_ms, id: last.id } : (newest ?? null);
+  return { rows: rows.slice(0, limit), until };
 }
 
 const cursorSchema = z.tuple([z.int().min(0), z.string().refine((id) => shardOf(id) !== undefined)]);
@@ -54,16 +92,40 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** How many tasks there are of each type and status, over all shards. */
-export async function countTasksByStatus(env: Env): Promise<StatusCount[]> {
+interface Counts {
+  counts: StatusCount[];
+  tags: TagCount[];
+}
+
+/** How many tasks there are of each type and status, and with each tag, over all shards. `tag`: only those that have it. */
+export async function countTasks(env: Env, tag: string | undefined): Promise<Counts> {
   const shards = await Promise.all(
-    (await shardsInUse(env)).map(async (shard) =>
-      callLedger(async () => ledgerOn(env, shard).countByStatus()),
-    ),
+    (await shardsInUse(env)).map(async (shard) => callLedger(async () => countOn(ledgerOn(env, shard), tag))),
   );
-  const groups = Object.groupBy(shards.flat(), ({ type, status }) => `${type} ${status}`);
-  return Object.values(groups).flatMap((counts = []) => {
-    const [first] = counts;
-    return first ? [{ ...first, count: counts.reduce((sum, { count }) => sum + count, 0) }] : [];
+  const counts = summed(
+    shards.flatMap((shard) => shard.counts),
+    ({ type, status }) => `${type} ${status}`,
+  );
+  const tags = summed(
+    shards.flatMap((shard) => shard.tags),
+    (one) => one.tag,
+  ).toSorted((a, b) => (a.tag < b.tag ? -1 : 1));
+  return { counts, tags: tags.slice(0, MAX_COUNTED_TAGS) };
+}
+
+async function countOn(ledger: Ledger, tag: string | undefined): Promise<Counts> {
+  try {
+    return await ledger.counts(tag ?? null);
+  } catch (error) {
+    // During a deploy, the ledger may still be of a version that has no tags.
+    if (tag !== undefined || !lacksMethod(error)) throw error;
+    return { counts: await ledger.countByStatus(), tags: [] };
+  }
+}
+
+function summed<T extends { count: number }>(counts: readonly T[], keyOf: (one: T) => string): T[] {
+  return [...Map.groupBy(counts, keyOf).values()].flatMap((same) => {
+    const [first] = same;
+    return first ? [{ ...first, count: same.reduce((sum, { count }) => sum + count, 0) }] : [];
   });
 }

@@ -2,23 +2,14 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter, json, needs, problems } from "../../kernel/app.ts";
 import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
-import { taskSchema, toTask } from "../ledger/schema.ts";
+import { taskLineSchema, taskSchema, toTask } from "../ledger/schema.ts";
 import { callLedger, ledgerOf } from "../ledger/shards.ts";
 import { TASK_STATUSES } from "../ledger/task-state.ts";
-import { typeNameSchema } from "../types/type-name.ts";
-import { countTasksByStatus, listTasks } from "./list.ts";
+import { tagSchema } from "../types/tags.ts";
+import { filterParams, toFilter } from "./filters.ts";
+import { countTasks, listTasks } from "./list.ts";
 import { ITEM_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./responses.ts";
 import { withTree } from "./tree.ts";
-
-const statuses = z
-  .string()
-  .transform((text) => [...new Set(text.split(",").filter(Boolean))])
-  .pipe(z.array(z.enum(TASK_STATUSES)));
-const moment = z.iso.datetime({ offset: true }).transform((text) => Date.parse(text));
-
-const lineSchema = taskSchema
-  .omit({ input: true, result: true, waitingFor: true, parent: true, children: true })
-  .meta({ id: "TaskLine" });
 
 const listRoute = createRoute({
   operationId: "listTasks",
@@ -29,12 +20,7 @@ const listRoute = createRoute({
   ...needs("read"),
   request: {
     query: z.object({
-      status: emptyIsAbsent(statuses).meta({
-        description: "One or more statuses, separated by commas. `failed`: the dead letters.",
-      }),
-      type: emptyIsAbsent(typeNameSchema),
-      created_after: emptyIsAbsent(moment).meta({ description: "Created at or after this time." }),
-      created_before: emptyIsAbsent(moment).meta({ description: "Created before this time." }),
+      ...filterParams,
       limit: pageSize(500, 50),
       cursor: cursorParam(),
     }),
@@ -43,11 +29,11 @@ const listRoute = createRoute({
     200: json(
       "A page of tasks, without their inputs and results, and without what they wait for.",
       z.object({
-        tasks: z.array(lineSchema),
-        next: z
-          .string()
-          .nullable()
-          .meta({ description: "The cursor of the next page; null on the last page." }),
+        tasks: z.array(taskLineSchema),
+        next: z.string().nullable().meta({
+          description:
+            "The cursor of the next page; null on the last page. Any other page may have fewer tasks than `limit`, also none.",
+        }),
       }),
     ),
     ...problems({ ...LEDGER_PROBLEMS, 422: "A parameter is not valid; `errors` says which." }),
@@ -59,8 +45,13 @@ const countsRoute = createRoute({
   method: "get",
   path: "/tasks/counts",
   tags: ["Tasks"],
-  summary: "Count tasks by type and status",
+  summary: "Count tasks by type, status and tag",
   ...needs("read"),
+  request: {
+    query: z.object({
+      tag: emptyIsAbsent(tagSchema).meta({ description: "Count only the tasks with this tag." }),
+    }),
+  },
   responses: {
     200: json(
       "How many there are, of types and statuses that have any. In each object, at most about 10,000 of each are counted.",
@@ -68,9 +59,14 @@ const countsRoute = createRoute({
         counts: z.array(
           z.object({ type: z.string(), status: z.enum(TASK_STATUSES), count: z.int().positive() }),
         ),
+        tags: z.array(z.object({ tag: z.string(), count: z.int().positive() })).meta({
+          description:
+            "How many tasks have a tag: of the first 100 tags by their text, about 1,000 of each in each object. Empty if " +
+            "only one tag is counted.",
+        }),
       }),
     ),
-    ...problems(LEDGER_PROBLEMS),
+    ...problems({ ...LEDGER_PROBLEMS, 422: "The tag is not valid." }),
   },
 });
 
@@ -87,12 +83,10 @@ const getRoute = createRoute({
 
 export const taskRoutes = createRouter()
   .openapi(listRoute, async (c) => {
-    const { status, type, created_after, created_before, limit, cursor } = c.req.valid("query");
-    const untilMs = created_before ?? Number.MAX_SAFE_INTEGER;
-    const query = { statuses: status ?? [], type, fromMs: created_after ?? 0, untilMs, limit, cursor };
-    return c.json(await listTasks(c.env, query), 200, NO_STORE);
+    const { limit, cursor, ...filters } = c.req.valid("query");
+    return c.json(await listTasks(c.env, toFilter(filters), cursor, limit), 200, NO_STORE);
   })
-  .openapi(countsRoute, async (c) => c.json({ counts: await countTasksByStatus(c.env) }, 200, NO_STORE))
+  .openapi(countsRoute, async (c) => c.json(await countTasks(c.env, c.req.valid("query").tag), 200, NO_STORE))
   .openapi(getRoute, async (c) => {
     const { id } = c.req.valid("param");
     const row = await callLedger(async () => ledgerOf(c.env, id)?.getTask(id));

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
 import type { NewTask } from "../ledger/claim.ts";
-import { newTaskId, shardOfType } from "../ledger/task-id.ts";
+import { newTaskId, shardOfGuarded } from "../ledger/task-id.ts";
 import { toNewTask } from "../run/new-task.ts";
 import { checkAvailable, type NamedType } from "../types/availability.ts";
 import { checkCallbackUrl } from "../types/callbacks.ts";
@@ -19,9 +19,11 @@ import {
   typesOf,
   YEAR_S,
 } from "../types/follow-ups.ts";
+import { guardError, guardMembers, toGuard } from "../types/guards.ts";
 import { checkInput } from "../types/input.ts";
 import { MAX_JSON_BYTES } from "../types/json.ts";
 import { findOpenTaskType } from "../types/registry.ts";
+import { keptTags } from "../types/tags.ts";
 
 const MAX_BATCH_SIZE = 1_000;
 /** How many errors a problem lists. */
@@ -39,6 +41,7 @@ const taskSubmissionSchema = z
       .meta({
         description: "The task starts no earlier than this time, given with its offset. Excludes `delay`.",
       }),
+    ...guardMembers,
     force: z.boolean().optional().meta({
       description: "The task also begins while its type is paused. Needs the scope `admin`.",
     }),
@@ -50,6 +53,10 @@ const taskSubmissionSchema = z
   .refine(({ delay, run_at }) => delay === undefined || run_at === undefined, {
     message: "excludes delay: give only one of the two",
     path: ["run_at"],
+  })
+  .superRefine((submission, ctx) => {
+    const wrong = guardError(submission);
+    if (wrong) ctx.addIssue({ code: "custom", message: wrong.detail, path: [wrong.at] });
   })
   .meta({ id: "TaskSubmission" });
 
@@ -133,14 +140,19 @@ export function createTasks(
   const starts = ({ type, submission }: CheckedTask) =>
     type.lane === "fast" && runAtMs(submission, nowMs) <= nowMs;
   const shard = anyShard(checked.some(starts));
-  return checked.map(({ type, submission, input }) => ({
-    ...toNewTask(type, input, newTaskId(shardOfType(type, shard))),
-    priority: submission.priority,
-    runAtMs: runAtMs(submission, nowMs),
-    callbackUrl: submission.callback_url ?? null,
-    ...(submission.force && { force: true }),
-    ...(submission.then ? { then: JSON.stringify(submission.then) } : {}),
-  }));
+  return checked.map(({ type, submission, input }) => {
+    const guard = toGuard(type.name, submission);
+    return {
+      ...toNewTask(type, input, newTaskId(shardOfGuarded(type, guard, shard))),
+      ...(guard ? { guard } : {}),
+      priority: submission.priority,
+      runAtMs: runAtMs(submission, nowMs),
+      callbackUrl: submission.callback_url ?? null,
+      ...keptTags(submission.tags),
+      ...(submission.force && { force: true }),
+      ...(submission.then ? { then: JSON.stringify(submission.then) } : {}),
+    };
+  });
 }
 
 /** Tells one payload from another: a hash of its JSON with sorted members, in the manner of RFC 8785. */

@@ -1,5 +1,6 @@
 /** The messages between the ledger and those who submit and run tasks. */
 import type { Lane } from "../types/define.ts";
+import type { Guard } from "../types/guards.ts";
 import type { Outcome, Pool } from "./task-state.ts";
 import type { TaskFields } from "./task-table.ts";
 
@@ -13,6 +14,8 @@ export interface NewTask extends TaskFields {
   lifetimeMs?: number;
   /** Default: `new`. */
   pool?: Pool;
+  /** What it says about other tasks with its key. */
+  guard?: Guard;
   /** Whoever submits it, and would run it. If that one submits it again, the first claim is given again. */
   claimant?: string;
   /** It also begins while its type is paused. */
@@ -21,6 +24,18 @@ export interface NewTask extends TaskFields {
 
 /** What became of a submission: for each task the claim with which it must be run now, or null; or why none is written. */
 export type Written = { claims: (Claim | null)[] } | { error: string };
+
+/**
+ * What became of one task of a submission with guards. `id`: of the task that is there for it. `is`: it was written (`new`), in
+ * place of another that is cancelled (`replaced`), or the one that holds its key is kept, or has become it (`debounced`).
+ */
+export interface Placed {
+  id: string;
+  claim: Claim | null;
+  is: "new" | "replaced" | "kept" | "debounced";
+  /** The id of the task that it has replaced. */
+  replaces?: string;
+}
 
 /** The right to run a task. The ledger accepts reports only with the latest `token`. */
 export interface Claim {

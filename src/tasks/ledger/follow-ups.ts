@@ -8,6 +8,7 @@ import { describeError } from "../../kernel/log.ts";
 import type { FollowUp } from "../types/follow-ups.ts";
 import { MAX_JSON_BYTES } from "../types/json.ts";
 import { findTaskType } from "../types/registry.ts";
+import { keptTags } from "../types/tags.ts";
 import { fillTemplate, type Scope } from "../types/template.ts";
 import type { NewTask } from "./claim.ts";
 import { type RuleInputs, submit, submitFailed } from "./rules.ts";
@@ -31,7 +32,7 @@ export function startFollowUps(then: string, scope: Scope, shard: string, nowMs:
 }
 
 function startFollowUp(followUp: FollowUp, scope: Scope, shard: string, nowMs: number): Started {
-  const { type: name, priority, delay, callback_url, then } = followUp;
+  const { type: name, priority, delay, callback_url, tags, then } = followUp;
   const template = JSON.stringify(followUp.input);
   const task = {
     type: name,
@@ -40,6 +41,7 @@ function startFollowUp(followUp: FollowUp, scope: Scope, shard: string, nowMs: n
     runAtMs: delay === undefined ? 0 : nowMs + Math.ceil(delay * 1000),
     callbackUrl: callback_url ?? null,
     lane: null,
+    ...keptTags(tags),
     ...(then ? { then: JSON.stringify(then) } : {}),
   };
   try {

@@ -49,9 +49,11 @@ export class IdempotencyKeys {
     return { is: "reserved", taskIds: ids };
   }
 
-  /** Records that the tasks exist. */
-  settle(key: string): void {
-    this.#sql.exec("UPDATE key SET lease_ends_at_ms = NULL WHERE key = ?", key);
+  /** Records that the tasks exist. `taskIds`: they are other tasks than those that the key was reserved for. */
+  settle(key: string, taskIds?: readonly string[]): void {
+    const ids = taskIds === undefined ? null : JSON.stringify(taskIds);
+    const query = "UPDATE key SET lease_ends_at_ms = NULL, task_ids = coalesce(?, task_ids) WHERE key = ?";
+    this.#sql.exec(query, ids, key);
   }
 
   /** Records that the tasks could not be created: the next request may try at once. */

@@ -7,6 +7,7 @@
  * Callers act on tasks through the methods below. By itself, the ledger acts only in its alarm: see `alarm-work.ts`.
  */
 import { DurableObject } from "cloudflare:workers";
+import { Feed } from "../../kernel/feed.ts";
 import { describeError, errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
@@ -16,15 +17,17 @@ import type { Figures } from "../../kernel/tally.ts";
 import { concurrencyKeyIfAny } from "../types/concurrency-key.ts";
 import { Alarm } from "./alarm.ts";
 import { AlarmWork, MAX_REMOVED_ROWS } from "./alarm-work.ts";
-import type { Assignment, Claim, NewTask, Renewal, Report, Written } from "./claim.ts";
+import { actOnAll, type BulkAction, type BulkOutcome } from "./bulk.ts";
+import type { Assignment, Claim, NewTask, Placed, Renewal, Report, Written } from "./claim.ts";
 import { Dispatch } from "./dispatch.ts";
 import { DispatchTable } from "./dispatch-table.ts";
 import { eventStream } from "./event-stream.ts";
-import { Feed } from "./feed.ts";
 import type { FlowMessage } from "./flow-messages.ts";
 import type { WaitMode } from "./flow-rules.ts";
 import { type ChildrenReply, type ChildrenStarted, FlowWork } from "./flow-work.ts";
 import { type ChildOutcome, Flows } from "./flows.ts";
+import { type Accepted, type Conflict, decideAll } from "./guard-rules.ts";
+import { Guards } from "./guards.ts";
 import { createHandovers } from "./handovers.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import type { Patch } from "./limits.ts";
@@ -36,13 +39,15 @@ import {
   mayReport,
   RUNNER_LEASE_MS,
   RUNNER_LIFETIME_MS,
+  replace,
   submit,
 } from "./rules.ts";
 import { Runners } from "./runners.ts";
-import { FOR_EVERY_START, MIGRATIONS, type TaskRow, type TaskView } from "./schema.ts";
+import { FOR_EVERY_START, MIGRATIONS, type TaskRow, type TaskView, toLine } from "./schema.ts";
 import { STEERING_SHARD, type Steering, SteeringKeeper, type SteeringStatus } from "./steering.ts";
 import { countByHour, type TaskCount } from "./task-counts.ts";
 import { TaskFigures } from "./task-figures.ts";
+import type { TaskFilter } from "./task-filter.ts";
 import {
   type EndedCursor,
   type EndedQuery,
@@ -50,8 +55,10 @@ import {
   type StatusCount,
   TaskQueries,
 } from "./task-queries.ts";
+import { type Found, type Search, TaskSearch } from "./task-search.ts";
 import { isFinal, type TaskStatus } from "./task-state.ts";
 import { TaskTable } from "./task-table.ts";
+import { countTagged, countTags, type TagCount, type TaggedCount } from "./task-tags.ts";
 import { type LedgerParts, Transitions } from "./transitions.ts";
 import { type Sent, type Signal, type WaitReply, Waits } from "./waits.ts";
 import { Watchers } from "./watchers.ts";
@@ -66,8 +73,13 @@ export class TaskLedger extends DurableObject<Env> {
     this.#watchers.notify(taskId);
     this.#feed.notify(taskId);
   });
-  readonly #feed = new Feed((taskId) => this.#tasks.getLean(taskId));
+  readonly #feed = new Feed("tasks", (taskId) => {
+    const row = this.#tasks.getLean(taskId);
+    return row && toLine(row);
+  });
+  readonly #guards = new Guards(this.ctx.storage.sql, this.#tasks);
   readonly #queries = new TaskQueries(this.ctx.storage.sql);
+  readonly #search = new TaskSearch(this.ctx.storage.sql, this.#queries);
   readonly #keys = new IdempotencyKeys(this.ctx.storage.sql);
   readonly #runners = new Runners(this.env);
   readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "TASK_LEDGER"));
@@ -96,6 +108,7 @@ export class TaskLedger extends DurableObject<Env> {
     waits: new Waits(this.ctx.storage.sql, this.#tasks),
     messages: this.#messages,
     flows: new Flows(this.ctx.storage.sql, this.#messages),
+    guards: this.#guards,
     dispatch: this.#dispatch,
     limitsOf: this.#limitsOf,
   };
@@ -138,6 +151,28 @@ export class TaskLedger extends DurableObject<Env> {
     return this.submit(tasks);
   }
 
+  /** As `submit`, of tasks that have tags. */
+  submitTagged(tasks: NewTask[]): (Claim | null)[] {
+    return this.submit(tasks);
+  }
+
+  /** As `submit`, of tasks some of which have a guard: says what became of each, or why none is written. */
+  submitGuarded(tasks: NewTask[]): Placed[] | Conflict {
+    const nowMs = Date.now();
+    const existing = {
+      exists: (id: string) => this.#tasks.getLean(id) !== undefined,
+      holderOf: (key: string) => this.#guards.holderOf(key),
+    };
+    const decisions = decideAll(tasks, existing, nowMs);
+    if (!Array.isArray(decisions)) return decisions;
+    return this.ctx.storage.transactionSync(() =>
+      tasks.flatMap((task, i) => {
+        const decision = decisions[i];
+        return decision ? [this.#place(task, decision, nowMs)] : [];
+      }),
+    );
+  }
+
   /** Makes many calls in one: `report`, and then a `submit` for each submission, whose error is that of no other. */
   commit(submissions: NewTask[][], reports: Report[]): Written[] {
     this.report(reports);
@@ -148,6 +183,11 @@ export class TaskLedger extends DurableObject<Env> {
         return { error: describeError(error).message };
       }
     });
+  }
+
+  /** As `commit`, with tasks that have tags. */
+  commitTagged(submissions: NewTask[][], reports: Report[]): Written[] {
+    return this.commit(submissions, reports);
   }
 
   /** Applies the outcomes of claims. An outcome that is no longer accepted, or was already applied, is ignored. */
@@ -300,6 +340,28 @@ export class TaskLedger extends DurableObject<Env> {
     return this.#queries.list(page);
   }
 
+  /** The tasks that match a filter, as far as one call goes: see `TaskSearch`. */
+  search(search: Search): Found {
+    return this.#search.find(search);
+  }
+
+  /** As `search`, but only how many. */
+  countFound(filter: TaskFilter, before: Page["before"]): { count: number; until: Found["until"] } {
+    const { rows, until } = this.#search.find({ filter, before, limit: Number.POSITIVE_INFINITY });
+    return { count: rows.length, until };
+  }
+
+  /** Does one action, begun at a time, to many tasks: see bulk.ts. It can be repeated safely. */
+  actOn(action: BulkAction, taskIds: string[], beganMs: number): BulkOutcome {
+    const target = {
+      find: (id: string) => this.#tasks.getLean(id),
+      cancel: (id: string) => this.cancel(id),
+      retry: (id: string) => this.retry(id),
+      removeEnded: (ids: string[], endedBeforeMs: number) => this.removeEnded(ids, endedBeforeMs),
+    };
+    return actOnAll(target, action, taskIds, beganMs);
+  }
+
   /** The task, as soon as it has ended or `ms` have passed. */
   async wait(taskId: string, ms: number): Promise<TaskRow | null> {
     const untilMs = Date.now() + ms;
@@ -387,6 +449,14 @@ export class TaskLedger extends DurableObject<Env> {
     return this.#queries.countByStatus();
   }
 
+  /** How many tasks there are of each type and status, and with each tag; or of those with one tag alone. */
+  counts(tag: string | null): { counts: TaggedCount[]; tags: TagCount[] } {
+    const { sql } = this.ctx.storage;
+    return tag === null
+      ? { counts: this.#queries.countByStatus(), tags: countTags(sql) }
+      : { counts: countTagged(sql, tag), tags: [] };
+  }
+
   /** Tasks that have ended before a time: see `TaskQueries.ended`. */
   listEnded(query: EndedQuery): { ids: string[]; next: EndedCursor | null } {
     return this.#queries.ended(query);
@@ -415,6 +485,11 @@ export class TaskLedger extends DurableObject<Env> {
 
   reserveKey(key: string, fingerprint: string, taskIds: string[]): Reservation {
     return this.#keys.reserve(key, fingerprint, taskIds, Date.now());
+  }
+
+  /** Records that a key stands for these tasks, which exist: other tasks than those that it was reserved for. */
+  settleKeyAs(key: string, taskIds: string[]): void {
+    this.#keys.settle(key, taskIds);
   }
 
   /** Records whether the tasks of a key now exist, or could not be created. */
@@ -466,11 +541,27 @@ export class TaskLedger extends DurableObject<Env> {
     this.#alarmWork.run(nowMs);
   }
 
+  #place(task: NewTask, decision: Accepted, nowMs: number): Placed {
+    const { guard } = task;
+    if (decision.is === "debounced") {
+      this.#guards.debounce(decision.id, task, decision.runAtMs, nowMs);
+      this.#alarm.wakeAt(decision.runAtMs);
+    }
+    if (decision.is !== "new") return { id: decision.id, claim: null, is: decision.is };
+    const { replaces, runAtMs = task.runAtMs } = decision;
+    const replaced = replaces === undefined ? undefined : this.#tasks.getLean(replaces);
+    if (replaced) this.#transitions.apply(replace(replaced, task.id, this.#transitions.inputsFor(replaced)));
+    const { claim, dueAtMs, isNew } = this.#insert({ ...task, runAtMs }, nowMs);
+    if (guard && isNew) this.#guards.give(guard, task.id);
+    this.#alarm.wakeAt(dueAtMs);
+    return { id: task.id, claim, ...(replaced ? { is: "replaced", replaces: replaced.id } : { is: "new" }) };
+  }
+
   /** Returns the claim, if there is one, and when the ledger must act on the task. */
   #insert(
     { lane, priority, runAtMs, lifetimeMs = 0, pool = "new", force = false, ...given }: NewTask,
     nowMs: number,
-  ): { claim: Claim | null; dueAtMs: number } {
+  ): { claim: Claim | null; dueAtMs: number; isNew: boolean } {
     const { type } = given;
     const key = concurrencyKeyIfAny(type, given.input);
     const fields = { ...given, concurrencyKey: key };
@@ -483,7 +574,7 @@ export class TaskLedger extends DurableObject<Env> {
     if (isNew && status === "running") this.#dispatch.noteBegun(type, 1, nowMs);
     const isOwn = isNew ? status === "running" : this.#tasks.renewFirstClaim(fields, nowMs + lifetimeMs);
     const claim = isOwn ? { taskId: fields.id, token: FIRST_TOKEN } : null;
-    return { claim, dueAtMs: isNew ? (due_at_ms ?? nowMs) : Number.POSITIVE_INFINITY };
+    return { claim, dueAtMs: isNew ? (due_at_ms ?? nowMs) : Number.POSITIVE_INFINITY, isNew };
   }
 }
 
@@ -491,7 +582,10 @@ markRepeatable(
   TaskLedger,
   "submit",
   "submitWithFollowUps",
+  "submitTagged",
+  "submitGuarded",
   "commit",
+  "commitTagged",
   "report",
   "renew",
   "heartbeat",
@@ -509,12 +603,17 @@ markRepeatable(
   "open",
   "getTask",
   "list",
+  "search",
+  "countFound",
+  "actOn",
   "countByStatus",
+  "counts",
   "cancel",
   "listEnded",
   "removeEnded",
   "reserveKey",
   "settleKey",
+  "settleKeyAs",
   "rearm",
   "figures",
   "steer",

@@ -243,6 +243,19 @@ export function cancel<State extends TaskState>(
   return finish(task, "cancelled", inputs);
 }
 
+/** Cancels a task that has not begun, for another that takes its place. */
+export function replace<State extends TaskState>(
+  task: State,
+  by: string,
+  inputs: RuleInputs,
+): Transition<State> {
+  const error = {
+    name: "Replaced",
+    message: `The task ${by} was submitted with the same key, and replaces this one.`,
+  };
+  return finish(task, "cancelled", inputs, error);
+}
+
 /**
  * Begins another life of a task that failed or was cancelled; undefined for any other, and for one that failed without ever
  * having started. Recorded steps are kept.

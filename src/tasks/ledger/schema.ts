@@ -4,6 +4,7 @@ import { addColumns } from "../../kernel/schema.ts";
 import { parseTraceparent } from "../../kernel/trace.ts";
 import { CALLBACK_TYPE } from "../types/define.ts";
 import { CREATE_FLOWS, childrenSchema, type FlowView, parentSchema } from "./flow-schema.ts";
+import { CREATE_GUARD_INDEX, GUARD_COLUMNS } from "./guard-columns.ts";
 import {
   CREATE_LEAN_INDEXES,
   CREATE_LIMIT_INDEXES,
@@ -11,6 +12,7 @@ import {
   DROP_OLD_INDEXES,
 } from "./indexes.ts";
 import { TASK_STATUSES, type TaskError, type TaskState } from "./task-state.ts";
+import { CREATE_TAGS } from "./task-tags.ts";
 import { CREATE_WAITS, WAIT_FOR_TASKS, type WaitingFor, waitingForSchema } from "./wait-schema.ts";
 
 /** A task as SQLite stores it: `input`, `result` and `error` are JSON text, times are ms since the epoch. */
@@ -30,6 +32,9 @@ export type TaskRow = TaskState & {
   trace?: string | null;
   /** By which its type limits it, if it does so by key. Missing in what a ledger of an earlier version sends. */
   concurrency_key?: string | null;
+  /** Its tags, as JSON text, and the schedule that it is a run of. Missing in what a ledger of an earlier version sends. */
+  tags?: string | null;
+  schedule_id?: string | null;
   /** The number of events that are stored. The last one of a task that has ended is not: the row says what is in it. */
   events: number;
 };
@@ -174,6 +179,10 @@ export const MIGRATIONS = [
   addColumns("task", LIMITED),
   CREATE_DISPATCH + CREATE_LIMIT_INDEXES,
   CREATE_WAITS,
+  addColumns("task", { tags: "TEXT", schedule_id: "TEXT" }),
+  CREATE_TAGS,
+  addColumns("task", GUARD_COLUMNS),
+  CREATE_GUARD_INDEX,
   addColumns("wait", WAIT_FOR_TASKS),
   CREATE_FLOWS,
 ];
@@ -220,6 +229,8 @@ export const taskSchema = z
       description:
         "Of the W3C trace that it was submitted in, and that its runs and its callback are part of.",
     }),
+    tags: z.array(z.string()).optional().meta({ description: "Missing if it has none." }),
+    scheduleId: z.string().optional().meta({ description: "Of the schedule that it is a run of." }),
     waitingFor: waitingForSchema,
     parent: parentSchema,
     children: childrenSchema,
@@ -251,6 +262,7 @@ export function toTask(row: TaskView): Task {
     error: row.error === null ? null : readError(row.error),
     callbackUrl: row.callback_url === null ? null : cleanUrl(row.callback_url),
     ...traceIdOf(row),
+    ...labelsOf(row),
     ...(row.waiting_for ? { waitingFor: row.waiting_for } : {}),
     ...(row.flow ? treeOf(row.flow) : {}),
     followUps: readIds(row.follow_ups ?? "[]"),
@@ -268,8 +280,16 @@ function traceIdOf({ trace }: TaskRow): { traceId?: string } {
   return context ? { traceId: context.traceId } : {};
 }
 
+function labelsOf({ tags, schedule_id }: TaskRow): { tags?: string[]; scheduleId?: string } {
+  return { ...(tags ? { tags: readIds(tags) } : {}), ...(schedule_id ? { scheduleId: schedule_id } : {}) };
+}
+
 /** A task in a list: without its input and result, which may be long. */
-export type TaskLine = Omit<Task, "input" | "result">;
+export const taskLineSchema = taskSchema
+  .omit({ input: true, result: true, waitingFor: true, parent: true, children: true })
+  .meta({ id: "TaskLine" });
+
+export type TaskLine = z.output<typeof taskLineSchema>;
 
 export function toLine(row: TaskRow): TaskLine {
   const { input: _input, result: _result, ...line } = toTask(row);
@@ -291,7 +311,8 @@ export function readError(text: string): TaskError {
     : { name: "Error", message: "The recorded error can no longer be read." };
 }
 
-const readIds = (text: string): string[] => z.array(z.string()).safeParse(readJsonOrNull(text)).data ?? [];
+export const readIds = (text: string): string[] =>
+  z.array(z.string()).safeParse(readJsonOrNull(text)).data ?? [];
 
 /** The input of a callback, whose URL is shown like that of the task which it reports. */
 function withCleanUrl(text: string): unknown {

@@ -19,7 +19,7 @@ const DEV_URL = "http://localhost:8787";
 const publicUrl = z
   .union([z.literal(""), z.url({ protocol: /^https?$/ })])
   .optional()
-  .transform((url) => url?.replace(/\/+$/, "") || undefined);
+  .transform((url) => url?.replace(/(?<!\/)\/+$/, "") || undefined);
 
 export const readTaskSettings = perEnv((env) => {
   const kept = readVariable(

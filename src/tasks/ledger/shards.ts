@@ -25,16 +25,22 @@ export function ledgerOf(env: Env, taskId: string): Ledger | undefined {
 }
 
 /**
- * Writes tasks of one shard, and returns their claims. A ledger of an earlier version would drop their follow-ups in silence:
- * so tasks with follow-ups have a method of their own, which it lacks. One try.
+ * Writes tasks of one shard, and returns their claims. A ledger of an earlier version would drop their tags or follow-ups in
+ * silence: so tasks with any have a method of their own, which it lacks. One try.
  */
 export async function submitAlone(env: Env, tasks: NewTask[]): Promise<(Claim | null)[]> {
   const ledger = ledgerOn(env, shardOf(tasks[0]?.id ?? "") ?? "");
+  if (hasTags(tasks)) return ledger.submitTagged(tasks);
   return hasFollowUps(tasks) ? ledger.submitWithFollowUps(tasks) : ledger.submit(tasks);
 }
 
 export const hasFollowUps = (tasks: readonly NewTask[]): boolean =>
   tasks.some(({ then }) => then !== undefined);
+
+export const hasTags = (tasks: readonly NewTask[]): boolean => tasks.some(({ tags = null }) => tags !== null);
+
+export const hasGuards = (tasks: readonly NewTask[]): boolean =>
+  tasks.some(({ guard }) => guard !== undefined);
 
 const SHARD_PREFIX = "TASK_LEDGER/";
 /** For how long an isolate keeps what it has read. Only regions that no longer take tasks depend on it. */

@@ -11,6 +11,7 @@ import { createHash } from "node:crypto";
 import { v5 as uuidv5, v7 as uuidv7 } from "uuid";
 import { LOCATION_HINTS, nearestRegion, placeOf, type Region } from "../../kernel/regions.ts";
 import type { TaskType } from "../types/define.ts";
+import type { Guard } from "../types/guards.ts";
 
 /** Each shard takes a few hundred new tasks per second. Only ever add shards. */
 export const SHARDS = ["s0", "s1", "s2", "s3"];
@@ -19,7 +20,7 @@ const SHARDS_BY_NAME = ["s0", "s1", "s2", "s3"];
 
 const SHARDS_PER_REGION = 4;
 
-export const shardsOfRegion = (region: Region): string[] =>
+const shardsOfRegion = (region: Region): string[] =>
   Array.from({ length: SHARDS_PER_REGION }, (_, number) => `${region}${number}`);
 
 /** The regions of the shards that have one. */
@@ -71,6 +72,9 @@ export function shardOfType(type: TaskType, otherwise: string): string {
 /** Whether the code gives the type a limit. What an operator sets does not count: tasks must be found where they were sent. */
 export const isOnOneShard = ({ concurrency, rate }: TaskType): boolean =>
   concurrency !== undefined || rate !== undefined;
+/** The same, for a task that may have a guard: all tasks with one key are on one shard, which therefore decides exactly. */
+export const shardOfGuarded = (type: TaskType, guard: Guard | undefined, otherwise: string): string =>
+  shardOfType(type, guard ? shardOfName(guard.key) : otherwise);
 
 /** Always the same shard for the same name. */
 export function shardOfName(name: string): string {

@@ -24,6 +24,10 @@ export interface TaskFields {
   trace?: string | null | undefined;
   /** By which its type limits it. */
   concurrencyKey?: string | null;
+  /** JSON text: an array. */
+  tags?: string | null;
+  /** The schedule that the task is a run of. */
+  scheduleId?: string | null;
 }
 
 /** The columns that a rule may change. */
@@ -51,15 +55,17 @@ const STATE_COLUMNS = [
 
 const SAVE = `UPDATE task SET events = ?, ${STATE_COLUMNS.map((name) => `${name} = ?`).join(", ")} WHERE id = ?`;
 const INSERT = `
-  INSERT INTO task (id, type, input, run_at_ms, created_at_ms, callback_url, first_event, claimant, then_tasks, trace, concurrency_key, events,
-    ${STATE_COLUMNS.join(", ")}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ${STATE_COLUMNS.map(() => "?").join(", ")}) ON CONFLICT (id) DO NOTHING`;
+  INSERT INTO task (id, type, input, run_at_ms, created_at_ms, callback_url, first_event, claimant, then_tasks, trace,
+    concurrency_key, tags, schedule_id, events, ${STATE_COLUMNS.join(", ")})
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ${STATE_COLUMNS.map(() => "?").join(", ")}) ON CONFLICT (id) DO NOTHING`;
 /**
  * The columns of a lean row: `input`, `result` and `then_tasks`, which may be long, are left out; the last is '' if there are
  * any. Saving a lean row is safe: a rule
  * only changes tasks that have no result yet, so none is lost.
  */
 export const LEAN_COLUMNS = `id, type, '' AS input, run_at_ms, created_at_ms, callback_url, events, progress_ratio,
-  progress_message, iif(then_tasks IS NULL, NULL, '') AS then_tasks, follow_ups, trace, concurrency_key, ${STATE_COLUMNS.map((name) => (name === "result" ? "NULL AS result" : name)).join(", ")}`;
+  progress_message, iif(then_tasks IS NULL, NULL, '') AS then_tasks, follow_ups, trace, concurrency_key, tags, schedule_id,
+  ${STATE_COLUMNS.map((name) => (name === "result" ? "NULL AS result" : name)).join(", ")}`;
 /** After this many events of a task, its progress is still updated, but no longer recorded as an event. */
 const MAX_EVENTS = 10_000;
 
@@ -84,6 +90,8 @@ export class TaskTable {
       then = null,
       trace = null,
       concurrencyKey = null,
+      tags = null,
+      scheduleId = null,
     } = fields;
     const state = STATE_COLUMNS.map((name) => task[name]);
     const first = JSON.stringify(event.data);
@@ -99,6 +107,8 @@ export class TaskTable {
       then,
       trace,
       concurrencyKey,
+      tags,
+      scheduleId,
       ...state,
     ];
     const isNew = this.#sql.exec(INSERT, ...values).rowsWritten > 0;
@@ -130,7 +140,7 @@ export class TaskTable {
   save({ task, event }: Transition<TaskRow>, nowMs: number): void {
     const hasEnded = isFinal(task.status);
     const events = hasEnded ? task.events : task.events + 1;
-    if (!hasEnded) this.#append(task.id, events, event, nowMs);
+    if (!hasEnded) this.append(task.id, events, event, nowMs);
     this.#sql.exec(SAVE, events, ...STATE_COLUMNS.map((name) => task[name]), task.id);
     if (hasEnded) this.#onEvent(task.id);
   }
@@ -182,7 +192,7 @@ export class TaskTable {
       task.id,
     );
     const data = { status: task.status, attempt: task.attempt, ratio, message };
-    if (isEvent) this.#append(task.id, task.events + 1, { name: "progress", data }, nowMs);
+    if (isEvent) this.append(task.id, task.events + 1, { name: "progress", data }, nowMs);
   }
 
   /** Records a step. The first record under a name stays. */
@@ -196,7 +206,7 @@ export class TaskTable {
     if (recorded.rowsWritten === 0) return;
     this.#sql.exec("UPDATE task SET events = events + 1, has_new_step = 1 WHERE id = ?", task.id);
     const data = { status: task.status, attempt: task.attempt, step: name };
-    this.#append(task.id, task.events + 1, { name: "step", data }, nowMs);
+    this.append(task.id, task.events + 1, { name: "step", data }, nowMs);
   }
 
   /** Records a step without an event: something else has told of it. */
@@ -211,7 +221,7 @@ export class TaskTable {
     if (!task) return;
     this.#sql.exec("UPDATE task SET events = events + 1 WHERE id = ?", id);
     const { status, attempt, events } = task;
-    this.#append(id, events + 1, { name, data: { status, attempt, ...data } }, nowMs);
+    this.append(id, events + 1, { name, data: { status, attempt, ...data } }, nowMs);
   }
 
   /** Tells whoever watches a task that something about it has changed. */
@@ -320,7 +330,8 @@ export class TaskTable {
     return this.#sql.exec<EventRow>(query, taskId, after, limit).toArray();
   }
 
-  #append(task_id: string, number: number, { name, data }: TaskEvent, at_ms: number): void {
+  /** Adds an event. The caller counts it in the task's row. */
+  append(task_id: string, number: number, { name, data }: TaskEvent, at_ms: number): void {
     this.#insertEvent({ task_id, number, at_ms, name, data: JSON.stringify(data) });
     this.#onEvent(task_id);
   }

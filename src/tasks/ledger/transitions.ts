@@ -14,6 +14,7 @@ import type { Dispatch } from "./dispatch.ts";
 import type { FlowMessage } from "./flow-messages.ts";
 import type { Flows } from "./flows.ts";
 import { beginningOf, isHere, startFollowUps } from "./follow-ups.ts";
+import type { Guards } from "./guards.ts";
 import type { Handovers } from "./handovers.ts";
 import type { Limits } from "./limits.ts";
 import type { Outbox } from "./outbox.ts";
@@ -53,6 +54,7 @@ export interface LedgerParts {
   waits: Waits;
   flows: Flows;
   messages: Outbox<FlowMessage>;
+  guards: Guards;
   dispatch: Dispatch;
   limitsOf: (type: string) => Limits;
 }
@@ -174,11 +176,11 @@ export class Transitions {
     return "cancelled";
   }
 
-  /** Begins another life of a task that failed or was cancelled; false for any other. */
+  /** Begins another life of a task that failed or was cancelled; false for any other, or if another has its unique key. */
   retry(task: TaskRow): boolean {
-    const { tasks, waits, flows, figures } = this.#parts;
+    const { tasks, waits, flows, guards, figures } = this.#parts;
     const transition = retry(task, Date.now());
-    if (!transition) return false;
+    if (!transition || !guards.takeBack(task.id)) return false;
     figures.beforeForgetting([task], Date.now());
     this.#ctx.storage.transactionSync(() => {
       const events = tasks.reopen(task);

@@ -8,7 +8,7 @@
  */
 import { lacksMethod } from "../../kernel/objects.ts";
 import type { Claim, NewTask, Report } from "../ledger/claim.ts";
-import { ledgerOn } from "../ledger/shards.ts";
+import { hasTags, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
 import { GroupedCalls } from "./grouped-calls.ts";
 
 /** A submission or a report. */
@@ -65,15 +65,19 @@ async function callLedger(
   reports: Report[],
 ): Promise<Outcome[]> {
   try {
-    const written = await ledgerOn(env, shard).commit(submissions, reports);
+    const ledger = ledgerOn(env, shard);
+    const written = await (submissions.some(hasTags)
+      ? ledger.commitTagged(submissions, reports)
+      : ledger.commit(submissions, reports));
     return written.map((one) => ("error" in one ? { error: refusal(one.error) } : one));
   } catch (error) {
     if (!lacksMethod(error)) throw error;
   }
-  // During a deploy, the ledger may still be of version 0.1.0, which takes one submission in a call.
+  // During a deploy, the ledger may still be of a version that takes one submission in a call, or would drop tags.
   if (reports.length > 0) await ledgerOn(env, shard).report(reports);
   return Promise.all(
     submissions.map(async (tasks): Promise<Outcome> => {
+      if (hasTags(tasks)) return { error: ledgerUnavailable() };
       try {
         return { claims: await ledgerOn(env, shard).submit(tasks) };
       } catch (error) {

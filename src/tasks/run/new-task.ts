@@ -8,18 +8,28 @@ import { followUpErrors, followUpsSchema, readFollowUps, typesOf } from "../type
 import { checkInput } from "../types/input.ts";
 import { toJson } from "../types/json.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
+import { keptTags, tagsSchema } from "../types/tags.ts";
 
 /** A task as the ledger is to write it. Throws if the type is not registered, or if an input does not fit. `at`: for messages. */
 export async function validateStart(env: Env, start: Start, id: string, at: string): Promise<NewTask> {
-  const { type, input, delay, priority = 0, callback_url = null, then } = start;
+  const { type, input, delay, priority = 0, callback_url = null, tags, then } = start;
   const runAtMs = delay === undefined ? 0 : Date.now() + Math.ceil(delay * 1000);
   return {
     ...(await validateTask(type, input, id)),
     priority,
     runAtMs,
     callbackUrl: callback_url,
+    ...checkTags(tags, `${at}/tags`),
     ...(then ? { then: await checkNext(env, then, `${at}/then`, input) } : {}),
   };
+}
+
+/** Tags as a task has them. Throws a `TypeError` that says what is wrong. */
+export function checkTags(tags: readonly string[] | undefined, at: string): { tags?: string } {
+  const { data, error } = tagsSchema.safeParse(tags);
+  if (error)
+    throw new TypeError(`${at} is not valid: ${error.issues.map(({ message }) => message).join("; ")}`);
+  return keptTags(data);
 }
 
 /** Follow-ups as JSON text. Throws a `TypeError` that names what is wrong, or a `Problem` 503 if a type cannot run here. */

@@ -11,7 +11,9 @@ import {
   readFollowUps,
   typesOf,
 } from "../types/follow-ups.ts";
+import { keptGuard } from "../types/guards.ts";
 import { findOpenTaskType } from "../types/registry.ts";
+import { keptTags } from "../types/tags.ts";
 import { specOf } from "./definition.ts";
 import { normalizePattern, type Timing, timingError } from "./pattern.ts";
 import { MAX_INPUT_BYTES, type ScheduleSpec } from "./registry.ts";
@@ -38,7 +40,8 @@ export async function checkSchedule(
   refuse(errors);
   const found = findOpenTaskType(type);
   if (found) checkAvailable(env, [{ type: found, at: "json/type" }, ...typesOf(next)]);
-  return { id, cron, timeZone, type, input, then: thenText, overlap, missed, paused };
+  const [tags, guard] = [keptTags(body.tags), keptGuard(body)];
+  return { id, cron, timeZone, type, input, then: thenText, ...tags, ...guard, overlap, missed, paused };
 }
 
 /**
@@ -57,7 +60,12 @@ export async function checkChange(
   if (change.type !== undefined || change.input !== undefined || change.then !== undefined) {
     const { type = old.type, input = JSON.parse(old.input), then = thenOf(old) } = change;
     const whole = { cron, time_zone, type, input, then: then ?? undefined, overlap, missed, paused };
-    return checkSchedule(env, row.id, whole, nowMs);
+    const { tags, guard } = old;
+    return {
+      ...(await checkSchedule(env, row.id, whole, nowMs)),
+      ...(tags ? { tags } : {}),
+      ...(guard ? { guard } : {}),
+    };
   }
   const spec = {
     ...old,

@@ -22,6 +22,8 @@ export const specOf = (row: ScheduleRow): ScheduleSpec => ({
   type: row.type,
   input: row.input,
   then: row.then_tasks ?? null,
+  ...(row.tags ? { tags: row.tags } : {}),
+  ...(row.guard ? { guard: row.guard } : {}),
   overlap: row.overlap,
   missed: row.missed,
   paused: isPaused(row),
@@ -38,6 +40,8 @@ const definition = (spec: ScheduleSpec): string =>
     spec.overlap,
     spec.missed,
     spec.paused ?? false,
+    // Only if there are any: then the others keep their entity tags.
+    ...(spec.tags || spec.guard ? [spec.tags ?? null, spec.guard ?? null] : []),
   ]);
 
 /** The strong entity tag of a definition. */

@@ -1,9 +1,10 @@
 /** The schedules that are declared in code. An invalid one stops the Worker from starting. */
 import type { z } from "zod";
 import { describeError } from "../../kernel/log.ts";
-import { toWire } from "../run/new-task.ts";
+import { checkTags, toWire } from "../run/new-task.ts";
 import type { StartNext, TaskType } from "../types/define.ts";
 import { followUpsSchema, knownIssues, readFollowUps } from "../types/follow-ups.ts";
+import { checkGuard, type GuardMembers, keptGuard } from "../types/guards.ts";
 import { parseInputNow } from "../types/input.ts";
 import { toJson } from "../types/json.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
@@ -19,6 +20,10 @@ export interface ScheduleSpec extends Timing {
   input: string;
   /** The follow-ups of each run, as JSON text. Missing in what an earlier version sends. */
   then?: string | null;
+  /** The tags of each run, likewise. */
+  tags?: string | null;
+  /** Their guard: `GuardMembers` as JSON text, likewise. */
+  guard?: string | null;
   overlap: Overlap;
   missed: MissedPolicy;
   /** No tick is taken. Missing in what is declared in code, or sent by an earlier version. */
@@ -33,7 +38,7 @@ export const MAX_INPUT_BYTES = 8 * 1024;
 export const MAX_SCHEDULES = 1_000;
 
 /** Defaults: UTC, `overlap: "skip"` and `missed: "run_once"`. */
-interface Declaration<Input extends z.ZodType> {
+interface Declaration<Input extends z.ZodType> extends GuardMembers {
   /** 1 to 64 letters, digits, `_`, `-` and `.`, not starting with `-` or `.`. */
   id: string;
   /** Minute, hour, day of the month, month, day of the week; or `@daily` and the like. */
@@ -44,6 +49,8 @@ interface Declaration<Input extends z.ZodType> {
   input: z.input<Input>;
   /** What follows each run that has succeeded. */
   then?: StartNext[];
+  /** The tags of each run: see types/tags.ts. */
+  tags?: string[];
   /** While the previous run has not ended, a tick is skipped or queued. */
   overlap?: Overlap;
   /** Of the ticks missed during a downtime, the last one runs late, or none runs. */
@@ -63,7 +70,10 @@ export function defineSchedule<Input extends z.ZodType>(declaration: Declaration
   const parsed = parseInputNow(type, input);
   if (!parsed.success) throw invalid(`its input does not fit "${type.name}". ${parsed.error.message}`);
   const then = declaration.then && { then: nextText(declaration.then, invalid) };
-  return { id, cron, timeZone, type: type.name, input, overlap, missed, ...then };
+  const tags = checkTags(declaration.tags, `The schedule "${id}": tags`);
+  checkGuard(type.name, declaration, `The schedule "${id}"`);
+  const guard = keptGuard(declaration);
+  return { id, cron, timeZone, type: type.name, input, overlap, missed, ...then, ...tags, ...guard };
 }
 
 function inputText(input: unknown, invalid: (why: string) => TypeError): string {

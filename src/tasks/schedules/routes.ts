@@ -149,6 +149,7 @@ export const scheduleRoutes = createRouter()
 async function create(env: Env, spec: ScheduleSpec): Promise<CountedRow> {
   const row = await callLedger(async () => {
     const scheduler = schedulerOf(env);
+    if (spec.guard !== undefined || spec.tags !== undefined) return scheduler.createGuarded(spec);
     if (spec.paused) return scheduler.createPaused(spec);
     return (spec.then ?? null) === null ? scheduler.create(spec) : scheduler.createWithFollowUps(spec);
   });

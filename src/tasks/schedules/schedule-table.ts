@@ -44,9 +44,10 @@ export class ScheduleTable {
     const known = before && { ...timingOf(before), nextAtMs: before.next_at_ms };
     const rows = this.#sql.exec<CountedRow>(
       `INSERT INTO schedule (id, cron, time_zone, type, input, overlap, missed, is_declared, created_at_ms,
-         then_tasks, next_at_ms, look_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?11, ?11)
+         then_tasks, tags, guard, next_at_ms, look_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?13, ?13)
        ON CONFLICT (id) DO UPDATE SET type = excluded.type, input = excluded.input, overlap = excluded.overlap,
-         missed = excluded.missed, is_declared = excluded.is_declared, then_tasks = excluded.then_tasks, last_error = NULL,
+         missed = excluded.missed, is_declared = excluded.is_declared, then_tasks = excluded.then_tasks, tags = excluded.tags,
+         guard = excluded.guard, last_error = NULL,
          next_at_ms = excluded.next_at_ms,
          look_at_ms = IIF(${HAS_TICKS}, MIN(look_at_ms, excluded.next_at_ms), excluded.next_at_ms),
          cron = excluded.cron, time_zone = excluded.time_zone
@@ -61,6 +62,8 @@ export class ScheduleTable {
       isDeclared ? 1 : 0,
       nowMs,
       spec.then ?? null,
+      spec.tags ?? null,
+      spec.guard ?? null,
       nextAfterChange(known, spec, nowMs),
     );
     return rows.one();
@@ -142,6 +145,14 @@ export class ScheduleTable {
         JSON.stringify(runs),
         id,
       );
+    });
+  }
+
+  /** A tick has no run: the unique key of its task is held. */
+  skipped(id: string, tickAtMs: number): void {
+    this.#storage.transactionSync(() => {
+      this.#sql.exec("DELETE FROM tick WHERE schedule_id = ? AND at_ms = ?", id, tickAtMs);
+      this.#sql.exec("UPDATE schedule SET skipped_count = skipped_count + 1 WHERE id = ?", id);
     });
   }
 

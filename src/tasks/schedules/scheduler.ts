@@ -9,14 +9,18 @@
  * minute. A schedule that fails is logged and tried again later, without delaying the others.
  */
 import { DurableObject } from "cloudflare:workers";
+import { Feed } from "../../kernel/feed.ts";
+import { KeptTally } from "../../kernel/kept-tally.ts";
 import { describeError, errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
+import { Problem } from "../../kernel/problem.ts";
 import { migrate } from "../../kernel/schema.ts";
 import type { Figures } from "../../kernel/tally.ts";
 import { Alarm } from "../ledger/alarm.ts";
 import { isFinal } from "../ledger/task-state.ts";
 import { enqueueOnce, getTask } from "../run/submit.ts";
+import { guardMembersIn, toGuard } from "../types/guards.ts";
 import { findTaskType, unregisteredTypeError } from "../types/registry.ts";
 import { compareDeclared, type Preconditions, refusalOf } from "./definition.ts";
 import { declaredSchedules, MAX_SCHEDULES, type ScheduleSpec } from "./registry.ts";
@@ -32,6 +36,12 @@ type StartedByHand = { taskId: string | null } | { busyWith: string | null } | "
 /** All the calls that a scheduler makes to the ledger, in one object, so that a test can replace them. */
 export const runs = { enqueueOnce, getTask };
 
+/** A tick whose unique key is held is dropped: there is nobody to be told. */
+function nullIfHeld(error: unknown): null {
+  if (error instanceof Problem && error.kind === "conflict") return null;
+  throw error;
+}
+
 /** How often a schedule is checked while ticks wait for the previous run. */
 const WAITING_POLL_MS = 60_000;
 /** The delay after a failure: short enough for two more tries before a tick counts as missed. */
@@ -46,6 +56,9 @@ export class Scheduler extends DurableObject<Env> {
   readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "SCHEDULER"));
   /** The runs that have ended while the alarm is at work: it may have found them active before. */
   readonly #endedRuns = new Set<string>();
+  readonly #tally = new KeptTally(this.ctx.storage);
+  /** By their ids alone: with their inputs, schedules that run each minute would be many bytes. */
+  readonly #feed = new Feed("schedules", (id) => this.get(id)?.id);
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -63,6 +76,7 @@ export class Scheduler extends DurableObject<Env> {
     if (before) return before;
     if (this.#table.count() >= MAX_SCHEDULES) return "full";
     const row = this.#table.put(spec, false);
+    this.#feed.notify(row.id);
     this.#setAlarm();
     return row;
   }
@@ -77,6 +91,11 @@ export class Scheduler extends DurableObject<Env> {
     return this.create(spec);
   }
 
+  /** As `create`, for one with tags or a guard, which a scheduler of an earlier version would drop. */
+  createGuarded(spec: ScheduleSpec): CountedRow | "full" {
+    return this.create(spec);
+  }
+
   /** Creates or changes a schedule that has been checked. Repeating the call is harmless, unless it may only create. */
   put(spec: ScheduleSpec, preconditions: Preconditions): Put {
     const before = this.get(spec.id);
@@ -84,6 +103,7 @@ export class Scheduler extends DurableObject<Env> {
     if (refusal) return refusal;
     if (!before && this.#table.count() >= MAX_SCHEDULES) return "full";
     const row = this.#table.put(spec, false);
+    this.#feed.notify(row.id);
     this.#setAlarm();
     return { row, isNew: !before };
   }
@@ -108,6 +128,7 @@ export class Scheduler extends DurableObject<Env> {
     if (!row) return "missing";
     if (row.is_declared === 1) return "declared";
     this.#table.delete(id);
+    this.#feed.notify(id);
     return "removed";
   }
 
@@ -148,11 +169,16 @@ export class Scheduler extends DurableObject<Env> {
     return lateMs > FAILURE_RETRY_MS ? lateMs : 0;
   }
 
+  /** Which schedules are new, have changed, have run, or are gone: see `Feed`. */
+  watchAll(caller: string): ReadableStream<Uint8Array> | "too-many" {
+    return this.#feed.watch(caller);
+  }
+
   /** For `GET /metrics`. */
   figures(): Figures {
     const nowMs = Date.now();
     const overdue = Math.max(0, nowMs - (this.#table.dueAtMs() ?? nowMs)) / 1000;
-    return { counts: {}, gauges: { ...this.#table.figures(), overdue } };
+    return { counts: this.#tally.read(nowMs), gauges: { ...this.#table.figures(), overdue } };
   }
 
   /** For the ledger: the run of a tick has ended. If further ticks of its schedule wait for that, the next one runs. */
@@ -165,9 +191,10 @@ export class Scheduler extends DurableObject<Env> {
   /**
    * Processes every schedule that is due. Never throws: the runtime stops retrying an alarm that throws too often.
    */
-  override async alarm(): Promise<void> {
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
     // The same time for all: being processed after others must not make a tick late.
     const nowMs = Date.now();
+    if (info) this.#tally.addDuration("alarm", nowMs - info.scheduledTime);
     this.#alarm.reset();
     this.#endedRuns.clear();
     try {
@@ -192,6 +219,7 @@ export class Scheduler extends DurableObject<Env> {
       });
       this.#table.failed(id, nowMs + FAILURE_RETRY_MS, JSON.stringify(describeError(error)));
     }
+    this.#feed.notify(id);
   }
 
   async #process(id: string, nowMs: number): Promise<void> {
@@ -222,9 +250,16 @@ export class Scheduler extends DurableObject<Env> {
     const type = findTaskType(row.type);
     if (!type) throw unregisteredTypeError(row.type);
     const key = runKey(id, tickAtMs);
-    const then = row.then_tasks ?? null;
-    const taskId = await runs.enqueueOnce(this.env, type, JSON.parse(row.input), key, then);
-    this.#table.enqueued(id, tickAtMs, taskId);
+    const { guard, tags = null, then_tasks: then = null } = row;
+    const more = {
+      then,
+      tags,
+      scheduleId: id,
+      guard: guard ? toGuard(row.type, guardMembersIn(guard)) : undefined,
+    };
+    const taskId = await runs.enqueueOnce(this.env, type, JSON.parse(row.input), key, more).catch(nullIfHeld);
+    if (taskId === null) this.#table.skipped(id, tickAtMs);
+    else this.#table.enqueued(id, tickAtMs, taskId);
   }
 
   async #isActive(taskId: string | null): Promise<boolean> {
@@ -255,6 +290,7 @@ markRepeatable(
   "create",
   "createWithFollowUps",
   "createPaused",
+  "createGuarded",
   "list",
   "listPage",
   "get",

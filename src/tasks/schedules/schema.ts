@@ -2,6 +2,8 @@ import { z } from "zod";
 import { addColumns } from "../../kernel/schema.ts";
 import { TASK_STATUSES } from "../ledger/task-state.ts";
 import { followUpsSchema } from "../types/follow-ups.ts";
+import { guardError, guardMembers } from "../types/guards.ts";
+import { tagsSchema } from "../types/tags.ts";
 import { typeNameSchema } from "../types/type-name.ts";
 import { nextRuns } from "./pattern.ts";
 import { MISSED_POLICIES, type MissedPolicy, NEVER_MS, OVERLAPS, type Overlap, type Run } from "./rules.ts";
@@ -30,6 +32,10 @@ export type ScheduleRow = {
   then_tasks?: string | null;
   /** The latest runs, newest first, as JSON text of `Run`s. In the row, since a row of their own would cost more. */
   last_runs?: string | null;
+  /** The tags of each run, likewise. */
+  tags?: string | null;
+  /** Their guard, as `GuardMembers`, likewise. */
+  guard?: string | null;
 };
 
 /** A row, with the number of ticks that were taken but not enqueued yet. */
@@ -68,6 +74,8 @@ export const MIGRATIONS = [
   CREATE_TABLES,
   addColumns("schedule", { then_tasks: "TEXT" }),
   addColumns("schedule", { last_runs: "TEXT" }),
+  addColumns("schedule", { tags: "TEXT" }),
+  addColumns("schedule", { guard: "TEXT" }),
 ];
 
 /** The members of a schedule that callers set, without their defaults. */
@@ -111,9 +119,15 @@ export const newScheduleSchema = z
     type: members.type,
     input: members.input.optional().transform((input) => (input === undefined ? {} : input)),
     then: members.then.optional(),
+    tags: tagsSchema,
+    ...guardMembers,
     overlap: members.overlap.optional().transform((overlap) => overlap ?? "skip"),
     missed: members.missed.optional().transform((missed) => missed ?? "run_once"),
     paused: members.paused.optional().transform((paused) => paused ?? false),
+  })
+  .superRefine((schedule, ctx) => {
+    const wrong = guardError(schedule);
+    if (wrong) ctx.addIssue({ code: "custom", message: wrong.detail, path: [wrong.at] });
   })
   .meta({ id: "NewSchedule" });
 
@@ -139,6 +153,9 @@ export const scheduleSchema = z
     type: z.string(),
     input: z.unknown(),
     then: z.array(z.unknown()).meta({ description: "What follows each run that has succeeded." }),
+    tags: z.array(z.string()).optional().meta({ description: "Of each run. Missing if there are none." }),
+    unique: z.unknown().optional(),
+    debounce: z.unknown().optional(),
     overlap: z.enum(OVERLAPS),
     missed: z.enum(MISSED_POLICIES),
     declared: z.boolean().meta({
@@ -153,7 +170,10 @@ export const scheduleSchema = z
     lastTaskId: z.string().nullable(),
     lastTaskUrl: z.url().nullable(),
     waiting: z.int().meta({ description: "How many ticks wait for the previous run to end; at most 100." }),
-    skippedCount: z.int().meta({ description: "How many ticks were dropped because of the previous run." }),
+    skippedCount: z.int().meta({
+      description:
+        "How many ticks were dropped because of the previous run, or of a unique key that was held.",
+    }),
     missedCount: z.int().meta({
       description: "How many ticks were missed and never ran; at most 100 are counted per downtime.",
     }),
@@ -195,6 +215,8 @@ export function toSchedule(row: CountedRow, nowMs: number, base: string): Schedu
     type,
     input: JSON.parse(row.input),
     then: z.array(z.unknown()).parse(JSON.parse(row.then_tasks ?? "[]")),
+    ...(row.tags ? { tags: z.array(z.string()).parse(JSON.parse(row.tags)) } : {}),
+    ...(row.guard ? z.record(z.string(), z.unknown()).parse(JSON.parse(row.guard)) : {}),
     overlap,
     missed,
     declared: row.is_declared === 1,

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { LogLevel } from "../../kernel/log.ts";
 import type { Duration } from "./duration.ts";
+import type { GuardMembers } from "./guards.ts";
 import type { SignalUrlOptions, WaitOptions } from "./signals.ts";
 
 /** How many attempts may follow a failed one, and after which delay. `ledger/retry-delay.ts` computes the delay. */
@@ -34,23 +35,30 @@ export interface KeyedConcurrency<Input extends z.ZodType = z.ZodType> {
 }
 
 /** A task to start: its type, an input that the type's schema accepts, and what follows when it has succeeded. */
-export interface Start<Input extends z.ZodType = z.ZodType> {
+export interface Start<Input extends z.ZodType = z.ZodType> extends GuardMembers {
   type: TaskType<Input>;
   input: z.input<Input>;
   /** In seconds. */
   delay?: number | undefined;
   priority?: number | undefined;
   callback_url?: string | undefined;
+  /** At most 10: see types/tags.ts. */
+  tags?: string[] | undefined;
   then?: StartNext[];
 }
 
 /** A follow-up: its input is a template (types/template.ts), which no compiler can check. */
-export interface StartNext extends Omit<Start, "input"> {
+export interface StartNext extends Omit<Start, "input" | keyof GuardMembers> {
   input?: unknown;
 }
 
 /** One `Start` for each input schema, so that the compiler checks each input against its own type. */
 export type Starts<Inputs extends readonly z.ZodType[]> = { readonly [I in keyof Inputs]: Start<Inputs[I]> };
+
+/** As `Starts`, for children: they have no guards. */
+type ChildStarts<Inputs extends readonly z.ZodType[]> = {
+  readonly [I in keyof Inputs]: Omit<Start<Inputs[I]>, keyof GuardMembers>;
+};
 
 /** How a task has ended. */
 export type TaskEnd =
@@ -119,9 +127,9 @@ export interface TaskContext {
   /**
    * Starts tasks as children of this one, and returns their ids. All are kept, or none; they run in the long lane. It is a
    * step: a later run starts none again, and gets the same ids, if it makes its calls in the same order. At most 1,000 children
-   * in all, and 8 levels of tasks: beyond that, a `NonRetryableError`. A cancel of this task cancels its children.
+   * in all, and 8 levels of tasks: beyond that, a `NonRetryableError`. `unique` and `debounce` are not for children: a `TypeError`. A cancel of this task cancels its children.
    */
-  startTasks<const Inputs extends readonly z.ZodType[]>(starts: Starts<Inputs>): Promise<string[]>;
+  startTasks<const Inputs extends readonly z.ZodType[]>(starts: ChildStarts<Inputs>): Promise<string[]>;
   /**
    * Waits until children of this task have ended. As a long sleep, it ends this run if nothing else is under way: while the
    * children are at work, this task occupies no slot. `all` (the default): returns their results, in the order of `ids`, or

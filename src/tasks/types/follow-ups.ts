@@ -10,6 +10,7 @@ import type { NamedType } from "./availability.ts";
 import { MAX_PRIORITY, type TaskType } from "./define.ts";
 import { parseInput } from "./input.ts";
 import { findOpenTaskType } from "./registry.ts";
+import { tagsSchema } from "./tags.ts";
 import { type Placeholder, PlaceholderError, placeholdersIn, valueAt } from "./template.ts";
 import { isKeptAsText } from "./text.ts";
 import { typeNameSchema } from "./type-name.ts";
@@ -29,6 +30,7 @@ export interface FollowUp {
   delay?: number | undefined;
   priority: number;
   callback_url?: string | undefined;
+  tags?: string[] | undefined;
   then?: FollowUp[] | undefined;
 }
 
@@ -61,6 +63,7 @@ export const taskMembers = {
     .refine(isKeptAsText, { message: "has half of a character that takes two, or a NUL" })
     .optional()
     .meta({ description: "Receives a Standard Webhooks message when the task has ended." }),
+  tags: tagsSchema,
 };
 
 export const followUpSchema: z.ZodType<FollowUp> = z

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../random.ts";
 import { makeOrder, retryTheDead, runClients, submit } from "./clients.ts";
 import { follow } from "./follow.ts";
+import { readGuarded, runGuardedClients } from "./guarded.ts";
 import { emptyHistory, type History, taskSchema } from "./history.ts";
 import { KINDS, kindOf, MARATHON } from "./kinds.ts";
 import { keepPausing } from "./pauses.ts";
@@ -48,6 +49,7 @@ export async function runChaos(options: ChaosOptions): Promise<History> {
 
   const clients = Promise.all([
     runClients(world, options.seed),
+    runGuardedClients(world, (name) => new Random(options.seed, name)),
     retryTheDead(world),
     keepListing(world),
     keepPausing(world, options.seed),
@@ -61,6 +63,7 @@ export async function runChaos(options: ChaosOptions): Promise<History> {
   await untilSettled(world);
   history.settledInMs = Date.now() - quietAtMs;
   await readBack(world);
+  await readGuarded(world);
   world.isOver = true;
   await clients;
   history.executions = witness.executions;

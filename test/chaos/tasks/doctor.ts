@@ -123,6 +123,24 @@ export const DAMAGES: ((history: History) => void)[] = [
     );
     parent.result = { ends: [] };
   },
+  // Another task of a unique key was at work meanwhile.
+  (history) => {
+    const ids = [...history.guarded.unique.values()].find(
+      (those) => history.executions.filter(({ taskId }) => those.has(taskId)).length > 0,
+    );
+    const one = the(
+      history.executions.find(
+        ({ taskId, heardAtMs, beganAtMs }) => the(ids).has(taskId) && heardAtMs > beganAtMs,
+      ),
+    );
+    the(ids).add("s0-another");
+    history.executions.push({ ...one, taskId: "s0-another", beganAtMs: one.beganAtMs + 0.5 });
+  },
+  // A debounced task ran with what was submitted before the last.
+  (history) => {
+    const [id] = the([...history.guarded.ranWith][0]);
+    history.guarded.ranWith.set(id, -1);
+  },
 ];
 
 function the<T>(value: T | undefined): T {

@@ -110,6 +110,20 @@ export interface Spoilt {
   status: string;
 }
 
+/** What was submitted with `debounce`: `id` is that of the task that it became, if there was a response. */
+export interface DebouncedSubmission {
+  n: number;
+  id?: string;
+}
+
+/** By unique key: its tasks. By the key of a debounce: what was submitted, in order. */
+interface Guarded {
+  unique: Map<string, Set<string>>;
+  debounced: Map<string, DebouncedSubmission[]>;
+  /** The number in the input of a debounced task, read at the end. */
+  ranWith: Map<string, number>;
+}
+
 export interface History {
   /** The ids in responses of 202 and 200. */
   acknowledged: Set<string>;
@@ -120,6 +134,7 @@ export interface History {
   keys: Map<string, string[]>;
   /** By task: what was sent to it, in this order, each once it was acknowledged. */
   signals: Map<string, string[]>;
+  guarded: Guarded;
   sightings: Sighting[];
   cancels: Steering[];
   retries: Steering[];
@@ -151,6 +166,7 @@ export const emptyHistory = (): History => ({
   submissions: 0,
   keys: new Map(),
   signals: new Map(),
+  guarded: { unique: new Map(), debounced: new Map(), ranWith: new Map() },
   sightings: [],
   cancels: [],
   retries: [],

@@ -11,6 +11,7 @@ import {
 } from "./checks.ts";
 import { DAMAGES } from "./doctor.ts";
 import { checkFlows } from "./flows.ts";
+import { checkDebounced, checkUnique } from "./guarded.ts";
 import type { History } from "./history.ts";
 import { checkAnswers, checkCancels, checkCaps, checkKeys, checkSpoilt, checkTimes } from "./order.ts";
 import { checkPauses } from "./pauses.ts";
@@ -36,6 +37,8 @@ export const CHECKS: Check[] = [
   checkAnswers,
   checkSignals,
   checkFlows,
+  checkUnique,
+  checkDebounced,
 ];
 
 export interface Verdict extends Promised {

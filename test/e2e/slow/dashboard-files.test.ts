@@ -27,6 +27,33 @@ describe.skipIf(!hasChromium)("the files on the dashboard", () => {
   }
   const sample = (name: string) => SAMPLES[name]?.body() ?? "";
 
+  test("come, change and go as others store and remove them, but not while they stand still", async () => {
+    const { page } = visit;
+    const put = async (name: string, body: string) =>
+      fetch(`${url}/files/live-${name}`, { method: "PUT", headers: { "Content-Type": "text/plain" }, body });
+    const row = (text: string) => page.getByRole("row").filter({ hasText: text });
+    await page.goto(`${url}/#/files?prefix=live-`);
+    await page.getByText("Live").waitFor();
+    await page.getByText("There are no such files.").waitFor();
+    await put("b", "1");
+    await row("live-b").filter({ hasText: "1 bytes" }).waitFor();
+    await put("a", "1");
+    await put("b", "four");
+    await row("live-b").filter({ hasText: "4 bytes" }).waitFor();
+    expect(await page.getByRole("row").locator("code").allTextContents()).toEqual(["live-a", "live-b"]);
+    await page.evaluate("getSelection().selectAllChildren(document.querySelector('tbody'))");
+    await page.getByText("Stands still").waitFor();
+    await fetch(`${url}/files/live-a`, { method: "DELETE" });
+    await page.getByText("there is something new").waitFor();
+    expect(await row("live-a").count()).toBe(1);
+    await page.evaluate("getSelection().removeAllRanges()");
+    await row("live-a").waitFor({ state: "detached" });
+    await row("live-b").getByRole("link").click();
+    await page.getByText("four", { exact: true }).waitFor();
+    await put("b", "another");
+    await page.getByText("another", { exact: true }).waitFor();
+  });
+
   test("have previews: a table, the pages of a PDF, an image, sound, a film, text", async () => {
     const { page } = visit;
     await store("seen.csv", "text/csv", sample("walks.csv"));

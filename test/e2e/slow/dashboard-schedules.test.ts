@@ -34,6 +34,31 @@ describe.skipIf(!hasChromium)("the schedules on the dashboard", () => {
     await card.waitFor({ state: "detached" });
   });
 
+  test("show what others do to them, but not while they stand still", async () => {
+    const { page } = visit;
+    const headers = { "Content-Type": "application/json" };
+    const make = async (hour: number) => {
+      const body = JSON.stringify({ cron: `0 ${hour} 1 1 *`, type: "task_b" });
+      const made = await fetch(`${url}/schedules`, { method: "POST", headers, body });
+      const { url: itsUrl } = (await made.json()) as { url: string };
+      return itsUrl;
+    };
+    const cardOf = (hour: number) => page.getByRole("listitem").filter({ hasText: `0 ${hour} 1 1 *` });
+    await page.goto(`${url}/#/tasks/schedules`);
+    await page.getByText("Live").waitFor();
+    const first = await make(3);
+    await cardOf(3).waitFor();
+    await page.getByRole("button", { name: "Stand still" }).click();
+    const second = await make(4);
+    await page.getByText("there is something new").waitFor();
+    expect(await cardOf(4).count()).toBe(0);
+    await page.getByRole("button", { name: "Go on" }).click();
+    await cardOf(4).waitFor();
+    for (const one of [first, second]) await fetch(one, { method: "DELETE" });
+    await cardOf(3).waitFor({ state: "detached" });
+    await cardOf(4).waitFor({ state: "detached" });
+  });
+
   test("are changed in a form that has what they are, paused, resumed and run", async () => {
     const { page } = visit;
     const body = JSON.stringify({

@@ -7,6 +7,8 @@ import { hasChromium } from "../../support/chromium.ts";
 import { startOnMiniflare } from "../../support/node/built-worker.ts";
 import { visitor } from "../../support/node/dashboard.ts";
 
+const CROWD = 1_000;
+
 describe.skipIf(!hasChromium)("the upstreams on the dashboard", () => {
   const visit = visitor();
   /** Calls of /held, which have no response yet. */
@@ -24,8 +26,9 @@ describe.skipIf(!hasChromium)("the upstreams on the dashboard", () => {
     const origin = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
     const settings = { origin, concurrency: 2, retries: 0, cache_seconds: 0 };
     const names = ["slow", "steered", "tried", "busy", "keyed"];
+    const crowded = { ...settings, max_waiters: CROWD, max_wait_ms: 300_000, timeout_ms: 300_000 };
     ({ url } = await startOnMiniflare({
-      UPSTREAMS: Object.fromEntries(names.map((name) => [name, settings])),
+      UPSTREAMS: { ...Object.fromEntries(names.map((name) => [name, settings])), crowded },
     }));
   });
   afterAll(() => {
@@ -52,7 +55,7 @@ describe.skipIf(!hasChromium)("the upstreams on the dashboard", () => {
     const rows = page.locator("tbody tr");
     expect(await rows.count()).toBe(5);
     expect(await rows.locator("time").first().getAttribute("datetime")).toMatch(/^\d{4}-.*Z$/);
-    await page.getByRole("img", { name: /Longest wait over five minutes: [\d.]*[1-9]/ }).waitFor();
+    await page.getByRole("img", { name: /Longest wait now over five minutes: [\d.]*[1-9]/ }).waitFor();
     const done = Promise.all(calls);
     for (let i = 0; i < 5; i++) {
       await expect.poll(() => held.length).toBeGreaterThan(0);
@@ -158,5 +161,34 @@ describe.skipIf(!hasChromium)("the upstreams on the dashboard", () => {
     seen.abort();
     const timer = setInterval(release, 100);
     await Promise.all(callers).finally(() => clearInterval(timer));
+  });
+
+  test("are as light with a thousand that wait as with a hundred", async () => {
+    const { page } = visit;
+    const callers = callHeld("crowded", CROWD + 2);
+    try {
+      const countText = page.getByText(`2 of 2 permits held, ${CROWD} waiting`);
+      await page.goto(`${url}/#/upstreams/crowded`);
+      await countText.waitFor();
+      await page
+        .getByText(`and ${CROWD - 100} more`)
+        .first()
+        .waitFor();
+      expect(await page.locator("tbody tr").count()).toBe(102);
+      expect(await page.evaluate<number>("document.querySelectorAll('*').length")).toBeLessThan(1_500);
+      const { body: events } = await fetch(`${url}/upstreams/crowded/events`);
+      const reader = events?.getReader();
+      expect((await reader?.read())?.value?.length).toBeLessThan(40_000);
+      await reader?.cancel();
+      await page.getByRole("button", { name: "Raise the limit of crowded" }).click();
+      await page.getByText(`3 of 3 permits held, ${CROWD - 1} waiting`).waitFor();
+    } finally {
+      // All get a permit, and a response: nothing is left that would wait.
+      const headers = { "Content-Type": "application/json" };
+      const body = JSON.stringify({ concurrency: CROWD });
+      await fetch(`${url}/upstreams/crowded`, { method: "PATCH", headers, body });
+      const timer = setInterval(release, 100);
+      await Promise.all(callers).finally(() => clearInterval(timer));
+    }
   });
 });

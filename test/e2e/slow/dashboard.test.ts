@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { hasChromium } from "../../support/chromium.ts";
-import { sharedServer, startOnMiniflare } from "../../support/node/built-worker.ts";
+import { sharedServer } from "../../support/node/built-worker.ts";
 import { visitor } from "../../support/node/dashboard.ts";
 
 describe.skipIf(!hasChromium)("the dashboard", () => {
@@ -75,7 +75,12 @@ describe.skipIf(!hasChromium)("the dashboard", () => {
     const { page } = visit;
     await page.goto(`${url}/#/tasks?type=task_b`);
     await page.getByText("Live").waitFor();
-    const batch = Array.from({ length: 100 }, () => ({ type: "task_b", input: {}, delay: 3600 }));
+    const batch = Array.from({ length: 100 }, () => ({
+      type: "task_b",
+      input: {},
+      delay: 3600,
+      tags: ["nightly"],
+    }));
     const submit = async () =>
       fetch(`${url}/tasks`, {
         method: "POST",
@@ -86,9 +91,11 @@ describe.skipIf(!hasChromium)("the dashboard", () => {
     await page.getByRole("button", { name: "1,000 scheduled" }).click();
     expect(page.url()).toContain("status=scheduled");
     await expect.poll(async () => page.getByRole("row").count()).toBe(51);
+    await page.getByRole("link", { name: "nightly" }).first().click();
+    await expect.poll(() => page.url()).toContain("tag=nightly");
     await page.getByRole("button", { name: "Cancel", exact: true }).click();
     await page.getByRole("button", { name: "Cancel 1000" }).click();
-    await page.getByText("1000 of 1000 tasks cancelled.").waitFor();
+    await page.getByText("1,000 tasks cancelled.").waitFor();
     await page.getByText("There are no such tasks.").waitFor();
     await page.getByRole("button", { name: "1,000 cancelled" }).waitFor();
   });
@@ -154,35 +161,6 @@ describe.skipIf(!hasChromium)("the dashboard", () => {
   });
 
   const focused = async () => visit.page.evaluate<string>("document.activeElement?.textContent.trim() ?? ''");
-
-  test("asks for a token where it needs one, and forgets it when told to", async () => {
-    const { page } = visit;
-    const token = "dashboard-token-0123456789-0123456789";
-    const tokens = [{ name: "watcher", scopes: ["read"], token }];
-    const guarded = await startOnMiniflare({ ACCESS: "tokens", SLUICE_TOKENS: tokens });
-    // The browser reports each 401 by itself.
-    visit.expectComplaint("401 (Unauthorized)");
-    await page.goto(guarded.url);
-    await page.getByLabel("A token of this Sluice").fill("not-the-token-0123456789-0123456789");
-    await page.getByRole("button", { name: "Sign in" }).click();
-    await page.getByText("This token is unknown.").waitFor();
-    await page.getByLabel("A token of this Sluice").fill(token);
-    await page.getByRole("button", { name: "Sign in" }).click();
-    await page.getByRole("heading", { name: "See it work" }).waitFor();
-    // What the token may not do is not offered.
-    expect(await page.getByRole("heading", { level: 2 }).allTextContents()).toEqual([
-      "A streamed response",
-      "A call under a shared limit",
-    ]);
-    const cookies = await page.context().cookies();
-    expect(cookies).toMatchObject([{ httpOnly: true, secure: true, sameSite: "Strict" }]);
-    expect(await page.evaluate<string>("document.cookie + JSON.stringify(localStorage)")).not.toContain(
-      token,
-    );
-    await page.getByText("watcher").click();
-    await page.getByRole("button", { name: "Sign out", exact: true }).click();
-    await page.getByLabel("A token of this Sluice").waitFor();
-  });
 
   test("breaks no rule of accessibility, in any view", async () => {
     for (const view of ["", "tasks", "tasks/new"])

@@ -9,8 +9,8 @@ const NEW = "new-key-of-the-links-0123456789-0123456789";
 const NOW = 1_800_000_000;
 
 /** The end of a link that expires at a time in seconds. */
-const signLink = (env: Env, id: string, expiresAt: number) =>
-  sign(env, id, expiresAt - NOW, NOW * 1000).token;
+const signLink = (bindings: Env, id: string, expiresAt: number) =>
+  sign(bindings, id, expiresAt - NOW, NOW * 1000).token;
 
 const keyed = (LINK_KEYS: string) => Object.assign({}, env, { ACCESS: "tokens", LINK_KEYS });
 

@@ -126,6 +126,7 @@ describe("the calls of an upstream", () => {
       "breaker-open": 0,
       "too-heavy": 0,
     },
+    waits: [],
   });
   const day = (granted: number, before?: Parameters<typeof sinceBefore>[1]) =>
     sinceBefore({ name: "api", totals: totals(granted), latencyMs: null }, before);

@@ -71,6 +71,32 @@ describe("a response", () => {
     expect(await loadOf("cache-through")).toEqual(IDLE);
   });
 
+  test("is made in the trace of the first that asks, whose spans say what the cache did", async () => {
+    const spans: { name: string; attributes: unknown[] }[] = [];
+    platform.origins.set("https://otel.example.com", async (request) => {
+      const body = await request.json<{ resourceSpans: { scopeSpans: { spans: typeof spans }[] }[] }>();
+      spans.push(...body.resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap((one) => one.spans)));
+      return Response.json({});
+    });
+    const seen: string[] = [];
+    resetUpstream((request) => {
+      seen.push(request.headers.get("traceparent") ?? "");
+      return new Response("traced");
+    });
+    const variables = { OTLP_ENDPOINT: "https://otel.example.com" };
+    for (const trace of ["a", "b"]) {
+      const traceparent = `00-${trace.repeat(32)}-00f067aa0ba902b7-01`;
+      expect((await callFor("cache-through", { variables, headers: { traceparent } })).body).toBe("traced");
+    }
+    expect(seen).toEqual([expect.stringMatching(/^00-a{32}-(?!00f067aa0ba902b7)/)]);
+    const attributes = (did: string) => [
+      { key: "sluice.upstream", value: { stringValue: "cache-through" } },
+      { key: "sluice.cache", value: { stringValue: did } },
+    ];
+    const reads = spans.filter(({ name }) => name === "cache read");
+    expect(reads.map((read) => read.attributes)).toEqual([attributes("miss"), attributes("hit")]);
+  });
+
   test("is another for another language, path or upstream", async () => {
     await callFor("cache-through", { headers: { "Accept-Language": "en" } });
     expect((await callFor("cache-through", { headers: { "Accept-Language": "de" } })).cache).toBe(STORED);

@@ -86,6 +86,7 @@ describe("GET /upstreams/{name}", () => {
           "breaker-open": 0,
           "too-heavy": 0,
         },
+        waits: Array.from({ length: 13 }, () => 0),
       },
       latencyMs: null,
     });

@@ -72,6 +72,7 @@ test("a ledger of 0.1.0 keeps its tasks, and gets what it lacks", async () => {
     expect(inside.sql(`${indexes} ORDER BY name`).map((index) => index.name)).toEqual([
       "task_fast",
       "task_forgotten",
+      "task_guard",
       "task_keyed",
       "task_late",
       "task_listed",

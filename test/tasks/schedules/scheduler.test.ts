@@ -323,3 +323,9 @@ describe("an alarm costs a row, so it is not set anew", () => {
     expect(await sets(async () => create("b", { cron: "0 0 * * *" }))).toBe(0);
   });
 });
+
+test("the figures say how late the alarms were", async () => {
+  const info = { isRetry: false, retryCount: 0, scheduledTime: NOW - 3_000 };
+  await runInDurableObject(scheduler(), async (object: Scheduler) => object.alarm(info));
+  expect((await scheduler().figures()).counts).toEqual({ "alarm|6": 1, "alarm|sum": 3 });
+});

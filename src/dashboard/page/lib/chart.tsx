@@ -4,22 +4,22 @@ import type { Series } from "./rates.ts";
 const WIDTH = 240;
 const HEIGHT = 48;
 
-/** `bad`: in the colour of errors. The same is said in words, for those who do not see it. */
-export function Chart({
-  label,
-  unit,
-  series,
-  bad,
-}: {
+interface Props {
   label: string;
   unit: string;
   series: Series;
+  /** Lower values, such as a median, drawn in front. */
+  inner?: Series;
+  /** In the colour of errors. */
   bad?: boolean;
-}) {
+}
+
+/** The same is said in words, for those who do not see it. */
+export function Chart({ label, unit, series, inner = [], bad }: Props) {
   const known = series.filter((value) => value !== undefined);
   const max = Math.max(0, ...known);
   const last = known.at(-1) ?? 0;
-  const step = WIDTH / series.length;
+  const heightOf = (value: number | undefined) => value && (value / max) * (HEIGHT - 2);
   return (
     <figure class="chart">
       <figcaption>
@@ -32,23 +32,25 @@ export function Chart({
         aria-label={`${label} over five minutes: ${show(last)} ${unit} now, ${show(max)} at most`}
       >
         <path class="axis" d={`M0 ${HEIGHT - 0.5}H${WIDTH}`} />
-        {series.map((value, i) =>
-          value === undefined ? (
-            <path key={i} class="unknown" d={bar(i * step, step, 2)} />
-          ) : (
-            <path
-              key={i}
-              class={bad ? "bad" : ""}
-              d={bar(i * step, step, max && (value / max) * (HEIGHT - 2))}
-            />
-          ),
-        )}
+        <path class="unknown" d={bars(series.map((value) => (value === undefined ? 2 : undefined)))} />
+        <path class={bad ? "bad" : ""} d={bars(series.map(heightOf))} />
+        <path class="inner" d={bars(inner.map(heightOf))} />
       </svg>
     </figure>
   );
 }
 
-const bar = (x: number, width: number, height: number) =>
-  `M${x.toFixed(1)} ${HEIGHT}v${(-height).toFixed(1)}h${(width * 0.8).toFixed(1)}v${height.toFixed(1)}z`;
+/** One path for all of them: a page with many charts has few elements. */
+function bars(heights: Series): string {
+  const step = WIDTH / heights.length;
+  return heights
+    .map((height, i) =>
+      height
+        ? `M${(i * step).toFixed(1)} ${HEIGHT}v${(-height).toFixed(1)}h${(step * 0.8).toFixed(1)}V${HEIGHT}z`
+        : "",
+    )
+    .join("");
+}
 
-const show = (value: number) => (value >= 10 || value === 0 ? value.toFixed(0) : value.toFixed(1));
+const show = (value: number) =>
+  value >= 10 || value === 0 ? value.toFixed(0) : value >= 0.1 ? value.toFixed(1) : value.toPrecision(1);

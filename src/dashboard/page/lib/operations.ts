@@ -6,6 +6,7 @@ type Operation = readonly [tag: string, id: string, label: string];
 const TASKS: readonly Operation[] = [
   ["Tasks", "listTasks", "GET /tasks"],
   ["Tasks", "countTasks", "GET /tasks/counts"],
+  ["Tasks", "bulkTasks", "POST /tasks/bulk"],
   ["Tasks", "updateTaskType", "PATCH /task-types/{name}"],
   ["Service", "watchEverything", "GET /events"],
 ];

@@ -1,6 +1,5 @@
 /** A page of tasks that follows what happens: pure, so that it can be tested without a browser. */
-import type { TaskChanges } from "./live.ts";
-import type { TaskLine } from "./types.ts";
+import type { TaskChanges, TaskLine } from "./types.ts";
 
 export interface TaskFilter {
   /** Empty: all. */
@@ -10,6 +9,11 @@ export interface TaskFilter {
   /** Created at or after, and before; ms since the epoch. */
   fromMs: number;
   untilMs: number;
+  /** It has all of them. */
+  tags: readonly string[];
+  /** The id of a schedule, and the name of an error; "": any. */
+  schedule: string;
+  error: string;
 }
 
 /**
@@ -36,13 +40,19 @@ export function withChanges(
   return [...byId.values()].toSorted(byAge).slice(0, limit);
 }
 
-function fitsFilter(task: TaskLine, { statuses, type, fromMs, untilMs }: TaskFilter): boolean {
+function fitsFilter(
+  task: TaskLine,
+  { statuses, type, fromMs, untilMs, tags, schedule, error }: TaskFilter,
+): boolean {
   const createdAtMs = Date.parse(task.createdAt);
   return (
     (statuses.length === 0 || statuses.includes(task.status)) &&
     (type === "" || task.type === type) &&
     createdAtMs >= fromMs &&
-    createdAtMs < untilMs
+    createdAtMs < untilMs &&
+    tags.every((tag) => task.tags?.includes(tag)) &&
+    (schedule === "" || task.scheduleId === schedule) &&
+    (error === "" || task.error?.name === error)
   );
 }
 

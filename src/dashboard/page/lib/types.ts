@@ -11,6 +11,8 @@ export const STATUSES = [
 ] as const;
 type Status = (typeof STATUSES)[number];
 
+export const FINAL_STATUSES: readonly Status[] = ["succeeded", "failed", "cancelled"];
+
 export interface TaskLine {
   id: string;
   type: string;
@@ -24,6 +26,10 @@ export interface TaskLine {
   startedAt: string | null;
   finishedAt: string | null;
   error: { name: string; message: string } | null;
+  /** Missing if it has none. */
+  tags?: string[];
+  /** Of the schedule that it is a run of. */
+  scheduleId?: string;
 }
 
 export interface Task extends TaskLine {
@@ -99,9 +105,8 @@ export interface ScheduleRun {
   status: Status | null;
 }
 
-export interface StoredFile {
+export interface FileLine {
   id: string;
-  url: string;
   filename: string;
   size: number;
   contentType: string;
@@ -112,6 +117,25 @@ export interface StoredFile {
   /** The file and the task that it was made from; null for an upload. */
   source: string | null;
   sourceTask: string | null;
+  /** Who uploaded it, if that is known. */
+  owner: string | null;
+}
+
+/** What the event stream says of changes. */
+export interface TaskChanges {
+  tasks: TaskLine[];
+  removed: string[];
+}
+
+export interface FileChanges {
+  files: FileLine[];
+  removed: string[];
+}
+
+/** By their ids. */
+export interface ScheduleChanges {
+  schedules: string[];
+  removed: string[];
 }
 
 /** A task that waits for another attempt is told apart from one that has not begun. */

@@ -20,11 +20,16 @@ export interface Status {
     granted: number;
     outcomes: { ok: number; overloaded: number; failed: number; unknown: number };
     refused: Record<string, number>;
+    /** By the buckets of `WAIT_BOUNDS_S`. An object of an earlier version does not count them. */
+    waits?: number[];
   };
   latencyMs: { p50: number; p90: number; p99: number } | null;
   /** Where an upstream has several. */
   shards?: { count: number; lost: number[]; responding: Shard[] };
 }
+
+/** The upper bounds of the buckets of waits, in seconds; one more has what is above. */
+export const WAIT_BOUNDS_S = [0.01, 0.025, 0.1, 0.25, 1, 2.5, 10, 30, 60, 300, 1800, 7200];
 
 interface Shard {
   shard: number;

@@ -1,63 +1,67 @@
-/** One action on all tasks that match the filters: counted first, and confirmed. */
+/** One action on all tasks that match the filters: counted first, confirmed, and then done by a task whose progress is shown. */
 import { useSignal } from "@preact/signals";
-import { ApiError, call, getJson, may } from "../lib/api.ts";
+import { getJson, sendJson } from "../lib/api.ts";
 import { act, announce } from "../lib/notices.tsx";
-import { route } from "../lib/route.ts";
-import { hasText } from "../lib/task-list.ts";
-import { listQuery } from "../lib/task-page.ts";
-import type { TaskLine } from "../lib/types.ts";
+import { linkTo, route } from "../lib/route.ts";
+import { listQuery, tagsIn } from "../lib/task-page.ts";
+import { FINAL_STATUSES, type Task } from "../lib/types.ts";
 
 const ACTIONS = {
-  cancel: { label: "Cancel", done: "cancelled", of: ["scheduled", "queued", "running"], needs: "read" },
-  retry: { label: "Retry", done: "retried", of: ["failed", "cancelled"], needs: "read" },
-  delete: { label: "Delete", done: "deleted", of: ["succeeded", "failed", "cancelled"], needs: "write" },
+  cancel: { label: "Cancel", done: "cancelled" },
+  retry: { label: "Retry", done: "retried" },
+  delete: { label: "Delete", done: "deleted" },
 } as const;
 type Action = keyof typeof ACTIONS;
 
-/** Whoever has more than this narrows the filters, or does it again. */
-const MAX_TASKS = 2_000;
-const PAGE = 500;
-const AT_ONCE = 6;
+const POLL_MS = 1_000;
 
+/** What would be done, as the server has counted it. */
 interface Plan {
   action: Action;
-  ids: string[];
-  /** There are more. */
-  isCut: boolean;
+  filter: Record<string, unknown>;
+  count: number;
+  /** False: there are more. */
+  complete: boolean;
 }
 
 export function BulkActions({ onDone }: { onDone: () => void }) {
   const plan = useSignal<Plan | undefined>(undefined);
-  const progress = useSignal<string | undefined>(undefined);
+  const running = useSignal<Task | undefined>(undefined);
   const prepare = (action: Action) => async () => {
-    plan.value = await findTasks(action);
-    if (plan.value.ids.length > 0) return;
+    const filter = filterIn(route.value.query);
+    const preview = await sendJson<Plan>("POST", "/tasks/bulk", { action, filter, dry_run: true });
+    plan.value = preview && { ...preview, filter };
+    if (preview?.count !== 0) return;
     announce(`None of the tasks that match can be ${ACTIONS[action].done}.`);
     plan.value = undefined;
   };
-  const run = async ({ action, ids }: Plan) => {
+  const run = async ({ action, filter }: Plan) => {
     plan.value = undefined;
-    const failures = await runAll(action, ids, (done) => {
-      progress.value = `${done} of ${ids.length}`;
+    const link = await sendJson<{ id: string }>("POST", "/tasks/bulk", { action, filter });
+    if (!link) return;
+    const task = await follow(link.id, (now) => {
+      running.value = now;
     });
-    progress.value = undefined;
+    running.value = undefined;
     onDone();
-    const refused =
-      failures.size === 0 ? "" : ` ${[...failures].map(([why, n]) => `${n}: ${why}`).join(" ")}`;
-    announce(`${ids.length - sum(failures)} of ${ids.length} tasks ${ACTIONS[action].done}.${refused}`);
+    announce(describe(action, task));
   };
   return (
     <section aria-label="All that match" class="controls">
       <span>All that match:</span>
-      {(["cancel", "retry", "delete"] as const)
-        .filter((action) => may(ACTIONS[action].needs))
-        .map((action) => (
-          <button key={action} type="button" class="quiet" onClick={act(prepare(action))}>
-            {ACTIONS[action].label}
-          </button>
-        ))}
+      {(["cancel", "retry", "delete"] as const).map((action) => (
+        <button
+          key={action}
+          type="button"
+          class="quiet"
+          disabled={running.value !== undefined}
+          onClick={act(prepare(action))}
+        >
+          {ACTIONS[action].label}
+        </button>
+      ))}
       {plan.value && <Confirm plan={plan} onYes={run} />}
-      <span role="status">{progress.value}</span>
+      <Progress task={running.value} />
     </section>
   );
 }
@@ -71,13 +75,13 @@ function Confirm({
 }) {
   const shown = plan.value;
   if (!shown) return null;
-  const { action, ids, isCut } = shown;
+  const { action, count, complete } = shown;
+  const tasks = `${complete ? "" : "more than "}${count.toLocaleString()} ${count === 1 ? "task" : "tasks"}`;
   return (
     <span role="alertdialog" aria-label="Confirm" class="controls">
-      {ACTIONS[action].label} {ids.length.toLocaleString()} tasks{isCut && ", the newest of those that match"}
-      ?
+      {ACTIONS[action].label} {tasks}?
       <button type="button" onClick={act(async () => onYes(shown))}>
-        {ACTIONS[action].label} {ids.length}
+        {ACTIONS[action].label} {count}
       </button>
       <button
         type="button"
@@ -92,46 +96,57 @@ function Confirm({
   );
 }
 
-/** The tasks that match the filters of the list, all pages of it, and that the action can be done to. */
-async function findTasks(action: Action): Promise<Plan> {
-  const filters = new URLSearchParams(route.value.query);
-  const text = filters.get("text") ?? "";
-  const able: readonly string[] = ACTIONS[action].of;
-  const ids: string[] = [];
-  filters.delete("cursor");
+function Progress({ task }: { task: Task | undefined }) {
+  return (
+    <span role="status">
+      {task && (
+        <>
+          <a href={linkTo("tasks", task.id)}>At work</a>: {task.progress?.message ?? "it begins"}
+        </>
+      )}
+    </span>
+  );
+}
+
+/** The filters of the list, as POST /tasks/bulk takes them. */
+function filterIn(query: URLSearchParams): Record<string, unknown> {
+  const filter: Record<string, unknown> = Object.fromEntries(
+    [...listQuery(query)].filter(([name, value]) => value !== "" && !["limit", "cursor"].includes(name)),
+  );
+  const [tag, status, text] = [tagsIn(query), (query.get("status") ?? "").split(","), query.get("text")];
+  return {
+    ...filter,
+    ...(tag.length > 0 && { tag }),
+    ...(status[0] && { status }),
+    ...(text && { text }),
+  };
+}
+
+/** The task, once it has ended; `tell` has it until then. */
+async function follow(id: string, tell: (task: Task) => void): Promise<Task> {
   for (;;) {
-    const path = `/tasks?${String(listQuery(filters, PAGE))}`;
-    const page = await getJson<{ tasks: TaskLine[]; next: string | null }>(path);
-    for (const task of page.tasks) if (able.includes(task.status) && hasText(task, text)) ids.push(task.id);
-    if (ids.length >= MAX_TASKS) return { action, ids: ids.slice(0, MAX_TASKS), isCut: true };
-    if (page.next === null) return { action, ids, isCut: false };
-    filters.set("cursor", page.next);
+    const task = await getJson<Task>(`/tasks/${id}`);
+    if (FINAL_STATUSES.includes(task.status)) return task;
+    tell(task);
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
 
-/** Resolves to how often each refusal came. */
-async function runAll(
-  action: Action,
-  ids: readonly string[],
-  onProgress: (done: number) => void,
-): Promise<Map<string, number>> {
-  const failures = new Map<string, number>();
-  const left = ids.values();
-  let done = 0;
-  const work = async () => {
-    for (const id of left) {
-      try {
-        if (action === "delete") await call(`/tasks/${id}`, { method: "DELETE" });
-        else await call(`/tasks/${id}/${action}`, { method: "POST" });
-      } catch (error) {
-        const why = error instanceof ApiError ? error.message : String(error);
-        failures.set(why, (failures.get(why) ?? 0) + 1);
-      }
-      onProgress(++done);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
-  return failures;
+interface Result {
+  done: number;
+  skipped: number;
+  failed: number;
 }
 
-const sum = (counts: ReadonlyMap<string, number>): number => [...counts.values()].reduce((a, b) => a + b, 0);
+function describe(action: Action, { status, result, error }: Task): string {
+  if (status !== "succeeded")
+    return `Not all tasks were ${ACTIONS[action].done}: ${error?.message ?? status}.`;
+  const { done, skipped, failed }: Result = JSON.parse(JSON.stringify(result));
+  const rest = [
+    [skipped, "could no longer be"],
+    [failed, "failed"],
+  ]
+    .filter(([count]) => count !== 0)
+    .map(([count, what]) => `${count} ${what}`);
+  return [`${done.toLocaleString()} tasks ${ACTIONS[action].done}`, ...rest].join(", ").concat(".");
+}

@@ -6,7 +6,7 @@ import { parseCsv } from "../lib/csv.ts";
 import { kindOf } from "../lib/file-kind.ts";
 import { notify } from "../lib/notices.tsx";
 import { Size } from "../lib/size.tsx";
-import type { StoredFile } from "../lib/types.ts";
+import type { FileLine } from "../lib/types.ts";
 import { PdfPreview } from "./pdf-preview.tsx";
 
 const PREVIEW_BYTES = 64 * 1024;
@@ -17,7 +17,7 @@ export function FilePreview({
   file: { contentType, filename, size },
 }: {
   path: string;
-  file: StoredFile;
+  file: FileLine;
 }) {
   const source = `${path}?disposition=inline`;
   switch (kindOf(contentType)) {
@@ -69,7 +69,9 @@ function TextPreview({ path, bytes, isCsv }: TextProps) {
 
 async function readStart(path: string): Promise<string> {
   try {
-    const response = await call(path, { headers: { Range: `bytes=0-${PREVIEW_BYTES - 1}` } });
+    // A browser that has kept a part of one version may put it before that of another.
+    const headers = { Range: `bytes=0-${PREVIEW_BYTES - 1}` };
+    const response = await call(path, { headers, cache: "no-store" });
     return await response.text();
   } catch (error) {
     // An empty file has no first byte.

@@ -1,14 +1,18 @@
 /** Files: uploading by drop or choice, the list with its search in the URL, and one file with its preview. */
+import { useSignal } from "@preact/signals";
 import { may } from "../lib/api.ts";
-import { staleText, usePolled } from "../lib/poll.ts";
+import { type FilePage, withChanges } from "../lib/file-list.ts";
+import { Hold } from "../lib/hold.tsx";
+import { useLiveList } from "../lib/live-list.ts";
 import { linkTo, route, setQuery } from "../lib/route.ts";
+import { isSelecting } from "../lib/selection.ts";
 import { Size } from "../lib/size.tsx";
 import { Ago } from "../lib/time.tsx";
-import type { StoredFile } from "../lib/types.ts";
+import type { FileLine } from "../lib/types.ts";
 import { OneFile } from "./one-file.tsx";
 import { Uploads } from "./uploads.tsx";
 
-const REFRESH_MS = 3_000;
+const LIMIT = 50;
 
 export function Files() {
   const { id } = route.value;
@@ -17,12 +21,16 @@ export function Files() {
 
 function FileList() {
   const { query } = route.value;
-  const filters = new URLSearchParams({ limit: "50" });
-  for (const name of ["prefix", "cursor"]) filters.set(name, query.get(name) ?? "");
-  const page = usePolled<{ files: StoredFile[]; next: string | null }>(
-    `/files?${String(filters)}`,
-    REFRESH_MS,
-  );
+  const [prefix, cursor] = [query.get("prefix") ?? "", query.get("cursor") ?? ""];
+  const filters = new URLSearchParams({ limit: String(LIMIT), prefix, cursor });
+  const isPaused = useSignal(false);
+  const isHeld = isPaused.value || isSelecting.value;
+  const page = useLiveList<FilePage>(`/files?${String(filters)}`, isHeld, (apply) => ({
+    files: (changes) =>
+      apply(changes.files.length + changes.removed.length, (shown) =>
+        withChanges(shown, changes, { prefix, limit: LIMIT, isFirst: cursor === "" }),
+      ),
+  }));
   const next = page.value?.next;
   return (
     <>
@@ -32,16 +40,14 @@ function FileList() {
         Id begins with{" "}
         <input
           type="search"
-          value={query.get("prefix") ?? ""}
+          value={prefix}
           onInput={({ currentTarget }) => setQuery({ prefix: currentTarget.value, cursor: undefined })}
         />
       </label>
-      <p class="error" role="status">
-        {staleText(page)}
-      </p>
+      <Hold list={page} isPaused={isPaused} />
       {page.value && <Table files={page.value.files} />}
       <p class="controls">
-        {query.get("cursor") && (
+        {cursor && (
           <button type="button" class="quiet" onClick={() => setQuery({ cursor: undefined })}>
             First page
           </button>
@@ -56,7 +62,7 @@ function FileList() {
   );
 }
 
-function Table({ files }: { files: StoredFile[] }) {
+function Table({ files }: { files: FileLine[] }) {
   if (files.length === 0) return <p class="faint">There are no such files.</p>;
   return (
     <div class="scroll">

@@ -2,22 +2,28 @@
 import { call, may } from "../lib/api.ts";
 import { Copy } from "../lib/copy.tsx";
 import { kindOf } from "../lib/file-kind.ts";
+import { useLiveList } from "../lib/live-list.ts";
 import { act, announce } from "../lib/notices.tsx";
 import { usePolled } from "../lib/poll.ts";
 import { linkTo } from "../lib/route.ts";
+import { isSelecting } from "../lib/selection.ts";
 import { Size } from "../lib/size.tsx";
 import { Ago } from "../lib/time.tsx";
-import type { StoredFile, TaskType } from "../lib/types.ts";
+import type { FileLine, TaskType } from "../lib/types.ts";
 import { FileLinks } from "./file-links.tsx";
 import { FilePreview } from "./file-preview.tsx";
 
-const REFRESH_MS = 10_000;
-
 export function OneFile({ id }: { id: string }) {
   const path = `/files/${encodeURIComponent(id)}`;
-  const list = usePolled<{ files: StoredFile[] }>(
+  const list = useLiveList<{ files: FileLine[] }>(
     `/files?prefix=${encodeURIComponent(id)}&limit=1`,
-    REFRESH_MS,
+    isSelecting.value,
+    (apply) => ({
+      files: ({ files, removed }) => {
+        const changed = files.filter((file) => file.id === id);
+        apply(changed.length + Number(removed.includes(id)), () => ({ files: changed }));
+      },
+    }),
   );
   if (!list.value) return <p role="status">{list.error ?? "Loading…"}</p>;
   const file = list.value.files.find((candidate) => candidate.id === id);
@@ -37,8 +43,8 @@ export function OneFile({ id }: { id: string }) {
   );
 }
 
-function Facts({ file }: { file: StoredFile }) {
-  const { id, contentType, size, modifiedAt, expiresAt, sha256, etag, source, sourceTask } = file;
+function Facts({ file }: { file: FileLine }) {
+  const { id, contentType, size, modifiedAt, expiresAt, sha256, etag, source, sourceTask, owner } = file;
   const base64 = btoa(
     String.fromCharCode(...(sha256.match(/../g) ?? []).map((byte) => Number.parseInt(byte, 16))),
   );
@@ -53,7 +59,7 @@ function Facts({ file }: { file: StoredFile }) {
         ) : (
           "does not expire"
         )}
-        .
+        .{owner && <> Uploaded by {owner}.</>}
         {source && (
           <>
             {" "}
@@ -86,7 +92,7 @@ function Facts({ file }: { file: StoredFile }) {
   );
 }
 
-function Actions({ path, file: { id, filename, contentType } }: { path: string; file: StoredFile }) {
+function Actions({ path, file: { id, filename, contentType } }: { path: string; file: FileLine }) {
   const remove = act(async () => {
     if (!confirm(`Delete ${filename}? This cannot be undone.`)) return;
     await call(path, { method: "DELETE" });

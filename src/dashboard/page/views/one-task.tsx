@@ -7,13 +7,13 @@ import { linkTo } from "../lib/route.ts";
 import { isSelecting, useHeld } from "../lib/selection.ts";
 import { sortedJson } from "../lib/sorted-json.ts";
 import { Ago, Duration, Until } from "../lib/time.tsx";
-import { stateOf, type Task } from "../lib/types.ts";
+import { FINAL_STATUSES, stateOf, type Task } from "../lib/types.ts";
+import { Tags } from "./tags.tsx";
 import { TaskHistory } from "./task-history.tsx";
 import { TaskSignals } from "./task-signals.tsx";
 import { TaskTree } from "./task-tree.tsx";
 
 const REFRESH_MS = 2_000;
-const FINAL = ["succeeded", "failed", "cancelled"];
 
 /** Each task has a state of its own: nothing of one shows under the name of another. */
 export function OneTask({ id }: { id: string }) {
@@ -44,7 +44,7 @@ function Whole({ id }: { id: string }) {
       </p>
       <Actions
         id={id}
-        isFinal={FINAL.includes(status)}
+        isFinal={FINAL_STATUSES.includes(status)}
         mayRetry={["failed", "cancelled"].includes(status)}
         path={path}
         onDone={read.refresh}
@@ -75,7 +75,7 @@ function Whole({ id }: { id: string }) {
 }
 
 function Facts({ task }: { task: Task }) {
-  const { id, traceId, createdAt, attempt, crashes, startedAt, finishedAt } = task;
+  const { id, traceId, createdAt, attempt, crashes, startedAt, finishedAt, tags, scheduleId } = task;
   return (
     <>
       <p class="faint">
@@ -86,7 +86,13 @@ function Facts({ task }: { task: Task }) {
             , {finishedAt ? "took" : "for"} <Duration from={startedAt} to={finishedAt} />
           </>
         )}
-        .
+        .{" "}
+        {scheduleId && (
+          <>
+            A run of <a href={linkTo("tasks", "", { schedule: scheduleId })}>its schedule</a>.{" "}
+          </>
+        )}
+        <Tags tags={tags} />
       </p>
       <p class="faint">
         Its log lines have <code class="digest">taskId: {id}</code> <Copy text={id} what="The id" />

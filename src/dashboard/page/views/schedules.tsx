@@ -1,8 +1,10 @@
 /** The schedules: when each runs, in words, with its next and last runs; and a form for a new one. */
 import { useSignal } from "@preact/signals";
 import { may } from "../lib/api.ts";
-import { staleText, usePolled } from "../lib/poll.ts";
+import { Hold } from "../lib/hold.tsx";
+import { useLiveList } from "../lib/live-list.ts";
 import { linkTo } from "../lib/route.ts";
+import { isSelecting } from "../lib/selection.ts";
 import type { Schedule } from "../lib/types.ts";
 import { OneSchedule } from "./one-schedule.tsx";
 import { ScheduleForm } from "./schedule-form.tsx";
@@ -11,9 +13,17 @@ import { ScheduleForm } from "./schedule-form.tsx";
 const NEW = "new schedule";
 
 export function Schedules() {
-  const list = usePolled<{ schedules: Schedule[]; next: string | null }>("/schedules?limit=500", 5_000);
+  const isPaused = useSignal(false);
+  const isHeld = isPaused.value || isSelecting.value;
+  const list = useLiveList<{ schedules: Schedule[]; next: string | null }>(
+    "/schedules?limit=500",
+    isHeld,
+    (apply) => ({
+      schedules: ({ schedules, removed }) => apply(schedules.length + removed.length, () => "read"),
+    }),
+  );
   const edited = useSignal("");
-  if (!list.value) return <p role="status">{staleText(list) || "Loading…"}</p>;
+  if (!list.value) return <p role="status">{list.error ?? "Loading…"}</p>;
   const { schedules, next } = list.value;
   const edit = (what: string) => {
     edited.value = what;
@@ -27,9 +37,7 @@ export function Schedules() {
       <h1>
         <a href={linkTo("tasks")}>Tasks</a> / Schedules
       </h1>
-      <p class="error" role="status">
-        {staleText(list)}
-      </p>
+      <Hold list={list} isPaused={isPaused} />
       {may("write") && (
         <details
           class="card"

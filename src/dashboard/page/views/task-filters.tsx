@@ -19,6 +19,9 @@ export function TaskFilters() {
       <form class="filters" onSubmit={(event) => event.preventDefault()}>
         <Choice label="Status" name="status" values={STATUSES} />
         <Choice label="Type" name="type" values={names} />
+        <Word label="Tag" name="tag" placeholder="a,b" />
+        {query.has("schedule") && <Word label="Schedule" name="schedule" placeholder="id" />}
+        <Word label="Error" name="error" placeholder="TypeError" />
         <Time label="From" name="created_after" />
         <Time label="Until" name="created_before" />
         <label>
@@ -49,6 +52,22 @@ function Choice({ label, name, values }: { label: string; name: string; values: 
           <option key={one}>{one}</option>
         ))}
       </select>
+    </label>
+  );
+}
+
+/** Takes effect when it is whole: each change reads the list anew. */
+function Word({ label, name, placeholder }: { label: string; name: string; placeholder: string }) {
+  return (
+    <label>
+      {label}{" "}
+      <input
+        type="search"
+        size={10}
+        value={route.value.query.get(name) ?? ""}
+        placeholder={placeholder}
+        onChange={set(name)}
+      />
     </label>
   );
 }

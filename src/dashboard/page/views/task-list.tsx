@@ -1,7 +1,7 @@
 /** The list of tasks, as it changes. It stands still while somebody selects text in it, or asks for that. */
 import { useSignal } from "@preact/signals";
 import { may } from "../lib/api.ts";
-import { describeLiveness } from "../lib/live.ts";
+import { Hold } from "../lib/hold.tsx";
 import { linkTo, route, setQuery } from "../lib/route.ts";
 import { isSelecting } from "../lib/selection.ts";
 import { hasText } from "../lib/task-list.ts";
@@ -10,6 +10,7 @@ import { Ago, Duration } from "../lib/time.tsx";
 import { stateOf, type TaskLine } from "../lib/types.ts";
 import { BulkActions } from "./bulk-actions.tsx";
 import { StatusCounts } from "./status-counts.tsx";
+import { Tags } from "./tags.tsx";
 import { TaskFilters } from "./task-filters.tsx";
 import { TypeFigures } from "./type-figures.tsx";
 
@@ -18,8 +19,9 @@ export function TaskList() {
   const isPaused = useSignal(false);
   const isHeld = isPaused.value || isSelecting.value;
   const page = useTaskPage(isHeld);
+  const next = page.value?.next;
   const text = query.get("text") ?? "";
-  const tasks = page.tasks?.filter((task) => hasText(task, text));
+  const tasks = page.value?.tasks.filter((task) => hasText(task, text));
   return (
     <>
       <div class="title">
@@ -29,24 +31,7 @@ export function TaskList() {
       </div>
       <StatusCounts />
       <TaskFilters />
-      <p class="controls">
-        <button
-          type="button"
-          class="quiet"
-          aria-pressed={isPaused.value}
-          onClick={() => {
-            isPaused.value = !isPaused.value;
-          }}
-        >
-          {isPaused.value ? "Go on" : "Pause"}
-        </button>
-        <span role="status">{describeList(isHeld, page.missed)}</span>
-      </p>
-      {page.error && (
-        <p class="error" role="alert">
-          Not up to date: {page.error}
-        </p>
-      )}
+      <Hold list={page} isPaused={isPaused} />
       {tasks && <Table tasks={tasks} />}
       <p class="controls">
         {query.get("cursor") && (
@@ -54,21 +39,16 @@ export function TaskList() {
             Newest
           </button>
         )}
-        {page.next && (
-          <button type="button" class="quiet" onClick={() => setQuery({ cursor: page.next ?? undefined })}>
+        {next && (
+          <button type="button" class="quiet" onClick={() => setQuery({ cursor: next })}>
             Older
           </button>
         )}
       </p>
-      <TypeFigures tasks={page.tasks ?? []} />
-      {may("write") && <BulkActions onDone={page.refresh} />}
+      <TypeFigures tasks={page.value?.tasks ?? []} />
+      {may("write") && may("read") && <BulkActions onDone={page.refresh} />}
     </>
   );
-}
-
-function describeList(isHeld: boolean, missed: number): string {
-  if (!isHeld) return describeLiveness();
-  return missed === 0 ? "Stands still" : "Stands still: there is something new";
 }
 
 function Table({ tasks }: { tasks: readonly TaskLine[] }) {
@@ -100,7 +80,7 @@ function Row({ task }: { task: TaskLine }) {
   return (
     <tr>
       <td>
-        <a href={linkTo("tasks", task.id)}>{task.type}</a>
+        <a href={linkTo("tasks", task.id)}>{task.type}</a> <Tags tags={task.tags} />
       </td>
       <td>
         <span class={`state ${state}`}>{state}</span>

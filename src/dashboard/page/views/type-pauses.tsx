@@ -43,7 +43,7 @@ function TypePause({ type, onChanged }: { type: TaskType; onChanged: () => void 
   );
 }
 
-export function limitsInWords({
+function limitsInWords({
   name,
   concurrency,
   perKey,

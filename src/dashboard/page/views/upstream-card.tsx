@@ -126,12 +126,13 @@ function Queue({ status: { waiting } }: { status: Status }) {
 }
 
 function Charts({ samples }: { samples: readonly Sample[] }) {
-  const { callsPerSecond, errorsPerSecond, waitSeconds } = ratesOf(samples, nowMs.value);
+  const rates = ratesOf(samples, nowMs.value);
   return (
     <div class="charts">
-      <Chart label="Calls" unit="a second" series={callsPerSecond} />
-      <Chart label="Longest wait" unit="s" series={waitSeconds} />
-      <Chart label="Errors" unit="a second" series={errorsPerSecond} bad />
+      <Chart label="Calls" unit="a second" series={rates.callsPerSecond} />
+      <Chart label="Waited (p99)" unit="s" series={rates.waitP99Seconds} inner={rates.waitP50Seconds} />
+      <Chart label="Longest wait now" unit="s" series={rates.waitSeconds} />
+      <Chart label="Errors" unit="a second" series={rates.errorsPerSecond} bad />
     </div>
   );
 }

@@ -8,7 +8,7 @@ export function UpstreamLists({ status: { held, waiting, shards, keys } }: { sta
     <>
       {shards && <Shards shards={shards} />}
       {keys && <Keys keys={keys} />}
-      <h3>Who holds a permit</h3>
+      <h3>Who holds a permit{firstOf(held.leases.length, held.count)}</h3>
       {held.leases.length === 0 ? (
         <p class="faint">Nobody.</p>
       ) : (
@@ -25,7 +25,7 @@ export function UpstreamLists({ status: { held, waiting, shards, keys } }: { sta
           }))}
         />
       )}
-      <h3>Who waits</h3>
+      <h3>Who waits{firstOf(waiting.callers.length, waiting.count)}</h3>
       {waiting.callers.length === 0 ? (
         <p class="faint">Nobody.</p>
       ) : (
@@ -45,6 +45,10 @@ export function UpstreamLists({ status: { held, waiting, shards, keys } }: { sta
     </>
   );
 }
+
+/** A status lists the first hundred. */
+const firstOf = (listed: number, count: number): string =>
+  listed < count ? `: the first ${listed} of ${count}` : "";
 
 function Keys({ keys: { count, top } }: { keys: NonNullable<Status["keys"]> }) {
   return (

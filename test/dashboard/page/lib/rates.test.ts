@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import {
   addSample,
   BUCKETS,
+  quantile,
   ratesOf,
   type Sample,
   WINDOW_MS,
@@ -15,6 +16,7 @@ const sample = (secondsAgo: number, granted: number, more: Partial<Sample> = {})
   granted,
   errors: 0,
   waitMs: 0,
+  waits: [],
   ...more,
 });
 const lastOf = (samples: Sample[], count: number) => ratesOf(samples, NOW_MS).callsPerSecond.slice(-count);
@@ -37,6 +39,48 @@ test("totals that begin anew with a restart are not compared with those before",
 test("the longest wait of a bucket is its wait", () => {
   const samples = [sample(4, 0, { waitMs: 500 }), sample(3, 0, { waitMs: 2_000 }), sample(2, 0)];
   expect(ratesOf(samples, NOW_MS).waitSeconds.slice(-2)).toEqual([undefined, 2]);
+});
+
+test("the waits of a bucket are those of the calls that got a permit in it", () => {
+  // All have waited up to 10 ms before, then nine up to 10 ms and one up to 1 s.
+  const samples = [
+    sample(10, 0, { waits: [100, 0, 0, 0, 0] }),
+    sample(5, 0, { waits: [100, 0, 0, 0, 0] }),
+    sample(0, 0, { waits: [109, 0, 0, 0, 1] }),
+  ];
+  const { waitP50Seconds, waitP99Seconds } = ratesOf(samples, NOW_MS);
+  expect(waitP50Seconds.at(-2)).toBeUndefined();
+  expect(waitP50Seconds.at(-1)).toBeLessThanOrEqual(0.01);
+  expect(waitP99Seconds.at(-1)).toBeGreaterThan(0.25);
+  expect(waitP99Seconds.at(-1)).toBeLessThanOrEqual(1);
+});
+
+test("an object that does not count waits has none", () => {
+  const { waitP99Seconds } = ratesOf([sample(5, 0), sample(0, 50)], NOW_MS);
+  expect(waitP99Seconds.filter((value) => value !== undefined)).toEqual([]);
+});
+
+test.each([
+  [[], 0.5, undefined],
+  [[4], 0.5, 0.005],
+  [[1, 1], 0.5, 0.01],
+  [[0, 0, 0, 2], 0.5, 0.175],
+  [[...Array.from({ length: 12 }, () => 0), 3], 0.5, 7200],
+])("of waits in buckets %j, the quantile %d is %s s", (counts, share, seconds) => {
+  const found = quantile(counts, share);
+  if (seconds === undefined) expect(found).toBeUndefined();
+  else expect(found).toBeCloseTo(seconds, 6);
+});
+
+test("samples within a second are one, with the longer wait", () => {
+  const at = (ms: number, waitMs: number) => ({ ...sample(0, ms), atMs: NOW_MS + ms, waitMs });
+  const all = [at(0, 1), at(200, 9), at(400, 2), at(900, 3), at(1_100, 4)];
+  const kept = all.reduce<Sample[]>(addSample, []);
+  expect(kept.map(({ granted, waitMs }) => [granted, waitMs])).toEqual([
+    [0, 1],
+    [900, 9],
+    [1_100, 4],
+  ]);
 });
 
 test("samples are kept for the window, and no longer", () => {
