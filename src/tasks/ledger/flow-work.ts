@@ -191,7 +191,7 @@ export class FlowWork {
     if (news) flows.post(news, Date.now());
   }
 
-  #insert({ priority, runAtMs, lane: _, ...fields }: NewTask, link: ParentLink, nowMs: number): void {
+  #insert({ priority, runAtMs, lane: _lane, ...fields }: NewTask, link: ParentLink, nowMs: number): void {
     const concurrencyKey = concurrencyKeyIfAny(fields.type, fields.input);
     this.#parts.tasks.insert({ ...fields, concurrencyKey }, submit(priority, runAtMs, null, nowMs), nowMs);
     this.#parts.flows.addParent(fields.id, link);

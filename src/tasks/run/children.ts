@@ -57,7 +57,7 @@ export function createChildren({ env, claim, assignment, interrupt }: Run, parki
       const tasks = await Promise.all(
         list.map(async (start, i) => {
           if (start.unique ?? start.debounce)
-            throw new TypeError(`${i}: a child can have neither \`unique\` nor \`debounce\`.`);
+            throw new NonRetryableError(`${i}: a child can have neither \`unique\` nor \`debounce\`.`);
           const id = taskIdOfKey(shardOfType(start.type, shard), `child:${taskId}:${number}:${i}`);
           return { ...(await validateStart(env, start, id, String(i))), lane: null };
         }),

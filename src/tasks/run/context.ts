@@ -116,9 +116,10 @@ export function createContext(run: Run): RunContext {
       checkAlive();
       return activity.track(async () => children.start(starts));
     },
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as its overloads say
-    waitForTasks: async (ids: readonly string[], { mode = "all" }: { mode?: WaitMode } = {}) =>
-      (await children.wait(ids, mode)) as never,
+    async waitForTasks(ids: readonly string[], { mode = "all" }: { mode?: WaitMode } = {}) {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as its overloads say
+      return (await children.wait(ids, mode)) as never;
+    },
     log(level, message, fields) {
       activity.touch();
       writeLog(level, message, fields);

@@ -127,7 +127,8 @@ export interface TaskContext {
   /**
    * Starts tasks as children of this one, and returns their ids. All are kept, or none; they run in the long lane. It is a
    * step: a later run starts none again, and gets the same ids, if it makes its calls in the same order. At most 1,000 children
-   * in all, and 8 levels of tasks: beyond that, a `NonRetryableError`. `unique` and `debounce` are not for children: a `TypeError`. A cancel of this task cancels its children.
+   * in all, and 8 levels of tasks. Beyond that, and for
+   * a child with `unique` or `debounce`: a `NonRetryableError`. A cancel of this task cancels its children.
    */
   startTasks<const Inputs extends readonly z.ZodType[]>(starts: ChildStarts<Inputs>): Promise<string[]>;
   /**

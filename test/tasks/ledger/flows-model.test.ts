@@ -154,15 +154,15 @@ class Model {
 
   #note(): void {
     for (const { id, message } of this.#inside.sql("SELECT id, message FROM flow_message"))
-      this.#seen.set(String(id), JSON.parse(String(message)) as FlowMessage);
+      this.#seen.set(textOf(id), JSON.parse(textOf(message)) as FlowMessage);
     const rows = this.#inside.sql(
       "SELECT id, outcome FROM child WHERE parent_id = ? AND outcome IS NOT NULL",
       this.#parent,
     );
     for (const { id, outcome } of rows) {
-      const before = this.#known.get(String(id));
+      const before = this.#known.get(textOf(id));
       if (before !== undefined) expect(outcome).toBe(before);
-      this.#known.set(String(id), String(outcome));
+      this.#known.set(textOf(id), textOf(outcome));
     }
   }
 
@@ -189,3 +189,8 @@ test("no parent sleeps for ever, no child is left over, and no end changes", asy
     { numRuns: 40 },
   );
 });
+
+function textOf(value: unknown): string {
+  if (typeof value !== "string") throw new TypeError("a column that must be text");
+  return value;
+}

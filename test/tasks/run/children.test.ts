@@ -130,6 +130,18 @@ describe("all", () => {
   });
 });
 
+test("children may have tags", async () => {
+  const type = newType("parent_tags", async (ctx) =>
+    ctx.startTasks([
+      { type: good, input: 1, tags: ["near"] },
+      { type: far, input: 2, tags: ["far"] },
+    ]),
+  );
+  const { result } = await whenEnded(await start(type));
+  const ended = await Promise.all((result as string[]).map(async (id) => whenEnded(id)));
+  expect(ended.map(({ tags }) => tags)).toEqual([["near"], ["far"]]);
+});
+
 test("a cancel of a parent cancels its children, also those on other shards", async () => {
   const type = newType("parent_cancelled", async (ctx) =>
     ctx.waitForTasks(
@@ -190,6 +202,14 @@ describe("is refused, with a reason", () => {
       "more children than a task may have",
       "at most 1000 children",
       async (ctx) => ctx.startTasks(Array.from({ length: 1_001 }, () => ({ type: good, input: 1 }))),
+    ],
+    [
+      "a child with a guard",
+      "neither `unique` nor `debounce`",
+      async (ctx) => {
+        const guarded = { type: good, input: 1, unique: { key: "one" } };
+        return ctx.startTasks([guarded]);
+      },
     ],
   ] as [string, string, Parameters<typeof newType>[1]][])("%s", async (what, why, run) => {
     const id = await start(newType(`parent_${what.replaceAll(" ", "_")}`, run));
