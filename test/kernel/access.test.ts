@@ -137,11 +137,19 @@ describe("closed unless opened", () => {
   test("without any token, every route is refused but those that the document shows as open", async () => {
     const { body } = await callForJson("/openapi.json");
     const paths = body.paths as Record<string, Record<string, { security?: unknown[] }>>;
+    // A path can be an example of another one, which is open.
+    const isOpenElsewhere = (method: string, path: string) =>
+      Object.entries(paths).some(
+        ([template, operations]) =>
+          operations[method.toLowerCase()]?.security?.length === 0 &&
+          new RegExp(`^${template.replaceAll(/\{\w+\}/g, "[^/]+")}$`).test(path),
+      );
     let closed = 0;
     for (const path of [...Object.keys(paths), "/docs/start.js", "/no/such/route"]) {
       for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
         const operation = paths[path]?.[method.toLowerCase()];
         if (operation && !operation.security?.length) continue;
+        if (!operation && isOpenElsewhere(method, path)) continue;
         expect([method, path, await call(method, path)]).toEqual([method, path, 401]);
         closed++;
       }

@@ -70,7 +70,7 @@ test("a variable has at most 5 KB, in bytes; the message says which, how long, a
 test("upstreams may come from several variables, each upstream from one", () => {
   const upstream = { entrypoint: "DemoUpstream" };
   // Without those of the tests. A text that is no object is a secret for a header.
-  const alone = { ...env, UPSTREAMS_SCRAPE: "", UPSTREAMS_SHARDED: "" };
+  const alone = { ...env, UPSTREAMS_SCRAPE: "", UPSTREAMS_SHARDED: "", UPSTREAMS_KEYED: "" };
   const names = (variables: object) => [...readUpstreams({ ...alone, ...variables }).keys()];
   const UPSTREAMS = { scripted: upstream };
   expect(

@@ -9,7 +9,7 @@ const grantParams = z.object({ id: z.string().meta({ description: "The grant, fr
 const uploadParams = grantParams.extend({
   upload: z.string().meta({ description: "From the URL in `Location`." }),
 });
-const nameParams = grantParams.extend({ name: z.string().meta({ description: "The name of the file." }) });
+const nameParams = grantParams.extend({ upload: z.string().meta({ description: "The name of the file." }) });
 
 const grantSchema = z
   .object({
@@ -165,7 +165,7 @@ export const putWithGrantRoute = createRoute({
 export const putNamedWithGrantRoute = createRoute({
   ...open,
   method: "put",
-  path: "/uploads/grants/{id}/{name}",
+  path: "/uploads/grants/{id}/{upload}",
   operationId: "putNamedWithGrant",
   summary: "Store the body with a grant, under a name",
   description: "As `curl -T report.pdf <url>/` sends it. The name is that of the file; its id is new.",

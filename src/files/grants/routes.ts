@@ -114,7 +114,7 @@ export const grantedRoutes = openRouter
   .openapi(putWithGrantRoute, async (c) => c.json(await put(c, c.req.raw), 201))
   .openapi(putNamedWithGrantRoute, async (c) => {
     const request = new Request(c.req.raw);
-    const name = encodeURIComponent(c.req.valid("param").name).replaceAll("'", "%27");
+    const name = encodeURIComponent(c.req.valid("param").upload).replaceAll("'", "%27");
     if (!request.headers.has("Content-Disposition"))
       request.headers.set("Content-Disposition", `attachment; filename*=UTF-8''${name}`);
     return c.json(await put(c, request), 201);

@@ -56,6 +56,8 @@ export class Scheduler extends DurableObject<Env> {
   readonly #alarm = new Alarm(this.ctx, new Registration(this.ctx, this.env, "SCHEDULER"));
   /** The runs that have ended while the alarm is at work: it may have found them active before. */
   readonly #endedRuns = new Set<string>();
+  /** The latest processing of each schedule that is under way. */
+  readonly #turns = new Map<string, Promise<void>>();
   readonly #tally = new KeptTally(this.ctx.storage);
   /** By their ids alone: with their inputs, schedules that run each minute would be many bytes. */
   readonly #feed = new Feed("schedules", (id) => this.get(id)?.id);
@@ -209,7 +211,19 @@ export class Scheduler extends DurableObject<Env> {
     }
   }
 
+  /** Processes a schedule after whoever is at it: two at once could each begin a run. Never throws. */
   async #tryProcess(id: string, nowMs: number): Promise<void> {
+    const before = this.#turns.get(id);
+    const turn = (async () => {
+      await before;
+      await this.#processOrRetry(id, nowMs);
+    })();
+    this.#turns.set(id, turn);
+    await turn;
+    if (this.#turns.get(id) === turn) this.#turns.delete(id);
+  }
+
+  async #processOrRetry(id: string, nowMs: number): Promise<void> {
     try {
       await this.#process(id, nowMs);
     } catch (error) {

@@ -221,7 +221,8 @@ describe("robots.txt", () => {
     const { lines } = await crawl({});
     expect([lines.length, maxInFlight()]).toEqual([3, 1]);
     const gaps = beganAtMs.slice(1).map((ms, i) => ms - (beganAtMs[i] ?? 0));
-    for (const gap of gaps) expect(gap).toBeGreaterThanOrEqual(95);
+    // They are told apart from none, not from 100 ms: a call that arrives late on a busy machine shortens the next gap.
+    for (const gap of gaps) expect(gap).toBeGreaterThan(50);
   });
 
   test.each<[string, () => Response, string]>([

@@ -12,6 +12,7 @@ test("days become milliseconds, and a cut of 0 leaves cutting to the platform", 
     retentionMs: { succeeded: 7 * DAY_MS, failed: 30 * DAY_MS, cancelled: 7 * DAY_MS },
     subrequestLimits: { external: 10_000, total: 10_000 },
     regions: [],
+    publicUrl: "http://localhost:8787",
     waitUntilCutMs: 0,
   });
 });
