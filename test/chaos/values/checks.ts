@@ -97,7 +97,7 @@ const CHECKS: [what: string, check: Check][] = [
     ({ step }, { status, error }) => {
       if (!step || step.isKept) return NOT_FOR_THIS;
       const isRefused =
-        status === "failed" && error?.name === "RangeError" && error.message.includes("step's name");
+        status === "failed" && error?.name === "RangeError" && error.message.includes("name of a step");
       return isRefused ? undefined : `it is ${status}, ${error?.message}`;
     },
   ],
