@@ -18,7 +18,7 @@ import type { Random } from "../random.ts";
 const RESET_SHARE = 0.25;
 const STREAM_SHARE = 0.2;
 const UPLOAD_SHARE = 0.2;
-/** Of the calls, how many have a limit key, and how many of them that of the customer who calls most. */
+/** Of the calls to the upstream with shards, how many have a limit key, and how many of them that of the customer who calls most. */
 const KEYED_SHARE = 0.5;
 const NOISY_SHARE = 0.5;
 const CUSTOMERS = ["ada", "bo", "cy"] as const;
@@ -55,8 +55,8 @@ export interface Client {
   url: () => string;
   /** How many of its calls go to the upstream whose semaphore has several shards. */
   shardedShare: number;
-  /** How much a call may weigh. */
-  maxWeights: { chaos: number; sharded: number };
+  /** How much a call to that one may weigh. To the other go calls without key and weight: their permits are handed on. */
+  maxWeight: number;
   random: Random;
 }
 
@@ -65,6 +65,8 @@ interface Claim {
   key: string | undefined;
   weight: number;
 }
+
+const NO_CLAIM: Claim = { key: undefined, weight: 1 };
 
 function chooseClaim(random: Random, maxWeight: number): Claim {
   const weight = random.chance(HEAVY_SHARE) ? random.between(1, maxWeight) : 1;
@@ -79,14 +81,14 @@ export async function keepCalling(
   signal: AbortSignal,
   onEnd: (call: Call) => void,
 ): Promise<void> {
-  const { name, at, url, shardedShare, maxWeights, random } = client;
+  const { name, at, url, shardedShare, maxWeight, random } = client;
   for (let count = 1; !signal.aborted; count++) {
     const id = `${name}-${count}`;
     const beganAtMs = Date.now();
     const upload = random.chance(UPLOAD_SHARE) ? chooseUpload(random) : undefined;
     const upstream = random.chance(shardedShare) ? "sharded" : "chaos";
     const path = upload ? `upload/${random.between(...QUICK_MS)}` : choosePath(random);
-    const claim = chooseClaim(random, maxWeights[upstream]);
+    const claim = upstream === "sharded" ? chooseClaim(random, maxWeight) : NO_CLAIM;
     const to = `${url()}/fetch/${upstream}/${path}/${claim.key ?? "-"}/${claim.weight}`;
     const end = await call(to, id, claim, choosePatience(random), upload);
     onEnd({ id, at, beganAtMs, endedAtMs: Date.now(), end });

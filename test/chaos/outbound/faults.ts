@@ -16,8 +16,6 @@ const LIMIT = 5;
 const SHARDED = { limit: 10, shards: 4 };
 /** There, each limit key has so many permits at most. */
 const PER_KEY = 2;
-/** How much a call may weigh. */
-const MAX_WEIGHTS = { chaos: LIMIT, sharded: PER_KEY };
 const SEMAPHORES = ["chaos", ...Array.from({ length: SHARDED.shards }, (_, shard) => `sharded#${shard}`)];
 /** As in src/outbound/client/hand-over.ts. */
 const LEASE_MS = 15_000;
@@ -161,7 +159,7 @@ function clientsAt(
     at,
     url,
     shardedShare,
-    maxWeights: MAX_WEIGHTS,
+    maxWeight: PER_KEY,
     random: new Random(seed, `${at}${i}`),
   }));
 }

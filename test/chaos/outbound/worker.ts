@@ -46,10 +46,6 @@ export class Semaphore extends production.Semaphore {
         did: "requested",
         leaseId: request.leaseId,
         isolate: request.isolate ?? "",
-        key: request.key,
-        weight: request.weight ?? 1,
-        // The last one that has a permit already, if it must wait.
-        after: acquired.is === "queued" ? this.#lastFence() : undefined,
         turn: ++requests,
         life: this.#life,
       });
@@ -80,13 +76,6 @@ export class Semaphore extends production.Semaphore {
         isHandedOn: true,
       });
     return lease;
-  }
-
-  #lastFence(): number {
-    const [last] = this.ctx.storage.sql
-      .exec<{ seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = 'lease'")
-      .toArray();
-    return last?.seq ?? 0;
   }
 
   crash(): void {
