@@ -62,7 +62,7 @@ function Word({ label, name, placeholder }: { label: string; name: string; place
     <label>
       {label}{" "}
       <input
-        type="search"
+        type="text"
         size={10}
         value={route.value.query.get(name) ?? ""}
         placeholder={placeholder}
