@@ -19,8 +19,10 @@ const HOST = "localhost:8787";
 const ID = String.raw`(?:s\d-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}`;
 const TIME = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z`;
 const SIGNED = String.raw`\d{10}\.[\w-]{43}`;
+/** The id of a grant. */
+const GRANT = String.raw`eyJ[\w.-]+`;
 const DURATION = String.raw`dur=[\d.]+`;
-const VARYING = new RegExp(`${ID}|${TIME}|${SIGNED}|${DURATION}`, "g");
+const VARYING = new RegExp(`${ID}|${TIME}|${SIGNED}|${GRANT}|${DURATION}`, "g");
 
 interface Call {
   command: string;
@@ -74,7 +76,7 @@ export async function makeCalls(page: Page, url: string, folder: string): Promis
 function patternOf(output: string, hasHead: boolean): RegExp {
   const literally = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
   const varying = output.match(VARYING) ?? [];
-  const forms = [ID, TIME, SIGNED, DURATION].map((form) => ({ form, whole: new RegExp(`^(?:${form})$`) }));
+  const forms = [ID, TIME, SIGNED, GRANT, DURATION].map((form) => ({ form, whole: new RegExp(`^(?:${form})$`) }));
   const groups = varying.map((text) => `(${forms.find(({ whole }) => whole.test(text))?.form ?? ""})`);
   const source = output
     .split(VARYING)
