@@ -8,7 +8,7 @@ import { startOnMiniflare } from "../../support/node/built-worker.ts";
 import { visitor } from "../../support/node/dashboard.ts";
 
 /** Long enough to start a Worker and to sign in. */
-const SIGN_IN_MS = 20_000;
+const SIGN_IN_MS = 45_000;
 
 /** In a page of another origin: a form that is sent, or a `fetch`, as somebody who means harm would do it. */
 const forge = (action: string, method: string, way: "form" | "fetch") =>
@@ -67,7 +67,7 @@ describe.skipIf(!hasChromium)("the dashboard, with tokens,", () => {
       await page.getByText("Live").waitFor();
     };
     await signInAs(expiring);
-    await page.getByLabel("A token of this Sluice").waitFor();
+    await page.getByLabel("A token of this Sluice").waitFor({ timeout: 2 * SIGN_IN_MS });
     expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(expires_at));
     await signInAs(lasting);
     // Ended elsewhere: the next call shows it.

@@ -18,7 +18,7 @@ describe.skipIf(!hasChromium)("the upstreams on the dashboard", () => {
 
   beforeAll(async () => {
     upstream = createServer((request, response) => {
-      if (request.url === "/held") held.push(response);
+      if (request.url === "/held") hold(response);
       else if (request.url === "/busy") response.writeHead(429, { "Retry-After": "40" }).end("busy");
       else response.setHeader("Cache-Control", "max-age=60").end(`this is ${request.url}`);
     });
@@ -36,6 +36,14 @@ describe.skipIf(!hasChromium)("the upstreams on the dashboard", () => {
     upstream?.closeAllConnections();
   });
 
+  /** Until it is answered, or its caller has gone. */
+  const hold = (response: ServerResponse) => {
+    held.push(response);
+    response.once("close", () => {
+      const index = held.indexOf(response);
+      if (index >= 0) held.splice(index, 1);
+    });
+  };
   const callHeld = (name: string, count: number) =>
     Array.from({ length: count }, async () => (await fetch(`${url}/fetch/${name}/held`)).text());
   const release = () => {
