@@ -51,15 +51,15 @@ export function catalogueUnavailable(error: unknown): Problem {
   );
 }
 
-/** A new id, in the same shard as `sibling`, so that both files can be committed in one step. */
-export function newFileId(sibling?: string): string {
+/** A new id, in the same shard as `sibling`, so that what both stand for can be committed in one step. */
+export function newFileId(sibling?: string, prefix = ""): string {
   for (;;) {
-    const id = uuidv7();
+    const id = prefix + uuidv7();
     if (sibling === undefined || shardOf(id) === shardOf(sibling)) return id;
   }
 }
 
-export const shardOf = (id: string) => hash(id) % SHARDS;
+const shardOf = (id: string) => hash(id) % SHARDS;
 
 /** FNV-1a, 32 bits. */
 function hash(text: string): number {

@@ -1,11 +1,10 @@
 /** Who uploads, and what that means for the file: its owner, and if it is somebody with a grant, the terms of it. */
-import { v7 as uuidv7 } from "uuid";
 import { Problem } from "../../kernel/problem.ts";
 import type { GrantRef, GrantRefusal } from "./grant-use.ts";
 import { essenceOf } from "./media-type.ts";
 import { tooLarge } from "./problems.ts";
 import type { UploadQuery } from "./schema.ts";
-import { shardOf } from "./shards.ts";
+import { newFileId } from "./shards.ts";
 
 /** What a grant allows, and what becomes of the files. */
 export interface GrantTerms extends GrantRef {
@@ -46,12 +45,7 @@ export const originColumns = (origin: Pick<Origin, "owner" | "metadata"> | null 
 });
 
 /** An id for a file of the grant: unused, and in the shard that counts for it. */
-export function grantedFileId({ id: grantId, prefix }: GrantTerms): string {
-  for (;;) {
-    const id = prefix + uuidv7();
-    if (shardOf(id) === shardOf(grantId)) return id;
-  }
-}
+export const grantedFileId = ({ id, prefix }: GrantTerms): string => newFileId(id, prefix);
 
 /** Throws a `Problem` 415 or 413 for a file that the grant does not allow. `size` is in bytes, if it is known. */
 export function checkTerms(terms: GrantTerms | null, contentType: string, size: number | null = null): void {

@@ -1,12 +1,9 @@
 /** Charts as SVG: text that has no scripts, needs no other file, and looks the same in light and dark. */
+import { escapeHtml } from "../../kernel/escape-html.ts";
 import type { Bin } from "./sketches/quantiles.ts";
 
 const [WIDTH, HEIGHT] = [360, 96];
 const BARS = 36;
-
-/** What has a meaning in HTML has none in the result. */
-export const escapeHtml = (text: string): string =>
-  text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 
 /** At most six significant digits, and groups of three. */
 export const showNumber = (value: number): string =>

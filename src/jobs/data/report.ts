@@ -3,7 +3,8 @@
  *
  * Names and values come from whoever made the file, so every text goes through `escapeHtml`.
  */
-import { drawBars, drawHistogram, escapeHtml, showNumber } from "./charts.ts";
+import { escapeHtml } from "../../kernel/escape-html.ts";
+import { drawBars, drawHistogram, showNumber } from "./charts.ts";
 import {
   columnFacts,
   type Fact,

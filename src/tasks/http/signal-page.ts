@@ -1,5 +1,6 @@
 /** The pages behind a link that sends a signal. Each is a few lines without a script, which a person reads once. */
 import { pagePolicy } from "../../kernel/app.ts";
+import { escapeHtml } from "../../kernel/escape-html.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Problem } from "../../kernel/problem.ts";
 
@@ -49,12 +50,3 @@ ${content}
 `;
   return new Response(page, { status, headers: { ...HEADERS, ...headers } });
 }
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (sign) => ENTITIES[sign] ?? sign);
