@@ -14,9 +14,8 @@ import { markRepeatable } from "../../kernel/objects.ts";
 import { OpenStreams } from "../../kernel/open-streams.ts";
 import { migrate } from "../../kernel/schema.ts";
 import type { Figures } from "../../kernel/tally.ts";
-import { concurrencyKeyIfAny } from "../types/concurrency-key.ts";
 import { Alarm } from "./alarm.ts";
-import { AlarmWork, MAX_REMOVED_ROWS } from "./alarm-work.ts";
+import { AlarmWork } from "./alarm-work.ts";
 import { actOnAll, type BulkAction, type BulkOutcome } from "./bulk.ts";
 import type { Assignment, Claim, NewTask, Placed, Renewal, Report, Written } from "./claim.ts";
 import { Dispatch } from "./dispatch.ts";
@@ -26,25 +25,18 @@ import type { FlowMessage } from "./flow-messages.ts";
 import type { WaitMode } from "./flow-rules.ts";
 import { type ChildrenReply, type ChildrenStarted, FlowWork } from "./flow-work.ts";
 import { type ChildOutcome, Flows } from "./flows.ts";
-import { type Accepted, type Conflict, decideAll } from "./guard-rules.ts";
+import type { Conflict } from "./guard-rules.ts";
 import { Guards } from "./guards.ts";
 import { createHandovers } from "./handovers.ts";
 import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import type { Patch } from "./limits.ts";
 import { Outbox } from "./outbox.ts";
-import { rankOf } from "./rank.ts";
-import {
-  FIRST_TOKEN,
-  leaseAfterHeartbeat,
-  mayReport,
-  RUNNER_LEASE_MS,
-  RUNNER_LIFETIME_MS,
-  replace,
-  submit,
-} from "./rules.ts";
+import { Removals } from "./removals.ts";
+import { leaseAfterHeartbeat, mayReport, RUNNER_LEASE_MS, RUNNER_LIFETIME_MS } from "./rules.ts";
 import { Runners } from "./runners.ts";
 import { FOR_EVERY_START, MIGRATIONS, type TaskRow, type TaskView, toLine } from "./schema.ts";
 import { STEERING_SHARD, type Steering, SteeringKeeper, type SteeringStatus } from "./steering.ts";
+import { Submissions } from "./submissions.ts";
 import { countByHour, type TaskCount } from "./task-counts.ts";
 import { TaskFigures } from "./task-figures.ts";
 import type { TaskFilter } from "./task-filter.ts";
@@ -114,6 +106,8 @@ export class TaskLedger extends DurableObject<Env> {
   };
   readonly #transitions = new Transitions(this.ctx, this.env, this.#parts);
   readonly #flowWork = new FlowWork(this.ctx, this.env, this.#parts, this.#transitions);
+  readonly #submissions = new Submissions(this.ctx.storage, this.#parts, this.#transitions);
+  readonly #removals = new Removals(this.ctx.storage, this.#parts);
   readonly #alarmWork = new AlarmWork(this.ctx, this.#parts, this.#transitions);
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -138,12 +132,7 @@ export class TaskLedger extends DurableObject<Env> {
    */
   submit(tasks: NewTask[], reports: Report[] = []): (Claim | null)[] {
     this.report(reports);
-    const nowMs = Date.now();
-    const insertAll = () => tasks.map((task) => this.#insert(task, nowMs));
-    // Writes of one turn are committed together anyway, and a savepoint costs a third of the whole call.
-    const inserted = tasks.length === 1 ? insertAll() : this.ctx.storage.transactionSync(insertAll);
-    this.#alarm.wakeAt(Math.min(...inserted.map(({ dueAtMs }) => dueAtMs)));
-    return inserted.map(({ claim }) => claim);
+    return this.#submissions.add(tasks, Date.now());
   }
 
   /** As `submit`, of tasks that have follow-ups. */
@@ -158,19 +147,7 @@ export class TaskLedger extends DurableObject<Env> {
 
   /** As `submit`, of tasks some of which have a guard: says what became of each, or why none is written. */
   submitGuarded(tasks: NewTask[]): Placed[] | Conflict {
-    const nowMs = Date.now();
-    const existing = {
-      exists: (id: string) => this.#tasks.getLean(id) !== undefined,
-      holderOf: (key: string) => this.#guards.holderOf(key),
-    };
-    const decisions = decideAll(tasks, existing, nowMs);
-    if (!Array.isArray(decisions)) return decisions;
-    return this.ctx.storage.transactionSync(() =>
-      tasks.flatMap((task, i) => {
-        const decision = decisions[i];
-        return decision ? [this.#place(task, decision, nowMs)] : [];
-      }),
-    );
+    return this.#submissions.addGuarded(tasks, Date.now());
   }
 
   /** Makes many calls in one: `report`, and then a `submit` for each submission, whose error is that of no other. */
@@ -196,12 +173,12 @@ export class TaskLedger extends DurableObject<Env> {
   }
 
   /** Renews a claim's lease, if that is necessary yet. */
-  renew({ taskId, token }: Claim): Renewal {
-    const task = this.#tasks.getLean(taskId);
-    if (!task || !mayReport(task, token)) return { reply: "stale", leaseMs: 0 };
+  renew(claim: Claim): Renewal {
+    const task = this.#claimed(claim);
+    if (!task) return { reply: "stale", leaseMs: 0 };
     const nowMs = Date.now();
     const endsAtMs = leaseAfterHeartbeat(task, nowMs);
-    if (endsAtMs !== task.due_at_ms) this.#tasks.renewLease(taskId, endsAtMs);
+    if (endsAtMs !== task.due_at_ms) this.#tasks.renewLease(task.id, endsAtMs);
     return { reply: task.status === "cancelling" ? "cancel" : "ok", leaseMs: (endsAtMs ?? nowMs) - nowMs };
   }
 
@@ -210,34 +187,40 @@ export class TaskLedger extends DurableObject<Env> {
     return this.renew(claim).reply;
   }
 
-  /** Records how far a task is; false if the claim is stale. */
-  progress({ taskId, token }: Claim, ratio: number, message: string | null): boolean {
+  /** The task of a claim, without what may be long; undefined if the claim is stale. */
+  #claimed({ taskId, token }: Claim): TaskRow | undefined {
     const task = this.#tasks.getLean(taskId);
-    if (!task || !mayReport(task, token)) return false;
+    return task && mayReport(task, token) ? task : undefined;
+  }
+
+  /** Records how far a task is; false if the claim is stale. */
+  progress(claim: Claim, ratio: number, message: string | null): boolean {
+    const task = this.#claimed(claim);
+    if (!task) return false;
     this.#tasks.recordProgress(task, ratio, message, Date.now());
     return true;
   }
 
   /** Records the result of a step, as JSON text; false if the claim is stale. */
-  step({ taskId, token }: Claim, name: string, result: string): boolean {
-    const task = this.#tasks.getLean(taskId);
-    if (!task || !mayReport(task, token)) return false;
+  step(claim: Claim, name: string, result: string): boolean {
+    const task = this.#claimed(claim);
+    if (!task) return false;
     this.ctx.storage.transactionSync(() => this.#tasks.recordStep(task, name, result, Date.now()));
     return true;
   }
 
   /** Saves a checkpoint, as JSON text, in place of the one before; false if the claim is stale. */
-  saveCheckpoint({ taskId, token }: Claim, value: string): boolean {
-    const task = this.#tasks.getLean(taskId);
-    if (!task || !mayReport(task, token)) return false;
+  saveCheckpoint(claim: Claim, value: string): boolean {
+    const task = this.#claimed(claim);
+    if (!task) return false;
     this.ctx.storage.transactionSync(() => this.#tasks.saveCheckpoint(task, value));
     return true;
   }
 
   /** A run has come to a wait for a signal; null if the claim is stale. `untilMs`: if the wait is new. */
-  waitFor({ taskId, token }: Claim, key: string, name: string, untilMs: number): WaitReply | null {
-    const task = this.#tasks.getLean(taskId);
-    if (!task || !mayReport(task, token)) return null;
+  waitFor(claim: Claim, key: string, name: string, untilMs: number): WaitReply | null {
+    const task = this.#claimed(claim);
+    if (!task) return null;
     return this.ctx.storage.transactionSync(() =>
       this.#parts.waits.begin(task, key, name, untilMs, Date.now()),
     );
@@ -267,16 +250,16 @@ export class TaskLedger extends DurableObject<Env> {
   }
 
   /** A run starts children, all or none, once under each key; null if the claim is stale. */
-  startChildren({ taskId, token }: Claim, key: string, children: NewTask[]): ChildrenStarted | null {
-    const task = this.#tasks.getLean(taskId);
-    if (!task || !mayReport(task, token)) return null;
+  startChildren(claim: Claim, key: string, children: NewTask[]): ChildrenStarted | null {
+    const task = this.#claimed(claim);
+    if (!task) return null;
     return this.#flowWork.start(task, key, children, Date.now());
   }
 
   /** A run waits for children, under a key; null if the claim is stale. */
-  waitForTasks({ taskId, token }: Claim, key: string, ids: string[], mode: WaitMode): ChildrenReply | null {
-    const task = this.#tasks.getLean(taskId);
-    if (!task || !mayReport(task, token)) return null;
+  waitForTasks(claim: Claim, key: string, ids: string[], mode: WaitMode): ChildrenReply | null {
+    const task = this.#claimed(claim);
+    if (!task) return null;
     return this.#flowWork.wait(task, key, ids, mode, Date.now());
   }
 
@@ -427,18 +410,9 @@ export class TaskLedger extends DurableObject<Env> {
     return failed.length;
   }
 
-  /**
-   * Removes a task that has ended; "active" for any other, and "busy" while code of it may be at work: if it were
-   * submitted again under the same id, such code would hold a valid token.
-   */
+  /** Removes a task: see `Removals`. */
   remove(taskId: string): "removed" | "active" | "busy" | null {
-    const task = this.#tasks.getLean(taskId);
-    if (!task) return null;
-    if (!isFinal(task.status)) return "active";
-    if (task.busy_until_ms > Date.now()) return "busy";
-    this.#figures.beforeForgetting([task], Date.now());
-    this.ctx.storage.transactionSync(() => this.#tasks.remove(taskId));
-    return "removed";
+    return this.#removals.remove(taskId, Date.now());
   }
 
   countByHour(fromMs: number, untilMs: number): TaskCount[] {
@@ -462,25 +436,9 @@ export class TaskLedger extends DurableObject<Env> {
     return this.#queries.ended(query);
   }
 
-  /**
-   * Removes these tasks, but none that has ended later than a time or whose code may be at work. Returns those that are left
-   * for another call: calls wait while this is at work. It can be repeated safely.
-   */
+  /** Removes tasks that have ended before a time: see `Removals`. It can be repeated safely. */
   removeEnded(taskIds: string[], endedBeforeMs: number): string[] {
-    const nowMs = Date.now();
-    let room = MAX_REMOVED_ROWS;
-    for (const [done, id] of taskIds.entries()) {
-      if (room <= 0) return taskIds.slice(done);
-      const task = this.#tasks.getLean(id);
-      const isOld = task && isFinal(task.status) && (task.finished_at_ms ?? nowMs) < endedBeforeMs;
-      if (!isOld || task.busy_until_ms > nowMs) continue;
-      this.#figures.beforeForgetting([task], nowMs);
-      const removed = this.ctx.storage.transactionSync(() => this.#tasks.removePart(id, room));
-      // What has more rows than that goes on in the next call.
-      if (removed >= room && this.#tasks.getLean(id)) return taskIds.slice(done);
-      room -= removed;
-    }
-    return [];
+    return this.#removals.removeEnded(taskIds, endedBeforeMs, Date.now());
   }
 
   reserveKey(key: string, fingerprint: string, taskIds: string[]): Reservation {
@@ -539,42 +497,6 @@ export class TaskLedger extends DurableObject<Env> {
     const nowMs = Date.now();
     if (info) this.#figures.onAlarm(nowMs - info.scheduledTime);
     this.#alarmWork.run(nowMs);
-  }
-
-  #place(task: NewTask, decision: Accepted, nowMs: number): Placed {
-    const { guard } = task;
-    if (decision.is === "debounced") {
-      this.#guards.debounce(decision.id, task, decision.runAtMs, nowMs);
-      this.#alarm.wakeAt(decision.runAtMs);
-    }
-    if (decision.is !== "new") return { id: decision.id, claim: null, is: decision.is };
-    const { replaces, runAtMs = task.runAtMs } = decision;
-    const replaced = replaces === undefined ? undefined : this.#tasks.getLean(replaces);
-    if (replaced) this.#transitions.apply(replace(replaced, task.id, this.#transitions.inputsFor(replaced)));
-    const { claim, dueAtMs, isNew } = this.#insert({ ...task, runAtMs }, nowMs);
-    if (guard && isNew) this.#guards.give(guard, task.id);
-    this.#alarm.wakeAt(dueAtMs);
-    return { id: task.id, claim, ...(replaced ? { is: "replaced", replaces: replaced.id } : { is: "new" }) };
-  }
-
-  /** Returns the claim, if there is one, and when the ledger must act on the task. */
-  #insert(
-    { lane, priority, runAtMs, lifetimeMs = 0, pool = "new", force = false, ...given }: NewTask,
-    nowMs: number,
-  ): { claim: Claim | null; dueAtMs: number; isNew: boolean } {
-    const { type } = given;
-    const key = concurrencyKeyIfAny(type, given.input);
-    const fields = { ...given, concurrencyKey: key };
-    const starting = { type, key, rankMs: rankOf(priority, nowMs), passesPause: force };
-    const canStart = lane !== null && this.#dispatch.canStartNow(starting, nowMs);
-    const begin = { lifetimeMs, pool, force };
-    const transition = submit(priority, runAtMs, canStart ? lane : null, nowMs, begin);
-    const { status, due_at_ms } = transition.task;
-    const isNew = this.#tasks.insert(fields, transition, nowMs);
-    if (isNew && status === "running") this.#dispatch.noteBegun(type, 1, nowMs);
-    const isOwn = isNew ? status === "running" : this.#tasks.renewFirstClaim(fields, nowMs + lifetimeMs);
-    const claim = isOwn ? { taskId: fields.id, token: FIRST_TOKEN } : null;
-    return { claim, dueAtMs: isNew ? (due_at_ms ?? nowMs) : Number.POSITIVE_INFINITY, isNew };
   }
 }
 
