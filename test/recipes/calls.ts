@@ -76,7 +76,10 @@ export async function makeCalls(page: Page, url: string, folder: string): Promis
 function patternOf(output: string, hasHead: boolean): RegExp {
   const literally = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
   const varying = output.match(VARYING) ?? [];
-  const forms = [ID, TIME, SIGNED, GRANT, DURATION].map((form) => ({ form, whole: new RegExp(`^(?:${form})$`) }));
+  const forms = [ID, TIME, SIGNED, GRANT, DURATION].map((form) => ({
+    form,
+    whole: new RegExp(`^(?:${form})$`),
+  }));
   const groups = varying.map((text) => `(${forms.find(({ whole }) => whole.test(text))?.form ?? ""})`);
   const source = output
     .split(VARYING)
