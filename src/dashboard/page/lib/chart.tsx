@@ -19,7 +19,7 @@ export function Chart({ label, unit, series, inner = [], bad }: Props) {
   const known = series.filter((value) => value !== undefined);
   const max = Math.max(0, ...known);
   const last = known.at(-1) ?? 0;
-  const heightOf = (value: number | undefined) => value && (value / max) * (HEIGHT - 2);
+  const heightOf = (value = 0) => (max > 0 ? (Math.min(value, max) / max) * (HEIGHT - 2) : 0);
   return (
     <figure class="chart">
       <figcaption>

@@ -89,9 +89,22 @@ function bucketsOf(samples: readonly Sample[], startMs: number): Bucket[] {
     const bucket = buckets[Math.floor((sample.atMs - startMs) / BUCKET_MS)];
     if (bucket) bucket.waitMs = Math.max(bucket.waitMs ?? 0, sample.waitMs);
     const earlier = samples[i - 1];
-    if (earlier?.since === sample.since) spread(buckets, startMs, earlier, sample);
+    if (earlier && isContinued(earlier, sample)) spread(buckets, startMs, earlier, sample);
   }
   return buckets;
+}
+
+/**
+ * Whether the totals of the later sample count on from those of the earlier. Those of a restarted object begin anew; and
+ * they are lower while a shard does not respond, or where a status is older than one that came before it.
+ */
+function isContinued(earlier: Sample, later: Sample): boolean {
+  return (
+    earlier.since === later.since &&
+    later.granted >= earlier.granted &&
+    later.errors >= earlier.errors &&
+    later.waits.every((count, i) => count >= (earlier.waits[i] ?? 0))
+  );
 }
 
 /** Spreads what came between two samples over the buckets between them. */

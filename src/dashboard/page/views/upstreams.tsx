@@ -1,6 +1,6 @@
 /** The upstreams: each semaphore with its permits, its queue, and what is in the way; or one of them with everything. */
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { getJson } from "../lib/api.ts";
 import { describeLiveness, useLive } from "../lib/live.ts";
 import { addSample, type Sample, toSample } from "../lib/rates.ts";
@@ -30,11 +30,18 @@ export function Upstreams() {
     }
     known.value = all;
   };
-  useLive({ upstream: put });
+  /** What events have said so far: the list, which was asked for before, may be older. */
+  const heard = useRef(new Set<string>());
+  useLive({
+    upstream: (status) => {
+      heard.current.add(status.name);
+      put(status);
+    },
+  });
   useEffect(() => {
     const read = async () => {
       const list = await getJson<List>("/upstreams");
-      put(...list.upstreams);
+      put(...list.upstreams.filter(({ name }) => !heard.current.has(name)));
       unavailable.value = list.unavailable;
       error.value = "";
     };

@@ -1,3 +1,4 @@
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import {
   addSample,
@@ -34,6 +35,35 @@ test("where nothing was read, nothing is known; where nothing happened, there we
 test("totals that begin anew with a restart are not compared with those before", () => {
   const after = { since: "2026-01-01T01:00:00.000Z" };
   expect(lastOf([sample(6, 900), sample(5, 905), sample(4, 1, after), sample(3, 3, after)], 1)).toEqual([2]);
+});
+
+test("totals that are lower than before, such as those of an older status, are not compared with those before", () => {
+  expect(lastOf([sample(5, 10), sample(4, 3), sample(3, 5)], 1)).toEqual([2]);
+  const errors = [sample(5, 10, { errors: 4 }), sample(0, 10, { errors: 1 })];
+  expect(ratesOf(errors, NOW_MS).errorsPerSecond.at(-1)).toBeUndefined();
+  const waits = [sample(5, 10, { waits: [9, 1] }), sample(0, 12, { waits: [8, 4] })];
+  expect(ratesOf(waits, NOW_MS).waitP50Seconds.at(-1)).toBeUndefined();
+});
+
+test("statuses in any order give series that can be drawn: every value is a number, none is negative", () => {
+  const few = fc.nat({ max: 5 });
+  const status = fc.record({
+    gap: fc.nat({ max: 40 }),
+    granted: few,
+    errors: few,
+    waits: fc.array(few, { maxLength: 13 }),
+  });
+  fc.assert(
+    fc.property(fc.array(status, { maxLength: 30 }), (statuses) => {
+      let secondsAgo = 300;
+      const samples = statuses.reduce<Sample[]>((all, { gap, granted, ...more }) => {
+        secondsAgo -= gap;
+        return addSample(all, sample(secondsAgo, granted, more));
+      }, []);
+      for (const value of Object.values(ratesOf(samples, NOW_MS)).flat())
+        if (value !== undefined) expect(Number.isFinite(value) && value >= 0).toBe(true);
+    }),
+  );
 });
 
 test("the longest wait of a bucket is its wait", () => {
