@@ -38,12 +38,12 @@ export class SemaphoreFigures {
   }
 
   read(permits: Permits, nowMs: number): Figures {
-    const phase = permits.breakerAt(nowMs);
+    const phase = permits.outlook.breakerAt(nowMs);
     const waiters = [...permits.queue];
     const gauges: Record<string, number> = {
       "in-use": permits.heldWeight,
-      limit: permits.limitAt(nowMs),
-      paused: Number(permits.blockAt(nowMs)?.by === "paused"),
+      limit: permits.outlook.limitAt(nowMs),
+      paused: Number(permits.outlook.blockAt(nowMs)?.by === "paused"),
     };
     for (const priority of PRIORITIES)
       gauges[keyOf("waiters", priority)] = waiters.filter((waiter) => waiter.priority === priority).length;

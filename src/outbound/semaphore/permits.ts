@@ -14,11 +14,11 @@
  * before it; no name has more than its share of the queue; each fence is greater than every fence before it.
  */
 import type { Settings } from "../settings.ts";
-import type { Breaker } from "./breaker.ts";
 import { FairQueue } from "./fair-queue.ts";
 import { Gate } from "./gate.ts";
 import { HeldLeases } from "./held-leases.ts";
 import { KeyLimits } from "./key-limits.ts";
+import { Outlook } from "./outlook.ts";
 import type { SuccessionRules } from "./passes.ts";
 import type {
   Block,
@@ -29,12 +29,11 @@ import type {
   Lease,
   PermitRequest,
   PermitsState,
-  Refusal,
   RefusalReason,
   RestoredState,
   Taker,
 } from "./permit-types.ts";
-import { mostUnderKey, reasonToRefuseNewcomer, reasonToRefuseWaiter, refusalFor } from "./refusal.ts";
+import { Refusals } from "./refusal.ts";
 import { Succession } from "./succession.ts";
 import { isPlain, type Waiter, weightOf } from "./wait-queue.ts";
 
@@ -45,6 +44,8 @@ export class Permits {
   readonly #limits: KeyLimits | undefined;
   readonly #queue: FairQueue;
   readonly #succession = new Succession();
+  readonly #refusals: Refusals;
+  readonly outlook: Outlook;
   readonly #waitsMs: number[] = [];
 
   constructor(settings: Settings, { atMs, held, lastFence, state }: RestoredState) {
@@ -55,6 +56,8 @@ export class Permits {
     const heldUnder = (key: string) => this.#held.weightUnder(key);
     this.#limits = perKey && new KeyLimits(perKey, heldUnder, state?.keysDueAtMs ?? 0, atMs);
     this.#queue = new FairQueue(this.#limits);
+    this.outlook = new Outlook(this.#gate, this.#queue, this.#held, this.#succession);
+    this.#refusals = new Refusals(this.#gate, this.#queue, this.#limits, this.outlook);
   }
 
   get held(): ReadonlyMap<string, Lease> {
@@ -125,10 +128,10 @@ export class Permits {
     const waiter: Waiter = { ...request, arrivedAtMs: Math.min(arrivedAtMs ?? nowMs, nowMs) };
     const block = this.#gate.blockAt(nowMs, weightOf(waiter));
     const mustWait = block !== undefined || this.#isBehindOthers(waiter, nowMs);
-    const reason = this.#isTooHeavy(waiter)
+    const reason = this.#refusals.isTooHeavy(waiter)
       ? "too-heavy"
-      : mustWait && reasonToRefuseNewcomer(waiter, this.#queue, this.#gate.settings, block, nowMs);
-    if (reason) return { is: "refused", ...this.#refusal(reason, waiter, block, nowMs) };
+      : mustWait && this.#refusals.reasonAgainstNewcomer(waiter, block, nowMs);
+    if (reason) return { is: "refused", ...this.#refusals.refusal(reason, waiter, block, nowMs) };
     if (!request.isRetry && arrivedAtMs === undefined) this.#gate.health.budget.earn();
     if (!mustWait) return { is: "granted", lease: this.#grant(waiter, nowMs), isNew: true };
     this.#queue.join(waiter);
@@ -238,12 +241,12 @@ export class Permits {
     const { oldest } = this.#queue;
     if (!oldest) return false;
     const block = this.#gate.blockAt(nowMs);
-    const reason = reasonToRefuseWaiter(oldest, this.#gate.settings, block, nowMs);
+    const reason = this.#refusals.reasonAgainstWaiter(oldest, block, nowMs);
     if (reason) return this.#refuse(changes, oldest, reason, block, nowMs);
     const next = block ? undefined : this.#queue.next(nowMs);
     if (!next) return false;
     // The limit was lowered since it came.
-    if (this.#isTooHeavy(next)) return this.#refuse(changes, next, "too-heavy", block, nowMs);
+    if (this.#refusals.isTooHeavy(next)) return this.#refuse(changes, next, "too-heavy", block, nowMs);
     if (weightOf(next) > 1 && this.#gate.blockAt(nowMs, weightOf(next))) return false;
     const rules = this.#rulesAt(nowMs);
     const chosen = rules.mayHandOn ? this.#succession.choose(next, rules, nowMs) : next;
@@ -262,72 +265,8 @@ export class Permits {
   ): true {
     this.#queue.leave(waiter.leaseId);
     this.#succession.leave(waiter.leaseId, "refused");
-    changes.refused.push({ waiter, ...this.#refusal(reason, waiter, block, nowMs) });
+    changes.refused.push({ waiter, ...this.#refusals.refusal(reason, waiter, block, nowMs) });
     return true;
-  }
-
-  /** When `advance` will next have something to do for those that wait; undefined if nobody waits. */
-  nextChangeAtMs(nowMs: number): number | undefined {
-    const oldest = this.#queue.oldest;
-    if (!oldest) return undefined;
-    const { maxWaitMs, maxPassMs } = this.#gate.settings;
-    const passMs = this.#succession.nextChangeAtMs(maxPassMs, nowMs);
-    const grantAtMs = this.#nextGrantAtMs(nowMs);
-    return Math.min(oldest.arrivedAtMs + maxWaitMs, this.#held.earliestEndMs, grantAtMs, passMs);
-  }
-
-  /** When time alone will let a waiter have its permit; Infinity if it lets none. */
-  #nextGrantAtMs(nowMs: number): number {
-    const block = this.#gate.blockAt(nowMs);
-    if (block) return block.untilMs;
-    const next = this.#queue.next(nowMs);
-    const own = next ? (this.#gate.blockAt(nowMs, weightOf(next))?.untilMs ?? nowMs) : Infinity;
-    return Math.min(own, this.#queue.nextAtMs);
-  }
-
-  /** What blocks every grant, or that of the waiter whose turn it is, if this weighs more than 1. */
-  blockAt(nowMs: number): Block | undefined {
-    const block = this.#gate.blockAt(nowMs);
-    if (block || this.#queue.isPlain) return block;
-    const next = this.#queue.next(nowMs);
-    return next && this.#gate.blockAt(nowMs, weightOf(next));
-  }
-
-  limitAt(nowMs: number): number {
-    return this.#gate.limitAt(nowMs);
-  }
-
-  get adaptiveLimit(): number | undefined {
-    return this.#gate.settings.adaptive ? this.#gate.health.throttle.adaptiveLimit : undefined;
-  }
-
-  breakerAt(nowMs: number): ReturnType<Breaker["phaseAt"]> {
-    return this.#gate.health.breaker.phaseAt(nowMs);
-  }
-
-  /** Roughly how long a waiter at this position (from 0) of the queue will wait. */
-  estimateWaitMs(position: number, nowMs: number): number {
-    const block = this.blockAt(nowMs);
-    const blockedMs = block && Number.isFinite(block.untilMs) ? block.untilMs - nowMs : 0;
-    return Math.ceil(blockedMs + (this.#held.meanHoldMs * (position + 1)) / Math.max(1, this.limitAt(nowMs)));
-  }
-
-  #refusal(reason: RefusalReason, waiter: Waiter, block: Block | undefined, nowMs: number): Refusal {
-    const { maxWaiters } = this.#gate.settings;
-    const refusal = refusalFor(reason, block, this.estimateWaitMs(this.#queue.length, nowMs), nowMs);
-    if (reason === "too-heavy") return { ...refusal, maxWeight: this.#maxWeightOf(waiter) };
-    const isByKey = reason === "too-many-requests" && !this.#queue.hasShareOf(waiter);
-    return isByKey ? { ...refusal, underKey: mostUnderKey(this.#queue, maxWaiters) } : refusal;
-  }
-
-  #maxWeightOf({ key }: Waiter): number {
-    const { concurrency, maxWeight = concurrency } = this.#gate.settings;
-    return Math.min(maxWeight, (key === undefined ? undefined : this.#limits?.maxWeight) ?? Infinity);
-  }
-
-  /** A call of weight 1 waits until there is a limit again. */
-  #isTooHeavy(waiter: Waiter): boolean {
-    return weightOf(waiter) > Math.max(1, this.#maxWeightOf(waiter));
   }
 
   #wakeKeyOf({ key }: Lease): void {

@@ -290,7 +290,7 @@ export class Semaphore extends DurableObject<Env> {
   /** A timer is enough, and costs no write: whoever waits for this object keeps a call to it open. */
   #setTimer(): void {
     const nowMs = Date.now();
-    const atMs = this.#permits.nextChangeAtMs(nowMs);
+    const atMs = this.#permits.outlook.nextChangeAtMs(nowMs);
     if (this.#timer?.atMs === atMs) return;
     clearTimeout(this.#timer?.id);
     this.#timer =

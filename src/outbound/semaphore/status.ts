@@ -157,19 +157,19 @@ export function describe(
 ): ShardStatus {
   const { concurrency, rate, isPaused } = settingsOf(upstream, override, shard);
   const whole = limitsOf(upstream, override);
-  const block = permits.blockAt(nowMs);
+  const block = permits.outlook.blockAt(nowMs);
   return {
     name: upstream.name,
     concurrency,
-    limitNow: permits.limitAt(nowMs),
-    adaptiveLimit: permits.adaptiveLimit ?? null,
+    limitNow: permits.outlook.limitAt(nowMs),
+    adaptiveLimit: permits.outlook.adaptiveLimit ?? null,
     rate: describeRate(rate),
     paused: isPaused,
     overridden: Object.entries(override).flatMap(([name, value]) => (value === null ? [] : [name])),
     obstacle: block
       ? { is: block.by, until: Number.isFinite(block.untilMs) ? iso(block.untilMs) : null }
       : null,
-    breaker: permits.breakerAt(nowMs),
+    breaker: permits.outlook.breakerAt(nowMs),
     held: {
       count: permits.held.size,
       ...(permits.heldWeight !== permits.held.size && { weight: permits.heldWeight }),
@@ -190,7 +190,7 @@ export function describe(
         holder: waiter.holder,
         priority: waiter.priority,
         since: iso(waiter.arrivedAtMs),
-        estimatedWaitMs: Math.min(permits.estimateWaitMs(position, nowMs), Number.MAX_SAFE_INTEGER),
+        estimatedWaitMs: Math.min(permits.outlook.estimateWaitMs(position, nowMs), Number.MAX_SAFE_INTEGER),
         ...claimOf(waiter),
       })),
     },

@@ -203,7 +203,10 @@ class World {
     demand(this.permits.heldWeight === this.sum(this.held.values()), "The weights do not add up.");
     demand(this.permits.queue.length === this.waiting.length, "Others wait than the model knows.");
     if (this.waiting.length === 0) return;
-    demand(Number(this.permits.nextChangeAtMs(this.nowMs)) > this.nowMs, "Something should have happened.");
+    demand(
+      Number(this.permits.outlook.nextChangeAtMs(this.nowMs)) > this.nowMs,
+      "Something should have happened.",
+    );
     const keys = new Set([...this.waiting, ...this.held.values()].flatMap(({ key }) => key ?? []));
     demand(this.permits.keys.length === keys.size, "Keys are known that are not active.");
     for (const { key, waiting, held } of this.permits.keys)
@@ -324,7 +327,7 @@ function drain(world: World): void {
     demand(round < 2_000, "Somebody waits for ever.");
     for (const call of world.held.values()) world.end(call, { outcome: "ok" });
     world.settle();
-    const nextMs = world.permits.nextChangeAtMs(world.nowMs) ?? world.nowMs;
+    const nextMs = world.permits.outlook.nextChangeAtMs(world.nowMs) ?? world.nowMs;
     if (world.held.size === 0 && world.waiting.length > 0) {
       demand(Number.isFinite(nextMs), "Nothing will ever happen.");
       world.nowMs = Math.ceil(nextMs);
@@ -419,7 +422,7 @@ describe("a key", () => {
     const permits = create({ concurrency: 9, perKey });
     const asks = ["a1", "a2", "a3"].map((id) => request(permits, id, 0, { key: "a" }).is);
     expect(asks).toEqual(["granted", "granted", "queued"]);
-    expect(permits.nextChangeAtMs(0)).toBe(100);
+    expect(permits.outlook.nextChangeAtMs(0)).toBe(100);
     expect(request(permits, "b", 0, { key: "b" }).is).toBe("granted");
     expect(permits.advance(99).granted).toEqual([]);
     expect(permits.advance(100).granted.map(({ id }) => id)).toEqual(["a3"]);
@@ -437,7 +440,7 @@ describe("a heavy call", () => {
     request(permits, "heavy", 1, { weight: 3 });
     request(permits, "light", 2);
     expect([release(permits, "a", 3), release(permits, "b", 4)]).toEqual([[], []]);
-    expect(permits.blockAt(4)).toMatchObject({ by: "concurrency" });
+    expect(permits.outlook.blockAt(4)).toMatchObject({ by: "concurrency" });
     expect(release(permits, "c", 5)).toEqual(["heavy"]);
     expect(release(permits, "heavy", 6)).toEqual(["light"]);
   });
@@ -468,7 +471,7 @@ describe("a heavy call", () => {
     const permits = create({ concurrency: 4, adaptive: true });
     request(permits, "a", 0);
     permits.release("a", { outcome: "overloaded" }, 1, 0);
-    expect(permits.limitAt(1)).toBe(2);
+    expect(permits.outlook.limitAt(1)).toBe(2);
     expect(request(permits, "heavy", 1, { weight: 4 }).is).toBe("granted");
     expect(request(permits, "light", 1).is).toBe("queued");
   });

@@ -101,7 +101,7 @@ describe("a permit", () => {
     const permits = create({ concurrency: 1 });
     request(permits, "a", 0);
     request(permits, "b", 10);
-    expect(permits.nextChangeAtMs(10)).toBe(50);
+    expect(permits.outlook.nextChangeAtMs(10)).toBe(50);
     expect(permits.advance(49)).toEqual({ granted: [], expired: [], lost: [], refused: [], told: [] });
     const { expired, granted } = permits.advance(50);
     expect([ids(expired), ids(granted), granted[0]?.endsAtMs]).toEqual([["a"], ["b"], 100]);
@@ -129,10 +129,10 @@ describe("a waiter", () => {
     const permits = create({ concurrency: 1 });
     request(permits, "a", 0, { leaseMs: 1000 });
     request(permits, "b", 7);
-    expect(permits.nextChangeAtMs(7)).toBe(107);
+    expect(permits.outlook.nextChangeAtMs(7)).toBe(107);
     expect(permits.advance(106).refused).toEqual([]);
     expect(permits.advance(107).refused).toMatchObject([{ waiter: { leaseId: "b" }, reason: "wait-limit" }]);
-    expect(permits.nextChangeAtMs(107)).toBeUndefined();
+    expect(permits.outlook.nextChangeAtMs(107)).toBeUndefined();
   });
 
   test("may not wait at all with a wait limit of 0", () => {
@@ -144,7 +144,7 @@ describe("a waiter", () => {
   test("that comes back after a restart keeps its place, before newcomers", () => {
     const permits = create({}, [lease("x")], 60);
     expect(request(permits, "newcomer", 60).is).toBe("queued");
-    expect(permits.blockAt(60)).toEqual({ by: "restarted", untilMs: 210 });
+    expect(permits.outlook.blockAt(60)).toEqual({ by: "restarted", untilMs: 210 });
     request(permits, "second", 61, { arrivedAtMs: 20 });
     request(permits, "first", 62, { arrivedAtMs: 10 });
     expect([...permits.queue].map((waiter) => waiter.leaseId)).toEqual(["first", "second", "newcomer"]);
@@ -188,11 +188,11 @@ describe("a pause", () => {
     release(permits, "a", 0, { outcome: "overloaded", retryAfterMs: 2000 });
     for (const id of ["b", "c", "d"]) expect(request(permits, id, 10).is).toBe("queued");
     expect(permits.advance(1999).granted).toEqual([]);
-    expect(permits.nextChangeAtMs(1999)).toBe(2000);
+    expect(permits.outlook.nextChangeAtMs(1999)).toBe(2000);
     expect(ids(permits.advance(2000).granted)).toEqual(["b"]);
-    expect(permits.limitAt(2000)).toBe(1);
-    expect(permits.blockAt(2000)).toEqual({ by: "concurrency", untilMs: 3250 });
-    expect(permits.limitAt(2000 + 5000)).toBe(5);
+    expect(permits.outlook.limitAt(2000)).toBe(1);
+    expect(permits.outlook.blockAt(2000)).toEqual({ by: "concurrency", untilMs: 3250 });
+    expect(permits.outlook.limitAt(2000 + 5000)).toBe(5);
   });
 
   test("is stretched by jitter, never shortened", () => {
@@ -200,7 +200,7 @@ describe("a pause", () => {
       const permits = create({ concurrency: 1, maxWaitMs: 60_000 });
       request(permits, "a", 0);
       permits.release("a", { outcome: "overloaded", retryAfterMs: 3000 }, 0, jitter);
-      expect(permits.blockAt(0)).toEqual({ by: "paused", untilMs: 3000 + jitter * 1000 });
+      expect(permits.outlook.blockAt(0)).toEqual({ by: "paused", untilMs: 3000 + jitter * 1000 });
     }
   });
 
@@ -220,9 +220,9 @@ describe("a pause", () => {
     const permits = create();
     request(permits, "a", 0, { leaseMs: 60_000 });
     permits.reportHead("a", { outcome: "overloaded", retryAfterMs: 5000 }, 0, 0);
-    expect(permits.blockAt(0)).toEqual({ by: "paused", untilMs: 5000 });
+    expect(permits.outlook.blockAt(0)).toEqual({ by: "paused", untilMs: 5000 });
     release(permits, "a", 3000, { outcome: "overloaded", retryAfterMs: 2000 });
-    expect(permits.blockAt(3000)).toEqual({ by: "paused", untilMs: 5000 });
+    expect(permits.outlook.blockAt(3000)).toEqual({ by: "paused", untilMs: 5000 });
   });
 
   test("by an operator lasts until the operator ends it, and nobody can know how long that is", () => {
@@ -241,7 +241,7 @@ describe("a pause", () => {
     const permits = create();
     request(permits, "a", 0);
     release(permits, "a", 0, { outcome: "overloaded", retryAfterMs: 1e12 });
-    expect(permits.blockAt(0)).toEqual({ by: "paused", untilMs: 3_600_000 });
+    expect(permits.outlook.blockAt(0)).toEqual({ by: "paused", untilMs: 3_600_000 });
   });
 
   test("that the upstream asked for can be ended by an operator, and a ramp follows", () => {
@@ -249,7 +249,7 @@ describe("a pause", () => {
     request(permits, "a", 0);
     release(permits, "a", 0, { outcome: "overloaded", retryAfterMs: 5000 });
     permits.resume(100);
-    expect([permits.blockAt(100), permits.limitAt(100)]).toEqual([undefined, 1]);
+    expect([permits.outlook.blockAt(100), permits.outlook.limitAt(100)]).toEqual([undefined, 1]);
   });
 
   test("survives a restart", () => {
@@ -257,7 +257,7 @@ describe("a pause", () => {
     request(before, "a", 0);
     release(before, "a", 0, { outcome: "overloaded", retryAfterMs: 5000 });
     const after = create({}, [], 100, before.state);
-    expect(after.blockAt(100)).toEqual({ by: "paused", untilMs: 5000 });
+    expect(after.outlook.blockAt(100)).toEqual({ by: "paused", untilMs: 5000 });
   });
 });
 
@@ -292,9 +292,9 @@ describe("the circuit breaker", () => {
     const permits = broken();
     expect(request(permits, "probe", 2000).is).toBe("granted");
     expect(request(permits, "other", 2000).is).toBe("queued");
-    expect(permits.blockAt(2000)).toEqual({ by: "probe", untilMs: Infinity });
+    expect(permits.outlook.blockAt(2000)).toEqual({ by: "probe", untilMs: Infinity });
     expect(ids(release(permits, "probe", 2010, OK).granted)).toEqual(["other"]);
-    expect([permits.breakerAt(2010), permits.limitAt(2010)]).toEqual(["closed", 1]);
+    expect([permits.outlook.breakerAt(2010), permits.outlook.limitAt(2010)]).toEqual(["closed", 1]);
   });
 
   test("is closed by the head of the probe's response, while its body still comes", () => {
@@ -304,10 +304,10 @@ describe("the circuit breaker", () => {
     request(permits, "other", 2000);
     permits.reportHead("probe", OK, 2010, 0);
     expect(ids(permits.advance(7010).granted)).toEqual(["other"]);
-    expect([permits.breakerAt(7010), permits.held.size]).toEqual(["closed", 2]);
+    expect([permits.outlook.breakerAt(7010), permits.held.size]).toEqual(["closed", 2]);
     expect(request(permits, "third", 7010)).toMatchObject({ is: "granted", lease: { isProbe: false } });
     release(permits, "probe", 9000, { outcome: "unknown" });
-    expect(permits.breakerAt(9000)).toBe("closed");
+    expect(permits.outlook.breakerAt(9000)).toBe("closed");
   });
 
   test("is opened again by the head of the probe's response, once", () => {
@@ -315,9 +315,9 @@ describe("the circuit breaker", () => {
     request(permits, "probe", 2000, { leaseMs: 60_000 });
     permits.reportHead("probe", FAILED, 2010, 0);
     const block = { by: "breaker-open", untilMs: 2010 + 4000 };
-    expect(permits.blockAt(2010)).toEqual(block);
+    expect(permits.outlook.blockAt(2010)).toEqual(block);
     release(permits, "probe", 3000, FAILED);
-    expect(permits.blockAt(3000)).toEqual(block);
+    expect(permits.outlook.blockAt(3000)).toEqual(block);
   });
 
   test("lets another probe go when the first cannot decide yet; the first no longer decides", () => {
@@ -328,9 +328,9 @@ describe("the circuit breaker", () => {
     const { granted } = permits.advance(2050);
     expect(granted).toMatchObject([{ id: "other", isProbe: true }]);
     permits.reportHead("slow", OK, 2060, 0);
-    expect(permits.breakerAt(2060)).toBe("half-open");
+    expect(permits.outlook.breakerAt(2060)).toBe("half-open");
     permits.reportHead("other", OK, 2070, 0);
-    expect(permits.breakerAt(2070)).toBe("closed");
+    expect(permits.outlook.breakerAt(2070)).toBe("closed");
   });
 
   test("does not count a head that no probe has, nor one whose permit has ended", () => {
@@ -340,7 +340,7 @@ describe("the circuit breaker", () => {
       permits.reportHead(`call-${i}`, FAILED, 0, 0);
       permits.reportHead("nobody", FAILED, 0, 0);
     }
-    expect(permits.breakerAt(0)).toBe("closed");
+    expect(permits.outlook.breakerAt(0)).toBe("closed");
   });
 
   test("opens for twice as long when the probe fails, up to a minute", () => {
@@ -351,7 +351,7 @@ describe("the circuit breaker", () => {
       expect(request(permits, `probe-${i}`, nowMs).is).toBe("granted");
       release(permits, `probe-${i}`, nowMs, FAILED);
       openForMs = Math.min(60_000, 2 * openForMs);
-      expect(permits.blockAt(nowMs)).toEqual({ by: "breaker-open", untilMs: nowMs + openForMs });
+      expect(permits.outlook.blockAt(nowMs)).toEqual({ by: "breaker-open", untilMs: nowMs + openForMs });
       nowMs += openForMs;
     }
   });
@@ -371,7 +371,7 @@ describe("the circuit breaker", () => {
       release(permits, `call-${i}`, 0, FAILED);
     }
     release(permits, "old", 100, OK);
-    expect(permits.breakerAt(100)).toBe("open");
+    expect(permits.outlook.breakerAt(100)).toBe("open");
   });
 });
 
@@ -387,7 +387,7 @@ describe("the rate", () => {
       (i) => request(permits, `call-${i}`, 0, { leaseMs: 99_999 }).is,
     );
     expect(decisions).toEqual(["granted", "granted", "granted", "queued", "queued", "queued"]);
-    expect(permits.nextChangeAtMs(0)).toBe(100);
+    expect(permits.outlook.nextChangeAtMs(0)).toBe(100);
     expect(permits.advance(99).granted).toEqual([]);
     expect(ids(permits.advance(100).granted)).toEqual(["call-3"]);
     expect(ids(permits.advance(300).granted)).toEqual(["call-4", "call-5"]);
@@ -424,7 +424,7 @@ test("refused calls earn no retries", () => {
 test("ending a pause that does not exist changes nothing", () => {
   const permits = create({ concurrency: 5 });
   permits.resume(100);
-  expect(permits.limitAt(100)).toBe(5);
+  expect(permits.outlook.limitAt(100)).toBe(5);
 });
 
 describe("the adaptive limit", () => {
@@ -432,14 +432,14 @@ describe("the adaptive limit", () => {
     const permits = create({ concurrency: 10, adaptive: true });
     for (let i = 0; i < 10; i++) request(permits, `call-${i}`, 0);
     for (let i = 0; i < 5; i++) release(permits, `call-${i}`, 10, { outcome: "overloaded" });
-    expect(permits.limitAt(10)).toBe(7);
+    expect(permits.outlook.limitAt(10)).toBe(7);
     for (let i = 5; i < 10; i++) release(permits, `call-${i}`, 20);
-    expect(permits.limitAt(20)).toBeLessThanOrEqual(8);
+    expect(permits.outlook.limitAt(20)).toBeLessThanOrEqual(8);
     for (let i = 0; i < 500; i++) {
       for (let n = 0; n < 10; n++) request(permits, `round-${i}-${n}`, 30 + i);
       for (let n = 0; n < 10; n++) release(permits, `round-${i}-${n}`, 30 + i);
     }
-    expect(permits.limitAt(9999)).toBe(10);
+    expect(permits.outlook.limitAt(9999)).toBe(10);
   });
 
   test("never falls below one, and survives a restart", () => {
@@ -448,8 +448,8 @@ describe("the adaptive limit", () => {
       request(permits, `call-${i}`, i);
       release(permits, `call-${i}`, i, { outcome: "overloaded" });
     }
-    expect(permits.limitAt(100)).toBe(1);
-    expect(create({ concurrency: 4, adaptive: true }, [], 0, permits.state).limitAt(9999)).toBe(1);
+    expect(permits.outlook.limitAt(100)).toBe(1);
+    expect(create({ concurrency: 4, adaptive: true }, [], 0, permits.state).outlook.limitAt(9999)).toBe(1);
   });
 });
 
@@ -496,7 +496,7 @@ function onGrant(model: Model, real: Real, given: Lease): void {
   model.lastFence = given.fence;
   expect(model.nowMs).toBeGreaterThanOrEqual(model.pausedUntilMs);
   expect(model.settings.isPaused).toBe(false);
-  expect(real.permits.breakerAt(model.nowMs)).not.toBe("open");
+  expect(real.permits.outlook.breakerAt(model.nowMs)).not.toBe("open");
   model.held.set(given.id, given);
   expect(model.held.size).toBeLessThanOrEqual(model.settings.concurrency);
   const { rate } = model.settings;
@@ -518,7 +518,7 @@ function advance(model: Model, real: Real): void {
   for (const { waiter, reason } of refused) {
     const queue = model.queues[waiter.priority];
     expect(queue[0]?.id).toBe(waiter.leaseId);
-    if (reason === "breaker-open") expect(real.permits.breakerAt(model.nowMs)).toBe("open");
+    if (reason === "breaker-open") expect(real.permits.outlook.breakerAt(model.nowMs)).toBe("open");
     else expect(waiter.arrivedAtMs + model.settings.maxWaitMs).toBeLessThanOrEqual(model.nowMs);
     queue.shift();
   }
@@ -535,8 +535,8 @@ function advance(model: Model, real: Real): void {
   expect([...real.permits.queue].map((waiter) => waiter.leaseId)).toEqual(ids(model.waiting));
   // Whoever waits is blocked by something, and the time of the next change is known.
   if (model.waiting.length > 0) {
-    expect(real.permits.blockAt(model.nowMs)).toBeDefined();
-    expect(real.permits.nextChangeAtMs(model.nowMs)).toBeGreaterThan(model.nowMs);
+    expect(real.permits.outlook.blockAt(model.nowMs)).toBeDefined();
+    expect(real.permits.outlook.nextChangeAtMs(model.nowMs)).toBeGreaterThan(model.nowMs);
   }
 }
 
@@ -738,6 +738,6 @@ function drain(model: Model, real: Real): void {
   for (let step = 0; model.waiting.length > 0; step++) {
     expect(step).toBeLessThan(1000);
     advance(model, real);
-    model.nowMs = Math.max(model.nowMs + 1, Math.ceil(real.permits.nextChangeAtMs(model.nowMs) ?? 0));
+    model.nowMs = Math.max(model.nowMs + 1, Math.ceil(real.permits.outlook.nextChangeAtMs(model.nowMs) ?? 0));
   }
 }
