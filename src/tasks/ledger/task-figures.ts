@@ -10,7 +10,7 @@
  */
 import { KeptTally } from "../../kernel/kept-tally.ts";
 import { type Figures, keyOf } from "../../kernel/tally.ts";
-import { typeLabel, typeLabels } from "../types/registry.ts";
+import { typeLabel, typeLabels, typeNames } from "../types/registry.ts";
 import { IS_LATE, LATE, NOT_FAST, SOON_MS } from "./indexes.ts";
 import { queuedSinceMs } from "./rank.ts";
 import { MAX_CRASHES, type Transition } from "./rules.ts";
@@ -51,11 +51,7 @@ export class TaskFigures {
   read(nowMs: number): Figures {
     this.#count(nowMs);
     const counts = { ...Object.fromEntries(typeLabels().flatMap(startOf)), ...this.#tally.read(nowMs) };
-    const paused = typeLabels().map((type) => [keyOf("paused", type), Number(this.#isPaused(type))]);
-    return {
-      counts,
-      gauges: { ...Object.fromEntries(paused), ...this.#tasksNow(nowMs), ...this.#lateness(nowMs) },
-    };
+    return { counts, gauges: { ...this.#pauses(), ...this.#tasksNow(nowMs), ...this.#lateness(nowMs) } };
   }
 
   /** Call this before rows go, or begin another life. */
@@ -127,6 +123,16 @@ export class TaskFigures {
       this.#tally.addDuration(keyOf("wait", type), started_at_ms - Math.max(created_at_ms, run_at_ms));
       this.#tally.addDuration(keyOf("run", type), finished_at_ms - started_at_ms);
     }
+  }
+
+  /** Types that share a label are paused if one of them is. */
+  #pauses(): Record<string, number> {
+    const gauges: Record<string, number> = {};
+    for (const type of typeNames()) {
+      const key = keyOf("paused", typeLabel(type));
+      gauges[key] = Math.max(gauges[key] ?? 0, Number(this.#isPaused(type)));
+    }
+    return gauges;
   }
 
   #tasksNow(nowMs: number): Record<string, number> {

@@ -29,6 +29,8 @@ export function findTaskType(name: string): TaskType | undefined {
   return registered.get(name);
 }
 
+export const typeNames = (): Iterable<string> => registered.keys();
+
 export const typeLabels = (): string[] => [...labelled];
 
 /** A type's name as a label of metrics. What is no longer registered, or too much, has one in common. */
