@@ -11,7 +11,7 @@ import {
   readFollowUps,
   typesOf,
 } from "../types/follow-ups.ts";
-import { keptGuard } from "../types/guards.ts";
+import { guardError, guardMembersIn, keptGuard } from "../types/guards.ts";
 import { findOpenTaskType } from "../types/registry.ts";
 import { keptTags } from "../types/tags.ts";
 import { specOf } from "./definition.ts";
@@ -20,6 +20,7 @@ import { MAX_INPUT_BYTES, type ScheduleSpec } from "./registry.ts";
 import type { newScheduleSchema, ScheduleRow, scheduleChangeSchema } from "./schema.ts";
 
 type NewSchedule = z.output<typeof newScheduleSchema>;
+type ScheduleChange = z.output<typeof scheduleChangeSchema>;
 
 /** Throws a `Problem` 422 that names everything that is wrong, or 503 if the type cannot run here. */
 export async function checkSchedule(
@@ -51,24 +52,23 @@ export async function checkSchedule(
 export async function checkChange(
   env: Env,
   row: ScheduleRow,
-  change: z.output<typeof scheduleChangeSchema>,
+  change: ScheduleChange,
   nowMs: number,
 ): Promise<ScheduleSpec> {
   const old = specOf(row);
   const { cron = old.cron, time_zone = old.timeZone, overlap = old.overlap, missed = old.missed } = change;
   const { paused = old.paused ?? false } = change;
+  const { labels, errors } = labelsAfter(old, change);
+  refuse(errors);
   if (change.type !== undefined || change.input !== undefined || change.then !== undefined) {
     const { type = old.type, input = JSON.parse(old.input), then = thenOf(old) } = change;
     const whole = { cron, time_zone, type, input, then: then ?? undefined, overlap, missed, paused };
-    const { tags, guard } = old;
-    return {
-      ...(await checkSchedule(env, row.id, whole, nowMs)),
-      ...(tags ? { tags } : {}),
-      ...(guard ? { guard } : {}),
-    };
+    return { ...(await checkSchedule(env, row.id, whole, nowMs)), ...labels };
   }
+  const { tags: _tags, guard: _guard, ...rest } = old;
   const spec = {
-    ...old,
+    ...rest,
+    ...labels,
     cron: normalizePattern(cron),
     timeZone: time_zone,
     overlap,
@@ -78,6 +78,23 @@ export async function checkChange(
   const begins = old.paused === true && !paused;
   if (begins || spec.cron !== old.cron || spec.timeZone !== old.timeZone) refuse(timingErrors(spec, nowMs));
   return spec;
+}
+
+/** The tags and the guard after a change, in which null takes one away; and why they cannot be so. */
+function labelsAfter(
+  old: ScheduleSpec,
+  change: ScheduleChange,
+): { labels: Pick<ScheduleSpec, "tags" | "guard">; errors: FieldError[] } {
+  const tags =
+    change.tags === undefined ? (old.tags ? { tags: old.tags } : {}) : keptTags(change.tags ?? []);
+  if (change.unique === undefined && change.debounce === undefined)
+    return { labels: { ...tags, ...(old.guard ? { guard: old.guard } : {}) }, errors: [] };
+  const before = old.guard ? guardMembersIn(old.guard) : {};
+  const { unique = before.unique, debounce = before.debounce } = change;
+  const members = { unique: unique ?? undefined, debounce: debounce ?? undefined };
+  const wrong = guardError(members);
+  const errors = wrong ? [{ at: `json/${wrong.at}`, detail: `${wrong.detail}, or null for the other` }] : [];
+  return { labels: { ...tags, ...keptGuard(members) }, errors };
 }
 
 const thenOf = ({ then }: ScheduleSpec) => (then ? followUpsSchema.parse(JSON.parse(then)) : undefined);

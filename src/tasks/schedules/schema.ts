@@ -98,6 +98,8 @@ const members = {
   then: followUpsSchema.meta({
     description: "Tasks that start when a run has succeeded, each with its result and input filled in.",
   }),
+  tags: tagsSchema,
+  ...guardMembers,
   overlap: z.enum(OVERLAPS).meta({
     description:
       "While the previous run has not ended, a tick is dropped (`skip`) or waits (`queue`). Runs of one schedule " +
@@ -119,8 +121,9 @@ export const newScheduleSchema = z
     type: members.type,
     input: members.input.optional().transform((input) => (input === undefined ? {} : input)),
     then: members.then.optional(),
-    tags: tagsSchema,
-    ...guardMembers,
+    tags: members.tags,
+    unique: members.unique,
+    debounce: members.debounce,
     overlap: members.overlap.optional().transform((overlap) => overlap ?? "skip"),
     missed: members.missed.optional().transform((missed) => missed ?? "run_once"),
     paused: members.paused.optional().transform((paused) => paused ?? false),
@@ -136,11 +139,14 @@ export const scheduleChangeSchema = z
   .strictObject({
     ...members,
     then: members.then.nullable().meta({ description: "As in NewSchedule. null: nothing follows any more." }),
+    tags: members.tags.nullable().meta({ description: "As in NewSchedule. null: none any more." }),
+    unique: members.unique.nullable().meta({ description: "As in NewSchedule. null: not any more." }),
+    debounce: members.debounce.nullable().meta({ description: "As in NewSchedule. null: not any more." }),
   })
   .partial()
   .meta({
     id: "ScheduleChange",
-    description: "What is left out stays as it is. An `input` is replaced whole.",
+    description: "What is left out stays as it is. Each member that is named is replaced whole.",
   });
 
 /** A schedule as callers see it. */

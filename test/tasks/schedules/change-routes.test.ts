@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { defineTask } from "../../../src/tasks/index.ts";
 import { defineSchedule, registerSchedules } from "../../../src/tasks/schedules/registry.ts";
+import { type newScheduleSchema, scheduleChangeSchema } from "../../../src/tasks/schedules/schema.ts";
 import { registerTaskTypes } from "../../../src/tasks/types/registry.ts";
 import { callForJson } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
@@ -18,9 +19,11 @@ const work = defineTask({
   run: async () => null,
 });
 const plain = defineTask({ name: "changes_plain", input: z.object({}), run: async () => null });
-registerTaskTypes([work, plain]);
+const also = defineTask({ ...work, name: "changes_also" });
+registerTaskTypes([work, plain, also]);
 
 const BODY = { cron: "*/15 * * * *", type: "changes_work", input: { pages: 3 } };
+const FOLLOW_UP = { type: "changes_plain", input: {}, priority: 0 };
 const send = async (
   method: string,
   id: string,
@@ -164,6 +167,47 @@ describe("PATCH /schedules/{id}", () => {
     expect(before).toMatchObject({ then: [{ type: "changes_plain" }] });
   });
 
+  test("changes each member that PUT sets, and takes away what may be missing with null", async () => {
+    const changes: Record<keyof z.input<typeof newScheduleSchema>, [unknown, object]> = {
+      cron: ["@daily", { cron: "@daily" }],
+      time_zone: ["Europe/Berlin", { timeZone: "Europe/Berlin" }],
+      type: ["changes_also", { type: "changes_also" }],
+      input: [{ pages: 4 }, { input: { pages: 4 } }],
+      then: [[FOLLOW_UP], { then: [FOLLOW_UP] }],
+      tags: [["b", "a", "b"], { tags: ["b", "a"] }],
+      unique: [{ key: "k", within: 60 }, { unique: { key: "k", within: 60 } }],
+      debounce: [{ key: "k", wait: 5 }, { debounce: { key: "k", wait: 5 } }],
+      overlap: ["queue", { overlap: "queue" }],
+      missed: ["skip", { missed: "skip" }],
+      paused: [true, { paused: true }],
+    };
+    expect(Object.keys(scheduleChangeSchema.shape).toSorted()).toEqual(Object.keys(changes).toSorted());
+    const { body: before } = await put("a", BODY);
+    for (const [member, [value, shown]] of Object.entries(changes)) {
+      const changed = await patch("a", { [member]: value });
+      expect(changed.status).toBe(200);
+      expect(changed.body).toEqual({ ...before, next: changed.body.next, ...shown });
+      if (["then", "tags", "unique", "debounce"].includes(member))
+        expect((await patch("a", { [member]: null })).body).toEqual(before);
+      else await put("a", BODY);
+    }
+  });
+
+  test("keeps tags and keys through every other change, and puts one key in place of another", async () => {
+    const labels = { tags: ["x"], unique: { key: "k", on_conflict: "reject" } };
+    await put("a", { ...BODY, ...labels });
+    for (const change of [{ input: { pages: 4 } }, { cron: "@daily" }, { paused: true }, { paused: false }])
+      expect((await patch("a", change)).body).toMatchObject({ ...change, ...labels });
+    const both = await patch("a", { debounce: { key: "d", wait: 1 } });
+    expect(both.status).toBe(422);
+    expect(both.body.errors).toEqual([
+      { at: "json/debounce", detail: "excludes unique: give only one of the two, or null for the other" },
+    ]);
+    const swapped = await patch("a", { debounce: { key: "d", wait: 1 }, unique: null });
+    expect(swapped.body).toMatchObject({ tags: ["x"], debounce: { key: "d", wait: 1 } });
+    expect(swapped.body).not.toHaveProperty("unique");
+  });
+
   test("checks the whole that results: the input against the type, what follows against the input", async () => {
     await put("a", { ...BODY, then: [{ type: "changes_work", input: { pages: "{{input.pages}}" } }] });
     const before = await read("a");
@@ -175,6 +219,9 @@ describe("PATCH /schedules/{id}", () => {
       [{ time_zone: "BST" }, "json/time_zone"],
       [{ paused: null }, "json/paused"],
       [{ declared: true }, "json/"],
+      [{ tags: ["a b"] }, "json/tags/0"],
+      [{ unique: { key: "" } }, "json/unique/key"],
+      [{ debounce: { key: "d", wait: 5, max_wait: 1 } }, "json/debounce/max_wait"],
     ] as const) {
       const { status, body } = await patch("a", wrong);
       expect([status, (body.errors as { at: string }[])[0]?.at]).toEqual([422, at]);
