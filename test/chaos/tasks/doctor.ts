@@ -111,7 +111,7 @@ export const DAMAGES: ((history: History) => void)[] = [
     const [, sent] = the(
       [...history.signals].find(([id]) => history.tasks.get(id)?.status === "succeeded" && !spoilt.has(id)),
     );
-    sent[1] = the(sent[0]);
+    the(sent[1]).payload = the(sent[0]).payload;
   },
   // A parent goes on without the end of its last child.
   (history) => {

@@ -110,6 +110,12 @@ export interface Spoilt {
   status: string;
 }
 
+export interface SentSignal {
+  payload: string;
+  /** Else it may have been sent, or not. */
+  isAcknowledged: boolean;
+}
+
 /** What was submitted with `debounce`: `id` is that of the task that it became, if there was a response. */
 export interface DebouncedSubmission {
   n: number;
@@ -132,8 +138,8 @@ export interface History {
   submissions: number;
   /** By key: every id that a response had. */
   keys: Map<string, string[]>;
-  /** By task: what was sent to it, in this order, each once it was acknowledged. */
-  signals: Map<string, string[]>;
+  /** By task: what was sent to it, in this order. */
+  signals: Map<string, SentSignal[]>;
   guarded: Guarded;
   sightings: Sighting[];
   cancels: Steering[];
@@ -187,7 +193,10 @@ export const emptyHistory = (): History => ({
   tookMs: 0,
 });
 
-/** The requests to retry the task, by itself or with all of its type. */
+/** The requests to retry the task: by itself, with all of its type, or with its parent. */
 export function retriesOf(history: History, taskId: string, type: string | undefined): Steering[] {
-  return history.retries.filter(({ of }) => of === taskId || of === type);
+  const names = new Set<string | undefined>([taskId, type]);
+  for (let { parent } = history.tasks.get(taskId) ?? {}; parent; parent = history.tasks.get(parent)?.parent)
+    names.add(parent);
+  return history.retries.filter(({ of }) => names.has(of));
 }

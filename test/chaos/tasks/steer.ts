@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Random } from "../random.ts";
 import { isTerminal, type Steering } from "./history.ts";
 import { DEAD, kindOf } from "./kinds.ts";
+import { sendMoreSignals } from "./signals.ts";
 import type { World } from "./world.ts";
 
 const CANCEL_SHARE = 0.12;
@@ -48,8 +49,9 @@ async function untilEnded(world: World, id: string, random: Random) {
 async function retryWhenEnded(world: World, id: string, random: Random): Promise<void> {
   const task = await untilEnded(world, id, random);
   if (!task || kindOf(task.type)?.name === DEAD) return;
-  if (task.status === "failed" || task.status === "cancelled")
-    await act(world, world.history.retries, id, `/tasks/${id}/retry`);
+  if (task.status !== "failed" && task.status !== "cancelled") return;
+  await act(world, world.history.retries, id, `/tasks/${id}/retry`);
+  await sendMoreSignals(world, id, random);
 }
 
 /** Repeats the request until there is a response, which shows the effect of the first one. */
