@@ -196,8 +196,8 @@ describe("PATCH /schedules/{id}", () => {
   test("keeps tags and keys through every other change, and puts one key in place of another", async () => {
     const labels = { tags: ["x"], unique: { key: "k", on_conflict: "reject" } };
     await put("a", { ...BODY, ...labels });
-    for (const change of [{ input: { pages: 4 } }, { cron: "@daily" }, { paused: true }, { paused: false }])
-      expect((await patch("a", change)).body).toMatchObject({ ...change, ...labels });
+    for (const other of [{ input: { pages: 4 } }, { cron: "@daily" }, { paused: true }, { paused: false }])
+      expect((await patch("a", other)).body).toMatchObject({ ...other, ...labels });
     const both = await patch("a", { debounce: { key: "d", wait: 1 } });
     expect(both.status).toBe(422);
     expect(both.body.errors).toEqual([
