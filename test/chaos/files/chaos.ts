@@ -71,7 +71,7 @@ export async function runChaos(options: ChaosOptions): Promise<Record> {
   const found = settled.sessions.map(({ id }) => id);
   await removeAll(world, found, damage.spared ?? []);
   const collected = await untilCollected(server);
-  await server.stop();
+  const left = await readLeftovers(server);
   return {
     world,
     kills: server.kills,
@@ -82,7 +82,7 @@ export async function runChaos(options: ChaosOptions): Promise<Record> {
     settled,
     orphanFiles,
     collected,
-    left: readDisk(server.storage),
+    left,
     tookMs: performance.now() - startedAtMs,
   };
 }
@@ -98,6 +98,14 @@ async function readStoppedDisk(server: Server): Promise<Disk> {
   const disk = readDisk(server.storage);
   await server.start();
   return disk;
+}
+
+/** The bucket is empty a moment before the catalogue records it: an alarm that the stop has cut off goes on later. */
+async function readLeftovers(server: Server): Promise<Disk> {
+  const disk = await readStoppedDisk(server);
+  if (disk.strays > 0) await sleep(COLLECT_MS);
+  await server.stop();
+  return readDisk(server.storage);
 }
 
 /** Reads every file; returns how many of them no client knows about. */
