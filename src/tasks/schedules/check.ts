@@ -85,8 +85,7 @@ function labelsAfter(
   old: ScheduleSpec,
   change: ScheduleChange,
 ): { labels: Pick<ScheduleSpec, "tags" | "guard">; errors: FieldError[] } {
-  const tags =
-    change.tags === undefined ? (old.tags ? { tags: old.tags } : {}) : keptTags(change.tags ?? []);
+  const tags = change.tags === undefined ? (old.tags ? { tags: old.tags } : {}) : keptTags(change.tags ?? []);
   if (change.unique === undefined && change.debounce === undefined)
     return { labels: { ...tags, ...(old.guard ? { guard: old.guard } : {}) }, errors: [] };
   const before = old.guard ? guardMembersIn(old.guard) : {};
