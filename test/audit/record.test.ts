@@ -28,7 +28,7 @@ const VARIABLES = {
 async function call(
   token: string,
   path: string,
-  { headers, ...options }: CallOptions & { headers?: Record<string, string> } = {},
+  { headers, ...options }: Omit<CallOptions, "headers"> & { headers?: Record<string, string> } = {},
   variables = VARIABLES,
 ) {
   const authorization = token === "" ? {} : { Authorization: `Bearer ${token}` };
