@@ -1,13 +1,11 @@
 /** `GET /events`: what happens to all tasks, schedules, files and upstreams, or to some tasks, in one stream; also by a link. */
 import { createRoute, z } from "@hono/zod-openapi";
-import type { Context } from "hono";
 import { watchFiles } from "../files/index.ts";
 import { createRouter, json, needs, openProblems, problems } from "../kernel/app.ts";
-import type { AppEnv } from "../kernel/app-env.ts";
-import { EVENT_HEADERS, EVENT_STREAM } from "../kernel/event-stream.ts";
+import { EVENT_STREAM } from "../kernel/event-stream.ts";
 import { checkUntil, lifetimeSchema, linkSchema, signUntil } from "../kernel/links.ts";
 import { mergeEvents, type Watched } from "../kernel/merged-events.ts";
-import { tooManyStreams } from "../kernel/open-streams.ts";
+import { respondWithEvents } from "../kernel/open-streams.ts";
 import { emptyIsAbsent } from "../kernel/query.ts";
 import { watchUpstreams } from "../outbound/index.ts";
 import {
@@ -118,7 +116,7 @@ export const eventsRoute = createRouter()
     const { kinds: asked, ...filter } = c.req.valid("query");
     const chosen = asked ?? (isOfAll(filter) ? KINDS : ["tasks" as const]);
     const watched = await Promise.all(chosen.map(async (kind) => watch(c.env, kind, name, filter)));
-    return respond(c, watched.flat());
+    return respondWithEvents(c, async () => mergeEvents(watched.flat()));
   })
   .openapi(createLinkRoute, async (c) => {
     const { expires_in, type, tag } = c.req.valid("json");
@@ -136,7 +134,8 @@ export const eventsLinkRoute = createRouter().openapi(byLinkRoute, async (c) => 
   const subject = subjectOf(filter);
   checkUntil(c.env, subject, c.req.valid("param").token, Date.now());
   // Streams by links do not count as those of whoever made the links.
-  const response = await respond(c, await watchTasks(c.env, `link to ${subject}`, filter));
+  const watched = await watchTasks(c.env, `link to ${subject}`, filter);
+  const response = await respondWithEvents(c, async () => mergeEvents(watched));
   response.headers.set("Access-Control-Allow-Origin", "*");
   return response;
 });
@@ -160,9 +159,3 @@ const isOfAll = ({ type, tag = [] }: WatchedTasks): boolean => type === undefine
 /** What a link is signed for. */
 const subjectOf = ({ type, tag = [] }: WatchedTasks): string =>
   `sluice-events\n${JSON.stringify([type ?? null, tag.toSorted()])}`;
-
-async function respond(c: Context<AppEnv>, watched: readonly Watched[]) {
-  const stream = await mergeEvents(watched);
-  if (stream === "too-many") throw tooManyStreams();
-  return c.body(stream, 200, EVENT_HEADERS);
-}

@@ -7,6 +7,9 @@
  *
  * A stream on which nothing happens ends too, since it would keep its object awake for nothing.
  */
+import type { Context } from "hono";
+import type { AppEnv } from "./app-env.ts";
+import { EVENT_HEADERS } from "./event-stream.ts";
 import { Problem } from "./problem.ts";
 import { tooManyRequests } from "./rate-limit.ts";
 
@@ -91,6 +94,17 @@ export class OpenStreams {
     if (count > 1) this.#counts.set(caller, count - 1);
     else this.#counts.delete(caller);
   }
+}
+
+/** A response with the events of objects. HEAD asks for its headers, and opens nothing that nobody would read. */
+export async function respondWithEvents(
+  c: Context<AppEnv>,
+  open: () => Promise<ReadableStream<Uint8Array> | "too-many">,
+) {
+  if (c.req.method === "HEAD") return c.body(null, 200, EVENT_HEADERS);
+  const stream = await open();
+  if (stream === "too-many") throw tooManyStreams();
+  return c.body(stream, 200, EVENT_HEADERS);
 }
 
 /** The `Problem` 429 for a caller that has its share of streams. */

@@ -2,8 +2,8 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { requireScope } from "../kernel/access.ts";
 import { createRouter, json, needs, problems } from "../kernel/app.ts";
 import type { Scope } from "../kernel/app-env.ts";
-import { EVENT_HEADERS, EVENT_STREAM } from "../kernel/event-stream.ts";
-import { tooManyStreams } from "../kernel/open-streams.ts";
+import { EVENT_STREAM } from "../kernel/event-stream.ts";
+import { respondWithEvents } from "../kernel/open-streams.ts";
 import { Problem } from "../kernel/problem.ts";
 import { callerOf } from "./caller.ts";
 import { hasClaim } from "./client/claim.ts";
@@ -128,9 +128,7 @@ export const outboundRoutes = createRouter()
   .openapi(watchUpstream, async (c) => {
     const upstream = findUpstream(c.env, c.req.valid("param").name);
     const { name } = c.get("principal");
-    const events = await watch(c.env, upstream, name);
-    if (events === "too-many") throw tooManyStreams();
-    return c.body(events, 200, EVENT_HEADERS);
+    return respondWithEvents(c, async () => watch(c.env, upstream, name));
   });
 
 // `{path}` may have slashes, which OpenAPI cannot say, so these are described here and routed below.

@@ -11,7 +11,7 @@ const as = (name: string) => ({
   site: "https://sluice.example.com",
   variables: {
     ACCESS: "tokens",
-    SLUICE_TOKENS: ["a", "b"].map((each) => ({
+    SLUICE_TOKENS: ["a", "b", "c"].map((each) => ({
       name: each,
       scopes: ["read", "write"],
       token: tokenOf(each),
@@ -71,8 +71,16 @@ describe("streams of one object", () => {
   });
 });
 
-describe.each(["an upstream", "a task"])("streams of %s", (kind) => {
+test.each(["/upstreams/none/events", "/tasks/s0-01a2189d-1daf-7039-8384-6b825fdee72c/events"])(
+  "HEAD %s is a 404 as GET is",
+  async (path) => {
+    expect((await callWorker(path, { ...as("c"), method: "HEAD" })).response.status).toBe(404);
+  },
+);
+
+describe.each(["everything", "an upstream", "a task"])("streams of %s", (kind) => {
   async function pathOf(): Promise<string> {
+    if (kind === "everything") return "/events?kinds=schedules";
     if (kind === "an upstream") return "/upstreams/watched/events";
     const { body } = await callForJson("/tasks", {
       method: "POST",
@@ -99,5 +107,14 @@ describe.each(["an upstream", "a task"])("streams of %s", (kind) => {
     const other = await open("b");
     expect(other.status).toBe(200);
     await Promise.all([...streams, other].map(async (stream) => stream.body?.cancel()));
+  });
+
+  test("are not opened by HEAD: nobody would read them", async () => {
+    const path = await pathOf();
+    for (let i = 0; i <= SHARE; i++) {
+      const { response } = await callWorker(path, { ...as("c"), method: "HEAD" });
+      expect([response.status, response.body]).toEqual([200, null]);
+      expect(response.headers.get("Content-Type")).toBe("text/event-stream");
+    }
   });
 });

@@ -118,6 +118,11 @@ export const taskEventLinkRoutes = createRouter().openapi(eventsByLinkRoute, asy
 const eventsOf = (taskId: string): string => `sluice-task-events\n${taskId}`;
 
 async function watchTask(c: Context<AppEnv>, id: string, after: number, caller: string) {
+  if (c.req.method === "HEAD") {
+    // Nobody would read a stream.
+    orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.getTask(id)), id);
+    return c.body(null, 200, EVENT_HEADERS);
+  }
   const stream = orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.watch(id, after, caller)), id);
   if (stream === "too-many") throw tooManyStreams();
   if (stream === "over") return c.body(null, 204, NO_STORE);
