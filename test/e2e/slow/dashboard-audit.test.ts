@@ -11,9 +11,7 @@ describe.skipIf(!hasChromium)("the audit log on the dashboard", () => {
   beforeAll(async () => {
     ({ url } = await startOnMiniflare({ AUDIT: "on" }));
     for (const method of ["PUT", "DELETE", "DELETE"])
-      await (
-        await fetch(`${url}/files/ete.txt`, { method, ...(method === "PUT" && { body: "x" }) })
-      ).text();
+      await (await fetch(`${url}/files/ete.txt`, { method, ...(method === "PUT" && { body: "x" }) })).text();
   });
 
   test("shows who has changed what, newest first, and filters", async () => {
