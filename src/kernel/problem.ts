@@ -40,6 +40,7 @@
  *     ├── 503 catalogue-unavailable  the files cannot be looked up or recorded
  *     ├── 504 upstream-timeout
  *     ├── 504 not-stored           and the request takes only what is stored
+ *     ├── 507 insufficient-storage  a quota of stored bytes is used up
  *     └── 508 loop-detected        the call would come back here
  *
  * Whatever is thrown, `renderProblem` is the one place that turns it into a response. README.md describes each type.
@@ -97,6 +98,7 @@ const TITLES = {
   "catalogue-unavailable": [503, "Catalogue unavailable"],
   "upstream-timeout": [504, "Upstream timeout"],
   "not-stored": [504, "Not stored"],
+  "insufficient-storage": [507, "Insufficient storage"],
   "loop-detected": [508, "Loop detected"],
 } as const satisfies Record<string, [number, string]>;
 

@@ -17,6 +17,7 @@
  */
 import { newBlobKey } from "../store/blob-writer.ts";
 import { partSizeFor } from "../store/parts.ts";
+import type { ByteLimits } from "../store/byte-quota.ts";
 import type { Origin } from "../store/uploader.ts";
 import {
   expiryOf,
@@ -43,6 +44,8 @@ export interface SessionRecord extends Progress, Lifetime, StoredHash {
   sourceTask?: string | null;
   /** Who uploads it. Missing in drafts, and in records of earlier versions. */
   origin?: Origin;
+  /** The quotas of stored bytes that hold for it. Missing without any, and in records of earlier versions. */
+  byteLimits?: ByteLimits;
   /** The sha256 that the whole must have, hexadecimal, and the header it came in. */
   expected: { sha256: string; header: string } | null;
   /** `Upload-Metadata` and `Upload-Concat` of the creation; tus returns both. */
@@ -79,6 +82,7 @@ export type UploadSpec = Pick<
   | "source"
   | "sourceTask"
   | "origin"
+  | "byteLimits"
   | "expected"
   | "metadata"
   | "concat"

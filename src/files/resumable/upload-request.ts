@@ -6,7 +6,9 @@ import { isEmptyBody } from "../../kernel/json-body.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
+import { insufficientStorage } from "../../kernel/quotas.ts";
 import { currentTraceparent } from "../../kernel/trace.ts";
+import { byteLimitsOf } from "../store/byte-quota.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import {
   evaluatePreconditions,
@@ -108,8 +110,13 @@ export class UploadRequest {
   ): Promise<ProtocolOutcome> {
     const digests = this.#checkContent(true);
     if (!chunk) checkNoContent(digests);
-    const spec = await createSpec({ ...description, headers: this.headers }, fields, this.#uploader);
+    const byteLimits = byteLimitsOf(this.#env, this.#uploader.owner);
+    const spec = {
+      ...(await createSpec({ ...description, headers: this.headers }, fields, this.#uploader)),
+      ...(byteLimits && { byteLimits }),
+    };
     const begun = await callCatalogue(async () => this.#session(spec.id).create(spec), "once");
+    if (begun?.is === "over-quota") throw insufficientStorage(begun.excess);
     if (begun?.is === "accepted") await this.#holdPlace(begun.upload, spec.origin);
     if (fields.kind === "final") return this.#concatenate(spec.id, begun);
     if (!chunk) return checkSources(begun, this.maxBytes);
@@ -280,6 +287,7 @@ function checkSources(
   maxBytes: number,
 ): Extract<Outcome, { is: "accepted" }> {
   if (outcome?.is === "accepted") return outcome;
+  if (outcome?.is === "over-quota") throw insufficientStorage(outcome.excess);
   if (outcome?.is === "gone") {
     throw new Problem("malformed", `There is no partial upload ${outcome.source}, or its bytes are gone.`);
   }
@@ -287,9 +295,13 @@ function checkSources(
   throw new Problem("conflict", "The final upload was removed before it was complete.");
 }
 
-/** Throws a `Problem` 503 if the upload is complete but its task could not be started, and 403 or 409 if its grant refuses it. */
+/**
+ * Throws a `Problem` 503 if the upload is complete but its task could not be started, 403 or 409 if its grant refuses it, and
+ * 507 if a quota does.
+ */
 function checkTask(outcome: Outcome): ProtocolOutcome {
   if (outcome.is === "refused") throw grantRefused(outcome.refusal);
+  if (outcome.is === "over-quota") throw insufficientStorage(outcome.excess);
   if (outcome.is === "accepted" && outcome.taskFailed) throw taskNotStarted(outcome.upload.id);
   return outcome;
 }

@@ -88,7 +88,8 @@ export async function uploadForm(
     if (terms && files.length >= terms.files) throw grantRefused("used-up");
     const id = terms ? grantedFileId(terms) : newFileId(files[0]?.id);
     const limited = limitSize(chunks, most);
-    const incoming = { id, chunks: limited, length: null, maxLength, expected: [] };
+    const { owner } = uploader;
+    const incoming = { id, chunks: limited, owner, length: null, maxLength, expected: [] };
     const written = await writeBlob(env, incoming);
     files.push({ ...written, filename, contentType: cleanMediaType(contentType), field });
   };
@@ -142,7 +143,7 @@ export async function uploadBody(
   const preconditions = readPreconditions(headers);
   if (hasPreconditions(preconditions)) await checkPreconditions(env, id, preconditions);
   const chunks = limitSize(readChunks(request.body), max);
-  const written = await writeBlob(env, { id, chunks, length, expected });
+  const written = await writeBlob(env, { id, chunks, owner: uploader.owner, length, expected });
   const file = { ...written, filename, contentType };
   const { is, rows } = await commitFiles(env, [file], query, preconditions, originOf(uploader));
   const [row] = rows;
