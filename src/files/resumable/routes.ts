@@ -183,7 +183,7 @@ async function addingState(
 
 const toRequest = (c: Context<AppEnv>) => {
   const uploader = { owner: c.get("principal").name, terms: null };
-  return new UploadRequest(c.env, c.executionCtx, c.req.raw, uploader);
+  return new UploadRequest(c.env, c.executionCtx, c.req.raw, uploader, c.req.param("id"));
 };
 
 /** An id that is not a valid one cannot have an upload, and no object needs to be woken to find that out. */

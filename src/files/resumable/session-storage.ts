@@ -46,6 +46,10 @@ export interface SessionRecord extends Progress, Lifetime, StoredHash {
   origin?: Origin;
   /** The quotas of stored bytes that hold for it. Missing without any, and in records of earlier versions. */
   byteLimits?: ByteLimits;
+  /** What wants the bytes to be of `contentType`. Missing if nothing does, and in records of earlier versions. */
+  fitsBy?: string;
+  /** Of a final upload, if a rule says so: how many bytes it can have. */
+  maxBytes?: number;
   /** The sha256 that the whole must have, hexadecimal, and the header it came in. */
   expected: { sha256: string; header: string } | null;
   /** `Upload-Metadata` and `Upload-Concat` of the creation; tus returns both. */
@@ -83,6 +87,8 @@ export type UploadSpec = Pick<
   | "sourceTask"
   | "origin"
   | "byteLimits"
+  | "fitsBy"
+  | "maxBytes"
   | "expected"
   | "metadata"
   | "concat"

@@ -2,6 +2,7 @@
  * A request to /uploads as both protocols see it: what it says, and what it can do. The protocols read and write
  * headers; everything else is here, above all what a request of either must not have.
  */
+import { v7 as uuidv7 } from "uuid";
 import { isEmptyBody } from "../../kernel/json-body.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
@@ -9,6 +10,7 @@ import { Problem } from "../../kernel/problem.ts";
 import { insufficientStorage } from "../../kernel/quotas.ts";
 import { currentTraceparent } from "../../kernel/trace.ts";
 import { byteLimitsOf } from "../store/byte-quota.ts";
+import { unfitContent } from "../store/content.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import {
   evaluatePreconditions,
@@ -21,8 +23,9 @@ import { etagOf, fileUrl, validatorsOf } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
 import { callCatalogue, catalogueOf, catalogueUnavailable, sessionOf } from "../store/shards.ts";
 import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
+import { limitsOf, type UploadLimits } from "../store/upload-rules.ts";
 import { taskLink, taskNotStarted } from "../store/upload-task.ts";
-import { grantRefused, type Origin, type Uploader } from "../store/uploader.ts";
+import { grantedFileId, grantRefused, type Origin, type Uploader } from "../store/uploader.ts";
 import { relay } from "./relay.ts";
 import { checkNoContent, readContentDigests } from "./request-digests.ts";
 import type { FinalOutcome, Outcome, ProtocolOutcome, Snapshot } from "./snapshot.ts";
@@ -47,30 +50,30 @@ export class UploadRequest {
   readonly query: Record<string, string>;
   /** Of the body, in bytes; null if it is unknown. */
   readonly contentLength: number | null;
-  readonly maxBytes: number;
-  readonly maxUnknownBytes: number;
   readonly maxRequestBytes: number;
+  /** Of the upload that it is about, or that it creates. */
+  readonly #id: string;
+  readonly #limits: UploadLimits;
   readonly #env: Env;
   readonly #ctx: Pick<ExecutionContext, "waitUntil">;
   readonly #request: Request;
   readonly #uploader: Uploader;
   readonly #base: string;
 
-  /** `base`: the URL under which its uploads are. */
+  /** `id`: of the upload; undefined: it creates one. `base`: the URL under which its uploads are. */
   constructor(
     env: Env,
     ctx: Pick<ExecutionContext, "waitUntil">,
     request: Request,
     uploader: Uploader,
+    id?: string,
     base = new URL("/uploads", request.url).href,
   ) {
-    const { maxBytes, maxUnknownBytes, maxRequestBytes } = readFileSettings(env);
-    const most = uploader.terms?.maxBytes ?? maxBytes;
     this.#uploader = uploader;
     this.#base = base;
-    this.maxRequestBytes = maxRequestBytes;
-    this.maxBytes = Math.min(maxBytes, most);
-    this.maxUnknownBytes = Math.min(maxUnknownBytes, most);
+    this.#id = id ?? (uploader.terms ? grantedFileId(uploader.terms) : uuidv7());
+    this.#limits = limitsOf(env, this.#id, uploader.terms);
+    this.maxRequestBytes = readFileSettings(env).maxRequestBytes;
     this.url = request.url;
     this.headers = request.headers;
     this.query = Object.fromEntries(new URL(request.url).searchParams);
@@ -83,6 +86,20 @@ export class UploadRequest {
   /** Its sender has no token, and removes no file. */
   get isGranted(): boolean {
     return this.#uploader.terms !== null;
+  }
+
+  /** In bytes. */
+  get maxBytes(): number {
+    return this.#limits.maxBytes;
+  }
+
+  /** Throws a `Problem` 413 for the length of an upload, if it is known, that is more than it can have. */
+  checkLength(length: number | null): void {
+    if (length !== null && length > this.maxBytes) throw this.#tooLarge();
+  }
+
+  #tooLarge(): Problem {
+    return tooLarge(this.#limits.maxBytes, this.#limits.by);
   }
 
   /**
@@ -110,16 +127,17 @@ export class UploadRequest {
   ): Promise<ProtocolOutcome> {
     const digests = this.#checkContent(true);
     if (!chunk) checkNoContent(digests);
+    const described = { ...description, headers: this.headers };
     const byteLimits = byteLimitsOf(this.#env, this.#uploader.owner);
     const spec = {
-      ...(await createSpec({ ...description, headers: this.headers }, fields, this.#uploader)),
+      ...(await createSpec(this.#id, this.#limits, described, fields, this.#uploader)),
       ...(byteLimits && { byteLimits }),
     };
     const begun = await callCatalogue(async () => this.#session(spec.id).create(spec), "once");
     if (begun?.is === "over-quota") throw insufficientStorage(begun.excess);
     if (begun?.is === "accepted") await this.#holdPlace(begun.upload, spec.origin);
     if (fields.kind === "final") return this.#concatenate(spec.id, begun);
-    if (!chunk) return checkSources(begun, this.maxBytes);
+    if (!chunk) return this.#checkSources(begun);
     let isAccepted = false;
     try {
       const outcome = await this.#append(spec.id, chunk, digests);
@@ -155,7 +173,7 @@ export class UploadRequest {
       ...chunk,
       digests,
       contentLength: this.contentLength,
-      maxUnknownLength: this.maxUnknownBytes,
+      maxUnknownLength: this.#limits.maxUnknownBytes,
       maxContent: this.maxRequestBytes,
       traceparent: currentTraceparent(),
     };
@@ -250,10 +268,10 @@ export class UploadRequest {
   }
 
   async #concatenate(id: string, begun: FinalOutcome | undefined): Promise<ProtocolOutcome> {
-    const { upload } = checkSources(begun, this.maxBytes);
+    const { upload } = this.#checkSources(begun);
     if (upload.length !== null && upload.length > this.maxBytes) {
       await this.#terminate(id);
-      throw tooLarge(this.maxBytes);
+      throw this.#tooLarge();
     }
     if (upload.isWaiting) return { is: "accepted", upload };
     const concatenated = this.#session(id).concatenate();
@@ -262,13 +280,13 @@ export class UploadRequest {
       const outcome = await Promise.race([concatenated, scheduler.wait(CONCATENATION_WAIT_MS)]);
       if (outcome?.is === "accepted") return checkTask(outcome);
       if (outcome?.is === "wrong-digest") return outcome;
-      if (outcome) return checkSources(outcome, this.maxBytes);
+      if (outcome) return this.#checkSources(outcome);
     } catch (error) {
       if (error instanceof Problem) throw error;
       log("error", "a final upload is not concatenated yet; the alarm continues", errorFields(error));
     }
     // It continues in the background.
-    return checkSources(await this.#current(id), this.maxBytes);
+    return this.#checkSources(await this.#current(id));
   }
 
   async #current(id: string): Promise<Outcome | undefined> {
@@ -276,32 +294,28 @@ export class UploadRequest {
     return upload && { is: "accepted", upload };
   }
 
+  /** Throws a `Problem` if a final upload cannot be made of its partials. */
+  #checkSources(outcome: FinalOutcome | undefined): Extract<Outcome, { is: "accepted" }> {
+    if (outcome?.is === "accepted") return outcome;
+    if (outcome?.is === "gone") {
+      throw new Problem("malformed", `There is no partial upload ${outcome.source}, or its bytes are gone.`);
+    }
+    if (outcome?.is === "unfit") throw unfitContent(outcome.why, outcome.by);
+    if (outcome?.is === "over-quota") throw insufficientStorage(outcome.excess);
+    if (outcome?.is === "rejected" && outcome.reason === "too-large") throw this.#tooLarge();
+    throw new Problem("conflict", "The final upload was removed before it was complete.");
+  }
+
   #session(id: string) {
     return sessionOf(this.#env, id);
   }
 }
 
-/** Throws a `Problem` if a final upload cannot be made of its partials. */
-function checkSources(
-  outcome: FinalOutcome | undefined,
-  maxBytes: number,
-): Extract<Outcome, { is: "accepted" }> {
-  if (outcome?.is === "accepted") return outcome;
-  if (outcome?.is === "over-quota") throw insufficientStorage(outcome.excess);
-  if (outcome?.is === "gone") {
-    throw new Problem("malformed", `There is no partial upload ${outcome.source}, or its bytes are gone.`);
-  }
-  if (outcome?.is === "rejected" && outcome.reason === "too-large") throw tooLarge(maxBytes);
-  throw new Problem("conflict", "The final upload was removed before it was complete.");
-}
-
-/**
- * Throws a `Problem` 503 if the upload is complete but its task could not be started, 403 or 409 if its grant refuses it, and
- * 507 if a quota does.
- */
+/** Throws a `Problem` 503 if the upload is complete but its task could not be started, and 403, 409, 415 or 507 if it is refused. */
 function checkTask(outcome: Outcome): ProtocolOutcome {
   if (outcome.is === "refused") throw grantRefused(outcome.refusal);
   if (outcome.is === "over-quota") throw insufficientStorage(outcome.excess);
+  if (outcome.is === "unfit") throw unfitContent(outcome.why, outcome.by);
   if (outcome.is === "accepted" && outcome.taskFailed) throw taskNotStarted(outcome.upload.id);
   return outcome;
 }

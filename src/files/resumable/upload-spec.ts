@@ -1,13 +1,13 @@
 /** What the creation of a resumable upload says about the file it will become, in either protocol. */
 
-import { v7 as uuidv7 } from "uuid";
 import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
 import { cleanMediaType } from "../store/media-type.ts";
 import { checkFilename, cleanFilename } from "../store/names.ts";
 import { uploadQuerySchema } from "../store/schema.ts";
+import { checkRules, type UploadLimits } from "../store/upload-rules.ts";
 import { checkTask } from "../store/upload-task.ts";
-import { checkTerms, grantedFileId, grantedQuery, originOf, type Uploader } from "../store/uploader.ts";
+import { grantedQuery, originOf, type Uploader } from "../store/uploader.ts";
 import { readWholeDigest } from "./request-digests.ts";
 import type { UploadSpec } from "./session-storage.ts";
 
@@ -28,8 +28,10 @@ export type ProtocolFields = Pick<
 
 export const uploadIdSchema = z.uuid();
 
-/** The spec of a new upload. Throws a `Problem` 400 or 422 if the description is invalid. */
+/** The spec of the new upload `id`. Throws a `Problem` 400 or 422 if the description is invalid, or a rule forbids it. */
 export async function createSpec(
+  id: string,
+  limits: UploadLimits,
   description: FileDescription,
   fields: ProtocolFields,
   uploader: Uploader,
@@ -49,10 +51,13 @@ export async function createSpec(
   if (terms && fields.kind !== "whole")
     throw new Problem("forbidden", "With a grant, an upload is whole: Upload-Concat is not allowed.");
   const contentType = cleanMediaType(description.contentType);
-  checkTerms(terms, contentType, fields.length);
-  const id = terms ? grantedFileId(terms) : uuidv7();
   const filename = cleanFilename(description.filename ?? "") || id;
   checkFilename(filename);
+  // A piece of a file has no type of its own: what is made of it has.
+  const fitsBy =
+    fields.kind === "partial"
+      ? null
+      : checkRules(limits, terms, { filename, contentType, size: fields.length });
   return {
     id,
     filename,
@@ -61,6 +66,8 @@ export async function createSpec(
     expiresIn: query.data.expires_in ?? null,
     task: query.data.task ?? null,
     expected: readWholeDigest(description.headers),
+    ...(fitsBy === null ? {} : { fitsBy }),
+    ...(fields.kind === "final" && limits.by !== null ? { maxBytes: limits.maxBytes } : {}),
     ...fields,
   };
 }

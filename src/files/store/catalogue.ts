@@ -248,6 +248,10 @@ export class FileCatalogue extends DurableObject<Env> {
     return this.#bytes.use(owner, Date.now());
   }
 
+  byteUses(owners: (string | null)[]): ByteUse[] {
+    return owners.map((owner) => this.byteUse(owner));
+  }
+
   /**
    * Makes files visible, all or none, if the preconditions hold for the current files. It can be repeated safely.
    * All files must belong to this shard. `grant`: they are counted in the same step.
@@ -486,6 +490,8 @@ markRepeatable(
   "reserve",
   "holdBytes",
   "byteUse",
+  "byteUses",
+  "refuseBytes",
   "commit",
   "holdPlace",
   "releasePlace",
