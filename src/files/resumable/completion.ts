@@ -29,7 +29,9 @@ export function byteReservationOf(
   held: number,
 ): ByteReservation | undefined {
   const dueAtMs = createdAtMs + RESERVATION_MS;
-  return limits && new ByteReservation(env, { id, blob, owner: origin?.owner ?? null, limits, dueAtMs }, held);
+  return (
+    limits && new ByteReservation(env, { id, blob, owner: origin?.owner ?? null, limits, dueAtMs }, held)
+  );
 }
 
 /** The multipart upload of a session; a new one if it has none yet. */

@@ -16,8 +16,8 @@
  * writes the record: so they are not in it.
  */
 import { newBlobKey } from "../store/blob-writer.ts";
-import { partSizeFor } from "../store/parts.ts";
 import type { ByteLimits } from "../store/byte-quota.ts";
+import { partSizeFor } from "../store/parts.ts";
 import type { Origin } from "../store/uploader.ts";
 import {
   expiryOf,

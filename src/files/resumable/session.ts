@@ -312,7 +312,8 @@ export class UploadSession extends DurableObject<Env> {
       }
       await appender.settle();
       const upload = toSnapshot(this.#load() ?? record);
-      if (rejection === "interrupted" && ownBytes?.excess) return { is: "over-quota", excess: ownBytes.excess };
+      if (rejection === "interrupted" && ownBytes?.excess)
+        return { is: "over-quota", excess: ownBytes.excess };
       if (rejection !== undefined) return { is: "rejected", reason: rejection, upload, isEmpty: false };
       if (!wrong) return { is: "accepted", upload };
       this.ctx.waitUntil(countWrongChunk(this.env, record));

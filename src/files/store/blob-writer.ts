@@ -58,8 +58,7 @@ export async function writeBlob(env: Env, incoming: IncomingBlob): Promise<Store
   const blob = newBlobKey(id);
   const limits = byteLimitsOf(env, owner);
   const quota =
-    limits &&
-    new ByteReservation(env, { id, blob, owner, limits, dueAtMs: Date.now() + RESERVATION_MS });
+    limits && new ByteReservation(env, { id, blob, owner, limits, dueAtMs: Date.now() + RESERVATION_MS });
   const reserve = async (uploadId: string | null) =>
     callCatalogue(async () => catalogueOf(env, id).reserve(blob, uploadId, Date.now() + RESERVATION_MS));
   // Runs while the first bytes arrive.

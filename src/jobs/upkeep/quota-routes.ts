@@ -8,8 +8,12 @@ const quotaSchema = z
     token: z.string().nullable().meta({ description: "The name of the token; null: all callers together." }),
     storedBytes: z.object({
       limit: z.int(),
-      used: z.int().meta({ description: "Of files, and of uploads under way, which hold what they may need." }),
-      remaining: z.int().meta({ description: "0 if more is used than the quota allows since it was lowered." }),
+      used: z
+        .int()
+        .meta({ description: "Of files, and of uploads under way, which hold what they may need." }),
+      remaining: z
+        .int()
+        .meta({ description: "0 if more is used than the quota allows since it was lowered." }),
     }),
   })
   .meta({ id: "Quota" });
@@ -20,7 +24,8 @@ const route = createRoute({
   path: "/quotas",
   tags: ["Quotas"],
   summary: "What the quotas allow, and how much is used",
-  description: "A token with the scope `admin` sees the quotas of all; any other sees its own. Empty without quotas.",
+  description:
+    "A token with the scope `admin` sees the quotas of all; any other sees its own. Empty without quotas.",
   ...needs("read"),
   responses: {
     200: json("The quotas.", z.object({ quotas: z.array(quotaSchema) })),

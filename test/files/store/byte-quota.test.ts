@@ -1,6 +1,6 @@
 /** The quota of stored bytes: its rule, a model of uploads that come at once, and what it does on the real runtime. */
 import { env, evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
-import fc from "fast-check";
+import { array, assert, integer, nat, option, property, record } from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { openDraft } from "../../../src/files/index.ts";
 import { settle, sumOf } from "../../../src/files/store/byte-quota.ts";
@@ -61,10 +61,10 @@ async function storedBytes(): Promise<number> {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-const expectRefused = ({ status, body, has }: UploadResponse, of: string, limit: number, left: number) => {
-  expect(status).toBe(507);
-  expect(body).toMatchObject({ type: "urn:sluice:problem:insufficient-storage", status: 507 });
-  expect(has("Retry-After", "RateLimit-Policy", "RateLimit")).toEqual({
+const expectRefused = (response: UploadResponse, of: string, limit: number, left: number) => {
+  expect(response.status).toBe(507);
+  expect(response.body).toMatchObject({ type: "urn:sluice:problem:insufficient-storage", status: 507 });
+  expect(response.has("Retry-After", "RateLimit-Policy", "RateLimit")).toEqual({
     "Retry-After": "60",
     "RateLimit-Policy": `"${of}";q=${limit};qu="content-bytes"`,
     RateLimit: `"${of}";r=${left}`,
@@ -75,10 +75,10 @@ const roomOf = (limit: number | null) => limit ?? Number.POSITIVE_INFINITY;
 
 describe("the rule", () => {
   test("grants all that there is room for, and refuses only what has none", () => {
-    fc.assert(
-      fc.property(
-        fc.record({ token: fc.option(fc.nat(100)), all: fc.option(fc.nat(200)) }),
-        fc.record({ own: fc.nat(120), others: fc.nat(120), need: fc.nat(50), more: fc.nat(50) }),
+    assert(
+      property(
+        record({ token: option(nat(100)), all: option(nat(200)) }),
+        record({ own: nat(120), others: nat(120), need: nat(50), more: nat(50) }),
         (limits, { own, others, need, more }) => {
           const want = need + more;
           const granted = settle(limits, { own: own + want, all: own + others + want }, want, need);
@@ -93,12 +93,12 @@ describe("the rule", () => {
 
   test("keeps to a limit whoever comes at once, and whatever dies", () => {
     // Each upload holds its bytes in its shard, then reads the shards one by one, then knows. Steps of all mix in any order.
-    const upload = fc.record({ shard: fc.nat(2), need: fc.integer({ min: 1, max: 40 }), more: fc.nat(40) });
-    fc.assert(
-      fc.property(
-        fc.array(upload, { minLength: 1, maxLength: 6 }),
-        fc.array(fc.record({ who: fc.nat(5), dies: fc.nat(30) }), { maxLength: 80 }),
-        fc.integer({ min: 1, max: 100 }),
+    const upload = record({ shard: nat(2), need: integer({ min: 1, max: 40 }), more: nat(40) });
+    assert(
+      property(
+        array(upload, { minLength: 1, maxLength: 6 }),
+        array(record({ who: nat(5), dies: nat(30) }), { maxLength: 80 }),
+        integer({ min: 1, max: 100 }),
         (uploads, steps, limit) => {
           const states = uploads.map(() => ({ step: 0, held: 0, seen: 0, isAdmitted: false, isDead: false }));
           for (const { who, dies } of steps) {
@@ -109,7 +109,7 @@ describe("the rule", () => {
             const want = one.need + one.more;
             if (state.step === 0) state.held = want;
             else if (state.step <= 3) {
-              const inShard = states.filter((_, i) => uploads[i]?.shard === (state.step - 1));
+              const inShard = states.filter((_, i) => uploads[i]?.shard === state.step - 1);
               state.seen += inShard.reduce((sum, { held }) => sum + held, 0);
             } else {
               const limits = { token: limit, all: null };
@@ -149,12 +149,7 @@ describe("a token with a quota of 100 bytes", () => {
   });
 
   test("keeps nothing of a body that proves to be too long", async () => {
-    expectRefused(
-      await sendAs(QUOTA, "PUT", "/files/q1", { body: unknown(101) }),
-      "stored-bytes",
-      100,
-      100,
-    );
+    expectRefused(await sendAs(QUOTA, "PUT", "/files/q1", { body: unknown(101) }), "stored-bytes", 100, 100);
     const form = new FormData();
     for (const size of [60, 60]) form.append("file", new File(["x".repeat(size)], "a.txt"));
     expectRefused(await sendAs(QUOTA, "POST", "/files", { body: form }), "stored-bytes", 100, 40);
@@ -177,7 +172,11 @@ describe("a token with a quota of 100 bytes", () => {
   });
 
   test("keeps its count when objects die, and counts files that were stored before anybody asked", async () => {
-    for (const id of ["q1", "q2", "q3"]) await putFile(id, "x".repeat(10), { variables: using({}), headers: { Authorization: `Bearer ${ALICE}` } });
+    for (const id of ["q1", "q2", "q3"])
+      await putFile(id, "x".repeat(10), {
+        variables: using({}),
+        headers: { Authorization: `Bearer ${ALICE}` },
+      });
     const tables = async (id: string) =>
       runInDurableObject(catalogueNamed(env, catalogueNameOf(id)), (_, { storage }) =>
         storage.sql.exec("SELECT count(*) AS found FROM sqlite_master WHERE name LIKE 'stored_bytes%'").one(),
