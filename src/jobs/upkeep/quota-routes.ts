@@ -22,7 +22,7 @@ const route = createRoute({
   operationId: "getQuotas",
   method: "get",
   path: "/quotas",
-  tags: ["Quotas"],
+  tags: ["Service"],
   summary: "What the quotas allow, and how much is used",
   description:
     "A token with the scope `admin` sees the quotas of all; any other sees its own. Empty without quotas.",
