@@ -5,6 +5,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import { type Principal, SCOPES } from "./app-env.ts";
+import { type Quota, quotaSchema } from "./quotas.ts";
 import { badSecret, IS_PLACEHOLDER, isPlaceholder } from "./secrets.ts";
 import { ConfigurationError, perEnv, readVariable } from "./variables.ts";
 
@@ -25,20 +26,23 @@ const tokenSchema = z
       .regex(/^[0-9a-f]{64}$/i, "is the SHA-256 of a token, in 64 hexadecimal digits")
       .optional(),
     expires_at: z.iso.datetime({ offset: true }).optional(),
+    quota: quotaSchema.default({}),
   })
   .refine(({ token, token_sha256 }) => (token === undefined) !== (token_sha256 === undefined), {
     message: "needs exactly one of token and token_sha256",
   })
   .transform(
-    ({ name, scopes, token, token_sha256, expires_at }): Token => ({
+    ({ name, scopes, token, token_sha256, expires_at, quota }): Token => ({
       name,
       scopes,
+      quota,
       digest: token === undefined ? Buffer.from(token_sha256 ?? "", "hex") : sha256(token),
       expiresAtMs: expires_at === undefined ? Number.POSITIVE_INFINITY : Date.parse(expires_at),
     }),
   );
 
 interface Token extends Principal {
+  quota: Quota;
   digest: Buffer;
   expiresAtMs: number;
 }
@@ -80,6 +84,19 @@ const readTokens = perEnv((env): Tokens => {
 /** How many different names the tokens have. */
 export const countTokenNames = (env: Env): number =>
   new Set(readTokens(env).tokens.map(({ name }) => name)).size;
+
+/** The quotas of the tokens that have any, by their names. Tokens with one name share them: the least of each counts. */
+export const readTokenQuotas = perEnv((env): ReadonlyMap<string, Quota> => {
+  const quotas = new Map<string, Quota>();
+  for (const { name, quota } of readTokens(env).tokens) {
+    const least = Math.min(
+      quota.stored_bytes ?? Number.POSITIVE_INFINITY,
+      quotas.get(name)?.stored_bytes ?? Number.POSITIVE_INFINITY,
+    );
+    if (Number.isFinite(least)) quotas.set(name, { stored_bytes: least });
+  }
+  return quotas;
+});
 
 /** Throws a `Problem` 503 if one of the secrets is wrong, and logs what is wrong with each. */
 export function checkTokens(env: Env): void {

@@ -89,7 +89,8 @@ export async function uploadForm(
     if (terms && files.length >= terms.files) throw grantRefused("used-up");
     const limited = limitSize(chunks, limits.maxUnknownBytes, limits.by);
     const fit = by === null ? undefined : { contentType, by };
-    const incoming = { id, chunks: limited, length: null, maxLength, expected: [], fit };
+    const { owner } = uploader;
+    const incoming = { id, chunks: limited, owner, length: null, maxLength, expected: [], fit };
     const written = await writeBlob(env, incoming);
     files.push({ ...written, filename, contentType, field });
   };
@@ -142,7 +143,7 @@ export async function uploadBody(
   const max = length === null ? limits.maxUnknownBytes : limits.maxBytes;
   const chunks = limitSize(readChunks(request.body), max, limits.by);
   const fit = by === null ? undefined : { contentType, by };
-  const written = await writeBlob(env, { id, chunks, length, expected, fit });
+  const written = await writeBlob(env, { id, chunks, owner: uploader.owner, length, expected, fit });
   const file = { ...written, filename, contentType };
   const { is, rows } = await commitFiles(env, [file], query, preconditions, originOf(uploader));
   const [row] = rows;

@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { call, may } from "../lib/api.ts";
 import { act } from "../lib/notices.tsx";
 import { linkTo } from "../lib/route.ts";
+import { Quotas } from "./quotas.tsx";
 
 interface Example {
   title: string;
@@ -69,6 +70,7 @@ export function Overview() {
           <ExampleCall key={example.path} {...example} />
         ))}
       </div>
+      {may("read") && <Quotas />}
     </>
   );
 }
