@@ -55,6 +55,7 @@ import {
 export { AuditLog } from "./audit/index.ts";
 export { FileCatalogue, UploadSession } from "./files/index.ts";
 export { FileTasks } from "./jobs/index.ts";
+export { RequestRate } from "./kernel/request-rates.ts";
 export { Sessions } from "./kernel/sessions.ts";
 export { DemoUpstream, Semaphore, UpstreamCache } from "./outbound/index.ts";
 export { Scheduler, TaskLedger, TaskRunner } from "./tasks/index.ts";

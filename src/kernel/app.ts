@@ -18,6 +18,7 @@ import { limitHeaders } from "./headers.ts";
 import { asInvocation } from "./invocation.ts";
 import { isJsonType, readJsonBody } from "./json-body.ts";
 import { invalid, Problem, problemSchema, renderProblem } from "./problem.ts";
+import { limitRequests } from "./request-rates.ts";
 import { inRootSpan } from "./spans.ts";
 
 export type Router = OpenAPIHono<AppEnv>;
@@ -81,7 +82,7 @@ export function createApp<Open extends Schema, Closed extends Schema>(routers: {
 
   for (const middleware of routers.around ?? []) app.use(middleware);
   for (const router of routers.open) app.route("/", router);
-  app.use(authenticate);
+  app.use(authenticate, limitRequests);
   app.use(methodNotAllowed({ app, onMethodNotAllowed: refuseMethod }));
   for (const router of routers.closed) app.route("/", router);
   return app;

@@ -9,9 +9,22 @@ import { perEnv, readVariable } from "./variables.ts";
 export const quotaSchema = z.strictObject({
   /** Of files, and of uploads under way. */
   stored_bytes: z.int().min(0).max(999_999_999_999_999).optional(),
+  /** Of callers with a token; a second's worth of them may come at once. */
+  requests_per_second: z.number().min(0.01).max(100_000).optional(),
 });
 
 export type Quota = z.output<typeof quotaSchema>;
+
+const NAMES = ["stored_bytes", "requests_per_second"] as const satisfies (keyof Quota)[];
+
+/** Of each number, the least that one of the quotas has. */
+export function leastOf(quotas: readonly Quota[]): Quota {
+  const entries = NAMES.flatMap((name) => {
+    const values = quotas.flatMap((quota) => quota[name] ?? []);
+    return values.length === 0 ? [] : [[name, Math.min(...values)] as const];
+  });
+  return Object.fromEntries(entries);
+}
 
 /** Those of all callers together. */
 export const readQuotas = perEnv((env): Quota => readVariable(env, "QUOTAS", quotaSchema.default({})));

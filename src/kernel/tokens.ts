@@ -5,7 +5,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import { type Principal, SCOPES } from "./app-env.ts";
-import { type Quota, quotaSchema } from "./quotas.ts";
+import { leastOf, type Quota, quotaSchema } from "./quotas.ts";
 import { badSecret, IS_PLACEHOLDER, isPlaceholder } from "./secrets.ts";
 import { ConfigurationError, perEnv, readVariable } from "./variables.ts";
 
@@ -87,15 +87,10 @@ export const countTokenNames = (env: Env): number =>
 
 /** The quotas of the tokens that have any, by their names. Tokens with one name share them: the least of each counts. */
 export const readTokenQuotas = perEnv((env): ReadonlyMap<string, Quota> => {
-  const quotas = new Map<string, Quota>();
-  for (const { name, quota } of readTokens(env).tokens) {
-    const least = Math.min(
-      quota.stored_bytes ?? Number.POSITIVE_INFINITY,
-      quotas.get(name)?.stored_bytes ?? Number.POSITIVE_INFINITY,
-    );
-    if (Number.isFinite(least)) quotas.set(name, { stored_bytes: least });
-  }
-  return quotas;
+  const quotas = [...Map.groupBy(readTokens(env).tokens, ({ name }) => name)].map(
+    ([name, tokens]) => [name, leastOf(tokens.map(({ quota }) => quota))] as const,
+  );
+  return new Map(quotas.filter(([, quota]) => Object.keys(quota).length > 0));
 });
 
 /** Throws a `Problem` 503 if one of the secrets is wrong, and logs what is wrong with each. */

@@ -14,6 +14,7 @@ export const AuditLog = simulateObject(sluice.AuditLog);
 export const DemoUpstream = simulateEntrypoint(sluice.DemoUpstream);
 export const FileTasks = simulateEntrypoint(sluice.FileTasks);
 export const FileCatalogue = simulateObject(sluice.FileCatalogue);
+export const RequestRate = simulateObject(sluice.RequestRate);
 export const Scheduler = simulateObject(sluice.Scheduler);
 export const Semaphore = simulateObject(sluice.Semaphore);
 export const Sessions = simulateObject(sluice.Sessions);
