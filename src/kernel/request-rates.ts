@@ -46,7 +46,10 @@ class Limiter {
   constructor(env: Env, name: string, perSecond: number) {
     this.#group = new GroupedCalls(async (requests) => {
       const wanted = requests.length + Math.floor(perSecond / PORTIONS_PER_SECOND);
-      const { given, retryAfterMs } = await objectNamed(env, "REQUEST_RATE", name).take(wanted, perSecond);
+      const taken = await objectNamed(env, "REQUEST_RATE", name).take(wanted, perSecond);
+      const { retryAfterMs } = taken;
+      // What the call before has left over goes first.
+      const given = taken.given + this.#leftAt(Date.now());
       const left = Math.max(0, given - requests.length);
       this.#left = left;
       this.#untilMs = Date.now() + PORTION_MS;
@@ -57,7 +60,7 @@ class Limiter {
   }
 
   async admit(): Promise<Admission> {
-    if (this.#left > 0 && Date.now() < this.#untilMs) return { isAdmitted: true, left: --this.#left };
+    if (this.#leftAt(Date.now()) > 0) return { isAdmitted: true, left: --this.#left };
     try {
       const send = async (untilMs: number) => this.#group.send(null, 1, untilMs);
       return await callObject(send, { deadlineMs: DEADLINE_MS, keepsDeadline: true });
@@ -65,6 +68,10 @@ class Limiter {
       log("warn", "a rate of requests could not be checked: the request is let through", errorFields(error));
       return { isAdmitted: true, left: 0 };
     }
+  }
+
+  #leftAt(nowMs: number): number {
+    return nowMs < this.#untilMs ? this.#left : 0;
   }
 }
 

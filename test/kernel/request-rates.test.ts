@@ -26,9 +26,10 @@ function withQuota(perSecond: number | undefined, QUOTAS: object = {}) {
     ...more,
   });
   const SLUICE_TOKENS = [entry(name, { quota }), entry(`${name}-free`, {})];
-  // One environment for all calls, as in an isolate.
-  const isolate = { ...env, ACCESS: "tokens", SLUICE_TOKENS, QUOTAS };
-  const get = async (who = name, path = "/tasks") => {
+  // One environment for all calls of an isolate.
+  const newIsolate = () => ({ ...env, ACCESS: "tokens", SLUICE_TOKENS, QUOTAS });
+  const first = newIsolate();
+  const get = async (who = name, path = "/tasks", isolate = first) => {
     const headers = { Authorization: `Bearer ${tokenOf(who)}` };
     const ctx = createExecutionContext();
     const response = await worker.fetch(new Request(`http://localhost${path}`, { headers }), isolate, ctx);
@@ -36,7 +37,7 @@ function withQuota(perSecond: number | undefined, QUOTAS: object = {}) {
     await waitOnExecutionContext(ctx);
     return response;
   };
-  return { name, get };
+  return { name, get, newIsolate };
 }
 
 const statusesOf = (responses: Response[]) => responses.map(({ status }) => status).toSorted((a, b) => a - b);
@@ -53,6 +54,20 @@ test("as many come through as a second has, and the others learn when to come ag
   expect(passed?.headers.get("RateLimit")).toMatch(/^"requests";r=\d+$/);
   // Others are not in the way of each other.
   expect((await get(`${name}-free`)).headers.has("RateLimit")).toBe(false);
+});
+
+test("several isolates together have no more than one", async () => {
+  const { name, get, newIsolate } = withQuota(40);
+  const isolates = [newIsolate(), newIsolate(), newIsolate()];
+  const calls = isolates.flatMap((isolate) =>
+    Array.from({ length: 30 }, async () => get(name, "/session", isolate)),
+  );
+  const startedAtMs = Date.now();
+  const passed = (await Promise.all(calls)).filter(({ status }) => status === 200).length;
+  const seconds = (Date.now() - startedAtMs) / 1_000;
+  expect(passed).toBeLessThanOrEqual(40 * (seconds + 1));
+  // Each may have two left that it has not used.
+  expect(passed).toBeGreaterThanOrEqual(40 - 3 * 2);
 });
 
 test("whoever waits as it was told comes through", async () => {
