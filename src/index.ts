@@ -16,6 +16,7 @@ import {
   fileRoutes,
   grantedRoutes,
   grantRoutes,
+  heldRoutes,
   linkRoutes,
   readFileSettings,
   storeRoutes,
@@ -84,6 +85,7 @@ const api = createRouter()
   .route("/", scheduleRoutes)
   .route("/", fileRoutes)
   .route("/", storeRoutes)
+  .route("/", heldRoutes)
   .route("/", grantRoutes)
   .route("/", uploadRoutes)
   .route("/", outboundRoutes);
