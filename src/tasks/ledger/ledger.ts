@@ -32,7 +32,7 @@ import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import type { Patch } from "./limits.ts";
 import { Outbox } from "./outbox.ts";
 import { Removals } from "./removals.ts";
-import { leaseAfterHeartbeat, mayReport, RUNNER_LEASE_MS, RUNNER_LIFETIME_MS } from "./rules.ts";
+import { leaseAfterHeartbeat, mayReport, RUNNER_LEASE_MS, RUNNER_LIFETIME_MS, retry } from "./rules.ts";
 import { Runners } from "./runners.ts";
 import { FOR_EVERY_START, MIGRATIONS, type TaskRow, type TaskView, toLine } from "./schema.ts";
 import { STEERING_SHARD, type Steering, SteeringKeeper, type SteeringStatus } from "./steering.ts";
@@ -397,11 +397,11 @@ export class TaskLedger extends DurableObject<Env> {
     return this.getTask(taskId);
   }
 
-  /** Begins another life of a task that failed or was cancelled; "refused" for any other. */
-  retry(taskId: string): TaskView | "refused" | null {
+  /** Begins another life of a task that failed or was cancelled; "refused" for any other, "held" if another has its unique key. */
+  retry(taskId: string): TaskView | "refused" | "held" | null {
     const task = this.#tasks.getLean(taskId);
     if (!task) return null;
-    if (!this.#transitions.retry(task)) return "refused";
+    if (!this.#transitions.retry(task)) return retry(task, Date.now()) ? "held" : "refused";
     return this.getTask(taskId);
   }
 
