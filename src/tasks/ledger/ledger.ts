@@ -359,18 +359,20 @@ export class TaskLedger extends DurableObject<Env> {
   /**
    * A task's events after number `lastRead`, as a stream; "over" if none can follow, null if there is no such task,
    * "too-many" if the caller has its share of streams. A number that no event has is as good as none: its reader knows
-   * nothing of this task, and is told all of it.
+   * nothing of this task, and is told all of it. `follows`: also those that are still to come.
    */
   watch(
     taskId: string,
     lastRead: number,
     caller: string,
+    follows = true,
   ): ReadableStream<Uint8Array> | "over" | "too-many" | null {
     const history = {
       read: (last: number, limit: number) => this.#tasks.events(taskId, last, limit),
       endsWith: (last: number) => {
         const task = this.#tasks.getLean(taskId);
-        return !task || (isFinal(task.status) && (this.#tasks.lastEvent(taskId)?.number ?? 0) <= last);
+        if (task && follows && !isFinal(task.status)) return false;
+        return !task || (this.#tasks.lastEvent(taskId)?.number ?? 0) <= last;
       },
       changed: async (ms: number) => this.#watchers.next(taskId, ms),
     };
