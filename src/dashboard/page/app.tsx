@@ -1,6 +1,6 @@
 /** The frame of the dashboard: navigation, who is signed in, and the view that the URL names. */
 import { useEffect } from "preact/hooks";
-import { readSession, session, signOut } from "./lib/api.ts";
+import { may, readSession, session, signOut } from "./lib/api.ts";
 import { lacking, startLive } from "./lib/live.ts";
 import { act, Notices, notify } from "./lib/notices.tsx";
 import { operationsOf } from "./lib/operations.ts";
@@ -52,7 +52,7 @@ function Header() {
         <img src="/favicon.ico" alt="" width="28" height="28" /> Sluice
       </a>
       <nav aria-label="Views">
-        {VIEWS.map(({ name, label }) => (
+        {VIEWS.filter(({ scope }) => !scope || may(scope)).map(({ name, label }) => (
           <a key={name} href={linkTo(name)} aria-current={route.value.view === name ? "page" : undefined}>
             {label}
           </a>

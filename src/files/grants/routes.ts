@@ -109,15 +109,20 @@ export const grantedRoutes = openRouter
     const rules = { checkFile: () => {}, checkField: () => {}, checkCount: requireFile };
     const upload = uploadForm(c.env, c.req.raw, query, rules, uploader);
     c.executionCtx.waitUntil(Promise.allSettled([upload]));
-    return c.json(await upload, 201);
+    const result = await upload;
+    return c.json(result, result.files.some(({ isHeld }) => isHeld) ? 202 : 201);
   })
-  .openapi(putWithGrantRoute, async (c) => c.json(await put(c, c.req.raw), 201))
+  .openapi(putWithGrantRoute, async (c) => {
+    const file = await put(c, c.req.raw);
+    return c.json(file, file.isHeld ? 202 : 201);
+  })
   .openapi(putNamedWithGrantRoute, async (c) => {
     const request = new Request(c.req.raw);
     const name = encodeURIComponent(c.req.valid("param").upload).replaceAll("'", "%27");
     if (!request.headers.has("Content-Disposition"))
       request.headers.set("Content-Disposition", `attachment; filename*=UTF-8''${name}`);
-    return c.json(await put(c, request), 201);
+    const file = await put(c, request);
+    return c.json(file, file.isHeld ? 202 : 201);
   })
   .openapi(headGrantedRoute, async (c) => act(c, c.req.valid("param").upload, "HEAD"))
   .openapi(appendGrantedRoute, async (c) => act(c, c.req.valid("param").upload))
@@ -130,7 +135,12 @@ function capabilitiesOf(c: Context<AppEnv>): Record<string, string> {
   return capabilities(c.env, METHODS, { ...settings, maxBytes: Math.min(maxBytes, settings.maxBytes) });
 }
 
-const termsOf = (c: Context<AppEnv>) => readLiveGrant(c.env, c.req.param("id") ?? "", Date.now());
+/** The terms of a grant, under whose name the request acts from now on. */
+function termsOf(c: Context<AppEnv>): GrantTerms {
+  const terms = readLiveGrant(c.env, c.req.param("id") ?? "", Date.now());
+  c.set("principal", { name: ownerOf(terms), scopes: [] });
+  return terms;
+}
 
 type Holder = Uploader & { terms: GrantTerms };
 

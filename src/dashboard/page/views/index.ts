@@ -1,5 +1,6 @@
 /** The views, in the order of the navigation. */
 import type { FunctionComponent } from "preact";
+import { Audit } from "./audit.tsx";
 import { Files } from "./files.tsx";
 import { Overview } from "./overview.tsx";
 import { Tasks } from "./tasks.tsx";
@@ -10,6 +11,8 @@ export interface View {
   name: string;
   label: string;
   Component: FunctionComponent;
+  /** The scope without which it shows nothing, if that is not `read`. */
+  scope?: "admin";
 }
 
 export const VIEWS: readonly View[] = [
@@ -17,4 +20,5 @@ export const VIEWS: readonly View[] = [
   { name: "tasks", label: "Tasks", Component: Tasks },
   { name: "files", label: "Files", Component: Files },
   { name: "upstreams", label: "Upstreams", Component: Upstreams },
+  { name: "audit", label: "Audit", Component: Audit, scope: "admin" },
 ];
