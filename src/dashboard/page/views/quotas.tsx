@@ -1,5 +1,8 @@
-/** What the quotas allow, and how much of it is used. Nothing where there are none. */
-import { usePolled } from "../lib/poll.ts";
+/** What the quotas allow, and how much of it is used when the view is opened. Nothing where there are none. */
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { getJson } from "../lib/api.ts";
+import { notify } from "../lib/notices.tsx";
 import { Size } from "../lib/size.tsx";
 
 interface Quota {
@@ -8,11 +11,15 @@ interface Quota {
   storedBytes: { limit: number; used: number; remaining: number };
 }
 
-const INTERVAL_MS = 30_000;
-
 export function Quotas() {
-  const quotas = usePolled<{ quotas: Quota[] }>("/quotas", INTERVAL_MS).value?.quotas ?? [];
-  if (quotas.length === 0) return null;
+  const quotas = useSignal<Quota[]>([]);
+  useEffect(() => {
+    const read = async () => {
+      quotas.value = (await getJson<{ quotas: Quota[] }>("/quotas")).quotas;
+    };
+    read().catch(notify);
+  }, []);
+  if (quotas.value.length === 0) return null;
   return (
     <section class="quotas">
       <h2>Quotas</h2>
@@ -27,7 +34,7 @@ export function Quotas() {
             </tr>
           </thead>
           <tbody>
-            {quotas.map(({ token, storedBytes: { limit, used, remaining } }) => (
+            {quotas.value.map(({ token, storedBytes: { limit, used, remaining } }) => (
               <tr key={token ?? ""}>
                 <td>{token ?? "all together"}</td>
                 <td class="number">
