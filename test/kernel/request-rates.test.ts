@@ -27,7 +27,12 @@ function withQuota(perSecond: number | undefined, QUOTAS: object = {}) {
   });
   const SLUICE_TOKENS = [entry(name, { quota }), entry(`${name}-free`, {})];
   // One environment for all calls of an isolate.
-  const newIsolate = () => ({ ...env, ACCESS: "tokens", SLUICE_TOKENS, QUOTAS });
+  const newIsolate = () => ({
+    ...env,
+    ACCESS: "tokens",
+    SLUICE_TOKENS: JSON.stringify(SLUICE_TOKENS),
+    QUOTAS,
+  });
   const first = newIsolate();
   const get = async (who = name, path = "/tasks", isolate = first) => {
     const headers = { Authorization: `Bearer ${tokenOf(who)}` };
