@@ -5,10 +5,14 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import { type Principal, SCOPES } from "./app-env.ts";
+import type { Bounds } from "./bounds.ts";
 import { badSecret, IS_PLACEHOLDER, isPlaceholder } from "./secrets.ts";
 import { ConfigurationError, perEnv, readVariable } from "./variables.ts";
 
 const MIN_LENGTH = 32;
+
+/** An id may have 128 characters, and 36 of them are not of the prefix (files/store/names.ts). */
+const PREFIX = /^[\w-][\w.-]{0,91}$/;
 
 const tokenSchema = z
   .strictObject({
@@ -25,18 +29,37 @@ const tokenSchema = z
       .regex(/^[0-9a-f]{64}$/i, "is the SHA-256 of a token, in 64 hexadecimal digits")
       .optional(),
     expires_at: z.iso.datetime({ offset: true }).optional(),
+    files: z
+      .strictObject({
+        prefix: z
+          .string()
+          .regex(PREFIX, "a prefix of ids has 1 to 92 letters, digits, `.`, `_` or `-`, and no dot in front"),
+      })
+      .optional(),
   })
   .refine(({ token, token_sha256 }) => (token === undefined) !== (token_sha256 === undefined), {
     message: "needs exactly one of token and token_sha256",
   })
+  .superRefine(({ scopes, files }, context) => {
+    const refuse = (message: string) => context.addIssue({ code: "custom", path: ["scopes"], message });
+    if (scopes.includes("admin") && (scopes.includes("own") || files))
+      refuse('a token with "own" or "files" is bound, and "admin" is not: it reaches everything');
+    if (scopes.every((scope) => scope === "own"))
+      refuse('"own" narrows "read" and "write": list one of them too');
+  })
   .transform(
-    ({ name, scopes, token, token_sha256, expires_at }): Token => ({
+    ({ name, scopes, token, token_sha256, expires_at, files }): Token => ({
       name,
       scopes,
+      bounds: boundsOf(name, scopes.includes("own"), files?.prefix),
       digest: token === undefined ? Buffer.from(token_sha256 ?? "", "hex") : sha256(token),
       expiresAtMs: expires_at === undefined ? Number.POSITIVE_INFINITY : Date.parse(expires_at),
     }),
   );
+
+function boundsOf(name: string, isOwn: boolean, filePrefix = ""): Bounds | undefined {
+  return isOwn || filePrefix !== "" ? { owner: isOwn ? name : null, filePrefix } : undefined;
+}
 
 interface Token extends Principal {
   digest: Buffer;

@@ -12,6 +12,8 @@ export type Snapshot = Omit<UploadSpec, "expected" | "sources" | "source" | "sou
     isWaiting: boolean;
     /** The id of the grant with which it was created. Missing without one. */
     grantId?: string;
+    /** Who uploads it. Missing in a draft, and in uploads that began with an earlier version. */
+    owner?: string;
   };
 
 export type Outcome =
@@ -56,5 +58,6 @@ export function toSnapshot(record: SessionRecord): Snapshot {
     taskId,
     isWaiting: isWaiting(record),
     ...(origin?.grant ? { grantId: origin.grant.id } : {}),
+    ...(origin ? { owner: origin.owner } : {}),
   };
 }

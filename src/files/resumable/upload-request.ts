@@ -2,6 +2,7 @@
  * A request to /uploads as both protocols see it: what it says, and what it can do. The protocols read and write
  * headers; everything else is here, above all what a request of either must not have.
  */
+import { isWithin } from "../../kernel/bounds.ts";
 import { isEmptyBody } from "../../kernel/json-body.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
@@ -109,6 +110,7 @@ export class UploadRequest {
     const digests = this.#checkContent(true);
     if (!chunk) checkNoContent(digests);
     const spec = await createSpec({ ...description, headers: this.headers }, fields, this.#uploader);
+    await this.#checkPartials(spec.sources);
     const begun = await callCatalogue(async () => this.#session(spec.id).create(spec), "once");
     if (begun?.is === "accepted") await this.#holdPlace(begun.upload, spec.origin);
     if (fields.kind === "final") return this.#concatenate(spec.id, begun);
@@ -122,6 +124,27 @@ export class UploadRequest {
       // No client knows its URL.
       if (!isAccepted) await this.#terminate(spec.id);
     }
+  }
+
+  /** For a bound token, others' partial uploads are as good as missing: throws the same `Problem` 400. */
+  async #checkPartials(sources: string[]): Promise<void> {
+    await Promise.all(
+      sources.map(async (source) => {
+        if (!(await this.#isWithinBounds(source))) throw sourceGone(source);
+      }),
+    );
+  }
+
+  /** Throws a `Problem` 404 for an upload that is not within the bounds of the caller. Without bounds, costs nothing. */
+  async checkBounds(id: string): Promise<void> {
+    if (!(await this.#isWithinBounds(id))) throwNotFound(id);
+  }
+
+  async #isWithinBounds(id: string): Promise<boolean> {
+    const { bounds } = this.#uploader;
+    if (!bounds) return true;
+    const upload = await this.peek(id);
+    return upload !== undefined && isWithin(bounds, upload);
   }
 
   /** Throws a `Problem` 403 or 409, and ends the upload, if its grant does not allow it. */
@@ -274,6 +297,9 @@ export class UploadRequest {
   }
 }
 
+const sourceGone = (id: string) =>
+  new Problem("malformed", `There is no partial upload ${id}, or its bytes are gone.`);
+
 /** Throws a `Problem` if a final upload cannot be made of its partials. */
 function checkSources(
   outcome: FinalOutcome | undefined,
@@ -281,7 +307,7 @@ function checkSources(
 ): Extract<Outcome, { is: "accepted" }> {
   if (outcome?.is === "accepted") return outcome;
   if (outcome?.is === "gone") {
-    throw new Problem("malformed", `There is no partial upload ${outcome.source}, or its bytes are gone.`);
+    throw sourceGone(outcome.source);
   }
   if (outcome?.is === "rejected" && outcome.reason === "too-large") throw tooLarge(maxBytes);
   throw new Problem("conflict", "The final upload was removed before it was complete.");

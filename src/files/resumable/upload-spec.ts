@@ -1,13 +1,19 @@
 /** What the creation of a resumable upload says about the file it will become, in either protocol. */
 
-import { v7 as uuidv7 } from "uuid";
 import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
 import { cleanMediaType } from "../store/media-type.ts";
-import { checkFilename, cleanFilename } from "../store/names.ts";
+import { checkFilename, cleanFilename, fileIdSchema } from "../store/names.ts";
 import { uploadQuerySchema } from "../store/schema.ts";
 import { checkTask } from "../store/upload-task.ts";
-import { checkTerms, grantedFileId, grantedQuery, originOf, type Uploader } from "../store/uploader.ts";
+import {
+  checkBoundTask,
+  checkTerms,
+  grantedQuery,
+  newIdFor,
+  originOf,
+  type Uploader,
+} from "../store/uploader.ts";
 import { readWholeDigest } from "./request-digests.ts";
 import type { UploadSpec } from "./session-storage.ts";
 
@@ -26,7 +32,10 @@ export type ProtocolFields = Pick<
   "protocol" | "kind" | "length" | "endsAtLength" | "metadata" | "concat" | "sources"
 >;
 
-export const uploadIdSchema = z.uuid();
+/** A UUID, behind the prefix that its creator is bound to, if there is one. */
+export const uploadIdSchema = fileIdSchema.refine((id) => z.uuid().safeParse(id.slice(-36)).success, {
+  message: "an upload has a UUID as its id, or at the end of it",
+});
 
 /** The spec of a new upload. Throws a `Problem` 400 or 422 if the description is invalid. */
 export async function createSpec(
@@ -45,12 +54,13 @@ export async function createSpec(
     }));
     throw new Problem("invalid", "The expires_in or task of the upload is invalid.", { errors });
   }
+  checkBoundTask(uploader, query.data.task);
   await checkTask(query.data.task);
   if (terms && fields.kind !== "whole")
     throw new Problem("forbidden", "With a grant, an upload is whole: Upload-Concat is not allowed.");
   const contentType = cleanMediaType(description.contentType);
   checkTerms(terms, contentType, fields.length);
-  const id = terms ? grantedFileId(terms) : uuidv7();
+  const id = newIdFor(uploader);
   const filename = cleanFilename(description.filename ?? "") || id;
   checkFilename(filename);
   return {

@@ -13,6 +13,7 @@
  *                   └──discarded, or never committed──▶ due ──alarm──▶ gone
  */
 import { DurableObject } from "cloudflare:workers";
+import { type Bounds, isWithin } from "../../kernel/bounds.ts";
 import { Feed } from "../../kernel/feed.ts";
 import { KeptTally } from "../../kernel/kept-tally.ts";
 import { errorFields, log } from "../../kernel/log.ts";
@@ -68,6 +69,8 @@ export type CommitResult =
   | { is: "precondition-failed" }
   /** A blob is not reserved, or no longer: the commit is too late, or an earlier one was replaced since. */
   | { is: "unreserved" }
+  /** A file that would be replaced is not the caller's. */
+  | { is: "out-of-bounds" }
   /** The grant does not allow it. */
   | { is: "refused"; refusal: GrantRefusal };
 
@@ -122,33 +125,44 @@ export class FileCatalogue extends DurableObject<Env> {
       .toArray()[0];
   }
 
-  /** At most `limit` files whose ids begin with `prefix` and come after `after`, in the order of their ids. */
-  list(prefix: string, after: string, limit: number): FileRow[] {
+  /**
+   * At most `limit` files whose ids begin with `prefix` and come after `after`, in the order of their ids. With an owner,
+   * only those of that one; the rows in between are read too.
+   */
+  list(prefix: string, after: string, limit: number, owner: string | null = null): FileRow[] {
     return this.#sql
       .exec<FileRow>(
         // "{" sorts after every character that an id may have.
-        `SELECT * FROM file WHERE id > ? AND id >= ? AND id < ? AND (expires_at_ms IS NULL OR expires_at_ms > ?)
-         ORDER BY id LIMIT ?`,
+        `SELECT * FROM file WHERE id > ?1 AND id >= ?2 AND id < ?3 AND (expires_at_ms IS NULL OR expires_at_ms > ?4)
+           AND (?5 IS NULL OR owner = ?5) ORDER BY id LIMIT ?6`,
         after,
         prefix,
         `${prefix}{`,
         Date.now(),
+        owner,
         limit,
       )
       .toArray();
   }
 
   /** As `list`, of the files that were made from the file `source`. */
-  listMadeFrom(source: string, prefix: string, after: string, limit: number): FileRow[] {
+  listMadeFrom(
+    source: string,
+    prefix: string,
+    after: string,
+    limit: number,
+    owner: string | null = null,
+  ): FileRow[] {
     return this.#sql
       .exec<FileRow>(
-        `SELECT * FROM file WHERE source = ? AND id > ? AND id >= ? AND id < ?
-           AND (expires_at_ms IS NULL OR expires_at_ms > ?) ORDER BY id LIMIT ?`,
+        `SELECT * FROM file WHERE source = ?1 AND id > ?2 AND id >= ?3 AND id < ?4
+           AND (expires_at_ms IS NULL OR expires_at_ms > ?5) AND (?6 IS NULL OR owner = ?6) ORDER BY id LIMIT ?7`,
         source,
         after,
         prefix,
         `${prefix}{`,
         Date.now(),
+        owner,
         limit,
       )
       .toArray();
@@ -223,11 +237,17 @@ export class FileCatalogue extends DurableObject<Env> {
 
   /**
    * Makes files visible, all or none, if the preconditions hold for the current files. It can be repeated safely.
-   * All files must belong to this shard. `grant`: they are counted in the same step.
+   * All files must belong to this shard. `grant`: they are counted in the same step. `bounds`: they replace no file
+   * beyond them.
    */
-  async commit(files: NewFile[], preconditions: Preconditions, grant?: GrantRef): Promise<CommitResult> {
+  async commit(
+    files: NewFile[],
+    preconditions: Preconditions,
+    grant?: GrantRef,
+    bounds?: Bounds,
+  ): Promise<CommitResult> {
     const outcome = this.ctx.storage.transactionSync(() =>
-      this.#commit(files, preconditions, Date.now(), grant),
+      this.#commit(files, preconditions, Date.now(), grant, bounds),
     );
     await this.#setAlarm();
     return outcome;
@@ -252,16 +272,17 @@ export class FileCatalogue extends DurableObject<Env> {
     return this.#grants.read(id);
   }
 
-  /** Removes a file if the preconditions hold for the current version. */
+  /** Removes a file if the preconditions hold for the current version. Beyond the bounds, there is none. */
   async remove(
     id: string,
     preconditions: Preconditions,
+    bounds?: Bounds,
   ): Promise<"removed" | "missing" | "precondition-failed"> {
     const outcome = this.ctx.storage.transactionSync(() => {
       const nowMs = Date.now();
       const current = this.#find(id, nowMs);
       // Before the preconditions (RFC 9110 §13.2.1): without them this would be a 404 as well.
-      if (!current) return "missing";
+      if (!current || !isWithin(bounds, current)) return "missing";
       if (evaluatePreconditions(preconditions, validatorsOf(current), false) === "failed")
         return "precondition-failed";
       this.#removeVersion(current, nowMs);
@@ -331,6 +352,7 @@ export class FileCatalogue extends DurableObject<Env> {
     preconditions: Preconditions,
     nowMs: number,
     grant: GrantRef | undefined,
+    bounds: Bounds | undefined,
   ): CommitResult {
     const before = files.map(({ id }) => this.#find(id, nowMs));
     if (files.every(({ blob }, i) => before[i]?.blob === blob)) {
@@ -338,6 +360,7 @@ export class FileCatalogue extends DurableObject<Env> {
       return { is: rows.some((row) => row.is_replacement === 1) ? "replaced" : "created", rows };
     }
     if (!files.every(({ blob }) => this.#strays.isReserved(blob, nowMs))) return { is: "unreserved" };
+    if (before.some((row) => row && !isWithin(bounds, row))) return { is: "out-of-bounds" };
     if (
       before.some((row) => evaluatePreconditions(preconditions, row && validatorsOf(row), false) === "failed")
     ) {

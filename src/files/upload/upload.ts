@@ -3,6 +3,7 @@
  * nothing. Its files become visible only when its last byte has been read and everything about it is valid.
  */
 
+import { type Bounds, isWithin } from "../../kernel/bounds.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { discardBlob, type StoredBlob, writeBlob } from "../store/blob-writer.ts";
 import { limitSize, readChunks } from "../store/body.ts";
@@ -28,14 +29,16 @@ import {
   validatorsOf,
 } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
-import { callCatalogue, catalogueOf, newFileId } from "../store/shards.ts";
+import { callCatalogue, catalogueOf } from "../store/shards.ts";
 import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
 import { startTask, taskLink } from "../store/upload-task.ts";
 import {
+  checkBoundTask,
+  checkChosenId,
   checkTerms,
-  grantedFileId,
   grantRefused,
-  type Origin,
+  newIdFor,
+  notYours,
   originColumns,
   originOf,
   type Uploader,
@@ -71,6 +74,7 @@ export async function uploadForm(
   uploader: Uploader,
 ): Promise<FormResult> {
   const { terms } = uploader;
+  checkBoundTask(uploader, query.task);
   const most = Math.min(readFileSettings(env).maxUnknownBytes, terms?.maxBytes ?? Number.POSITIVE_INFINITY);
   const maxLength = readSize(request.headers, "Content-Length");
   const files: (WrittenFile & { field: string })[] = [];
@@ -86,7 +90,7 @@ export async function uploadForm(
     hasBegun = true;
     checkTerms(terms, cleanMediaType(contentType));
     if (terms && files.length >= terms.files) throw grantRefused("used-up");
-    const id = terms ? grantedFileId(terms) : newFileId(files[0]?.id);
+    const id = newIdFor(uploader, files[0]?.id);
     const limited = limitSize(chunks, most);
     const incoming = { id, chunks: limited, length: null, maxLength, expected: [] };
     const written = await writeBlob(env, incoming);
@@ -99,7 +103,7 @@ export async function uploadForm(
     await Promise.all(files.map((file) => discardBlob(env, file)));
     throw hasBegun ? addNothingWasKept(error) : error;
   }
-  const { rows } = await commitFiles(env, files, query, NO_PRECONDITIONS, originOf(uploader));
+  const { rows } = await commitFiles(env, files, query, NO_PRECONDITIONS, uploader);
   const stored = await Promise.all(rows.map((row) => toStoredFile(row, request.url, query)));
   return { files: stored.map((file, i) => ({ field: files[i]?.field ?? "", ...file })), fields };
 }
@@ -127,6 +131,8 @@ export async function uploadBody(
   uploader: Uploader,
 ) {
   const { headers } = request;
+  checkChosenId(uploader, id);
+  checkBoundTask(uploader, query.task);
   checkPutHeaders(headers);
   const { maxBytes, maxUnknownBytes } = readFileSettings(env);
   const length = readSize(headers, "Content-Length");
@@ -140,11 +146,12 @@ export async function uploadBody(
   const filename = cleanFilename(readFilename(headers) ?? "") || id;
   checkFilename(filename);
   const preconditions = readPreconditions(headers);
-  if (hasPreconditions(preconditions)) await checkPreconditions(env, id, preconditions);
+  const { bounds } = uploader;
+  if (bounds || hasPreconditions(preconditions)) await checkReplaced(env, id, preconditions, bounds);
   const chunks = limitSize(readChunks(request.body), max);
   const written = await writeBlob(env, { id, chunks, length, expected });
   const file = { ...written, filename, contentType };
-  const { is, rows } = await commitFiles(env, [file], query, preconditions, originOf(uploader));
+  const { is, rows } = await commitFiles(env, [file], query, preconditions, uploader);
   const [row] = rows;
   if (!row) throw new Error("the committed file is missing");
   return { is, etag: etagOf(row), file: await toStoredFile(row, request.url, query) };
@@ -156,19 +163,21 @@ async function commitFiles(
   files: WrittenFile[],
   query: UploadQuery,
   preconditions: Preconditions,
-  origin: Origin,
+  uploader: Uploader,
 ) {
   const [first] = files;
   if (!first) return { is: "created" as const, rows: [] };
+  const origin = originOf(uploader);
   const newFiles = files.map((file) => Object.assign(toNewFile(file, query), originColumns(origin)));
   const grant = origin.grant ?? undefined;
   // If every try fails, we cannot tell whether the files were committed. The catalogue then collects what was not.
   const result: CommitResult = await callCatalogue(async () =>
-    catalogueOf(env, first.id).commit(newFiles, preconditions, grant),
+    catalogueOf(env, first.id).commit(newFiles, preconditions, grant, uploader.bounds),
   );
   if ("rows" in result) return result;
   await Promise.all(files.map((file) => discardBlob(env, file)));
   if (result.is === "refused") throw grantRefused(result.refusal);
+  if (result.is === "out-of-bounds") throw notYours(first.id);
   if (result.is === "precondition-failed") throw preconditionFailed(first.id);
   throw new Problem("conflict", "The upload took too long, and its bytes have been discarded.");
 }
@@ -181,9 +190,18 @@ function toNewFile(
   return { id, blob, filename, content_type: contentType, size, sha256, expires_at_ms };
 }
 
-/** Before the body is read, so that a failed precondition costs no upload. The commit evaluates them again. */
-async function checkPreconditions(env: Env, id: string, preconditions: Preconditions): Promise<void> {
+/**
+ * Before the body is read, so that a file which may not be replaced, or a failed precondition, costs no upload. The commit
+ * evaluates both again.
+ */
+async function checkReplaced(
+  env: Env,
+  id: string,
+  preconditions: Preconditions,
+  bounds: Bounds | undefined,
+): Promise<void> {
   const row = await callCatalogue(async () => catalogueOf(env, id).find(id));
+  if (row && !isWithin(bounds, row)) throw notYours(id);
   if (evaluatePreconditions(preconditions, row && validatorsOf(row), false) === "failed")
     throw preconditionFailed(id);
 }

@@ -8,6 +8,8 @@ export interface Session {
   /** The token's name; "local" where none is needed. */
   name: string;
   scopes: readonly string[];
+  /** What the ids of its files begin with; null if it is not bound to a prefix. */
+  filePrefix: string | null;
   expiresAt: string | null;
 }
 
@@ -85,6 +87,10 @@ export async function sendJson<T>(method: string, path: string, body?: unknown):
 /** What the token may not do is not offered. */
 export const may = (scope: "read" | "write" | "admin"): boolean =>
   session.value?.scopes.includes(scope) === true;
+
+/** Whether it is bound to its own, or to some files: then it has no tasks, no upstreams and no grants. */
+export const isBound = (): boolean =>
+  session.value?.scopes.includes("own") === true || typeof session.value?.filePrefix === "string";
 
 export async function readSession(): Promise<void> {
   try {

@@ -1,5 +1,6 @@
 /** The views, in the order of the navigation. */
 import type { FunctionComponent } from "preact";
+import { isBound } from "../lib/api.ts";
 import { Files } from "./files.tsx";
 import { Overview } from "./overview.tsx";
 import { Tasks } from "./tasks.tsx";
@@ -10,11 +11,17 @@ export interface View {
   name: string;
   label: string;
   Component: FunctionComponent;
+  /** A bound token has it too. */
+  isWithinBounds?: true;
 }
 
-export const VIEWS: readonly View[] = [
-  { name: "", label: "Start", Component: Overview },
+const VIEWS: readonly View[] = [
+  { name: "", label: "Start", Component: Overview, isWithinBounds: true },
   { name: "tasks", label: "Tasks", Component: Tasks },
-  { name: "files", label: "Files", Component: Files },
+  { name: "files", label: "Files", Component: Files, isWithinBounds: true },
   { name: "upstreams", label: "Upstreams", Component: Upstreams },
 ];
+
+/** Those that the caller may look at. */
+export const viewsOf = (): readonly View[] =>
+  isBound() ? VIEWS.filter(({ isWithinBounds }) => isWithinBounds) : VIEWS;
