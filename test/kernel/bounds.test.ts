@@ -1,5 +1,5 @@
 /** What bound tokens may reach: the pure rules, and which routes are open to them at all. */
-import { assert, constantFrom, option, property, record, string } from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Bounds, isWithin, narrowPrefix } from "../../src/kernel/bounds.ts";
 import { callForJson, callWorker } from "../support/call.ts";
@@ -7,16 +7,16 @@ import { keepQuiet } from "../support/quiet.ts";
 
 keepQuiet();
 
-const text = string({ unit: constantFrom("a", "b", "-"), maxLength: 3 });
-const bounds = record({ owner: option(text), filePrefix: text });
+const text = fc.string({ unit: fc.constantFrom("a", "b", "-"), maxLength: 3 });
+const bounds = fc.record({ owner: fc.option(text), filePrefix: text });
 
 test("without bounds, everything is within them", () => {
-  assert(property(text, option(text), (id, owner) => isWithin(undefined, { id, owner })));
+  fc.assert(fc.property(text, fc.option(text), (id, owner) => isWithin(undefined, { id, owner })));
 });
 
 test("what is within is its owner's, and begins with the prefix", () => {
-  assert(
-    property(bounds, text, option(text), (bound: Bounds, id, owner) => {
+  fc.assert(
+    fc.property(bounds, text, fc.option(text), (bound: Bounds, id, owner) => {
       const own = bound.owner === null || bound.owner === owner;
       expect(isWithin(bound, { id, owner })).toBe(own && id.startsWith(bound.filePrefix));
     }),
@@ -29,8 +29,8 @@ test("what is nobody's is not within the bounds of anybody with `own`", () => {
 });
 
 test("an id has the narrowed prefix if and only if it has both", () => {
-  assert(
-    property(bounds, text, text, (bound: Bounds, prefix, id) => {
+  fc.assert(
+    fc.property(bounds, text, text, (bound: Bounds, prefix, id) => {
       const narrowed = narrowPrefix(bound, prefix);
       const hasBoth = id.startsWith(prefix) && id.startsWith(bound.filePrefix);
       expect(narrowed !== undefined && id.startsWith(narrowed)).toBe(hasBoth);
@@ -157,9 +157,9 @@ async function isClosed(route: string) {
   const filled = path.replaceAll(/\{[^}]+\}/g, "0190a2b4-0000-7000-8000-000000000000");
   const { response, settled } = await callWorker(filled, { ...options, method });
   const { status } = response;
-  const text = status === 403 ? await response.clone().text() : "";
+  const problem = status === 403 ? await response.clone().text() : "";
   const isRefused =
-    status === 403 && (method === "HEAD" || /is bound|needs a token with the scope/.test(text));
+    status === 403 && (method === "HEAD" || /is bound|needs a token with the scope/.test(problem));
   await response.body?.cancel();
   await settled();
   return isRefused;

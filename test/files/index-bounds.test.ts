@@ -1,19 +1,6 @@
 /** What tokens that are bound see and touch of files and uploads: their own, or those with their prefix, and nothing else. */
 import { reset } from "cloudflare:test";
-import {
-  array,
-  assert,
-  asyncProperty,
-  constant,
-  constantFrom,
-  integer,
-  nat,
-  option,
-  property,
-  record,
-  tuple,
-  uniqueArray,
-} from "fast-check";
+import * as fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { keepFiles } from "../../src/files/store/watch-files.ts";
 import type { CallOptions } from "../support/call.ts";
@@ -209,18 +196,18 @@ const mayKnow = (name: Name, { id, owner }: { id: string; owner: Name }) =>
     : false;
 
 test("whatever is stored, pages show all that is within the bounds, once, and nothing else", async () => {
-  const stored = record({
-    id: tuple(constantFrom("a-", "b-", "a"), nat(20)).map(([prefix, n]) => `${prefix}${n}`),
-    owner: constantFrom<Name>("root", "ada", "bob"),
+  const stored = fc.record({
+    id: fc.tuple(fc.constantFrom("a-", "b-", "a"), fc.nat(20)).map(([prefix, n]) => `${prefix}${n}`),
+    owner: fc.constantFrom<Name>("root", "ada", "bob"),
   });
   const query = {
-    prefix: constantFrom("", "a", "a-", "a-1", "b-"),
-    limit: integer({ min: 1, max: 3 }),
+    prefix: fc.constantFrom("", "a", "a-", "a-1", "b-"),
+    limit: fc.integer({ min: 1, max: 3 }),
   };
-  await assert(
-    asyncProperty(
-      uniqueArray(stored, { selector: ({ id }) => id, maxLength: 12 }),
-      record(query),
+  await fc.assert(
+    fc.asyncProperty(
+      fc.uniqueArray(stored, { selector: ({ id }) => id, maxLength: 12 }),
+      fc.record(query),
       async (files, { prefix, limit }) => {
         await reset();
         await Promise.all(files.map(async ({ id, owner }) => put(owner, id)));
@@ -246,26 +233,31 @@ test("whatever is stored, pages show all that is within the bounds, once, and no
 }, 120_000);
 
 describe("events of files", () => {
-  const line = record({
-    id: constantFrom("a-1", "a-2", "b-1", "b-2"),
-    owner: option(constantFrom("ada", "bob")),
-    source: option(constantFrom("a-9", "b-9")),
-    sourceTask: option(constant("t-1")),
+  const line = fc.record({
+    id: fc.constantFrom("a-1", "a-2", "b-1", "b-2"),
+    owner: fc.option(fc.constantFrom("ada", "bob")),
+    source: fc.option(fc.constantFrom("a-9", "b-9")),
+    sourceTask: fc.option(fc.constant("t-1")),
   });
-  const changes = record({ files: array(line), removed: array(constantFrom("a-3", "b-3")) });
+  const changes = fc.record({ files: fc.array(line), removed: fc.array(fc.constantFrom("a-3", "b-3")) });
 
   test("show nothing beyond the bounds, and all within", () => {
-    assert(
-      property(changes, constantFrom(null, "ada"), constantFrom("", "a-"), (data, owner, filePrefix) => {
-        const kept = keepFiles({ owner, filePrefix }, "files", JSON.stringify(data));
-        const shown = JSON.parse(kept ?? '{"files":[],"removed":[]}');
-        const within = data.files.filter(
-          (file) => file.id.startsWith(filePrefix) && (!owner || file.owner === owner),
-        );
-        expect(shown.files.map(({ id }: { id: string }) => id)).toEqual(within.map(({ id }) => id));
-        if (filePrefix) expect(kept ?? "").not.toMatch(/"b-|"t-1"/);
-        expect(shown.removed).toEqual(owner ? [] : data.removed.filter((id) => id.startsWith(filePrefix)));
-      }),
+    fc.assert(
+      fc.property(
+        changes,
+        fc.constantFrom(null, "ada"),
+        fc.constantFrom("", "a-"),
+        (data, owner, filePrefix) => {
+          const kept = keepFiles({ owner, filePrefix }, "files", JSON.stringify(data));
+          const shown = JSON.parse(kept ?? '{"files":[],"removed":[]}');
+          const within = data.files.filter(
+            (file) => file.id.startsWith(filePrefix) && (!owner || file.owner === owner),
+          );
+          expect(shown.files.map(({ id }: { id: string }) => id)).toEqual(within.map(({ id }) => id));
+          if (filePrefix) expect(kept ?? "").not.toMatch(/"b-|"t-1"/);
+          expect(shown.removed).toEqual(owner ? [] : data.removed.filter((id) => id.startsWith(filePrefix)));
+        },
+      ),
     );
   });
 
