@@ -22,6 +22,10 @@ const sessionSchema = z
     filePrefix: z.string().nullable().openapi({
       description: "What the ids of its files begin with; null if the token is not bound to a prefix.",
     }),
+    taskTypes: z
+      .array(z.string())
+      .nullable()
+      .openapi({ description: "The types of its tasks; null if the token is not bound to types." }),
     expiresAt: z.iso
       .datetime()
       .nullable()
@@ -83,7 +87,8 @@ export const sessionRoutes = createRouter()
       const session = readAccess(c.env).localIsOpen ? undefined : await findSession(c.env, c.req.raw);
       const expiresAt = session ? new Date(session.expiresAtMs).toISOString() : null;
       const filePrefix = bounds?.filePrefix || null;
-      return c.json({ name, scopes: [...scopes], filePrefix, expiresAt }, 200, NO_STORE);
+      const taskTypes = bounds && bounds.taskTypes.length > 0 ? [...bounds.taskTypes] : null;
+      return c.json({ name, scopes: [...scopes], filePrefix, taskTypes, expiresAt }, 200, NO_STORE);
     },
   )
   .openapi(endRoute("/session", "signOut", "Sign out"), async (c) => {

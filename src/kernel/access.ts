@@ -58,7 +58,7 @@ export const requireScope =
     if (c.get("principal").bounds) {
       throw new Problem(
         "forbidden",
-        "This token is bound to some files or to its own, and this route reaches beyond that.",
+        "This token is bound to its own, to some files or to some task types, and this route reaches beyond that.",
       );
     }
     await next();

@@ -1,5 +1,6 @@
 /**
- * What a token is bound to: it sees and touches its own alone, or files whose ids begin with a prefix, or both.
+ * What a token is bound to: it sees and touches its own alone, or files whose ids begin with a prefix, or both; or tasks of
+ * some types alone.
  *
  * A route is closed to bound tokens unless it says that it keeps to their bounds (`needsWithin` in app.ts). So a new route
  * lets nothing out. Pure rules; an unbound caller has no bounds, and costs nothing.
@@ -10,6 +11,8 @@ export interface Bounds {
   owner: string | null;
   /** What the ids of its files begin with; empty: anything. */
   filePrefix: string;
+  /** The types of its tasks. A token that is bound in its files has none. */
+  taskTypes: readonly string[];
 }
 
 /** What the bounds of a file depend on. */
@@ -30,3 +33,6 @@ export function narrowPrefix(bounds: Bounds | undefined, prefix: string): string
   if (prefix.startsWith(bound)) return prefix;
   return bound.startsWith(prefix) ? bound : undefined;
 }
+
+export const isTypeWithin = (bounds: Bounds | undefined, type: string): boolean =>
+  !bounds || bounds.taskTypes.includes(type);

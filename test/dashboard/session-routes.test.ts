@@ -140,6 +140,7 @@ test("where access is open, nobody needs to sign in", async () => {
     name: "local",
     scopes: ["read", "write", "admin"],
     filePrefix: null,
+    taskTypes: null,
     expiresAt: null,
   });
 });

@@ -248,7 +248,7 @@ describe("events of files", () => {
         fc.constantFrom(null, "ada"),
         fc.constantFrom("", "a-"),
         (data, owner, filePrefix) => {
-          const kept = keepFiles({ owner, filePrefix }, "files", JSON.stringify(data));
+          const kept = keepFiles({ owner, filePrefix, taskTypes: [] }, "files", JSON.stringify(data));
           const shown = JSON.parse(kept ?? '{"files":[],"removed":[]}');
           const within = data.files.filter(
             (file) => file.id.startsWith(filePrefix) && (!owner || file.owner === owner),

@@ -133,7 +133,7 @@ describe("a secret that is wrong", () => {
     [
       "has a prefix and admin",
       [WRITE, { ...READ, scopes: ["admin"], files: { prefix: "ada-" } }],
-      'SLUICE_TOKENS.1.scopes: a token with "own" or "files" is bound',
+      'SLUICE_TOKENS.1.scopes: a token with "own", "files" or "task_types" is bound',
     ],
     [
       "has a prefix that no id has",

@@ -63,7 +63,7 @@ export function checkChosenId({ bounds }: Uploader, id: string): void {
 /** Throws a `Problem` 403 if a bound token names a task: what the task does is beyond its bounds. */
 export function checkBoundTask({ bounds }: Uploader, task: string | undefined): void {
   if (bounds && task !== undefined)
-    throw new Problem("forbidden", "This token is bound, and starts no tasks.");
+    throw new Problem("forbidden", "This token is bound, and starts no tasks with an upload.");
 }
 
 export const notYours = (id: string): Problem =>
