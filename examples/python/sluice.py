@@ -36,6 +36,7 @@ def check(response):
 def submit(task_type, task_input):
     """Returns the id of the task. The key makes it one task, however often the request has to be sent."""
     headers = {"Idempotency-Key": f'"{uuid.uuid4()}"'}
+    response = None
     for attempt in range(MAX_TRIES):
         try:
             body = {"type": task_type, "input": task_input}
@@ -45,6 +46,8 @@ def submit(task_type, task_input):
             time.sleep(float(response.headers.get("Retry-After", 2**attempt)))
         except requests.ConnectionError:
             time.sleep(2**attempt)
+    if response is not None:
+        check(response)  # what it has said last
     raise SluiceError(f"{URL} does not respond.")
 
 

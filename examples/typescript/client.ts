@@ -62,7 +62,8 @@ export async function call<Path extends keyof paths & string, Method extends Met
     ...(given.body !== undefined && { body: JSON.stringify(given.body) }),
   });
   const text = await response.text();
-  const value = text === "" ? undefined : JSON.parse(text);
+  const isJson = /\bjson\b/.test(response.headers.get("Content-Type") ?? "");
+  const value = isJson ? JSON.parse(text) : undefined;
   if (!response.ok) throw new SluiceError(response.status, value);
   return value;
 }

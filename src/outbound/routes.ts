@@ -78,7 +78,7 @@ const updateUpstream = createRoute({
   tags: ["Outbound"],
   summary: "Change a limit, or pause",
   description:
-    "A JSON merge patch (RFC 7396). It takes effect at once and survives restarts, until it is reset with null.",
+    "A member that is named is replaced whole. It takes effect at once and survives restarts, until it is reset with null.",
   ...needs("admin", "read"),
   request: { params, body: { required: true, content: { "application/json": { schema: changeSchema } } } },
   responses: {

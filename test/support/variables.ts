@@ -15,6 +15,7 @@ export const TEST_VARIABLES = {
   CORS_ORIGINS: [],
   MAX_FILE_BYTES: 50_000_000_000,
   MAX_REQUEST_BYTES: 100_000_000,
+  UPLOAD_RULES: [],
   LINK_KEYS: "",
   DATA_UPSTREAM: "scripted",
   DATA_PATH: "/todos/1",

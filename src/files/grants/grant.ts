@@ -7,6 +7,7 @@ import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
 import { isSignatureOf, signText } from "../../kernel/signatures.ts";
 import { fileIdSchema } from "../store/names.ts";
+import { typePatternSchema } from "../store/rule-schema.ts";
 import type { GrantTerms } from "../store/uploader.ts";
 
 /** 30 days. */
@@ -15,15 +16,13 @@ const MAX_GRANT_LIFETIME_S = 30 * 86_400;
 const MAX_METADATA_BYTES = 1_024;
 /** A file's id has 128 characters, and 36 of them are not of the prefix. */
 const MAX_PREFIX_LENGTH = 92;
-const TYPE = /^[\w!#$&^.+-]+\/(?:\*|[\w!#$&^.+-]+)$/;
 
 export const grantRequestSchema = z.strictObject({
   max_bytes: z.int().min(0).meta({ description: "Of each file, in bytes." }),
-  content_types: z
-    .array(z.string().max(127).regex(TYPE, "a type such as image/png, or image/*").toLowerCase())
-    .max(20)
-    .default([])
-    .meta({ description: "What the uploader may say the type is, such as `image/*`. Default: anything." }),
+  content_types: z.array(typePatternSchema).max(20).default([]).meta({
+    description:
+      "What the files may be, such as `image/*`, by what their uploader says and by their first bytes. Default: anything.",
+  }),
   files: z.int().min(1).max(1000).default(1).meta({ description: "How many files. Default: 1." }),
   expires_in: z.int().min(1).max(MAX_GRANT_LIFETIME_S).meta({ description: "In seconds; at most 30 days." }),
   prefix: fileIdSchema

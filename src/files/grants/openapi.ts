@@ -104,8 +104,8 @@ const REFUSALS = openProblems({
   409: "As many files as the grant allows are stored or on their way; or the upload is at another offset.",
   412: "The request speaks another version of tus.",
   413: "The file is longer than the grant allows, or than any may be here.",
-  415: "The grant does not take this type, or the request has another type than its protocol.",
-  422: "The form has no file, or a name is too long.",
+  415: "The grant or a rule does not take this type, the bytes are not of it, or the request has another type than its protocol.",
+  422: "The form has no file, or a name is too long or has an extension that a rule does not take.",
 });
 const ANY_FORM = { type: "object" as const, additionalProperties: true };
 const open = { tags, security: [] };

@@ -146,8 +146,15 @@ async function findUploader(c: Context<AppEnv>): Promise<Holder> {
   return { owner: ownerOf(terms), terms };
 }
 
-const requestOf = (c: Context<AppEnv>, uploader: Holder) =>
-  new UploadRequest(c.env, c.executionCtx, c.req.raw, uploader, urlOf(c.req.param("id") ?? "", c.req.url));
+const requestOf = (c: Context<AppEnv>, uploader: Holder, id?: string) =>
+  new UploadRequest(
+    c.env,
+    c.executionCtx,
+    c.req.raw,
+    uploader,
+    id,
+    urlOf(c.req.param("id") ?? "", c.req.url),
+  );
 
 async function put(c: Context<AppEnv>, request: Request): Promise<StoredFile> {
   const uploader = await findUploader(c);
@@ -167,7 +174,7 @@ function requireFile(count: number): void {
 /** A request to an upload that was created with this grant. */
 async function act(c: Context<AppEnv>, id: string, method?: string): Promise<Response> {
   const terms = termsOf(c);
-  const request = requestOf(c, { owner: ownerOf(terms), terms });
+  const request = requestOf(c, { owner: ownerOf(terms), terms }, id);
   const [upload, { isRevoked }] = await Promise.all([request.peek(id), useOf(c.env, terms)]);
   if (upload?.grantId !== terms.id) throwNotFound(id);
   if (isRevoked) throw grantRefused("revoked");

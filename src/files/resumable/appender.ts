@@ -10,6 +10,7 @@ import { Problem } from "../../kernel/problem.ts";
 import { retry } from "../../kernel/retry.ts";
 import { span } from "../../kernel/spans.ts";
 import { READ_SIZE } from "../store/body.ts";
+import { HEAD_SIZE, HeadCheck } from "../store/content.ts";
 import { Digests, type ExpectedDigest } from "../store/digests.ts";
 import { type Share, uploadMemory } from "../store/memory-budget.ts";
 import { PartBuffer } from "../store/parts.ts";
@@ -19,6 +20,17 @@ import type { SessionRecord, SessionStorage } from "./session-storage.ts";
 
 /** When R2 rejects a part, it is sent again after these pauses. */
 const PART_RETRY_PAUSES_MS = [200, 1_000];
+
+/** The bytes are not of the type that the upload must be of. */
+export class UnfitContent extends Error {
+  override readonly name = "UnfitContent";
+  readonly by: string;
+
+  constructor(why: string, by: string) {
+    super(why);
+    this.by = by;
+  }
+}
 
 /** Opens the multipart upload with this id, or a new one. */
 type OpenMultipart = (uploadId: string | null) => Promise<R2MultipartUpload>;
@@ -38,6 +50,9 @@ export class Appender {
   #part: PartBuffer;
   /** The part that is on its way to R2. */
   #sent: PartBuffer | undefined;
+  /** Of an upload whose bytes must be of its type, until there are enough of them to say that they are. */
+  readonly #head: HeadCheck | undefined;
+  #unfit: UnfitContent | undefined;
   /** When bytes arrived last: a request that is stuck does not keep its upload alive. */
   #lastByteAtMs = Date.now();
   /** How many bytes of the part are stored as the tail. */
@@ -90,6 +105,10 @@ export class Appender {
     this.#part = new PartBuffer(record.partSize, Math.min(record.partSize, contentLength ?? READ_SIZE));
     for (const block of storage.tailBlocks()) this.#part.fill(block);
     this.#committedTail = this.#part.length;
+    if (record.fitsBy !== undefined && record.offset < HEAD_SIZE) {
+      this.#head = new HeadCheck(record.contentType);
+      this.#head.update(this.#part.bytes);
+    }
   }
 
   /** Includes all bytes that arrived, committed or not. */
@@ -97,9 +116,14 @@ export class Appender {
     return this.#offset;
   }
 
-  /** Adds bytes; the chunk may be reused afterwards. Rejects if R2 does not accept a part. */
+  /**
+   * Adds bytes; the chunk may be reused afterwards. Rejects if R2 does not accept a part, and with `UnfitContent`. Bytes
+   * that have a digest are judged when that is known to be right (`checkContent`).
+   */
   async append(chunk: Uint8Array): Promise<void> {
     this.#digests?.update(chunk);
+    this.#judge(chunk);
+    if (!this.#digests) this.checkContent();
     this.#lastByteAtMs = Date.now();
     for (let left = chunk; left.length > 0; ) {
       const rest = this.#part.fill(left);
@@ -111,6 +135,16 @@ export class Appender {
       // The part that completes the upload waits for `commit`: the bytes after it may get the request rejected.
       if (this.#part.isFull && this.#offset !== this.#committed.length) await this.#send();
     }
+  }
+
+  /** Throws `UnfitContent` if so many bytes have arrived that they are known not to be of their type. */
+  checkContent(): void {
+    if (this.#unfit) throw this.#unfit;
+  }
+
+  #judge(chunk: Uint8Array): void {
+    const why = this.#head?.update(chunk);
+    if (why !== undefined) this.#unfit = new UnfitContent(why, this.#committed.fitsBy ?? "");
   }
 
   /** A digest of the request that its bytes do not have, if there is one. To be called once, after all of them. */

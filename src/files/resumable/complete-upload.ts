@@ -1,4 +1,5 @@
 /** From the last byte to the file, for a session, with the steps of completion.ts. */
+import { HEAD_SIZE, HeadCheck } from "../store/content.ts";
 import { completeInR2, publish } from "./completion.ts";
 import { unpinPartials } from "./concatenation.ts";
 import { CHECK_MS } from "./final-upload.ts";
@@ -29,6 +30,11 @@ export async function completeUpload(session: CompletingSession, record: Session
   await ctx.storage.setAlarm(Date.now() + CHECK_MS);
   let completed = record;
   if (record.phase !== "publishing") {
+    const unfit = unfitShort(storage, record);
+    if (unfit) {
+      await session.end(record);
+      return unfit;
+    }
     await completeInR2(env(), storage, record);
     const sha256 = await sha256Of(session, record);
     if (record.expected && record.expected.sha256 !== sha256) {
@@ -50,6 +56,18 @@ export async function completeUpload(session: CompletingSession, record: Session
   // If this is interrupted, the alarm that is set already notifies them.
   if (!pins.notify(published)) await ctx.storage.setAlarm(published.expiresAtMs);
   return { is: "accepted", upload: toSnapshot(published) };
+}
+
+/** Of so few bytes, all of which are in the tail, that only now there is something to say about them. */
+function unfitShort(
+  storage: SessionStorage,
+  { offset, contentType, fitsBy: by }: SessionRecord,
+): Extract<Outcome, { is: "unfit" }> | undefined {
+  if (by === undefined || offset >= HEAD_SIZE) return undefined;
+  const head = new HeadCheck(contentType);
+  for (const block of storage.tailBlocks()) head.update(block);
+  const why = head.finish();
+  return why === undefined ? undefined : { is: "unfit", why, by };
 }
 
 /** Of an upload that is complete in R2; null if it is not hashed. */

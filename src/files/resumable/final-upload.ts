@@ -5,7 +5,7 @@
 import { errorFields, log } from "../../kernel/log.ts";
 import { readFileSettings } from "../store/settings.ts";
 import { concludeAppend, isCompleting, type Piece } from "./append-rules.ts";
-import type { Appender } from "./appender.ts";
+import { type Appender, UnfitContent } from "./appender.ts";
 import { PartialUploadGone, pinPartials, readPartials } from "./concatenation.ts";
 import { awaited, isWaiting, pauseUntilAskedMs, withPieces } from "./pieces.ts";
 import type { PreemptiveLock } from "./preemptive-lock.ts";
@@ -23,6 +23,7 @@ interface Host {
   appenderFor(record: SessionRecord, stopped: AbortSignal): Promise<Appender>;
   complete(record: SessionRecord): Promise<Outcome>;
   end(record: SessionRecord): Promise<void>;
+  endUnfit(why: UnfitContent): Promise<Outcome>;
 }
 
 export class FinalUpload {
@@ -92,6 +93,7 @@ export class FinalUpload {
     const asked = isWaiting(record) ? await this.#ask() : undefined;
     const current = this.#host.load();
     if (!current || isWaiting(current)) return asked;
+    if (this.#isTooLong(current)) return this.#endTooLong(current);
     return this.#endIfGone(async () => this.#read(current, stopped));
   }
 
@@ -105,11 +107,13 @@ export class FinalUpload {
       if (!current) return undefined;
       const asked = withPieces(current, found ?? {});
       this.#storage.save(asked);
-      const upload = toSnapshot(asked);
-      if (!this.#isTooLong(asked)) return { is: "accepted", upload };
-      await this.#host.end(asked);
-      return { is: "rejected", reason: "too-large", upload, isEmpty: true };
+      return this.#isTooLong(asked) ? this.#endTooLong(asked) : { is: "accepted", upload: toSnapshot(asked) };
     });
+  }
+
+  async #endTooLong(record: SessionRecord): Promise<FinalOutcome> {
+    await this.#host.end(record);
+    return { is: "rejected", reason: "too-large", upload: toSnapshot(record), isEmpty: true };
   }
 
   async #read(record: SessionRecord, stopped: AbortSignal): Promise<Outcome> {
@@ -132,6 +136,7 @@ export class FinalUpload {
     try {
       return await work();
     } catch (error) {
+      if (error instanceof UnfitContent) return this.#host.endUnfit(error);
       if (!(error instanceof PartialUploadGone)) throw error;
       log("info", "a partial upload is gone, and its final upload is removed", errorFields(error));
       const record = this.#host.load();
@@ -140,8 +145,8 @@ export class FinalUpload {
     }
   }
 
-  #isTooLong({ length }: SessionRecord): boolean {
-    return length !== null && length > readFileSettings(this.#host.env()).maxBytes;
+  #isTooLong({ length, maxBytes = readFileSettings(this.#host.env()).maxBytes }: SessionRecord): boolean {
+    return length !== null && length > maxBytes;
   }
 }
 

@@ -17,7 +17,6 @@
 import { Problem } from "../../kernel/problem.ts";
 import { digestMismatch } from "../store/digests.ts";
 import { readFilename } from "../store/names.ts";
-import { tooLarge } from "../store/problems.ts";
 import { readMetadata } from "../store/upload-headers.ts";
 import {
   completeness,
@@ -59,7 +58,7 @@ export const ietf: Protocol = {
     const end = isLast ? request.contentLength : null;
     if (length !== null && end !== null && length !== end) throw inconsistent();
     const totalLength = length ?? end;
-    if (totalLength !== null && totalLength > request.maxBytes) throw tooLarge(request.maxBytes);
+    request.checkLength(totalLength);
     const metadata = request.headers.get("Upload-Metadata");
     const entries = readMetadata(metadata);
     const endsAtLength = version <= 6;
@@ -113,7 +112,7 @@ export const ietf: Protocol = {
     if (isLast === undefined) throw malformed("Upload-Complete is missing, or is neither ?1 nor ?0.");
     request.checkContentLength();
     const length = readInteger(request, "Upload-Length") ?? null;
-    if (length !== null && length > request.maxBytes) throw tooLarge(request.maxBytes);
+    request.checkLength(length);
     const chunk = { offset, length, isLast, endsAtLength: version <= 6 };
     const outcome = await request.append(id, chunk);
     if (outcome.is === "accepted") return respond(request, version, outcome.upload, version >= 7 ? 204 : 201);

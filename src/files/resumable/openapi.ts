@@ -23,7 +23,7 @@ const CHUNK_PROBLEMS = {
   409: "The upload is at another offset, or another request has taken it over.",
   412: "The request speaks another version of tus, or none, and the upload was created in tus.",
   413: "The bytes exceed MAX_FILE_BYTES, MAX_REQUEST_BYTES, or the length of the upload.",
-  415: "The bytes have another media type than the protocol requires, which `detail` names, or a Content-Encoding.",
+  415: "The bytes have another media type than the protocol requires, which `detail` names, or a Content-Encoding. Or UPLOAD_RULES does not take the type of the file, or its bytes are not of it.",
   460: "The bytes do not match Upload-Checksum (tus).",
 };
 

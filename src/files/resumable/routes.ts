@@ -187,7 +187,7 @@ async function addingState(
 const toRequest = (c: Context<AppEnv>) => {
   const { name, bounds } = c.get("principal");
   const uploader = { owner: name, terms: null, bounds };
-  return new UploadRequest(c.env, c.executionCtx, c.req.raw, uploader);
+  return new UploadRequest(c.env, c.executionCtx, c.req.raw, uploader, c.req.param("id"));
 };
 
 /** An id that is not a valid one cannot have an upload, and no object needs to be woken to find that out. */

@@ -43,6 +43,10 @@ export interface SessionRecord extends Progress, Lifetime, StoredHash {
   sourceTask?: string | null;
   /** Who uploads it. Missing in drafts, and in records of earlier versions. */
   origin?: Origin;
+  /** What wants the bytes to be of `contentType`. Missing if nothing does, and in records of earlier versions. */
+  fitsBy?: string;
+  /** Of a final upload, if a rule says so: how many bytes it can have. */
+  maxBytes?: number;
   /** The sha256 that the whole must have, hexadecimal, and the header it came in. */
   expected: { sha256: string; header: string } | null;
   /** `Upload-Metadata` and `Upload-Concat` of the creation; tus returns both. */
@@ -79,6 +83,8 @@ export type UploadSpec = Pick<
   | "source"
   | "sourceTask"
   | "origin"
+  | "fitsBy"
+  | "maxBytes"
   | "expected"
   | "metadata"
   | "concat"

@@ -22,7 +22,7 @@ import {
   isCompleting,
   type Piece,
 } from "./append-rules.ts";
-import { Appender, appendBody } from "./appender.ts";
+import { Appender, appendBody, UnfitContent } from "./appender.ts";
 import { type CompletingSession, completeUpload, StillReadingBack } from "./complete-upload.ts";
 import { countWrongChunk, discardUpload, openMultipart, reserve } from "./completion.ts";
 import { notifyHolders, unpinPartials } from "./concatenation.ts";
@@ -70,6 +70,7 @@ export class UploadSession extends DurableObject<Env> {
     appenderFor: async (record, stopped) => this.#appenderFor(record, [], record.length, stopped),
     complete: async (record) => completeUpload(this.#completing, record),
     end: async (record) => this.#end(record),
+    endUnfit: async (why) => this.#endUnfit(why),
   });
 
   readonly #draft = new DraftOfSession({
@@ -267,6 +268,7 @@ export class UploadSession extends DurableObject<Env> {
       // Digests cover all bytes of the request, so an incomplete body cannot be verified.
       const isVerifiable = digests.length === 0 || rejection === undefined;
       const wrong = isVerifiable ? appender.wrongDigest() : undefined;
+      if (isVerifiable && !wrong) appender.checkContent();
       if (isKept && isVerifiable && !wrong) {
         const committed = await appender.commit({ phase, length });
         if (isCompleting(committed)) {
@@ -282,9 +284,20 @@ export class UploadSession extends DurableObject<Env> {
       if (!wrong) return { is: "accepted", upload };
       this.ctx.waitUntil(countWrongChunk(this.env, record));
       return { is: "wrong-chunk", header: wrong.header, upload };
+    } catch (error) {
+      if (!(error instanceof UnfitContent)) throw error;
+      await appender.close();
+      return await this.#endUnfit(error);
     } finally {
       await appender.close();
     }
+  }
+
+  /** Ends the upload, because its bytes are not of the type that they must be of. */
+  async #endUnfit({ message: why, by }: UnfitContent): Promise<Outcome> {
+    const record = this.#load();
+    if (record) await this.#end(record);
+    return { is: "unfit", why, by };
   }
 
   async #appenderFor(

@@ -6,7 +6,10 @@ import { isWaiting } from "./pieces.ts";
 import type { SessionRecord, UploadSpec } from "./session-storage.ts";
 
 /** The state of an upload, for those who render it. */
-export type Snapshot = Omit<UploadSpec, "expected" | "sources" | "source" | "sourceTask" | "origin"> &
+export type Snapshot = Omit<
+  UploadSpec,
+  "expected" | "sources" | "source" | "sourceTask" | "origin" | "fitsBy" | "maxBytes"
+> &
   Pick<SessionRecord, "offset" | "phase" | "expiresAtMs" | "sha256" | "blob" | "taskId"> & {
     /** A final upload whose partials are not all complete. */
     isWaiting: boolean;
@@ -24,11 +27,13 @@ export type Outcome =
   | { is: "wrong-chunk"; header: string; upload: Snapshot }
   /** The whole does not match its digest; the upload and all its bytes are gone. */
   | { is: "wrong-digest"; header: string }
+  /** The bytes are not of the type that they must be of; the upload and all its bytes are gone. */
+  | { is: "unfit"; why: string; by: string }
   /** The grant does not allow the file, or no longer; the upload and all its bytes are gone. */
   | { is: "refused"; refusal: GrantRefusal };
 
-/** What a protocol renders: both refuse alike what a grant does not allow. */
-export type ProtocolOutcome = Exclude<Outcome, { is: "refused" }>;
+/** What a protocol renders: both refuse alike what a grant or a rule does not allow. */
+export type ProtocolOutcome = Exclude<Outcome, { is: "refused" | "unfit" }>;
 
 /** `gone`: there is no such partial upload, or no longer; the final upload has ended. */
 export type FinalOutcome = Outcome | { is: "gone"; source: string };

@@ -6,7 +6,6 @@
 import { Problem } from "../../kernel/problem.ts";
 import { digestMismatch, TUS_ALGORITHMS } from "../store/digests.ts";
 import { essenceOf } from "../store/media-type.ts";
-import { tooLarge } from "../store/problems.ts";
 import { readMetadata, readSize } from "../store/upload-headers.ts";
 import { MAX_SOURCES } from "./concatenation.ts";
 import { alreadyComplete, commonRejection, type Protocol, type RejectedOutcome } from "./protocol.ts";
@@ -49,7 +48,7 @@ export const tus: Protocol = {
     const metadata = request.headers.get("Upload-Metadata");
     const entries = readMetadata(metadata);
     const length = concat.kind === "final" ? null : readLength(request);
-    if (length !== null && length > request.maxBytes) throw tooLarge(request.maxBytes);
+    request.checkLength(length);
     const outcome = await request.create(
       {
         filename: entries.get("filename") ?? entries.get("name"),
@@ -100,7 +99,7 @@ export const tus: Protocol = {
     const offset = readSize(request.headers, "Upload-Offset");
     if (offset === null) throw malformed("The header Upload-Offset is missing.");
     const length = readSize(request.headers, "Upload-Length");
-    if (length !== null && length > request.maxBytes) throw tooLarge(request.maxBytes);
+    request.checkLength(length);
     const chunk = { offset, length, isLast: false, endsAtLength: true };
     const outcome = await request.append(id, chunk);
     if (outcome.is === "accepted") return noContent(request, outcome.upload);

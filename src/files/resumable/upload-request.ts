@@ -8,6 +8,7 @@ import { errorFields, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { currentTraceparent } from "../../kernel/trace.ts";
+import { unfitContent } from "../store/content.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import {
   evaluatePreconditions,
@@ -20,8 +21,9 @@ import { etagOf, fileUrl, validatorsOf } from "../store/schema.ts";
 import { readFileSettings } from "../store/settings.ts";
 import { callCatalogue, catalogueOf, catalogueUnavailable, sessionOf } from "../store/shards.ts";
 import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
+import { limitsOf, type UploadLimits } from "../store/upload-rules.ts";
 import { taskLink, taskNotStarted } from "../store/upload-task.ts";
-import { grantRefused, type Origin, type Uploader } from "../store/uploader.ts";
+import { grantRefused, newIdFor, type Origin, type Uploader } from "../store/uploader.ts";
 import { relay } from "./relay.ts";
 import { checkNoContent, readContentDigests } from "./request-digests.ts";
 import type { FinalOutcome, Outcome, ProtocolOutcome, Snapshot } from "./snapshot.ts";
@@ -46,30 +48,30 @@ export class UploadRequest {
   readonly query: Record<string, string>;
   /** Of the body, in bytes; null if it is unknown. */
   readonly contentLength: number | null;
-  readonly maxBytes: number;
-  readonly maxUnknownBytes: number;
   readonly maxRequestBytes: number;
+  /** Of the upload that it is about, or that it creates. */
+  readonly #id: string;
+  readonly #limits: UploadLimits;
   readonly #env: Env;
   readonly #ctx: Pick<ExecutionContext, "waitUntil">;
   readonly #request: Request;
   readonly #uploader: Uploader;
   readonly #base: string;
 
-  /** `base`: the URL under which its uploads are. */
+  /** `id`: of the upload; undefined: it creates one. `base`: the URL under which its uploads are. */
   constructor(
     env: Env,
     ctx: Pick<ExecutionContext, "waitUntil">,
     request: Request,
     uploader: Uploader,
+    id?: string,
     base = new URL("/uploads", request.url).href,
   ) {
-    const { maxBytes, maxUnknownBytes, maxRequestBytes } = readFileSettings(env);
-    const most = uploader.terms?.maxBytes ?? maxBytes;
     this.#uploader = uploader;
     this.#base = base;
-    this.maxRequestBytes = maxRequestBytes;
-    this.maxBytes = Math.min(maxBytes, most);
-    this.maxUnknownBytes = Math.min(maxUnknownBytes, most);
+    this.#id = id ?? newIdFor(uploader);
+    this.#limits = limitsOf(env, this.#id, uploader.terms);
+    this.maxRequestBytes = readFileSettings(env).maxRequestBytes;
     this.url = request.url;
     this.headers = request.headers;
     this.query = Object.fromEntries(new URL(request.url).searchParams);
@@ -82,6 +84,20 @@ export class UploadRequest {
   /** Its sender has no token, and removes no file. */
   get isGranted(): boolean {
     return this.#uploader.terms !== null;
+  }
+
+  /** In bytes. */
+  get maxBytes(): number {
+    return this.#limits.maxBytes;
+  }
+
+  /** Throws a `Problem` 413 for the length of an upload, if it is known, that is more than it can have. */
+  checkLength(length: number | null): void {
+    if (length !== null && length > this.maxBytes) throw this.#tooLarge();
+  }
+
+  #tooLarge(): Problem {
+    return tooLarge(this.#limits.maxBytes, this.#limits.by);
   }
 
   /**
@@ -109,12 +125,13 @@ export class UploadRequest {
   ): Promise<ProtocolOutcome> {
     const digests = this.#checkContent(true);
     if (!chunk) checkNoContent(digests);
-    const spec = await createSpec({ ...description, headers: this.headers }, fields, this.#uploader);
+    const described = { ...description, headers: this.headers };
+    const spec = await createSpec(this.#id, this.#limits, described, fields, this.#uploader);
     await this.#checkPartials(spec.sources);
     const begun = await callCatalogue(async () => this.#session(spec.id).create(spec), "once");
     if (begun?.is === "accepted") await this.#holdPlace(begun.upload, spec.origin);
     if (fields.kind === "final") return this.#concatenate(spec.id, begun);
-    if (!chunk) return checkSources(begun, this.maxBytes);
+    if (!chunk) return this.#checkSources(begun);
     let isAccepted = false;
     try {
       const outcome = await this.#append(spec.id, chunk, digests);
@@ -171,7 +188,7 @@ export class UploadRequest {
       ...chunk,
       digests,
       contentLength: this.contentLength,
-      maxUnknownLength: this.maxUnknownBytes,
+      maxUnknownLength: this.#limits.maxUnknownBytes,
       maxContent: this.maxRequestBytes,
       traceparent: currentTraceparent(),
     };
@@ -266,10 +283,10 @@ export class UploadRequest {
   }
 
   async #concatenate(id: string, begun: FinalOutcome | undefined): Promise<ProtocolOutcome> {
-    const { upload } = checkSources(begun, this.maxBytes);
+    const { upload } = this.#checkSources(begun);
     if (upload.length !== null && upload.length > this.maxBytes) {
       await this.#terminate(id);
-      throw tooLarge(this.maxBytes);
+      throw this.#tooLarge();
     }
     if (upload.isWaiting) return { is: "accepted", upload };
     const concatenated = this.#session(id).concatenate();
@@ -278,18 +295,29 @@ export class UploadRequest {
       const outcome = await Promise.race([concatenated, scheduler.wait(CONCATENATION_WAIT_MS)]);
       if (outcome?.is === "accepted") return checkTask(outcome);
       if (outcome?.is === "wrong-digest") return outcome;
-      if (outcome) return checkSources(outcome, this.maxBytes);
+      if (outcome) return this.#checkSources(outcome);
     } catch (error) {
       if (error instanceof Problem) throw error;
       log("error", "a final upload is not concatenated yet; the alarm continues", errorFields(error));
     }
     // It continues in the background.
-    return checkSources(await this.#current(id), this.maxBytes);
+    return this.#checkSources(await this.#current(id));
   }
 
   async #current(id: string): Promise<Outcome | undefined> {
     const upload = await this.peek(id);
     return upload && { is: "accepted", upload };
+  }
+
+  /** Throws a `Problem` if a final upload cannot be made of its partials. */
+  #checkSources(outcome: FinalOutcome | undefined): Extract<Outcome, { is: "accepted" }> {
+    if (outcome?.is === "accepted") return outcome;
+    if (outcome?.is === "gone") {
+      throw sourceGone(outcome.source);
+    }
+    if (outcome?.is === "unfit") throw unfitContent(outcome.why, outcome.by);
+    if (outcome?.is === "rejected" && outcome.reason === "too-large") throw this.#tooLarge();
+    throw new Problem("conflict", "The final upload was removed before it was complete.");
   }
 
   #session(id: string) {
@@ -300,22 +328,10 @@ export class UploadRequest {
 const sourceGone = (id: string) =>
   new Problem("malformed", `There is no partial upload ${id}, or its bytes are gone.`);
 
-/** Throws a `Problem` if a final upload cannot be made of its partials. */
-function checkSources(
-  outcome: FinalOutcome | undefined,
-  maxBytes: number,
-): Extract<Outcome, { is: "accepted" }> {
-  if (outcome?.is === "accepted") return outcome;
-  if (outcome?.is === "gone") {
-    throw sourceGone(outcome.source);
-  }
-  if (outcome?.is === "rejected" && outcome.reason === "too-large") throw tooLarge(maxBytes);
-  throw new Problem("conflict", "The final upload was removed before it was complete.");
-}
-
-/** Throws a `Problem` 503 if the upload is complete but its task could not be started, and 403 or 409 if its grant refuses it. */
+/** Throws a `Problem` 503 if the upload is complete but its task could not be started, and 403, 409 or 415 if it is refused. */
 function checkTask(outcome: Outcome): ProtocolOutcome {
   if (outcome.is === "refused") throw grantRefused(outcome.refusal);
+  if (outcome.is === "unfit") throw unfitContent(outcome.why, outcome.by);
   if (outcome.is === "accepted" && outcome.taskFailed) throw taskNotStarted(outcome.upload.id);
   return outcome;
 }

@@ -5,15 +5,9 @@ import { Problem } from "../../kernel/problem.ts";
 import { cleanMediaType } from "../store/media-type.ts";
 import { checkFilename, cleanFilename, fileIdSchema } from "../store/names.ts";
 import { uploadQuerySchema } from "../store/schema.ts";
+import { checkRules, type UploadLimits } from "../store/upload-rules.ts";
 import { checkTask } from "../store/upload-task.ts";
-import {
-  checkBoundTask,
-  checkTerms,
-  grantedQuery,
-  newIdFor,
-  originOf,
-  type Uploader,
-} from "../store/uploader.ts";
+import { checkBoundTask, grantedQuery, originOf, type Uploader } from "../store/uploader.ts";
 import { readWholeDigest } from "./request-digests.ts";
 import type { UploadSpec } from "./session-storage.ts";
 
@@ -37,8 +31,10 @@ export const uploadIdSchema = fileIdSchema.refine((id) => z.uuid().safeParse(id.
   message: "an upload has a UUID as its id, or at the end of it",
 });
 
-/** The spec of a new upload. Throws a `Problem` 400 or 422 if the description is invalid. */
+/** The spec of the new upload `id`. Throws a `Problem` 400 or 422 if the description is invalid, or a rule forbids it. */
 export async function createSpec(
+  id: string,
+  limits: UploadLimits,
   description: FileDescription,
   fields: ProtocolFields,
   uploader: Uploader,
@@ -59,10 +55,13 @@ export async function createSpec(
   if (terms && fields.kind !== "whole")
     throw new Problem("forbidden", "With a grant, an upload is whole: Upload-Concat is not allowed.");
   const contentType = cleanMediaType(description.contentType);
-  checkTerms(terms, contentType, fields.length);
-  const id = newIdFor(uploader);
   const filename = cleanFilename(description.filename ?? "") || id;
   checkFilename(filename);
+  // A piece of a file has no type of its own: what is made of it has.
+  const fitsBy =
+    fields.kind === "partial"
+      ? null
+      : checkRules(limits, terms, { filename, contentType, size: fields.length });
   return {
     id,
     filename,
@@ -71,6 +70,8 @@ export async function createSpec(
     expiresIn: query.data.expires_in ?? null,
     task: query.data.task ?? null,
     expected: readWholeDigest(description.headers),
+    ...(fitsBy === null ? {} : { fitsBy }),
+    ...(fields.kind === "final" && limits.by !== null ? { maxBytes: limits.maxBytes } : {}),
     ...fields,
   };
 }

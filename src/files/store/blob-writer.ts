@@ -13,6 +13,7 @@ import { Problem } from "../../kernel/problem.ts";
 import { span } from "../../kernel/spans.ts";
 import { countSubrequests } from "../../kernel/subrequests.ts";
 import { READ_SIZE } from "./body.ts";
+import { HeadCheck, unfitContent } from "./content.ts";
 import { Digests, type ExpectedDigest } from "./digests.ts";
 import { uploadMemory } from "./memory-budget.ts";
 import { intoParts, partSizeFor } from "./parts.ts";
@@ -38,6 +39,8 @@ export interface IncomingBlob {
   maxLength?: number | null;
   /** Digests that the bytes must have. */
   expected: ExpectedDigest[];
+  /** The type that they must be of, and what wants that. */
+  fit?: { contentType: string; by: string } | undefined;
 }
 
 /** How long a request may take to commit what it reserved; the catalogue does not remove it earlier. */
@@ -85,17 +88,19 @@ type Written = Pick<StoredBlob, "size" | "sha256">;
 /** One put, which streams. */
 async function writeAtOnce(
   { env, blob, reserved }: Target,
-  { chunks, expected }: IncomingBlob,
+  { chunks, expected, fit }: IncomingBlob,
   length: number,
 ): Promise<Written> {
   const share = await uploadMemory.take(READ_SIZE);
   try {
     const digests = new Digests(expected);
+    const content = new ContentCheck(fit);
     let sha256 = "";
     await reserved;
     countSubrequests({ internal: 1 });
     await span("upload part", { attributes: { "sluice.bytes": length } }, async () =>
-      putStream(env.FILES, blob, hashed(chunks, digests), length, () => {
+      putStream(env.FILES, blob, hashed(chunks, digests, content), length, () => {
+        content.finish();
         sha256 = digests.finish();
       }),
     );
@@ -105,8 +110,36 @@ async function writeAtOnce(
   }
 }
 
-async function* hashed(chunks: AsyncIterable<Uint8Array>, digests: Digests): AsyncGenerator<Uint8Array> {
+/** Throws a `Problem` 415 as soon as the bytes cannot be of the type that they must be of. */
+class ContentCheck {
+  readonly #head: HeadCheck | undefined;
+  readonly #by: string;
+
+  constructor(fit: IncomingBlob["fit"]) {
+    this.#head = fit && new HeadCheck(fit.contentType);
+    this.#by = fit?.by ?? "";
+  }
+
+  update(chunk: Uint8Array): void {
+    this.#throwIf(this.#head?.update(chunk));
+  }
+
+  finish(): void {
+    this.#throwIf(this.#head?.finish());
+  }
+
+  #throwIf(why: string | undefined): void {
+    if (why !== undefined) throw unfitContent(why, this.#by);
+  }
+}
+
+async function* hashed(
+  chunks: AsyncIterable<Uint8Array>,
+  digests: Digests,
+  content: ContentCheck,
+): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) {
+    content.update(chunk);
     digests.update(chunk);
     yield chunk;
   }
@@ -125,7 +158,7 @@ async function writeInParts(target: Target, incoming: IncomingBlob): Promise<Wri
     return share !== undefined;
   };
   try {
-    return await sendParts(target, incoming.expected, intoParts(incoming.chunks, partSize, hasSecondBuffer));
+    return await sendParts(target, incoming, intoParts(incoming.chunks, partSize, hasSecondBuffer));
   } finally {
     for (const share of shares) share.release();
   }
@@ -133,14 +166,17 @@ async function writeInParts(target: Target, incoming: IncomingBlob): Promise<Wri
 
 async function sendParts(
   { env, blob, reserved, reserve }: Target,
-  expected: ExpectedDigest[],
+  { expected, fit }: IncomingBlob,
   parts: ReturnType<typeof intoParts>,
 ): Promise<Written> {
   const digests = new Digests(expected);
+  const content = new ContentCheck(fit);
   let size = 0;
   let upload: MultipartWriter | undefined;
   try {
     for await (const { part, isLast, isReused } of parts) {
+      content.update(part);
+      if (isLast) content.finish();
       digests.update(part);
       size += part.length;
       if (!upload && !isLast) {

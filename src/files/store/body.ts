@@ -82,11 +82,12 @@ function throwBrokenOff(cause: unknown): never {
 export async function* limitSize(
   chunks: AsyncIterable<Uint8Array>,
   maxBytes: number,
+  by: string | null = null,
 ): AsyncGenerator<Uint8Array> {
   let size = 0;
   for await (const chunk of chunks) {
     size += chunk.length;
-    if (size > maxBytes) throw tooLarge(maxBytes);
+    if (size > maxBytes) throw tooLarge(maxBytes, by);
     yield chunk;
   }
 }

@@ -1,6 +1,7 @@
 /**
  * The media type of a file: what its uploader says it is, parameters included, such as
- * `text/plain; charset=iso-8859-1`. It is stored and given back, and nothing here looks at the bytes.
+ * `text/plain; charset=iso-8859-1`. It is stored and given back, and nothing here looks at the bytes: content.ts does, for
+ * those who restrict types.
  */
 import { format, parse } from "content-type";
 

@@ -17,5 +17,6 @@ export const contentTooLarge = (maxRequestBytes: number, headers: Record<string,
     { headers },
   );
 
-export const tooLarge = (maxBytes: number, headers: Record<string, string> = {}) =>
-  new Problem("too-large", `A file can have at most ${maxBytes} bytes here.`, { headers });
+/** `by`: what says so, if it does not hold for all files. */
+export const tooLarge = (maxBytes: number, by: string | null = null) =>
+  new Problem("too-large", `A file can have at most ${maxBytes} bytes ${by === null ? "here" : `by ${by}`}.`);

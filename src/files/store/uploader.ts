@@ -2,8 +2,6 @@
 import type { Bounds } from "../../kernel/bounds.ts";
 import { Problem } from "../../kernel/problem.ts";
 import type { GrantRef, GrantRefusal } from "./grant-use.ts";
-import { essenceOf } from "./media-type.ts";
-import { tooLarge } from "./problems.ts";
 import type { UploadQuery } from "./schema.ts";
 import { newFileId } from "./shards.ts";
 
@@ -71,23 +69,6 @@ export const notYours = (id: string): Problem =>
     "forbidden",
     `The file ${id} is not of this token, so it cannot be replaced. Nothing was stored.`,
   );
-
-/** Throws a `Problem` 415 or 413 for a file that the grant does not allow. `size` is in bytes, if it is known. */
-export function checkTerms(terms: GrantTerms | null, contentType: string, size: number | null = null): void {
-  if (!terms) return;
-  const essence = essenceOf(contentType);
-  const { contentTypes, maxBytes } = terms;
-  const isAllowed = contentTypes.some(
-    (allowed) => allowed === essence || (allowed.endsWith("/*") && essence.startsWith(allowed.slice(0, -1))),
-  );
-  if (contentTypes.length > 0 && !isAllowed) {
-    throw new Problem(
-      "unsupported-media",
-      `This grant takes files of the type ${contentTypes.join(", ")}, and this one is ${essence}.`,
-    );
-  }
-  if (size !== null && size > maxBytes) throw tooLarge(maxBytes);
-}
 
 /** What becomes of the file is said by the grant alone. Throws a `Problem` 403 if its holder says it too. */
 export function grantedQuery(terms: GrantTerms, sent: Record<string, string | undefined>): UploadQuery {

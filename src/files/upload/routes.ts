@@ -23,7 +23,7 @@ const FORM_PROBLEMS = {
     "The form breaks off, is malformed, has no valid boundary, has text that is not in its charset, does not match " +
     "a digest, or has one that is not checked here.",
   413: "The form has too many parts, or one of them is too long; `detail` says which limit was exceeded.",
-  415: "The body is not multipart/form-data, or it or a part of it has an encoding that is not known.",
+  415: "The body is not multipart/form-data, or it or a part of it has an encoding that is not known; or UPLOAD_RULES does not take the type of a file, or its bytes are not of it.",
 };
 
 const uploadFileRoute = createRoute({
@@ -79,7 +79,10 @@ const uploadFilesRoute = createRoute({
   },
   responses: {
     201: json("The files are stored.", formResultSchema),
-    ...problems({ ...FORM_PROBLEMS, 422: "A file has no name, or one that is too long." }),
+    ...problems({
+      ...FORM_PROBLEMS,
+      422: "A file has no name, one that is too long, or an extension that UPLOAD_RULES does not take.",
+    }),
   },
 });
 
@@ -110,9 +113,9 @@ const putFileRoute = createRoute({
       400: "The body broke off, does not match a digest, has one that is not checked here, or is a part of a file.",
       409: "The upload took more than a day.",
       412: "A precondition does not hold.",
-      413: "The file is longer than MAX_FILE_BYTES; or a page of the edge, whose limit for one request is MAX_REQUEST_BYTES.",
-      415: "The request has a Content-Encoding (only identity is accepted), or is a form.",
-      422: "The id or a query parameter is invalid.",
+      413: "The file is longer than MAX_FILE_BYTES or UPLOAD_RULES allows; or a page of the edge, whose limit for one request is MAX_REQUEST_BYTES.",
+      415: "The request has a Content-Encoding (only identity is accepted), or is a form; or UPLOAD_RULES does not take its type, or its bytes are not of it.",
+      422: "The id or a query parameter is invalid, or UPLOAD_RULES does not take the extension.",
     }),
   },
 });

@@ -18,7 +18,7 @@ import {
   type Preconditions,
   readPreconditions,
 } from "../store/preconditions.ts";
-import { preconditionFailed, tooLarge } from "../store/problems.ts";
+import { preconditionFailed } from "../store/problems.ts";
 import { expiryIn } from "../store/save-file.ts";
 import {
   etagOf,
@@ -28,14 +28,13 @@ import {
   type UploadQuery,
   validatorsOf,
 } from "../store/schema.ts";
-import { readFileSettings } from "../store/settings.ts";
 import { callCatalogue, catalogueOf } from "../store/shards.ts";
 import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
+import { checkRules, limitsOf } from "../store/upload-rules.ts";
 import { startTask, taskLink } from "../store/upload-task.ts";
 import {
   checkBoundTask,
   checkChosenId,
-  checkTerms,
   grantRefused,
   newIdFor,
   notYours,
@@ -75,26 +74,28 @@ export async function uploadForm(
 ): Promise<FormResult> {
   const { terms } = uploader;
   checkBoundTask(uploader, query.task);
-  const most = Math.min(readFileSettings(env).maxUnknownBytes, terms?.maxBytes ?? Number.POSITIVE_INFINITY);
   const maxLength = readSize(request.headers, "Content-Length");
   const files: (WrittenFile & { field: string })[] = [];
   let hasBegun = false;
   let fields: FormResult["fields"] = [];
-  const onFile = async ({ field, filename: sent, contentType, chunks }: FilePart) => {
+  const onFile = async ({ field, filename: sent, contentType: sentType, chunks }: FilePart) => {
     // A browser sends an input that was left empty as a file without name and bytes. It is not a file, in any field.
     if (sent === "" && (await isEmpty(chunks))) return;
     const filename = cleanFilename(sent);
     rules.checkFile(field, files.length);
-    if (filename === "") throw withoutName(field, contentType);
+    if (filename === "") throw withoutName(field, sentType);
     checkFilename(filename);
     hasBegun = true;
-    checkTerms(terms, cleanMediaType(contentType));
-    if (terms && files.length >= terms.files) throw grantRefused("used-up");
+    const contentType = cleanMediaType(sentType);
     const id = newIdFor(uploader, files[0]?.id);
-    const limited = limitSize(chunks, most);
-    const incoming = { id, chunks: limited, length: null, maxLength, expected: [] };
+    const limits = limitsOf(env, id, terms);
+    const by = checkRules(limits, terms, { filename, contentType, size: null });
+    if (terms && files.length >= terms.files) throw grantRefused("used-up");
+    const limited = limitSize(chunks, limits.maxUnknownBytes, limits.by);
+    const fit = by === null ? undefined : { contentType, by };
+    const incoming = { id, chunks: limited, length: null, maxLength, expected: [], fit };
     const written = await writeBlob(env, incoming);
-    files.push({ ...written, filename, contentType: cleanMediaType(contentType), field });
+    files.push({ ...written, filename, contentType, field });
   };
   try {
     fields = await readForm(request, { onFile, onField: rules.checkField });
@@ -134,22 +135,21 @@ export async function uploadBody(
   checkChosenId(uploader, id);
   checkBoundTask(uploader, query.task);
   checkPutHeaders(headers);
-  const { maxBytes, maxUnknownBytes } = readFileSettings(env);
   const length = readSize(headers, "Content-Length");
   const { terms } = uploader;
   const contentType = cleanMediaType(headers.get("Content-Type"));
-  checkTerms(terms, contentType, length);
-  const own = length === null ? maxUnknownBytes : maxBytes;
-  const max = Math.min(own, terms?.maxBytes ?? own);
-  if (length !== null && length > max) throw tooLarge(max);
-  const expected = readContentDigests(headers);
   const filename = cleanFilename(readFilename(headers) ?? "") || id;
   checkFilename(filename);
+  const limits = limitsOf(env, id, terms);
+  const by = checkRules(limits, terms, { filename, contentType, size: length });
+  const expected = readContentDigests(headers);
   const preconditions = readPreconditions(headers);
   const { bounds } = uploader;
   if (bounds || hasPreconditions(preconditions)) await checkReplaced(env, id, preconditions, bounds);
-  const chunks = limitSize(readChunks(request.body), max);
-  const written = await writeBlob(env, { id, chunks, length, expected });
+  const max = length === null ? limits.maxUnknownBytes : limits.maxBytes;
+  const chunks = limitSize(readChunks(request.body), max, limits.by);
+  const fit = by === null ? undefined : { contentType, by };
+  const written = await writeBlob(env, { id, chunks, length, expected, fit });
   const file = { ...written, filename, contentType };
   const { is, rows } = await commitFiles(env, [file], query, preconditions, uploader);
   const [row] = rows;

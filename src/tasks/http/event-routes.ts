@@ -12,6 +12,7 @@ import {
 } from "../../kernel/event-stream.ts";
 import { checkUntil, linkBody, linkSchema, signUntil } from "../../kernel/links.ts";
 import { tooManyStreams } from "../../kernel/open-streams.ts";
+import { emptyIsAbsent } from "../../kernel/query.ts";
 import { callLedger, ledgerOf } from "../ledger/shards.ts";
 import { ITEM_PROBLEMS, JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./responses.ts";
 
@@ -22,9 +23,13 @@ const RESPONSES = {
       "After five minutes without an event the stream ends, with a `retry` of a minute.",
     content: { [EVENT_STREAM]: { schema: z.string() } },
   },
-  204: { description: "The task has ended, and Last-Event-ID was its last event." },
+  204: { description: "Last-Event-ID was the last event, and the task has ended or `follow` is `false`." },
 };
 const INVALID = { 422: "Last-Event-ID or `lastEventId` is not a number." };
+
+const follow = emptyIsAbsent(z.enum(["true", "false"])).meta({
+  description: "`false`: the stream has the events so far, and ends. Default: `true`.",
+});
 
 const eventsRoute = createRoute({
   operationId: "watchTask",
@@ -33,13 +38,13 @@ const eventsRoute = createRoute({
   tags: ["Tasks"],
   summary: "Watch a task as server-sent events, until it has ended",
   ...needs("read"),
-  request: { params, query: lastEventQuery, headers: lastEventHeaders },
+  request: { params, query: lastEventQuery.extend({ follow }), headers: lastEventHeaders },
   responses: {
     ...RESPONSES,
     ...problems({
       ...ITEM_PROBLEMS,
       429: "The token has too many event streams open. With Retry-After.",
-      ...INVALID,
+      422: `${INVALID[422]} Or \`follow\` is neither true nor false.`,
     }),
   },
 });
@@ -93,7 +98,9 @@ const eventsByLinkRoute = createRoute({
 export const taskEventRoutes = createRouter()
   .openapi(eventsRoute, async (c) => {
     const after = lastEventOf(c.req.valid("header"), c.req.valid("query"));
-    return watchTask(c, c.req.valid("param").id, after, c.get("principal").name);
+    const { follow: follows } = c.req.valid("query");
+    const caller = c.get("principal").name;
+    return watchTask(c, c.req.valid("param").id, { after, caller, follows: follows !== "false" });
   })
   .openapi(createLinkRoute, async (c) => {
     const { id } = c.req.valid("param");
@@ -109,7 +116,7 @@ export const taskEventLinkRoutes = createRouter().openapi(eventsByLinkRoute, asy
   checkUntil(c.env, eventsOf(id), token, Date.now());
   const after = lastEventOf(c.req.valid("header"), c.req.valid("query"));
   // Streams by links do not count as those of whoever made the links.
-  const response = await watchTask(c, id, after, `link to ${id}`);
+  const response = await watchTask(c, id, { after, caller: `link to ${id}`, follows: true });
   response.headers.set("Access-Control-Allow-Origin", "*");
   return response;
 });
@@ -117,13 +124,22 @@ export const taskEventLinkRoutes = createRouter().openapi(eventsByLinkRoute, asy
 /** What a link is signed for. */
 const eventsOf = (taskId: string): string => `sluice-task-events\n${taskId}`;
 
-async function watchTask(c: Context<AppEnv>, id: string, after: number, caller: string) {
+interface Reader {
+  /** The event after which it continues. */
+  after: number;
+  caller: string;
+  /** Whether it also reads what is still to come. */
+  follows: boolean;
+}
+
+async function watchTask(c: Context<AppEnv>, id: string, { after, caller, follows }: Reader) {
   if (c.req.method === "HEAD") {
     // Nobody would read a stream.
     orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.getTask(id)), id);
     return c.body(null, 200, EVENT_HEADERS);
   }
-  const stream = orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.watch(id, after, caller)), id);
+  const opened = await callLedger(async () => ledgerOf(c.env, id)?.watch(id, after, caller, follows));
+  const stream = orNotFound(opened, id);
   if (stream === "too-many") throw tooManyStreams();
   if (stream === "over") return c.body(null, 204, NO_STORE);
   return c.body(stream, 200, EVENT_HEADERS);

@@ -78,7 +78,7 @@ const retryRoute = createRoute({
     202: json("The task is queued, or waits for its time.", taskSchema),
     ...problems({
       ...ITEM_PROBLEMS,
-      409: "The task has succeeded, has not ended, or failed before it could start.",
+      409: "The task has succeeded, has not ended, or failed before it could start; or another task holds its unique key.",
     }),
   },
 });
@@ -125,6 +125,11 @@ export const steeringRoutes = createRouter()
     const { id } = c.req.valid("param");
     await checkTaskBounds(c, id);
     const task = orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.retry(id), "once"), id);
+    if (task === "held")
+      throw new Problem(
+        "conflict",
+        "Another task holds the unique key of this one: wait until that has ended.",
+      );
     if (task === "refused")
       throw new Problem(
         "conflict",

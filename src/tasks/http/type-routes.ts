@@ -119,7 +119,7 @@ const updateRoute = createRoute({
   tags: ["Tasks"],
   summary: "Pause a task type, resume it, or change its limits",
   description:
-    "A JSON merge patch (RFC 7396). When it is answered, it is in force on every shard. It survives restarts, until it is " +
+    "A member that is named is replaced whole. When it is answered, it is in force on every shard. It survives restarts, until it is " +
     "reset with null.",
   ...needs("admin", "read"),
   request: { params, body: { required: true, content: { "application/json": { schema: changeSchema } } } },

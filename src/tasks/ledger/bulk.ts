@@ -93,7 +93,8 @@ function retry(target: Target, id: string, beganMs: number): boolean {
   if (!task) return false;
   // It had ended when it was chosen: so it has been retried since.
   if (!isFinal(task.status) || (task.finished_at_ms ?? 0) >= beganMs) return true;
-  return target.retry(id) !== "refused";
+  const retried = target.retry(id);
+  return retried !== "refused" && retried !== "held";
 }
 
 const isRemoved = (target: Target, id: string): boolean => target.find(id) === undefined;

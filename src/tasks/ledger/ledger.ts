@@ -32,7 +32,7 @@ import { IdempotencyKeys, type Reservation } from "./idempotency-keys.ts";
 import type { Patch } from "./limits.ts";
 import { Outbox } from "./outbox.ts";
 import { Removals } from "./removals.ts";
-import { leaseAfterHeartbeat, mayReport, RUNNER_LEASE_MS, RUNNER_LIFETIME_MS } from "./rules.ts";
+import { leaseAfterHeartbeat, mayReport, RUNNER_LEASE_MS, RUNNER_LIFETIME_MS, retry } from "./rules.ts";
 import { Runners } from "./runners.ts";
 import { FOR_EVERY_START, MIGRATIONS, type TaskRow, type TaskView, toLine } from "./schema.ts";
 import { STEERING_SHARD, type Steering, SteeringKeeper, type SteeringStatus } from "./steering.ts";
@@ -359,18 +359,20 @@ export class TaskLedger extends DurableObject<Env> {
   /**
    * A task's events after number `lastRead`, as a stream; "over" if none can follow, null if there is no such task,
    * "too-many" if the caller has its share of streams. A number that no event has is as good as none: its reader knows
-   * nothing of this task, and is told all of it.
+   * nothing of this task, and is told all of it. `follows`: also those that are still to come.
    */
   watch(
     taskId: string,
     lastRead: number,
     caller: string,
+    follows = true,
   ): ReadableStream<Uint8Array> | "over" | "too-many" | null {
     const history = {
       read: (last: number, limit: number) => this.#tasks.events(taskId, last, limit),
       endsWith: (last: number) => {
         const task = this.#tasks.getLean(taskId);
-        return !task || (isFinal(task.status) && (this.#tasks.lastEvent(taskId)?.number ?? 0) <= last);
+        if (task && follows && !isFinal(task.status)) return false;
+        return !task || (this.#tasks.lastEvent(taskId)?.number ?? 0) <= last;
       },
       changed: async (ms: number) => this.#watchers.next(taskId, ms),
     };
@@ -395,11 +397,11 @@ export class TaskLedger extends DurableObject<Env> {
     return this.getTask(taskId);
   }
 
-  /** Begins another life of a task that failed or was cancelled; "refused" for any other. */
-  retry(taskId: string): TaskView | "refused" | null {
+  /** Begins another life of a task that failed or was cancelled; "refused" for any other, "held" if another has its unique key. */
+  retry(taskId: string): TaskView | "refused" | "held" | null {
     const task = this.#tasks.getLean(taskId);
     if (!task) return null;
-    if (!this.#transitions.retry(task)) return "refused";
+    if (!this.#transitions.retry(task)) return retry(task, Date.now()) ? "held" : "refused";
     return this.getTask(taskId);
   }
 

@@ -91,7 +91,7 @@ export function whyIndivisible(
   return undefined;
 }
 
-/** A change after another, as a merge patch (RFC 7396); undefined if nothing is changed any longer. */
+/** A change after another: its members replace those of the other, null takes one away; undefined if nothing is changed any longer. */
 export function patched(before: Change | undefined, patch: Patch, nowMs: number): Change | undefined {
   const merged = { ...before, ...patch };
   const after: Change = {

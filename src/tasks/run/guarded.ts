@@ -15,17 +15,21 @@ const CANCEL_S = "10";
 export async function submitGuarded(env: Env, shard: string, tasks: NewTask[]): Promise<Placed[]> {
   const written = await callObject(async () => ledgerOn(env, shard).submitGuarded(tasks));
   if (Array.isArray(written)) return written;
-  throw conflict(written, tasks.length);
+  throw conflict(written, tasks);
 }
 
-function conflict({ holder, why }: Conflict, count: number): Problem {
-  const rest = count > 1 ? ` The ${count} tasks of the batch that belong to its shard are not written.` : "";
+function conflict({ holder, why }: Conflict, tasks: readonly NewTask[]): Problem {
+  const { length } = tasks;
+  const rest =
+    length > 1 ? ` The ${length} tasks of the batch that belong to its shard are not written.` : "";
+  // Of those that are not written, an id would lead nowhere.
+  const name = tasks.some(({ id }) => id === holder) ? "An earlier task of this batch" : `The task ${holder}`;
   const headers = why === "is being cancelled" ? { "Retry-After": CANCEL_S } : {};
-  return new Problem("conflict", `${SENTENCES[why](holder)}${rest}`, { headers });
+  return new Problem("conflict", `${name} ${PREDICATES[why]}.${rest}`, { headers });
 }
 
-const SENTENCES: Readonly<Record<Conflict["why"], (holder: string) => string>> = {
-  "is held": (holder) => `The task ${holder} holds this unique key.`,
-  "has begun": (holder) => `The task ${holder} holds this unique key, and has begun: it cannot be replaced.`,
-  "is being cancelled": (holder) => `The task ${holder} holds this unique key, and is being cancelled.`,
+const PREDICATES: Readonly<Record<Conflict["why"], string>> = {
+  "is held": "holds this unique key",
+  "has begun": "holds this unique key, and has begun: it cannot be replaced",
+  "is being cancelled": "holds this unique key, and is being cancelled",
 };

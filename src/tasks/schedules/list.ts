@@ -23,15 +23,18 @@ export async function listSchedules(
   return { rows: rows.slice(0, limit), next };
 }
 
-const cursorSchema = z.tuple([z.int().min(0), z.string().regex(SCHEDULE_ID)]);
+/** The first member tells it from the cursors of other lists. */
+const cursorSchema = z.tuple([z.literal("schedules"), z.int().min(0), z.string().regex(SCHEDULE_ID)]);
 
 const writeCursor = (createdAtMs: number, id: string) =>
-  Buffer.from(JSON.stringify([createdAtMs, id])).toString("base64url");
+  Buffer.from(JSON.stringify(["schedules", createdAtMs, id])).toString("base64url");
 
 function readCursor(cursor: string): After {
   const { data } = cursorSchema.safeParse(parseJson(Buffer.from(cursor, "base64url").toString()));
   // Decoding base64 ignores what does not belong there.
-  if (data && writeCursor(...data) === cursor) return { createdAtMs: data[0], id: data[1] };
+  const [, createdAtMs, id] = data ?? [];
+  if (createdAtMs !== undefined && id !== undefined && writeCursor(createdAtMs, id) === cursor)
+    return { createdAtMs, id };
   const detail =
     "This is not a cursor from a page of schedules: use the `next` of the previous page as it is.";
   throw new Problem("invalid", detail, { errors: [{ at: "query/cursor", detail }] });

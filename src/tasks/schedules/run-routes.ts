@@ -31,7 +31,10 @@ const runRoute = createRoute({
         })
         .meta({ id: "ScheduleStart" }),
     ),
-    ...problems({ ...ITEM_PROBLEMS, 409: "The previous run has not ended, or 100 ticks wait for that." }),
+    ...problems({
+      ...ITEM_PROBLEMS,
+      409: "The previous run has not ended, or 100 ticks wait for that; or another task holds the unique key, as by `reject`.",
+    }),
   },
 });
 
@@ -58,6 +61,7 @@ export const scheduleRunRoutes = createRouter()
     const atMs = Date.now();
     const outcome = await callLedger(async () => schedulerOf(c.env).runByHand(id, atMs));
     if (outcome === "missing") throw scheduleNotFound(id);
+    if (outcome === "key-held") throw keyHeld(id);
     if ("busyWith" in outcome) throw busy(id, outcome.busyWith);
     const { taskId } = outcome;
     const taskUrl = taskId === null ? null : urlOf(taskId, c.req.url);
@@ -70,6 +74,9 @@ export const scheduleRunRoutes = createRouter()
     const runs = await Promise.all(runsOf(row).map(async (run) => withTask(c.env, run, c.req.url)));
     return c.json({ runs }, 200, NO_STORE);
   });
+
+const keyHeld = (id: string) =>
+  new Problem("conflict", `Another task holds the unique key of the schedule ${id}: this run was dropped.`);
 
 const busy = (id: string, taskId: string | null) =>
   new Problem(

@@ -31,12 +31,12 @@ import { type CountedRow, MIGRATIONS, runsOf, timingOf } from "./schema.ts";
 /** What became of a change: the schedule, and whether it is new; or why nothing has changed. */
 type Put = { row: CountedRow; isNew: boolean } | "full" | "declared" | "precondition-failed";
 /** What became of a run by hand: its task, null while it waits for the previous run; or why it was not taken. */
-type StartedByHand = { taskId: string | null } | { busyWith: string | null } | "missing";
+type StartedByHand = { taskId: string | null } | { busyWith: string | null } | "missing" | "key-held";
 
 /** All the calls that a scheduler makes to the ledger, in one object, so that a test can replace them. */
 export const runs = { enqueueOnce, getTask };
 
-/** A tick whose unique key is held is dropped: there is nobody to be told. */
+/** A run whose unique key is held is dropped. If that is a tick, there is nobody to be told. */
 function nullIfHeld(error: unknown): null {
   if (error instanceof Problem && error.kind === "conflict") return null;
   throw error;
@@ -152,7 +152,10 @@ export class Scheduler extends DurableObject<Env> {
       await this.#tryProcess(id, Date.now());
       this.#setAlarm();
     }
-    return { taskId: this.#findRun(id, atMs) ?? null };
+    const taskId = this.#findRun(id, atMs);
+    if (taskId !== undefined) return { taskId };
+    if (this.#table.hasTick(id, atMs)) return { taskId: null };
+    return this.get(id) ? "key-held" : "missing";
   }
 
   /** The task of the run that was due at `atMs`, among the latest. */

@@ -30,7 +30,7 @@ const uniqueSchema = z
       .meta({
         description:
           "The key is also held for this many seconds after the submission of the first, once that has ended; not if it was " +
-          "cancelled. Default: 0.",
+          "cancelled. What the later submission says counts. Default: 0.",
       }),
     on_conflict: z
       .enum(CONFLICT_POLICIES)

@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../random.ts";
-import { makeOrder, retryTheDead, runClients, submit } from "./clients.ts";
+import { makeOrder, retryTheDead, runClients, signal, submit } from "./clients.ts";
 import { follow } from "./follow.ts";
 import { readGuarded, runGuardedClients } from "./guarded.ts";
 import { emptyHistory, type History, taskSchema } from "./history.ts";
@@ -60,7 +60,7 @@ export async function runChaos(options: ChaosOptions): Promise<History> {
   world.isClosed = true;
   const quietAtMs = Date.now();
   await Promise.race([clients, sleep(CLIENTS_MS, undefined, { ref: false })]);
-  await untilSettled(world);
+  await untilSettled(world, new Random(options.seed, "signals of the abandoned"));
   history.settledInMs = Date.now() - quietAtMs;
   await readBack(world);
   await readGuarded(world);
@@ -100,10 +100,14 @@ async function keepListing(world: World): Promise<void> {
   }
 }
 
-/** Waits until all tasks have ended, but no longer than `SETTLE_MS`. */
-async function untilSettled(world: World): Promise<void> {
+/**
+ * Waits until all tasks have ended, but no longer than `SETTLE_MS`. Tasks that were not acknowledged have no client that would
+ * send what they wait for: they get it here.
+ */
+async function untilSettled(world: World, random: Random): Promise<void> {
   const deadlineMs = Date.now() + SETTLE_MS;
-  const { badPages } = world.history;
+  const { badPages, acknowledged } = world.history;
+  const senders: Promise<void>[] = [];
   while (Date.now() < deadlineMs) {
     const before = badPages.length;
     const left = await Promise.all(
@@ -111,9 +115,12 @@ async function untilSettled(world: World): Promise<void> {
         listTasks(world, `&status=${status}`, 1),
       ),
     );
-    if (left.flat().length === 0 && badPages.length === before) return;
+    if (left.flat().length === 0 && badPages.length === before) break;
+    for (const { id, type } of left.flat())
+      if (!acknowledged.has(id)) senders.push(signal(world, id, type, random));
     await sleep(SETTLE_POLL_MS);
   }
+  await Promise.all(senders);
 }
 
 /** Reads every task that was acknowledged or is listed, and its events. */

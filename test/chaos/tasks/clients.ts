@@ -46,16 +46,17 @@ async function runClient(world: World, random: Random): Promise<void> {
       if (random.chance(0.12)) asides.push(follow(world, id, world.history.followed));
       const own = new Random(random.between(0, 1e9), "steer");
       asides.push(steer(world, id, own));
-      asides.push(signal(world, id, new Random(random.between(0, 1e9), "signal")));
+      const type = world.history.types.get(id) ?? "";
+      asides.push(signal(world, id, type, new Random(random.between(0, 1e9), "signal")));
     }
     await sleep(random.between(...PAUSE_MS));
   }
   await Promise.all(asides);
 }
 
-/** Sends a task what it waits for. */
-async function signal(world: World, id: string, random: Random): Promise<void> {
-  const { signals } = kindOf(world.history.types.get(id) ?? "") ?? {};
+/** Sends a task of a type what it waits for. */
+export async function signal(world: World, id: string, type: string, random: Random): Promise<void> {
+  const { signals } = kindOf(type) ?? {};
   if (signals !== undefined && !world.history.signals.has(id)) await sendSignals(world, id, signals, random);
 }
 

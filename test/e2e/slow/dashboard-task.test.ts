@@ -88,22 +88,56 @@ describe.skipIf(!hasChromium)("one task on the dashboard", () => {
       { type: "task_a", delay: 3_600 },
       { traceparent: `00-${traceId}-00f067aa0ba902b7-01` },
     );
-    const seen = page.waitForResponse(async (response) => {
-      if (!response.url().includes(id)) return false;
-      return (await response.text().catch(() => "")).includes('"cancelled"');
-    });
     await page.goto(`${url}/#/tasks/${id}`);
     await page.getByRole("heading", { name: "Before the first attempt" }).waitFor();
     await page.getByText(traceId).waitFor();
     await page.evaluate(`getSelection().selectAllChildren(document.querySelector("pre"))`);
-    await page.getByText("Updates wait while text is selected.").waitFor();
+    const held = "Updates wait while text is selected";
+    await page.getByText(`${held}.`).waitFor();
     const before = await page.locator("main").innerText();
     await fetch(`${url}/tasks/${id}/cancel`, { method: "POST" });
-    await seen;
-    expect(await page.locator("main").innerText()).toBe(before);
+    await page.getByText(`${held}: there is something new.`).waitFor();
+    expect(await page.locator("main").innerText()).toBe(
+      before.replace(`${held}.`, `${held}: there is something new.`),
+    );
     await page.evaluate("getSelection().removeAllRanges()");
     await page.locator(".state.cancelled").waitFor();
     await page.getByRole("listitem").filter({ hasText: "cancelled" }).waitFor();
+  });
+
+  test("follows the one stream of the page, with its children, and asks nothing while nothing happens", async () => {
+    const { page } = visit;
+    const id = await start({ type: "task_a", delay: 3_600 });
+    const asked: string[] = [];
+    page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+    const other = await start({ type: "task_a", delay: 3_600 });
+    await page.goto(`${url}/#/tasks/${id}`);
+    await page.getByText("Live").waitFor();
+    // When the view opens, and when the stream begins.
+    const readings = () => asked.filter((path) => path === `/tasks/${id}/events`).length;
+    await expect.poll(readings, { timeout: 10_000 }).toBe(2);
+    asked.length = 0;
+    await fetch(`${url}/tasks/${other}/cancel`, { method: "POST" });
+    await page.waitForTimeout(3_000);
+    expect(asked).toEqual([]);
+    await fetch(`${url}/tasks/${id}/cancel`, { method: "POST" });
+    await page.locator(".state.cancelled").waitFor();
+    await page.getByRole("listitem").filter({ hasText: "cancelled" }).waitFor();
+    expect(asked).toEqual([`/tasks/${id}`, `/tasks/${id}/events`]);
+  });
+
+  test("says when it is not up to date, and is again when the stream is back", async () => {
+    const { page } = visit;
+    const id = await start({ type: "task_a", delay: 3_600 });
+    visit.expectComplaint("ERR_FAILED");
+    await page.route("**/events?kinds=*", async (route) => route.abort());
+    await page.goto(`${url}/#/tasks/${id}`);
+    await page.getByRole("heading", { name: "Before the first attempt" }).waitFor();
+    await page.getByText("Not up to date: connecting again…").waitFor();
+    await fetch(`${url}/tasks/${id}/cancel`, { method: "POST" });
+    await page.unroute("**/events?kinds=*");
+    await page.getByText("Live").waitFor();
+    await page.locator(".state.cancelled").waitFor();
   });
 
   test("breaks no rule of accessibility", async () => {

@@ -10,6 +10,7 @@ test("the limit holds for files of known and unknown length", () => {
     maxBytes: 50_000_000_000,
     maxUnknownBytes: 50_000_000_000,
     maxRequestBytes: 100_000_000,
+    rules: [],
   });
 });
 

@@ -1,15 +1,32 @@
 /** `POST /tasks/bulk`, from a preview to the result of the task that does it. */
 import { env, reset } from "cloudflare:test";
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { actOnMatching, bulkSchema } from "../../../src/jobs/upkeep/bulk-tasks.ts";
-import { defineTask, NonRetryableError, registerTaskTypes } from "../../../src/tasks/index.ts";
+import { defineTask, NonRetryableError, registerTaskTypes, type TaskType } from "../../../src/tasks/index.ts";
 import { callForJson } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
 import { submittedBatch, taskOf, taskRows, taskWhen } from "../../support/submissions.ts";
 import { cutAtEveryMoment } from "../../support/task-context.ts";
 
+const leaf = defineTask({ name: "bulk_leaf", input: z.unknown(), run: async (ctx) => ctx.waitFor("go") });
+/** On a shard of its own. */
+const farLeaf = defineTask({ ...leaf, name: "bulk_far_leaf", concurrency: 9 });
+/** Waits for two trees, or for two leaves at the end. */
+const tree: TaskType = defineTask({
+  name: "bulk_tree",
+  input: z.int(),
+  async run(ctx, depth) {
+    const types = depth > 1 ? [tree, tree] : [leaf, farLeaf];
+    const starts = types.map((type) => ({ type, input: depth - 1, tags: ["tree"] }));
+    return ctx.waitForTasks(await ctx.startTasks(starts));
+  },
+});
+
 registerTaskTypes([
+  tree,
+  leaf,
+  farLeaf,
   defineTask({ name: "bulk_waits", input: z.unknown(), run: async () => "done" }),
   defineTask({ name: "bulk_capped", input: z.unknown(), concurrency: 9, run: async () => "done" }),
   defineTask({
@@ -78,6 +95,41 @@ test("dead letters are retried once each, and what has ended is deleted", async 
   const deleted = await bulk({ action: "delete", filter: { type: "bulk_fails" } });
   expect(await taskWhen(String(deleted.body.id), "succeeded")).toMatchObject({ result: { done: 2 } });
   expect((await callForJson(`/tasks/${ids[0]}`)).status).toBe(404);
+});
+
+test("parents and children that match together are cancelled, retried and deleted, each counted once", async () => {
+  const roots = await submittedBatch(
+    Array.from({ length: 3 }, () => ({ type: "bulk_tree", input: 2, tags: ["tree"] })),
+  );
+  const inAll = async (status: string, count: number) =>
+    vi.waitFor(
+      async () => {
+        const { body } = await callForJson("/tasks/counts?tag=tree");
+        const counts = body.counts as { status: string; count: number }[];
+        expect(counts.map((one) => one.status)).toEqual(counts.map(() => status));
+        expect(counts.reduce((sum, one) => sum + one.count, 0)).toBe(count);
+      },
+      { timeout: 15_000 },
+    );
+  const act = async (action: string) => {
+    const { body } = await bulk({ action, filter: { tag: ["tree"] } });
+    return (await taskWhen(String(body.id), "succeeded")).result;
+  };
+  // Each root has two children, each of those two, and these wait.
+  const all = 3 * (1 + 2 + 4);
+  await inAll("scheduled", all);
+  const counted = { done: all, skipped: 0, failed: 0 };
+  for (let time = 0; time < 2; time++) {
+    expect(await act("cancel")).toMatchObject(counted);
+    await inAll("cancelled", all);
+    expect(await act("retry")).toMatchObject(counted);
+    await inAll("scheduled", all);
+  }
+  await act("cancel");
+  await inAll("cancelled", all);
+  expect(await act("delete")).toMatchObject(counted);
+  await inAll("", 0);
+  for (const id of roots) expect((await callForJson(`/tasks/${id}`)).status).toBe(404);
 });
 
 test.each([

@@ -65,6 +65,19 @@ describe("GET /tasks/{id}/events", () => {
     expect(over.response.status).toBe(204);
   });
 
+  test("has the events so far and ends, if it is not to be followed", async () => {
+    const id = await submitted({ type: "events_ends", delay: 3_600 });
+    const path = `/tasks/${id}/events?follow=false`;
+    const all = await idsAt(path);
+    expect(all).toEqual([1]);
+    const { response } = await callWorker(`${path}&lastEventId=1`);
+    expect(response.status).toBe(204);
+    await callForJson(`/tasks/${id}/cancel`, { method: "POST" });
+    expect(await idsAt(`${path}&lastEventId=1`)).toEqual([2]);
+    const { status, body } = await callForJson(`/tasks/${id}/events?follow=no`);
+    expect([status, (body.errors as { at: string }[])[0]?.at]).toEqual([422, "query/follow"]);
+  });
+
   test.each(["x", "-1", "1.5", "1e3"])("refuses ?lastEventId=%s", async (text) => {
     const { status, body } = await callForJson(`/tasks/${await ended()}/events?lastEventId=${text}`);
     expect([status, (body.errors as { at: string }[])[0]?.at]).toEqual([422, "query/lastEventId"]);

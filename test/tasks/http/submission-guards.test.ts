@@ -69,7 +69,11 @@ test("a first that waits is replaced, and says by which", async () => {
     status: "cancelled",
     error: { name: "Replaced", message: expect.stringContaining(String(second.body.id)) },
   });
-  expect((await callForJson(`/tasks/${first}/retry`, { method: "POST" })).status).toBe(409);
+  const retried = await callForJson(`/tasks/${first}/retry`, { method: "POST" });
+  expect([retried.status, retried.body.detail]).toEqual([
+    409,
+    "Another task holds the unique key of this one: wait until that has ended.",
+  ]);
 });
 
 test("within its time, the key of a task that has succeeded is held; the waiting caller gets that task", async () => {
@@ -119,7 +123,14 @@ test("a batch says of each task what became of it; what is rejected takes those 
     waits({ key, on_conflict: "reject" }),
     waits({ key, on_conflict: "reject" }),
   ]);
-  expect(refused.status).toBe(409);
+  expect([refused.status, refused.body.detail]).toEqual([
+    409,
+    expect.stringContaining(`The task ${first?.id} holds`),
+  ]);
+  const among = { key: newKey(), on_conflict: "reject" };
+  expect((await submit([waits(among), waits(among)])).body.detail).toBe(
+    "An earlier task of this batch holds this unique key. The 2 tasks of the batch that belong to its shard are not written.",
+  );
   const mixed = await submit([
     waits({ key, on_conflict: "reject" }),
     { ...waits({ key: newKey() }), type: "guards_capped" },

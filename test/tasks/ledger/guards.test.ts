@@ -72,10 +72,11 @@ test("a task that was replaced is not retried while the other is live", async ()
   await inLedger(newLedgerName(), (inside) => {
     place(inside, "a", REPLACE);
     place(inside, "b", REPLACE);
-    expect(inside.object.retry("a")).toBe("refused");
+    expect(inside.object.retry("a")).toBe("held");
     inside.object.cancel("b");
     expect(inside.object.retry("a")).toMatchObject({ status: "queued" });
-    expect(inside.object.retry("b")).toBe("refused");
+    expect(inside.object.retry("b")).toBe("held");
+    expect(inside.object.actOn("retry", ["b"], Date.now() + 1)).toMatchObject({ done: 0, skipped: 1 });
     expect(place(inside, "c", KEEP)).toMatchObject({ id: "a", is: "kept" });
   });
 });

@@ -228,7 +228,8 @@ describe("GET /schedules", () => {
     expect(third.next).toBeNull();
   });
 
-  test.each(["limit=0", "limit=501", "limit=x", "cursor=nonsense", "limit=1&limit=2"])(
+  const OF_TASKS = Buffer.from('[5,"s0-01a2189d-1daf-7039-8384-6b825fdee72c"]').toString("base64url");
+  test.each(["limit=0", "limit=501", "limit=x", "cursor=nonsense", `cursor=${OF_TASKS}`, "limit=1&limit=2"])(
     "refuses ?%s",
     async (query) => {
       const { status, body } = await callForJson(`/schedules?${query}`);

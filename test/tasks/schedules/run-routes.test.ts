@@ -84,6 +84,21 @@ describe("POST /schedules/{id}/run", () => {
     expect(await runsOf("a")).toMatchObject([{ dueAt: body.dueAt }, { dueAt: first.dueAt }]);
   });
 
+  test("is refused while another task holds its unique key, and leaves nothing", async () => {
+    await put("other", { unique: { key: "k" } });
+    const { body: first } = await run("other");
+    await put("a", { unique: { key: "k", on_conflict: "reject" } });
+    const { status, body } = await run("a");
+    expect([status, body.detail]).toEqual([
+      409,
+      "Another task holds the unique key of the schedule a: this run was dropped.",
+    ]);
+    expect((await callForJson("/schedules/a")).body).toMatchObject({ waiting: 0, skippedCount: 1 });
+    await cancel(first.taskId);
+    expect((await run("a")).body.taskId).toEqual(expect.any(String));
+    expect(await runsOf("a")).toHaveLength(1);
+  });
+
   test("is possible while it is paused", async () => {
     await put("a", { paused: true });
     expect((await run("a")).body.taskId).toEqual(expect.any(String));

@@ -22,6 +22,24 @@ export interface TaskEvent {
   };
 }
 
+const NAMES: readonly string[] = ["status", "progress", "step", "signal"] satisfies TaskEvent["name"][];
+const isName = (name: string): name is TaskEvent["name"] => NAMES.includes(name);
+
+/** The events in the text of an event stream (WHATWG HTML §9.2), as Sluice writes it. */
+export function eventsIn(text: string): TaskEvent[] {
+  return text.split("\n\n").flatMap((block) => {
+    const fields = new Map(
+      block
+        .split("\n")
+        .map((line) => [line.slice(0, line.indexOf(": ")), line.slice(line.indexOf(": ") + 2)]),
+    );
+    const name = fields.get("event") ?? "";
+    if (!isName(name)) return [];
+    const { at, ...data }: { at: string } & TaskEvent["data"] = JSON.parse(fields.get("data") ?? "");
+    return [{ id: fields.get("id") ?? "", name, at, data }];
+  });
+}
+
 /** What a task is doing between two events. A failed attempt that is tried again is no failed task. */
 export type Phase = "waiting" | "retrying" | "running" | "cancelling" | "succeeded" | "failed" | "cancelled";
 

@@ -3,12 +3,12 @@ import { useSignal } from "@preact/signals";
 import { sendJson } from "../lib/api.ts";
 import { type Input, InputFields } from "../lib/input-fields.tsx";
 import { act } from "../lib/notices.tsx";
-import { usePolled } from "../lib/poll.ts";
 import { linkTo, route, setQuery } from "../lib/route.ts";
+import { useTaskTypes } from "../lib/task-types.ts";
 import type { TaskType } from "../lib/types.ts";
 
 export function NewTask() {
-  const types = usePolled<{ taskTypes: TaskType[] }>("/task-types", 60_000).value?.taskTypes;
+  const { types } = useTaskTypes();
   const { query } = route.value;
   if (!types) return <p role="status">Loading…</p>;
   const type = types.find(({ name }) => name === query.get("type"));

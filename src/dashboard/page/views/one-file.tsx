@@ -4,12 +4,12 @@ import { Copy } from "../lib/copy.tsx";
 import { kindOf } from "../lib/file-kind.ts";
 import { useLiveList } from "../lib/live-list.ts";
 import { act, announce } from "../lib/notices.tsx";
-import { usePolled } from "../lib/poll.ts";
 import { linkTo } from "../lib/route.ts";
 import { isSelecting } from "../lib/selection.ts";
 import { Size } from "../lib/size.tsx";
+import { useTaskTypes } from "../lib/task-types.ts";
 import { Ago } from "../lib/time.tsx";
-import type { FileLine, TaskType } from "../lib/types.ts";
+import type { FileLine } from "../lib/types.ts";
 import { FileLinks } from "./file-links.tsx";
 import { FilePreview } from "./file-preview.tsx";
 
@@ -122,7 +122,7 @@ function Actions({ path, file: { id, filename, contentType } }: { path: string; 
 
 /** The jobs that take a file: each opens its form, with this file filled in. */
 function Jobs({ fileId }: { fileId: string }) {
-  const types = usePolled<{ taskTypes: TaskType[] }>("/task-types", 60_000).value?.taskTypes ?? [];
+  const { types = [] } = useTaskTypes();
   const taking = types.filter(({ input }) => input.properties?.fileId !== undefined);
   return (
     <details class="menu">

@@ -3,12 +3,13 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { may, sendJson } from "../lib/api.ts";
 import { cronInWords } from "../lib/cron-words.ts";
+import { useLiveList } from "../lib/live-list.ts";
 import { act, announce } from "../lib/notices.tsx";
-import { usePolled } from "../lib/poll.ts";
 import { linkTo } from "../lib/route.ts";
+import { isSelecting } from "../lib/selection.ts";
 import { sortedJson } from "../lib/sorted-json.ts";
 import { Ago, exactText } from "../lib/time.tsx";
-import type { Schedule, ScheduleRun } from "../lib/types.ts";
+import type { Schedule, ScheduleRun, TaskLine } from "../lib/types.ts";
 
 interface CardProps {
   schedule: Schedule;
@@ -111,7 +112,15 @@ function Disclosure({ title, children }: { title: string; children: ComponentChi
 }
 
 function Runs({ id }: { id: string }) {
-  const { value, error } = usePolled<{ runs: ScheduleRun[] }>(`/schedules/${id}/runs`, 5_000);
+  const { value, error } = useLiveList<{ runs: ScheduleRun[] }>(
+    `/schedules/${id}/runs`,
+    isSelecting.value,
+    (apply) => ({
+      schedules: ({ schedules }) => apply(Number(schedules.includes(id)), () => "read"),
+      tasks: ({ tasks, removed }) =>
+        apply(tasks.length + removed.length, ({ runs }) => ({ runs: withStatuses(runs, tasks, removed) })),
+    }),
+  );
   if (!value) return <p role="status">{error ?? "Loading…"}</p>;
   if (value.runs.length === 0) return <p class="faint">None yet.</p>;
   return (
@@ -126,6 +135,19 @@ function Runs({ id }: { id: string }) {
       ))}
     </ul>
   );
+}
+
+/** The runs after changes of some tasks. */
+function withStatuses(
+  runs: readonly ScheduleRun[],
+  tasks: readonly TaskLine[],
+  removed: readonly string[],
+): ScheduleRun[] {
+  const statuses = new Map(tasks.map(({ id, status }) => [id, status]));
+  return runs.map((run) => ({
+    ...run,
+    status: removed.includes(run.taskId) ? null : (statuses.get(run.taskId) ?? run.status),
+  }));
 }
 
 function Ticks({ schedule }: { schedule: Schedule }) {

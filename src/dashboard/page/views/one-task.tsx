@@ -1,19 +1,18 @@
 /** One task: what it was given, what became of it, and its history as it happens. */
 import { may, sendJson } from "../lib/api.ts";
 import { Copy } from "../lib/copy.tsx";
+import { describeLiveness } from "../lib/live.ts";
+import { useLiveList } from "../lib/live-list.ts";
 import { act, announce } from "../lib/notices.tsx";
-import { staleText, usePolled } from "../lib/poll.ts";
 import { linkTo } from "../lib/route.ts";
-import { isSelecting, useHeld } from "../lib/selection.ts";
+import { isSelecting } from "../lib/selection.ts";
 import { sortedJson } from "../lib/sorted-json.ts";
 import { Ago, Duration, Until } from "../lib/time.tsx";
-import { FINAL_STATUSES, stateOf, type Task } from "../lib/types.ts";
+import { FINAL_STATUSES, stateOf, type Task, type TaskChanges } from "../lib/types.ts";
 import { Tags } from "./tags.tsx";
 import { TaskHistory } from "./task-history.tsx";
 import { TaskSignals } from "./task-signals.tsx";
 import { TaskTree } from "./task-tree.tsx";
-
-const REFRESH_MS = 2_000;
 
 /** Each task has a state of its own: nothing of one shows under the name of another. */
 export function OneTask({ id }: { id: string }) {
@@ -22,9 +21,11 @@ export function OneTask({ id }: { id: string }) {
 
 function Whole({ id }: { id: string }) {
   const path = `/tasks/${encodeURIComponent(id)}`;
-  const read = usePolled<Task>(path, REFRESH_MS);
-  const task = useHeld(read.value);
-  if (!task) return <p role="status">{staleText(read) || "Loading…"}</p>;
+  const list = useLiveList<Task>(path, isSelecting.value, (apply) => ({
+    tasks: (changes) => apply(countOf(changes, [id, ...childrenOf(list.value)]), () => "read"),
+  }));
+  const { value: task, error: failure, missed, refresh } = list;
+  if (!task) return <p role="status">{failure ?? "Loading…"}</p>;
   const { type, status, input, result, error, followUps, waitingFor, parent, children = [] } = task;
   const state = stateOf(task);
   return (
@@ -35,22 +36,22 @@ function Whole({ id }: { id: string }) {
         </h1>
         <span class={`state ${state}`}>{state}</span>
         <span class="faint" role="status">
-          {isSelecting.value ? "Updates wait while text is selected." : ""}
+          {isSelecting.value ? describeHeld(missed) : describeLiveness()}
         </span>
       </div>
       <Facts task={task} />
       <p class="error" role="status">
-        {staleText(read)}
+        {failure === undefined ? "" : `Not up to date: ${failure}`}
       </p>
       <Actions
         id={id}
         isFinal={FINAL_STATUSES.includes(status)}
         mayRetry={["failed", "cancelled"].includes(status)}
         path={path}
-        onDone={read.refresh}
+        onDone={refresh}
       />
       {error && status !== "failed" && <LastFailure task={task} error={error} />}
-      {waitingFor && <TaskSignals path={path} waitingFor={waitingFor} onDone={read.refresh} />}
+      {waitingFor && <TaskSignals path={path} waitingFor={waitingFor} onDone={refresh} />}
       <div class="cards">
         {status === "failed" && error && <Json title="Error" value={error} />}
         {status === "succeeded" && <Json title="Result" value={result} />}
@@ -69,10 +70,19 @@ function Whole({ id }: { id: string }) {
         </p>
       )}
       <TaskTree parent={parent} children={children} />
-      <TaskHistory path={path} />
+      <TaskHistory path={path} task={task} />
     </>
   );
 }
+
+const childrenOf = (task: Task | undefined): string[] => (task?.children ?? []).map(({ id }) => id);
+
+/** How many of these tasks have changed or are gone. */
+const countOf = ({ tasks, removed }: TaskChanges, ids: readonly string[]): number =>
+  [...tasks.map(({ id }) => id), ...removed].filter((id) => ids.includes(id)).length;
+
+const describeHeld = (missed: number): string =>
+  `Updates wait while text is selected${missed === 0 ? "." : ": there is something new."}`;
 
 function Facts({ task }: { task: Task }) {
   const { id, traceId, createdAt, attempt, crashes, startedAt, finishedAt, tags, scheduleId } = task;

@@ -6,8 +6,8 @@ import { sendJson } from "../lib/api.ts";
 import { cronInWords } from "../lib/cron-words.ts";
 import { type Input, InputFields } from "../lib/input-fields.tsx";
 import { act, announce } from "../lib/notices.tsx";
-import { usePolled } from "../lib/poll.ts";
-import type { Schedule, TaskType } from "../lib/types.ts";
+import { useTaskTypes } from "../lib/task-types.ts";
+import type { Schedule } from "../lib/types.ts";
 
 const ZONES = ["UTC", ...Intl.supportedValuesOf("timeZone")];
 
@@ -19,7 +19,7 @@ interface FormProps {
 }
 
 export function ScheduleForm({ schedule, onDone, children }: FormProps) {
-  const types = usePolled<{ taskTypes: TaskType[] }>("/task-types", 60_000).value?.taskTypes ?? [];
+  const { types = [] } = useTaskTypes();
   const cron = useSignal(schedule?.cron ?? "");
   const zone = useSignal(schedule?.timeZone ?? "UTC");
   const typeName = useSignal(schedule?.type ?? "");

@@ -1,19 +1,16 @@
 /** The filters of the list of tasks, which are in the URL. */
-import { usePolled } from "../lib/poll.ts";
 import { route, setQuery } from "../lib/route.ts";
-import { STATUSES, type TaskType } from "../lib/types.ts";
+import { useTaskTypes } from "../lib/task-types.ts";
+import { STATUSES } from "../lib/types.ts";
 import { TypePauses } from "./type-pauses.tsx";
-
-/** Task types change with a deploy; they are paused and resumed at any time. */
-const TYPES_MS = 15_000;
 
 const set = (name: string) => (event: { currentTarget: HTMLSelectElement | HTMLInputElement }) =>
   setQuery({ [name]: event.currentTarget.value, cursor: undefined });
 
 export function TaskFilters() {
-  const types = usePolled<{ taskTypes: TaskType[] }>("/task-types", TYPES_MS);
+  const { types = [], refresh } = useTaskTypes();
   const { query } = route.value;
-  const names = types.value?.taskTypes.map(({ name }) => name) ?? [];
+  const names = types.map(({ name }) => name);
   return (
     <>
       <form class="filters" onSubmit={(event) => event.preventDefault()}>
@@ -34,7 +31,7 @@ export function TaskFilters() {
           />
         </label>
       </form>
-      <TypePauses types={types.value?.taskTypes ?? []} onChanged={types.refresh} />
+      <TypePauses types={types} onChanged={refresh} />
     </>
   );
 }

@@ -1,33 +1,38 @@
 /** The history of a task as it happens: a strip of what it was doing, and its events by attempt. */
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import { call } from "../lib/api.ts";
 import {
   byAttempt,
   countEvents,
   describeEvent,
+  eventsIn,
   phaseOf,
   stretchesOf,
   type TaskEvent,
 } from "../lib/history.ts";
+import { notify } from "../lib/notices.tsx";
 import { useHeld } from "../lib/selection.ts";
 import { durationText, exactText, nowMs, Until } from "../lib/time.tsx";
+import type { Task } from "../lib/types.ts";
 
 const MAX_EVENTS_SHOWN = 500;
 
-/** The task's events: those so far, and each as it happens. The browser reconnects by itself, and continues. */
-export function TaskHistory({ path }: { path: string }) {
+/** `task`: as it was read last. Each reading may have more events than the one before. */
+export function TaskHistory({ path, task }: { path: string; task: Task }) {
   const events = useSignal<readonly TaskEvent[]>([]);
   useEffect(() => {
-    events.value = [];
-    const source = new EventSource(`${path}/events`);
-    const add = (name: TaskEvent["name"]) => (event: MessageEvent<string>) => {
-      const { at, ...data }: { at: string } & TaskEvent["data"] = JSON.parse(event.data);
-      events.value = [...events.value, { id: event.lastEventId, name, at, data }].slice(-MAX_EVENTS_SHOWN);
+    const gone = new AbortController();
+    const read = async () => {
+      const last = events.value.at(-1)?.id ?? 0;
+      const url = `${path}/events?follow=false&lastEventId=${last}`;
+      const response = await call(url, { signal: gone.signal });
+      const added = eventsIn(await response.text());
+      if (added.length > 0) events.value = [...events.value, ...added].slice(-MAX_EVENTS_SHOWN);
     };
-    for (const name of ["status", "progress", "step", "signal"] as const)
-      source.addEventListener(name, add(name));
-    return () => source.close();
-  }, [path]);
+    read().catch((error: unknown) => gone.signal.aborted || notify(error));
+    return () => gone.abort();
+  }, [path, task]);
   const shown = useHeld(events.value);
   const first = shown[0];
   if (!first) return null;

@@ -3,6 +3,7 @@ import {
   byAttempt,
   countEvents,
   describeEvent,
+  eventsIn,
   phaseOf,
   stretchesOf,
   type TaskEvent,
@@ -30,6 +31,27 @@ const HISTORY = [
   event(9.5, { status: "running", attempt: 2, ratio: 0.5, message: "half" }, "progress"),
   event(10, { status: "succeeded", attempt: 2 }),
 ];
+
+test("the events are read from the text of a stream, whatever else is in it", () => {
+  const text = [
+    "retry: 1000",
+    'id: 7\nevent: status\ndata: {"at":"2026-01-01T00:00:00.000Z","status":"queued","attempt":0}',
+    ": still here",
+    'id: 8\nevent: later\ndata: {"at":"2026-01-01T00:00:00.000Z"}',
+    'id: 9\nevent: step\ndata: {"at":"2026-01-01T00:00:01.000Z","status":"running","attempt":1,"step":"a: \\n\\n b"}',
+    "",
+  ].join("\n\n");
+  expect(eventsIn(text)).toEqual([
+    { id: "7", name: "status", at: "2026-01-01T00:00:00.000Z", data: { status: "queued", attempt: 0 } },
+    {
+      id: "9",
+      name: "step",
+      at: "2026-01-01T00:00:01.000Z",
+      data: { status: "running", attempt: 1, step: "a: \n\n b" },
+    },
+  ]);
+  expect(eventsIn("")).toEqual([]);
+});
 
 test("the events are told in words", () => {
   expect(HISTORY.map(describeEvent)).toEqual([
