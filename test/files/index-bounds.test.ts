@@ -285,5 +285,5 @@ test("a session has the bounds of its token", async () => {
   });
   const { body } = await asSession("/files");
   expect(body?.files).toMatchObject([{ id: "a-2" }]);
-  expect([(await asSession("/files/a-1")).status, (await asSession("/tasks")).status]).toEqual([404, 403]);
+  expect([(await asSession("/files/a-1")).status, (await asSession("/metrics")).status]).toEqual([404, 403]);
 });

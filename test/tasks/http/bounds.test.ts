@@ -37,10 +37,10 @@ async function as(name: Name, method: string, path: string, json?: unknown) {
   const { response, settled } = await callWorker(path, init);
   const text = await response.text();
   await settled();
-  // oxlint-disable-next-line typescript/no-explicit-any
   return {
     status: response.status,
     text,
+    // oxlint-disable-next-line typescript/no-explicit-any
     body: text === "" ? {} : (JSON.parse(text) as Record<string, any>),
   };
 }
