@@ -3,6 +3,7 @@
  * A route of your own is one line in `api`, as src/jobs/README.md shows.
  */
 import { env as startEnv } from "cloudflare:workers";
+import { auditChanges, auditRoutes, readAuditSettings } from "./audit/index.ts";
 import {
   dashboard,
   eventsLinkRoute,
@@ -50,6 +51,7 @@ import {
   wakeOverdue,
 } from "./tasks/index.ts";
 
+export { AuditLog } from "./audit/index.ts";
 export { FileCatalogue, UploadSession } from "./files/index.ts";
 export { FileTasks } from "./jobs/index.ts";
 export { Sessions } from "./kernel/sessions.ts";
@@ -66,6 +68,7 @@ for (const read of [
   readCallbackTargets,
   readEmailSettings,
   readSpanTarget,
+  readAuditSettings,
 ])
   read(startEnv);
 checkSecrets(startEnv, [checkTokens, readLinkKeys, readCallbackKeys, checkUpstreamSecrets]);
@@ -86,7 +89,8 @@ const api = createRouter()
   .route("/", storeRoutes)
   .route("/", grantRoutes)
   .route("/", uploadRoutes)
-  .route("/", outboundRoutes);
+  .route("/", outboundRoutes)
+  .route("/", auditRoutes);
 
 /** For Hono's client: `hc<Api>("https://sluice.example.com")` has the type of each route in `api`. */
 export type Api = typeof api;
@@ -94,6 +98,7 @@ export type Api = typeof api;
 const describe = describeApi(() => app);
 
 const app: Router = createApp({
+  around: [auditChanges],
   open: [
     health,
     favicon,

@@ -17,7 +17,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 /** How long a child may take to end before it is killed. */
 const STOP_MS = 2_000;
 /** How long a server may take until it responds. */
-const READY_MS = 20_000;
+const READY_MS = 60_000;
 const POLL_MS = 20;
 /** How many of its last lines are shown when a child fails. */
 const LAST_LINES = 40;

@@ -65,7 +65,7 @@ export const signIn = createRouter().openapi(
   async (c) => {
     requireOwnPage(c.req.raw);
     const { token } = c.req.valid("json");
-    identifyToken(c.env, token);
+    c.set("principal", identifyToken(c.env, token));
     const { id } = await beginSession(c.env, sha256OfToken(token));
     return c.body(null, 204, { "Set-Cookie": setCookie(id, SESSION_SECONDS), ...NO_STORE });
   },

@@ -46,6 +46,7 @@ export const runTasks = createRouter()
 
 async function start(c: Context<AppEnv>) {
   // HEAD asks for the headers of GET, and starts nothing.
+  c.set("isChange", c.req.method === "GET");
   const starts = c.req.method === "HEAD" ? [] : [taskA, taskB].map((type) => ({ type, input: {} }));
   const ids = await startTasks(c.env, c.executionCtx, starts);
   const tasks = ids.map((id) => taskLink(id, c.req.url));

@@ -15,5 +15,9 @@ export interface Principal {
 
 export interface AppEnv {
   Bindings: Env;
-  Variables: RequestIdVariables & { principal: Principal };
+  Variables: RequestIdVariables & {
+    principal: Principal;
+    /** A `GET` that changes something. */
+    isChange?: boolean;
+  };
 }

@@ -9,7 +9,7 @@ import type { Context, MiddlewareHandler, Schema } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
-import { matchedRoutes } from "hono/route";
+import { matchedRoutes, routePath } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
 import { authenticate, requireScope, requireScopeWithin } from "./access.ts";
 import type { AppEnv, Scope } from "./app-env.ts";
@@ -49,8 +49,12 @@ function withJsonBody<R extends RouteConfig>(route: R): R {
   return Object.assign({}, route, { middleware: [route.middleware ?? [], readJsonBody].flat() });
 }
 
-/** The whole application: `open` routes serve anybody, `closed` ones only callers that have identified themselves. */
+/**
+ * The whole application: `open` routes serve anybody, `closed` ones only callers that have identified themselves. `around`:
+ * what goes around all of them.
+ */
 export function createApp<Open extends Schema, Closed extends Schema>(routers: {
+  around?: MiddlewareHandler<AppEnv>[];
   open: OpenAPIHono<AppEnv, Open>[];
   closed: OpenAPIHono<AppEnv, Closed>[];
 }): Router {
@@ -75,6 +79,7 @@ export function createApp<Open extends Schema, Closed extends Schema>(routers: {
     description: "A token from the secret SLUICE_TOKENS. Not needed on localhost under `npm run dev`.",
   });
 
+  for (const middleware of routers.around ?? []) app.use(middleware);
   for (const router of routers.open) app.route("/", router);
   app.use(authenticate);
   app.use(methodNotAllowed({ app, onMethodNotAllowed: refuseMethod }));
@@ -82,9 +87,14 @@ export function createApp<Open extends Schema, Closed extends Schema>(routers: {
   return app;
 }
 
-/** Its pattern, not that of middleware; undefined if there is none. */
-const routeOf = (c: Context): string | undefined =>
-  matchedRoutes(c).findLast(({ path }) => path !== "/*")?.path;
+/**
+ * The pattern of the route that was called last, not that of middleware: of a request that was rejected before, that of the
+ * route which would have been called. Undefined if there is none.
+ */
+export function routeOf(c: Context): string | undefined {
+  const called = routePath(c);
+  return called === "/*" ? matchedRoutes(c).find(({ path }) => path !== "/*")?.path : called;
+}
 
 /** A request continues the trace that its caller names. */
 const trace: MiddlewareHandler<AppEnv> = async (c, next) =>

@@ -38,6 +38,7 @@
  *     ├── 503 ledger-unavailable   the tasks cannot be written, so they are not accepted
  *     ├── 503 uploads-busy         no memory for another upload now
  *     ├── 503 catalogue-unavailable  the files cannot be looked up or recorded
+ *     ├── 503 audit-unavailable    the audit log cannot be read
  *     ├── 504 upstream-timeout
  *     ├── 504 not-stored           and the request takes only what is stored
  *     └── 508 loop-detected        the call would come back here
@@ -95,6 +96,7 @@ const TITLES = {
   "ledger-unavailable": [503, "Ledger unavailable"],
   "uploads-busy": [503, "Uploads busy"],
   "catalogue-unavailable": [503, "Catalogue unavailable"],
+  "audit-unavailable": [503, "Audit log unavailable"],
   "upstream-timeout": [504, "Upstream timeout"],
   "not-stored": [504, "Not stored"],
   "loop-detected": [508, "Loop detected"],

@@ -98,6 +98,7 @@ const DECISIONS = {
     "GET /uploads/grants/{id}",
     "DELETE /uploads/grants/{id}",
     "GET /metrics",
+    "GET /audit",
     "GET /data",
     "GET /upstreams",
     "GET /upstreams/{name}",

@@ -23,6 +23,7 @@ const ROUTES: [method: string, path: string, binding: string, problem: string][]
   ["PUT", "/files/a", "FILE_CATALOGUE", "catalogue-unavailable"],
   ["GET", "/upstreams/demo", "SEMAPHORE", "semaphore-unavailable"],
   ["GET", "/fetch/demo/todos/1", "SEMAPHORE", "semaphore-unavailable"],
+  ["GET", "/audit", "AUDIT_LOG", "audit-unavailable"],
 ];
 
 /** The fault that the calls of one request meet, and the calls. Requests of other tests, at the same time, have their own. */
@@ -55,7 +56,7 @@ async function during(
   fault: Fault,
   method: string,
   path: string,
-  init: CallOptions = method === "PUT" ? { body: "x" } : {},
+  init: CallOptions = { variables: { AUDIT: "on" }, ...(method === "PUT" && { body: "x" }) },
 ) {
   const startedAtMs = Date.now();
   const { value, calls } = await under(fault, async () => {

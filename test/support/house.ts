@@ -16,7 +16,7 @@ const PILLARS = ["tasks", "files", "outbound"];
 /** Which places stand above which: the whole, and inside each pillar its rooms. */
 export const FLOORS: string[][] = [
   ["index.ts"],
-  ["hello.ts", "dashboard", "docs", "metrics"],
+  ["hello.ts", "dashboard", "docs", "metrics", "audit"],
   ["jobs"],
   ["jobs/notify", "jobs/calls", "jobs/data", "jobs/upkeep", "jobs/scrape", "jobs/process"],
   ["jobs/data/sketches"],

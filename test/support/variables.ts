@@ -10,6 +10,7 @@ export const TEST_VARIABLES = {
   ACCESS: "local",
   // Whatever is in wrangler.toml, or in a .dev.vars of this machine.
   SLUICE_TOKENS: "[]",
+  AUDIT: "off",
   TASK_RETENTION_DAYS: { succeeded: 7, failed: 30, cancelled: 7 },
   WAIT_UNTIL_CUT_SECONDS: 0,
   CORS_ORIGINS: [],

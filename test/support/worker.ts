@@ -10,6 +10,7 @@ import { simulateEntrypoint, simulateHandler, simulateObject } from "./platform/
 
 export { ScriptedUpstream } from "./scripted-upstream.ts";
 
+export const AuditLog = simulateObject(sluice.AuditLog);
 export const DemoUpstream = simulateEntrypoint(sluice.DemoUpstream);
 export const FileTasks = simulateEntrypoint(sluice.FileTasks);
 export const FileCatalogue = simulateObject(sluice.FileCatalogue);

@@ -130,7 +130,12 @@ function capabilitiesOf(c: Context<AppEnv>): Record<string, string> {
   return capabilities(c.env, METHODS, { ...settings, maxBytes: Math.min(maxBytes, settings.maxBytes) });
 }
 
-const termsOf = (c: Context<AppEnv>) => readLiveGrant(c.env, c.req.param("id") ?? "", Date.now());
+/** The terms of a grant, under whose name the request acts from now on. */
+function termsOf(c: Context<AppEnv>): GrantTerms {
+  const terms = readLiveGrant(c.env, c.req.param("id") ?? "", Date.now());
+  c.set("principal", { name: ownerOf(terms), scopes: [] });
+  return terms;
+}
 
 type Holder = Uploader & { terms: GrantTerms };
 

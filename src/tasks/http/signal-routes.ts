@@ -194,7 +194,9 @@ export const signalLinkRoutes = createRouter()
   .openapi(followLinkRoute, async (c) => {
     const { id, name, token } = c.req.valid("param");
     try {
-      await send(c.env, id, readSignalLink(c.env, id, name, token, Date.now()));
+      const signal = readSignalLink(c.env, id, name, token, Date.now());
+      c.set("principal", { name: "link", scopes: [] });
+      await send(c.env, id, signal);
     } catch (error) {
       return problemPage(error);
     }

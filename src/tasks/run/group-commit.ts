@@ -1,15 +1,16 @@
 /**
  * Group commit: the submissions and reports of an isolate that are for the same shard of the ledger travel together
- * (`grouped-calls.ts`), since a call and a commit cost as much for many as for one.
+ * (kernel/grouped-calls.ts), since a call and a commit cost as much for many as for one.
  *
  * Each is a try of its own, as if it had travelled alone: an error of one submission is that of no other, and an error of
  * the call is that of all it carried, whose owners try again or give up as `callObject` says. What arrives twice is
  * written once: the ids of tasks are fixed before, and a claim that was given is given again to the same claimant.
  */
+
+import { GroupedCalls } from "../../kernel/grouped-calls.ts";
 import { lacksMethod } from "../../kernel/objects.ts";
 import type { Claim, NewTask, Report } from "../ledger/claim.ts";
 import { hasTags, ledgerOn, ledgerUnavailable } from "../ledger/shards.ts";
-import { GroupedCalls } from "./grouped-calls.ts";
 
 /** A submission or a report. */
 type Cargo = { tasks: NewTask[] } | { report: Report };

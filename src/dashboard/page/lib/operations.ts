@@ -47,6 +47,7 @@ const ONE_UPSTREAM: readonly Operation[] = [
   ...UPSTREAMS,
   ["Outbound", "getUpstreamPath", "GET /fetch/{upstream}/{path}"],
 ];
+const AUDIT: readonly Operation[] = [["Service", "listAuditLines", "GET /audit"]];
 const START: readonly Operation[] = [
   ["Examples", "getHello", "GET /hello"],
   ["Examples", "runTasksByPost", "POST /run-tasks"],
@@ -66,5 +67,6 @@ function find({ view, id }: Pick<Route, "view" | "id">): readonly Operation[] {
   }
   if (view === "files") return id === "" ? FILES : ONE_FILE;
   if (view === "upstreams") return id === "" ? UPSTREAMS : ONE_UPSTREAM;
+  if (view === "audit") return AUDIT;
   return view === "" ? START : [];
 }

@@ -1,6 +1,7 @@
 /** The views, in the order of the navigation. */
 import type { FunctionComponent } from "preact";
-import { isBound } from "../lib/api.ts";
+import { isBound, may } from "../lib/api.ts";
+import { Audit } from "./audit.tsx";
 import { Files } from "./files.tsx";
 import { Overview } from "./overview.tsx";
 import { Tasks } from "./tasks.tsx";
@@ -13,6 +14,8 @@ export interface View {
   Component: FunctionComponent;
   /** A bound token has it too. */
   isWithinBounds?: true;
+  /** The scope without which it shows nothing, if that is not `read`. */
+  scope?: "admin";
 }
 
 const VIEWS: readonly View[] = [
@@ -20,8 +23,11 @@ const VIEWS: readonly View[] = [
   { name: "tasks", label: "Tasks", Component: Tasks },
   { name: "files", label: "Files", Component: Files, isWithinBounds: true },
   { name: "upstreams", label: "Upstreams", Component: Upstreams },
+  { name: "audit", label: "Audit", Component: Audit, scope: "admin" },
 ];
 
 /** Those that the caller may look at. */
 export const viewsOf = (): readonly View[] =>
-  isBound() ? VIEWS.filter(({ isWithinBounds }) => isWithinBounds) : VIEWS;
+  VIEWS.filter(
+    ({ scope, isWithinBounds }) => (!scope || may(scope)) && (isWithinBounds === true || !isBound()),
+  );

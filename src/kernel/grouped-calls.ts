@@ -12,8 +12,8 @@
  * from ending it: an invocation that waits for another one only counts as hung.) A parcel may therefore be sent twice,
  * and the receiver must take it once.
  */
-import { ObjectTimeoutError } from "../../kernel/objects.ts";
-import { isSubrequestLimit } from "../../kernel/subrequests.ts";
+import { ObjectTimeoutError } from "./objects.ts";
+import { isSubrequestLimit } from "./subrequests.ts";
 
 /** How long a call may take before its parcels, and those that wait for it, no longer count on it. */
 export const PATIENCE_MS = 1_000;

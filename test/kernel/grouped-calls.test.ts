@@ -1,7 +1,7 @@
 import { array, assert, asyncProperty, constantFrom, integer, record } from "fast-check";
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { ObjectTimeoutError } from "../../../src/kernel/objects.ts";
-import { GroupedCalls, PATIENCE_MS } from "../../../src/tasks/run/grouped-calls.ts";
+import { GroupedCalls, PATIENCE_MS } from "../../src/kernel/grouped-calls.ts";
+import { ObjectTimeoutError } from "../../src/kernel/objects.ts";
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["Date", "setTimeout", "clearTimeout"] });
