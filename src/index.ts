@@ -17,6 +17,7 @@ import {
   fileRoutes,
   grantedRoutes,
   grantRoutes,
+  heldRoutes,
   linkRoutes,
   readFileSettings,
   storeRoutes,
@@ -87,6 +88,7 @@ const api = createRouter()
   .route("/", scheduleRoutes)
   .route("/", fileRoutes)
   .route("/", storeRoutes)
+  .route("/", heldRoutes)
   .route("/", grantRoutes)
   .route("/", uploadRoutes)
   .route("/", outboundRoutes)

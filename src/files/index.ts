@@ -8,14 +8,17 @@ export const uploadRoutes = createUploadRoutes(async (c, id, isInline) =>
   download(c.env, c.req.raw, id, isInline, c.get("principal").bounds),
 );
 
+export { heldRoutes } from "./download/held-routes.ts";
 export { fileRoutes, linkRoutes } from "./download/routes.ts";
 export { grantedRoutes, grantRoutes } from "./grants/routes.ts";
 export { type Draft, discardDraft, openDraft } from "./resumable/draft.ts";
 export { uploadOptionsRoutes } from "./resumable/routes.ts";
 export { UploadSession } from "./resumable/session.ts";
 export { FileCatalogue } from "./store/catalogue.ts";
+export { type CheckedFile, decisionSchema, heldFileSchema } from "./store/checks.ts";
 export { countFiles } from "./store/count-files.ts";
 export { type FileInfo, findFile } from "./store/file-info.ts";
+export { decideHeldFile, findHeldFile, openHeldFile } from "./store/held.ts";
 export { fileIdSchema } from "./store/names.ts";
 export { CATALOGUE_COUNT, findOldFiles, type OldFile, removeOldFiles } from "./store/old-files.ts";
 export { openFile } from "./store/open-file.ts";

@@ -4,8 +4,10 @@
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { z } from "zod";
+import type { CheckedFile } from "../files/index.ts";
 import { Problem } from "../kernel/problem.ts";
 import { readTaskRequest, type Start, startTaskOnce, type TaskType } from "../tasks/index.ts";
+import { publishFile } from "./publish-file.ts";
 import { TASK_TYPES } from "./task-types.ts";
 
 /** Why an upload cannot start a task: a `Problem`, as far as it can be sent. */
@@ -67,6 +69,14 @@ export class FileTasks extends WorkerEntrypoint<Env> {
       if (kind !== "invalid" && kind !== "task-type-unavailable") throw error;
       return { kind, detail, errors: options.errors ?? [] };
     }
+  }
+
+  /**
+   * Starts the task that decides about a file before it is seen, and what follows from its decision. As `start`.
+   */
+  async startCheck(type: string, { fileId, ...input }: CheckedFile, key: string): Promise<string | null> {
+    const then = [{ type: publishFile.name, input: { fileId, version: input.version } }];
+    return this.start(JSON.stringify({ type, input, then }), fileId, key);
   }
 
   /** Starts the task for the file, once for each key, and returns its id; null if it can no longer be started. */

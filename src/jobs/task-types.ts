@@ -14,6 +14,7 @@ import { renderPdfTask } from "./process/render-pdf.ts";
 import { resizeImage } from "./process/resize-image.ts";
 import { unzipFile } from "./process/unzip-file.ts";
 import { zipFiles } from "./process/zip-files.ts";
+import { publishFile } from "./publish-file.ts";
 import { taskA, taskB } from "./run-tasks.ts";
 import { collectData } from "./scrape/collect-data.ts";
 import { scrapePages } from "./scrape/scrape-pages.ts";
@@ -44,6 +45,7 @@ export const TASK_TYPES: readonly TaskType[] = [
   taskA,
   taskB,
   verifyFile,
+  publishFile,
   analyzeFile,
   // Your own, one on each line:
 ];

@@ -1,7 +1,7 @@
 /** The routes of `/uploads/grants` as the OpenAPI document shows them. */
 import { createRoute, z } from "@hono/zod-openapi";
 import { json, needs, openProblems, problems } from "../../kernel/app.ts";
-import { BYTES, storedFileSchema, TEXT } from "../store/schema.ts";
+import { BYTES, HELD, storedFileSchema, TEXT } from "../store/schema.ts";
 import { grantRequestSchema } from "./grant.ts";
 
 const tags = ["Upload grants"];
@@ -143,12 +143,17 @@ export const uploadWithGrantRoute = createRoute({
     body: { content: { "multipart/form-data": { schema: ANY_FORM }, ...BYTES } },
   },
   responses: {
+    202: { description: "As 201, of files that are held until they are checked." },
     201: { description: "The files of the form, as `POST /files` shows them; or the upload, in `Location`." },
     ...REFUSALS,
   },
 });
 
-const stored = { 201: json("The file is stored.", storedFileSchema), ...REFUSALS };
+const stored = {
+  201: json("The file is stored.", storedFileSchema),
+  202: json(HELD, storedFileSchema),
+  ...REFUSALS,
+};
 const anyBody = { content: { ...TEXT, ...BYTES } };
 
 export const putWithGrantRoute = createRoute({

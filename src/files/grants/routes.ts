@@ -109,15 +109,20 @@ export const grantedRoutes = openRouter
     const rules = { checkFile: () => {}, checkField: () => {}, checkCount: requireFile };
     const upload = uploadForm(c.env, c.req.raw, query, rules, uploader);
     c.executionCtx.waitUntil(Promise.allSettled([upload]));
-    return c.json(await upload, 201);
+    const result = await upload;
+    return c.json(result, result.files.some(({ isHeld }) => isHeld) ? 202 : 201);
   })
-  .openapi(putWithGrantRoute, async (c) => c.json(await put(c, c.req.raw), 201))
+  .openapi(putWithGrantRoute, async (c) => {
+    const file = await put(c, c.req.raw);
+    return c.json(file, file.isHeld ? 202 : 201);
+  })
   .openapi(putNamedWithGrantRoute, async (c) => {
     const request = new Request(c.req.raw);
     const name = encodeURIComponent(c.req.valid("param").upload).replaceAll("'", "%27");
     if (!request.headers.has("Content-Disposition"))
       request.headers.set("Content-Disposition", `attachment; filename*=UTF-8''${name}`);
-    return c.json(await put(c, request), 201);
+    const file = await put(c, request);
+    return c.json(file, file.isHeld ? 202 : 201);
   })
   .openapi(headGrantedRoute, async (c) => act(c, c.req.valid("param").upload, "HEAD"))
   .openapi(appendGrantedRoute, async (c) => act(c, c.req.valid("param").upload))

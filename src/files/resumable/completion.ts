@@ -5,12 +5,13 @@
 import { log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { span } from "../../kernel/spans.ts";
-import type { CommitResult, NewFile } from "../store/catalogue.ts";
+import type { CommitResult } from "../store/catalogue.ts";
 import type { GrantRefusal } from "../store/grant-use.ts";
 import { uploadMemory } from "../store/memory-budget.ts";
 import { PartBuffer } from "../store/parts.ts";
 import { NO_PRECONDITIONS } from "../store/preconditions.ts";
 import { expiryIn } from "../store/save-file.ts";
+import type { NewFile } from "../store/schema.ts";
 import { catalogueOf } from "../store/shards.ts";
 import { TEND_AFTER_MS } from "../store/tended-sessions.ts";
 import { startTask } from "../store/upload-task.ts";
@@ -76,15 +77,22 @@ export async function publish(
   env: Env,
   record: SessionRecord,
 ): Promise<SessionRecord | GrantRefusal | undefined> {
-  const { id, kind, blob, task, createdAtMs, origin } = record;
+  const { id, kind, blob, task, check, createdAtMs, origin } = record;
   // It may take long until the other pieces of the final upload arrive.
   if (kind === "partial") return { ...record, phase: "complete", expiresAtMs: createdAtMs + MAX_LIFETIME_MS };
   const files = [toNewFile(record)];
   const grant = origin?.grant ?? undefined;
   const committed: CommitResult = await callObject(async () =>
-    catalogueOf(env, id).commit(files, NO_PRECONDITIONS, grant),
+    catalogueOf(env, id).commit(
+      files,
+      NO_PRECONDITIONS,
+      grant,
+      check === undefined ? undefined : { check, task },
+    ),
   );
   if (committed.is === "refused") return committed.refusal;
+  // Its task starts when it is published.
+  if (committed.is === "held") return { ...record, phase: "complete", taskId: committed.checks[0] ?? null };
   const { is } = committed;
   // An earlier run committed it, and the file has been removed or replaced since.
   if (is === "unreserved") log("info", "the file of an upload was committed before", { fileId: id });

@@ -45,6 +45,8 @@ export interface SessionRecord extends Progress, Lifetime, StoredHash {
   origin?: Origin;
   /** What wants the bytes to be of `contentType`. Missing if nothing does, and in records of earlier versions. */
   fitsBy?: string;
+  /** What its rule wants before the file is seen. Missing if nothing, and in records of earlier versions. */
+  check?: string;
   /** Of a final upload, if a rule says so: how many bytes it can have. */
   maxBytes?: number;
   /** The sha256 that the whole must have, hexadecimal, and the header it came in. */
@@ -85,6 +87,7 @@ export type UploadSpec = Pick<
   | "origin"
   | "fitsBy"
   | "maxBytes"
+  | "check"
   | "expected"
   | "metadata"
   | "concat"

@@ -8,7 +8,7 @@ import type { SessionRecord, UploadSpec } from "./session-storage.ts";
 /** The state of an upload, for those who render it. */
 export type Snapshot = Omit<
   UploadSpec,
-  "expected" | "sources" | "source" | "sourceTask" | "origin" | "fitsBy" | "maxBytes"
+  "expected" | "sources" | "source" | "sourceTask" | "origin" | "fitsBy" | "maxBytes" | "check"
 > &
   Pick<SessionRecord, "offset" | "phase" | "expiresAtMs" | "sha256" | "blob" | "taskId"> & {
     /** A final upload whose partials are not all complete. */

@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
+import { holdFor } from "../store/held.ts";
 import { cleanMediaType } from "../store/media-type.ts";
 import { checkFilename, cleanFilename, fileIdSchema } from "../store/names.ts";
 import { uploadQuerySchema } from "../store/schema.ts";
@@ -62,6 +63,7 @@ export async function createSpec(
     fields.kind === "partial"
       ? null
       : checkRules(limits, terms, { filename, contentType, size: fields.length });
+  const hold = fields.kind === "partial" ? undefined : await holdFor(limits, query.data.task);
   return {
     id,
     filename,
@@ -71,6 +73,7 @@ export async function createSpec(
     task: query.data.task ?? null,
     expected: readWholeDigest(description.headers),
     ...(fitsBy === null ? {} : { fitsBy }),
+    ...(hold ? { check: hold.check } : {}),
     ...(fields.kind === "final" && limits.by !== null ? { maxBytes: limits.maxBytes } : {}),
     ...fields,
   };

@@ -21,6 +21,7 @@ import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
 import { migrate } from "../../kernel/schema.ts";
 import { type Figures, keyOf } from "../../kernel/tally.ts";
+import { type Decision, startCheck } from "./checks.ts";
 import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
 import {
   CREATE_GRANTS,
@@ -32,6 +33,15 @@ import {
   release,
   store,
 } from "./grant-use.ts";
+import {
+  CHECK_RETRY_MS,
+  CREATE_HELD,
+  HELD_MS,
+  type HeldFile,
+  HeldFiles,
+  type Hold,
+  versionOf,
+} from "./held-files.ts";
 import { evaluatePreconditions, type Preconditions } from "./preconditions.ts";
 import {
   ADD_OWNER,
@@ -40,15 +50,13 @@ import {
   CREATE_TABLES,
   type FileRow,
   type FoundFile,
+  type NewFile,
   toLine,
   validatorsOf,
 } from "./schema.ts";
 import { StrayBlobs } from "./stray-blobs.ts";
 import { CREATE_SESSIONS, TEND_AFTER_MS, TendedSessions } from "./tended-sessions.ts";
 import { dateOf, lastModified, type PreviousVersion } from "./version-date.ts";
-
-/** A complete file whose bytes are in R2. */
-export type NewFile = Omit<FileRow, "modified_at_ms" | "dated_at_ms" | "is_replacement">;
 
 /** A version of a file, and its size in bytes. */
 export interface OldVersion {
@@ -66,6 +74,8 @@ export interface FileTotals {
 
 export type CommitResult =
   | { is: "created" | "replaced"; rows: FileRow[] }
+  /** They are stored, and nobody sees them before the tasks that check them accept them. */
+  | { is: "held"; rows: FileRow[]; checks: (string | null)[] }
   | { is: "precondition-failed" }
   /** A blob is not reserved, or no longer: the commit is too late, or an earlier one was replaced since. */
   | { is: "unreserved" }
@@ -74,6 +84,16 @@ export type CommitResult =
   /** The grant does not allow it. */
   | { is: "refused"; refusal: GrantRefusal };
 
+/** What has become of a held file. `gone`: it was decided about before, was superseded, or has expired. */
+export type Decided = { is: "published"; file: NewFile; task: string | null } | { is: "refused" | "gone" };
+
+/** What a commit depends on besides the preconditions. */
+interface CommitTerms {
+  grant: GrantRef | undefined;
+  holding: Hold | undefined;
+  bounds: Bounds | undefined;
+}
+
 const MIGRATIONS = [
   CREATE_TABLES + CREATE_ENDED,
   CREATE_SESSIONS,
@@ -81,6 +101,7 @@ const MIGRATIONS = [
   CREATE_SOURCE_INDEX,
   ADD_OWNER,
   CREATE_GRANTS,
+  CREATE_HELD,
 ];
 
 /** Blobs that one alarm collects: each may cost a call to R2, of which the Free plan allows 1,000. */
@@ -95,6 +116,7 @@ export class FileCatalogue extends DurableObject<Env> {
   readonly #registration = new Registration(this.ctx, this.env, "FILE_CATALOGUE");
   readonly #ended = new EndedVersions(this.#sql);
   readonly #strays = new StrayBlobs(this.#sql);
+  readonly #held = new HeldFiles(this.#sql);
   readonly #sessions = new TendedSessions(this.#sql);
   readonly #grants = new GrantUses(this.#sql);
   readonly #tally = new KeptTally(this.ctx.storage);
@@ -227,6 +249,8 @@ export class FileCatalogue extends DurableObject<Env> {
     session?: string,
     tendAtMs = Date.now() + TEND_AFTER_MS,
   ): Promise<string | null> {
+    // A duplicate of this call may arrive late.
+    if (this.#held.hasBlob(blob)) return null;
     const isNew = !this.#strays.has(blob);
     const recorded = this.#strays.reserve(blob, uploadId, dueAtMs);
     if (isNew && this.#strays.has(blob)) this.#tally.add("begun");
@@ -237,20 +261,46 @@ export class FileCatalogue extends DurableObject<Env> {
 
   /**
    * Makes files visible, all or none, if the preconditions hold for the current files. It can be repeated safely.
-   * All files must belong to this shard. `grant`: they are counted in the same step. `bounds`: they replace no file
-   * beyond them.
+   * All files must belong to this shard. `grant`: they are counted in the same step. `holding`: they are held, and become
+   * visible one by one when they are accepted. `bounds`: they replace no file beyond them.
    */
   async commit(
     files: NewFile[],
     preconditions: Preconditions,
     grant?: GrantRef,
+    holding?: Hold,
     bounds?: Bounds,
   ): Promise<CommitResult> {
     const outcome = this.ctx.storage.transactionSync(() =>
-      this.#commit(files, preconditions, Date.now(), grant, bounds),
+      this.#commit(files, preconditions, Date.now(), { grant, holding, bounds }),
     );
     await this.#setAlarm();
-    return outcome;
+    if (outcome.is !== "held") return outcome;
+    await this.#startChecks(Date.now());
+    const checks = files.map(({ blob }) => this.#held.find(versionOf(blob))?.checkTaskId ?? null);
+    return { ...outcome, checks };
+  }
+
+  /** A file that is held; undefined if it is not, or no longer. */
+  findHeld(version: string): HeldFile | undefined {
+    return this.#held.find(version);
+  }
+
+  /** The newest `limit` files that are held, of those whose version is less than `below`. */
+  listHeld(below: string, limit: number): HeldFile[] {
+    return this.#held.list(below, limit);
+  }
+
+  /** Publishes or removes a file that is held. It can be repeated safely, and decides once. */
+  async decide(version: string, decision: Decision): Promise<Decided> {
+    const decided = this.ctx.storage.transactionSync(() => this.#decide(version, decision, Date.now()));
+    await this.#setAlarm();
+    return decided;
+  }
+
+  /** The task of a published file has been started. */
+  forgetHeld(version: string): void {
+    if (this.#held.find(version)?.isPublished) this.#held.delete(version);
   }
 
   /** A resumable upload, which will write the blob, holds a place of its grant from now on. */
@@ -297,7 +347,8 @@ export class FileCatalogue extends DurableObject<Env> {
    * what was wrong with it, for the metrics.
    */
   async discard(blob: string, why: "digest" | "other" = "other"): Promise<void> {
-    if (this.#strays.discard(blob, Date.now())) {
+    // The session of an upload ends before the file that it was is decided about.
+    if (!this.#held.hasBlob(blob) && this.#strays.discard(blob, Date.now())) {
       this.#tally.add(keyOf("broken-off", why));
       if (why === "digest") this.#tally.add(keyOf("checksum", "file"));
     }
@@ -339,6 +390,7 @@ export class FileCatalogue extends DurableObject<Env> {
   override async alarm(info?: AlarmInvocationInfo): Promise<void> {
     if (info) this.#tally.addDuration("alarm", Date.now() - info.scheduledTime);
     try {
+      await this.#startChecks(Date.now());
       await this.#collect(Date.now());
       await this.#setAlarm();
     } catch (error) {
@@ -351,14 +403,14 @@ export class FileCatalogue extends DurableObject<Env> {
     files: NewFile[],
     preconditions: Preconditions,
     nowMs: number,
-    grant: GrantRef | undefined,
-    bounds: Bounds | undefined,
+    { grant, holding, bounds }: CommitTerms,
   ): CommitResult {
     const before = files.map(({ id }) => this.#find(id, nowMs));
     if (files.every(({ blob }, i) => before[i]?.blob === blob)) {
       const rows = before.filter((row) => row !== undefined);
       return { is: rows.some((row) => row.is_replacement === 1) ? "replaced" : "created", rows };
     }
+    if (holding && files.every(({ blob }) => this.#held.hasBlob(blob))) return heldResult(files, nowMs);
     if (!files.every(({ blob }) => this.#strays.isReserved(blob, nowMs))) return { is: "unreserved" };
     if (before.some((row) => row && !isWithin(bounds, row))) return { is: "out-of-bounds" };
     if (
@@ -369,6 +421,13 @@ export class FileCatalogue extends DurableObject<Env> {
     const blobs = files.map(({ blob }) => blob);
     const refusal = grant && this.#grants.change(grant, (use) => store(use, grant.files, blobs), nowMs);
     if (refusal) return { is: "refused", refusal };
+    if (holding) {
+      for (const file of files) {
+        this.#held.add(file, preconditions, holding, nowMs);
+        this.#strays.add(file.blob, nowMs + HELD_MS);
+      }
+      return heldResult(files, nowMs);
+    }
     const rows = files.map((file) => this.#put(file, nowMs));
     for (const { size } of files) {
       this.#tally.add("finished");
@@ -377,7 +436,47 @@ export class FileCatalogue extends DurableObject<Env> {
     return { is: before.some((row) => row) ? "replaced" : "created", rows };
   }
 
-  #put(file: NewFile, nowMs: number): FileRow {
+  #decide(version: string, decision: Decision, nowMs: number): Decided {
+    const held = this.#held.find(version);
+    if (!held) return { is: "gone" };
+    const { file, preconditions, task, heldAtMs } = held;
+    if (held.isPublished) return { is: "published", file, task };
+    if (!this.#strays.isReserved(file.blob, nowMs)) return { is: "gone" };
+    const current = this.#find(file.id, nowMs);
+    const holds = evaluatePreconditions(preconditions, current && validatorsOf(current), false) !== "failed";
+    if (!decision.accepted || !holds) {
+      this.#removeHeld(held, nowMs);
+      return { is: "refused" };
+    }
+    this.#put(file, nowMs, heldAtMs);
+    this.#tally.add("finished");
+    this.#tally.add("bytes", file.size);
+    if (task === null) this.#held.delete(version);
+    else this.#held.notePublished(version);
+    return { is: "published", file, task };
+  }
+
+  #removeHeld({ file }: HeldFile, nowMs: number): void {
+    this.#held.delete(versionOf(file.blob));
+    this.#strays.discard(file.blob, nowMs);
+  }
+
+  /** Each is started once, by its key, however often this is interrupted: the alarm goes on with it. */
+  async #startChecks(nowMs: number): Promise<void> {
+    for (const held of this.#held.unchecked(nowMs)) {
+      const version = versionOf(held.file.blob);
+      try {
+        this.#held.noteChecked(version, await startCheck(held));
+      } catch (error) {
+        log("error", "the check of a file could not be started; next try in a minute", errorFields(error));
+        this.#held.checkLater(version, Date.now() + CHECK_RETRY_MS);
+      }
+    }
+  }
+
+  /** `sentAtMs`: when it was uploaded. What was before that and is still held, is superseded. */
+  #put(file: NewFile, nowMs: number, sentAtMs = nowMs): FileRow {
+    for (const older of this.#held.before(file.id, sentAtMs)) this.#removeHeld(older, nowMs);
     this.#strays.delete(file.blob);
     // Includes a version that has expired and is not collected yet.
     const [before] = this.#sql
@@ -447,7 +546,10 @@ export class FileCatalogue extends DurableObject<Env> {
       if (upload_id !== null) await this.#abort(blob, upload_id);
     }
     await this.env.FILES.delete(due.map(({ blob }) => blob));
-    for (const { blob } of due) this.#strays.delete(blob);
+    for (const { blob } of due) {
+      this.#held.delete(versionOf(blob));
+      this.#strays.delete(blob);
+    }
   }
 
   /** R2 rejects the abort of an upload that is completed or aborted. After seven days it aborts by itself. */
@@ -461,6 +563,7 @@ export class FileCatalogue extends DurableObject<Env> {
       .exec<{ due: number | null }>(
         `SELECT MIN(due) AS due FROM (
            SELECT MIN(due_at_ms) AS due FROM stray
+           UNION ALL SELECT MIN(check_at_ms) FROM held WHERE check_at_ms IS NOT NULL
            UNION ALL SELECT MIN(expires_at_ms) FROM file WHERE expires_at_ms IS NOT NULL)`,
       )
       .one();
@@ -481,6 +584,10 @@ markRepeatable(
   "removeVersions",
   "reserve",
   "commit",
+  "findHeld",
+  "listHeld",
+  "decide",
+  "forgetHeld",
   "holdPlace",
   "releasePlace",
   "revokeGrant",
@@ -488,6 +595,13 @@ markRepeatable(
   "discard",
   "figures",
 );
+
+/** Files as they will be, for the response to their upload. */
+const heldResult = (files: NewFile[], nowMs: number): CommitResult => ({
+  is: "held",
+  rows: files.map((file) => ({ ...file, modified_at_ms: nowMs, dated_at_ms: nowMs, is_replacement: 0 })),
+  checks: [],
+});
 
 type VersionEnd = Pick<FileRow, "dated_at_ms" | "expires_at_ms">;
 

@@ -17,6 +17,8 @@ const ruleSchema = z.strictObject({
     .default(""),
   max_bytes: z.int().min(0).optional(),
   types: z.array(typePatternSchema).min(1).optional(),
+  /** A task type that decides about each file before anybody sees it (checks.ts). */
+  before_publish: z.string().min(1).max(64).optional(),
   extensions: z
     .array(
       z

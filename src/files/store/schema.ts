@@ -28,6 +28,9 @@ export type FileRow = {
   metadata?: string | null;
 };
 
+/** A complete file whose bytes are in R2. */
+export type NewFile = Omit<FileRow, "modified_at_ms" | "dated_at_ms" | "is_replacement">;
+
 /** A row, and its `Last-Modified` at the moment when it was read. */
 export type FoundFile = FileRow & { last_modified_ms: number };
 
@@ -104,12 +107,18 @@ export const fileSchema = z
 /** A file as the response to its upload shows it. */
 export const storedFileSchema = fileSchema
   .extend({
-    task: z
-      .object({ id: z.string(), url: z.url() })
+    task: z.object({ id: z.string(), url: z.url() }).optional().meta({
+      description: "The task that `?task=` started; of a file that is held, the one that checks it.",
+    }),
+    isHeld: z
+      .boolean()
       .optional()
-      .meta({ description: "The task that `?task=` started." }),
+      .meta({ description: "True: nobody sees the file before its check has accepted it. Else missing." }),
   })
   .meta({ id: "StoredFile" });
+
+/** For 202. */
+export const HELD = "A rule has it checked: nobody sees it before the task in `task` has accepted it.";
 
 export type StoredFile = z.output<typeof storedFileSchema>;
 

@@ -5,7 +5,7 @@ import { createRouter, json, needsWithin, problems } from "../../kernel/app.ts";
 import type { AppEnv } from "../../kernel/app-env.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { fileIdSchema } from "../store/names.ts";
-import { BYTES, storedFileSchema, TEXT, uploadQuerySchema } from "../store/schema.ts";
+import { BYTES, HELD, storedFileSchema, TEXT, uploadQuerySchema } from "../store/schema.ts";
 import { checkTask } from "../store/upload-task.ts";
 import type { Uploader } from "../store/uploader.ts";
 import { uploadBody, uploadForm } from "./upload.ts";
@@ -43,6 +43,7 @@ const uploadFileRoute = createRoute({
   },
   responses: {
     201: json("The file is stored.", storedFileSchema),
+    202: json(HELD, storedFileSchema),
     ...problems({
       ...FORM_PROBLEMS,
       422: "The form does not have exactly one file with a name, in the field `file`.",
@@ -79,6 +80,7 @@ const uploadFilesRoute = createRoute({
   },
   responses: {
     201: json("The files are stored.", formResultSchema),
+    202: json(HELD, formResultSchema),
     ...problems({
       ...FORM_PROBLEMS,
       422: "A file has no name, one that is too long, or an extension that UPLOAD_RULES does not take.",
@@ -109,6 +111,7 @@ const putFileRoute = createRoute({
   responses: {
     200: json("The file is replaced.", storedFileSchema),
     201: json("The file is created.", storedFileSchema),
+    202: json(HELD, storedFileSchema),
     ...problems({
       400: "The body broke off, does not match a digest, has one that is not checked here, or is a part of a file.",
       409: "The upload took more than a day.",
@@ -144,6 +147,7 @@ export const storeRoutes = createRouter()
     c.executionCtx.waitUntil(Promise.allSettled([upload]));
     const { files } = await upload;
     const file = storedFileSchema.parse(files[0]);
+    if (file.isHeld) return c.json(file, 202);
     return c.json(file, 201, { Location: file.url });
   })
   .openapi(uploadFilesRoute, async (c) => {
@@ -161,7 +165,8 @@ export const storeRoutes = createRouter()
       tokenOf(c),
     );
     c.executionCtx.waitUntil(Promise.allSettled([upload]));
-    return c.json(await upload, 201);
+    const result = await upload;
+    return c.json(result, result.files.some(({ isHeld }) => isHeld) ? 202 : 201);
   })
   .openapi(putFileRoute, async (c) => {
     const { id } = c.req.valid("param");
@@ -172,6 +177,7 @@ export const storeRoutes = createRouter()
     const { is, etag, file } = await upload;
     // For the ETag: the edge weakens that of what it compresses.
     const headers = { ETag: etag, "Cache-Control": "no-transform" };
+    if (is === "held") return c.json(file, 202);
     if (is === "replaced") return c.json(file, 200, headers);
     return c.json(file, 201, { ...headers, Location: file.url });
   });

@@ -7,8 +7,10 @@ import { type Bounds, isWithin } from "../../kernel/bounds.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { discardBlob, type StoredBlob, writeBlob } from "../store/blob-writer.ts";
 import { limitSize, readChunks } from "../store/body.ts";
-import type { CommitResult, NewFile } from "../store/catalogue.ts";
+import type { CommitResult } from "../store/catalogue.ts";
 import { readContentDigests } from "../store/digests.ts";
+import { holdFor } from "../store/held.ts";
+import type { Hold } from "../store/held-files.ts";
 import { cleanMediaType, essenceOf } from "../store/media-type.ts";
 import { checkFilename, cleanFilename, readFilename } from "../store/names.ts";
 import {
@@ -23,6 +25,7 @@ import { expiryIn } from "../store/save-file.ts";
 import {
   etagOf,
   type FileRow,
+  type NewFile,
   type StoredFile,
   toFile,
   type UploadQuery,
@@ -47,6 +50,7 @@ import { rejectPieces } from "./whole.ts";
 
 /** A file whose bytes are in R2, with its metadata; not visible yet. */
 interface WrittenFile extends StoredBlob {
+  hold?: Hold | undefined;
   filename: string;
   contentType: string;
 }
@@ -91,11 +95,12 @@ export async function uploadForm(
     const limits = limitsOf(env, id, terms);
     const by = checkRules(limits, terms, { filename, contentType, size: null });
     if (terms && files.length >= terms.files) throw grantRefused("used-up");
+    const hold = await holdFor(limits, query.task);
     const limited = limitSize(chunks, limits.maxUnknownBytes, limits.by);
     const fit = by === null ? undefined : { contentType, by };
     const incoming = { id, chunks: limited, length: null, maxLength, expected: [], fit };
     const written = await writeBlob(env, incoming);
-    files.push({ ...written, filename, contentType, field });
+    files.push({ ...written, filename, contentType, field, hold });
   };
   try {
     fields = await readForm(request, { onFile, onField: rules.checkField });
@@ -104,8 +109,8 @@ export async function uploadForm(
     await Promise.all(files.map((file) => discardBlob(env, file)));
     throw hasBegun ? addNothingWasKept(error) : error;
   }
-  const { rows } = await commitFiles(env, files, query, NO_PRECONDITIONS, uploader);
-  const stored = await Promise.all(rows.map((row) => toStoredFile(row, request.url, query)));
+  const committed = await commitFiles(env, files, query, NO_PRECONDITIONS, uploader);
+  const stored = await toStoredFiles(committed, request.url, query);
   return { files: stored.map((file, i) => ({ field: files[i]?.field ?? "", ...file })), fields };
 }
 
@@ -142,6 +147,7 @@ export async function uploadBody(
   checkFilename(filename);
   const limits = limitsOf(env, id, terms);
   const by = checkRules(limits, terms, { filename, contentType, size: length });
+  const hold = await holdFor(limits, query.task);
   const expected = readContentDigests(headers);
   const preconditions = readPreconditions(headers);
   const { bounds } = uploader;
@@ -150,11 +156,12 @@ export async function uploadBody(
   const chunks = limitSize(readChunks(request.body), max, limits.by);
   const fit = by === null ? undefined : { contentType, by };
   const written = await writeBlob(env, { id, chunks, length, expected, fit });
-  const file = { ...written, filename, contentType };
-  const { is, rows } = await commitFiles(env, [file], query, preconditions, uploader);
-  const [row] = rows;
-  if (!row) throw new Error("the committed file is missing");
-  return { is, etag: etagOf(row), file: await toStoredFile(row, request.url, query) };
+  const file = { ...written, filename, contentType, hold };
+  const committed = await commitFiles(env, [file], query, preconditions, uploader);
+  const [row] = committed.rows;
+  const [stored] = await toStoredFiles(committed, request.url, query);
+  if (!row || !stored) throw new Error("the committed file is missing");
+  return { is: committed.is, etag: etagOf(row), file: stored };
 }
 
 /** Makes files visible in one step, or discards their bytes and throws. Their ids must belong to one shard. */
@@ -172,7 +179,7 @@ async function commitFiles(
   const grant = origin.grant ?? undefined;
   // If every try fails, we cannot tell whether the files were committed. The catalogue then collects what was not.
   const result: CommitResult = await callCatalogue(async () =>
-    catalogueOf(env, first.id).commit(newFiles, preconditions, grant, uploader.bounds),
+    catalogueOf(env, first.id).commit(newFiles, preconditions, grant, first.hold, uploader.bounds),
   );
   if ("rows" in result) return result;
   await Promise.all(files.map((file) => discardBlob(env, file)));
@@ -204,6 +211,21 @@ async function checkReplaced(
   if (row && !isWithin(bounds, row)) throw notYours(id);
   if (evaluatePreconditions(preconditions, row && validatorsOf(row), false) === "failed")
     throw preconditionFailed(id);
+}
+
+/** Of files that are held, the task is the one that checks them. */
+async function toStoredFiles(
+  result: Extract<CommitResult, { rows: FileRow[] }>,
+  base: string,
+  query: UploadQuery,
+): Promise<StoredFile[]> {
+  const { rows } = result;
+  if (result.is !== "held") return Promise.all(rows.map((row) => toStoredFile(row, base, query)));
+  return rows.map((row, i) => {
+    const held = { ...toFile(row, base), isHeld: true };
+    const check = result.checks[i];
+    return typeof check === "string" ? { ...held, task: taskLink(check, base) } : held;
+  });
 }
 
 async function toStoredFile(row: FileRow, base: string, { task }: UploadQuery): Promise<StoredFile> {

@@ -2,8 +2,9 @@
 import { env, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import type { FileCatalogue, NewFile } from "../../../src/files/store/catalogue.ts";
+import type { FileCatalogue } from "../../../src/files/store/catalogue.ts";
 import { NO_PRECONDITIONS } from "../../../src/files/store/preconditions.ts";
+import type { NewFile } from "../../../src/files/store/schema.ts";
 import { etagOf } from "../../../src/files/store/schema.ts";
 import { captureLogs } from "../../support/call.ts";
 import { keepQuiet } from "../../support/quiet.ts";
