@@ -5,12 +5,15 @@
  * the parent, the number of the call and their place in it. So whatever dies, no child is started twice.
  */
 
+import { ZodError } from "zod";
+import type { NewTask } from "../ledger/claim.ts";
 import type { ChildEnd, WaitMode } from "../ledger/flow-rules.ts";
 import type { ChildrenReply } from "../ledger/flow-work.ts";
 import type { ChildOutcome } from "../ledger/flows.ts";
 import { shardOf, shardOfType, taskIdOfKey } from "../ledger/task-id.ts";
 import { checkAvailable } from "../types/availability.ts";
 import { ChildTaskError, NonRetryableError, type Start, type TaskEnd } from "../types/define.ts";
+import { knownIssues } from "../types/follow-ups.ts";
 import { readJson } from "../types/json.ts";
 import { validateStart } from "./new-task.ts";
 import type { Parking } from "./parking.ts";
@@ -59,7 +62,7 @@ export function createChildren({ env, claim, assignment, interrupt }: Run, parki
           if (start.unique ?? start.debounce)
             throw new NonRetryableError(`${i}: a child can have neither \`unique\` nor \`debounce\`.`);
           const id = taskIdOfKey(shardOfType(start.type, shard), `child:${taskId}:${number}:${i}`);
-          return { ...(await validateStart(env, start, id, String(i))), lane: null };
+          return { ...(await validated(env, start, id, String(i))), lane: null };
         }),
       );
       if (tasks.reduce((sum, { input }) => sum + input.length, 0) > MAX_INPUT_LENGTH)
@@ -87,6 +90,23 @@ export function createChildren({ env, claim, assignment, interrupt }: Run, parki
       return mode === "allSettled" ? ends : ends.map(resultOf);
     },
   };
+}
+
+/** An input that does not fit would not fit in another attempt either. */
+async function validated(env: Env, start: Start, id: string, at: string): Promise<NewTask> {
+  try {
+    return await validateStart(env, start, id, at);
+  } catch (error) {
+    if (!(error instanceof ZodError)) throw error;
+    const [place] = knownIssues(error, `${at}/input`, []);
+    const why = place ? ` ${place.at}: ${place.detail}` : "";
+    throw new NonRetryableError(
+      `The input of a child does not fit the task type "${start.type.name}".${why}`,
+      {
+        cause: error,
+      },
+    );
+  }
 }
 
 async function outcomesOf(

@@ -1,5 +1,6 @@
 /** `ctx.startTasks` and `ctx.waitForTasks`: what a task's code sees of its children, over its runs. */
 import { beforeEach, describe, expect, test } from "vitest";
+import { z } from "zod";
 import { ChildTaskError, NonRetryableError } from "../../../src/tasks/index.ts";
 import { fetchTask, newType, runTasks, taskWhen, whenEnded } from "../../support/background.ts";
 import { callForJson } from "../../support/call.ts";
@@ -196,12 +197,19 @@ test("children are started once, whatever becomes of the runs of their parent", 
 });
 
 describe("is refused, with a reason", () => {
+  const strict = newType("child_strict", async () => 1, { input: z.object({ n: z.number() }) });
+  const wrong = { type: strict, input: { n: "one" } };
   test.each([
     ["a stranger", "child of this task", async (ctx) => ctx.waitForTasks([ctx.taskId])],
     [
       "more children than a task may have",
       "at most 1000 children",
       async (ctx) => ctx.startTasks(Array.from({ length: 1_001 }, () => ({ type: good, input: 1 }))),
+    ],
+    [
+      "an input that does not fit",
+      `does not fit the task type "child_strict". 1/input/n: Invalid input: expected number, received string`,
+      async (ctx) => ctx.startTasks([{ type: good, input: 1 }, wrong]),
     ],
     [
       "a child with a guard",
