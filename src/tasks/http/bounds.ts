@@ -32,12 +32,11 @@ export function showTaskTo<T extends Pick<Task, "followUps"> & Partial<Task>>(
   task: T,
 ): T {
   if (!bounds) return task;
-  const { parent: _parent, scheduleId: _scheduleId, children, waitingFor, ...rest } = task;
-  const known = children?.filter(({ type }) => isTypeWithin(bounds, type));
-  const signals = waitingFor?.filter((one) => "signal" in one);
-  return Object.assign(rest, {
-    followUps: [],
-    ...(known && { children: known }),
-    ...(signals && { waitingFor: signals }),
-  }) as unknown as T;
+  const shown: T = { ...task, followUps: [] };
+  const part: Partial<Task> = shown;
+  delete part.parent;
+  delete part.scheduleId;
+  if (part.children) part.children = part.children.filter(({ type }) => isTypeWithin(bounds, type));
+  if (part.waitingFor) part.waitingFor = part.waitingFor.filter((one) => "signal" in one);
+  return shown;
 }
