@@ -25,12 +25,13 @@ import {
   uploadRoutes,
 } from "./files/index.ts";
 import { hello } from "./hello.ts";
-import { bulkRoutes, jobRoutes, readCallbackTargets, readEmailSettings } from "./jobs/index.ts";
+import { bulkRoutes, jobRoutes, quotaRoutes, readCallbackTargets, readEmailSettings } from "./jobs/index.ts";
 import { readAccess } from "./kernel/access.ts";
 import { createApp, createRouter, type Router } from "./kernel/app.ts";
 import { readCallbackKeys } from "./kernel/callbacks.ts";
 import { health } from "./kernel/health.ts";
 import { readPlacement } from "./kernel/objects.ts";
+import { readQuotas } from "./kernel/quotas.ts";
 import { notePlace } from "./kernel/regions.ts";
 import { checkSecrets } from "./kernel/secrets.ts";
 import { readLinkKeys } from "./kernel/signatures.ts";
@@ -63,6 +64,7 @@ export { Scheduler, TaskLedger, TaskRunner } from "./tasks/index.ts";
 for (const read of [
   readPlacement,
   readAccess,
+  readQuotas,
   readFileSettings,
   readDataSource,
   readTaskSettings,
@@ -84,6 +86,7 @@ const api = createRouter()
   .route("/", submitRoutes)
   .route("/", steeringRoutes)
   .route("/", bulkRoutes)
+  .route("/", quotaRoutes)
   .route("/", signalRoutes)
   .route("/", scheduleRoutes)
   .route("/", fileRoutes)

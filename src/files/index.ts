@@ -14,6 +14,7 @@ export { grantedRoutes, grantRoutes } from "./grants/routes.ts";
 export { type Draft, discardDraft, openDraft } from "./resumable/draft.ts";
 export { uploadOptionsRoutes } from "./resumable/routes.ts";
 export { UploadSession } from "./resumable/session.ts";
+export { readByteQuotaUse } from "./store/byte-use.ts";
 export { FileCatalogue } from "./store/catalogue.ts";
 export { type CheckedFile, decisionSchema, heldFileSchema } from "./store/checks.ts";
 export { countFiles } from "./store/count-files.ts";

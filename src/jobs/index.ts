@@ -9,6 +9,7 @@ export { readCallbackTargets } from "./notify/callback-targets.ts";
 export { readEmailSettings } from "./notify/email-settings.ts";
 export { runTasks as jobRoutes } from "./run-tasks.ts";
 export { bulkRoutes } from "./upkeep/bulk-routes.ts";
+export { quotaRoutes } from "./upkeep/quota-routes.ts";
 
 registerCallbackCheck(callbackTargetError);
 registerTaskTypes(TASK_TYPES);

@@ -41,6 +41,7 @@
  *     ├── 503 audit-unavailable    the audit log cannot be read
  *     ├── 504 upstream-timeout
  *     ├── 504 not-stored           and the request takes only what is stored
+ *     ├── 507 insufficient-storage  a quota of stored bytes is used up
  *     └── 508 loop-detected        the call would come back here
  *
  * Whatever is thrown, `renderProblem` is the one place that turns it into a response. README.md describes each type.
@@ -99,6 +100,7 @@ const TITLES = {
   "audit-unavailable": [503, "Audit log unavailable"],
   "upstream-timeout": [504, "Upstream timeout"],
   "not-stored": [504, "Not stored"],
+  "insufficient-storage": [507, "Insufficient storage"],
   "loop-detected": [508, "Loop detected"],
 } as const satisfies Record<string, [number, string]>;
 

@@ -6,6 +6,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import { type Principal, SCOPES } from "./app-env.ts";
 import type { Bounds } from "./bounds.ts";
+import { type Quota, quotaSchema } from "./quotas.ts";
 import { badSecret, IS_PLACEHOLDER, isPlaceholder } from "./secrets.ts";
 import { ConfigurationError, perEnv, readVariable } from "./variables.ts";
 
@@ -40,6 +41,7 @@ const tokenSchema = z
       })
       .optional(),
     task_types: z.array(z.string().min(1)).min(1).max(MAX_TYPES).optional(),
+    quota: quotaSchema.default({}),
   })
   .refine(({ token, token_sha256 }) => (token === undefined) !== (token_sha256 === undefined), {
     message: "needs exactly one of token and token_sha256",
@@ -58,10 +60,11 @@ const tokenSchema = z
       refuse('"own" narrows "read" and "write": list one of them too');
   })
   .transform(
-    ({ name, scopes, token, token_sha256, expires_at, files, task_types }): Token => ({
+    ({ name, scopes, token, token_sha256, expires_at, files, task_types, quota }): Token => ({
       name,
       scopes,
       bounds: boundsOf(name, scopes.includes("own"), files?.prefix, task_types),
+      quota,
       digest: token === undefined ? Buffer.from(token_sha256 ?? "", "hex") : sha256(token),
       expiresAtMs: expires_at === undefined ? Number.POSITIVE_INFINITY : Date.parse(expires_at),
     }),
@@ -78,6 +81,7 @@ function boundsOf(
 }
 
 interface Token extends Principal {
+  quota: Quota;
   digest: Buffer;
   expiresAtMs: number;
 }
@@ -119,6 +123,19 @@ const readTokens = perEnv((env): Tokens => {
 /** How many different names the tokens have. */
 export const countTokenNames = (env: Env): number =>
   new Set(readTokens(env).tokens.map(({ name }) => name)).size;
+
+/** The quotas of the tokens that have any, by their names. Tokens with one name share them: the least of each counts. */
+export const readTokenQuotas = perEnv((env): ReadonlyMap<string, Quota> => {
+  const quotas = new Map<string, Quota>();
+  for (const { name, quota } of readTokens(env).tokens) {
+    const least = Math.min(
+      quota.stored_bytes ?? Number.POSITIVE_INFINITY,
+      quotas.get(name)?.stored_bytes ?? Number.POSITIVE_INFINITY,
+    );
+    if (Number.isFinite(least)) quotas.set(name, { stored_bytes: least });
+  }
+  return quotas;
+});
 
 /** Throws a `Problem` 503 if one of the secrets is wrong, and logs what is wrong with each. */
 export function checkTokens(env: Env): void {

@@ -29,6 +29,14 @@ export const FILE_ROWS: readonly Row[] = [
   },
   {
     from: "catalogue",
+    key: "over-quota",
+    name: "sluice_uploads_over_quota",
+    type: "counter",
+    labels: [],
+    help: "Times that an upload, or a file that a task makes, was refused because a quota of stored bytes had no room for it.",
+  },
+  {
+    from: "catalogue",
     key: "checksum",
     name: "sluice_upload_checksum_failures",
     type: "counter",

@@ -17,6 +17,7 @@ export const TEST_VARIABLES = {
   MAX_FILE_BYTES: 50_000_000_000,
   MAX_REQUEST_BYTES: 100_000_000,
   UPLOAD_RULES: [],
+  QUOTAS: {},
   LINK_KEYS: "",
   DATA_UPSTREAM: "scripted",
   DATA_PATH: "/todos/1",

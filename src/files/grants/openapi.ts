@@ -106,6 +106,7 @@ const REFUSALS = openProblems({
   413: "The file is longer than the grant allows, or than any may be here.",
   415: "The grant or a rule does not take this type, the bytes are not of it, or the request has another type than its protocol.",
   422: "The form has no file, or a name is too long or has an extension that a rule does not take.",
+  507: "A quota of stored bytes has no room for it. With Retry-After.",
 });
 const ANY_FORM = { type: "object" as const, additionalProperties: true };
 const open = { tags, security: [] };

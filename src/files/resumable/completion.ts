@@ -5,6 +5,7 @@
 import { log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { span } from "../../kernel/spans.ts";
+import { ByteReservation } from "../store/byte-reservation.ts";
 import type { CommitResult } from "../store/catalogue.ts";
 import type { GrantRefusal } from "../store/grant-use.ts";
 import { uploadMemory } from "../store/memory-budget.ts";
@@ -21,6 +22,18 @@ import type { SessionRecord, SessionStorage } from "./session-storage.ts";
 
 /** Longer than any upload lives: the session removes its bytes, and the catalogue only if the session did not. */
 const RESERVATION_MS = MAX_LIFETIME_MS + 24 * 60 * 60 * 1000;
+
+/** What the upload holds of the quotas; undefined if it has none. So far it holds `held` bytes. */
+export function byteReservationOf(
+  env: Env,
+  { id, blob, origin, byteLimits: limits, createdAtMs }: SessionRecord,
+  held: number,
+): ByteReservation | undefined {
+  const dueAtMs = createdAtMs + RESERVATION_MS;
+  return (
+    limits && new ByteReservation(env, { id, blob, owner: origin?.owner ?? null, limits, dueAtMs }, held)
+  );
+}
 
 /** The multipart upload of a session; a new one if it has none yet. */
 export async function openMultipart(env: Env, record: SessionRecord): Promise<R2MultipartUpload> {

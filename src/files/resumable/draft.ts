@@ -5,6 +5,8 @@
  * parts in R2 and a tail in the session's object, and the file becomes visible when it is finished, not before.
  */
 import { callObject } from "../../kernel/objects.ts";
+import { insufficientStorage } from "../../kernel/quotas.ts";
+import { byteLimitsOf } from "../store/byte-quota.ts";
 import type { FileInfo } from "../store/file-info.ts";
 import { describeFile, type FileSpec } from "../store/save-file.ts";
 import { readFileSettings } from "../store/settings.ts";
@@ -41,7 +43,7 @@ const BUSY_PAUSE_MS = 2_000;
  * Opening it for another task ends it. Throws as `saveFile` does; its calls throw an `Error` once it has ended.
  */
 export async function openDraft(env: Env, spec: FileSpec): Promise<Draft> {
-  const uploadSpec = toUploadSpec(spec);
+  const uploadSpec = toUploadSpec(env, spec);
   const snapshot = await callSession(async () => sessionOf(env, spec.id).openDraft(uploadSpec));
   return new SessionDraft(env, spec, snapshot);
 }
@@ -110,6 +112,7 @@ class SessionDraft implements Draft {
 
   /** A call that was repeated because its reply was lost is rejected, with the state that it has led to itself. */
   #note(outcome: Outcome | undefined, offset: number): void {
+    if (outcome?.is === "over-quota") throw insufficientStorage(outcome.excess);
     if (outcome && "upload" in outcome && outcome.upload.offset === offset) this.#state = outcome.upload;
     else throw new Error(`The draft of the file ${this.#spec.id} cannot go on: ${reasonOf(outcome)}.`);
   }
@@ -131,8 +134,9 @@ function reasonOf(outcome: Outcome | undefined): string {
     : "other code has written to it";
 }
 
-function toUploadSpec(spec: FileSpec): UploadSpec {
+function toUploadSpec(env: Env, spec: FileSpec): UploadSpec {
   const { id, filename, content_type, source, source_task } = describeFile(spec);
+  const byteLimits = byteLimitsOf(env, null);
   return {
     id,
     filename,
@@ -140,6 +144,7 @@ function toUploadSpec(spec: FileSpec): UploadSpec {
     expiresIn: spec.expiresInSeconds ?? null,
     source,
     sourceTask: source_task,
+    ...(byteLimits && { byteLimits }),
     protocol: "ietf",
     kind: "whole",
     length: null,

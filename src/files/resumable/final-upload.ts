@@ -3,6 +3,7 @@
  * complete, reads all of them, and ends if one is gone. Each step can be repeated; the alarm does so.
  */
 import { errorFields, log } from "../../kernel/log.ts";
+import type { Excess } from "../../kernel/quotas.ts";
 import { readFileSettings } from "../store/settings.ts";
 import { concludeAppend, isCompleting, type Piece } from "./append-rules.ts";
 import { type Appender, UnfitContent } from "./appender.ts";
@@ -21,6 +22,8 @@ interface Host {
   /** Undefined if the upload has ended. */
   load(): SessionRecord | undefined;
   appenderFor(record: SessionRecord, stopped: AbortSignal): Promise<Appender>;
+  /** Why a quota has no room for the bytes of a final upload, if it has none. */
+  holdBytes(record: SessionRecord): Promise<Excess | undefined>;
   complete(record: SessionRecord): Promise<Outcome>;
   end(record: SessionRecord): Promise<void>;
   endUnfit(why: UnfitContent): Promise<Outcome>;
@@ -117,6 +120,11 @@ export class FinalUpload {
   }
 
   async #read(record: SessionRecord, stopped: AbortSignal): Promise<Outcome> {
+    const excess = await this.#host.holdBytes(record);
+    if (excess) {
+      await this.#host.end(record);
+      return { is: "over-quota", excess };
+    }
     const appender = await this.#host.appenderFor(record, stopped);
     try {
       for await (const chunk of readPartials(this.#host.env(), record, stopped)) await appender.append(chunk);

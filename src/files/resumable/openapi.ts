@@ -25,6 +25,7 @@ const CHUNK_PROBLEMS = {
   413: "The bytes exceed MAX_FILE_BYTES, MAX_REQUEST_BYTES, or the length of the upload.",
   415: "The bytes have another media type than the protocol requires, which `detail` names, or a Content-Encoding. Or UPLOAD_RULES does not take the type of the file, or its bytes are not of it.",
   460: "The bytes do not match Upload-Checksum (tus).",
+  507: "A quota of stored bytes has no room for it. With Retry-After.",
 };
 
 /** A header of a protocol, for the document alone: the protocols read their headers themselves. */

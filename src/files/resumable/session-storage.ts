@@ -16,6 +16,7 @@
  * writes the record: so they are not in it.
  */
 import { newBlobKey } from "../store/blob-writer.ts";
+import type { ByteLimits } from "../store/byte-quota.ts";
 import { partSizeFor } from "../store/parts.ts";
 import type { Origin } from "../store/uploader.ts";
 import {
@@ -43,6 +44,8 @@ export interface SessionRecord extends Progress, Lifetime, StoredHash {
   sourceTask?: string | null;
   /** Who uploads it. Missing in drafts, and in records of earlier versions. */
   origin?: Origin;
+  /** The quotas of stored bytes that hold for it. Missing without any, and in records of earlier versions. */
+  byteLimits?: ByteLimits;
   /** What wants the bytes to be of `contentType`. Missing if nothing does, and in records of earlier versions. */
   fitsBy?: string;
   /** What its rule wants before the file is seen. Missing if nothing, and in records of earlier versions. */
@@ -85,6 +88,7 @@ export type UploadSpec = Pick<
   | "source"
   | "sourceTask"
   | "origin"
+  | "byteLimits"
   | "fitsBy"
   | "maxBytes"
   | "check"

@@ -11,8 +11,10 @@
 import { DurableObject } from "cloudflare:workers";
 import { errorFields, log } from "../../kernel/log.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
+import type { Excess } from "../../kernel/quotas.ts";
 import { inRootSpan } from "../../kernel/spans.ts";
 import { discardBody, readChunks } from "../store/body.ts";
+import type { ByteReservation } from "../store/byte-reservation.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import {
   type AppendRequest,
@@ -24,7 +26,7 @@ import {
 } from "./append-rules.ts";
 import { Appender, appendBody, UnfitContent } from "./appender.ts";
 import { type CompletingSession, completeUpload, StillReadingBack } from "./complete-upload.ts";
-import { countWrongChunk, discardUpload, openMultipart, reserve } from "./completion.ts";
+import { byteReservationOf, countWrongChunk, discardUpload, openMultipart, reserve } from "./completion.ts";
 import { notifyHolders, unpinPartials } from "./concatenation.ts";
 import { DraftOfSession } from "./draft-session.ts";
 import { CHECK_MS, FinalUpload } from "./final-upload.ts";
@@ -68,10 +70,14 @@ export class UploadSession extends DurableObject<Env> {
     env: () => this.env,
     load: () => this.#load(),
     appenderFor: async (record, stopped) => this.#appenderFor(record, [], record.length, stopped),
+    holdBytes: async (record) => byteReservationOf(this.env, record, 0)?.tryHold(record.length ?? 0),
     complete: async (record) => completeUpload(this.#completing, record),
     end: async (record) => this.#end(record),
     endUnfit: async (why) => this.#endUnfit(why),
   });
+
+  /** Of the quotas, for an upload that receives bytes. */
+  #bytes: ByteReservation | undefined;
 
   readonly #draft = new DraftOfSession({
     ctx: this.ctx,
@@ -92,7 +98,19 @@ export class UploadSession extends DurableObject<Env> {
     if (spec.kind === "final") await reserve(this.env, record, null);
     this.#storage.save(record);
     await this.ctx.storage.setAlarm(spec.kind === "final" ? nowMs + CHECK_MS : record.expiresAtMs);
-    return spec.kind === "final" ? this.#final.begin() : { is: "accepted", upload: toSnapshot(record) };
+    if (spec.kind === "final") return this.#final.begin();
+    const excess = await this.#holdAll(record);
+    if (!excess) return { is: "accepted", upload: toSnapshot(record) };
+    await this.#end(record);
+    return { is: "over-quota", excess };
+  }
+
+  /** A new upload holds all its bytes, if it says how many. The catalogue tends it from then on. */
+  async #holdAll(record: SessionRecord): Promise<Excess | undefined> {
+    this.#bytes = byteReservationOf(this.env, record, 0);
+    if (!this.#bytes || record.length === null) return undefined;
+    await reserve(this.env, record, null);
+    return this.#bytes.tryHold(record.length);
   }
 
   /** Drafts: see `DraftOfSession`. */
@@ -253,7 +271,19 @@ export class UploadSession extends DurableObject<Env> {
     body: ReadableStream<Uint8Array> | null,
     stopped: AbortSignal,
   ): Promise<Outcome> {
-    const knownLength = this.#load()?.length;
+    const stored = this.#load();
+    const knownLength = stored?.length;
+    // What has arrived is held, and all of it from when on its length is known.
+    this.#bytes ??= byteReservationOf(this.env, record, knownLength ?? record.offset);
+    const ownBytes = this.#bytes;
+    const excess =
+      record.length === null
+        ? await ownBytes?.tryHold(record.offset + (contentLength ?? 0), maxUnknownLength)
+        : await ownBytes?.tryHold(record.length);
+    if (excess) {
+      await discardBody(body, stopped);
+      return { is: "over-quota", excess };
+    }
     const opening = this.#appenderFor(record, digests, contentLength, stopped);
     const appender = await opening.catch(async (error: unknown) => {
       // A body that nobody reads would keep its sender and this object busy.
@@ -263,7 +293,9 @@ export class UploadSession extends DurableObject<Env> {
     try {
       const maxLength = record.length ?? maxUnknownLength;
       const limits = { maxLength, maxContent, contentLength };
-      const end = await appendBody(appender, limits, readChunks(body, stopped), stopped);
+      const chunks = readChunks(body, stopped);
+      const held = ownBytes?.covering(chunks, maxLength, record.offset) ?? chunks;
+      const end = await appendBody(appender, limits, held, stopped);
       const { isKept, phase, length, rejection } = concludeAppend(appender.state, end, isLast);
       // Digests cover all bytes of the request, so an incomplete body cannot be verified.
       const isVerifiable = digests.length === 0 || rejection === undefined;
@@ -280,6 +312,8 @@ export class UploadSession extends DurableObject<Env> {
       }
       await appender.settle();
       const upload = toSnapshot(this.#load() ?? record);
+      if (rejection === "interrupted" && ownBytes?.excess)
+        return { is: "over-quota", excess: ownBytes.excess };
       if (rejection !== undefined) return { is: "rejected", reason: rejection, upload, isEmpty: false };
       if (!wrong) return { is: "accepted", upload };
       this.ctx.waitUntil(countWrongChunk(this.env, record));
@@ -313,6 +347,7 @@ export class UploadSession extends DurableObject<Env> {
   /** From now on there is no such upload; its bytes are removed now, or later by the alarm. */
   async #end(record: SessionRecord, why?: "digest"): Promise<void> {
     const ended: SessionRecord = { ...record, phase: "ended" };
+    this.#bytes = undefined;
     if (record.phase !== "complete") {
       // Its bytes are of no use to those who wait for it.
       this.#pins.notify(record, null);

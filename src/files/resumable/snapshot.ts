@@ -1,5 +1,6 @@
 /** An upload session as the rest of Sluice sees it: its state, and how a request to it ended. */
 
+import type { Excess } from "../../kernel/quotas.ts";
 import type { GrantRefusal } from "../store/grant-use.ts";
 import type { AppendRejection } from "./append-rules.ts";
 import { isWaiting } from "./pieces.ts";
@@ -8,7 +9,7 @@ import type { SessionRecord, UploadSpec } from "./session-storage.ts";
 /** The state of an upload, for those who render it. */
 export type Snapshot = Omit<
   UploadSpec,
-  "expected" | "sources" | "source" | "sourceTask" | "origin" | "fitsBy" | "maxBytes" | "check"
+  "expected" | "sources" | "source" | "sourceTask" | "origin" | "byteLimits" | "fitsBy" | "maxBytes" | "check"
 > &
   Pick<SessionRecord, "offset" | "phase" | "expiresAtMs" | "sha256" | "blob" | "taskId"> & {
     /** A final upload whose partials are not all complete. */
@@ -30,10 +31,12 @@ export type Outcome =
   /** The bytes are not of the type that they must be of; the upload and all its bytes are gone. */
   | { is: "unfit"; why: string; by: string }
   /** The grant does not allow the file, or no longer; the upload and all its bytes are gone. */
-  | { is: "refused"; refusal: GrantRefusal };
+  | { is: "refused"; refusal: GrantRefusal }
+  /** A quota of stored bytes has no room for more. What was acknowledged before stays, unless the upload is a new or a final one. */
+  | { is: "over-quota"; excess: Excess };
 
-/** What a protocol renders: both refuse alike what a grant or a rule does not allow. */
-export type ProtocolOutcome = Exclude<Outcome, { is: "refused" | "unfit" }>;
+/** What a protocol renders: both refuse alike what a grant, a rule or a quota does not allow. */
+export type ProtocolOutcome = Exclude<Outcome, { is: "refused" | "unfit" | "over-quota" }>;
 
 /** `gone`: there is no such partial upload, or no longer; the final upload has ended. */
 export type FinalOutcome = Outcome | { is: "gone"; source: string };

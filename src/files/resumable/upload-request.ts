@@ -7,7 +7,9 @@ import { isEmptyBody } from "../../kernel/json-body.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
 import { Problem } from "../../kernel/problem.ts";
+import { insufficientStorage } from "../../kernel/quotas.ts";
 import { currentTraceparent } from "../../kernel/trace.ts";
+import { byteLimitsOf } from "../store/byte-quota.ts";
 import { unfitContent } from "../store/content.ts";
 import type { ExpectedDigest } from "../store/digests.ts";
 import {
@@ -126,9 +128,14 @@ export class UploadRequest {
     const digests = this.#checkContent(true);
     if (!chunk) checkNoContent(digests);
     const described = { ...description, headers: this.headers };
-    const spec = await createSpec(this.#id, this.#limits, described, fields, this.#uploader);
+    const byteLimits = byteLimitsOf(this.#env, this.#uploader.owner);
+    const spec = {
+      ...(await createSpec(this.#id, this.#limits, described, fields, this.#uploader)),
+      ...(byteLimits && { byteLimits }),
+    };
     await this.#checkPartials(spec.sources);
     const begun = await callCatalogue(async () => this.#session(spec.id).create(spec), "once");
+    if (begun?.is === "over-quota") throw insufficientStorage(begun.excess);
     if (begun?.is === "accepted") await this.#holdPlace(begun.upload, spec.origin);
     if (fields.kind === "final") return this.#concatenate(spec.id, begun);
     if (!chunk) return this.#checkSources(begun);
@@ -316,6 +323,7 @@ export class UploadRequest {
       throw sourceGone(outcome.source);
     }
     if (outcome?.is === "unfit") throw unfitContent(outcome.why, outcome.by);
+    if (outcome?.is === "over-quota") throw insufficientStorage(outcome.excess);
     if (outcome?.is === "rejected" && outcome.reason === "too-large") throw this.#tooLarge();
     throw new Problem("conflict", "The final upload was removed before it was complete.");
   }
@@ -328,9 +336,10 @@ export class UploadRequest {
 const sourceGone = (id: string) =>
   new Problem("malformed", `There is no partial upload ${id}, or its bytes are gone.`);
 
-/** Throws a `Problem` 503 if the upload is complete but its task could not be started, and 403, 409 or 415 if it is refused. */
+/** Throws a `Problem` 503 if the upload is complete but its task could not be started, and 403, 409, 415 or 507 if it is refused. */
 function checkTask(outcome: Outcome): ProtocolOutcome {
   if (outcome.is === "refused") throw grantRefused(outcome.refusal);
+  if (outcome.is === "over-quota") throw insufficientStorage(outcome.excess);
   if (outcome.is === "unfit") throw unfitContent(outcome.why, outcome.by);
   if (outcome.is === "accepted" && outcome.taskFailed) throw taskNotStarted(outcome.upload.id);
   return outcome;

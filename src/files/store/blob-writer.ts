@@ -13,6 +13,8 @@ import { Problem } from "../../kernel/problem.ts";
 import { span } from "../../kernel/spans.ts";
 import { countSubrequests } from "../../kernel/subrequests.ts";
 import { READ_SIZE } from "./body.ts";
+import { byteLimitsOf } from "./byte-quota.ts";
+import { ByteReservation } from "./byte-reservation.ts";
 import { HeadCheck, unfitContent } from "./content.ts";
 import { Digests, type ExpectedDigest } from "./digests.ts";
 import { uploadMemory } from "./memory-budget.ts";
@@ -33,6 +35,8 @@ export interface IncomingBlob {
   /** The id of the file that the bytes will belong to. */
   id: string;
   chunks: AsyncIterable<Uint8Array>;
+  /** Whose quota of bytes it takes from; null: nobody owns it. */
+  owner: string | null;
   /** In bytes, null if unknown. */
   length: number | null;
   /** In bytes, if the length is unknown but known not to be more: then the file may take less memory. */
@@ -50,19 +54,24 @@ export const newBlobKey = (id: string) => `files/${id}/${uuidv7()}`;
 
 /** Rejects and leaves nothing behind if reading the chunks fails, or if they do not have the expected digests. */
 export async function writeBlob(env: Env, incoming: IncomingBlob): Promise<StoredBlob> {
-  const { id, length } = incoming;
+  const { id, length, owner } = incoming;
   const blob = newBlobKey(id);
+  const limits = byteLimitsOf(env, owner);
+  const quota =
+    limits && new ByteReservation(env, { id, blob, owner, limits, dueAtMs: Date.now() + RESERVATION_MS });
   const reserve = async (uploadId: string | null) =>
     callCatalogue(async () => catalogueOf(env, id).reserve(blob, uploadId, Date.now() + RESERVATION_MS));
   // Runs while the first bytes arrive.
-  const reserved = reserve(null);
+  const reserved: Promise<unknown> = quota && length !== null ? quota.hold(length) : reserve(null);
   reserved.catch(() => {});
   const target = { env, blob, reserved, reserve };
   try {
     const written =
       length !== null && length <= MAX_PUT_SIZE
         ? await writeAtOnce(target, incoming, length)
-        : await writeInParts(target, incoming);
+        : await writeInParts(target, quota && length === null ? covered(incoming, quota) : incoming);
+    // So that a portion too many is in nobody's way: the next file of a form may need it.
+    await quota?.trim(written.size);
     return { id, blob, ...written };
   } catch (error) {
     // Otherwise the reservation could arrive after the discard.
@@ -73,6 +82,12 @@ export async function writeBlob(env: Env, incoming: IncomingBlob): Promise<Store
     throw error;
   }
 }
+
+/** Of unknown length: no byte is taken for which the quota has no room. */
+const covered = (incoming: IncomingBlob, quota: ByteReservation): IncomingBlob => ({
+  ...incoming,
+  chunks: quota.covering(incoming.chunks, incoming.maxLength ?? Number.POSITIVE_INFINITY),
+});
 
 /** A blob in R2, and its reservation in the catalogue, which R2 must not be written to before. */
 interface Target {

@@ -19,8 +19,9 @@ import { KeptTally } from "../../kernel/kept-tally.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { Registration } from "../../kernel/object-registry.ts";
 import { markRepeatable } from "../../kernel/objects.ts";
-import { migrate } from "../../kernel/schema.ts";
+import { addColumns, migrate } from "../../kernel/schema.ts";
 import { type Figures, keyOf } from "../../kernel/tally.ts";
+import { type ByteUse, hasByteQuotas } from "./byte-quota.ts";
 import { type Decision, startCheck } from "./checks.ts";
 import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
 import {
@@ -54,6 +55,7 @@ import {
   toLine,
   validatorsOf,
 } from "./schema.ts";
+import { CREATE_HELD_INDEX, HELD_COLUMNS, StoredBytes } from "./stored-bytes.ts";
 import { StrayBlobs } from "./stray-blobs.ts";
 import { CREATE_SESSIONS, TEND_AFTER_MS, TendedSessions } from "./tended-sessions.ts";
 import { dateOf, lastModified, type PreviousVersion } from "./version-date.ts";
@@ -102,6 +104,8 @@ const MIGRATIONS = [
   ADD_OWNER,
   CREATE_GRANTS,
   CREATE_HELD,
+  addColumns("stray", HELD_COLUMNS),
+  CREATE_HELD_INDEX,
 ];
 
 /** Blobs that one alarm collects: each may cost a call to R2, of which the Free plan allows 1,000. */
@@ -119,6 +123,7 @@ export class FileCatalogue extends DurableObject<Env> {
   readonly #held = new HeldFiles(this.#sql);
   readonly #sessions = new TendedSessions(this.#sql);
   readonly #grants = new GrantUses(this.#sql);
+  readonly #bytes: StoredBytes;
   readonly #tally = new KeptTally(this.ctx.storage);
   readonly #feed = new Feed("files", (id) => {
     const row = this.#find(id, Date.now());
@@ -128,6 +133,8 @@ export class FileCatalogue extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage, MIGRATIONS);
+    this.#bytes = new StoredBytes(ctx.storage);
+    if (!hasByteQuotas(env)) this.#bytes.end();
   }
 
   find(id: string): FoundFile | undefined {
@@ -257,6 +264,30 @@ export class FileCatalogue extends DurableObject<Env> {
     if (session !== undefined) this.#sessions.add(blob, session, tendAtMs);
     await this.#setAlarm();
     return recorded;
+  }
+
+  /** The blob counts for so many bytes of its owner, from now on until it is a file or is gone. Returns what is used here. */
+  async holdBytes(blob: string, owner: string | null, bytes: number, dueAtMs: number): Promise<ByteUse> {
+    const isNew = !this.#strays.has(blob);
+    this.#bytes.hold(blob, owner, bytes, dueAtMs);
+    if (isNew && this.#strays.has(blob)) this.#tally.add("begun");
+    await this.#setAlarm();
+    return this.byteUse(owner);
+  }
+
+  /** A quota has no room for what the blob would hold besides these bytes. */
+  refuseBytes(blob: string, owner: string | null, bytes: number, dueAtMs: number): ByteUse {
+    this.#tally.add("over-quota");
+    this.#bytes.hold(blob, owner, bytes, dueAtMs);
+    return this.byteUse(owner);
+  }
+
+  byteUse(owner: string | null): ByteUse {
+    return this.#bytes.use(owner, Date.now());
+  }
+
+  byteUses(owners: (string | null)[]): ByteUse[] {
+    return owners.map((owner) => this.byteUse(owner));
   }
 
   /**
@@ -424,7 +455,7 @@ export class FileCatalogue extends DurableObject<Env> {
     if (holding) {
       for (const file of files) {
         this.#held.add(file, preconditions, holding, nowMs);
-        this.#strays.add(file.blob, nowMs + HELD_MS);
+        this.#strays.postpone(file.blob, nowMs + HELD_MS);
       }
       return heldResult(files, nowMs);
     }
@@ -583,6 +614,10 @@ markRepeatable(
   "listOlder",
   "removeVersions",
   "reserve",
+  "holdBytes",
+  "byteUse",
+  "byteUses",
+  "refuseBytes",
   "commit",
   "findHeld",
   "listHeld",

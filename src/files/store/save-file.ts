@@ -48,7 +48,13 @@ export async function saveFile(
   const known = body instanceof Uint8Array ? body.length : (length ?? null);
   const { maxBytes, maxUnknownBytes } = readFileSettings(env);
   const chunks = limitSize(toChunks(body, signal), known === null ? maxUnknownBytes : maxBytes);
-  const { blob, size, sha256 } = await writeBlob(env, { id: spec.id, chunks, length: known, expected: [] });
+  const { blob, size, sha256 } = await writeBlob(env, {
+    id: spec.id,
+    chunks,
+    owner: null,
+    length: known,
+    expected: [],
+  });
   const expires_at_ms = expiryIn(spec.expiresInSeconds);
   const file = { ...described, blob, size, sha256, expires_at_ms };
   const result = await callCatalogue(async () => catalogueOf(env, spec.id).commit([file], NO_PRECONDITIONS));

@@ -22,7 +22,9 @@ export const CATALOGUES = Array.from({ length: SHARDS }, (_, number) => `c${numb
 export const catalogueNamed = (env: Env, name: string): Catalogue => objectNamed(env, "FILE_CATALOGUE", name);
 
 export const catalogueOf = (env: Env, fileId: string): Catalogue =>
-  catalogueNamed(env, `c${shardOf(fileId)}`);
+  catalogueNamed(env, catalogueNameOf(fileId));
+
+export const catalogueNameOf = (fileId: string): string => `c${shardOf(fileId)}`;
 
 export const sessionOf = (env: Env, id: string) => objectNamed(env, "UPLOAD_SESSION", id);
 

@@ -51,6 +51,11 @@ export class StrayBlobs {
     this.#sql.exec("INSERT OR REPLACE INTO stray (blob, due_at_ms) VALUES (?, ?)", blob, dueAtMs);
   }
 
+  /** A reserved blob stays until then, and goes on to hold its bytes of the quotas. */
+  postpone(blob: string, dueAtMs: number): void {
+    this.#sql.exec("UPDATE stray SET due_at_ms = ? WHERE blob = ?", dueAtMs, blob);
+  }
+
   /** Makes a blob that was reserved, and not committed, due. Returns whether it was not before. */
   discard(blob: string, nowMs: number): boolean {
     const query = "UPDATE stray SET due_at_ms = ?1 WHERE blob = ?2 AND due_at_ms > ?1";

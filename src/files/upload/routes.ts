@@ -24,6 +24,7 @@ const FORM_PROBLEMS = {
     "a digest, or has one that is not checked here.",
   413: "The form has too many parts, or one of them is too long; `detail` says which limit was exceeded.",
   415: "The body is not multipart/form-data, or it or a part of it has an encoding that is not known; or UPLOAD_RULES does not take the type of a file, or its bytes are not of it.",
+  507: "A quota of stored bytes has no room for it. With Retry-After.",
 };
 
 const uploadFileRoute = createRoute({
@@ -119,6 +120,7 @@ const putFileRoute = createRoute({
       413: "The file is longer than MAX_FILE_BYTES or UPLOAD_RULES allows; or a page of the edge, whose limit for one request is MAX_REQUEST_BYTES.",
       415: "The request has a Content-Encoding (only identity is accepted), or is a form; or UPLOAD_RULES does not take its type, or its bytes are not of it.",
       422: "The id or a query parameter is invalid, or UPLOAD_RULES does not take the extension.",
+      507: "A quota of stored bytes has no room for it. With Retry-After.",
     }),
   },
 });

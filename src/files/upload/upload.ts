@@ -98,7 +98,8 @@ export async function uploadForm(
     const hold = await holdFor(limits, query.task);
     const limited = limitSize(chunks, limits.maxUnknownBytes, limits.by);
     const fit = by === null ? undefined : { contentType, by };
-    const incoming = { id, chunks: limited, length: null, maxLength, expected: [], fit };
+    const { owner } = uploader;
+    const incoming = { id, chunks: limited, owner, length: null, maxLength, expected: [], fit };
     const written = await writeBlob(env, incoming);
     files.push({ ...written, filename, contentType, field, hold });
   };
@@ -155,7 +156,7 @@ export async function uploadBody(
   const max = length === null ? limits.maxUnknownBytes : limits.maxBytes;
   const chunks = limitSize(readChunks(request.body), max, limits.by);
   const fit = by === null ? undefined : { contentType, by };
-  const written = await writeBlob(env, { id, chunks, length, expected, fit });
+  const written = await writeBlob(env, { id, chunks, owner: uploader.owner, length, expected, fit });
   const file = { ...written, filename, contentType, hold };
   const committed = await commitFiles(env, [file], query, preconditions, uploader);
   const [row] = committed.rows;

@@ -23,7 +23,10 @@ async function* chunksOf(size: number, count: number): AsyncGenerator<Uint8Array
 }
 
 const write = (variables: object, size: number, count: number) =>
-  writeBlob({ ...env, ...variables }, { id: "a", chunks: chunksOf(size, count), length: null, expected: [] });
+  writeBlob(
+    { ...env, ...variables },
+    { id: "a", chunks: chunksOf(size, count), owner: null, length: null, expected: [] },
+  );
 
 keepQuiet();
 beforeEach(() => reset());

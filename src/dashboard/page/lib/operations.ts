@@ -53,6 +53,7 @@ const START: readonly Operation[] = [
   ["Examples", "runTasksByPost", "POST /run-tasks"],
   ["Examples", "uploadFile", "POST /upload-file"],
   ["Examples", "getData", "GET /data"],
+  ["Service", "getQuotas", "GET /quotas"],
 ];
 
 /** The operations behind a view, each with its place in /docs. */

@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { call, isBound, may } from "../lib/api.ts";
 import { act } from "../lib/notices.tsx";
 import { linkTo } from "../lib/route.ts";
+import { Quotas } from "./quotas.tsx";
 
 interface Example {
   title: string;
@@ -75,6 +76,7 @@ export function Overview() {
           ),
         )}
       </div>
+      {may("read") && <Quotas />}
     </>
   );
 }
