@@ -16,7 +16,7 @@ export async function startSilentUpstream(): Promise<
   const server = createServer(() => {});
   await once(server.listen(0, "127.0.0.1"), "listening");
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const times = { timeout_ms: 600_000, max_wait_ms: 600_000 };
+  const times = { timeout_ms: 300_000, max_wait_ms: 300_000 };
   return {
     settings: { origin, concurrency: CONCURRENCY, max_waiters: CROWD, ...times },
     [Symbol.asyncDispose]: async () => {

@@ -22,7 +22,11 @@ const DAY_S = 86_400;
 
 export async function benchDashboard(): Promise<string> {
   await using silent = await startSilentUpstream();
-  const variables = { ACCESS: "local", UPSTREAMS: { crowded: silent.settings } };
+  const variables = {
+    ACCESS: "local",
+    DATA_UPSTREAM: "crowded",
+    UPSTREAMS: { crowded: silent.settings },
+  };
   await using server = await startMiniflare(variables, { onLog: () => {} });
   const { url } = server;
   for (let kept = 0; kept < KEPT_TASKS; kept += 100) await submit(url, 100, DAY_S);
@@ -154,10 +158,11 @@ function latenciesOf(sent: ReadonlyMap<string, number>, seen: ReadonlyMap<string
   return latencies;
 }
 
-/** What a first visit loads, and all that the page may load later, compressed. */
+/** What a first visit loads, and all that the page may load later but the preview of PDFs, compressed. */
 function sizeTargets() {
   const folder = join(DIST, "assets/app");
-  const sizes = readdirSync(folder).map((name) => ({
+  const names = readdirSync(folder).filter((name) => !name.startsWith("pdfjs-"));
+  const sizes = names.map((name) => ({
     name,
     bytes: gzipSync(readFileSync(join(folder, name))).length,
   }));

@@ -8,7 +8,8 @@
  * - the select of servers, whose label is empty;
  * - headings, which go from the first level to the third;
  * - what is outside the main part, and in no landmark;
- * - names of elements that may have none.
+ * - names of elements that may have none;
+ * - examples and responses that scroll, which the keyboard cannot reach.
  */
 export const START_SCRIPT = `const dark = matchMedia("(prefers-color-scheme: dark)");
 const dress = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
@@ -31,7 +32,7 @@ const mend = () => {
   each("h3, h4, h5, h6", (heading) => set(heading, "aria-level", String(Number(heading.tagName[1]) - 1)));
   each("section.models > h4", (heading) => set(heading, "aria-level", "2"));
   each("div.copy-to-clipboard[aria-label]", (element) => element.removeAttribute("aria-label"));
-  each(".models-scroll", (element) => set(element, "tabindex", "0"));
+  each(".models-scroll, pre.microlight", (element) => set(element, "tabindex", "0"));
   for (const [selector, name] of LANDMARKS)
     each(selector, (element) => {
       set(element, "role", "region");

@@ -30,3 +30,10 @@ test("the first load of the dashboard takes at most 40 KiB, and everything but p
   expect(sum(all.filter((name) => !PREVIEWS.test(name)))).toBeLessThanOrEqual(90 * KIB);
   expect(all.length).toBeGreaterThan(first.length + 1);
 });
+
+test("its style uses only colours that it names: one without a value is black in both themes", () => {
+  const style = readFileSync(join(APP, "style.css"), "utf8");
+  const used = new Set([...style.matchAll(/var\((--[\w-]+)\)/g)].map(([, name = ""]) => name));
+  expect(used.size).toBeGreaterThan(5);
+  expect([...used].filter((name) => !style.includes(`${name}:`))).toEqual([]);
+});

@@ -36,6 +36,16 @@ describe.skipIf(!hasChromium)("/docs", () => {
     await visit.checkAccess(`${url}/docs`, ready);
   });
 
+  test("breaks none where an operation is open, tried and answered", async () => {
+    const { url } = await sharedServer();
+    const ready = async (page: Page) => {
+      const operation = page.locator("#operations-Tasks-listTaskTypes");
+      await operation.getByRole("button", { name: "Execute" }).click();
+      await operation.locator(".live-responses-table .response-col_status", { hasText: "200" }).waitFor();
+    };
+    await visit.checkAccess(`${url}/docs#/Tasks/listTaskTypes`, ready);
+  });
+
   test("calls with the session's rights, also what changes something", async () => {
     const { page } = visit;
     const token = "docs-token-0123456789-0123456789-abc";

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { toFamilies } from "../../../src/metrics/families.ts";
+import { dashboard, queriesOf } from "../../support/grafana.ts";
 import { type Server, startOnMiniflare } from "../../support/node/built-worker.ts";
 import { hasPrometheus, type Prometheus, promtool, startPrometheus } from "../../support/prometheus.ts";
 
@@ -66,6 +67,32 @@ describe.skipIf(!hasPrometheus)("Prometheus", () => {
         },
         { timeout: 40_000, interval: 500 },
       );
+  });
+
+  test("finds something for each query of the dashboard whose subject there has been", async () => {
+    const [prometheus] = scraping;
+    const queries = queriesOf(dashboard, { interval: "1m", upstream: ".*" });
+    const empty = async () => {
+      const found = await Promise.all(
+        queries.map(async ({ title, legendFormat, expr }) => {
+          const values = await prometheus?.query(expr);
+          return Object.keys(values ?? {}).length === 0 ? [`${title}: ${legendFormat}`] : [];
+        }),
+      );
+      return found.flat();
+    };
+    await expect
+      .poll(empty, { timeout: 40_000, interval: 1_000 })
+      .toEqual([
+        "Schedules that fail: failing",
+        "Tasks that wait or run: {{status}}",
+        "Oldest in the queues: {{type}}",
+        "Uploads: begun",
+        "Uploads: finished",
+        "Uploads: broken off: {{reason}}",
+        "Bytes uploaded: bytes",
+        "Objects in R2 without a file: {{state}}",
+      ]);
   });
 
   async function call(path: string): Promise<Response> {

@@ -72,15 +72,33 @@ const REASONS: Record<string, string> = {
 /** What happened, without when. */
 export function describeEvent({ name, data }: TaskEvent): string {
   const { status, error, reason, step, ratio = 0, message, waitingFor, signal = "", timedOut } = data;
-  if (name === "step") return `step “${step ?? ""}” recorded`;
+  if (name === "step") return describeStep(step ?? "");
   if (name === "signal") return timedOut ? `no signal “${signal}” in time` : `signal “${signal}” sent`;
   if (name === "progress") return `${Math.round(ratio * 100)} %${message ? `, ${message}` : ""}`;
   const why = error ? `: ${error.name}: ${error.message}` : "";
   if (status === "failed") return `failed for good${why}`;
   if (error) return `attempt failed${why}`;
-  if (waitingFor) return `waits for ${waitingFor.map((one) => `“${one}”`).join(", ")}`;
+  if (waitingFor) return `waits for ${waitingFor.map(describeWait).join(", ")}`;
   if (reason !== undefined) return REASONS[reason] ?? reason;
   return status === "cancelling" ? "asked to stop" : status;
+}
+
+/** Steps of Sluice itself begin with a space. */
+function describeStep(step: string): string {
+  if (!step.startsWith(" ")) return `step “${step}” recorded`;
+  if (step.startsWith(" start ")) return "children started";
+  const [, sleep] = /^ sleep: (.*)$/.exec(step) ?? [];
+  return sleep === undefined ? "sleep begun" : `sleep “${sleep}” begun`;
+}
+
+const describeWait = (name: string): string => (isForChildren(name) ? "its children" : `“${name}”`);
+/** What a task waits for is the name of a signal, or this. */
+const isForChildren = (name: string): boolean => name === "tasks";
+
+/** How a time is told at which a scheduled task goes on; undefined if it waits for its children, however long they take. */
+export function describeNext({ data: { waitingFor } }: TaskEvent): string | undefined {
+  if (!waitingFor) return "goes on in";
+  return waitingFor.some(isForChildren) ? undefined : "for at most";
 }
 
 /**
@@ -123,7 +141,8 @@ export function countEvents(events: readonly TaskEvent[]): string {
   const count = (test: (event: TaskEvent) => boolean) => events.filter(test).length;
   const counts: [number, string][] = [
     [count(({ name, data }) => name === "status" && data.status === "running"), "run"],
-    [count(({ data }) => data.reason === "handed-over"), "hand-over"],
+    [count(({ data }) => data.reason === "handed-over" && !data.waitingFor), "hand-over"],
+    [count(({ data }) => data.waitingFor !== undefined), "wait"],
     [count(({ data }) => data.reason === "crashed"), "crash"],
     [count(({ name }) => name === "step"), "step"],
   ];

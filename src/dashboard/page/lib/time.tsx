@@ -8,8 +8,9 @@ setInterval(() => {
   if (!document.hidden && !isSelecting.value) nowMs.value = Date.now();
 }, 1_000);
 
+const DAY_MS = 86_400_000;
 const UNITS: [unit: Intl.RelativeTimeFormatUnit, ms: number][] = [
-  ["day", 86_400_000],
+  ["day", DAY_MS],
   ["hour", 3_600_000],
   ["minute", 60_000],
   ["second", 1_000],
@@ -28,7 +29,8 @@ export const exactText = (time: string): string => `${exact.format(new Date(time
 export function durationText(ms: number): string {
   if (ms < 1_000) return `${Math.max(0, ms)} ms`;
   if (ms < 120_000) return `${(ms / 1_000).toFixed(1)} s`;
-  return ms < 2 * 3_600_000 ? `${Math.round(ms / 60_000)} min` : `${(ms / 3_600_000).toFixed(1)} h`;
+  if (ms < 2 * 3_600_000) return `${Math.round(ms / 60_000)} min`;
+  return ms < 48 * 3_600_000 ? `${(ms / 3_600_000).toFixed(1)} h` : `${(ms / DAY_MS).toFixed(1)} days`;
 }
 
 /** How long ago, or in how long. */

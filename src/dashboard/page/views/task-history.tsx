@@ -6,6 +6,7 @@ import {
   byAttempt,
   countEvents,
   describeEvent,
+  describeNext,
   eventsIn,
   phaseOf,
   stretchesOf,
@@ -78,11 +79,13 @@ function Attempt({
 }
 
 /** When a scheduled task goes on; nothing once that has passed. */
-function Next({ event: { data } }: { event: TaskEvent }) {
-  if (data.runAt === undefined || Date.parse(data.runAt) < nowMs.value) return null;
+function Next({ event }: { event: TaskEvent }) {
+  const { runAt } = event.data;
+  const how = describeNext(event);
+  if (how === undefined || runAt === undefined || Date.parse(runAt) < nowMs.value) return null;
   return (
     <>
-      , goes on in <Until time={data.runAt} />
+      , {how} <Until time={runAt} />
     </>
   );
 }

@@ -19,7 +19,7 @@ export function TaskSignals({ path, waitingFor, onDone }: Props) {
       <h2>Waits for</h2>
       {signals.map(({ signal, until }) => (
         <p key={signal}>
-          the signal <code>{signal}</code>, for <Until time={until} />
+          the signal <code>{signal}</code>, for at most <Until time={until} />
         </p>
       ))}
       {may("write") && <Form path={path} names={signals.map(({ signal }) => signal)} onDone={onDone} />}

@@ -3,6 +3,7 @@ import {
   byAttempt,
   countEvents,
   describeEvent,
+  describeNext,
   eventsIn,
   phaseOf,
   stretchesOf,
@@ -31,6 +32,23 @@ const HISTORY = [
   event(9.5, { status: "running", attempt: 2, ratio: 0.5, message: "half" }, "progress"),
   event(10, { status: "succeeded", attempt: 2 }),
 ];
+
+test("waits are told apart from hand-overs, and the steps of Sluice itself from those of the code", () => {
+  const waits = (waitingFor: string[]) =>
+    event(1, { status: "scheduled", attempt: 1, reason: "handed-over", runAt: at(9), waitingFor });
+  const step = (name: string) => event(1, { status: "running", attempt: 1, step: name }, "step");
+  expect([waits(["approval", "payment"]), waits(["tasks"])].map(describeEvent)).toEqual([
+    "waits for “approval”, “payment”",
+    "waits for its children",
+  ]);
+  expect(
+    [waits(["approval"]), waits(["tasks"]), event(1, { status: "queued", attempt: 0 })].map(describeNext),
+  ).toEqual(["for at most", undefined, "goes on in"]);
+  expect(countEvents([waits(["approval"]), waits(["tasks"]), step("start 1")])).toBe("2 waits, 1 step");
+  expect(["start 1", " start 1", " sleep 1.1 500", " sleep: cool down"].map(step).map(describeEvent)).toEqual(
+    ["step “start 1” recorded", "children started", "sleep begun", "sleep “cool down” begun"],
+  );
+});
 
 test("the events are read from the text of a stream, whatever else is in it", () => {
   const text = [
