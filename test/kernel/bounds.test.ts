@@ -99,6 +99,7 @@ const DECISIONS = {
     "DELETE /uploads/grants/{id}",
     "GET /metrics",
     "GET /audit",
+    "GET /quotas",
     "GET /held-files",
     "POST /held-files/{fileId}/{version}",
     "DELETE /held-files/{fileId}/{version}",
