@@ -1,5 +1,5 @@
 import { createRoute } from "@hono/zod-openapi";
-import { createRouter, needs, problems } from "./kernel/app.ts";
+import { createRouter, needsWithin, problems } from "./kernel/app.ts";
 
 /** Not a literal type: with a literal text type, the router's types would not allow a stream. */
 const TEXT: string = "text/plain; charset=utf-8";
@@ -12,7 +12,7 @@ export const hello = createRouter().openapi(
     operationId: "getHello",
     tags: ["Examples"],
     summary: "A streamed response",
-    ...needs("read"),
+    ...needsWithin("read"),
     responses: {
       200: {
         description: "`Hello,` at once, `world!` a second later.",

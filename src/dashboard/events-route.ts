@@ -1,11 +1,13 @@
 /** `GET /events`: what happens to all tasks, schedules, files and upstreams, or to some tasks, in one stream; also by a link. */
 import { createRoute, z } from "@hono/zod-openapi";
 import { watchFiles } from "../files/index.ts";
-import { createRouter, json, needs, openProblems, problems } from "../kernel/app.ts";
+import { createRouter, json, needs, needsWithin, openProblems, problems } from "../kernel/app.ts";
+import type { Principal } from "../kernel/app-env.ts";
 import { EVENT_STREAM } from "../kernel/event-stream.ts";
 import { checkUntil, lifetimeSchema, linkSchema, signUntil } from "../kernel/links.ts";
 import { mergeEvents, type Watched } from "../kernel/merged-events.ts";
 import { respondWithEvents } from "../kernel/open-streams.ts";
+import { Problem } from "../kernel/problem.ts";
 import { emptyIsAbsent } from "../kernel/query.ts";
 import { watchUpstreams } from "../outbound/index.ts";
 import {
@@ -23,7 +25,8 @@ const EVENTS =
   "respond). They are not numbered: after a reconnection, read the lists again. When nothing happens for minutes, the " +
   "stream ends with `idle` and a `retry` of a minute.";
 const OF_SOME =
-  "With `type` or `tag`, only those tasks, and nothing else; `removed` still has ids of others.";
+  "With `type` or `tag`, only those tasks, and nothing else; `removed` still has ids of others. A bound token watches files " +
+  "within its bounds; with the scope `own`, `removed` is empty.";
 const query = z.object(watchedTasksParams);
 const responses = {
   200: { description: `${EVENTS} ${OF_SOME}`, content: { [EVENT_STREAM]: { schema: z.string() } } },
@@ -31,6 +34,8 @@ const responses = {
 
 const KINDS = ["tasks", "schedules", "files", "upstreams"] as const;
 type Kind = (typeof KINDS)[number];
+/** What a bound token may watch, within its bounds. */
+const BOUND_KINDS: readonly Kind[] = ["files"];
 
 const kindsSchema = z
   .string()
@@ -46,7 +51,7 @@ const route = createRoute({
   path: "/events",
   tags: ["Service"],
   summary: "Watch all tasks, schedules, files and upstreams, or some tasks, as server-sent events",
-  ...needs("read"),
+  ...needsWithin("read"),
   request: { query: query.extend({ kinds }) },
   responses: {
     ...responses,
@@ -112,10 +117,14 @@ const byLinkRoute = createRoute({
 
 export const eventsRoute = createRouter()
   .openapi(route, async (c) => {
-    const { name } = c.get("principal");
     const { kinds: asked, ...filter } = c.req.valid("query");
-    const chosen = asked ?? (isOfAll(filter) ? KINDS : ["tasks" as const]);
-    const watched = await Promise.all(chosen.map(async (kind) => watch(c.env, kind, name, filter)));
+    const principal = c.get("principal");
+    const all = principal.bounds ? BOUND_KINDS : KINDS;
+    const chosen = asked ?? (isOfAll(filter) ? all : ["tasks" as const]);
+    const beyond = chosen.find((kind) => !all.includes(kind));
+    if (beyond !== undefined)
+      throw new Problem("forbidden", `This token is bound, and may not watch ${beyond}.`);
+    const watched = await Promise.all(chosen.map(async (kind) => watch(c.env, kind, principal, filter)));
     return respondWithEvents(c, async () => mergeEvents(watched.flat()));
   })
   .openapi(createLinkRoute, async (c) => {
@@ -140,15 +149,20 @@ export const eventsLinkRoute = createRouter().openapi(byLinkRoute, async (c) => 
   return response;
 });
 
-/** The objects that keep things of a kind. `caller` is the name of the token. */
-async function watch(env: Env, kind: Kind, caller: string, filter: WatchedTasks): Promise<Watched[]> {
+/** The objects that keep things of a kind. */
+async function watch(
+  env: Env,
+  kind: Kind,
+  { name: caller, bounds }: Principal,
+  filter: WatchedTasks,
+): Promise<Watched[]> {
   switch (kind) {
     case "tasks":
       return watchTasks(env, caller, filter);
     case "schedules":
       return [watchSchedules(env, caller)];
     case "files":
-      return watchFiles(env, caller);
+      return watchFiles(env, caller, bounds);
     case "upstreams":
       return watchUpstreams(env, caller);
   }

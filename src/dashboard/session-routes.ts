@@ -19,6 +19,13 @@ const sessionSchema = z
   .object({
     name: z.string().openapi({ description: "The token's name; `local` for a caller that needs none." }),
     scopes: z.array(z.enum(SCOPES)),
+    filePrefix: z.string().nullable().openapi({
+      description: "What the ids of its files begin with; null if the token is not bound to a prefix.",
+    }),
+    taskTypes: z
+      .array(z.string())
+      .nullable()
+      .openapi({ description: "The types of its tasks; null if the token is not bound to types." }),
     expiresAt: z.iso
       .datetime()
       .nullable()
@@ -76,10 +83,12 @@ export const sessionRoutes = createRouter()
       responses: { 200: json("The caller.", sessionSchema), ...problems() },
     }),
     async (c) => {
-      const { name, scopes } = c.get("principal");
+      const { name, scopes, bounds } = c.get("principal");
       const session = readAccess(c.env).localIsOpen ? undefined : await findSession(c.env, c.req.raw);
       const expiresAt = session ? new Date(session.expiresAtMs).toISOString() : null;
-      return c.json({ name, scopes: [...scopes], expiresAt }, 200, NO_STORE);
+      const filePrefix = bounds?.filePrefix || null;
+      const taskTypes = bounds && bounds.taskTypes.length > 0 ? [...bounds.taskTypes] : null;
+      return c.json({ name, scopes: [...scopes], filePrefix, taskTypes, expiresAt }, 200, NO_STORE);
     },
   )
   .openapi(endRoute("/session", "signOut", "Sign out"), async (c) => {

@@ -2,7 +2,7 @@
  * The API, described: `/openapi.json` (OpenAPI 3.1), and `/docs`, which shows it with Swagger UI. The script and the
  * style come from this Worker's own assets, so the page works with no internet and loads no other script.
  */
-import { requireScope } from "../kernel/access.ts";
+import { requireScopeWithin } from "../kernel/access.ts";
 import { type ApiDocument, createRouter, describePage, pagePolicy, type Router } from "../kernel/app.ts";
 import { servePage } from "../kernel/page.ts";
 import { Problem } from "../kernel/problem.ts";
@@ -55,7 +55,7 @@ export function createDocs(describe: (origin: string) => ApiDocument): Router {
   );
   const page = servePage({ "Content-Type": "text/html; charset=UTF-8", ...POLICY }, () => PAGE);
   const docs = createRouter();
-  docs.use("/docs/*", requireScope("read"));
+  docs.use("/docs/*", requireScopeWithin("read"));
   docs.openapi(
     describePage(
       { path: "/openapi.json", operationId: "getOpenApi", summary: "This document (OpenAPI 3.1)" },

@@ -5,7 +5,7 @@ import { createUploadRoutes } from "./resumable/routes.ts";
 
 /** A finished upload is read as its file. */
 export const uploadRoutes = createUploadRoutes(async (c, id, isInline) =>
-  download(c.env, c.req.raw, id, isInline),
+  download(c.env, c.req.raw, id, isInline, c.get("principal").bounds),
 );
 
 export { heldRoutes } from "./download/held-routes.ts";

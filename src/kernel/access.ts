@@ -12,7 +12,7 @@
  */
 import type { MiddlewareHandler } from "hono";
 import { z } from "zod";
-import { type AppEnv, type Principal, SCOPES, type Scope } from "./app-env.ts";
+import type { AppEnv, Principal, Scope } from "./app-env.ts";
 import { isToLoopback, refuseOtherSites, refuseRebound, requireOwnPage } from "./other-sites.ts";
 import { Problem } from "./problem.ts";
 import { findSession } from "./sessions.ts";
@@ -47,8 +47,25 @@ export const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
   await next();
 };
 
-/** Lets a caller with all of these scopes through, and rejects any other with 403. */
+/** The scopes of a caller that needs no token. */
+const EVERYTHING: readonly Scope[] = ["read", "write", "admin"];
+
+/** Lets a caller with all of these scopes through, and rejects any other with 403, and every bound token. */
 export const requireScope =
+  (...scopes: Scope[]): MiddlewareHandler<AppEnv> =>
+  async (c, next) => {
+    await requireScopeWithin(...scopes)(c, async () => {});
+    if (c.get("principal").bounds) {
+      throw new Problem(
+        "forbidden",
+        "This token is bound to its own, to some files or to some task types, and this route reaches beyond that.",
+      );
+    }
+    await next();
+  };
+
+/** As `requireScope`, for a route that keeps a bound token to its bounds. */
+export const requireScopeWithin =
   (...scopes: Scope[]): MiddlewareHandler<AppEnv> =>
   async (c, next) => {
     const missing = scopes.filter((scope) => !c.get("principal").scopes.includes(scope));
@@ -68,7 +85,7 @@ async function identify(env: Env, request: Request): Promise<Principal> {
   if (token === undefined && access.localIsOpen && isToLoopback(request)) {
     refuseOtherSites(access.corsOrigins, request);
     refuseRebound(request);
-    return { name: "local", scopes: SCOPES };
+    return { name: "local", scopes: EVERYTHING };
   }
   if (!hasTokens(env)) {
     throw unauthorized(

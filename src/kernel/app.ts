@@ -11,7 +11,7 @@ import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
 import { matchedRoutes, routePath } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
-import { authenticate, requireScope } from "./access.ts";
+import { authenticate, requireScope, requireScopeWithin } from "./access.ts";
 import type { AppEnv, Scope } from "./app-env.ts";
 import { allowOrigins } from "./cors.ts";
 import { limitHeaders } from "./headers.ts";
@@ -153,6 +153,11 @@ export function needs(...scopes: Scope[]) {
   return { security: [{ token: scopes }], middleware: requireScope(...scopes) };
 }
 
+/** As `needs`, for a route that keeps a token to its bounds (bounds.ts). All others are closed to bound tokens. */
+export function needsWithin(...scopes: Scope[]) {
+  return { security: [{ token: scopes }], middleware: requireScopeWithin(...scopes) };
+}
+
 interface ProblemResponse {
   description: string;
   content: { "application/problem+json": { schema: typeof problemSchema } };
@@ -165,7 +170,7 @@ export function problems<Status extends number = never>(
 export function problems(descriptions: Record<number, string> = {}): Record<number, ProblemResponse> {
   const everywhere = {
     401: "There is no token, or it is unknown.",
-    403: "The token lacks the scope.",
+    403: "The token lacks the scope, or is bound and may not do this.",
     503: "What keeps the data does not respond, with Retry-After; or a secret of this Sluice is missing or wrong.",
   };
   return openProblems({ ...everywhere, ...descriptions });
@@ -210,7 +215,7 @@ export function describePage<Path extends string>(
     operationId,
     tags: ["Service"],
     summary,
-    ...needs("read"),
+    ...needsWithin("read"),
     responses: {
       200: { description: summary, content: { [type]: { schema: { type: "string" } } } },
       304: { description: "The client has it: `If-None-Match` has its ETag." },

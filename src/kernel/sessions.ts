@@ -3,7 +3,7 @@
  *
  * One Durable Object keeps them, so that they can be ended everywhere. It knows a session by the SHA-256 of its id, and
  * its token by the SHA-256 that the configuration has: neither can be used by whoever reads the storage. A session has
- * just the scopes of its token, and ends with it. An isolate believes what it has read for `BELIEF_MS`: that long a session
+ * just the scopes and bounds of its token, and ends with it. An isolate believes what it has read for `BELIEF_MS`: that long a session
  * that was ended elsewhere may still be used there.
  */
 import { DurableObject } from "cloudflare:workers";
@@ -98,9 +98,9 @@ export async function findSession(
   if (!session || session.expires_at_ms <= Date.now()) return undefined;
   const token = findTokenByDigest(env, session.token_sha256);
   if (!token || token.expiresAtMs <= Date.now()) return undefined;
-  const { name, scopes } = token;
+  const { name, scopes, bounds } = token;
   return {
-    principal: { name, scopes },
+    principal: { name, scopes, bounds },
     tokenSha256: session.token_sha256,
     expiresAtMs: Math.min(session.expires_at_ms, token.expiresAtMs),
   };

@@ -5,11 +5,18 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import { type Principal, SCOPES } from "./app-env.ts";
+import type { Bounds } from "./bounds.ts";
 import { leastOf, type Quota, quotaSchema } from "./quotas.ts";
 import { badSecret, IS_PLACEHOLDER, isPlaceholder } from "./secrets.ts";
 import { ConfigurationError, perEnv, readVariable } from "./variables.ts";
 
 const MIN_LENGTH = 32;
+
+/** An id may have 128 characters, and 36 of them are not of the prefix (files/store/names.ts). */
+const PREFIX = /^[\w-][\w.-]{0,91}$/;
+
+/** A page of tasks asks each shard for each type. */
+const MAX_TYPES = 20;
 
 const tokenSchema = z
   .strictObject({
@@ -26,20 +33,52 @@ const tokenSchema = z
       .regex(/^[0-9a-f]{64}$/i, "is the SHA-256 of a token, in 64 hexadecimal digits")
       .optional(),
     expires_at: z.iso.datetime({ offset: true }).optional(),
+    files: z
+      .strictObject({
+        prefix: z
+          .string()
+          .regex(PREFIX, "a prefix of ids has 1 to 92 letters, digits, `.`, `_` or `-`, and no dot in front"),
+      })
+      .optional(),
+    task_types: z.array(z.string().min(1)).min(1).max(MAX_TYPES).optional(),
     quota: quotaSchema.default({}),
   })
   .refine(({ token, token_sha256 }) => (token === undefined) !== (token_sha256 === undefined), {
     message: "needs exactly one of token and token_sha256",
   })
+  .superRefine(({ scopes, files, task_types }, context) => {
+    const refuse = (message: string, at = "scopes") =>
+      context.addIssue({ code: "custom", path: [at], message });
+    const isBoundInFiles = scopes.includes("own") || files !== undefined;
+    if (scopes.includes("admin") && (isBoundInFiles || task_types))
+      refuse(
+        'a token with "own", "files" or "task_types" is bound, and "admin" is not: it reaches everything',
+      );
+    if (task_types && isBoundInFiles)
+      refuse('does not go with "own" or "files": a task reads whatever file its input names', "task_types");
+    if (scopes.every((scope) => scope === "own"))
+      refuse('"own" narrows "read" and "write": list one of them too');
+  })
   .transform(
-    ({ name, scopes, token, token_sha256, expires_at, quota }): Token => ({
+    ({ name, scopes, token, token_sha256, expires_at, files, task_types, quota }): Token => ({
       name,
       scopes,
+      bounds: boundsOf(name, scopes.includes("own"), files?.prefix, task_types),
       quota,
       digest: token === undefined ? Buffer.from(token_sha256 ?? "", "hex") : sha256(token),
       expiresAtMs: expires_at === undefined ? Number.POSITIVE_INFINITY : Date.parse(expires_at),
     }),
   );
+
+function boundsOf(
+  name: string,
+  isOwn: boolean,
+  filePrefix: string | undefined,
+  taskTypes: string[] | undefined,
+): Bounds | undefined {
+  if (!isOwn && filePrefix === undefined && !taskTypes) return undefined;
+  return { owner: isOwn ? name : null, filePrefix: filePrefix ?? "", taskTypes: taskTypes ?? [] };
+}
 
 interface Token extends Principal {
   quota: Quota;

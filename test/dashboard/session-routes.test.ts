@@ -139,6 +139,8 @@ test("where access is open, nobody needs to sign in", async () => {
   expect(await response.json()).toEqual({
     name: "local",
     scopes: ["read", "write", "admin"],
+    filePrefix: null,
+    taskTypes: null,
     expiresAt: null,
   });
 });

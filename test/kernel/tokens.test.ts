@@ -120,6 +120,32 @@ describe("a secret that is wrong", () => {
     ["has neither", [WRITE, { name: "a", scopes: ["read"] }], "exactly one of token and token_sha256"],
     ["has no SHA-256", [{ name: "a", scopes: ["read"], token_sha256: "abc" }], "64 hexadecimal digits"],
     ["has no time", [{ ...READ, expires_at: "tomorrow" }], "SLUICE_TOKENS.0.expires_at"],
+    [
+      "has own alone",
+      [{ ...READ, scopes: ["own"] }],
+      'SLUICE_TOKENS.0.scopes: "own" narrows "read" and "write"',
+    ],
+    [
+      "has own and admin",
+      [{ ...READ, scopes: ["own", "read", "admin"] }],
+      '"admin" is not: it reaches everything',
+    ],
+    [
+      "has a prefix and admin",
+      [WRITE, { ...READ, scopes: ["admin"], files: { prefix: "ada-" } }],
+      'SLUICE_TOKENS.1.scopes: a token with "own", "files" or "task_types" is bound',
+    ],
+    [
+      "has a prefix that no id has",
+      [{ ...READ, files: { prefix: "ada/" } }],
+      "SLUICE_TOKENS.0.files.prefix: a prefix",
+    ],
+    [
+      "has an empty prefix",
+      [WRITE, { ...READ, files: { prefix: "" } }],
+      "SLUICE_TOKENS.1.files.prefix: a prefix",
+    ],
+    ["is bound to files and not which", [{ ...READ, files: {} }], "SLUICE_TOKENS.0.files.prefix"],
     ["has more than 5 KB", [READ, { ...WRITE, name: "x".repeat(5_000) }], "SLUICE_TOKENS_A, SLUICE_TOKENS_B"],
   ];
 

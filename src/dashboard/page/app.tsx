@@ -1,13 +1,13 @@
 /** The frame of the dashboard: navigation, who is signed in, and the view that the URL names. */
 import { useEffect } from "preact/hooks";
-import { may, readSession, session, signOut } from "./lib/api.ts";
+import { readSession, session, signOut } from "./lib/api.ts";
 import { lacking, startLive } from "./lib/live.ts";
 import { act, Notices, notify } from "./lib/notices.tsx";
 import { operationsOf } from "./lib/operations.ts";
 import { linkTo, route } from "./lib/route.ts";
 import { Shortcuts } from "./shortcuts.tsx";
 import { SignIn } from "./sign-in.tsx";
-import { VIEWS } from "./views/index.ts";
+import { viewsOf } from "./views/index.ts";
 
 export function App() {
   useEffect(() => {
@@ -52,7 +52,7 @@ function Header() {
         <img src="/favicon.ico" alt="" width="28" height="28" /> Sluice
       </a>
       <nav aria-label="Views">
-        {VIEWS.filter(({ scope }) => !scope || may(scope)).map(({ name, label }) => (
+        {viewsOf().map(({ name, label }) => (
           <a key={name} href={linkTo(name)} aria-current={route.value.view === name ? "page" : undefined}>
             {label}
           </a>
@@ -87,7 +87,15 @@ function Account() {
     <details class="menu">
       <summary>{session.value?.name}</summary>
       <div class="panel">
-        <p>May {session.value?.scopes.join(", ")}.</p>
+        <p>
+          May {session.value?.scopes.join(", ")}
+          {session.value?.filePrefix && (
+            <>
+              , files <code>{session.value.filePrefix}…</code>
+            </>
+          )}
+          .
+        </p>
         <button type="button" onClick={act(async () => signOut(false))}>
           Sign out
         </button>
@@ -102,7 +110,7 @@ function Account() {
 function View() {
   const { view } = route.value;
   useEffect(startLive, []);
-  const found = VIEWS.find(({ name }) => name === view);
+  const found = viewsOf().find(({ name }) => name === view);
   if (!found) return <p>There is no view “{view}”.</p>;
   const { Component } = found;
   return <Component />;

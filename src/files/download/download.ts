@@ -1,5 +1,6 @@
 /** Reading a file by `GET` or `HEAD`: all of it or a range, with preconditions (RFC 9110 §13, §14). */
 import { create as contentDisposition } from "content-disposition";
+import { type Bounds, isWithin } from "../../kernel/bounds.ts";
 import { passiveContentPolicy } from "../../kernel/passive-content.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { reprDigest } from "../store/digests.ts";
@@ -11,9 +12,18 @@ import { etagOf, type FoundFile, validatorsOf } from "../store/schema.ts";
 import { inlineType } from "./inline.ts";
 import { contentRange, parseRange } from "./parse-range.ts";
 
-/** Responds to a GET or HEAD. Throws a `Problem` 404 if there is no file, 412 for a precondition, 416 for a range. */
-export async function download(env: Env, request: Request, id: string, isInline: boolean): Promise<Response> {
-  const opened = await readCurrentVersion(env, id, async (row) => respond(env, request, row, isInline));
+/** Responds to a GET or HEAD. Throws a `Problem` 404 if there is no file within the bounds, 412 for a precondition, 416 for a range. */
+export async function download(
+  env: Env,
+  request: Request,
+  id: string,
+  isInline: boolean,
+  bounds?: Bounds,
+): Promise<Response> {
+  const opened = await readCurrentVersion(env, id, async (row) => {
+    if (!isWithin(bounds, row)) throw notFound(id);
+    return respond(env, request, row, isInline);
+  });
   if (!opened) throw notFound(id);
   return opened.value;
 }

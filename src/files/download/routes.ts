@@ -1,6 +1,14 @@
 /** Routes that read, list, share and remove files. */
 import { createRoute, z } from "@hono/zod-openapi";
-import { createRouter, json, needs, openProblems, problems, RESOURCE_POLICY } from "../../kernel/app.ts";
+import {
+  createRouter,
+  json,
+  needsWithin,
+  openProblems,
+  problems,
+  RESOURCE_POLICY,
+} from "../../kernel/app.ts";
+import { isWithin } from "../../kernel/bounds.ts";
 import { linkBody, linkSchema } from "../../kernel/links.ts";
 import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
 import { listFiles } from "../store/list.ts";
@@ -49,7 +57,7 @@ const listFilesRoute = createRoute({
   operationId: "listFiles",
   tags,
   summary: "List files",
-  ...needs("read"),
+  ...needsWithin("read"),
   request: { query: listQuery },
   responses: {
     200: json(
@@ -77,7 +85,7 @@ const downloadFileRoute = createRoute({
   description:
     "With `Range`, one range of it; a request for several ranges gets the whole file (RFC 9110 §14.2). Conditional " +
     "with `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since` and `If-Range`.",
-  ...needs("read"),
+  ...needsWithin("read"),
   request: { params: fileParams, query: readQuery },
   responses: { ...DOWNLOADS, ...problems({ 404: "There is no such file.", ...DOWNLOAD_PROBLEMS }) },
 });
@@ -89,7 +97,7 @@ const deleteFileRoute = createRoute({
   tags,
   summary: "Remove a file",
   description: "With `If-Match`, only that version.",
-  ...needs("write"),
+  ...needsWithin("write"),
   request: { params: fileParams },
   responses: {
     204: { description: "The file is removed." },
@@ -104,7 +112,7 @@ const createLinkRoute = createRoute({
   tags,
   summary: "Create a link that needs no token",
   description: "Anyone who has the URL can read this file, and nothing else, until the link expires.",
-  ...needs("write", "read"),
+  ...needsWithin("write", "read"),
   request: {
     params: fileParams,
     body: linkBody,
@@ -144,17 +152,27 @@ const downloadByLinkRoute = createRoute({
 export const fileRoutes = createRouter()
   .openapi(listFilesRoute, async (c) => {
     const { prefix = "", source, limit, cursor } = c.req.valid("query");
-    const page = await listFiles(c.env, { prefix, source, limit, cursor, base: c.req.url });
+    const page = await listFiles(c.env, {
+      prefix,
+      source,
+      limit,
+      cursor,
+      base: c.req.url,
+      bounds: c.get("principal").bounds,
+    });
     return c.json(page, 200, { "Cache-Control": "no-store" });
   })
   .openapi(downloadFileRoute, async (c) => {
     const { disposition } = c.req.valid("query");
-    return download(c.env, c.req.raw, c.req.valid("param").id, disposition === "inline");
+    const { bounds } = c.get("principal");
+    return download(c.env, c.req.raw, c.req.valid("param").id, disposition === "inline", bounds);
   })
   .openapi(deleteFileRoute, async (c) => {
     const { id } = c.req.valid("param");
+    const { bounds } = c.get("principal");
+    const preconditions = readPreconditions(c.req.raw.headers);
     const outcome = await callCatalogue(
-      async () => catalogueOf(c.env, id).remove(id, readPreconditions(c.req.raw.headers)),
+      async () => catalogueOf(c.env, id).remove(id, preconditions, bounds),
       "once",
     );
     if (outcome === "missing") throw notFound(id);
@@ -163,7 +181,8 @@ export const fileRoutes = createRouter()
   })
   .openapi(createLinkRoute, async (c) => {
     const { id } = c.req.valid("param");
-    if (!(await callCatalogue(async () => catalogueOf(c.env, id).find(id)))) throw notFound(id);
+    const row = await callCatalogue(async () => catalogueOf(c.env, id).find(id));
+    if (!row || !isWithin(c.get("principal").bounds, row)) throw notFound(id);
     const { token, expiresAt } = signLink(c.env, id, c.req.valid("json").expires_in, Date.now());
     const url = `${fileUrl(id, c.req.url)}/links/${token}`;
     return c.json({ url, expiresAt }, 201, { Location: url });

@@ -2,8 +2,8 @@
 
 import { createRoute, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
-import { requireScope } from "../../kernel/access.ts";
-import { needs, problems } from "../../kernel/app.ts";
+import { requireScopeWithin } from "../../kernel/access.ts";
+import { needsWithin, problems } from "../../kernel/app.ts";
 import type { AppEnv } from "../../kernel/app-env.ts";
 import { BYTES, uploadQuerySchema } from "../store/schema.ts";
 import { PARTIAL_UPLOAD } from "./ietf-fields.ts";
@@ -88,7 +88,7 @@ export const createUploadRoute = createRoute({
   tags,
   summary: "Create a resumable upload",
   description: `${PROTOCOLS}\n\nThe upload \`/uploads/{id}\` becomes the file \`/files/{id}\`.`,
-  ...needs("write"),
+  ...needsWithin("write"),
   parameters: CREATION_HEADERS,
   request: { query: uploadQuerySchema, body: bodyWith("text/plain", "Hello, ") },
   responses: {
@@ -111,7 +111,7 @@ const uploadSchema = z
 
 /** HEAD says to those who write how to go on. GET shows more. */
 const requireScopeOfRead: MiddlewareHandler<AppEnv> = async (c, next) =>
-  requireScope(c.req.method === "HEAD" ? "write" : "read")(c, next);
+  requireScopeWithin(c.req.method === "HEAD" ? "write" : "read")(c, next);
 
 export const getUploadRoute = createRoute({
   method: "get",
@@ -160,7 +160,7 @@ export const appendToUploadRoute = createRoute({
   tags,
   summary: "Append bytes to an upload",
   description: PROTOCOLS,
-  ...needs("write"),
+  ...needsWithin("write"),
   parameters: APPEND_HEADERS,
   request: { params: uploadParams, body: bodyWith(PARTIAL_UPLOAD, "Sluice.") },
   responses: {
@@ -178,7 +178,7 @@ export const deleteUploadRoute = createRoute({
   tags,
   summary: "Remove an upload",
   description: "In tus, this also removes the file that a complete upload became.",
-  ...needs("write"),
+  ...needsWithin("write"),
   parameters: VERSION_HEADERS,
   request: { params: uploadParams },
   responses: {
@@ -194,7 +194,7 @@ export const overrideMethodRoute = createRoute({
   tags,
   summary: "PATCH, DELETE or HEAD, for clients that cannot send those methods",
   description: "The method is in `X-HTTP-Method-Override` (tus).",
-  ...needs("write"),
+  ...needsWithin("write"),
   parameters: [header("X-HTTP-Method-Override", "`PATCH`, `DELETE` or `HEAD`.", "PATCH"), ...APPEND_HEADERS],
   request: { params: uploadParams, body: bodyWith(PARTIAL_UPLOAD, "Sluice.") },
   responses: {

@@ -1,7 +1,7 @@
 /** `/uploads`: resumable uploads in tus and in the IETF draft, on the same resources. Headers select the protocol. */
 
 import type { Context, MiddlewareHandler } from "hono";
-import { requireScope } from "../../kernel/access.ts";
+import { requireScopeWithin } from "../../kernel/access.ts";
 import { createRouter } from "../../kernel/app.ts";
 import type { AppEnv } from "../../kernel/app-env.ts";
 import { Problem } from "../../kernel/problem.ts";
@@ -79,7 +79,9 @@ export async function createUpload(request: UploadRequest): Promise<Response> {
 
 async function dispatch(c: Context<AppEnv>, id: string): Promise<Response> {
   checkId(id);
-  return actOnUpload(c, toRequest(c), id);
+  const request = toRequest(c);
+  await request.checkBounds(id);
+  return actOnUpload(c, request, id);
 }
 
 /** tus: the method in X-HTTP-Method-Override is the one that counts. */
@@ -127,6 +129,7 @@ const ACTIONS: Record<string, Action> = {
 async function get(c: Context<AppEnv>, id: string, serveFile: () => Promise<Response>): Promise<Response> {
   checkId(id);
   const request = toRequest(c);
+  await request.checkBounds(id);
   const stored = await request.peek(id);
   const spoken = spokenProtocol(request.headers);
   const protocol = spoken ?? protocolNamed(stored?.protocol);
@@ -143,7 +146,7 @@ async function get(c: Context<AppEnv>, id: string, serveFile: () => Promise<Resp
 }
 
 async function statusForWriter(c: Context<AppEnv>, request: UploadRequest, id: string): Promise<Snapshot> {
-  await requireScope("write")(c, async () => {});
+  await requireScopeWithin("write")(c, async () => {});
   return request.status(id);
 }
 
@@ -182,7 +185,8 @@ async function addingState(
 }
 
 const toRequest = (c: Context<AppEnv>) => {
-  const uploader = { owner: c.get("principal").name, terms: null };
+  const { name, bounds } = c.get("principal");
+  const uploader = { owner: name, terms: null, bounds };
   return new UploadRequest(c.env, c.executionCtx, c.req.raw, uploader, c.req.param("id"));
 };
 

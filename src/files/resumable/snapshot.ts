@@ -16,6 +16,8 @@ export type Snapshot = Omit<
     isWaiting: boolean;
     /** The id of the grant with which it was created. Missing without one. */
     grantId?: string;
+    /** Who uploads it. Missing in a draft, and in uploads that began with an earlier version. */
+    owner?: string;
   };
 
 export type Outcome =
@@ -64,5 +66,6 @@ export function toSnapshot(record: SessionRecord): Snapshot {
     taskId,
     isWaiting: isWaiting(record),
     ...(origin?.grant ? { grantId: origin.grant.id } : {}),
+    ...(origin ? { owner: origin.owner } : {}),
   };
 }

@@ -2,7 +2,7 @@
  * A request to /uploads as both protocols see it: what it says, and what it can do. The protocols read and write
  * headers; everything else is here, above all what a request of either must not have.
  */
-import { v7 as uuidv7 } from "uuid";
+import { isWithin } from "../../kernel/bounds.ts";
 import { isEmptyBody } from "../../kernel/json-body.ts";
 import { errorFields, log } from "../../kernel/log.ts";
 import { callObject } from "../../kernel/objects.ts";
@@ -25,7 +25,7 @@ import { callCatalogue, catalogueOf, catalogueUnavailable, sessionOf } from "../
 import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
 import { limitsOf, type UploadLimits } from "../store/upload-rules.ts";
 import { taskLink, taskNotStarted } from "../store/upload-task.ts";
-import { grantedFileId, grantRefused, type Origin, type Uploader } from "../store/uploader.ts";
+import { grantRefused, newIdFor, type Origin, type Uploader } from "../store/uploader.ts";
 import { relay } from "./relay.ts";
 import { checkNoContent, readContentDigests } from "./request-digests.ts";
 import type { FinalOutcome, Outcome, ProtocolOutcome, Snapshot } from "./snapshot.ts";
@@ -71,7 +71,7 @@ export class UploadRequest {
   ) {
     this.#uploader = uploader;
     this.#base = base;
-    this.#id = id ?? (uploader.terms ? grantedFileId(uploader.terms) : uuidv7());
+    this.#id = id ?? newIdFor(uploader);
     this.#limits = limitsOf(env, this.#id, uploader.terms);
     this.maxRequestBytes = readFileSettings(env).maxRequestBytes;
     this.url = request.url;
@@ -133,6 +133,7 @@ export class UploadRequest {
       ...(await createSpec(this.#id, this.#limits, described, fields, this.#uploader)),
       ...(byteLimits && { byteLimits }),
     };
+    await this.#checkPartials(spec.sources);
     const begun = await callCatalogue(async () => this.#session(spec.id).create(spec), "once");
     if (begun?.is === "over-quota") throw insufficientStorage(begun.excess);
     if (begun?.is === "accepted") await this.#holdPlace(begun.upload, spec.origin);
@@ -147,6 +148,27 @@ export class UploadRequest {
       // No client knows its URL.
       if (!isAccepted) await this.#terminate(spec.id);
     }
+  }
+
+  /** For a bound token, others' partial uploads are as good as missing: throws the same `Problem` 400. */
+  async #checkPartials(sources: string[]): Promise<void> {
+    await Promise.all(
+      sources.map(async (source) => {
+        if (!(await this.#isWithinBounds(source))) throw sourceGone(source);
+      }),
+    );
+  }
+
+  /** Throws a `Problem` 404 for an upload that is not within the bounds of the caller. Without bounds, costs nothing. */
+  async checkBounds(id: string): Promise<void> {
+    if (!(await this.#isWithinBounds(id))) throwNotFound(id);
+  }
+
+  async #isWithinBounds(id: string): Promise<boolean> {
+    const { bounds } = this.#uploader;
+    if (!bounds) return true;
+    const upload = await this.peek(id);
+    return upload !== undefined && isWithin(bounds, upload);
   }
 
   /** Throws a `Problem` 403 or 409, and ends the upload, if its grant does not allow it. */
@@ -298,7 +320,7 @@ export class UploadRequest {
   #checkSources(outcome: FinalOutcome | undefined): Extract<Outcome, { is: "accepted" }> {
     if (outcome?.is === "accepted") return outcome;
     if (outcome?.is === "gone") {
-      throw new Problem("malformed", `There is no partial upload ${outcome.source}, or its bytes are gone.`);
+      throw sourceGone(outcome.source);
     }
     if (outcome?.is === "unfit") throw unfitContent(outcome.why, outcome.by);
     if (outcome?.is === "over-quota") throw insufficientStorage(outcome.excess);
@@ -310,6 +332,9 @@ export class UploadRequest {
     return sessionOf(this.#env, id);
   }
 }
+
+const sourceGone = (id: string) =>
+  new Problem("malformed", `There is no partial upload ${id}, or its bytes are gone.`);
 
 /** Throws a `Problem` 503 if the upload is complete but its task could not be started, and 403, 409, 415 or 507 if it is refused. */
 function checkTask(outcome: Outcome): ProtocolOutcome {

@@ -4,11 +4,11 @@ import { z } from "zod";
 import { Problem } from "../../kernel/problem.ts";
 import { holdFor } from "../store/held.ts";
 import { cleanMediaType } from "../store/media-type.ts";
-import { checkFilename, cleanFilename } from "../store/names.ts";
+import { checkFilename, cleanFilename, fileIdSchema } from "../store/names.ts";
 import { uploadQuerySchema } from "../store/schema.ts";
 import { checkRules, type UploadLimits } from "../store/upload-rules.ts";
 import { checkTask } from "../store/upload-task.ts";
-import { grantedQuery, originOf, type Uploader } from "../store/uploader.ts";
+import { checkBoundTask, grantedQuery, originOf, type Uploader } from "../store/uploader.ts";
 import { readWholeDigest } from "./request-digests.ts";
 import type { UploadSpec } from "./session-storage.ts";
 
@@ -27,7 +27,10 @@ export type ProtocolFields = Pick<
   "protocol" | "kind" | "length" | "endsAtLength" | "metadata" | "concat" | "sources"
 >;
 
-export const uploadIdSchema = z.uuid();
+/** A UUID, behind the prefix that its creator is bound to, if there is one. */
+export const uploadIdSchema = fileIdSchema.refine((id) => z.uuid().safeParse(id.slice(-36)).success, {
+  message: "an upload has a UUID as its id, or at the end of it",
+});
 
 /** The spec of the new upload `id`. Throws a `Problem` 400 or 422 if the description is invalid, or a rule forbids it. */
 export async function createSpec(
@@ -48,6 +51,7 @@ export async function createSpec(
     }));
     throw new Problem("invalid", "The expires_in or task of the upload is invalid.", { errors });
   }
+  checkBoundTask(uploader, query.data.task);
   await checkTask(query.data.task);
   if (terms && fields.kind !== "whole")
     throw new Problem("forbidden", "With a grant, an upload is whole: Upload-Concat is not allowed.");

@@ -13,6 +13,7 @@
  *                   └──discarded, or never committed──▶ due ──alarm──▶ gone
  */
 import { DurableObject } from "cloudflare:workers";
+import { type Bounds, isWithin } from "../../kernel/bounds.ts";
 import { Feed } from "../../kernel/feed.ts";
 import { KeptTally } from "../../kernel/kept-tally.ts";
 import { errorFields, log } from "../../kernel/log.ts";
@@ -80,11 +81,20 @@ export type CommitResult =
   | { is: "precondition-failed" }
   /** A blob is not reserved, or no longer: the commit is too late, or an earlier one was replaced since. */
   | { is: "unreserved" }
+  /** A file that would be replaced is not the caller's. */
+  | { is: "out-of-bounds" }
   /** The grant does not allow it. */
   | { is: "refused"; refusal: GrantRefusal };
 
 /** What has become of a held file. `gone`: it was decided about before, was superseded, or has expired. */
 export type Decided = { is: "published"; file: NewFile; task: string | null } | { is: "refused" | "gone" };
+
+/** What a commit depends on besides the preconditions. */
+interface CommitTerms {
+  grant: GrantRef | undefined;
+  holding: Hold | undefined;
+  bounds: Bounds | undefined;
+}
 
 const MIGRATIONS = [
   CREATE_TABLES + CREATE_ENDED,
@@ -144,33 +154,44 @@ export class FileCatalogue extends DurableObject<Env> {
       .toArray()[0];
   }
 
-  /** At most `limit` files whose ids begin with `prefix` and come after `after`, in the order of their ids. */
-  list(prefix: string, after: string, limit: number): FileRow[] {
+  /**
+   * At most `limit` files whose ids begin with `prefix` and come after `after`, in the order of their ids. With an owner,
+   * only those of that one; the rows in between are read too.
+   */
+  list(prefix: string, after: string, limit: number, owner: string | null = null): FileRow[] {
     return this.#sql
       .exec<FileRow>(
         // "{" sorts after every character that an id may have.
-        `SELECT * FROM file WHERE id > ? AND id >= ? AND id < ? AND (expires_at_ms IS NULL OR expires_at_ms > ?)
-         ORDER BY id LIMIT ?`,
+        `SELECT * FROM file WHERE id > ?1 AND id >= ?2 AND id < ?3 AND (expires_at_ms IS NULL OR expires_at_ms > ?4)
+           AND (?5 IS NULL OR owner = ?5) ORDER BY id LIMIT ?6`,
         after,
         prefix,
         `${prefix}{`,
         Date.now(),
+        owner,
         limit,
       )
       .toArray();
   }
 
   /** As `list`, of the files that were made from the file `source`. */
-  listMadeFrom(source: string, prefix: string, after: string, limit: number): FileRow[] {
+  listMadeFrom(
+    source: string,
+    prefix: string,
+    after: string,
+    limit: number,
+    owner: string | null = null,
+  ): FileRow[] {
     return this.#sql
       .exec<FileRow>(
-        `SELECT * FROM file WHERE source = ? AND id > ? AND id >= ? AND id < ?
-           AND (expires_at_ms IS NULL OR expires_at_ms > ?) ORDER BY id LIMIT ?`,
+        `SELECT * FROM file WHERE source = ?1 AND id > ?2 AND id >= ?3 AND id < ?4
+           AND (expires_at_ms IS NULL OR expires_at_ms > ?5) AND (?6 IS NULL OR owner = ?6) ORDER BY id LIMIT ?7`,
         source,
         after,
         prefix,
         `${prefix}{`,
         Date.now(),
+        owner,
         limit,
       )
       .toArray();
@@ -272,16 +293,17 @@ export class FileCatalogue extends DurableObject<Env> {
   /**
    * Makes files visible, all or none, if the preconditions hold for the current files. It can be repeated safely.
    * All files must belong to this shard. `grant`: they are counted in the same step. `holding`: they are held, and become
-   * visible one by one when they are accepted.
+   * visible one by one when they are accepted. `bounds`: they replace no file beyond them.
    */
   async commit(
     files: NewFile[],
     preconditions: Preconditions,
     grant?: GrantRef,
     holding?: Hold,
+    bounds?: Bounds,
   ): Promise<CommitResult> {
     const outcome = this.ctx.storage.transactionSync(() =>
-      this.#commit(files, preconditions, Date.now(), grant, holding),
+      this.#commit(files, preconditions, Date.now(), { grant, holding, bounds }),
     );
     await this.#setAlarm();
     if (outcome.is !== "held") return outcome;
@@ -331,16 +353,17 @@ export class FileCatalogue extends DurableObject<Env> {
     return this.#grants.read(id);
   }
 
-  /** Removes a file if the preconditions hold for the current version. */
+  /** Removes a file if the preconditions hold for the current version. Beyond the bounds, there is none. */
   async remove(
     id: string,
     preconditions: Preconditions,
+    bounds?: Bounds,
   ): Promise<"removed" | "missing" | "precondition-failed"> {
     const outcome = this.ctx.storage.transactionSync(() => {
       const nowMs = Date.now();
       const current = this.#find(id, nowMs);
       // Before the preconditions (RFC 9110 §13.2.1): without them this would be a 404 as well.
-      if (!current) return "missing";
+      if (!current || !isWithin(bounds, current)) return "missing";
       if (evaluatePreconditions(preconditions, validatorsOf(current), false) === "failed")
         return "precondition-failed";
       this.#removeVersion(current, nowMs);
@@ -411,8 +434,7 @@ export class FileCatalogue extends DurableObject<Env> {
     files: NewFile[],
     preconditions: Preconditions,
     nowMs: number,
-    grant: GrantRef | undefined,
-    holding: Hold | undefined,
+    { grant, holding, bounds }: CommitTerms,
   ): CommitResult {
     const before = files.map(({ id }) => this.#find(id, nowMs));
     if (files.every(({ blob }, i) => before[i]?.blob === blob)) {
@@ -421,6 +443,7 @@ export class FileCatalogue extends DurableObject<Env> {
     }
     if (holding && files.every(({ blob }) => this.#held.hasBlob(blob))) return heldResult(files, nowMs);
     if (!files.every(({ blob }) => this.#strays.isReserved(blob, nowMs))) return { is: "unreserved" };
+    if (before.some((row) => row && !isWithin(bounds, row))) return { is: "out-of-bounds" };
     if (
       before.some((row) => evaluatePreconditions(preconditions, row && validatorsOf(row), false) === "failed")
     ) {

@@ -1,4 +1,5 @@
 /** `GET /files`: the files of all shards in one order, page by page. */
+import { type Bounds, isWithin, narrowPrefix } from "../../kernel/bounds.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { fileIdSchema } from "./names.ts";
 import { type FileRow, toFile } from "./schema.ts";
@@ -13,14 +14,22 @@ interface PageRequest {
   cursor: string | undefined;
   /** Any URL of this Worker. */
   base: string;
+  /** Only files within them. */
+  bounds: Bounds | undefined;
 }
 
 /**
  * The cursor names the last file of its page. So pages neither repeat nor miss a file that exists all the while,
  * whatever else comes and goes. Throws a `Problem` 422 for a cursor that this function did not return.
  */
-export async function listFiles(env: Env, { prefix, source, limit, cursor, base }: PageRequest) {
+export async function listFiles(
+  env: Env,
+  { prefix: wanted, source, limit, cursor, base, bounds }: PageRequest,
+) {
   const after = cursor === undefined ? "" : readCursor(cursor);
+  const prefix = narrowPrefix(bounds, wanted);
+  if (prefix === undefined || !isShown(bounds, source)) return { files: [], next: null };
+  const owner = bounds?.owner ?? null;
   // One more than the page, to see whether there is another page.
   const shards = await Promise.all(
     CATALOGUES.map(
@@ -28,8 +37,8 @@ export async function listFiles(env: Env, { prefix, source, limit, cursor, base 
         callCatalogue(async () => {
           const catalogue = catalogueNamed(env, name);
           return source === undefined
-            ? catalogue.list(prefix, after, limit + 1)
-            : catalogue.listMadeFrom(source, prefix, after, limit + 1);
+            ? catalogue.list(prefix, after, limit + 1, owner)
+            : catalogue.listMadeFrom(source, prefix, after, limit + 1, owner);
         }),
     ),
   );
@@ -38,7 +47,7 @@ export async function listFiles(env: Env, { prefix, source, limit, cursor, base 
   const page = rows.slice(0, limit);
   const last = page.at(-1);
   const next = rows.length > limit && last ? cursorOf(last.id) : null;
-  return { files: page.map((row) => toFile(row, base)), next };
+  return { files: page.map((row) => showTo(bounds, toFile(row, base))), next };
 }
 
 const cursorOf = (id: string): string => Buffer.from(id).toString("base64url");
@@ -49,4 +58,18 @@ function readCursor(cursor: string): string {
   if (fileIdSchema.safeParse(id).success && cursorOf(id) === cursor) return id;
   const detail = "The cursor is not the `next` of any page.";
   throw new Problem("invalid", detail, { errors: [{ at: "query/cursor", detail }] });
+}
+
+/** Whether a bound caller may know of the file that another was made from. Whose it was, its id alone does not say. */
+const isShown = (bounds: Bounds | undefined, source: string | null | undefined): boolean =>
+  !bounds || source === null || source === undefined || isWithin({ ...bounds, owner: null }, { id: source });
+
+/** Without what a bound caller may not know: where it came from, if that is beyond its bounds. */
+export function showTo<T extends { source: string | null; sourceTask: string | null }>(
+  bounds: Bounds | undefined,
+  file: T,
+): T {
+  return bounds
+    ? { ...file, source: isShown(bounds, file.source) ? file.source : null, sourceTask: null }
+    : file;
 }

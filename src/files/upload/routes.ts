@@ -1,12 +1,13 @@
 /** Routes that store files: from a form, or as the body of a PUT. */
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { createRouter, json, needs, problems } from "../../kernel/app.ts";
+import { createRouter, json, needsWithin, problems } from "../../kernel/app.ts";
 import type { AppEnv } from "../../kernel/app-env.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { fileIdSchema } from "../store/names.ts";
 import { BYTES, HELD, storedFileSchema, TEXT, uploadQuerySchema } from "../store/schema.ts";
 import { checkTask } from "../store/upload-task.ts";
+import type { Uploader } from "../store/uploader.ts";
 import { uploadBody, uploadForm } from "./upload.ts";
 
 /** Plain JSON Schemas: for a zod schema, the router would read the whole form into memory to validate it. */
@@ -32,7 +33,7 @@ const uploadFileRoute = createRoute({
   operationId: "uploadFile",
   tags: ["Examples"],
   summary: "Upload one file from a form",
-  ...needs("write"),
+  ...needsWithin("write"),
   request: {
     query: uploadQuerySchema,
     body: {
@@ -69,7 +70,7 @@ const uploadFilesRoute = createRoute({
     "empty file input is not a file. A part's `Content-Transfer-Encoding` (base64, quoted-printable) is decoded; its " +
     "`charset`, or that of the form in a field `_charset_`, counts for text. Digests of the form or of a part " +
     "(`Content-Digest`, `Repr-Digest`, `Content-MD5`) are verified.",
-  ...needs("write"),
+  ...needsWithin("write"),
   request: {
     query: uploadQuerySchema,
     body: {
@@ -98,7 +99,7 @@ const putFileRoute = createRoute({
     "Creates or replaces a file. `If-None-Match: *` only creates; `If-Match: <etag>` only replaces that version. " +
     "`Content-Digest` and `Repr-Digest` (sha-256, sha-512, sha, md5) and `Content-MD5` are verified. The name of the file " +
     "comes from a `Content-Disposition` header; without one it is the id.",
-  ...needs("write"),
+  ...needsWithin("write"),
   request: {
     params: z.object({ id: fileIdSchema.meta({ example: "hello.txt" }) }),
     query: uploadQuerySchema,
@@ -184,7 +185,10 @@ export const storeRoutes = createRouter()
   });
 
 /** Whoever sent the token. */
-const tokenOf = (c: Context<AppEnv>) => ({ owner: c.get("principal").name, terms: null });
+function tokenOf(c: Context<AppEnv>): Uploader {
+  const { name, bounds } = c.get("principal");
+  return { owner: name, terms: null, bounds };
+}
 
 function checkOnlyFile(field: string, count: number): void {
   if (field !== "file") throw invalidFile('The file is in another field; send it in the field "file".');

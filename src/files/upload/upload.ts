@@ -3,6 +3,7 @@
  * nothing. Its files become visible only when its last byte has been read and everything about it is valid.
  */
 
+import { type Bounds, isWithin } from "../../kernel/bounds.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { discardBlob, type StoredBlob, writeBlob } from "../store/blob-writer.ts";
 import { limitSize, readChunks } from "../store/body.ts";
@@ -30,14 +31,16 @@ import {
   type UploadQuery,
   validatorsOf,
 } from "../store/schema.ts";
-import { callCatalogue, catalogueOf, newFileId } from "../store/shards.ts";
+import { callCatalogue, catalogueOf } from "../store/shards.ts";
 import { readSize, rejectContentCoding, rejectTransferEncoding } from "../store/upload-headers.ts";
 import { checkRules, limitsOf } from "../store/upload-rules.ts";
 import { startTask, taskLink } from "../store/upload-task.ts";
 import {
-  grantedFileId,
+  checkBoundTask,
+  checkChosenId,
   grantRefused,
-  type Origin,
+  newIdFor,
+  notYours,
   originColumns,
   originOf,
   type Uploader,
@@ -74,6 +77,7 @@ export async function uploadForm(
   uploader: Uploader,
 ): Promise<FormResult> {
   const { terms } = uploader;
+  checkBoundTask(uploader, query.task);
   const maxLength = readSize(request.headers, "Content-Length");
   const files: (WrittenFile & { field: string })[] = [];
   let hasBegun = false;
@@ -87,7 +91,7 @@ export async function uploadForm(
     checkFilename(filename);
     hasBegun = true;
     const contentType = cleanMediaType(sentType);
-    const id = terms ? grantedFileId(terms) : newFileId(files[0]?.id);
+    const id = newIdFor(uploader, files[0]?.id);
     const limits = limitsOf(env, id, terms);
     const by = checkRules(limits, terms, { filename, contentType, size: null });
     if (terms && files.length >= terms.files) throw grantRefused("used-up");
@@ -106,7 +110,7 @@ export async function uploadForm(
     await Promise.all(files.map((file) => discardBlob(env, file)));
     throw hasBegun ? addNothingWasKept(error) : error;
   }
-  const committed = await commitFiles(env, files, query, NO_PRECONDITIONS, originOf(uploader));
+  const committed = await commitFiles(env, files, query, NO_PRECONDITIONS, uploader);
   const stored = await toStoredFiles(committed, request.url, query);
   return { files: stored.map((file, i) => ({ field: files[i]?.field ?? "", ...file })), fields };
 }
@@ -134,6 +138,8 @@ export async function uploadBody(
   uploader: Uploader,
 ) {
   const { headers } = request;
+  checkChosenId(uploader, id);
+  checkBoundTask(uploader, query.task);
   checkPutHeaders(headers);
   const length = readSize(headers, "Content-Length");
   const { terms } = uploader;
@@ -145,13 +151,14 @@ export async function uploadBody(
   const hold = await holdFor(limits, query.task);
   const expected = readContentDigests(headers);
   const preconditions = readPreconditions(headers);
-  if (hasPreconditions(preconditions)) await checkPreconditions(env, id, preconditions);
+  const { bounds } = uploader;
+  if (bounds || hasPreconditions(preconditions)) await checkReplaced(env, id, preconditions, bounds);
   const max = length === null ? limits.maxUnknownBytes : limits.maxBytes;
   const chunks = limitSize(readChunks(request.body), max, limits.by);
   const fit = by === null ? undefined : { contentType, by };
   const written = await writeBlob(env, { id, chunks, owner: uploader.owner, length, expected, fit });
   const file = { ...written, filename, contentType, hold };
-  const committed = await commitFiles(env, [file], query, preconditions, originOf(uploader));
+  const committed = await commitFiles(env, [file], query, preconditions, uploader);
   const [row] = committed.rows;
   const [stored] = await toStoredFiles(committed, request.url, query);
   if (!row || !stored) throw new Error("the committed file is missing");
@@ -164,19 +171,21 @@ async function commitFiles(
   files: WrittenFile[],
   query: UploadQuery,
   preconditions: Preconditions,
-  origin: Origin,
+  uploader: Uploader,
 ) {
   const [first] = files;
   if (!first) return { is: "created" as const, rows: [] };
+  const origin = originOf(uploader);
   const newFiles = files.map((file) => Object.assign(toNewFile(file, query), originColumns(origin)));
   const grant = origin.grant ?? undefined;
   // If every try fails, we cannot tell whether the files were committed. The catalogue then collects what was not.
   const result: CommitResult = await callCatalogue(async () =>
-    catalogueOf(env, first.id).commit(newFiles, preconditions, grant, first.hold),
+    catalogueOf(env, first.id).commit(newFiles, preconditions, grant, first.hold, uploader.bounds),
   );
   if ("rows" in result) return result;
   await Promise.all(files.map((file) => discardBlob(env, file)));
   if (result.is === "refused") throw grantRefused(result.refusal);
+  if (result.is === "out-of-bounds") throw notYours(first.id);
   if (result.is === "precondition-failed") throw preconditionFailed(first.id);
   throw new Problem("conflict", "The upload took too long, and its bytes have been discarded.");
 }
@@ -189,9 +198,18 @@ function toNewFile(
   return { id, blob, filename, content_type: contentType, size, sha256, expires_at_ms };
 }
 
-/** Before the body is read, so that a failed precondition costs no upload. The commit evaluates them again. */
-async function checkPreconditions(env: Env, id: string, preconditions: Preconditions): Promise<void> {
+/**
+ * Before the body is read, so that a file which may not be replaced, or a failed precondition, costs no upload. The commit
+ * evaluates both again.
+ */
+async function checkReplaced(
+  env: Env,
+  id: string,
+  preconditions: Preconditions,
+  bounds: Bounds | undefined,
+): Promise<void> {
   const row = await callCatalogue(async () => catalogueOf(env, id).find(id));
+  if (row && !isWithin(bounds, row)) throw notYours(id);
   if (evaluatePreconditions(preconditions, row && validatorsOf(row), false) === "failed")
     throw preconditionFailed(id);
 }

@@ -18,19 +18,28 @@ const MAX_ROUNDS = 10;
  * The cursor names a place in the list. So a task that exists throughout is on exactly one page, whatever other
  * tasks are added or removed meanwhile. A page may have fewer tasks than `limit`, also none, and not be the last: where no
  * index has the tasks of a filter, a call looks at a bounded number of them. Throws a `Problem` 422 for a cursor that no page
- * has returned.
+ * has returned. `types`: only of these; each is asked for by itself, so that an index finds them.
  */
-export async function listTasks(env: Env, filter: TaskFilter, cursor: string | undefined, limit: number) {
+export async function listTasks(
+  env: Env,
+  filter: TaskFilter,
+  cursor: string | undefined,
+  limit: number,
+  types?: readonly string[],
+) {
   const after = cursor === undefined ? undefined : readCursor(cursor);
+  const filters = ofTypes(filter, types);
   const { untilMs } = filter.created;
   // Both hold: a page follows the last task of the previous one, and has none that is too new.
   let before = after && after.createdAtMs < untilMs ? after : { createdAtMs: untilMs, id: "" };
-  const shards = await shardsInUse(env);
+  const shards = filters.length > 0 ? await shardsInUse(env) : [];
   for (let round = 1; ; round++) {
     const from = before;
     const parts = await Promise.all(
-      shards.map(async (shard) =>
-        callLedger(async () => findOn(ledgerOn(env, shard), filter, from, limit + 1)),
+      shards.flatMap((shard) =>
+        filters.map(async (one) =>
+          callLedger(async () => findOn(ledgerOn(env, shard), one, from, limit + 1)),
+        ),
       ),
     );
     const { rows, until } = mergeParts(parts, limit);
@@ -38,6 +47,13 @@ export async function listTasks(env: Env, filter: TaskFilter, cursor: string | u
       return { tasks: rows.map(toLine), next: until && writeCursor(until.createdAtMs, until.id) };
     before = until;
   }
+}
+
+function ofTypes(filter: TaskFilter, types: readonly string[] | undefined): TaskFilter[] {
+  if (!types) return [filter];
+  const { type: wanted } = filter;
+  const within = [...new Set(types)].filter((type) => wanted === undefined || type === wanted);
+  return within.map((type) => ({ ...filter, type }));
 }
 
 async function findOn(

@@ -1,11 +1,13 @@
 /** Reading: the tasks that were submitted. */
 import { createRoute, z } from "@hono/zod-openapi";
-import { createRouter, json, needs, problems } from "../../kernel/app.ts";
+import { createRouter, json, needs, needsWithin, problems } from "../../kernel/app.ts";
+import { isTypeWithin } from "../../kernel/bounds.ts";
 import { cursorParam, emptyIsAbsent, pageSize } from "../../kernel/query.ts";
 import { taskLineSchema, taskSchema, toTask } from "../ledger/schema.ts";
 import { callLedger, ledgerOf } from "../ledger/shards.ts";
 import { TASK_STATUSES } from "../ledger/task-state.ts";
 import { tagSchema } from "../types/tags.ts";
+import { showTaskTo } from "./bounds.ts";
 import { filterParams, toFilter } from "./filters.ts";
 import { countTasks, listTasks } from "./list.ts";
 import { ITEM_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./responses.ts";
@@ -17,7 +19,7 @@ const listRoute = createRoute({
   path: "/tasks",
   tags: ["Tasks"],
   summary: "List tasks, newest first",
-  ...needs("read"),
+  ...needsWithin("read"),
   request: {
     query: z.object({
       ...filterParams,
@@ -76,7 +78,7 @@ const getRoute = createRoute({
   path: "/tasks/{id}",
   tags: ["Tasks"],
   summary: "Get a task",
-  ...needs("read"),
+  ...needsWithin("read"),
   request: { params },
   responses: { 200: json("The task.", taskSchema), ...problems(ITEM_PROBLEMS) },
 });
@@ -84,11 +86,15 @@ const getRoute = createRoute({
 export const taskRoutes = createRouter()
   .openapi(listRoute, async (c) => {
     const { limit, cursor, ...filters } = c.req.valid("query");
-    return c.json(await listTasks(c.env, toFilter(filters), cursor, limit), 200, NO_STORE);
+    const { bounds } = c.get("principal");
+    const { tasks, next } = await listTasks(c.env, toFilter(filters), cursor, limit, bounds?.taskTypes);
+    return c.json({ tasks: tasks.map((task) => showTaskTo(bounds, task)), next }, 200, NO_STORE);
   })
   .openapi(countsRoute, async (c) => c.json(await countTasks(c.env, c.req.valid("query").tag), 200, NO_STORE))
   .openapi(getRoute, async (c) => {
     const { id } = c.req.valid("param");
     const row = await callLedger(async () => ledgerOf(c.env, id)?.getTask(id));
-    return c.json(toTask(await withTree(c.env, orNotFound(row, id))), 200, NO_STORE);
+    const { bounds } = c.get("principal");
+    const found = orNotFound(row && isTypeWithin(bounds, row.type) ? row : undefined, id);
+    return c.json(showTaskTo(bounds, toTask(await withTree(c.env, found))), 200, NO_STORE);
   });

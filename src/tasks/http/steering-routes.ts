@@ -1,12 +1,13 @@
 /** Steering: cancel, retry and remove tasks that were submitted. */
 
 import { createRoute, z } from "@hono/zod-openapi";
-import { createRouter, json, needs, problems } from "../../kernel/app.ts";
+import { createRouter, json, needs, needsWithin, problems } from "../../kernel/app.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { taskSchema, toTask } from "../ledger/schema.ts";
 import { callLedger, type Ledger, ledgerOf, ledgerOn, shardsInUse } from "../ledger/shards.ts";
 import { findTaskType } from "../types/registry.ts";
 import { typeNameSchema } from "../types/type-name.ts";
+import { checkTaskBounds, showTaskTo } from "./bounds.ts";
 import { ITEM_PROBLEMS, JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE, orNotFound, params } from "./responses.ts";
 
 /** How many dead letters of a shard one call retries. */
@@ -54,7 +55,7 @@ const cancelRoute = createRoute({
   summary: "Cancel a task, for good",
   description:
     "A waiting task is cancelled at once. A running task is asked to stop, and is cancelled after 10 seconds in any case.",
-  ...needs("write", "read"),
+  ...needsWithin("write", "read"),
   request: { params },
   responses: {
     200: json("The task is cancelled or being cancelled.", taskSchema),
@@ -71,7 +72,7 @@ const retryRoute = createRoute({
   description:
     "The task gets all of its attempts anew. Recorded steps are not repeated. If code of it may still be at work, the task " +
     "waits until that must have ended.",
-  ...needs("write", "read"),
+  ...needsWithin("write", "read"),
   request: { params },
   responses: {
     202: json("The task is queued, or waits for its time.", taskSchema),
@@ -88,7 +89,7 @@ const removeRoute = createRoute({
   path: "/tasks/{id}",
   tags: ["Tasks"],
   summary: "Delete a task that has ended",
-  ...needs("write"),
+  ...needsWithin("write"),
   request: { params },
   responses: {
     204: { description: "The task is deleted, with its events and steps." },
@@ -114,13 +115,15 @@ export const steeringRoutes = createRouter()
   })
   .openapi(cancelRoute, async (c) => {
     const { id } = c.req.valid("param");
+    await checkTaskBounds(c, id);
     const task = orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.cancel(id)), id);
     if (task === "ended")
       throw new Problem("conflict", "This task has already ended: there is nothing to cancel.");
-    return c.json(toTask(task), 200, NO_STORE);
+    return c.json(showTaskTo(c.get("principal").bounds, toTask(task)), 200, NO_STORE);
   })
   .openapi(retryRoute, async (c) => {
     const { id } = c.req.valid("param");
+    await checkTaskBounds(c, id);
     const task = orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.retry(id), "once"), id);
     if (task === "held")
       throw new Problem(
@@ -132,10 +135,11 @@ export const steeringRoutes = createRouter()
         "conflict",
         "Only a task that failed after it had started, or was cancelled, can be retried.",
       );
-    return c.json(toTask(task), 202, NO_STORE);
+    return c.json(showTaskTo(c.get("principal").bounds, toTask(task)), 202, NO_STORE);
   })
   .openapi(removeRoute, async (c) => {
     const { id } = c.req.valid("param");
+    await checkTaskBounds(c, id);
     const removed = orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.remove(id), "once"), id);
     if (removed === "active") throw new Problem("conflict", "This task has not ended: cancel it first.");
     if (removed === "busy")

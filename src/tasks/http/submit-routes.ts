@@ -2,7 +2,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { requireScope } from "../../kernel/access.ts";
-import { createRouter, json, needs, problems } from "../../kernel/app.ts";
+import { createRouter, json, needsWithin, problems } from "../../kernel/app.ts";
 import type { AppEnv } from "../../kernel/app-env.ts";
 import { Problem } from "../../kernel/problem.ts";
 import type { NewTask, Placed } from "../ledger/claim.ts";
@@ -11,6 +11,7 @@ import { readTaskSettings } from "../ledger/settings.ts";
 import { ledgerUnavailable } from "../ledger/shards.ts";
 import { anyShard, shardOf } from "../ledger/task-id.ts";
 import { submitTasks } from "../run/submit.ts";
+import { checkTypeBounds, showTaskTo } from "./bounds.ts";
 import { keyParameter, parseKey, parseWait, withKey } from "./idempotency.ts";
 import { JSON_PROBLEMS, LEDGER_PROBLEMS, NO_STORE } from "./responses.ts";
 import {
@@ -60,7 +61,7 @@ const submitRoute = createRoute({
   description:
     "A batch is written all or none on each shard of the ledger. Each type with a `concurrency` has a shard of its own; " +
     "all other tasks of a batch go to one shard.",
-  ...needs("write"),
+  ...needsWithin("write"),
   parameters: [
     keyParameter("task"),
     {
@@ -100,6 +101,10 @@ export const submitRoutes = createRouter().openapi(submitRoute, async (c) => {
   const key = parseKey(c.req.header("Idempotency-Key"));
   const waitS = waitOf(c);
   const checked = await checkSubmission(c.env, submission);
+  checkTypeBounds(
+    c.get("principal").bounds,
+    checked.flatMap(({ types }) => types),
+  );
   const { regions } = readTaskSettings(c.env);
   const tasks = createTasks(checked, (starts) => anyShard(c.executionCtx, regions, starts), Date.now());
   // A batch is not waited for.
@@ -135,7 +140,7 @@ async function respondWithTask(
   if (waitS === undefined) return c.json(link, 202, { ...headers, "Retry-After": String(retryAfterS) });
   const applied = { ...headers, "Preference-Applied": `wait=${waitS}` };
   const task = await waitForTask(c.env, link.id, waitS * 1000);
-  if (task) return c.json(task, 200, applied);
+  if (task) return c.json(showTaskTo(c.get("principal").bounds, task), 200, applied);
   return c.json(link, 202, { ...applied, "Retry-After": String(retryAfterS) });
 }
 

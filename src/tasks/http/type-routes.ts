@@ -1,6 +1,7 @@
 /** The task types: what each takes, and how fast its tasks run. An operator can pause and limit one while it is in use. */
 import { createRoute, z } from "@hono/zod-openapi";
-import { createRouter, json, needs, problems } from "../../kernel/app.ts";
+import { createRouter, json, needs, needsWithin, problems } from "../../kernel/app.ts";
+import { type Bounds, isTypeWithin } from "../../kernel/bounds.ts";
 import { Problem } from "../../kernel/problem.ts";
 import { type Limits, limitsOf } from "../ledger/limits.ts";
 import { MAX_RATE, MIN_PER_SECOND, type TaskType } from "../types/define.ts";
@@ -90,7 +91,7 @@ const listRoute = createRoute({
   path: "/task-types",
   tags: ["Tasks"],
   summary: "List the task types that can be submitted",
-  ...needs("read"),
+  ...needsWithin("read"),
   responses: {
     200: json(
       "Every type, with the JSON Schema of its input and the limits in force.",
@@ -106,7 +107,7 @@ const getRoute = createRoute({
   path: "/task-types/{name}",
   tags: ["Tasks"],
   summary: "A task type: its limits, and how many of its tasks wait and run",
-  ...needs("read"),
+  ...needsWithin("read"),
   request: { params },
   responses: { 200: json("The type.", detailSchema), ...problems({ ...NOT_FOUND, ...LEDGER_PROBLEMS }) },
 });
@@ -136,11 +137,13 @@ const updateRoute = createRoute({
 export const typeRoutes = createRouter()
   .openapi(listRoute, async (c) => {
     const changes = await readChanges(c.env);
-    const taskTypes = openTaskTypes().map((type) => toJson(c.env, type, changes));
+    const { bounds } = c.get("principal");
+    const types = openTaskTypes().filter(({ name }) => isTypeWithin(bounds, name));
+    const taskTypes = types.map((type) => toJson(c.env, type, changes));
     return c.json({ taskTypes }, 200, NO_STORE);
   })
   .openapi(getRoute, async (c) => {
-    const type = findType(c.req.valid("param").name);
+    const type = findType(c.req.valid("param").name, c.get("principal").bounds);
     const [{ steering, pending }, counts] = await Promise.all([statusOf(c.env), countType(c.env, type.name)]);
     return c.json({ ...toJson(c.env, type, steering.changes), ...counts, pending }, 200, NO_STORE);
   })
@@ -155,9 +158,10 @@ export const typeRoutes = createRouter()
     return c.json({ ...toJson(c.env, type, changes), ...counts, pending: [] }, 200, NO_STORE);
   });
 
-function findType(name: string): TaskType {
+function findType(name: string, bounds?: Bounds): TaskType {
   const type = findOpenTaskType(name);
-  if (!type) throw new Problem("not-found", `There is no task type "${name}". GET /task-types lists them.`);
+  if (!type || !isTypeWithin(bounds, name))
+    throw new Problem("not-found", `There is no task type "${name}". GET /task-types lists them.`);
   return type;
 }
 

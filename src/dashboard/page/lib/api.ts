@@ -8,6 +8,10 @@ export interface Session {
   /** The token's name; "local" where none is needed. */
   name: string;
   scopes: readonly string[];
+  /** What the ids of its files begin with; null if it is not bound to a prefix. */
+  filePrefix: string | null;
+  /** The types of its tasks; null if it is not bound to types. */
+  taskTypes: readonly string[] | null;
   expiresAt: string | null;
 }
 
@@ -85,6 +89,12 @@ export async function sendJson<T>(method: string, path: string, body?: unknown):
 /** What the token may not do is not offered. */
 export const may = (scope: "read" | "write" | "admin"): boolean =>
   session.value?.scopes.includes(scope) === true;
+
+/** Whether it is bound to its own, to some files or to some types of tasks: then the views of tasks and upstreams are not for it. */
+export const isBound = (): boolean =>
+  session.value?.scopes.includes("own") === true ||
+  typeof session.value?.filePrefix === "string" ||
+  Array.isArray(session.value?.taskTypes);
 
 export async function readSession(): Promise<void> {
   try {

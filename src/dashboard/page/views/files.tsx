@@ -77,12 +77,15 @@ function Table({ files }: { files: FileLine[] }) {
             <th scope="col">Size</th>
             <th scope="col">Stored</th>
             <th scope="col" class="wide">
+              Owner
+            </th>
+            <th scope="col" class="wide">
               Expires
             </th>
           </tr>
         </thead>
         <tbody>
-          {files.map(({ id, filename, contentType, size, modifiedAt, expiresAt }) => (
+          {files.map(({ id, filename, contentType, size, modifiedAt, expiresAt, owner }) => (
             <tr key={id}>
               <td>
                 <a href={linkTo("files", id)}>{filename}</a>
@@ -97,6 +100,7 @@ function Table({ files }: { files: FileLine[] }) {
               <td>
                 <Ago time={modifiedAt} />
               </td>
+              <td class="wide">{owner ?? <span class="faint">none</span>}</td>
               <td class="wide">{expiresAt ? <Ago time={expiresAt} /> : "never"}</td>
             </tr>
           ))}

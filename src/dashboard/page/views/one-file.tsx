@@ -1,5 +1,5 @@
 /** One file: its digests, its links, the jobs that can be started on it, and a preview that can run nothing. */
-import { call, may } from "../lib/api.ts";
+import { call, isBound, may } from "../lib/api.ts";
 import { Copy } from "../lib/copy.tsx";
 import { kindOf } from "../lib/file-kind.ts";
 import { useLiveList } from "../lib/live-list.ts";
@@ -110,7 +110,7 @@ function Actions({ path, file: { id, filename, contentType } }: { path: string; 
           Open in a tab
         </a>
       )}
-      {may("write") && <Jobs fileId={id} />}
+      {may("write") && !isBound() && <Jobs fileId={id} />}
       {may("write") && (
         <button type="button" class="quiet" onClick={remove}>
           Delete

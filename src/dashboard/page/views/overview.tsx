@@ -1,6 +1,6 @@
 /** The first visit: the four example calls, each with the request as a curl line and the response as it streams in. */
 import { useSignal } from "@preact/signals";
-import { call, may } from "../lib/api.ts";
+import { call, isBound, may } from "../lib/api.ts";
 import { act } from "../lib/notices.tsx";
 import { linkTo } from "../lib/route.ts";
 import { Quotas } from "./quotas.tsx";
@@ -11,6 +11,8 @@ interface Example {
   path: string;
   scope: "read" | "write";
   curl: string;
+  /** A bound token may call it too. */
+  isWithinBounds?: true;
   /** Where the trace of the call is seen. Undefined if its response does not say. */
   trace?: (response: string) => { label: string; href: string } | undefined;
   init?: () => RequestInit;
@@ -28,6 +30,7 @@ const EXAMPLES: readonly Example[] = [
     text: "“Hello,” at once, and “world!” a second later.",
     path: "/hello",
     scope: "read",
+    isWithinBounds: true,
     curl: `curl -N ${location.origin}/hello`,
   },
   {
@@ -44,6 +47,7 @@ const EXAMPLES: readonly Example[] = [
     text: "A small text file, as a form sends it.",
     path: "/upload-file",
     scope: "write",
+    isWithinBounds: true,
     curl: `curl -F file=@hello.txt ${location.origin}/upload-file`,
     init: FORM,
     trace: (response) => {
@@ -66,9 +70,11 @@ export function Overview() {
     <>
       <h1>See it work</h1>
       <div class="examples">
-        {EXAMPLES.filter(({ scope }) => may(scope)).map((example) => (
-          <ExampleCall key={example.path} {...example} />
-        ))}
+        {EXAMPLES.filter(({ scope, isWithinBounds }) => may(scope) && (isWithinBounds || !isBound())).map(
+          (example) => (
+            <ExampleCall key={example.path} {...example} />
+          ),
+        )}
       </div>
       {may("read") && <Quotas />}
     </>
