@@ -133,14 +133,12 @@ interface Reader {
 }
 
 async function watchTask(c: Context<AppEnv>, id: string, { after, caller, follows }: Reader) {
-  if (c.req.method === "HEAD") {
-    // Nobody would read a stream.
-    orNotFound(await callLedger(async () => ledgerOf(c.env, id)?.getTask(id)), id);
-    return c.body(null, 200, EVENT_HEADERS);
-  }
   const opened = await callLedger(async () => ledgerOf(c.env, id)?.watch(id, after, caller, follows));
   const stream = orNotFound(opened, id);
   if (stream === "too-many") throw tooManyStreams();
   if (stream === "over") return c.body(null, 204, NO_STORE);
-  return c.body(stream, 200, EVENT_HEADERS);
+  if (c.req.method !== "HEAD") return c.body(stream, 200, EVENT_HEADERS);
+  // Nobody would read it, and it would count as open.
+  await stream.cancel();
+  return c.body(null, 200, EVENT_HEADERS);
 }
