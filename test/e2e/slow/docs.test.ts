@@ -5,6 +5,9 @@ import { hasChromium } from "../../support/chromium.ts";
 import { sharedServer, startOnMiniflare } from "../../support/node/built-worker.ts";
 import { visitor } from "../../support/node/dashboard.ts";
 
+/** axe looks at hundreds of elements on each of four screens, and a slow machine takes half a minute for one. */
+const SCREENS_MS = 300_000;
+
 describe.skipIf(!hasChromium)("/docs", () => {
   const visit = visitor();
 
@@ -30,21 +33,29 @@ describe.skipIf(!hasChromium)("/docs", () => {
     expect(await page.evaluate<string>(colour)).toBe(back);
   });
 
-  test("breaks no rule of accessibility, and has nothing beside the screen", async () => {
-    const { url } = await sharedServer();
-    const ready = async (page: Page) => page.getByText("List tasks, newest first").waitFor();
-    await visit.checkAccess(`${url}/docs`, ready);
-  });
+  test(
+    "breaks no rule of accessibility, and has nothing beside the screen",
+    async () => {
+      const { url } = await sharedServer();
+      const ready = async (page: Page) => page.getByText("List tasks, newest first").waitFor();
+      await visit.checkAccess(`${url}/docs`, ready);
+    },
+    SCREENS_MS,
+  );
 
-  test("breaks none where an operation is open, tried and answered", async () => {
-    const { url } = await sharedServer();
-    const ready = async (page: Page) => {
-      const operation = page.locator("#operations-Tasks-listTaskTypes");
-      await operation.getByRole("button", { name: "Execute" }).click();
-      await operation.locator(".live-responses-table .response-col_status", { hasText: "200" }).waitFor();
-    };
-    await visit.checkAccess(`${url}/docs#/Tasks/listTaskTypes`, ready);
-  });
+  test(
+    "breaks none where an operation is open, tried and answered",
+    async () => {
+      const { url } = await sharedServer();
+      const ready = async (page: Page) => {
+        const operation = page.locator("#operations-Tasks-listTaskTypes");
+        await operation.getByRole("button", { name: "Execute" }).click();
+        await operation.locator(".live-responses-table .response-col_status", { hasText: "200" }).waitFor();
+      };
+      await visit.checkAccess(`${url}/docs#/Tasks/listTaskTypes`, ready);
+    },
+    SCREENS_MS,
+  );
 
   test("calls with the session's rights, also what changes something", async () => {
     const { page } = visit;
