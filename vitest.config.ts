@@ -29,6 +29,9 @@ const root = import.meta.dirname;
 // `npm ci` has made it; a new worktree has not.
 if (!existsSync(`${root}/dist/assets`)) await import("./scripts/build-pages.ts");
 
+/** `expect.poll` gives up after a second by default, which is little on a busy machine. */
+const PATIENT = { poll: { timeout: 20_000 } };
+
 const slow = "test/e2e/slow/**/*.test.ts";
 const slowInWorkers = "test/**/*.slow.test.ts";
 const inNode = [
@@ -82,6 +85,7 @@ function inWorkersProject(
       setupFiles: ["test/support/fresh.ts"],
       testTimeout: 60_000,
       hookTimeout: 60_000,
+      expect: PATIENT,
     },
   };
 }
@@ -97,6 +101,7 @@ function inNodeProject(name: string, include: string[]): TestProjectInlineConfig
       isolate: false,
       testTimeout: 120_000,
       hookTimeout: 120_000,
+      expect: PATIENT,
     },
   };
 }
