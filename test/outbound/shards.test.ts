@@ -25,6 +25,8 @@ beforeEach(async () => {
 });
 
 const LIMIT = 6;
+/** So many calls at once use all permits. Of ten, chance leaves a shard without a call in one of fourteen runs. */
+const CROWD = 40;
 const shardOf = (name: string, shard: number) => env.SEMAPHORE.getByName(`${name}#${shard}`);
 const statusOf = async (name: string, options?: CallOptions) => {
   const { status: code, body } = await callForJson(`/upstreams/${name}`, options);
@@ -76,10 +78,10 @@ const ALL = [0, 1, 2, 3].map((shard) => `sharded#${shard}`);
 describe("calls", () => {
   test("use all permits of all shards, and never more", async () => {
     const open = holdUpstream();
-    const made = calls("sharded", 40);
+    const made = calls("sharded", CROWD);
     await soon(() => upstream.inFlight).toBe(LIMIT);
     const { body } = await statusOf("sharded");
-    expect(body).toMatchObject({ concurrency: LIMIT, held: { count: LIMIT }, waiting: { count: 34 } });
+    expect(body).toMatchObject({ concurrency: LIMIT, held: { count: LIMIT }, waiting: { count: CROWD - LIMIT } });
     expect(body.shards?.responding.map(({ concurrency, held }) => [concurrency, held])).toEqual([
       [2, 2],
       [2, 2],
@@ -92,7 +94,7 @@ describe("calls", () => {
     expect((await statusOf("sharded")).body).toMatchObject({
       held: { count: 0 },
       waiting: { count: 0 },
-      totals: { granted: 40, outcomes: { ok: 40 } },
+      totals: { granted: CROWD, outcomes: { ok: CROWD } },
     });
     expect(await env.SEMAPHORE.getByName("sharded").status()).toMatchObject({ totals: { granted: 0 } });
   });
@@ -117,15 +119,15 @@ describe("calls", () => {
 
   test("of tasks go the same way, as background work", async () => {
     const open = holdUpstream();
-    const made = Array.from({ length: 10 }, async () => {
+    const made = Array.from({ length: CROWD }, async () => {
       const response = await fetchUpstream(taskContext(), "sharded", "/x");
       return response.json();
     });
-    await soon(async () => (await statusOf("sharded")).body.waiting.count).toBe(10 - LIMIT);
+    await soon(async () => (await statusOf("sharded")).body.waiting.count).toBe(CROWD - LIMIT);
     const { waiting } = (await statusOf("sharded")).body;
     expect(new Set(waiting.callers.map(({ priority }) => priority))).toEqual(new Set(["background"]));
     open();
-    expect(await Promise.all(made)).toEqual(Array.from({ length: 10 }, () => ({})));
+    expect(await Promise.all(made)).toEqual(Array.from({ length: CROWD }, () => ({})));
   });
 
   test("are refused when the queue of neither shard has room", async () => {
@@ -216,14 +218,14 @@ describe("an operator's change", () => {
 
   test("sends those on that wait at a shard which has no permits any longer", async () => {
     const open = holdUpstream();
-    const made = calls("sharded", 16);
-    await soon(async () => (await statusOf("sharded")).body.waiting.count).toBe(16 - LIMIT);
+    const made = calls("sharded", CROWD);
+    await soon(async () => (await statusOf("sharded")).body.waiting.count).toBe(CROWD - LIMIT);
     await patch("sharded", { concurrency: 2 });
     await soon(async () =>
       (await statusOf("sharded")).body.shards?.responding.map(({ waiting }) => waiting > 0),
     ).toEqual([true, true, false, false]);
     open();
-    expect((await Promise.all(made)).map(({ status }) => status)).toEqual(Array(16).fill(200));
+    expect((await Promise.all(made)).map(({ status }) => status)).toEqual(Array(CROWD).fill(200));
     expect(upstream.maxInFlight).toBe(LIMIT); // those before the change
   });
 
