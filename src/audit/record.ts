@@ -2,8 +2,8 @@
  * Records who has changed what. Each request that may change something, and whose caller is known, leaves a line, whatever
  * came of it. The line is sent to the audit log after the response, together with those of other requests (group commit).
  *
- * What is not recorded: a caller without a valid token, who could fill the log; and each piece of a resumable upload, which
- * has a line for its beginning and, if it is removed, for its end.
+ * What is not recorded: a caller without a valid token, and requests that are too many, either of which could fill the log;
+ * and each piece of a resumable upload, which has a line for its beginning and, if it is removed, for its end.
  */
 import type { Context, MiddlewareHandler } from "hono";
 import { z } from "zod";
@@ -22,7 +22,7 @@ export const readAuditSettings = perEnv((env) => ({
 
 const CHANGES = new Set(["POST", "PUT", "PATCH", "DELETE"]);
 const PIECES = /^PATCH \/uploads\/(\{id\}|grants\/\{id\}\/\{upload\})$/;
-/** In this way a line of a busy isolate takes no more room in a call than it should. */
+/** What a line takes of a call (kernel/grouped-calls.ts). */
 const WEIGHT = 1_000;
 
 export const auditChanges: MiddlewareHandler<AppEnv> = async (c, next) => {
@@ -41,6 +41,8 @@ function lineOf(c: Context<AppEnv>): Line | undefined {
   const mayChange = CHANGES.has(method) || (method === "GET" && c.get("isChange") === true);
   if (!principal || !mayChange || PIECES.test(`${method} ${route}`)) return undefined;
   const { status, headers } = c.res;
+  const problem = c.error instanceof Problem ? c.error.kind : null;
+  if (problem === "too-many-requests") return undefined;
   return {
     key: newKey(),
     token: principal.name,
@@ -48,7 +50,7 @@ function lineOf(c: Context<AppEnv>): Line | undefined {
     route,
     id: idOf(pattern, c.req.path) ?? createdBy(headers),
     status,
-    problem: c.error instanceof Problem ? c.error.kind : null,
+    problem,
     requestId: c.get("requestId"),
   };
 }

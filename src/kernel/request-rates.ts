@@ -1,7 +1,8 @@
 /**
  * How many requests a second a token, and all tokens together, may send (`requests_per_second` of a quota). A Durable Object
  * for each limit has a token bucket for the whole fleet. An isolate takes more from it than it needs at once, for a twentieth of
- * a second, so that a busy one asks at most twenty times a second, and uses what it took within a second or never.
+ * a second, and uses that within a second or never; and once it was refused, it asks no more for a twentieth of a second. So
+ * it asks about twenty times a second at most, however many requests come.
  *
  * So in T seconds at most `requests_per_second` × (T + 2) requests come through, and as many more as a second brings for each
  * restart of the object, which keeps nothing. If it does not respond, requests are let through: it protects the others from one
@@ -41,6 +42,7 @@ type Admission = { isAdmitted: true; left: number } | { isAdmitted: false; retry
 class Limiter {
   #left = 0;
   #untilMs = 0;
+  #refusedUntilMs = 0;
   readonly #group: GroupedCalls<null, Admission>;
 
   constructor(env: Env, name: string, perSecond: number) {
@@ -53,6 +55,8 @@ class Limiter {
       const left = Math.max(0, given - requests.length);
       this.#left = left;
       this.#untilMs = Date.now() + PORTION_MS;
+      if (given < requests.length)
+        this.#refusedUntilMs = Date.now() + Math.max(retryAfterMs, 1_000 / PORTIONS_PER_SECOND);
       return requests.map((_, i) =>
         i < given ? { isAdmitted: true, left } : { isAdmitted: false, retryAfterMs },
       );
@@ -60,7 +64,10 @@ class Limiter {
   }
 
   async admit(): Promise<Admission> {
-    if (this.#leftAt(Date.now()) > 0) return { isAdmitted: true, left: --this.#left };
+    const nowMs = Date.now();
+    if (this.#leftAt(nowMs) > 0) return { isAdmitted: true, left: --this.#left };
+    if (nowMs < this.#refusedUntilMs)
+      return { isAdmitted: false, retryAfterMs: this.#refusedUntilMs - nowMs };
     try {
       const send = async (untilMs: number) => this.#group.send(null, 1, untilMs);
       return await callObject(send, { deadlineMs: DEADLINE_MS, keepsDeadline: true });

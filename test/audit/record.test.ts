@@ -29,7 +29,7 @@ async function call(
   token: string,
   path: string,
   { headers, ...options }: Omit<CallOptions, "headers"> & { headers?: Record<string, string> } = {},
-  variables = VARIABLES,
+  variables: Record<string, unknown> = VARIABLES,
 ) {
   const authorization = token === "" ? {} : { Authorization: `Bearer ${token}` };
   const init = { ...options, headers: { ...authorization, ...headers }, variables };
@@ -92,6 +92,19 @@ test("what changes nothing leaves no line, and neither does who is not known", a
   await call("", "/files/a", { method: "DELETE" });
   await call("nobody-0123456789-0123456789-0123456789", "/files/a", { method: "DELETE" });
   expect((await audit()).lines).toEqual([]);
+});
+
+test("requests that are too many leave no line: they would fill the log", async () => {
+  const [backend, ...others] = VARIABLES.SLUICE_TOKENS;
+  const limited = {
+    ...VARIABLES,
+    SLUICE_TOKENS: [{ ...backend, quota: { requests_per_second: 0.01 } }, ...others],
+  };
+  const statuses: number[] = [];
+  for (let i = 0; i < 3; i++)
+    statuses.push((await call(BACKEND, "/files/a", { method: "DELETE" }, limited)).status);
+  expect(statuses).toEqual([404, 429, 429]);
+  expect((await audit()).lines.map(({ status }) => status)).toEqual([404]);
 });
 
 test("a resumable upload has a line for its beginning, and none for each piece", async () => {

@@ -115,6 +115,15 @@ test("a busy isolate asks for many requests at once; without a quota, nobody is 
   expect([open, first, next]).toEqual([0, 1, 0]);
 });
 
+test("an isolate that was refused asks no more for a while, however many requests come", async () => {
+  const { get } = withQuota(1);
+  await Promise.all([get(), get()]);
+  const before = platform.total.objectRequests;
+  const refused = await Promise.all(Array.from({ length: 50 }, async () => get()));
+  expect(statusesOf(refused)).toEqual(Array(50).fill(429));
+  expect(platform.total.objectRequests).toBe(before);
+});
+
 test("where the object does not respond, requests are let through, and the log says so", async () => {
   const { get } = withQuota(1);
   const { faults } = platform;

@@ -81,7 +81,11 @@ describe("calls", () => {
     const made = calls("sharded", CROWD);
     await soon(() => upstream.inFlight).toBe(LIMIT);
     const { body } = await statusOf("sharded");
-    expect(body).toMatchObject({ concurrency: LIMIT, held: { count: LIMIT }, waiting: { count: CROWD - LIMIT } });
+    expect(body).toMatchObject({
+      concurrency: LIMIT,
+      held: { count: LIMIT },
+      waiting: { count: CROWD - LIMIT },
+    });
     expect(body.shards?.responding.map(({ concurrency, held }) => [concurrency, held])).toEqual([
       [2, 2],
       [2, 2],
