@@ -24,6 +24,7 @@ import { type Figures, keyOf } from "../../kernel/tally.ts";
 import { type ByteUse, hasByteQuotas } from "./byte-quota.ts";
 import { type Decision, startCheck } from "./checks.ts";
 import { CREATE_ENDED, EndedVersions } from "./ended-versions.ts";
+import { FileTable, type FileTotals, type FileVersion } from "./file-table.ts";
 import {
   CREATE_GRANTS,
   type GrantRef,
@@ -65,13 +66,6 @@ export interface OldVersion {
   id: string;
   blob: string;
   size: number;
-}
-
-/** Sizes are in bytes. */
-export interface FileTotals {
-  kept: { count: number; bytes: number };
-  /** In each hour, numbered from 0; `is_made`: 1 for files that tasks have made. */
-  stored: { hour: number; is_made: number; count: number; bytes: number }[];
 }
 
 export type CommitResult =
@@ -119,6 +113,7 @@ export class FileCatalogue extends DurableObject<Env> {
   readonly #sql = this.ctx.storage.sql;
   readonly #registration = new Registration(this.ctx, this.env, "FILE_CATALOGUE");
   readonly #ended = new EndedVersions(this.#sql);
+  readonly #files = new FileTable(this.#sql);
   readonly #strays = new StrayBlobs(this.#sql);
   readonly #held = new HeldFiles(this.#sql);
   readonly #sessions = new TendedSessions(this.#sql);
@@ -126,7 +121,7 @@ export class FileCatalogue extends DurableObject<Env> {
   readonly #bytes: StoredBytes;
   readonly #tally = new KeptTally(this.ctx.storage);
   readonly #feed = new Feed("files", (id) => {
-    const row = this.#find(id, Date.now());
+    const row = this.#files.find(id, Date.now());
     return row && toLine(row);
   });
 
@@ -140,38 +135,12 @@ export class FileCatalogue extends DurableObject<Env> {
   find(id: string): FoundFile | undefined {
     // By the clock of the catalogue, which has dated the versions too.
     const nowMs = Date.now();
-    const row = this.#find(id, nowMs);
+    const row = this.#files.find(id, nowMs);
     return row && { ...row, last_modified_ms: lastModified(row.dated_at_ms, nowMs) };
   }
 
-  #find(id: string, nowMs: number): FileRow | undefined {
-    return this.#sql
-      .exec<FileRow>(
-        "SELECT * FROM file WHERE id = ? AND (expires_at_ms IS NULL OR expires_at_ms > ?)",
-        id,
-        nowMs,
-      )
-      .toArray()[0];
-  }
-
-  /**
-   * At most `limit` files whose ids begin with `prefix` and come after `after`, in the order of their ids. With an owner,
-   * only those of that one; the rows in between are read too.
-   */
   list(prefix: string, after: string, limit: number, owner: string | null = null): FileRow[] {
-    return this.#sql
-      .exec<FileRow>(
-        // "{" sorts after every character that an id may have.
-        `SELECT * FROM file WHERE id > ?1 AND id >= ?2 AND id < ?3 AND (expires_at_ms IS NULL OR expires_at_ms > ?4)
-           AND (?5 IS NULL OR owner = ?5) ORDER BY id LIMIT ?6`,
-        after,
-        prefix,
-        `${prefix}{`,
-        Date.now(),
-        owner,
-        limit,
-      )
-      .toArray();
+    return this.#files.list({ prefix, after, limit, owner }, Date.now());
   }
 
   /** As `list`, of the files that were made from the file `source`. */
@@ -182,36 +151,11 @@ export class FileCatalogue extends DurableObject<Env> {
     limit: number,
     owner: string | null = null,
   ): FileRow[] {
-    return this.#sql
-      .exec<FileRow>(
-        `SELECT * FROM file WHERE source = ?1 AND id > ?2 AND id >= ?3 AND id < ?4
-           AND (expires_at_ms IS NULL OR expires_at_ms > ?5) AND (?6 IS NULL OR owner = ?6) ORDER BY id LIMIT ?7`,
-        source,
-        after,
-        prefix,
-        `${prefix}{`,
-        Date.now(),
-        owner,
-        limit,
-      )
-      .toArray();
+    return this.#files.listMadeFrom(source, { prefix, after, limit, owner }, Date.now());
   }
 
-  /** All files, and those that were stored in each hour from one time to another. Looks at every row. */
   totals(fromMs: number, untilMs: number): FileTotals {
-    const kept = this.#sql.exec<FileTotals["kept"]>(
-      `SELECT count(*) AS count, coalesce(sum(size), 0) AS bytes FROM file
-         WHERE expires_at_ms IS NULL OR expires_at_ms > ?`,
-      Date.now(),
-    );
-    const stored = this.#sql.exec<FileTotals["stored"][number]>(
-      `SELECT CAST((modified_at_ms - ?1) / 3600000 AS INTEGER) AS hour, source_task IS NOT NULL AS is_made, count(*) AS count,
-         sum(size) AS bytes
-       FROM file WHERE modified_at_ms >= ?1 AND modified_at_ms < ?2 GROUP BY hour, is_made`,
-      fromMs,
-      untilMs,
-    );
-    return { kept: kept.one(), stored: stored.toArray() };
+    return this.#files.totals(fromMs, untilMs, Date.now());
   }
 
   /**
@@ -237,7 +181,7 @@ export class FileCatalogue extends DurableObject<Env> {
     const nowMs = Date.now();
     this.ctx.storage.transactionSync(() => {
       for (const { id, blob } of versions) {
-        const current = this.#find(id, nowMs);
+        const current = this.#files.find(id, nowMs);
         if (current?.blob === blob) this.#removeVersion(current, nowMs);
       }
     });
@@ -361,7 +305,7 @@ export class FileCatalogue extends DurableObject<Env> {
   ): Promise<"removed" | "missing" | "precondition-failed"> {
     const outcome = this.ctx.storage.transactionSync(() => {
       const nowMs = Date.now();
-      const current = this.#find(id, nowMs);
+      const current = this.#files.find(id, nowMs);
       // Before the preconditions (RFC 9110 §13.2.1): without them this would be a 404 as well.
       if (!current || !isWithin(bounds, current)) return "missing";
       if (evaluatePreconditions(preconditions, validatorsOf(current), false) === "failed")
@@ -436,7 +380,7 @@ export class FileCatalogue extends DurableObject<Env> {
     nowMs: number,
     { grant, holding, bounds }: CommitTerms,
   ): CommitResult {
-    const before = files.map(({ id }) => this.#find(id, nowMs));
+    const before = files.map(({ id }) => this.#files.find(id, nowMs));
     if (files.every(({ blob }, i) => before[i]?.blob === blob)) {
       const rows = before.filter((row) => row !== undefined);
       return { is: rows.some((row) => row.is_replacement === 1) ? "replaced" : "created", rows };
@@ -473,7 +417,7 @@ export class FileCatalogue extends DurableObject<Env> {
     const { file, preconditions, task, heldAtMs } = held;
     if (held.isPublished) return { is: "published", file, task };
     if (!this.#strays.isReserved(file.blob, nowMs)) return { is: "gone" };
-    const current = this.#find(file.id, nowMs);
+    const current = this.#files.find(file.id, nowMs);
     const holds = evaluatePreconditions(preconditions, current && validatorsOf(current), false) !== "failed";
     if (!decision.accepted || !holds) {
       this.#removeHeld(held, nowMs);
@@ -509,13 +453,7 @@ export class FileCatalogue extends DurableObject<Env> {
   #put(file: NewFile, nowMs: number, sentAtMs = nowMs): FileRow {
     for (const older of this.#held.before(file.id, sentAtMs)) this.#removeHeld(older, nowMs);
     this.#strays.delete(file.blob);
-    // Includes a version that has expired and is not collected yet.
-    const [before] = this.#sql
-      .exec<Pick<FileRow, "blob" | "dated_at_ms" | "expires_at_ms">>(
-        "SELECT blob, dated_at_ms, expires_at_ms FROM file WHERE id = ?",
-        file.id,
-      )
-      .toArray();
+    const before = this.#files.version(file.id);
     if (before) this.#strays.add(before.blob, nowMs);
     const isReplacement = before && (before.expires_at_ms ?? Number.POSITIVE_INFINITY) > nowMs;
     const row = {
@@ -528,32 +466,13 @@ export class FileCatalogue extends DurableObject<Env> {
       dated_at_ms: dateOf(nowMs, before ? endOf(before, nowMs) : this.#ended.find(file.id)),
       is_replacement: isReplacement ? 1 : 0,
     };
-    this.#sql.exec(
-      `INSERT OR REPLACE INTO file
-       (id, blob, filename, content_type, size, sha256, expires_at_ms, modified_at_ms, dated_at_ms, is_replacement,
-        source, source_task, owner, metadata)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      row.id,
-      row.blob,
-      row.filename,
-      row.content_type,
-      row.size,
-      row.sha256,
-      row.expires_at_ms,
-      row.modified_at_ms,
-      row.dated_at_ms,
-      row.is_replacement,
-      row.source,
-      row.source_task,
-      row.owner,
-      row.metadata,
-    );
+    this.#files.put(row);
     this.#feed.notify(row.id);
     return row;
   }
 
-  #removeVersion(row: VersionEnd & Pick<FileRow, "id" | "blob">, nowMs: number): void {
-    this.#sql.exec("DELETE FROM file WHERE id = ?", row.id);
+  #removeVersion(row: FileVersion, nowMs: number): void {
+    this.#files.delete(row.id);
     this.#strays.add(row.blob, nowMs);
     this.#ended.add(row.id, endOf(row, nowMs), nowMs);
     this.#feed.notify(row.id);
@@ -562,14 +481,7 @@ export class FileCatalogue extends DurableObject<Env> {
   async #collect(nowMs: number): Promise<void> {
     this.#ended.clear(nowMs);
     const due = this.ctx.storage.transactionSync(() => {
-      const expired = this.#sql
-        .exec<Pick<FileRow, "id" | "blob" | "dated_at_ms" | "expires_at_ms">>(
-          "SELECT id, blob, dated_at_ms, expires_at_ms FROM file WHERE expires_at_ms <= ? LIMIT ?",
-          nowMs,
-          COLLECT_BATCH,
-        )
-        .toArray();
-      for (const row of expired) this.#removeVersion(row, nowMs);
+      for (const row of this.#files.expired(nowMs, COLLECT_BATCH)) this.#removeVersion(row, nowMs);
       return this.#strays.due(nowMs, COLLECT_BATCH);
     });
     if (due.length === 0) return;
@@ -638,10 +550,8 @@ const heldResult = (files: NewFile[], nowMs: number): CommitResult => ({
   checks: [],
 });
 
-type VersionEnd = Pick<FileRow, "dated_at_ms" | "expires_at_ms">;
-
 /** A version that is no longer current from now on, or since it expired. */
-const endOf = ({ dated_at_ms, expires_at_ms }: VersionEnd, nowMs: number): PreviousVersion => ({
+const endOf = ({ dated_at_ms, expires_at_ms }: FileVersion, nowMs: number): PreviousVersion => ({
   datedAtMs: dated_at_ms,
   endedAtMs: Math.min(nowMs, expires_at_ms ?? nowMs),
 });

@@ -1,5 +1,5 @@
 /** How many files there are, and how many were stored in a time, over all shards: for reports. */
-import type { FileTotals } from "./catalogue.ts";
+import type { FileTotals } from "./file-table.ts";
 import { CATALOGUES, callCatalogue, catalogueNamed } from "./shards.ts";
 
 /** All files, and those that were stored from one time to another (ms since the epoch) and are still kept. */
